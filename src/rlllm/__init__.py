@@ -1,0 +1,42 @@
+"""rlllm: the reinforcement-learning lifecycle of language models, built on TRL.
+
+The public names below are loaded on first use, so that `import rlllm` costs nothing and never pulls in torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "sft": "rlllm.stages.api",
+    "train_rm": "rlllm.stages.api",
+    "align": "rlllm.stages.api",
+    "reason": "rlllm.stages.api",
+    "evaluate": "rlllm.stages.api",
+    "compare": "rlllm.stages.api",
+    "run_pipeline": "rlllm.stages.api",
+    "Run": "rlllm.core.runs",
+    "open_run": "rlllm.core.runs",
+    "Sample": "rlllm.core.records",
+    "Score": "rlllm.core.records",
+    "PromptTask": "rlllm.core.records",
+    "PreferencePair": "rlllm.core.records",
+    "Conversation": "rlllm.core.records",
+    "DataRequest": "rlllm.data.request",
+    "Method": "rlllm.algorithms.methods.base",
+    "RlllmError": "rlllm.core.errors",
+}
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'rlllm' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,188 @@
+"""Settings: frozen pydantic sections, one way to layer them, and errors that say what to type.
+
+Precedence is class defaults < recipe < command line. A bare key on the command line is a field of the stage, else a TRL
+field name (which lands in `trainer`), else an alias; `a.b=c` reaches into a section. Nothing is abbreviated or guessed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rlllm.core import trl_fields
+from rlllm.core.errors import ConfigError, closest, unknown
+from rlllm.core.records import fingerprint
+
+
+class Section(BaseModel):
+    """A group of settings. The string under a field is its documentation, in code and in `--help`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class StageConfig(Section):
+    """What every verb shares. A stage's own class adds its fields and names the TRL config behind `trainer`."""
+
+    stage: ClassVar[str]
+    trl_config: ClassVar[str | None] = None
+    """Name of the TRL dataclass whose fields `trainer` accepts, e.g. "GRPOConfig"."""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names users type, mapped to dotted paths; TRL's names for what rlllm keeps in a section of its own."""
+
+    model: str = "nano"
+    """`nano`, a folder, a Hub id, or a run directory."""
+    output_dir: Path | None = None
+    """Run directory; default `runs/STAGE-NAME-TIME`."""
+    seed: int = 0
+    """Seeds data order, sampling and initialisation."""
+
+    def digest(self) -> str:
+        """Content hash of everything that shapes the run's result; where it is written does not count."""
+        return fingerprint(self.model_dump(mode="json", exclude={"output_dir"}))
+
+
+Config = TypeVar("Config", bound=StageConfig)
+COMMON_ALIASES = {"model_name_or_path": "model", "dataset_name": "data", "output-dir": "output_dir"}
+
+
+def resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = ()) -> Config:
+    """Layer a recipe and overrides over the class defaults and validate the result.
+
+    Args:
+        cls: the stage's config class.
+        recipe: mapping read from a recipe file (may be empty).
+        overrides: (key, value) pairs in the order they were typed; values already parsed.
+
+    Raises:
+        ConfigError: unknown key, wrong type, or values that do not fit together.
+    """
+    values = copy.deepcopy(dict(recipe))
+    for key in list(values):
+        if key not in cls.model_fields:
+            _assign(cls, values, _path(cls, key), values.pop(key))
+    for key, value in overrides:
+        _assign(cls, values, _path(cls, key), value)
+    if cls.trl_config and isinstance(values.get("trainer"), Mapping):
+        for key, value in values["trainer"].items():
+            trl_fields.check(cls.trl_config, key, value)
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise _translate(cls, error) from error
+
+
+def known_keys(cls: type[StageConfig]) -> list[str]:
+    """Every key a user may type for this stage: fields, dotted fields, aliases and TRL names."""
+    keys = [*cls.model_fields, *cls.aliases, *COMMON_ALIASES]
+    for name, section in _sections(cls).items():
+        keys += [f"{name}.{field}" for field in section.model_fields]
+    if cls.trl_config:
+        keys += trl_fields.table(cls.trl_config)
+    return keys
+
+
+def _path(cls: type[StageConfig], key: str) -> list[str]:
+    if key.startswith("+"):
+        raise ConfigError("keys are written without Hydra's +", given=key, hint=f"type {key.lstrip('+')}=...")
+    head, _, rest = key.partition(".")
+    head = _spell(head, cls.model_fields)
+    if rest and head in cls.model_fields:
+        return [head, *rest.split(".")]
+    for alias in (cls.aliases, COMMON_ALIASES):
+        spelled = _spell(key, alias)
+        if spelled in alias:
+            return alias[spelled].split(".")
+    if head in cls.model_fields and not rest:
+        return [head]
+    if cls.trl_config:
+        spelled = _spell(key, trl_fields.table(cls.trl_config))
+        if spelled in trl_fields.table(cls.trl_config):
+            return ["trainer", spelled]
+    raise _unknown_key(cls, key)
+
+
+def _spell(key: str, names: Iterable[str]) -> str:
+    """The registered spelling of `key`; dashes and underscores are one."""
+    return {name.replace("-", "_"): name for name in names}.get(key.replace("-", "_"), key)
+
+
+def _unknown_key(cls: type[StageConfig], key: str) -> ConfigError:
+    leaf = key.rsplit(".", 1)[-1]
+    for name, section in _sections(cls).items():
+        if leaf in section.model_fields and f"{name}.{leaf}" != key:
+            return ConfigError(f"unknown key for {cls.stage}: {key}", hint=f"did you mean {name}.{leaf}?")
+    return unknown(
+        f"key for {cls.stage}", key, known_keys(cls) if closest(key, known_keys(cls)) else list(cls.model_fields)
+    )
+
+
+def _sections(cls: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    found = {}
+    for name, field in cls.model_fields.items():
+        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for option in options:
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                found[name] = option
+    return found
+
+
+def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a nested value. A shorthand (`data: arithmetic`) already there is widened through its section first."""
+    head, *rest = path
+    if not rest:
+        values[head] = value
+        return
+    section = _sections(cls).get(head)
+    current = values.get(head)
+    if current is None:
+        current = {}
+    elif not isinstance(current, Mapping):
+        if section is None:
+            raise ConfigError(f"{head} has no parts", given=".".join(path))
+        current = section.model_validate(current).model_dump(exclude_unset=True)
+    node = values[head] = dict(current)
+    for part in rest[:-1]:
+        child = node.get(part)
+        node[part] = dict(child) if isinstance(child, Mapping) else {}
+        node = node[part]
+    node[rest[-1]] = value
+
+
+def _translate(cls: type[StageConfig], error: ValidationError) -> ConfigError:
+    """The first problem of a pydantic report, in our words."""
+    problem = error.errors()[0]
+    original = problem.get("ctx", {}).get("error")
+    if isinstance(original, ConfigError):
+        return original
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return _unknown_section_key(cls, [str(part) for part in problem["loc"]])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return ConfigError(
+        f"{place or cls.stage}: {message[:1].lower()}{message[1:]}",
+        given=repr(problem.get("input")),
+        hint=_describe_field(cls, problem["loc"]),
+    )
+
+
+def _unknown_section_key(cls: type[StageConfig], path: list[str]) -> ConfigError:
+    section: type[BaseModel] = cls
+    for part in path[:-1]:
+        section = _sections(section).get(part, section)
+    if section is cls:
+        return _unknown_key(cls, ".".join(path))
+    return unknown(f"key in {'.'.join(path[:-1])}", path[-1], list(section.model_fields))
+
+
+def _describe_field(cls: type[StageConfig], place: tuple[int | str, ...]) -> str | None:
+    section: type[BaseModel] = cls
+    for part in place[:-1]:
+        section = _sections(section).get(str(part), section)
+    field = section.model_fields.get(str(place[-1])) if place else None
+    if field is None or not field.description:
+        return None
+    return f"{place[-1]}: {' '.join(field.description.split())}"

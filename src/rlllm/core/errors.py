@@ -1,0 +1,122 @@
+"""Errors and exit codes: one hierarchy, one shape.
+
+Every message says *what* went wrong, what was *given*, what *exists*, and what to type next (`hint`). Authors of rewards and
+datasets raise plain Python errors; the border that called them wraps those in one of the classes below and names the culprit.
+The command line turns any `RlllmError` into one screen and its exit code; nothing else in the program calls `sys.exit`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Process exit codes; scripts may rely on them."""
+
+    OK = 0
+    FAILED = 1
+    """The run failed, or it ended without having learned anything."""
+    USAGE = 2
+    """The command line, the recipe, the data or the model folder is wrong; nothing was started."""
+    PLUGIN = 3
+    """An installed plugin that was asked for by name is broken."""
+    WATCHDOG = 75
+    INTERRUPTED = 130
+
+
+class RlllmError(Exception):
+    """Base of every error a user may see.
+
+    Args:
+        what: one sentence without a full stop, lower case.
+        given: what the user passed, verbatim.
+        exists: the valid choices, if they can be listed.
+        hint: the next thing to type or change.
+    """
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, what: str, *, given: object = None, exists: Iterable[str] = (), hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.given = given
+        self.exists = list(exists)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.given is not None:
+            lines.append(f"given: {self.given}")
+        if self.exists:
+            shown = ", ".join(self.exists[:24])
+            more = len(self.exists) - 24
+            lines.append(f"exists: {shown}" + (f" and {more} more" if more > 0 else ""))
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.what, self.given, self.exists, self.hint)
+
+
+def _rebuild(cls: type[RlllmError], what: str, given: object, exists: list[str], hint: str | None) -> RlllmError:
+    return cls(what, given=given, exists=exists, hint=hint)
+
+
+class ConfigError(RlllmError, ValueError):
+    """A recipe, an override or a flag does not resolve."""
+
+    exit_code = ExitCode.USAGE
+
+
+class UnknownNameError(ConfigError, LookupError):
+    """A name that no registry knows."""
+
+
+class DataError(RlllmError, ValueError):
+    """Rows cannot be read or do not fit the record type."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ModelError(RlllmError, ValueError):
+    """A model reference does not resolve to something loadable."""
+
+    exit_code = ExitCode.USAGE
+
+
+class RunDirectoryError(RlllmError, ValueError):
+    """The output directory is in use, or cannot be resumed."""
+
+    exit_code = ExitCode.USAGE
+
+
+class PluginError(RlllmError, ImportError):
+    """An installed plugin cannot be imported or is not what its group promises."""
+
+    exit_code = ExitCode.PLUGIN
+
+
+class RewardError(RlllmError, RuntimeError):
+    """A reward raised, or returned something that is no score, more often than `max_reward_errors` allows."""
+
+
+class RunFailedError(RlllmError, RuntimeError):
+    """The run ended, and its verdict says that it does not count as a success."""
+
+
+def closest(name: str, choices: Iterable[str]) -> str | None:
+    """The nearest of `choices` to a misspelt `name`, or None when nothing is near."""
+    pool = {choice.lower().replace("_", "-"): choice for choice in choices}
+    found = difflib.get_close_matches(name.lower().replace("_", "-"), pool, n=1, cutoff=0.6)
+    return pool[found[0]] if found else None
+
+
+def unknown(noun: str, name: str, choices: Iterable[str], *, list_command: str | None = None) -> UnknownNameError:
+    """The error for a name nobody knows: a did-you-mean first, else the command that lists what exists."""
+    choices = sorted(choices)
+    near = closest(name, choices)
+    hint = f"did you mean {near}?" if near else (f"list them with: {list_command}" if list_command else None)
+    return UnknownNameError(f"unknown {noun}: {name}", exists=[] if near else choices, hint=hint)

@@ -1,0 +1,17 @@
+"""What a run computes on: decided once at its start, recorded in `env.json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The device of one process."""
+
+    device: str
+    """"cpu", "cuda" or "mps"."""
+    bf16: bool
+    """Train in bfloat16 where the device computes it natively; on a CPU it is emulated and many times slower."""
+    threads: int
+    """CPU threads torch uses; another number changes the last bits of every sum, so a resume uses the same."""

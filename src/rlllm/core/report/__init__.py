@@ -1,0 +1,12 @@
+"""The report: one self-contained HTML file for a run or a pipeline.
+
+No network, no script, no image files: hand-made inline SVG and one style sheet. Everything a model or a user wrote is
+escaped by construction (see `markup`). The same files give the same bytes. Standard library only.
+"""
+
+from __future__ import annotations
+
+from rlllm.core.report.page import render_pipeline, render_run
+from rlllm.core.report.summary import SummaryRow
+
+__all__ = ["SummaryRow", "render_pipeline", "render_run"]

@@ -1,0 +1,139 @@
+"""Drawings: learning curve, sparkline, dot and whisker. Inline SVG; the style sheet colours them by class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rlllm.core.report.markup import Html, tag
+from rlllm.core.report.scales import Point, frame, smooth, thin, ticks, ticks_within
+from rlllm.core.report.wording import count, fixed, is_number, labels, number
+
+Scale = Callable[[float], float]
+WIDTH, HEIGHT = 320, 168
+LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 26
+LANE_WIDTH, LANE_HEIGHT, LANE_PAD = 200, 34, 8
+
+
+def linear(low: float, high: float, start: float, end: float) -> Scale:
+    """Map low..high to start..end."""
+    factor = (end - start) / (high - low) if high > low else 0.0
+    return lambda value: start + (value - low) * factor
+
+
+def learning_curve(title: str, note: str, points: Sequence[Point]) -> Html:
+    """A figure with its title, first and last value, and the smoothed line over the raw points."""
+    line = smooth(points)
+    first, last = line[0][1], line[-1][1]
+    caption = tag(
+        "figcaption",
+        tag("span", title, class_="name"),
+        tag("span", tag("span", f"{number(first)} → ", class_="from"), tag("b", number(last)), class_="last"),
+        tag("small", note),
+    )
+    return tag("figure", caption, _plot(title, points, first, last), class_="curve")
+
+
+def _plot(title: str, points: Sequence[Point], first: float, last: float) -> Html:
+    marks = ticks(*frame([value for _, value in points]))
+    steps = [step for step, _ in points]
+    x = linear(min(steps), max(steps), LEFT + 4, WIDTH - RIGHT - 4)
+    y = linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
+    outside = sum(not marks[0] <= value <= marks[-1] for _, value in points)
+    described = f"{title} over {count(len(points), 'logged step')}: from {number(first)} to {number(last)}"
+    left_out = f"; {count(outside, 'spike')} beyond the frame" if outside else ""
+    inside = [(step, value) for step, value in points if marks[0] <= value <= marks[-1]]
+    return tag(
+        "svg",
+        tag("title", described + left_out),
+        _value_axis(marks, y),
+        _step_axis(steps, x),
+        [tag("circle", cx=_at(x(step)), cy=_at(y(value)), r=1.6, class_="raw") for step, value in thin(inside)],
+        _line(smooth(inside), x, y),
+        tag("text", left_out.removeprefix("; "), x=WIDTH - RIGHT, y=TOP + 9, class_="tick end") if outside else None,
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+    )
+
+
+def _value_axis(marks: Sequence[float], y: Scale) -> list[Html]:
+    drawn = []
+    for mark, label in zip(marks, labels(marks), strict=True):
+        height = _at(y(mark))
+        drawn.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height, class_="grid"))
+        drawn.append(tag("text", label, x=LEFT - 6, y=_at(y(mark) + 3.6), class_="tick end"))
+    return drawn
+
+
+def _step_axis(steps: Sequence[float], x: Scale) -> list[Html]:
+    marks = ticks_within(min(steps), max(steps)) or [steps[-1]]
+    drawn = [tag("text", "step", x=0, y=HEIGHT - 6, class_="tick")]
+    for mark in marks:
+        centre = x(mark) if len(steps) > 1 else (LEFT + WIDTH - RIGHT) / 2
+        side = "end" if centre > WIDTH - RIGHT - 20 else "middle"
+        at = WIDTH - RIGHT if side == "end" else centre
+        drawn.append(tag("text", number(mark), x=_at(at), y=HEIGHT - 6, class_=f"tick {side}"))
+    return drawn
+
+
+def _line(points: Sequence[Point], x: Scale, y: Scale) -> Html | None:
+    if not points:
+        return None
+    places = [f"{_at(x(step))},{_at(y(value))}" for step, value in thin(points)]
+    end_x, end_y = places[-1].split(",")
+    dot = tag("circle", cx=end_x, cy=end_y, r=3, class_="dot")
+    return tag("g", tag("polyline", points=" ".join(places), class_="line"), dot)
+
+
+def sparkline(title: str, points: Sequence[Point]) -> Html:
+    """A small line without axes, for a table cell."""
+    values = [value for _, value in points]
+    x = linear(points[0][0], points[-1][0], 3, 117)
+    y = linear(min(values), max(values), 23, 5) if max(values) > min(values) else (lambda _: 14.0)
+    described = tag("title", f"{title}: from {number(values[0])} to {number(values[-1])}")
+    return tag("svg", described, _line(smooth(points), x, y), viewBox="0 0 120 28", role="img", class_="spark")
+
+
+def whiskers(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, low: float, high: float) -> Html:
+    """Before (hollow) over after (filled), each a dot on its interval, on an axis from `low` to `high`."""
+    x = linear(low, high, LANE_PAD, LANE_WIDTH - LANE_PAD)
+    lanes = [(before, 11.0, "before"), (after, 23.0, "after")]
+    drawn = [(value, height, kind) for value, height, kind in lanes if value and is_number(value.get("estimate"))]
+    if len(drawn) == 1:
+        drawn = [(drawn[0][0], LANE_HEIGHT / 2, drawn[0][2])]
+    words = ", ".join(f"{kind} {fixed(value['estimate'])}" for value, _, kind in drawn)
+    return tag(
+        "svg",
+        tag("title", f"{words}, on a scale from {number(low)} to {number(high)}"),
+        [
+            tag("line", x1=_at(x(mark)), x2=_at(x(mark)), y1=2, y2=LANE_HEIGHT - 2, class_="grid")
+            for mark in (low, (low + high) / 2, high)
+        ],
+        [_whisker(value, height, kind, x, low, high) for value, height, kind in drawn],
+        viewBox=f"0 0 {LANE_WIDTH} {LANE_HEIGHT}",
+        role="img",
+        class_="whiskers",
+    )
+
+
+def whisker_axis(low: float, high: float) -> Html:
+    """Labels of the axis that `whiskers` draws on."""
+    places = (LANE_PAD, LANE_WIDTH / 2, LANE_WIDTH - LANE_PAD)
+    names = labels([low, (low + high) / 2, high])
+    drawn = [tag("text", name, x=_at(at), y=11, class_="tick middle") for name, at in zip(names, places, strict=True)]
+    return tag("svg", drawn, viewBox=f"0 0 {LANE_WIDTH} 14", class_="whiskers", aria_hidden="true")
+
+
+def _whisker(value: Mapping[str, Any], height: float, kind: str, x: Scale, low: float, high: float) -> Html:
+    start, end = (
+        value[name] if is_number(value.get(name)) and math.isfinite(value[name]) else edge
+        for name, edge in (("low", low), ("high", high))
+    )
+    bar = tag("line", x1=_at(x(start)), x2=_at(x(end)), y1=_at(height), y2=_at(height), class_=f"whisker {kind}")
+    return tag("g", bar, tag("circle", cx=_at(x(value["estimate"])), cy=_at(height), r=4, class_=f"mark {kind}"))
+
+
+def _at(place: float) -> str:
+    """A coordinate, short."""
+    return f"{place:.1f}".removesuffix(".0")

@@ -1,0 +1,73 @@
+"""What each reward contributed: early against late in the run, and how often it could not judge or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlllm.core.report.charts import sparkline
+from rlllm.core.report.markup import Html, tag
+from rlllm.core.report.scales import Point, ends
+from rlllm.core.report.wording import DASH, fixed, is_number
+
+
+@dataclass(slots=True)
+class Source:
+    """Running totals of one reward over the samples of a run."""
+
+    by_step: dict[float, list[float]] = field(default_factory=dict)
+    """Step -> [sum, number of judged completions]."""
+    total: int = 0
+    unjudged: int = 0
+    errors: int = 0
+
+    def add(self, step: float, score: Mapping[str, Any]) -> None:
+        self.total += 1
+        self.errors += bool(score.get("error"))
+        value = score.get("value")
+        if not is_number(value) or value != value:
+            self.unjudged += not score.get("error")
+            return
+        cell = self.by_step.setdefault(step, [0.0, 0.0])
+        cell[0] += value
+        cell[1] += 1
+
+    def points(self) -> list[Point]:
+        return [(step, total / judged) for step, (total, judged) in sorted(self.by_step.items())]
+
+
+def tally(sources: dict[str, Source], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add sampled completions to the totals of their rewards."""
+    for row in rows:
+        for name, score in (row.get("rewards") or {}).items():
+            if isinstance(score, Mapping):
+                sources.setdefault(name, Source()).add(float(row.get("step") or 0), score)
+
+
+def reward_table(sources: Mapping[str, Source]) -> Html | None:
+    """One row for each reward that scored anything."""
+    if not sources:
+        return None
+    heads = ["Reward", "First tenth", "Last tenth", "Over the run", "Scored", "Could not judge", "Errors"]
+    kinds = ["", "num", "num", "", "num", "num", "num"]
+    columns = [tag("th", head, scope="col", class_=kind) for head, kind in zip(heads, kinds, strict=True)]
+    body = [_source_row(name, source) for name, source in sources.items()]
+    table = tag("table", tag("thead", tag("tr", columns)), tag("tbody", body))
+    return tag("div", table, class_="scroll", role="region", aria_label="Rewards by source", tabindex="0")
+
+
+def _source_row(name: str, source: Source) -> Html:
+    points = source.points()
+    first, last = ends(points) if points else (None, None)
+    errors = tag("span", f"{source.errors:,}", class_="failed") if source.errors else "0"
+    return tag(
+        "tr",
+        tag("th", name, scope="row"),
+        tag("td", fixed(first) if points else DASH, class_="num"),
+        tag("td", tag("b", fixed(last)) if points else DASH, class_="num"),
+        tag("td", sparkline(name, points) if len(points) > 1 else None),
+        tag("td", f"{source.total:,}", class_="num"),
+        tag("td", f"{source.unjudged:,}", class_="num"),
+        tag("td", errors, class_="num"),
+    )

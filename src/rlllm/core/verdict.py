@@ -1,0 +1,164 @@
+"""The verdict: exit code 0 means gradient signal existed, the requested steps ran, numbers were finite, weights moved.
+
+A stage collects `Facts` while it runs; `judge` turns them into named reasons. Nothing here looks at a loss curve's shape:
+each rule is a condition under which a run cannot have learned, whatever its log says.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Facts:
+    """What was observed. Rules whose fact stayed None do not apply to the stage."""
+
+    steps_requested: int = 0
+    steps_done: int = 0
+    rows: int = 0
+    rows_needed: int = 1
+    """Rows one optimizer step takes; fewer means that nothing can be trained."""
+    non_finite_steps: int = 0
+    """Logged steps whose loss or gradient norm was NaN or infinite."""
+    largest_gradient: float | None = None
+    """Largest gradient norm that was logged."""
+    weights_changed: bool | None = None
+    reward_rows: int | None = None
+    """Completions that were scored."""
+    reward_undefined: int = 0
+    """Completions no reward could judge (None or NaN from every one)."""
+    reward_spread: float | None = None
+    """Largest difference between two rewards inside any group of completions."""
+    pairs: int | None = None
+    identical_pairs: int = 0
+    """Preference pairs whose two completions are the same text."""
+    interrupted: bool = False
+    failure: str | None = None
+    """The error that ended the run, if one did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One named cause. `fatal` reasons make the run fail; others are warnings."""
+
+    code: str
+    text: str
+    hint: str = ""
+    fatal: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether the run counts as a success, and why not."""
+
+    ok: bool
+    reasons: list[Reason]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(facts: Facts) -> Verdict:
+    """All reasons that apply, the root cause first; the run is a success when none of them is fatal."""
+    reasons = [reason for rule in _RULES if (reason := rule(facts)) is not None]
+    return Verdict(ok=not any(reason.fatal for reason in reasons), reasons=reasons, facts=asdict(facts))
+
+
+def _failure(facts: Facts) -> Reason | None:
+    return Reason("error", facts.failure) if facts.failure else None
+
+
+def _interrupted(facts: Facts) -> Reason | None:
+    if not facts.interrupted:
+        return None
+    return Reason("interrupted", f"stopped at step {facts.steps_done} of {facts.steps_requested}")
+
+
+def _too_little_data(facts: Facts) -> Reason | None:
+    if facts.rows >= facts.rows_needed:
+        return None
+    return Reason(
+        "too_little_data",
+        f"{facts.rows} training rows, but one optimizer step takes {facts.rows_needed}",
+        "add rows, or lower per_device_train_batch_size or gradient_accumulation_steps",
+    )
+
+
+def _reward_undefined(facts: Facts) -> Reason | None:
+    if not facts.reward_rows or facts.reward_undefined < facts.reward_rows:
+        return None
+    return Reason(
+        "reward_undefined",
+        f"no reward could judge any of {facts.reward_rows} completions (all None or NaN)",
+        "look at samples.jsonl, and try the reward on one of its rows",
+    )
+
+
+def _reward_flat(facts: Facts) -> Reason | None:
+    if facts.reward_spread is None or facts.reward_spread > 0 or facts.reward_undefined == facts.reward_rows:
+        return None
+    return Reason(
+        "constant_reward",
+        "every group of completions got one and the same reward, so no step had a gradient",
+        "the task is too easy or too hard for this model, or the reward ignores the completion: see samples.jsonl",
+    )
+
+
+def _identical_pairs(facts: Facts) -> Reason | None:
+    if not facts.pairs or not facts.identical_pairs:
+        return None
+    everything = facts.identical_pairs == facts.pairs
+    return Reason(
+        "identical_pairs",
+        f"chosen equals rejected in {facts.identical_pairs} of {facts.pairs} pairs",
+        "such a pair teaches nothing; check which columns are mapped to chosen and rejected",
+        fatal=everything,
+    )
+
+
+def _non_finite(facts: Facts) -> Reason | None:
+    if not facts.non_finite_steps:
+        return None
+    return Reason(
+        "non_finite",
+        f"loss or gradient was NaN or infinite at {facts.non_finite_steps} logged steps",
+        "lower the learning rate; on a GPU try bf16 instead of fp16",
+    )
+
+
+def _no_gradient(facts: Facts) -> Reason | None:
+    if facts.largest_gradient is None or facts.largest_gradient > 0 or not math.isfinite(facts.largest_gradient):
+        return None
+    return Reason(
+        "no_gradient", "the gradient was exactly zero at every logged step", "check learning signal and masks"
+    )
+
+
+def _weights_unchanged(facts: Facts) -> Reason | None:
+    if facts.weights_changed is not False:
+        return None
+    return Reason("weights_unchanged", "the model's weights are the ones it started with", "is the learning rate zero?")
+
+
+def _steps_missing(facts: Facts) -> Reason | None:
+    if facts.interrupted or facts.steps_done >= facts.steps_requested:
+        return None
+    return Reason("steps_missing", f"{facts.steps_done} of {facts.steps_requested} requested steps ran")
+
+
+_RULES = (
+    _failure,
+    _interrupted,
+    _too_little_data,
+    _reward_undefined,
+    _reward_flat,
+    _identical_pairs,
+    _non_finite,
+    _no_gradient,
+    _weights_unchanged,
+    _steps_missing,
+)

@@ -1,0 +1,49 @@
+"""YAML the way people write it: `1e-4` is a number here, which YAML 1.1 (and so PyYAML) reads as text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlllm.core.errors import ConfigError
+
+_FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][-+]?\d+)$")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader plus floats in scientific notation without a dot."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+
+
+def parse(text: str, *, source: str) -> Any:
+    """The value of a YAML text. Raises ConfigError with line and column."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"not valid YAML{place}: {error.problem}", given=source) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}", given=source) from error
+
+
+def parse_scalar(text: str) -> Any:
+    """A command-line value: number, boolean, null, list or mapping where it reads as one, else the text itself."""
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+    return text if value is None and text.strip().lower() not in ("null", "~", "none") else value
+
+
+def read(path: Path) -> Any:
+    return parse(path.read_text(encoding="utf-8"), source=str(path))
+
+
+def dump(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
