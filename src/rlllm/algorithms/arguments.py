@@ -1,0 +1,35 @@
+"""TRL config objects: rlllm's few defaults under the user's settings, everything else TRL's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rlllm.algorithms import _trl
+from rlllm.core.errors import ConfigError
+from rlllm.core.hardware import Hardware
+
+
+def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path, seed: int, hardware: Hardware) -> Any:
+    """The TRL dataclass `config` for a run.
+
+    bf16 is always set: TRL's own default raises on a CPU, and `use_cpu` alone silently turns on emulated bf16.
+
+    Raises:
+        ConfigError: TRL refuses the combination.
+    """
+    on_cpu = hardware.device == "cpu"
+    defaults = {
+        "logging_steps": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": on_cpu,
+        "bf16": hardware.bf16,
+        "gradient_checkpointing": not on_cpu,
+    }
+    managed = {"output_dir": str(checkpoints), "seed": seed}
+    try:
+        return getattr(_trl, config)(**{**defaults, **settings, **managed})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"TRL refuses these settings: {error}", given=dict(settings)) from error

@@ -1,0 +1,119 @@
+"""What a run records while TRL trains: metrics, facts for the verdict, and a clean stop on Ctrl-C."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from types import FrameType
+from typing import Any
+
+from transformers import TrainerCallback
+
+from rlllm.core.events import Listener
+from rlllm.core.runs import Run, append_jsonl
+from rlllm.core.verdict import Facts
+
+
+class Recorder(TrainerCallback):  # type: ignore[misc]
+    """Writes `metrics.jsonl`, fills `Facts`, tells the listener.
+
+    Args:
+        run: where to write.
+        facts: filled as training goes.
+        listener: whoever watches.
+        flat_limit: stop after this many steps from the start without any reward spread; 0 never stops.
+    """
+
+    def __init__(self, run: Run, facts: Facts, listener: Listener, flat_limit: int = 0) -> None:
+        self.run = run
+        self.facts = facts
+        self.listener = listener
+        self.flat_limit = flat_limit
+        self._started = time.monotonic()
+        self._last = (self._started, 0.0)
+        self._flat = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.facts.steps_requested = state.max_steps
+        self.facts.steps_done = state.global_step
+        self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.facts.steps_done = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        values = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}
+        if "loss" not in values:  # the summary TRL logs once at the end
+            return
+        self._note_facts(values)
+        self._add_speed(values)
+        if self.flat_limit and self._is_flat(values):
+            control.should_training_stop = True
+            self.listener.note(f"stopping: {self._flat} steps without any difference in reward")
+        row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
+        append_jsonl(self.run.path / "metrics.jsonl", [row])
+        self.listener.step(state.global_step, values)
+
+    def _note_facts(self, values: dict[str, float]) -> None:
+        gradient = values.get("grad_norm")
+        if not math.isfinite(values["loss"]) or (gradient is not None and not math.isfinite(gradient)):
+            self.facts.non_finite_steps += 1
+        elif gradient is not None:
+            self.facts.largest_gradient = max(self.facts.largest_gradient or 0.0, gradient)
+
+    def _add_speed(self, values: dict[str, float]) -> None:
+        now, tokens = time.monotonic(), values.get("num_tokens")
+        if tokens is not None:
+            before, seen = self._last
+            values["tokens_per_second"] = round((tokens - seen) / max(now - before, 1e-9), 1)
+            self._last = (now, tokens)
+
+    def _is_flat(self, values: dict[str, float]) -> bool:
+        if values.get("frac_reward_zero_std", 0.0) < 1.0:
+            self.flat_limit = 0
+            return False
+        self._flat += 1
+        return self._flat >= self.flat_limit
+
+
+class GracefulStop(TrainerCallback):  # type: ignore[misc]
+    """Ctrl-C saves a checkpoint and stops; a second Ctrl-C stops at once.
+
+    Args:
+        facts: its `interrupted` is set.
+        listener: told what happens.
+        boundary: optimizer steps between which a checkpoint cannot be resumed exactly (one rollout's worth).
+    """
+
+    def __init__(self, facts: Facts, listener: Listener, boundary: int = 1) -> None:
+        self.facts = facts
+        self.listener = listener
+        self.boundary = boundary
+        self._previous: Any = None
+
+    def __enter__(self) -> GracefulStop:
+        try:
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+        except ValueError:  # not the main thread: the program that embeds us owns the signals
+            self._previous = None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.facts.interrupted:
+            raise KeyboardInterrupt
+        self.facts.interrupted = True
+        self.listener.note("Ctrl-C: saving a checkpoint after this step (again to stop at once)")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not self.facts.interrupted:
+            return
+        if state.global_step >= state.max_steps:
+            self.facts.interrupted = False
+        elif state.global_step % self.boundary == 0:
+            control.should_save = True
+            control.should_training_stop = True

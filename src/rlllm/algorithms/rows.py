@@ -1,0 +1,54 @@
+"""Records to the rows TRL's trainers take, under the one chat rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlllm.core.records import Conversation, PreferencePair, PromptTask
+from rlllm.policies import chat
+
+
+def conversations(records: Sequence[Conversation], tokenizer: Any) -> Any:
+    """Rows of SFTTrainer: `prompt` + `completion`, or `text` where the records have no prompt."""
+    from datasets import Dataset
+
+    if all(not record.prompt for record in records):
+        return Dataset.from_list([{"text": record.completion} for record in records])
+    return Dataset.from_list(
+        [
+            {
+                "prompt": chat.as_prompt(tokenizer, record.prompt),
+                "completion": chat.as_completion(tokenizer, record.completion),
+            }
+            for record in records
+        ]
+    )
+
+
+def pairs(records: Sequence[PreferencePair], tokenizer: Any, *, margins: bool = False) -> Any:
+    """Rows of RewardTrainer and DPOTrainer: `prompt`, `chosen`, `rejected`; with `margins` also `margin`, if all have one."""
+    from datasets import Dataset
+
+    with_margin = margins and all(record.margin is not None for record in records)
+    return Dataset.from_list(
+        [
+            {
+                "prompt": chat.as_prompt(tokenizer, record.prompt),
+                "chosen": chat.as_completion(tokenizer, record.chosen),
+                "rejected": chat.as_completion(tokenizer, record.rejected),
+                **({"margin": record.margin} if with_margin else {}),
+            }
+            for record in records
+        ]
+    )
+
+
+def tasks(records: Sequence[PromptTask], tokenizer: Any) -> Any:
+    """Rows of GRPOTrainer: `prompt` and `row`, the index of the record. Rewards look the record up, so that its columns
+    keep their Python types instead of being forced into one Arrow schema."""
+    from datasets import Dataset
+
+    return Dataset.from_list(
+        [{"prompt": chat.as_prompt(tokenizer, record.prompt), "row": index} for index, record in enumerate(records)]
+    )

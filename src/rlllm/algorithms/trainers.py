@@ -1,0 +1,18 @@
+"""TRL's supervised, reward-model and preference trainers with sealed checkpoints; nothing of theirs is changed."""
+
+from __future__ import annotations
+
+from rlllm.algorithms._trl import DPOTrainer, RewardTrainer, SFTTrainer
+from rlllm.algorithms.checkpoints import SealedCheckpoints
+
+
+class Supervised(SealedCheckpoints, SFTTrainer):  # type: ignore[misc]
+    """Cross-entropy on completion tokens (on all tokens of plain text)."""
+
+
+class PairwiseReward(SealedCheckpoints, RewardTrainer):  # type: ignore[misc]
+    """Bradley-Terry reward model, with margin where the pairs carry one."""
+
+
+class Preference(SealedCheckpoints, DPOTrainer):  # type: ignore[misc]
+    """DPO with every loss TRL knows."""

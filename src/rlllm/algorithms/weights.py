@@ -1,0 +1,18 @@
+"""Did the weights move? An exact checksum that costs one pass over the parameters on their own device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def checksum(model: Any) -> list[int]:
+    """One integer for each trainable parameter: the sum of its bit patterns. Any single changed weight changes it."""
+    return [
+        int(parameter.detach().contiguous().view(_WORDS[parameter.element_size()]).sum(dtype=torch.int64))
+        for parameter in model.parameters()
+        if parameter.requires_grad
+    ]

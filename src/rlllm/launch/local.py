@@ -1,0 +1,59 @@
+"""The local launch: choose the device, fix the threads, silence telemetry and chatter, record the environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from rlllm.core.hardware import Hardware
+
+PACKAGES = ("rlllm", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "numpy", "math-verify")
+
+
+def prepare(threads: int | None = None) -> Hardware:
+    """Set this process up for a run.
+
+    Args:
+        threads: torch's CPU threads; None leaves torch's own choice (which honours OMP_NUM_THREADS).
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import datasets
+    import torch
+    import transformers
+
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    if threads:
+        torch.set_num_threads(threads)
+    cuda = torch.cuda.is_available()
+    device = "cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu"
+    return Hardware(device, bf16=cuda and torch.cuda.is_bf16_supported(), threads=torch.get_num_threads())
+
+
+def environment(hardware: Hardware) -> dict[str, Any]:
+    """Versions, machine and device, for `env.json`."""
+    import torch
+
+    return {
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": hardware.device,
+        "gpu": torch.cuda.get_device_name() if hardware.device == "cuda" else None,
+        "bf16": hardware.bf16,
+        "threads": hardware.threads,
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

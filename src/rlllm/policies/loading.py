@@ -1,0 +1,69 @@
+"""Loading policies, tokenizers and classifiers: safetensors only, no remote code, float32 on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rlllm.core.errors import ModelError
+from rlllm.core.registry import describe
+from rlllm.policies.sources import ModelSource
+
+
+def load_tokenizer(source: ModelSource) -> Any:
+    """The tokenizer, with a padding token that is set (to the end-of-sequence token where the model has none)."""
+    from transformers import AutoTokenizer
+
+    tokenizer = _load(AutoTokenizer, source)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
+    """A causal language model on the CPU; the trainer or evaluator moves it."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return _load(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32, use_safetensors=True)
+
+
+def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) -> Any:
+    """A sequence classifier with one score; its head is new (and seeded by the global RNG) if the model had none."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # "score.weight newly initialised" is what is wanted here
+    try:
+        model = _load(
+            AutoModelForSequenceClassification,
+            source,
+            num_labels=1,
+            dtype=torch.bfloat16 if bf16 else torch.float32,
+            use_safetensors=True,
+        )
+    finally:
+        logging.set_verbosity(verbosity)
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
+    """Write a folder every other verb can name as `--model`; returns the model, LoRA adapters merged into their base."""
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def _load(loader: Any, source: ModelSource, **settings: Any) -> Any:
+    try:
+        return loader.from_pretrained(source.path, **settings)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        hint = "give the folder of a model on this machine, or nano" if source.kind == "hub" else None
+        raise ModelError(
+            f"the model does not load: {describe(error)[:400]}", given=f"{source.name} ({source.path})", hint=hint
+        ) from error

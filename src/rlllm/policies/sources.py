@@ -1,0 +1,88 @@
+"""Model references, resolved without torch, so that a wrong one fails before anything heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlllm.core.errors import ModelError, closest
+from rlllm.core.runs import file_hash
+
+NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from.
+
+    `path` is what `from_pretrained` takes: a folder, or a Hub id when `kind` is "hub".
+    """
+
+    path: str
+    kind: str
+    name: str
+
+    @property
+    def folder(self) -> Path | None:
+        return None if self.kind == "hub" else Path(self.path)
+
+    def fingerprint(self) -> str | None:
+        """Hash of the weights of a local model; None for a Hub id."""
+        if self.folder is None:
+            return None
+        return "-".join(file_hash(path)[:16] for path in sorted(self.folder.glob("*.safetensors"))) or None
+
+
+def resolve_model(reference: str) -> ModelSource:
+    """Find the model a user named.
+
+    Args:
+        reference: `nano`, a folder in Hugging Face format, a run directory (its `model/` is used) or a Hub id.
+
+    Raises:
+        ModelError: nothing loadable is there.
+    """
+    if reference == "nano":
+        return ModelSource(str(_checked(NANO, reference)), "nano", "nano")
+    path = Path(reference).expanduser()
+    if (path / "status.json").exists():
+        if not (path / "model").is_dir():
+            raise ModelError(
+                "that run has no model: it did not finish", given=reference, hint=f"rlllm runs show {path}"
+            )
+        return ModelSource(str(_checked(path / "model", reference)), "run", path.name)
+    if path.exists():
+        return ModelSource(str(_checked(path, reference)), "folder", path.name)
+    if _HUB_ID.match(reference) and not reference.startswith((".", "/", "runs/")):
+        return ModelSource(reference, "hub", reference.rsplit("/", 1)[-1])
+    near = closest(path.name, ["nano", *(other.name for other in path.parent.glob("*") if other.is_dir())])
+    raise ModelError(
+        "no such model: it is neither a folder nor a run, and not of the form org/name",
+        given=reference,
+        hint=f"did you mean {near}?" if near else "the embedded model is called nano",
+    )
+
+
+def _checked(folder: Path, reference: str) -> Path:
+    hint = "give a folder made by save_pretrained: config.json, tokenizer files and *.safetensors"
+    config = folder / "config.json"
+    if not folder.is_dir() or not config.is_file():
+        raise ModelError("not a model folder: it has no config.json", given=reference, hint=hint)
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"the model folder cannot be read: config.json: {error}", given=reference, hint=hint
+        ) from error
+    if not isinstance(settings, dict) or "model_type" not in settings:
+        raise ModelError("the model folder's config.json names no model_type", given=reference, hint=hint)
+    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
+        found = sorted(path.name for path in folder.iterdir())
+        raise ModelError("the model folder has no *.safetensors weights", given=reference, exists=found, hint=hint)
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+        raise ModelError("the model folder has no tokenizer", given=reference, hint=hint)
+    return folder

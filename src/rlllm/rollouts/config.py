@@ -1,0 +1,41 @@
+"""Settings of a rollout, shared by training and evaluation."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from rlllm.core.config import Section
+
+
+class RolloutConfig(Section):
+    """How completions are sampled."""
+
+    engine: str = "hf"
+    """What samples; see `rlllm doctor` for what this machine has."""
+    group_size: int = Field(8, ge=2)
+    """Completions sampled for each prompt; advantages are relative to this group (TRL: num_generations)."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Length limit of a completion in tokens (TRL: max_completion_length)."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling; 1 samples from the whole distribution."""
+    top_k: int = Field(0, ge=0)
+    """Sample among the k likeliest tokens; 0 means all."""
+
+
+class SamplingConfig(Section):
+    """How an evaluation samples. A temperature of 0 is greedy."""
+
+    engine: str = "hf"
+    """What samples."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Length limit of a completion in tokens."""
+    temperature: float = Field(1.0, ge=0)
+    """Sampling temperature; 0 decodes greedily (then more than one sample is pointless)."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling; 1 samples from the whole distribution."""
+    top_k: int = Field(0, ge=0)
+    """Sample among the k likeliest tokens; 0 means all."""
+    batch_size: int = Field(256, ge=1)
+    """Completions decoded at once."""
