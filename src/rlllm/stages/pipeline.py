@@ -1,0 +1,233 @@
+"""`rlllm run` and `rlllm demo`: stages in a row, each starting from what an earlier one made.
+
+A step names its stage, a recipe if it wants one, and settings on top. `@NAME` stands for the run directory of an earlier
+step, so `model: "@align"` is the model that step made. A step that does not succeed ends the pipeline.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, model_validator
+
+from rlllm.core.config import Section, StageConfig, resolve
+from rlllm.core.errors import ConfigError, RunDirectoryError
+from rlllm.core.events import Listener, Silent
+from rlllm.core.recipes import find_recipe, read_recipe
+from rlllm.core.report import SummaryRow, render_pipeline
+from rlllm.core.runs import Run, read_json, write_json
+from rlllm.stages.catalog import config_class, stage_function
+
+
+class Step(Section):
+    """One step; every other key is a setting of its stage."""
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    """Name of the step and of its directory."""
+    stage: str
+    """The verb."""
+    recipe: str | None = None
+    """Recipe of that verb to start from."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings over the recipe's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        own = {key: item for key, item in value.items() if key in cls.model_fields}
+        extra = {key: item for key, item in value.items() if key not in cls.model_fields}
+        return {**own, "settings": {**own.get("settings", {}), **extra}}
+
+    def recipe_values(self) -> dict[str, Any]:
+        return read_recipe(find_recipe(self.recipe, self.stage).path) if self.recipe else {}
+
+    def resolve(self, steps: Mapping[str, Path], seed: int) -> StageConfig:
+        """The stage's config, with references to earlier steps filled in."""
+        settings = {"seed": seed, **self.settings}
+        return resolve(
+            config_class(self.stage),
+            self.recipe_values(),
+            [(k, _fill(v, steps, self.name)) for k, v in settings.items()],
+        )
+
+
+class Pipeline(Section):
+    """A pipeline recipe."""
+
+    title: str = "pipeline"
+    """Heading of the report."""
+    seed: int = 0
+    """Seed of every step that sets none."""
+    steps: list[Step] = Field(min_length=1)
+    """What to do, in order."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Pipeline:
+        names = [step.name for step in self.steps]
+        if len(set(names)) < len(names):
+            raise ConfigError("two steps have the same name", given=", ".join(names))
+        return self
+
+    def check(self) -> None:
+        """Resolve every step against the steps before it. Raises ConfigError for the first that does not resolve."""
+        known: dict[str, Path] = {}
+        for step in self.steps:
+            step.resolve(known, self.seed)
+            known[step.name] = Path(step.name)
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """Outcome of a pipeline: the steps' runs, in order, as far as they came."""
+
+    path: Path
+    runs: dict[str, Run]
+    rows: list[SummaryRow]
+    complete: bool
+
+    @property
+    def ok(self) -> bool:
+        return self.complete and all(run.ok for run in self.runs.values())
+
+    def to_json(self) -> dict[str, Any]:
+        steps = {name: str(run.path) for name, run in self.runs.items()}
+        return {"ok": self.ok, "steps": steps, "summary": [asdict(row) for row in self.rows]}
+
+
+def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
+    """Validate a pipeline recipe. Raises ConfigError with the first problem."""
+    try:
+        pipeline = Pipeline.model_validate(dict(values))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        original = problem.get("ctx", {}).get("error")
+        if isinstance(original, ConfigError):
+            raise original from error
+        place = ".".join(str(part) for part in problem["loc"])
+        raise ConfigError(f"{place or 'pipeline'}: {problem['msg']}", given=repr(problem.get("input"))[:200]) from error
+    pipeline.check()
+    return pipeline
+
+
+def run_pipeline(
+    pipeline: Pipeline,
+    output_dir: Path,
+    *,
+    listener: Listener | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    command: str | None = None,
+) -> PipelineRun:
+    """Run every step into `output_dir/STEP`; writes `pipeline.json` and `report.html` there.
+
+    With `resume`, steps that already succeeded with the same settings are kept and an unfinished one continues.
+
+    Raises:
+        RlllmError: a step's settings, data or model are wrong.
+    """
+    _check_output(output_dir, resume, overwrite)
+    outcome = PipelineRun(output_dir, {}, [], complete=False)
+    for step in pipeline.steps:
+        started = time.monotonic()
+        places = {name: run.path for name, run in outcome.runs.items()}
+        config = step.resolve(places, pipeline.seed).model_copy(update={"output_dir": output_dir / step.name})
+        run = _run_step(step, config, listener or Silent(), resume, overwrite)
+        outcome.runs[step.name] = run
+        outcome.rows.extend(_summary(step, run, _seconds(run, time.monotonic() - started)))
+        if not run.ok:
+            break
+    outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete=len(outcome.runs) == len(pipeline.steps))
+    write_json(output_dir / "pipeline.json", outcome.to_json())
+    commands = [command or "rlllm run"] + [str(run.config["command"]) for run in outcome.runs.values()]
+    page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, [])
+    (output_dir / "report.html").write_text(page, encoding="utf-8")
+    return outcome
+
+
+def _run_step(step: Step, config: StageConfig, listener: Listener, resume: bool, overwrite: bool) -> Run:
+    before = Run(config.output_dir or Path(step.name))
+    known = resume and (before.path / "config.json").exists()
+    if known and before.ok and before.config["digest"] == config.digest():
+        listener.note(f"{step.name}: already done")
+        return before
+    return stage_function(step.stage)(
+        config,
+        listener=listener,
+        resume=known,
+        overwrite=overwrite,
+        recipe=step.recipe_values() or None,
+        command=_command(step, config),
+    )
+
+
+def _command(step: Step, config: StageConfig) -> str:
+    """The line that repeats this step alone."""
+    settings = {"seed": config.seed, **step.settings}
+    shown = [f"{key}={_shell(_fill(value, {}, step.name, config))}" for key, value in settings.items()]
+    return " ".join(["rlllm", step.stage, *([step.recipe] if step.recipe else []), *shown])
+
+
+def _shell(value: Any) -> str:
+    import json
+    import shlex
+
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
+def _summary(step: Step, run: Run, seconds: float) -> list[SummaryRow]:
+    """One row for each thing the step measured; a step that measured nothing still has a row."""
+    results = run.results
+    rows = [
+        SummaryRow(step.name, m["name"], m["after"], m["before"], m["difference"], _p_value(m), seconds, run.ok)
+        for m in results.get("measures", [])
+    ]
+    for name, task in results.get("tasks", {}).items():
+        rows += [
+            SummaryRow(step.name, f"{name} {measure}", interval, seconds=seconds, ok=run.ok)
+            for measure, interval in task["values"].items()
+        ]
+    return rows or [SummaryRow(step.name, "", seconds=seconds, ok=run.ok)]
+
+
+def _p_value(measure: Mapping[str, Any]) -> float | None:
+    return (measure["difference"] or {}).get("p_value")
+
+
+def _seconds(run: Run, elapsed: float) -> float:
+    """Wall time of a step; one kept from an earlier start keeps the time it took then."""
+    path = run.path / "seconds.json"
+    if not path.exists() or elapsed > 1:
+        write_json(path, round(elapsed, 1))
+    return float(read_json(path))
+
+
+def _fill(value: Any, steps: Mapping[str, Path], step: str, config: StageConfig | None = None) -> Any:
+    """Replace `@NAME` with the directory of that step, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _fill(item, steps, step, config) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, steps, step, config) for item in value]
+    if not isinstance(value, str) or not value.startswith("@"):
+        return value
+    name = value[1:]
+    if config is not None and config.output_dir is not None:
+        return str(config.output_dir.parent / name)
+    if name not in steps:
+        raise ConfigError(f"step {step} refers to {value}, which is no earlier step", exists=[f"@{s}" for s in steps])
+    return str(steps[name])
+
+
+def _check_output(path: Path, resume: bool, overwrite: bool) -> None:
+    if path.is_dir() and any(path.iterdir()) and not (resume or overwrite):
+        raise RunDirectoryError(
+            "the output directory is not empty",
+            given=path,
+            hint="add --resume to continue, --overwrite to replace it, or choose another --output-dir",
+        )
+    path.mkdir(parents=True, exist_ok=True)

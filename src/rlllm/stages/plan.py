@@ -1,0 +1,139 @@
+"""The plan: everything about a run that can be known, checked and printed before torch is imported.
+
+`--dry-run` prints it; the run itself starts from the same object, so that what was checked is what is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.builtins import METHODS
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import Record
+from rlllm.data.check import check
+from rlllm.data.load import Loaded, load
+from rlllm.policies.sources import ModelSource, resolve_model
+from rlllm.rewards.compose import Composition, build
+from rlllm.rewards.config import RewardSpec
+from rlllm.stages.batches import BatchPlan
+
+if TYPE_CHECKING:
+    from rlllm.algorithms.methods.base import Method
+    from rlllm.core.config import StageConfig
+    from rlllm.stages.settings import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training run will do."""
+
+    config: TrainingConfig
+    method: Method
+    source: ModelSource
+    loaded: Loaded
+    settings: Mapping[str, Any]
+    """TRL settings: the method's under the user's."""
+    rewards: Composition | None = None
+    batches: BatchPlan | None = None
+    slots: Mapping[str, Any] = field(default_factory=dict)
+    """Slot name -> resolved component specification."""
+
+    @property
+    def rows_needed(self) -> int:
+        """Training rows without which not one step can run."""
+        return self.batches.prompts_per_rollout if self.batches else 1
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and value rows for a person."""
+        rows = [
+            ("stage", f"{self.config.stage} with {self.method.name}: {self.method.summary}"),
+            ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}"),
+            ("data", f"{self.loaded.source}: {len(self.loaded.train)} train, {len(self.loaded.holdout)} held out"),
+        ]
+        rows += [("", line) for line in check(self.loaded).lines()]
+        if self.rewards:
+            weights = zip(self.rewards.names, self.rewards.weights, strict=True)
+            rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))
+        if self.slots:
+            rows.append(("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())))
+        if self.batches:
+            rows.append(("batch", self.batches.describe()))
+        if len(self.loaded.train) < self.rows_needed:
+            rows.append(("warning", f"one step takes {self.rows_needed} rows: this data is too small to train on"))
+        rows.append(("trainer", ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "TRL defaults"))
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stage": self.config.stage,
+            "method": self.method.name,
+            "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.path},
+            "data": {
+                "source": self.loaded.source,
+                "train": len(self.loaded.train),
+                "holdout": len(self.loaded.holdout),
+                "hash": self.loaded.hash,
+            },
+            "rewards": list(self.rewards.names) if self.rewards else [],
+            "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
+            "trainer": dict(self.settings),
+            "rows_needed": self.rows_needed,
+        }
+
+
+def plan(config: StageConfig) -> Any:
+    """The plan of any verb's config.
+
+    Raises:
+        RlllmError: with exit code 2 for anything that cannot work.
+    """
+    return config.plan()  # type: ignore[attr-defined]
+
+
+def resolve_method(name: str, stage: str) -> Method:
+    """A method by name, checked to belong to the stage."""
+    from rlllm.algorithms.methods.base import Method
+
+    method = METHODS.load(name)
+    if not isinstance(method, Method):
+        raise ConfigError(f"{name} is not a method", given=repr(method), hint="a method is an rlllm.Method")
+    if method.stage != stage:
+        raise ConfigError(
+            f"{name} is a method of {method.stage}, not of {stage}", hint=f"rlllm methods ls --stage {stage}"
+        )
+    return method
+
+
+def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> Composition:
+    """The composition of the named rewards, or of the data source's own when none is named."""
+    specs = list(specs) or [RewardSpec(name=name) for name in loaded.rewards]
+    if not specs:
+        raise ConfigError(
+            "no reward: this data brings none of its own",
+            given=loaded.source,
+            hint="say which with --reward NAME; list them with: rlllm rewards ls",
+        )
+    return build([_with_model_folder(spec) for spec in specs])
+
+
+def _with_model_folder(spec: RewardSpec) -> RewardSpec:
+    """A reward model may be named like any model: as a run, a folder or a Hub id."""
+    if spec.name != "model" or "path" not in spec.params:
+        return spec
+    return spec.model_copy(update={"params": {**spec.params, "path": resolve_model(str(spec.params["path"])).path}})
+
+
+def plan_training(config: TrainingConfig, record: type[Record], method: str) -> Plan:
+    """The part of planning the training verbs share: method, model, data, settings."""
+    chosen = resolve_method(method, config.stage)
+    source = resolve_model(config.model)
+    loaded = load(config.data, record)
+    return Plan(config, chosen, source, loaded, {**chosen.settings, **config.trainer})
+
+
+def processes() -> int:
+    """Training processes started by a launcher; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))

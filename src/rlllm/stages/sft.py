@@ -1,0 +1,53 @@
+"""`rlllm sft`: imitate completions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rlllm.core.records import Conversation
+from rlllm.core.runs import Run
+from rlllm.stages.plan import Plan, plan_training
+from rlllm.stages.settings import TrainingConfig
+from rlllm.stages.training import Job, Parts, load_causal_model, train
+
+
+class SFTStage(TrainingConfig):
+    """Settings of `rlllm sft`."""
+
+    stage: ClassVar[str] = "sft"
+    trl_config: ClassVar[str] = "SFTConfig"
+
+    method: str = "sft"
+    """How to imitate; see `rlllm methods ls --stage sft`."""
+
+    def plan(self) -> Plan:
+        return plan_training(self, Conversation, self.method)
+
+
+def run(config: SFTStage, **options: Any) -> Run:
+    """Fine-tune on example completions; measures the held-out loss before and after.
+
+    Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
+    """
+    return train(config.plan(), Parts(load_causal_model, _build, _measure), **options)
+
+
+def _build(job: Job, callbacks: list[Any]) -> Any:
+    from rlllm.algorithms import rows
+    from rlllm.algorithms.trainers import Supervised
+
+    return Supervised(
+        model=job.model,
+        args=job.arguments("SFTConfig"),
+        train_dataset=rows.conversations(job.plan.loaded.train, job.tokenizer),
+        processing_class=job.tokenizer,
+        peft_config=job.adapters(),
+        callbacks=callbacks,
+    )
+
+
+def _measure(job: Job, model: Any) -> Any:
+    from rlllm.evals.measures import measure_loss
+
+    held_out = job.plan.loaded.holdout[: job.config.eval.rows]
+    return measure_loss(model, job.tokenizer, held_out) if held_out else None

@@ -1,0 +1,258 @@
+"""The flow every training verb follows, from a plan to a judged run directory. Reads top to bottom like the data flow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core import runs
+from rlllm.core.errors import RlllmError
+from rlllm.core.events import Listener, Silent
+from rlllm.core.records import fingerprint
+from rlllm.core.report import render_run
+from rlllm.core.runs import Run, append_jsonl, read_json, write_json
+from rlllm.core.verdict import Facts, judge
+from rlllm.core.yaml_io import dump
+from rlllm.stages.plan import Plan
+
+if TYPE_CHECKING:
+    from rlllm.core.hardware import Hardware
+    from rlllm.evals.measures import Measured
+    from rlllm.stages.settings import TrainingConfig
+
+
+@dataclass
+class Job:
+    """A run under way: what the stage-specific parts need to build a trainer and to measure."""
+
+    plan: Plan
+    run: Run
+    hardware: Hardware
+    tokenizer: Any
+    model: Any
+    listener: Listener
+    facts: Facts = field(default_factory=Facts)
+
+    @property
+    def config(self) -> TrainingConfig:
+        return self.plan.config
+
+    def arguments(self, config: str) -> Any:
+        """The TRL config object of this run."""
+        from rlllm.algorithms.arguments import trl_arguments
+
+        return trl_arguments(
+            config,
+            self.plan.settings,
+            checkpoints=self.run.checkpoints,
+            seed=self.config.seed,
+            hardware=self.hardware,
+        )
+
+    def adapters(self, task: str = "CAUSAL_LM") -> Any:
+        """The PEFT config for `lora`, or None for full training."""
+        if self.config.lora is None:
+            return None
+        from peft import LoraConfig
+
+        lora = self.config.lora
+        return LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.target_modules,
+            task_type=task,
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What differs between the training verbs.
+
+    Args:
+        load: source, tokenizer, hardware -> model.
+        build: job, callbacks -> TRL trainer.
+        measure: job, model -> held-out scores, or None if there is nothing to measure on.
+        observe: trainer, facts; adds the facts only this stage knows, after training.
+    """
+
+    load: Callable[[Any, Any, Hardware], Any]
+    build: Callable[[Job, list[Any]], Any]
+    measure: Callable[[Job, Any], Measured | None]
+    observe: Callable[[Any, Facts], None] = lambda trainer, facts: None
+
+
+def load_causal_model(source: Any, tokenizer: Any, hardware: Hardware) -> Any:
+    """`Parts.load` of every verb that trains a policy."""
+    from rlllm.policies.loading import load_policy
+
+    return load_policy(source, bf16=hardware.bf16)
+
+
+def train(
+    plan: Plan,
+    parts: Parts,
+    *,
+    listener: Listener | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    recipe: Mapping[str, Any] | None = None,
+    command: str | None = None,
+) -> Run:
+    """Run a training plan to its verdict.
+
+    Raises:
+        RlllmError: before anything was trained (bad directory, model that does not load). Later failures end up in the
+            verdict of the returned run.
+    """
+    listener = listener or Silent()
+    run = open_run_directory(plan.config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
+    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
+    if facts.rows < facts.rows_needed:
+        return conclude(run, facts, listener)
+    try:
+        job = _prepare(plan, parts, run, facts, listener, resume)
+        _measure(job, parts, "before")
+        trainer = _train(job, parts, run.latest_checkpoint() if resume else None)
+        if not facts.interrupted and facts.failure is None:
+            _finish(job, parts, trainer)
+    except BaseException as error:
+        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
+        raise
+    return conclude(run, facts, listener)
+
+
+def open_run_directory(
+    config: Any, *, resume: bool, overwrite: bool, recipe: Mapping[str, Any] | None, command: str | None
+) -> Run:
+    """Make or reopen the run directory and write down what is about to run."""
+    path = config.output_dir or Path("runs") / f"{config.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run = runs.create(path, digest=config.digest(), overwrite=overwrite, resume=resume)
+    if not resume:
+        settings = config.model_dump(mode="json")
+        write_json(
+            run.path / "config.json",
+            {"digest": config.digest(), "stage": config.stage, "command": command, "settings": settings},
+        )
+        (run.path / "recipe.yaml").write_text(dump(dict(recipe or settings)), encoding="utf-8")
+    run.set_status("running", stage=config.stage)
+    return run
+
+
+def conclude(run: Run, facts: Facts, listener: Listener) -> Run:
+    """Write verdict, status and report."""
+    verdict = judge(facts)
+    write_json(run.path / "verdict.json", verdict.to_json())
+    run.set_status("interrupted" if facts.interrupted else "done" if verdict.ok else "failed")
+    (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
+    listener.finished(run.path)
+    return run
+
+
+def _prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener, resume: bool) -> Job:
+    listener.phase("loading")
+    from rlllm.launch import local
+
+    known = run.path / "env.json"
+    hardware = local.prepare(read_json(known)["threads"] if resume and known.exists() else None)
+    from transformers import set_seed
+
+    from rlllm.policies.loading import load_tokenizer
+
+    set_seed(plan.config.seed)
+    tokenizer = load_tokenizer(plan.source)
+    model = parts.load(plan.source, tokenizer, hardware)
+    if hardware.device != "cpu":
+        model.to(hardware.device)
+    write_json(known, local.environment(hardware))
+    write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
+    return Job(plan, run, hardware, tokenizer, model, listener, facts)
+
+
+def _lineage(plan: Plan, tokenizer: Any) -> dict[str, Any]:
+    return {
+        "parents": [plan.config.model] if plan.source.kind == "run" else [],
+        "model": {"name": plan.source.name, "path": plan.source.path, "weights": plan.source.fingerprint()},
+        "data": {
+            "source": plan.loaded.source,
+            "hash": plan.loaded.hash,
+            "train": len(plan.loaded.train),
+            "holdout": len(plan.loaded.holdout),
+            "columns": dict(plan.loaded.columns),
+        },
+        "rewards": {"names": plan.rewards.names, "hash": plan.rewards.fingerprint()} if plan.rewards else None,
+        "template": fingerprint(tokenizer.chat_template) if tokenizer.chat_template else None,
+    }
+
+
+def _measure(job: Job, parts: Parts, when: str) -> None:
+    """Measure and keep the numbers; a resumed run keeps the `before` of its first start."""
+    path = job.run.path / f"measured_{when}.json"
+    if path.exists() and when == "before":
+        return
+    job.listener.phase(f"measuring {when}")
+    measured = parts.measure(job, job.model)
+    if measured is not None:
+        from dataclasses import asdict
+
+        write_json(path, asdict(measured))
+
+
+def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
+    from rlllm.algorithms.callbacks import GracefulStop, Recorder
+    from rlllm.algorithms.weights import checksum
+
+    flat_limit = getattr(job.config, "stop_when_flat", 0)
+    boundary = job.plan.batches.steps_per_rollout if job.plan.batches else 1
+    stop = GracefulStop(job.facts, job.listener, boundary)
+    trainer = parts.build(job, [Recorder(job.run, job.facts, job.listener, flat_limit), stop])
+    drop_printers(trainer)
+    job.facts.rows = len(trainer.train_dataset)
+    start = checksum(trainer.model)
+    job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
+    if job.facts.rows < job.facts.rows_needed:
+        return trainer
+    job.listener.started(job.config.stage, trainer.args.max_steps, job.run.path)
+    job.listener.phase("training")
+    try:
+        with stop:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except RlllmError as error:
+        job.facts.failure = str(error)
+    job.facts.weights_changed = checksum(trainer.model) != start
+    parts.observe(trainer, job.facts)
+    return trainer
+
+
+def drop_printers(trainer: Any) -> None:
+    """The listener prints; transformers' own printer would say everything twice, on stdout."""
+    from transformers import PrinterCallback, ProgressCallback
+
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+
+
+def _finish(job: Job, parts: Parts, trainer: Any) -> None:
+    from rlllm.policies.loading import save_model
+
+    job.listener.phase("saving")
+    job.model = save_model(trainer.accelerator.unwrap_model(trainer.model), job.tokenizer, job.run.model)
+    _measure(job, parts, "after")
+    _compare(job)
+
+
+def _compare(job: Job) -> None:
+    paths = [job.run.path / f"measured_{when}.json" for when in ("before", "after")]
+    if not all(path.exists() for path in paths):
+        return
+    from rlllm.evals.measures import Measured, before_after_rows, difference
+
+    before, after = (Measured(**read_json(path)) for path in paths)
+    write_json(job.run.path / "results.json", {"measures": difference(before, after, seed=job.config.seed)})
+    rows = before_after_rows(before, after)
+    if rows:
+        (job.run.path / "before_after.jsonl").unlink(missing_ok=True)
+        append_jsonl(job.run.path / "before_after.jsonl", rows)
