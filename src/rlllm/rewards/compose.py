@@ -1,0 +1,219 @@
+"""Rewards put together: several named rewards score the same samples, weighted, each seen by itself.
+
+None means that a reward cannot judge. An exception, NaN or anything else that is no number is an error: it is recorded
+with the sample it happened on, never becomes 0.0, and stops the run by name once it happens too often.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from rlllm.core.errors import ConfigError, RewardError, RlllmError
+from rlllm.core.records import Sample, Score, fingerprint
+from rlllm.core.registry import describe
+from rlllm.rewards.binding import BoundReward, bind, display_names
+from rlllm.rewards.config import RewardSpec
+
+SMALLEST_SHARE_BASE = 8
+"""Samples a reward must have seen before a share of errors means anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One error of one reward on one sample of a batch."""
+
+    reward: str
+    index: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a batch of samples is worth. Outer lists run over rewards, inner ones over samples."""
+
+    names: list[str]
+    values: list[list[float | None]]
+    """None where the reward could not judge, or failed."""
+    details: list[list[Score | None]]
+    """What each reward read and noted; None where it failed."""
+    errors: list[Issue]
+    totals: list[float | None]
+    """Weighted sum per sample; None where no weighted reward could judge it, or one of them failed."""
+
+    def describe(self, index: int) -> dict[str, dict[str, Any]]:
+        """Every reward's value for one sample with what it read, noted or broke on; a row of `samples.jsonl`."""
+        broken = {issue.reward: issue.message for issue in self.errors if issue.index == index}
+        rows = {}
+        for name, column, details in zip(self.names, self.values, self.details, strict=True):
+            score = details[index]
+            row: dict[str, Any] = {
+                "value": column[index],
+                "parsed": score and score.parsed,
+                "note": score and score.note,
+            }
+            rows[name] = {key: value for key, value in {**row, "error": broken.get(name)}.items() if value is not None}
+            rows[name].setdefault("value", None)
+        return rows
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Errors of one reward since the composition was built."""
+
+    seen: int = 0
+    failed: int = 0
+    messages: Counter[str] = field(default_factory=Counter)
+    first: tuple[str, str] | None = None
+    """Message and completion of the first error."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The rewards of a run. Keeps count of errors across calls of `score`.
+
+    Args:
+        rewards: bound rewards with unique names.
+        max_error_rate: share of samples on which a reward may fail before the run stops.
+    """
+
+    rewards: tuple[BoundReward, ...]
+    max_error_rate: float = 0.05
+    tallies: dict[str, _Tally] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def names(self) -> list[str]:
+        return [reward.name for reward in self.rewards]
+
+    @property
+    def weights(self) -> list[float]:
+        return [reward.weight for reward in self.rewards]
+
+    def score(self, samples: Sequence[Sample]) -> Scores:
+        """Score a batch with every reward.
+
+        Raises:
+            RewardError: a reward failed on all of its first batch, or on too large a share of at least 8 samples.
+            RlllmError: a reward found its own setup wrong (an unreadable model, say).
+        """
+        values, details, errors = [], [], []
+        for reward in self.rewards:
+            results = [_read(raw) for raw in _call(reward, samples)]
+            failures = [Issue(reward.name, i, r) for i, r in enumerate(results) if isinstance(r, str)]
+            self._count(reward.name, failures, samples)
+            scores = [None if isinstance(result, str) else result for result in results]
+            values.append([score.value if score else None for score in scores])
+            details.append(scores)
+            errors += failures
+        failed = {(issue.reward, issue.index) for issue in errors}
+        totals = [
+            None
+            if any(reward.weight and (reward.name, index) in failed for reward in self.rewards)
+            else self.total([column[index] for column in values])
+            for index in range(len(samples))
+        ]
+        return Scores(self.names, values, details, errors, totals)
+
+    def total(self, row: Sequence[float | None]) -> float | None:
+        """Weighted sum of one sample's values, leaving out None; None if every reward with a weight said None."""
+        terms = [w * value for w, value in zip(self.weights, row, strict=True) if w and value is not None]
+        return math.fsum(terms) if terms else None
+
+    def fingerprint(self) -> str:
+        """Hash of every reward's source code, arguments and weight; changes whenever a score could."""
+        return fingerprint([[reward.name, reward.fingerprint] for reward in self.rewards])
+
+    def _count(self, name: str, failures: Sequence[Issue], samples: Sequence[Sample]) -> None:
+        tally = self.tallies.setdefault(name, _Tally())
+        first_batch = tally.seen == 0
+        tally.seen += len(samples)
+        tally.failed += len(failures)
+        tally.messages.update(issue.message for issue in failures)
+        if failures and tally.first is None:
+            tally.first = (failures[0].message, samples[failures[0].index].completion)
+        everything = first_batch and bool(samples) and tally.failed == tally.seen
+        too_often = tally.seen >= SMALLEST_SHARE_BASE and tally.failed > self.max_error_rate * tally.seen
+        if everything or too_often:
+            raise _too_many_errors(name, tally)
+
+
+def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05) -> Composition:
+    """Load rewards by name and bind their arguments; nothing is scored and no model is loaded.
+
+    Raises:
+        ConfigError: no reward, no weight, an unknown name, a file that does not import, a wrong argument.
+        PluginError: an installed plugin that was named is broken.
+    """
+    if not specs:
+        raise ConfigError("no rewards are given", hint="list them with: rlllm rewards ls")
+    if not any(spec.weight for spec in specs):
+        raise ConfigError("every reward has weight 0", given=", ".join(spec.name for spec in specs))
+    names = display_names(specs)
+    return Composition(tuple(bind(spec, name) for spec, name in zip(specs, names, strict=True)), max_error_rate)
+
+
+class _Failure(str):
+    """What went wrong in a reward's own code, as a phrase."""
+
+
+def _call(reward: BoundReward, samples: Sequence[Sample]) -> list[Any]:
+    """Raw return values, one per sample; a `_Failure` where the reward raised."""
+    if reward.one is not None:
+        return [_attempt(reward.one, sample) for sample in samples]
+    returned = _attempt(reward.many, samples)
+    if isinstance(returned, _Failure):
+        return [returned] * len(samples)
+    try:
+        results = list(returned)
+    except TypeError:
+        return [_Failure(f"returned {type(returned).__name__} from score_batch, not a list")] * len(samples)
+    if len(results) != len(samples):
+        return [_Failure(f"returned {len(results)} values from score_batch for {len(samples)} samples")] * len(samples)
+    return results
+
+
+def _attempt(function: Any, argument: Any) -> Any:
+    try:
+        return function(argument)
+    except RlllmError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return _Failure(f"raised {describe(error)[:300]} ({Path(place.filename).name}, line {place.lineno})")
+
+
+def _read(raw: Any) -> Score | str:
+    """The score in a raw return value (a boolean counts as 0 or 1), or what is wrong with it, as a phrase."""
+    if isinstance(raw, _Failure):
+        return str(raw)
+    score = raw if isinstance(raw, Score) else Score(raw)
+    if score.value is None:
+        return score
+    if not isinstance(score.value, Real):
+        return f"returned {type(score.value).__name__}, not a number"
+    value = float(score.value)
+    if math.isnan(value):
+        return "returned NaN"
+    if math.isinf(value):
+        return f"returned {value}"
+    return Score(value, score.parsed, score.note)
+
+
+def _too_many_errors(name: str, tally: _Tally) -> RewardError:
+    assert tally.first is not None
+    message, completion = tally.first
+    if tally.failed == tally.seen and len(tally.messages) == 1:
+        what = f"the reward {name} {message} for all {tally.seen} completions"
+    else:
+        what = f"the reward {name} failed on {tally.failed} of {tally.seen} completions; first it {message}"
+    return RewardError(
+        what,
+        given=f"completion {completion[:200]!r}",
+        hint="call the reward on that text alone; where it cannot judge, it should return None",
+    )
