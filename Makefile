@@ -1,0 +1,62 @@
+# Every target stands alone: each one makes .venv first if it is missing or older than what it is made from.
+
+PYTHON ?= python3
+WORKERS ?= logical
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+PYTEST := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+CODE := src cli tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check fmt lint type wheel-check nano bench trl-fields
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## make .venv and install rlllm into it, with the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "rlllm needs Python 3.11 or newer: make setup PYTHON=python3.12"; exit 2; }
+	@echo "installing into .venv (some minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## run the whole lifecycle on the embedded model; ends in runs/demo/report.html
+	$(BIN)/rlllm demo --overwrite --output-dir runs/demo
+
+test: $(STAMP) ## run the tests, without the slow ones
+	$(PYTEST) -m "not slow"
+
+test-all: $(STAMP) ## run all tests, slow ones included
+	$(PYTEST)
+
+check: test lint type wheel-check ## everything that must pass before a commit
+
+fmt: $(STAMP) ## format the code and apply safe fixes
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+lint: $(STAMP) ## check style and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+type: $(STAMP) ## check types
+	$(BIN)/mypy
+
+wheel-check: $(STAMP) ## build the wheel, install it elsewhere and try it
+	$(BIN)/python tests/wheel_check.py
+
+nano: $(STAMP) ## train the embedded model again (minutes) and put it into the package
+	$(BIN)/python -m rlllm.assets.build_nano runs/nano-start
+	$(BIN)/rlllm sft nano --model runs/nano-start --overwrite --output-dir runs/nano
+	cp runs/nano/model/*.json runs/nano/model/*.jinja runs/nano/model/*.safetensors src/rlllm/assets/nano/
+
+bench: $(STAMP) ## run every benchmark under bench/
+	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+trl-fields: $(STAMP) ## write the table of TRL's config fields again, from the installed TRL
+	$(BIN)/python -m rlllm.algorithms.field_tables
