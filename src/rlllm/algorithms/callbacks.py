@@ -15,7 +15,7 @@ from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Facts
 
 
-class Recorder(TrainerCallback):  # type: ignore[misc]
+class Recorder(TrainerCallback):
     """Writes `metrics.jsonl`, fills `Facts`, tells the listener.
 
     Args:
@@ -38,6 +38,9 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         self.facts.steps_requested = state.max_steps
         self.facts.steps_done = state.global_step
         self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
+        for row in self.run.metrics():  # those of an earlier start: the verdict covers the whole run
+            self._note_facts(row)
+            self._is_flat(row)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.facts.steps_done = state.global_step
@@ -77,7 +80,7 @@ class Recorder(TrainerCallback):  # type: ignore[misc]
         return self._flat >= self.flat_limit
 
 
-class GracefulStop(TrainerCallback):  # type: ignore[misc]
+class GracefulStop(TrainerCallback):
     """Ctrl-C saves a checkpoint and stops; a second Ctrl-C stops at once.
 
     Args:

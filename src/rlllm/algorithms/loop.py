@@ -7,7 +7,7 @@ tests/contract says what is expected of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,7 @@ class RewardColumn:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class PolicyLoop(SealedCheckpoints, GRPOTrainer):  # type: ignore[misc]
+class PolicyLoop(SealedCheckpoints, GRPOTrainer):
     """GRPOTrainer with six slots.
 
     Args:
@@ -136,7 +136,7 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):  # type: ignore[misc]
         batch = self._batch(output, rewards, inputs)
         output["advantages"] = self.slots.credit(batch)
         self._apply_mask(output, self.slots.mask(batch), batch.learnable)
-        self._observe(batch)
+        self._observe(batch.grouped)
         self.on_rollout(self._rows(samples, scores, batch, output["advantages"]))
         return output
 
@@ -163,10 +163,16 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):  # type: ignore[misc]
         # dapo, cispo and vespo divide by this count: left at the unmasked one, the loss would silently shrink
         output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
 
-    def _observe(self, batch: RolloutBatch) -> None:
-        self.reward_rows += batch.total.numel()
-        self.reward_undefined += int(batch.total.isnan().sum())
-        spread = batch.grouped.nan_to_num(nan=-torch.inf).amax(1) - batch.grouped.nan_to_num(nan=torch.inf).amin(1)
+    def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take up the facts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
+        totals = torch.tensor([torch.nan if row["reward"] is None else row["reward"] for row in rows])
+        if totals.numel():
+            self._observe(totals.view(-1, self.num_generations))
+
+    def _observe(self, grouped: Tensor) -> None:
+        self.reward_rows += grouped.numel()
+        self.reward_undefined += int(grouped.isnan().sum())
+        spread = grouped.nan_to_num(nan=-torch.inf).amax(1) - grouped.nan_to_num(nan=torch.inf).amin(1)
         finite = spread[spread.isfinite()]
         if finite.numel():
             self.reward_spread = max(self.reward_spread, float(finite.max()))
@@ -198,7 +204,7 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):  # type: ignore[misc]
         """TRL's fused head scores every position, prompt and padding included, and again in the backward pass; on a CPU a
         plain forward over the real completion positions gives the same numbers several times sooner."""
         unusual = args or kwargs.get("compute_aux_loss") or any(kwargs.get(name) is not None for name in _MULTIMODAL)
-        if input_ids.device.type != "cpu" or unusual:
+        if input_ids.device.type != "cpu" or unusual or self._entropy_bonus_enabled:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )

@@ -6,13 +6,13 @@ from rlllm.algorithms._trl import DPOTrainer, RewardTrainer, SFTTrainer
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 
 
-class Supervised(SealedCheckpoints, SFTTrainer):  # type: ignore[misc]
+class Supervised(SealedCheckpoints, SFTTrainer):
     """Cross-entropy on completion tokens (on all tokens of plain text)."""
 
 
-class PairwiseReward(SealedCheckpoints, RewardTrainer):  # type: ignore[misc]
+class PairwiseReward(SealedCheckpoints, RewardTrainer):
     """Bradley-Terry reward model, with margin where the pairs carry one."""
 
 
-class Preference(SealedCheckpoints, DPOTrainer):  # type: ignore[misc]
+class Preference(SealedCheckpoints, DPOTrainer):
     """DPO with every loss TRL knows."""

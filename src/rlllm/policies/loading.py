@@ -60,9 +60,11 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
 
 
 def _load(loader: Any, source: ModelSource, **settings: Any) -> Any:
+    from safetensors import SafetensorError
+
     try:
         return loader.from_pretrained(source.path, **settings)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         hint = "give the folder of a model on this machine, or nano" if source.kind == "hub" else None
         raise ModelError(
             f"the model does not load: {describe(error)[:400]}", given=f"{source.name} ({source.path})", hint=hint

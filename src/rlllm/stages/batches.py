@@ -43,11 +43,11 @@ def plan_batches(settings: Mapping[str, Any], group_size: int, processes: int = 
     Raises:
         ConfigError: the numbers do not divide; the hint lists some that do.
     """
-    micro, accumulation, iterations, save_steps = (
-        _setting(settings, name)
-        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations", "save_steps")
+    micro, accumulation, iterations = (
+        _count(settings, name)
+        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "num_iterations")
     )
-    rollout_steps = _rollout_steps(settings, micro * processes, accumulation)
+    rollout_steps = _rollout_steps(settings, group_size, processes)
     rollout = micro * processes * rollout_steps
     local = micro * rollout_steps
     if local % group_size:
@@ -57,13 +57,7 @@ def plan_batches(settings: Mapping[str, Any], group_size: int, processes: int = 
             hint=_working_sizes(micro, rollout_steps, group_size, local),
         )
     boundary = math.lcm(accumulation, rollout_steps * iterations) // accumulation
-    if boundary > 1 and (save_steps < 1 or save_steps % boundary):
-        below = max(int(save_steps) // boundary, 1) * boundary
-        raise ConfigError(
-            "checkpoints would fall inside a rollout, and a resume from there is not exact",
-            given=f"save_steps={save_steps}, one rollout lasts {boundary} optimizer steps",
-            hint=f"save_steps={below} or save_steps={below + boundary}",
-        )
+    _check_save_steps(settings, boundary)
     return BatchPlan(group_size, rollout, micro * processes * accumulation, boundary)
 
 
@@ -71,22 +65,46 @@ def _setting(settings: Mapping[str, Any], name: str) -> Any:
     return settings.get(name, trl_fields.table("GRPOConfig")[name]["default"])
 
 
-def _rollout_steps(settings: Mapping[str, Any], step: int, accumulation: int) -> int:
+def _count(settings: Mapping[str, Any], name: str) -> int:
+    value = _setting(settings, name)
+    if value < 1:
+        raise ConfigError(f"{name} is at least 1", given=f"{name}={value}")
+    return value
+
+
+def _rollout_steps(settings: Mapping[str, Any], group_size: int, processes: int) -> int:
     """Micro-steps fed by one rollout (TRL's steps_per_generation)."""
     asked, size = settings.get("steps_per_generation"), settings.get("generation_batch_size")
     if asked is not None and size is not None:
         raise ConfigError(
             "steps_per_generation and generation_batch_size say the same thing twice", hint="set one of them"
         )
+    micro = _count(settings, "per_device_train_batch_size")
     if size is not None:
-        if size % step:
+        unit = math.lcm(micro, group_size) * processes
+        if size < 1 or size % unit:
+            sizes = sorted({max(size // unit, 1) * unit, (max(size, 0) // unit + 1) * unit})
             raise ConfigError(
-                "generation_batch_size must be a multiple of the batch of all processes",
-                given=f"generation_batch_size={size}, batch {step}",
-                hint=f"generation_batch_size={max(size // step, 1) * step} or {(size // step + 1) * step}",
+                "generation_batch_size must be a multiple of the batch and of the group size, in every process",
+                given=f"generation_batch_size={size}, per_device_train_batch_size={micro}, group_size={group_size}, "
+                f"processes={processes}",
+                hint=" or ".join(f"generation_batch_size={size}" for size in sizes),
             )
-        return size // step
-    return asked if asked is not None else accumulation
+        return size // (micro * processes)
+    return _count(settings, "gradient_accumulation_steps" if asked is None else "steps_per_generation")
+
+
+def _check_save_steps(settings: Mapping[str, Any], boundary: int) -> None:
+    save_steps = _setting(settings, "save_steps")
+    if boundary == 1 or _setting(settings, "save_strategy") != "steps":
+        return
+    if save_steps < 1 or save_steps % boundary:
+        below = max(int(save_steps) // boundary, 1) * boundary
+        raise ConfigError(
+            "checkpoints would fall inside a rollout, and a resume from there is not exact",
+            given=f"save_steps={save_steps}, one rollout lasts {boundary} optimizer steps",
+            hint=f"save_steps={below} or save_steps={below + boundary}",
+        )
 
 
 def _working_sizes(micro: int, rollout_steps: int, group_size: int, local: int) -> str:

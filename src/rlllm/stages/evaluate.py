@@ -81,13 +81,6 @@ class EvalStage(StageConfig):
     sampling: SamplingConfig = SamplingConfig()
     """How completions are sampled."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_task(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and isinstance(value.get("tasks"), str | Mapping):
-            return {**value, "tasks": [value["tasks"]]}
-        return value
-
     @model_validator(mode="after")
     def _enough_samples(self) -> EvalStage:
         if self.ks and max(self.ks) > self.samples:

@@ -51,9 +51,8 @@ class Plan:
         rows = [
             ("stage", f"{self.config.stage} with {self.method.name}: {self.method.summary}"),
             ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}"),
-            ("data", f"{self.loaded.source}: {len(self.loaded.train)} train, {len(self.loaded.holdout)} held out"),
         ]
-        rows += [("", line) for line in check(self.loaded).lines()]
+        rows += [("data" if number == 0 else "", line) for number, line in enumerate(check(self.loaded).lines())]
         if self.rewards:
             weights = zip(self.rewards.names, self.rewards.weights, strict=True)
             rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))

@@ -85,7 +85,8 @@ class ReasonStage(TrainingConfig):
             "top_k": rollout.top_k,
         }
         rewards = resolve_rewards(self.rewards, plan.loaded)
-        slots = {slot: self._slot(slot, plan.method.slots) for slot in DEFAULT_SLOTS}
+        preset = {**plan.method.slots, **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"})}
+        slots = {slot: self._slot(slot, preset) for slot in DEFAULT_SLOTS}
         if rollout.engine not in ENGINES:
             ENGINES.load(rollout.engine)
         return replace(
@@ -135,7 +136,7 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
         engine=None if config.rollout.engine == "hf" else ENGINES.load(config.rollout.engine),
         **{slot: component(slot, spec) for slot, spec in job.plan.slots.items()},
     )
-    return PolicyLoop(
+    loop = PolicyLoop(
         slots=slots,
         tasks=job.plan.loaded.train,
         on_rollout=lambda batch: append_jsonl(job.run.path / "samples.jsonl", batch),
@@ -146,6 +147,8 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
         peft_config=job.adapters(),
         callbacks=callbacks,
     )
+    loop.recall(job.run.samples())
+    return loop
 
 
 def _measure(job: Job, model: Any) -> Any:

@@ -207,12 +207,12 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
 
     flat_limit = getattr(job.config, "stop_when_flat", 0)
     boundary = job.plan.batches.steps_per_rollout if job.plan.batches else 1
+    job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     stop = GracefulStop(job.facts, job.listener, boundary)
     trainer = parts.build(job, [Recorder(job.run, job.facts, job.listener, flat_limit), stop])
     drop_printers(trainer)
     job.facts.rows = len(trainer.train_dataset)
     start = checksum(trainer.model)
-    job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     if job.facts.rows < job.facts.rows_needed:
         return trainer
     job.listener.started(job.config.stage, trainer.args.max_steps, job.run.path)

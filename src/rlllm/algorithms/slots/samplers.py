@@ -27,6 +27,14 @@ class Shuffle:
         return torch.randperm(rows, generator=generator).tolist()
 
 
+@dataclass(frozen=True)
+class InOrder:
+    """Every prompt once an epoch, in the order of the data."""
+
+    def __call__(self, rows: int, seed: int, epoch: int) -> list[int]:
+        return list(range(rows))
+
+
 class EpochSampler(Sampler[int]):
     """Feeds a `PromptSampler`'s order through TRL's group layout.
 
