@@ -40,6 +40,7 @@ DATASETS = Registry(
         ),
         "lists": Builtin("rlllm.data.procedural.lists:lists", "transform a list of letters or digits, levels 1 to 4"),
         "gym": Builtin("rlllm.data.gym:gym", "any reasoning-gym task, as gym:NAME"),
+        "world": Builtin("rlllm.data.procedural.world:world", "a mixture of the three tasks, by params.weights"),
     },
     "rlllm data ls",
 )
@@ -69,6 +70,9 @@ SLOTS = Registry(
     {
         "sampler.shuffle": Builtin(
             "rlllm.algorithms.slots.samplers:Shuffle", "every prompt once an epoch, order seeded by epoch"
+        ),
+        "sampler.in-order": Builtin(
+            "rlllm.algorithms.slots.samplers:InOrder", "every prompt once an epoch, in the order of the data"
         ),
         "credit.group": Builtin("rlllm.algorithms.slots.credit:Group", "reward minus group mean, over group deviation"),
         "credit.rloo": Builtin("rlllm.algorithms.slots.credit:LeaveOneOut", "reward minus the mean of the others"),

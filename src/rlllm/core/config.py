@@ -7,11 +7,11 @@ field name (which lands in `trainer`), else an alias; `a.b=c` reaches into a sec
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, closest, unknown
@@ -40,6 +40,15 @@ class StageConfig(Section):
     seed: int = 0
     """Seeds data order, sampling and initialisation."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_for_many(cls, value: Any) -> Any:
+        """A list of sections may be given as its only item: `rewards: exact`."""
+        if not isinstance(value, Mapping):
+            return value
+        lists = _sections(cls, in_lists=True).keys() - _sections(cls).keys()
+        return {key: [v] if key in lists and isinstance(v, str | Mapping) else v for key, v in value.items()}
+
     def digest(self) -> str:
         """Content hash of everything that shapes the run's result; where it is written does not count."""
         return fingerprint(self.model_dump(mode="json", exclude={"output_dir"}))
@@ -60,12 +69,10 @@ def resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tu
     Raises:
         ConfigError: unknown key, wrong type, or values that do not fit together.
     """
-    values = copy.deepcopy(dict(recipe))
-    for key in list(values):
-        if key not in cls.model_fields:
-            _assign(cls, values, _path(cls, key), values.pop(key))
+    values = _recipe_values(cls, copy.deepcopy(dict(recipe)))
     for key, value in overrides:
-        _assign(cls, values, _path(cls, key), value)
+        for path, item in _places(cls, key, value):
+            _assign(cls, values, path, item)
     if cls.trl_config and isinstance(values.get("trainer"), Mapping):
         for key, value in values["trainer"].items():
             trl_fields.check(cls.trl_config, key, value)
@@ -85,13 +92,44 @@ def known_keys(cls: type[StageConfig]) -> list[str]:
     return keys
 
 
+def _recipe_values(cls: type[StageConfig], recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with every setting in its own place; whole sections first, so that they take away nothing."""
+    values: dict[str, Any] = {}
+    given = [place for key, value in recipe.items() for place in _places(cls, key, value)]
+    for path, value in sorted(given, key=lambda place: len(place[0])):
+        before = _find(values, path)
+        if before not in (None, value):
+            name = ".".join(path)
+            raise ConfigError(f"{name} is given twice", given=f"{name}={before} and {value}", hint="keep one")
+        _assign(cls, values, path, value)
+    return values
+
+
+def _places(cls: type[StageConfig], key: str, value: Any) -> Iterator[tuple[list[str], Any]]:
+    """Where a setting belongs. Of a `trainer` mapping, TRL's names for what rlllm keeps elsewhere go there."""
+    path = _path(cls, key)
+    if path != ["trainer"] or not isinstance(value, Mapping):
+        yield path, value
+        return
+    places = [(_path(cls, f"trainer.{name}"), item) for name, item in value.items()]
+    yield path, {place[1]: item for place, item in places if place[0] == "trainer"}
+    yield from ((place, item) for place, item in places if place[0] != "trainer")
+
+
+def _find(values: Mapping[str, Any], path: list[str]) -> Any:
+    node: Any = values
+    for part in path:
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
 def _path(cls: type[StageConfig], key: str) -> list[str]:
     if key.startswith("+"):
         raise ConfigError("keys are written without Hydra's +", given=key, hint=f"type {key.lstrip('+')}=...")
     head, _, rest = key.partition(".")
     head = _spell(head, cls.model_fields)
     if rest and head in cls.model_fields:
-        return [head, *rest.split(".")]
+        return _trainer_path(cls, rest) if head == "trainer" and cls.trl_config else [head, *rest.split(".")]
     for alias in (cls.aliases, COMMON_ALIASES):
         spelled = _spell(key, alias)
         if spelled in alias:
@@ -103,6 +141,12 @@ def _path(cls: type[StageConfig], key: str) -> list[str]:
         if spelled in trl_fields.table(cls.trl_config):
             return ["trainer", spelled]
     raise _unknown_key(cls, key)
+
+
+def _trainer_path(cls: type[StageConfig], name: str) -> list[str]:
+    names = trl_fields.table(str(cls.trl_config))
+    name = _spell(name, names)
+    return cls.aliases[name].split(".") if name in names and name in cls.aliases else ["trainer", *name.split(".")]
 
 
 def _spell(key: str, names: Iterable[str]) -> str:
@@ -120,11 +164,12 @@ def _unknown_key(cls: type[StageConfig], key: str) -> ConfigError:
     )
 
 
-def _sections(cls: type[BaseModel]) -> dict[str, type[BaseModel]]:
+def _sections(cls: type[BaseModel], *, in_lists: bool = False) -> dict[str, type[BaseModel]]:
+    """Field name -> section behind it; with `in_lists` also the sections a list is made of."""
     found = {}
     for name, field in cls.model_fields.items():
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        for option in options:
+        inner = get_args(field.annotation) if in_lists or get_origin(field.annotation) is not list else ()
+        for option in (field.annotation, *inner):
             if isinstance(option, type) and issubclass(option, BaseModel):
                 found[name] = option
     return found
@@ -143,7 +188,10 @@ def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], val
     elif not isinstance(current, Mapping):
         if section is None:
             raise ConfigError(f"{head} has no parts", given=".".join(path))
-        current = section.model_validate(current).model_dump(exclude_unset=True)
+        try:
+            current = section.model_validate(current).model_dump(exclude_unset=True)
+        except ValidationError as error:
+            raise _translate(cls, error, (head,)) from error
     node = values[head] = dict(current)
     for part in rest[:-1]:
         child = node.get(part)
@@ -152,27 +200,28 @@ def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], val
     node[rest[-1]] = value
 
 
-def _translate(cls: type[StageConfig], error: ValidationError) -> ConfigError:
-    """The first problem of a pydantic report, in our words."""
+def _translate(cls: type[StageConfig], error: ValidationError, section: tuple[str, ...] = ()) -> ConfigError:
+    """The first problem of a pydantic report, in our words; `section` is where the validated part belongs."""
     problem = error.errors()[0]
+    loc = (*section, *problem["loc"])
     original = problem.get("ctx", {}).get("error")
     if isinstance(original, ConfigError):
         return original
-    place = ".".join(str(part) for part in problem["loc"])
+    place = ".".join(str(part) for part in loc)
     if problem["type"] == "extra_forbidden":
-        return _unknown_section_key(cls, [str(part) for part in problem["loc"]])
+        return _unknown_section_key(cls, [str(part) for part in loc])
     message = str(problem["msg"]).removeprefix("Value error, ")
     return ConfigError(
         f"{place or cls.stage}: {message[:1].lower()}{message[1:]}",
         given=repr(problem.get("input")),
-        hint=_describe_field(cls, problem["loc"]),
+        hint=_describe_field(cls, loc),
     )
 
 
 def _unknown_section_key(cls: type[StageConfig], path: list[str]) -> ConfigError:
     section: type[BaseModel] = cls
     for part in path[:-1]:
-        section = _sections(section).get(part, section)
+        section = _sections(section, in_lists=True).get(part, section)
     if section is cls:
         return _unknown_key(cls, ".".join(path))
     return unknown(f"key in {'.'.join(path[:-1])}", path[-1], list(section.model_fields))
@@ -181,7 +230,7 @@ def _unknown_section_key(cls: type[StageConfig], path: list[str]) -> ConfigError
 def _describe_field(cls: type[StageConfig], place: tuple[int | str, ...]) -> str | None:
     section: type[BaseModel] = cls
     for part in place[:-1]:
-        section = _sections(section).get(str(part), section)
+        section = _sections(section, in_lists=True).get(str(part), section)
     field = section.model_fields.get(str(place[-1])) if place else None
     if field is None or not field.description:
         return None

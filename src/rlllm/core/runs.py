@@ -193,7 +193,10 @@ def verify_manifest(folder: Path) -> str | None:
     """None if every file is there with its hash, else the reason in words."""
     if not (folder / MANIFEST).exists():
         return "has no manifest: it was not finished"
-    manifest: Mapping[str, str] = read_json(folder / MANIFEST)
+    try:
+        manifest: Mapping[str, str] = read_json(folder / MANIFEST)
+    except ValueError:
+        return "has an unreadable manifest"
     for name, expected in manifest.items():
         path = folder / name
         if not path.exists():

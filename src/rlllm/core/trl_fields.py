@@ -19,6 +19,7 @@ MANAGED = {
     "resume_from_checkpoint": "resume with --resume",
     "output_dir": "set output_dir (or --output-dir)",
     "seed": "set seed (or --seed)",
+    "reward_weights": "give each reward its weight: rewards: [{name: exact, weight: 0.5}]",
 }
 """Fields rlllm sets itself, with what to use instead."""
 

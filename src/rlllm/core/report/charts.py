@@ -8,7 +8,7 @@ from typing import Any
 
 from rlllm.core.report.markup import Html, tag
 from rlllm.core.report.scales import Point, frame, smooth, thin, ticks, ticks_within
-from rlllm.core.report.wording import count, fixed, is_number, labels, number
+from rlllm.core.report.wording import change, count, fixed, is_number, labels, number
 
 Scale = Callable[[float], float]
 WIDTH, HEIGHT = 320, 168
@@ -23,35 +23,33 @@ def linear(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def learning_curve(title: str, note: str, points: Sequence[Point]) -> Html:
-    """A figure with its title, first and last value, and the smoothed line over the raw points."""
-    line = smooth(points)
-    first, last = line[0][1], line[-1][1]
+    """A figure with its title, the smoothed first and last value, and the smoothed line over the raw points."""
+    marks = ticks(*frame([value for _, value in points]))
+    inside = [(step, value) for step, value in points if marks[0] <= value <= marks[-1]]
+    line = smooth(inside)
+    first, last = change(line[0][1], line[-1][1])
+    spikes = len(points) - len(inside)
+    described = f"{title} over {count(len(points), 'logged step')}: from {first} to {last}"
     caption = tag(
         "figcaption",
         tag("span", title, class_="name"),
-        tag("span", tag("span", f"{number(first)} → ", class_="from"), tag("b", number(last)), class_="last"),
-        tag("small", note),
+        tag("span", tag("span", f"{first} → ", class_="from"), tag("b", last), class_="last"),
+        tag("small", f"{note}; {count(spikes, 'spike')} beyond the frame" if spikes else note),
     )
-    return tag("figure", caption, _plot(title, points, first, last), class_="curve")
+    return tag("figure", caption, _plot(described, marks, inside, line), class_="curve")
 
 
-def _plot(title: str, points: Sequence[Point], first: float, last: float) -> Html:
-    marks = ticks(*frame([value for _, value in points]))
+def _plot(described: str, marks: Sequence[float], points: Sequence[Point], line: Sequence[Point]) -> Html:
     steps = [step for step, _ in points]
     x = linear(min(steps), max(steps), LEFT + 4, WIDTH - RIGHT - 4)
     y = linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
-    outside = sum(not marks[0] <= value <= marks[-1] for _, value in points)
-    described = f"{title} over {count(len(points), 'logged step')}: from {number(first)} to {number(last)}"
-    left_out = f"; {count(outside, 'spike')} beyond the frame" if outside else ""
-    inside = [(step, value) for step, value in points if marks[0] <= value <= marks[-1]]
     return tag(
         "svg",
-        tag("title", described + left_out),
+        tag("title", described),
         _value_axis(marks, y),
         _step_axis(steps, x),
-        [tag("circle", cx=_at(x(step)), cy=_at(y(value)), r=1.6, class_="raw") for step, value in thin(inside)],
-        _line(smooth(inside), x, y),
-        tag("text", left_out.removeprefix("; "), x=WIDTH - RIGHT, y=TOP + 9, class_="tick end") if outside else None,
+        [tag("circle", cx=_at(x(step)), cy=_at(y(value)), r=1.6, class_="raw") for step, value in thin(points)],
+        _line(line, x, y),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
     )
@@ -77,9 +75,7 @@ def _step_axis(steps: Sequence[float], x: Scale) -> list[Html]:
     return drawn
 
 
-def _line(points: Sequence[Point], x: Scale, y: Scale) -> Html | None:
-    if not points:
-        return None
+def _line(points: Sequence[Point], x: Scale, y: Scale) -> Html:
     places = [f"{_at(x(step))},{_at(y(value))}" for step, value in thin(points)]
     end_x, end_y = places[-1].split(",")
     dot = tag("circle", cx=end_x, cy=end_y, r=3, class_="dot")
@@ -122,7 +118,7 @@ def whisker_axis(low: float, high: float) -> Html:
     places = (LANE_PAD, LANE_WIDTH / 2, LANE_WIDTH - LANE_PAD)
     names = labels([low, (low + high) / 2, high])
     drawn = [tag("text", name, x=_at(at), y=11, class_="tick middle") for name, at in zip(names, places, strict=True)]
-    return tag("svg", drawn, viewBox=f"0 0 {LANE_WIDTH} 14", class_="whiskers", aria_hidden="true")
+    return tag("svg", drawn, viewBox=f"0 0 {LANE_WIDTH} 14", class_="whiskers axis", aria_hidden="true")
 
 
 def _whisker(value: Mapping[str, Any], height: float, kind: str, x: Scale, low: float, high: float) -> Html:

@@ -12,80 +12,105 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.records import prompt_text
-from rlllm.core.report.markup import Child, Html, tag
+from rlllm.core.report.markup import Html, tag
 from rlllm.core.report.wording import count, is_number, number, shortened
 
 Row = Mapping[str, Any]
-SHOWN = 3
-"""Prompts of each kind."""
+_GROUP = 3
+"""Prompts shown of those that gained, and of those that lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The completions of one prompt; a score is None where no reward could judge."""
+
+    completions: Sequence[str]
+    scores: Sequence[float | None]
+
+    @property
+    def mean(self) -> float | None:
+        known = [score for score in self.scores if score is not None]
+        return math.fsum(known) / len(known) if known else None
+
+    def typical(self) -> int:
+        """Position of the completion to show."""
+        mean = self.mean
+        known = [position for position, score in enumerate(self.scores) if score is not None]
+        return min(known, key=lambda position: abs((self.scores[position] or 0.0) - (mean or 0.0)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """One prompt's completions before and after, with their mean scores (None: no reward could judge)."""
+    """One prompt before and after."""
 
     row: Row
-    before: float | None
-    after: float | None
+    before: _Drawn
+    after: _Drawn
 
     @property
     def change(self) -> float:
-        return self.after - self.before if self.after is not None and self.before is not None else 0.0
+        if self.before.mean is None or self.after.mean is None:
+            return 0.0
+        return self.after.mean - self.before.mean
 
 
 def before_after(rows: Sequence[Row], level: int) -> Html | None:
-    """The prompts that gained and lost most, and the best and worst afterwards.
+    """The prompts that gained and lost most, and the worst and the best afterwards.
 
     Args:
         rows: `{"prompt", "answer", "before": [{"completion", "score"}], "after": [...]}`.
         level: heading level of the groups.
     """
-    compared = [_Compared(row, _mean_score(row.get("before")), _mean_score(row.get("after"))) for row in rows]
+    compared = [_Compared(row, _drawn(row.get("before")), _drawn(row.get("after"))) for row in rows]
     if not compared:
         return None
-    ranked = [pair for pair in compared if pair.after is not None]
+    judged = [pair for pair in compared if pair.after.mean is not None]
     groups = [
-        ("Gained most", [pair for pair in sorted(ranked, key=lambda pair: -pair.change) if pair.change > 0]),
-        ("Lost most", [pair for pair in sorted(ranked, key=lambda pair: pair.change) if pair.change < 0]),
-        ("Worst afterwards", sorted(ranked, key=lambda pair: pair.after or 0.0)),
-        ("Best afterwards", sorted(ranked, key=lambda pair: -(pair.after or 0.0))),
-        ("Not judged", [pair for pair in compared if pair.after is None]),
+        ("Gained most", _GROUP, [pair for pair in sorted(judged, key=lambda pair: -pair.change) if pair.change > 0]),
+        ("Lost most", _GROUP, [pair for pair in sorted(judged, key=lambda pair: pair.change) if pair.change < 0]),
+        ("Worst afterwards", 1, sorted(judged, key=lambda pair: pair.after.mean or 0.0)),
+        ("Best afterwards", 1, sorted(judged, key=lambda pair: -(pair.after.mean or 0.0))),
+        ("Not judged", 1, [pair for pair in compared if pair.after.mean is None]),
     ]
     shown: set[int] = set()
     drawn: list[Html] = []
-    for title, pairs in groups:
-        chosen = [pair for pair in pairs if id(pair.row) not in shown][: SHOWN if "most" in title else 1]
-        shown.update(id(pair.row) for pair in chosen)
+    for title, most, pairs in groups:
+        chosen = [pair for pair in pairs[:most] if id(pair) not in shown]
+        shown.update(id(pair) for pair in chosen)
         if chosen:
             drawn.append(_group(title, [_compared_card(pair) for pair in chosen], level))
     return tag("div", tag("p", _counts(compared), class_="lead"), drawn)
 
 
 def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | None:
-    """Best and worst completion of the first and of the last logged step, for runs without a before-and-after file."""
+    """Lowest and highest reward of the first and of the last logged step, for runs without a before-and-after file."""
     drawn = []
     for title, rows in (("First logged step", first), ("Last logged step", last if last != first else [])):
         scored = sorted((row for row in rows if is_number(row.get("reward"))), key=lambda row: row["reward"])
-        extremes = [("lowest reward", scored[0]), ("highest reward", scored[-1])] if scored else []
-        if extremes:
-            cards = [_single_card(row, kind, row.get("completion"), row.get("reward")) for kind, row in extremes]
+        extremes = [("Lowest reward", scored[0]), ("Highest reward", scored[-1])] if scored else []
+        cards = [
+            _single_card(row, kind, _Drawn([str(row.get("completion"))], [row["reward"]])) for kind, row in extremes
+        ]
+        if cards:
             drawn.append(_group(title, [tag("div", cards, class_="pair")], level))
     return tag("div", drawn) if drawn else None
 
 
 def items(rows: Iterable[Row], level: int) -> Html | None:
-    """Of every task of an evaluation the items with the lowest and the highest mean score."""
-    tasks: dict[str, list[Row]] = {}
+    """Of every task of an evaluation the two items with the lowest and the two with the highest mean score."""
+    tasks: dict[str, list[tuple[float, Row, _Drawn]]] = {}
     for row in rows:
-        if row.get("completions") and _mean(row.get("scores")) is not None:
-            tasks.setdefault(str(row.get("task")), []).append(row)
-    drawn = []
+        drawn = _Drawn([str(text) for text in row.get("completions") or []], _scores(row.get("scores") or []))
+        if drawn.completions and drawn.mean is not None:
+            tasks.setdefault(str(row.get("task")), []).append((drawn.mean, row, drawn))
+    groups = []
     for task, members in tasks.items():
-        ranked = sorted(members, key=lambda row: _mean(row["scores"]) or 0.0)
-        ends = [("lowest score", row) for row in ranked[:2]] + [("highest score", row) for row in ranked[2:][-2:]]
-        cards = [_single_card(row, kind, row["completions"][0], _mean(row["scores"])) for kind, row in ends]
-        drawn.append(_group(task, [tag("div", cards, class_="pair")], level))
-    return tag("div", drawn) if drawn else None
+        ranked = sorted(members, key=lambda member: member[0])
+        ends = [("Lowest score", member) for member in ranked[:2]]
+        ends += [("Highest score", member) for member in ranked[2:][-2:]]
+        cards = [_single_card(row, kind, drawn) for kind, (_, row, drawn) in ends]
+        groups.append(_group(task, [tag("div", cards, class_="pair")], level))
+    return tag("div", groups) if groups else None
 
 
 def _counts(compared: Sequence[_Compared]) -> str:
@@ -99,16 +124,12 @@ def _group(title: str, cards: Sequence[Html], level: int) -> Html:
 
 
 def _compared_card(pair: _Compared) -> Html:
-    columns = [
-        _column(_label("Before", pair.row.get("before"), pair.before), _first(pair.row.get("before"))),
-        _column(_label("After", pair.row.get("after"), pair.after), _first(pair.row.get("after"))),
-    ]
+    columns = [_column("Before", pair.before), _column("After", pair.after)]
     return tag("article", _prompt(pair.row), tag("div", columns, class_="pair"), class_="exchange")
 
 
-def _single_card(row: Row, kind: str, completion: object, score: float | None) -> Html:
-    label = [kind, tag("span", f"score {number(score) if score is not None else 'none'}", class_="score")]
-    return tag("article", _prompt(row), _column(label, completion), class_="exchange")
+def _single_card(row: Row, kind: str, drawn: _Drawn) -> Html:
+    return tag("article", _prompt(row), _column(kind, drawn), class_="exchange")
 
 
 def _prompt(row: Row) -> Html:
@@ -118,9 +139,15 @@ def _prompt(row: Row) -> Html:
     return tag("header", _words(shortened(shown, 800)), reference if answer is not None else None)
 
 
-def _column(label: Child, completion: object) -> Html:
-    written = str(completion) if completion is not None else ""
-    return tag("div", tag("p", label, class_="label"), _words(shortened(written) or "(nothing)"), class_="column")
+def _column(kind: str, drawn: _Drawn) -> Html:
+    position = drawn.typical()
+    written = drawn.completions[position] if drawn.completions else ""
+    score = drawn.scores[position] if position < len(drawn.scores) else None
+    judged = f"score {number(score)}" if score is not None else "not judged"
+    if len(drawn.completions) > 1 and drawn.mean is not None:
+        judged += f", mean of {len(drawn.completions)}: {number(drawn.mean)}"
+    label = tag("p", tag("span", kind), tag("span", judged, class_="score"), class_="label")
+    return tag("div", label, _words(shortened(written) or "(nothing)"), class_="column")
 
 
 def _words(written: str) -> Html:
@@ -128,22 +155,10 @@ def _words(written: str) -> Html:
     return tag("pre", written, dir="auto", class_="words")
 
 
-def _label(kind: str, drawn: object, mean: float | None) -> Child:
-    amount = len(drawn) if isinstance(drawn, list) else 0
-    if mean is None:
-        return [kind, tag("span", "not judged", class_="score")]
-    shown = number(mean)
-    return [kind, tag("span", f"score {shown}" if amount == 1 else f"mean score {shown} of {amount}", class_="score")]
+def _drawn(entries: object) -> _Drawn:
+    rows = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return _Drawn([str(row.get("completion", "")) for row in rows], _scores([row.get("score") for row in rows]))
 
 
-def _first(drawn: object) -> object:
-    return drawn[0].get("completion") if isinstance(drawn, list) and drawn else None
-
-
-def _mean_score(drawn: object) -> float | None:
-    return _mean([entry.get("score") for entry in drawn]) if isinstance(drawn, list) else None
-
-
-def _mean(scores: object) -> float | None:
-    known = [score for score in scores if is_number(score) and math.isfinite(score)] if isinstance(scores, list) else []
-    return math.fsum(known) / len(known) if known else None
+def _scores(values: Sequence[object]) -> list[float | None]:
+    return [value if is_number(value) and math.isfinite(value) else None for value in values]

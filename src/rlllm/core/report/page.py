@@ -11,8 +11,9 @@ from rlllm.core.report import completions
 from rlllm.core.report.curves import learning_curves, metric_table
 from rlllm.core.report.markup import Child, Html, document, join, style_sheet, tag
 from rlllm.core.report.provenance import command_block, command_of, facts, folded, settings_table
+from rlllm.core.report.results import results_tables
 from rlllm.core.report.rewards import Source, reward_table, tally
-from rlllm.core.report.summary import SummaryRow, results_table, summary_table
+from rlllm.core.report.summary import SummaryRow, summary_table
 from rlllm.core.report.verdict import verdict_block, verdict_of_rows
 from rlllm.core.runs import Run, read_json, read_jsonl
 
@@ -94,7 +95,8 @@ def _run_article(run: Run, position: int) -> tuple[str, str, Child]:
         facts(config, _json(run, "env.json"), run.metrics()),
         [_section(3, *part) for part in parts],
     ]
-    return f"run{position}", str(config.get("stage") or run.path.name), content
+    stage, name = str(config.get("stage", "")), run.path.name
+    return f"run{position}", name if stage in name else f"{name} ({stage})", content
 
 
 def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Child]]:
@@ -105,7 +107,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Chi
     compared = completions.before_after(list(read_jsonl(run.path / "before_after.jsonl")), level + 1)
     written = compared or completions.sampled(samples.first, samples.last, level + 1)
     parts: list[tuple[str, str, Child]] = [
-        ("results", "Results", results_table(run.results)),
+        ("results", "Results", results_tables(run.results)),
         ("curves", "Learning curves", learning_curves(metrics)),
         ("rewards", "Rewards by source", reward_table(samples.sources)),
         ("completions", "Completions before and after" if compared else "Completions", written),

@@ -11,14 +11,14 @@ Point = tuple[float, float]
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Round numbers (1, 2, 2.5 or 5 times a power of ten) that enclose `low` to `high`."""
-    if high <= low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
         pad = abs(low) * 0.1 or 1.0
         low, high = low - pad, high + pad
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
+    return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
 def ticks_within(low: float, high: float, about: int = 4) -> list[float]:
@@ -27,15 +27,25 @@ def ticks_within(low: float, high: float, about: int = 4) -> list[float]:
 
 
 def smooth(points: Sequence[Point]) -> list[Point]:
-    """Running mean over about a tenth of the points, centred; at the ends over the half of the window that exists."""
-    half = len(points) // 20 + (len(points) >= 8)
-    sums = [0.0]
-    for _, value in points:
-        sums.append(sums[-1] + value)
+    """A straight line fitted to the tenth of the points around each point, so that steep beginnings are not flattened.
+
+    It stays within the range of the points. Fewer than 8 points stay as they are.
+    """
+    if len(points) < 8:
+        return list(points)
+    values = [value for _, value in points]
+    lowest, highest = min(values), max(values)
+    width = len(points) // 20 * 2 + 3
+    spread = width * (width * width - 1) / 12
+    sums = [(0.0, 0.0)]
+    for index, (_, value) in enumerate(points):
+        sums.append((sums[-1][0] + value, sums[-1][1] + value * index))
     line = []
     for index, (step, _) in enumerate(points):
-        first, last = max(0, index - half), min(len(points), index + half + 1)
-        line.append((step, (sums[last] - sums[first]) / (last - first)))
+        first = min(max(0, index - width // 2), len(points) - width)
+        middle, mean = first + (width - 1) / 2, (sums[first + width][0] - sums[first][0]) / width
+        slope = (sums[first + width][1] - sums[first][1] - middle * width * mean) / spread
+        line.append((step, min(highest, max(lowest, mean + slope * (index - middle)))))
     return line
 
 

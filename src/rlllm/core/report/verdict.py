@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.core.report.markup import Html, tag
-from rlllm.core.report.summary import SummaryRow
+from rlllm.core.report.summary import SummaryRow, total_seconds
 from rlllm.core.report.wording import count, duration, is_number, number
 from rlllm.core.runs import Run
 
@@ -26,7 +26,7 @@ def verdict_block(verdict: Mapping[str, Any], status: Mapping[str, Any]) -> Html
 
 def verdict_of_rows(ok: bool, rows: Sequence[SummaryRow], runs: Sequence[Run]) -> Html:
     """One line for a whole pipeline."""
-    seconds = sum(row.seconds for row in rows if row.seconds is not None)
+    seconds = total_seconds(rows)
     failed = dict.fromkeys([*(row.stage for row in rows if not row.ok), *(run.path.name for run in runs if not run.ok)])
     every = f"All {len(runs)} runs count" if len(runs) != 1 else "The run counts"
     words = f"{every} as a success." if ok else f"Failed: {', '.join(failed)}."
@@ -49,10 +49,11 @@ def _mark(ok: bool, words: str) -> Html:
 def _reason(reason: Mapping[str, Any]) -> Html:
     fatal = reason.get("fatal", True)
     hint = reason.get("hint")
+    text, code = str(reason.get("text", "")), str(reason.get("code", ""))
     return tag(
         "li",
-        tag("b", str(reason.get("text", reason.get("code", "")))),
-        tag("code", str(reason.get("code", "")) + ("" if fatal else ", a warning")),
+        tag("b", text[:1].upper() + text[1:]),
+        tag("code", code if fatal else f"{code}, a warning"),
         tag("p", str(hint)) if hint else None,
     )
 

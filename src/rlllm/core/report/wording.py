@@ -50,6 +50,15 @@ def labels(marks: Sequence[float]) -> list[str]:
     return [_minus(f"{mark:,.{decimals}f}") for mark in marks]
 
 
+def change(first: float, last: float) -> tuple[str, str]:
+    """Two values of one quantity with the same number of decimals, three significant digits for the larger."""
+    largest = max(abs(first), abs(last))
+    if not 1e-3 <= largest < 1e6:
+        return number(first), number(last)
+    decimals = max(0, 2 - math.floor(math.log10(largest)))
+    return _minus(f"{first:,.{decimals}f}"), _minus(f"{last:,.{decimals}f}")
+
+
 def p_value(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 

@@ -1,0 +1,88 @@
+"""Metrics on sampled completions: `pass` for tasks with a verifier, `gold` for the win rate against a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import PreferencePair, PromptTask, Sample
+from rlllm.evals.metrics import average_interval, sampled_metrics, score_bounds
+from rlllm.evals.request import EvalRequest, Evaluation
+from rlllm.evals.sampling import sample, task_id
+from rlllm.evals.statistics import mean_interval, win_rate
+from rlllm.rewards.compose import Composition
+
+
+def evaluate_pass(request: EvalRequest) -> Evaluation:
+    """Sampled pass@1, avg@n and unbiased pass@k; the first reward decides, with a value of at least 1."""
+    drawn = _draw(request, *request.policy())
+    scores = first_reward(_rewards(request), drawn)
+    passed = [[float(value >= 1.0) for value in row] for row in scores]
+    values = sampled_metrics(passed, request.ks, seed=request.seed)
+    if scores != passed:
+        values["score"] = average_interval(scores, seed=request.seed)
+    flat = [one for row in drawn for one in row]
+    extra = {
+        "truncated": sum(one.truncated for one in flat) / len(flat),
+        "mean_tokens": sum(one.tokens or 0 for one in flat) / len(flat),
+    }
+    return Evaluation(_items(drawn, passed), values, extra)
+
+
+def evaluate_gold(request: EvalRequest) -> Evaluation:
+    """Mean utility and win rate against the baseline: every completion of one meets every completion of the other."""
+    if request.baseline is None:
+        raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
+    rewards = _rewards(request)
+    ours = _draw(request, *request.policy())
+    theirs = _draw(request, *request.baseline())
+    mine, other = first_reward(rewards, ours), first_reward(rewards, theirs)
+    name, bounds = rewards.names[0], score_bounds(mine, other)
+    values = {
+        f"{name} win rate": win_rate(mine, other, request.seed),
+        f"{name} utility": mean_interval(mine, request.seed, bounds=bounds),
+        f"{name} utility of baseline": mean_interval(other, request.seed, bounds=bounds),
+    }
+    return Evaluation(_items(ours, mine), values)
+
+
+def first_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
+    """The first reward's value for each sample; what it cannot judge is left out, so a row may be short or empty."""
+    scores = rewards.score([one for row in drawn for one in row])
+    values = iter(scores.values[0])
+    return [[value for _ in row if (value := next(values)) is not None] for row in drawn]
+
+
+def prompts_of(records: Sequence[Any]) -> list[PromptTask]:
+    """Prompts to answer, from tasks or from the prompts of preference pairs."""
+    return [
+        PromptTask(record.prompt, record.meta.get("answer"), record.meta)
+        if isinstance(record, PreferencePair)
+        else record
+        for record in records
+    ]
+
+
+def _draw(request: EvalRequest, model: Any, tokenizer: Any) -> list[list[Sample]]:
+    tasks = prompts_of(request.records)
+    return sample(model, tokenizer, tasks, request.sampling, samples=request.samples, seed=request.seed)
+
+
+def _rewards(request: EvalRequest) -> Composition:
+    if request.rewards is None:
+        raise ConfigError("this task needs a reward", hint="say which with --reward NAME")
+    return request.rewards
+
+
+def _items(drawn: list[list[Sample]], scores: list[list[float]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": task_id(row[0].prompt, row[0].answer),
+            "scores": values,
+            "prompt": row[0].prompt,
+            "answer": row[0].answer,
+            "completions": [one.completion for one in row],
+        }
+        for row, values in zip(drawn, scores, strict=True)
+    ]

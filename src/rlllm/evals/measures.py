@@ -1,0 +1,157 @@
+"""Measures: one list of scores for each held-out item, taken alike before and after training, then compared item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
+from rlllm.evals.generative import first_reward
+from rlllm.evals.metrics import score_bounds
+from rlllm.evals.reward_model import pair_scores
+from rlllm.evals.sampling import sample
+from rlllm.evals.statistics import item_means, mean_interval, paired_difference, preference, win_rate
+from rlllm.policies import chat
+from rlllm.rewards.compose import Composition
+from rlllm.rewards.model import RewardModel
+from rlllm.rollouts.config import SamplingConfig
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of one model on held-out items."""
+
+    name: str
+    """The measure, e.g. "pass@1"."""
+    scores: list[list[float]]
+    """For each item its scores; the same items in the same order before and after."""
+    prompts: list[Any] = field(default_factory=list)
+    answers: list[str | None] = field(default_factory=list)
+    completions: list[list[str]] = field(default_factory=list)
+    """For each item the sampled texts, where the measure samples."""
+    higher_is_better: bool = True
+    wins: str | None = None
+    """Name of the win rate to report beside the mean, where scores can be ranked."""
+
+
+def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows for `results.json`: before, after and their paired difference with 95 % intervals over items."""
+    bounds = score_bounds(before.scores, after.scores)
+    change = paired_difference(item_means(before.scores), item_means(after.scores), seed, bounds=bounds)
+    rows = [
+        {
+            "name": before.name,
+            "higher_is_better": before.higher_is_better,
+            "before": mean_interval(before.scores, seed, bounds=bounds).to_json(),
+            "after": mean_interval(after.scores, seed, bounds=bounds).to_json(),
+            "difference": change.to_json(),
+        }
+    ]
+    if before.wins:
+        wins = win_rate(after.scores, before.scores, seed).to_json()
+        rows.append({"name": before.wins, "higher_is_better": True, "before": None, "after": wins, "difference": None})
+    return rows
+
+
+def before_after_rows(before: Measured, after: Measured) -> list[dict[str, Any]]:
+    """Rows for `before_after.jsonl`: what the model wrote for each held-out prompt, then and now."""
+    rows = []
+    for index, prompt in enumerate(before.prompts if before.completions else []):
+        sides = {
+            side: [
+                {"completion": text, "score": score}
+                for text, score in zip(measured.completions[index], measured.scores[index], strict=True)
+            ]
+            for side, measured in (("before", before), ("after", after))
+        }
+        rows.append({"prompt": prompt, "answer": before.answers[index], **sides})
+    return rows
+
+
+def measure_pass(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[PromptTask],
+    rewards: Composition,
+    sampling: SamplingConfig,
+    *,
+    samples: int,
+    seed: int,
+) -> Measured:
+    """Share of sampled completions that pass: the first reward gives at least 1."""
+    drawn = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
+    values = first_reward(rewards, drawn)
+    return _sampled("pass@1", drawn, [[float(value >= 1.0) for value in row] for row in values])
+
+
+def measure_utility(
+    model: Any,
+    tokenizer: Any,
+    tasks: Sequence[PromptTask],
+    rewards: Composition,
+    sampling: SamplingConfig,
+    *,
+    samples: int,
+    seed: int,
+) -> Measured:
+    """Mean of the first reward over sampled completions; with `gold` this is the annotator's true utility."""
+    drawn = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
+    name = rewards.names[0]
+    return _sampled(f"{name} utility", drawn, first_reward(rewards, drawn), wins=f"{name} win rate")
+
+
+def measure_pairs(scorer: RewardModel, pairs: Sequence[PreferencePair]) -> Measured:
+    """1 for every pair whose chosen completion scores higher, one half for a tie."""
+    return Measured("pair accuracy", [[preference(*scores)] for scores in pair_scores(scorer, pairs)])
+
+
+def measure_loss(model: Any, tokenizer: Any, records: Sequence[Conversation], batch_size: int = 32) -> Measured:
+    """Mean negative log-likelihood (nats) of each held-out completion's tokens; lower is better."""
+    import torch
+
+    rows = [_encode(tokenizer, record) for record in records]
+    losses: list[list[float]] = []
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch_size):
+            losses += _losses(model, rows[start : start + batch_size], tokenizer.pad_token_id)
+    model.train(was_training)
+    return Measured("held-out loss", losses, higher_is_better=False)
+
+
+def _sampled(name: str, drawn: list[list[Sample]], scores: list[list[float]], wins: str | None = None) -> Measured:
+    return Measured(
+        name,
+        scores,
+        prompts=[row[0].prompt for row in drawn],
+        answers=[row[0].answer for row in drawn],
+        completions=[[one.completion for one in row] for row in drawn],
+        wins=wins,
+    )
+
+
+def _encode(tokenizer: Any, record: Conversation) -> tuple[list[int], int]:
+    """Token ids of prompt and completion, and where the completion begins."""
+    if not record.prompt:
+        return tokenizer(record.completion + tokenizer.eos_token)["input_ids"], 1
+    prompt = chat.encode_prompts(tokenizer, [record.prompt])[0]
+    if chat.is_chat(tokenizer):
+        messages = [*chat.as_prompt(tokenizer, record.prompt), *chat.as_completion(tokenizer, record.completion)]
+        return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"], len(prompt)
+    return tokenizer(str(record.prompt) + record.completion + tokenizer.eos_token)["input_ids"], len(prompt)
+
+
+def _losses(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[list[float]]:
+    import torch
+
+    longest = max(len(ids) for ids, _ in rows)
+    ids = torch.tensor([row + [pad] * (longest - len(row)) for row, _ in rows], device=model.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row, _ in rows], device=model.device)
+    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
+    logps = torch.log_softmax(logits, -1).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
+    return [
+        [-float(logps[index, start - 1 : len(row) - 1].mean())] if len(row) > start else [0.0]
+        for index, (row, start) in enumerate(rows)
+    ]

@@ -1,0 +1,271 @@
+"""Intervals and tests for evaluations: no number leaves this package without its uncertainty.
+
+The unit is the item (the problem), never the completion: eight completions of one problem are not eight independent
+observations, so every resampling draws items. All functions are deterministic: randomness comes from `seed`. numpy and
+scipy are imported inside functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+Bounds = tuple[float, float]
+UNIT: Bounds = (0.0, 1.0)
+RESAMPLES = 10_000
+_EXACT_FLIPS = 16
+"""Sign patterns of up to this many items are enumerated (65,536); more are sampled."""
+_BLOCK = 2_000_000
+"""Random numbers drawn at a time, so that many items do not take gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with the interval that carries `confidence` (95 % unless asked otherwise)."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    """Items behind it."""
+    method: str
+    """How it was made: `wilson`, `bootstrap`, or `constant` where all items had one value."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields; a bound that is not known (infinite) becomes None, which every JSON reader accepts."""
+        fields = asdict(self)
+        return {**fields, **{end: fields[end] if math.isfinite(fields[end]) else None for end in ("low", "high")}}
+
+    def format(self, digits: int = 2) -> str:
+        """As text, `0.41 [0.36, 0.46]`."""
+        return f"{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """Mean over items of after minus before, with the p-value of "the sign of each difference is a coin flip"."""
+
+    interval: Interval
+    p_value: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.interval.to_json(), "p_value": self.p_value}
+
+
+def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion; never a point, never outside [0, 1].
+
+    Args:
+        successes: how many of `n`; half counts (ties) are allowed.
+        n: independent trials, at least 1.
+
+    Raises:
+        DataError: no trials, or more successes than trials.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927), 209.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise DataError("a proportion needs 0 <= successes <= n and n >= 1", given=f"{successes} of {n}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == n else centre + half
+    return Interval(share, low, high, n, "wilson")
+
+
+def bootstrap_mean(
+    values_per_item: Sequence[Sequence[float]],
+    seed: int = 0,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+    bounds: Bounds | None = UNIT,
+) -> Interval:
+    """Mean of the item means, with a bootstrap interval over items (each item counts once, however often sampled).
+
+    Percentile interval with Hesterberg's small-sample expansion: the quantiles are widened so that a normal sample
+    would get Student's interval; without it 10 items cover 92 % instead of 95 %.
+
+    If all items have the same mean (or there is one item) resampling says nothing. Then the interval allows that a
+    share of items as large as Wilson's upper bound for 0 of n is different, by as much as `bounds` allow. For 0/1
+    values this is Wilson's interval. Without bounds, or with values outside of them, it is infinite: nothing is known.
+
+    Args:
+        values_per_item: one sequence of finite numbers for each item, at least one number each; lengths may differ.
+        bounds: smallest and largest value that could have been seen; used in the constant case only.
+
+    Raises:
+        DataError: no items, an item without values, or a value that is not finite.
+
+    Source: Hesterberg, Am. Stat. 69 (2015), 371, section 4.3.
+    """
+    return _bootstrap(item_means(values_per_item), seed, resamples, confidence, bounds)
+
+
+def mean_interval(
+    values_per_item: Sequence[Sequence[float]],
+    seed: int = 0,
+    *,
+    confidence: float = 0.95,
+    bounds: Bounds | None = UNIT,
+) -> Interval:
+    """Wilson's interval where every item is plainly 0 or 1, else `bootstrap_mean`; arguments and errors as there."""
+    means = item_means(values_per_item)
+    if all(mean in (0.0, 1.0) for mean in means):
+        return wilson(sum(means), len(means), confidence)
+    return _bootstrap(means, seed, RESAMPLES, confidence, bounds)
+
+
+def paired_difference(
+    before: Sequence[float],
+    after: Sequence[float],
+    seed: int = 0,
+    *,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+    bounds: Bounds | None = UNIT,
+) -> PairedDifference:
+    """Mean of `after - before` over items, with a bootstrap interval and a sign-flip permutation p-value (two-sided).
+
+    Args:
+        before, after: one number for each item, in the same order.
+        bounds: range of a single score; used where all differences are equal, see `bootstrap_mean`.
+
+    Raises:
+        DataError: no items, different lengths, or a value that is not finite.
+    """
+    if len(before) != len(after):
+        raise DataError("paired scores need the same items", given=f"{len(before)} before, {len(after)} after")
+    differences = item_means([[b - a] for a, b in zip(before, after, strict=True)])
+    widest = bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
+    interval = _bootstrap(differences, seed, resamples, confidence, widest)
+    return PairedDifference(interval, sign_flip_p(differences, seed, resamples=resamples))
+
+
+def sign_flip_p(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
+    """Two-sided p-value of "each difference could as well have had the other sign".
+
+    Exact (all sign patterns) for up to 16 differences that are not zero, else Monte Carlo with the observed pattern
+    counted in, so that p is never 0. All differences zero: 1.
+    """
+    import numpy as np
+
+    values = np.asarray([value for value in differences if value != 0], dtype=float)
+    if not len(values):
+        return 1.0
+    # Sums of the same numbers in another order differ in the last bit; a pattern as extreme as the observed must count.
+    bar = abs(values.sum()) - 1e-9 * np.abs(values).sum()
+    if len(values) <= _EXACT_FLIPS:
+        patterns = np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1
+        return float((np.abs((1 - 2 * patterns) @ values) >= bar).mean())
+    generator = np.random.default_rng(seed)
+    extreme = 0
+    for size in _blocks(resamples, len(values)):
+        signs = generator.integers(0, 2, size=(size, len(values)), dtype=np.int8) * 2 - 1
+        extreme += int((np.abs(signs @ values) >= bar).sum())
+    return (extreme + 1) / (resamples + 1)
+
+
+def mcnemar_exact(gained: int, lost: int) -> float:
+    """Two-sided exact p-value of McNemar's test: of the items that changed sides, was the split a fair coin's?
+
+    Source: McNemar, Psychometrika 12 (1947), 153; the binomial form, computed in integers.
+    """
+    changed = gained + lost
+    ways, tail = 1, 1
+    for k in range(min(gained, lost)):
+        ways = ways * (changed - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / 2**changed)
+
+
+def win_rate(
+    ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], seed: int = 0, *, confidence: float = 0.95
+) -> Interval:
+    """Share of comparisons won, ties counted half: within an item every score of ours meets every score of theirs.
+
+    Args:
+        ours, theirs: for each item the scores of its completions; same items in the same order.
+
+    Raises:
+        DataError: no items, different items, or an item without scores.
+    """
+    if len(ours) != len(theirs):
+        raise DataError("a win rate needs the same items on both sides", given=f"{len(ours)} against {len(theirs)}")
+    outcomes = [[preference(a, b) for a in mine for b in other] for mine, other in zip(ours, theirs, strict=True)]
+    return mean_interval(outcomes, seed, confidence=confidence)
+
+
+def preference(score: float, other: float) -> float:
+    """1 if `score` is higher, 0 if lower, 0.5 if equal; NaN, which no one can rank, stays NaN."""
+    if math.isnan(score) or math.isnan(other):
+        return math.nan
+    return 0.5 if score == other else float(score > other)
+
+
+def item_means(values_per_item: Sequence[Sequence[float]]) -> list[float]:
+    """Mean of each item's values. Raises DataError for no items, an empty item, or a value that is not finite."""
+    if not values_per_item:
+        raise DataError("no items to average over")
+    for position, values in enumerate(values_per_item):
+        if not len(values) or not all(math.isfinite(value) for value in values):
+            raise DataError(
+                "an item has no score, or one that is not finite",
+                given=f"item {position}: {list(values)[:8]}",
+                hint="leave out and count what the reward could not judge; it is not a 0",
+            )
+    return [math.fsum(values) / len(values) for values in values_per_item]
+
+
+def _bootstrap(means: list[float], seed: int, resamples: int, confidence: float, bounds: Bounds | None) -> Interval:
+    import numpy as np
+
+    items = np.asarray(means, dtype=float)
+    estimate = math.fsum(means) / len(means)
+    if np.ptp(items) <= 1e-12 * max(1.0, abs(estimate)):
+        return _constant(estimate, len(means), confidence, bounds)
+    tail = _expanded_tail(len(means), confidence)
+    low, high = np.quantile(_resampled_means(items, seed, resamples), [tail, 1 - tail])
+    return Interval(estimate, float(low), float(high), len(means), "bootstrap")
+
+
+def _resampled_means(items: ndarray, seed: int, resamples: int) -> ndarray:
+    import numpy as np
+
+    generator = np.random.default_rng(seed)
+    blocks = [
+        items[generator.integers(0, len(items), size=(size, len(items)))].mean(axis=1)
+        for size in _blocks(resamples, len(items))
+    ]
+    return np.concatenate(blocks)
+
+
+def _blocks(total: int, width: int) -> list[int]:
+    size = max(1, _BLOCK // width)
+    return [min(size, total - start) for start in range(0, total, size)]
+
+
+def _expanded_tail(n: int, confidence: float) -> float:
+    """The tail probability to cut off on each side of `n` items' bootstrap distribution."""
+    from scipy.special import stdtrit
+
+    return NormalDist().cdf(math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 - confidence) / 2)))
+
+
+def _constant(value: float, n: int, confidence: float, bounds: Bounds | None) -> Interval:
+    if bounds is None or not bounds[0] <= value <= bounds[1]:
+        return Interval(value, -math.inf, math.inf, n, "constant")
+    other = wilson(0, n, confidence).high
+    low = value - other * (value - bounds[0])
+    high = value + other * (bounds[1] - value)
+    return Interval(value, low, high, n, "constant")
