@@ -18,12 +18,14 @@ def evaluate_pass(request: EvalRequest) -> Evaluation:
     """Sampled pass@1, avg@n and unbiased pass@k; the first reward decides, with a value of at least 1."""
     drawn = _draw(request, *request.policy())
     scores = first_reward(_rewards(request), drawn)
+    drawn, scores = [row for row, s in zip(drawn, scores, strict=True) if s], [s for s in scores if s]
     passed = [[float(value >= 1.0) for value in row] for row in scores]
     values = sampled_metrics(passed, request.ks, seed=request.seed)
     if scores != passed:
         values["score"] = average_interval(scores, seed=request.seed)
     flat = [one for row in drawn for one in row]
     extra = {
+        "unjudged": len(request.records) - len(drawn),
         "truncated": sum(one.truncated for one in flat) / len(flat),
         "mean_tokens": sum(one.tokens or 0 for one in flat) / len(flat),
     }
@@ -37,21 +39,25 @@ def evaluate_gold(request: EvalRequest) -> Evaluation:
     rewards = _rewards(request)
     ours = _draw(request, *request.policy())
     theirs = _draw(request, *request.baseline())
-    mine, other = first_reward(rewards, ours), first_reward(rewards, theirs)
+    scores = zip(ours, first_reward(rewards, ours), first_reward(rewards, theirs), strict=True)
+    judged = [(row, mine, other) for row, mine, other in scores if mine and other]
+    mine, other = [mine for _, mine, _ in judged], [other for _, _, other in judged]
     name, bounds = rewards.names[0], score_bounds(mine, other)
     values = {
         f"{name} win rate": win_rate(mine, other, request.seed),
         f"{name} utility": mean_interval(mine, request.seed, bounds=bounds),
         f"{name} utility of baseline": mean_interval(other, request.seed, bounds=bounds),
     }
-    return Evaluation(_items(ours, mine), values)
+    extra = {"unjudged": len(ours) - len(judged)}
+    return Evaluation(_items([row for row, _, _ in judged], mine), values, extra)
 
 
 def first_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
-    """The first reward's value for each sample; what it cannot judge is left out, so a row may be short or empty."""
+    """The first reward's value for each sample; an empty row where it cannot judge them all, since it is no 0."""
     scores = rewards.score([one for row in drawn for one in row])
     values = iter(scores.values[0])
-    return [[value for _ in row if (value := next(values)) is not None] for row in drawn]
+    rows = [[next(values) for _ in row] for row in drawn]
+    return [[] if None in row else [value for value in row if value is not None] for row in rows]
 
 
 def prompts_of(records: Sequence[Any]) -> list[PromptTask]:

@@ -36,20 +36,26 @@ class Measured:
 
 
 def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows for `results.json`: before, after and their paired difference with 95 % intervals over items."""
-    bounds = score_bounds(before.scores, after.scores)
-    change = paired_difference(item_means(before.scores), item_means(after.scores), seed, bounds=bounds)
+    """Rows for `results.json`: before, after and their paired difference with 95 % intervals over items.
+
+    Items that could not be judged on either side are left out on both, and counted.
+    """
+    judged = [(old, new) for old, new in zip(before.scores, after.scores, strict=True) if old and new]
+    then, now = [old for old, _ in judged], [new for _, new in judged]
+    bounds = score_bounds(then, now)
+    change = paired_difference(item_means(then), item_means(now), seed, bounds=bounds)
     rows = [
         {
             "name": before.name,
             "higher_is_better": before.higher_is_better,
-            "before": mean_interval(before.scores, seed, bounds=bounds).to_json(),
-            "after": mean_interval(after.scores, seed, bounds=bounds).to_json(),
+            "before": mean_interval(then, seed, bounds=bounds).to_json(),
+            "after": mean_interval(now, seed, bounds=bounds).to_json(),
             "difference": change.to_json(),
+            "unjudged": len(before.scores) - len(judged),
         }
     ]
     if before.wins:
-        wins = win_rate(after.scores, before.scores, seed).to_json()
+        wins = win_rate(now, then, seed).to_json()
         rows.append({"name": before.wins, "higher_is_better": True, "before": None, "after": wins, "difference": None})
     return rows
 
@@ -58,6 +64,8 @@ def before_after_rows(before: Measured, after: Measured) -> list[dict[str, Any]]
     """Rows for `before_after.jsonl`: what the model wrote for each held-out prompt, then and now."""
     rows = []
     for index, prompt in enumerate(before.prompts if before.completions else []):
+        if not (before.scores[index] and after.scores[index]):
+            continue
         sides = {
             side: [
                 {"completion": text, "score": score}

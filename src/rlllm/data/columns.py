@@ -1,0 +1,204 @@
+"""Which column is what: an explicit map first, then a table of well-known names, then an error that suggests the map.
+
+A column expression is a column name, a dotted path into a nested column (`reward_model.ground_truth`), or columns
+joined by a plus (`instruction+input`, joined with a blank line). What was chosen is returned, so that it can be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlllm.core.errors import ConfigError, DataError, closest, unknown
+from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
+from rlllm.data.files import Placed
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "prompt": (
+        "prompt",
+        "question",
+        "problem",
+        "query",
+        "instruction+input",
+        "instruction+context",
+        "instruction",
+        "input",
+    ),
+    "messages": ("messages", "conversations", "conversation"),
+    "text": ("text",),
+    "answer": (
+        "answer",
+        "final_answer",
+        "ground_truth",
+        "reward_model.ground_truth",
+        "solution",
+        "target",
+        "output",
+    ),
+    "completion": ("completion", "response", "output", "solution", "answer", "target"),
+    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
+    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
+    "margin": ("margin",),
+    "label": ("label",),
+    "steps": ("steps", "completions"),
+    "labels": ("labels", "step_labels"),
+}
+"""Record field to the column expressions that mean it, the most specific first."""
+
+_SAMPLED_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way a row can carry a record: the fields it must have, and those it may have."""
+
+    needs: tuple[str, ...]
+    takes: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self.needs + self.takes
+
+
+LAYOUTS: dict[type[Record], tuple[Layout, ...]] = {
+    PromptTask: (Layout(("prompt",), ("answer",)), Layout(("messages",), ("answer",))),
+    Conversation: (Layout(("prompt", "completion")), Layout(("messages",)), Layout(("text",))),
+    PreferencePair: (Layout(("chosen", "rejected"), ("prompt", "margin")),),
+    LabelledCompletion: (Layout(("prompt", "completion", "label")),),
+    StepwiseSolution: (Layout(("prompt", "steps", "labels")),),
+}
+"""Record type to its layouts, in order of preference."""
+
+
+def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> dict[str, str]:
+    """The column expression of every field that was found.
+
+    Args:
+        rows: the data; column names are taken from its first rows.
+        kind: the record type to make.
+        explicit: the user's map; it overrides the well-known names field by field.
+        source: what to call the data in messages.
+
+    Raises:
+        ConfigError: the map names a field this record type does not have.
+        DataError: a needed column is missing, or the map names a column that is not there.
+    """
+    head = [placed.row for placed in rows[:_SAMPLED_ROWS]]
+    names = column_names(head)
+    layouts = [layout for layout in LAYOUTS[kind] if explicit.keys() <= set(layout.fields)]
+    if not layouts:
+        raise _unknown_field(kind, explicit)
+    for field, expression in explicit.items():
+        if not _present(head, expression, names):
+            raise _no_such_column(field, expression, names, source)
+    for layout in layouts:
+        found = {field: explicit.get(field) or _sniff(field, head, names) for field in layout.fields}
+        chosen = {field: expression for field, expression in found.items() if expression}
+        if all(field in chosen for field in layout.needs):
+            return chosen
+    raise no_column(layouts[0].needs, kind, head, explicit, source)
+
+
+def read(row: Mapping[str, Any], expression: str) -> Any:
+    """The value of a column expression in a row; None where it is absent."""
+    if expression in row:
+        return row[expression]
+    if "+" in expression:
+        parts = [read(row, part) for part in expression.split("+")]
+        return "\n\n".join(str(part) for part in parts if part not in (None, ""))
+    value: Any = row
+    for key in expression.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def consumed(row: Mapping[str, Any], expression: str) -> set[str]:
+    """Top-level columns an expression uses up; a nested column stays whole among the rest."""
+    return {expression} if expression in row else set(expression.split("+")) if "+" in expression else set()
+
+
+def column_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Every column of these rows in order of first appearance."""
+    return list(dict.fromkeys(str(name) for row in rows for name in row))
+
+
+def no_column(
+    fields: Sequence[str], kind: type[Record], head: Sequence[Mapping[str, Any]], known: Mapping[str, str], source: str
+) -> DataError:
+    """The error for needed fields without a column: the columns found, and a map to type."""
+    names = column_names(head)
+    lacking = [field for field in fields if field not in known and not _sniff(field, head, names)]
+    return DataError(
+        f"no column for {' and '.join(lacking)}, which {kind.__name__} rows need",
+        given=source,
+        exists=names,
+        hint=f"say which column it is: --columns {_suggest(lacking, kind, head, names, known)}",
+    )
+
+
+def _sniff(field: str, head: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
+    """The first well-known name that has values here, else the first that is there at all."""
+    candidates = [expression for expression in ALIASES[field] if _present(head, expression, names)]
+    filled = [expression for expression in candidates if any(read(row, expression) not in (None, "") for row in head)]
+    return next(iter(filled or candidates), None)
+
+
+def _present(head: Sequence[Mapping[str, Any]], expression: str, names: Sequence[str]) -> bool:
+    if expression in names:
+        return True
+    if "+" in expression:
+        return all(_present(head, part, names) for part in expression.split("+"))
+    return "." in expression and any(read(row, expression) is not None for row in head)
+
+
+def _unknown_field(kind: type[Record], explicit: Mapping[str, str]) -> ConfigError:
+    fields = list(dict.fromkeys(field for layout in LAYOUTS[kind] for field in layout.fields))
+    strange = [field for field in explicit if field not in fields]
+    if strange:
+        return unknown(f"field of {kind.__name__} in columns", strange[0], fields)
+    ways = [" + ".join(layout.fields) for layout in LAYOUTS[kind]]
+    return ConfigError("these columns do not go together", given=", ".join(explicit), exists=ways)
+
+
+def _no_such_column(field: str, expression: str, names: Sequence[str], source: str) -> DataError:
+    near = closest(expression, names)
+    return DataError(
+        f"there is no column {expression}, which is mapped to {field}",
+        given=source,
+        exists=names,
+        hint=f"did you mean --columns {field}={near}?" if near else None,
+    )
+
+
+def _suggest(
+    lacking: Sequence[str],
+    kind: type[Record],
+    head: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    known: Mapping[str, str],
+) -> str:
+    """A map worth trying: columns with similar names, then unused text columns in the order they stand."""
+    sniffed = {field: _sniff(field, head, names) for layout in LAYOUTS[kind] for field in layout.fields}
+    taken = {*known.values(), *(name for name in sniffed.values() if name)}
+    free = [name for name in names if name not in taken]
+    guess: dict[str, str] = {}
+    optional = [field for field in LAYOUTS[kind][0].takes if not sniffed[field] and field not in known]
+    for field in [*lacking, *optional]:
+        near = _similar(field, [name for name in free if name not in guess.values()])
+        if near:
+            guess[field] = near
+    texts = [name for name in free if any(isinstance(row.get(name), str | list) for row in head)]
+    for field in lacking:
+        left = [name for name in texts if name not in guess.values()]
+        guess.setdefault(field, left[0] if left else "COLUMN")
+    ordered = {field: guess[field] for field in [*lacking, *optional] if field in guess}
+    return ",".join(f"{field}={column}" for field, column in {**known, **ordered}.items())
+
+
+def _similar(field: str, names: Sequence[str]) -> str | None:
+    words = [alias for alias in ALIASES[field] if "+" not in alias and "." not in alias]
+    inside = [name for word in words for name in names if word in name.lower()]
+    return inside[0] if inside else next((near for word in words if (near := closest(word, names))), None)

@@ -1,0 +1,99 @@
+"""Preference pairs labelled by a simulated annotator whose true taste is `core.utility.gold_utility`.
+
+Bradley-Terry: the better of two solutions is chosen with probability sigmoid(gap / temperature), and the choice is then
+reversed at the flip rate. The held-out split is labelled without noise unless `noisy_holdout` is set.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
+from rlllm.core.config import Section
+from rlllm.core.errors import DataError
+from rlllm.core.records import PreferencePair
+from rlllm.core.utility import gold_utility
+from rlllm.data.procedural.problems import Problem
+from rlllm.data.procedural.writer import Rate, WriterParams, write
+
+TRIES = 60
+
+
+class AnnotatorParams(Section):
+    """How the annotator errs."""
+
+    temperature: Annotated[float, Field(ge=0)] = 0.25
+    """Bradley-Terry temperature in units of gold utility; 0 always prefers the better solution."""
+    flip_rate: Rate = 0.05
+    """Share of choices that are reversed, whatever the gap."""
+    noisy_holdout: bool = False
+    """Label the held-out split with the same noise."""
+    margin: bool = False
+    """Put the absolute gap in gold utility into the pair's `margin`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A solution and its true utility."""
+
+    text: str
+    utility: float
+
+
+def make_pair(
+    problem: Problem, generator: random.Random, writer: WriterParams, annotator: AnnotatorParams
+) -> PreferencePair:
+    """Two different solutions of unequal utility, the preferred one first.
+
+    Raises:
+        DataError: the writer's rates leave no two solutions of different worth.
+    """
+    first, second = _candidates(problem, generator, writer)
+    chosen, rejected = (
+        (first, second) if prefers(first.utility - second.utility, generator, annotator) else (second, first)
+    )
+    return PreferencePair(
+        prompt=problem.prompt,
+        chosen=chosen.text,
+        rejected=rejected.text,
+        margin=abs(chosen.utility - rejected.utility) if annotator.margin else None,
+        meta={
+            **problem.meta,
+            "answer": problem.answer,
+            "gold_chosen": chosen.utility,
+            "gold_rejected": rejected.utility,
+        },
+    )
+
+
+def prefers(gap: float, generator: random.Random, annotator: AnnotatorParams) -> bool:
+    """Whether the annotator picks the first of two solutions; `gap` is its utility minus the second's."""
+    if annotator.temperature > 0:
+        choice = generator.random() < 1 / (1 + math.exp(min(-gap / annotator.temperature, 500)))
+    else:
+        choice = gap > 0
+    return choice != (generator.random() < annotator.flip_rate)
+
+
+def _candidates(problem: Problem, generator: random.Random, writer: WriterParams) -> tuple[Candidate, Candidate]:
+    first = _candidate(problem, generator, writer)
+    for _ in range(TRIES):
+        second = _candidate(problem, generator, writer)
+        if second.utility != first.utility:
+            return first, second
+    raise DataError(
+        "the writer's solutions are all worth the same, so there is nothing to prefer",
+        given=f"params {writer.model_dump()}",
+        hint="leave out clean, or raise error_rate, verbose_rate or malformed_rate",
+    )
+
+
+def _candidate(problem: Problem, generator: random.Random, writer: WriterParams) -> Candidate:
+    text = write(problem, generator, writer)
+    utility = gold_utility(problem.sample(text))
+    assert utility is not None, "every procedural problem can be judged"
+    return Candidate(text, utility)

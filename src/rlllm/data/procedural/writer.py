@@ -1,0 +1,60 @@
+"""The writer of worked solutions: a careless pupil with stated rates of slips, wordiness and broken endings.
+
+The rates leave reinforcement learning something to do: a model that imitates this writer knows the right steps, but
+samples the wrong ones too.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Annotated
+
+from pydantic import Field
+
+from rlllm.core.config import Section
+from rlllm.data.procedural.problems import Problem
+
+OPENINGS = ("Let me see.\n", "Step by step:\n", "")
+BROKEN_ENDINGS = (
+    "Answer: {answer}",
+    "So it is {answer}.",
+    "#### {answer}\nThat is it.",
+    "#### {answer}\n#### {answer}",
+)
+"""Half of them have no marked answer, half have something after it."""
+
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class WriterParams(Section):
+    """How the writer errs. Each rate is a share of solutions, drawn independently."""
+
+    clean: bool = False
+    """No noise at all: every solution is right, short and well formed."""
+    error_rate: Rate = 0.15
+    """Solutions with one slip, among problems without a special difficulty."""
+    tricky_error_rate: Rate = 0.65
+    """The same where the usual mistake is possible (a carry to forget)."""
+    verbose_rate: Rate = 0.3
+    """Solutions in the long wording."""
+    malformed_rate: Rate = 0.2
+    """Solutions with a broken ending."""
+
+
+def write(problem: Problem, generator: random.Random, params: WriterParams) -> str:
+    """One worked solution, ending in `#### answer` unless the ending is broken."""
+    if params.clean:
+        return _text(problem, generator, slip=False, verbose=False, malformed=False)
+    slips = params.tricky_error_rate if problem.tricky else params.error_rate
+    rates = (slips, params.verbose_rate, params.malformed_rate)
+    slip, verbose, malformed = [generator.random() < rate for rate in rates]
+    return _text(problem, generator, slip=slip, verbose=verbose, malformed=malformed)
+
+
+def _text(problem: Problem, generator: random.Random, *, slip: bool, verbose: bool, malformed: bool) -> str:
+    solution = problem.solve(generator, slip)
+    opening = generator.choice(OPENINGS) if verbose else ""
+    ending = generator.choice(BROKEN_ENDINGS) if malformed else "#### {answer}"
+    lines = [step[1] if verbose else step[0] for step in solution.steps]
+    return opening + "\n".join([*lines, ending.format(answer=solution.answer)])

@@ -1,0 +1,162 @@
+"""From a name to something that gives rows. Finding a source reads no data; only a Hub data set imports `datasets`.
+
+A name is, in this order: a registered name (`arithmetic`, `gym:chain_sum`), a callable (`file.py:function`), a path, a
+Hub id (`org/name`). A folder called like a registered name is meant by `./name`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rlllm.core.builtins import DATASETS
+from rlllm.core.errors import ConfigError, DataError, PluginError, RlllmError, closest, unknown
+from rlllm.core.registry import describe
+from rlllm.data.config import DataConfig
+from rlllm.data.files import READERS, Placed, data_files, missing, nearest, number_rows, read_file, read_folder
+from rlllm.data.request import DataRequest
+
+_CALLABLE = re.compile(r"^[^:\s][^:]*:[A-Za-z_]\w*$")
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class PathSource:
+    """A data file, or a folder of them."""
+
+    path: Path
+    takes: ClassVar[frozenset[str]] = frozenset({"columns", "split"})
+
+    def rows(self, config: DataConfig) -> list[Placed]:
+        if self.path.is_dir():
+            return read_folder(self.path, config.split)
+        if config.split != DataConfig.model_fields["split"].default:
+            raise ConfigError("a file has no splits", given=f"data.split={config.split}", hint="leave data.split out")
+        return read_file(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A data set of the Hugging Face Hub, downloaded or taken from its cache."""
+
+    name: str
+    takes: ClassVar[frozenset[str]] = frozenset({"columns", "subset", "split", "revision"})
+
+    def rows(self, config: DataConfig) -> list[Placed]:
+        from datasets import load_dataset
+
+        try:
+            data = load_dataset(self.name, config.subset, split=config.split, revision=config.revision)
+        except Exception as error:
+            raise self._failure(error) from error
+        return number_rows(data, self.name)
+
+    def _failure(self, error: Exception) -> DataError:
+        offline = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+        what = "the Hub cannot be reached" if offline else "the Hub data set does not load"
+        return DataError(
+            f"{what}: {describe(error)[:300]}",
+            given=self.name,
+            hint="name a local file (path/to/rows.jsonl) or a built-in (rlllm data ls); "
+            "data.subset, data.split and data.revision choose a part of a Hub data set",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CallableSource:
+    """A procedural source: built in, installed, or a function in a file."""
+
+    name: str
+    make: Callable[[DataRequest], Iterable[Mapping[str, Any] | Any]]
+    params: Mapping[str, Any]
+    """Arguments that the name itself carries: `gym:chain_sum` gives the task."""
+    installed: bool
+    builtin: bool
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"level", "params", "seed"} if self.builtin else {"level", "params", "seed", "columns"})
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """Default reward names of this source."""
+        return tuple(getattr(self.make, "rewards", ()))
+
+    def rows(self, request: DataRequest) -> list[Placed]:
+        """What the callable gives for a request, records or mappings, at most `request.rows` of them."""
+        try:
+            return number_rows(islice(self.make(request), request.rows), self.name)
+        except RlllmError:
+            raise
+        except Exception as error:
+            kind = PluginError if self.installed else DataError
+            raise kind(
+                f"the dataset {self.name} failed: {describe(error)}",
+                given=f"split {request.split}, {request.rows} rows of {request.kind.__name__}",
+                hint="a dataset is a callable that takes a DataRequest and gives records or mappings",
+            ) from error
+
+
+Source = PathSource | HubSource | CallableSource
+
+
+def find(name: str) -> Source:
+    """The source behind a name.
+
+    Raises:
+        UnknownNameError, DataError: nothing has that name; the nearest names are in the message.
+        ConfigError: a named file or module does not import, or a name takes no `:argument`.
+        PluginError: an installed plugin is broken.
+    """
+    head, _, argument = name.partition(":")
+    if head in DATASETS:
+        return _registered(head, argument)
+    if _CALLABLE.match(name) and not _exists(Path(name)):
+        return _from_path(name)
+    path = Path(name).expanduser() if name.startswith("~/") else Path(name)
+    if _exists(path):
+        return PathSource(path)
+    looks_local = path.suffix.lower() in READERS or name.startswith((".", "/", "~"))
+    if looks_local or ("/" in name and _exists(path.parent)):
+        raise missing(path)
+    if _HUB_ID.match(name):
+        return HubSource(name)
+    files = data_files(path.parent)
+    if closest(name, DATASETS.names()) is None and nearest(name, files):
+        raise missing(path)
+    raise unknown("dataset", name, [*DATASETS.names(), *files], list_command="rlllm data ls")
+
+
+def _registered(head: str, argument: str) -> CallableSource:
+    make = DATASETS.load(head)
+    builtin = head in DATASETS.builtins
+    if not callable(make):
+        raise PluginError(f"the dataset {head} is not callable", given=type(make).__name__)
+    if not argument:
+        return CallableSource(head, make, {}, installed=not builtin, builtin=builtin)
+    key = getattr(make, "argument", None)
+    if key is None:
+        raise ConfigError(f"{head} takes no argument after a colon", given=f"{head}:{argument}", hint=f"write {head}")
+    return CallableSource(f"{head}:{argument}", make, {key: argument}, installed=not builtin, builtin=builtin)
+
+
+def _from_path(name: str) -> CallableSource:
+    head = name.partition(":")[0]
+    near = closest(head, DATASETS.names()) if "." not in head and "/" not in head else None
+    if near:
+        raise unknown("dataset", head, DATASETS.names(), list_command="rlllm data ls")
+    make = DATASETS.load(name)
+    if not callable(make):
+        raise ConfigError("a dataset must be callable", given=f"{name} is a {type(make).__name__}")
+    return CallableSource(name, make, {}, installed=False, builtin=False)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
