@@ -37,6 +37,7 @@ class Recorder(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.facts.steps_requested = state.max_steps
         self.facts.steps_done = state.global_step
+        self.listener.started(self.run.config["stage"], state.max_steps, self.run.path)
         self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
         for row in self.run.metrics():  # those of an earlier start: the verdict covers the whole run
             self._note_facts(row)

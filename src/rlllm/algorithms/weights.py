@@ -1,4 +1,4 @@
-"""Did the weights move? An exact checksum that costs one pass over the parameters on their own device."""
+"""Did the weights move, and are they still numbers? Each costs one pass over the parameters on their own device."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def checksum(model: Any) -> list[int]:
         for parameter in model.parameters()
         if parameter.requires_grad
     ]
+
+
+def finite(model: Any) -> bool:
+    """Whether every parameter is a finite number."""
+    return all(bool(parameter.isfinite().all()) for parameter in model.parameters())

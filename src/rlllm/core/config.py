@@ -36,7 +36,7 @@ class StageConfig(Section):
     model: str = "nano"
     """`nano`, a folder, a Hub id, or a run directory."""
     output_dir: Path | None = None
-    """Run directory; default `runs/STAGE-NAME-TIME`."""
+    """Run directory; default `runs/STAGE-TIME`."""
     seed: int = 0
     """Seeds data order, sampling and initialisation."""
 

@@ -142,9 +142,11 @@ def _file_entry(path: Path, stage: str | None) -> RecipeEntry:
 
 def _stage_of(path: Path) -> str:
     """The stage a recipe file is for: the verb in its head comment (`# rlllm reason ...`), else its folder's name."""
-    for line in _head(path):
-        if match := _USE.search(line):
-            return PIPELINES if match[1] in ("run", "demo") else match[1]
+    shipped = builtin_folder()
+    for verb in _USE.findall("\n".join(_head(path))):
+        stage = PIPELINES if verb in ("run", "demo") else verb
+        if (shipped / stage).is_dir():
+            return stage
     folder = path.resolve().parent
     return folder.name if folder.parent.name == "recipes" else ""
 

@@ -63,8 +63,12 @@ class Verdict:
 
 
 def judge(facts: Facts) -> Verdict:
-    """All reasons that apply, the root cause first; the run is a success when none of them is fatal."""
-    reasons = [reason for rule in _RULES if (reason := rule(facts)) is not None]
+    """All reasons that apply, the root cause first; the run is a success when none of them is fatal.
+
+    Of an interrupted run only that is said: what it has not learned yet, it may still learn.
+    """
+    rules = (_failure, _interrupted) if facts.interrupted else _RULES
+    reasons = [reason for rule in rules if (reason := rule(facts)) is not None]
     return Verdict(ok=not any(reason.fatal for reason in reasons), reasons=reasons, facts=asdict(facts))
 
 
@@ -145,14 +149,13 @@ def _weights_unchanged(facts: Facts) -> Reason | None:
 
 
 def _steps_missing(facts: Facts) -> Reason | None:
-    if facts.interrupted or facts.steps_done >= facts.steps_requested:
+    if facts.steps_done >= facts.steps_requested:
         return None
     return Reason("steps_missing", f"{facts.steps_done} of {facts.steps_requested} requested steps ran")
 
 
 _RULES = (
     _failure,
-    _interrupted,
     _too_little_data,
     _reward_undefined,
     _reward_flat,

@@ -146,7 +146,8 @@ def conclude(run: Run, facts: Facts, listener: Listener) -> Run:
     """Write verdict, status and report."""
     verdict = judge(facts)
     write_json(run.path / "verdict.json", verdict.to_json())
-    run.set_status("interrupted" if facts.interrupted else "done" if verdict.ok else "failed")
+    state = "interrupted" if facts.interrupted else "done" if verdict.ok else "failed"
+    run.set_status(state, stage=run.config["stage"])
     (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
     listener.finished(run.path)
     return run
@@ -203,7 +204,7 @@ def _measure(job: Job, parts: Parts, when: str) -> None:
 
 def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
     from rlllm.algorithms.callbacks import GracefulStop, Recorder
-    from rlllm.algorithms.weights import checksum
+    from rlllm.algorithms.weights import checksum, finite
 
     flat_limit = getattr(job.config, "stop_when_flat", 0)
     boundary = job.plan.batches.steps_per_rollout if job.plan.batches else 1
@@ -215,13 +216,16 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
     start = checksum(trainer.model)
     if job.facts.rows < job.facts.rows_needed:
         return trainer
-    job.listener.started(job.config.stage, trainer.args.max_steps, job.run.path)
     job.listener.phase("training")
     try:
         with stop:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except RlllmError as error:
         job.facts.failure = str(error)
+    except RuntimeError:
+        if finite(trainer.model):
+            raise
+        job.facts.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
     job.facts.weights_changed = checksum(trainer.model) != start
     parts.observe(trainer, job.facts)
     return trainer

@@ -31,7 +31,7 @@ class Food(Section):
 
 
 class Trick(Section):
-    name: str
+    name: str = "bow"
     treat: Food = Food()
 
 
@@ -46,6 +46,7 @@ class Horse(StageConfig):
         "trick": "tricks",
     }
 
+    data: str = "field"
     food: Food = Food()
     """What it eats."""
     saddle: Food | None = None
@@ -61,8 +62,6 @@ class Cart(StageConfig):
     stage: ClassVar[str] = "pull"
 
 
-Layers = tuple[Mapping[str, Any], list[tuple[str, Any]]]
-
 RESOLVED: list[tuple[Mapping[str, Any], list[tuple[str, Any]], Mapping[str, Any]]] = [
     ({}, [], {}),
     ({"seed": 1}, [], {"seed": 1}),
@@ -75,9 +74,9 @@ RESOLVED: list[tuple[Mapping[str, Any], list[tuple[str, Any]], Mapping[str, Any]
     ({"food": {"extras": {"a": 1}}}, [("food.extras.b", 2)], {"food": {"extras": {"a": 1, "b": 2}}}),
     ({"saddle": None}, [("saddle.grams", 5)], {"saddle": {"grams": 5}}),
     ({"saddle": "felt"}, [("saddle", None)], {}),
-    ({"tricks": "bow"}, [], {"tricks": [{"name": "bow"}]}),
-    ({}, [("trick", {"name": "bow"})], {"tricks": [{"name": "bow"}]}),
-    ({"tricks": [{"name": "bow", "treat": "oats"}]}, [], {"tricks": [{"name": "bow", "treat": {"name": "oats"}}]}),
+    ({"tricks": {"name": "kneel"}}, [], {"tricks": [{"name": "kneel"}]}),
+    ({}, [("trick", {"name": "kneel"})], {"tricks": [{"name": "kneel"}]}),
+    ({"tricks": [{"treat": "oats"}]}, [], {"tricks": [{"treat": {"name": "oats"}}]}),
     ({}, [("model_name_or_path", "m")], {"model": "m"}),
     ({}, [("output-dir", "runs/x")], {"output_dir": "runs/x"}),
     ({"output-dir": "runs/x"}, [], {"output_dir": "runs/x"}),
@@ -146,8 +145,8 @@ def test_a_recipe_that_says_two_things_about_one_setting_is_refused(recipe: Mapp
 WRONG: list[tuple[Mapping[str, Any], list[tuple[str, Any]], str]] = [
     ({}, [("learning_rat", 1)], "unknown key for ride: learning_rat\nhint: did you mean learning_rate?"),
     ({"coutn": 1}, [], "unknown key for ride: coutn\nhint: did you mean count?"),
-    ({}, [("lr", 1)], "unknown key for ride: lr\nexists: count, food, model,"),
-    ({}, [("xyzzy", 1)], "exists: count, food, model, output_dir, saddle, seed, trainer, tricks"),
+    ({}, [("lr", 1)], "unknown key for ride: lr\nexists: count, data, food, model,"),
+    ({}, [("xyzzy", 1)], "exists: count, data, food, model, output_dir, saddle, seed, trainer, tricks"),
     ({}, [("grams", 1)], "unknown key for ride: grams\nhint: did you mean food.grams?"),
     ({}, [("fod.grams", 1)], "did you mean food.grams?"),
     ({}, [("food.gram", 1)], "unknown key in food: gram\nhint: did you mean grams?"),
@@ -176,8 +175,9 @@ WRONG: list[tuple[Mapping[str, Any], list[tuple[str, Any]], str]] = [
     ({"food": 5}, [("food.grams", 1)], "food: input should be a valid dictionary"),
     ({"food": "poison"}, [], "not that\ngiven: poison\nhint: eat hay"),
     ({"food": "poison"}, [("food.grams", 1)], "not that\ngiven: poison\nhint: eat hay"),
-    ({"tricks": ["bow"]}, [("tricks.name", "x")], "tricks has no parts"),
-    ({"tricks": [{}]}, [], "tricks.0.name: field required"),
+    ({"tricks": [{}]}, [("tricks.name", "x")], "tricks has no parts"),
+    ({"tricks": [{"name": 5}]}, [], "tricks.0.name: input should be a valid string"),
+    ({"tricks": "bow"}, [], "tricks.0: input should be a valid dictionary"),
     ({}, [("model.name", "x")], "model: input should be a valid string"),
     ({"model": "x"}, [("model.name", "x")], "model has no parts"),
     ({}, [("", 1)], "unknown key for ride"),
@@ -205,7 +205,7 @@ def test_known_keys_are_fields_dotted_fields_aliases_and_trl_names() -> None:
     keys = known_keys(Horse)
     assert {"food", "food.grams", "saddle.name", "speed", "model_name_or_path", "learning_rate", "seed"} <= set(keys)
     assert "tricks.name" not in keys
-    assert all(resolvable(key) for key in keys)
+    assert [key for key in keys if not resolvable(key)] == []
 
 
 def resolvable(key: str) -> bool:
@@ -234,7 +234,7 @@ def test_a_config_is_frozen() -> None:
 def test_the_digest_covers_all_that_shapes_the_result_and_nothing_else() -> None:
     one = resolve(Horse, {"output_dir": "a"})
     assert one.digest() == resolve(Horse, {"output_dir": Path("b")}).digest()
-    for key, value in [("seed", 1), ("food", "oats"), ("max_steps", 2), ("model", "m"), ("tricks", "bow")]:
+    for key, value in [("seed", 1), ("food", "oats"), ("max_steps", 2), ("model", "m"), ("tricks", {})]:
         assert resolve(Horse, {}, [(key, value)]).digest() != one.digest()
 
 
@@ -244,7 +244,7 @@ def test_the_digest_does_not_depend_on_the_layer_a_value_came_from() -> None:
 
 
 def test_a_resolved_config_resolves_to_itself() -> None:
-    config = resolve(Horse, {"food": "oats", "trainer": {"max_steps": 2}, "tricks": ["bow"] and [{"name": "bow"}]})
+    config = resolve(Horse, {"food": "oats", "trainer": {"max_steps": 2}, "tricks": [{}]})
     again = resolve(Horse, config.model_dump(mode="json"))
     assert again == config
     assert pickle.loads(pickle.dumps(config)) == config

@@ -106,7 +106,9 @@ def test_a_plugin_without_a_folder_does_no_harm(package: str, install: Install) 
         ("# My thing.\n#   Run with: rlllm train-rm x\n", "train-rm"),
         ("# rlllm run this.yaml\n", "pipelines"),
         ("# rlllm demo\n", "pipelines"),
+        ("# What rlllm does here: rlllm align mine.yaml\n", "align"),
         ("seed: 1\n# rlllm reason later.yaml\n", ""),
+        ("# Needs rlllm on one GPU.\n", ""),
         ("seed: 1\n", ""),
     ],
 )

@@ -1,0 +1,113 @@
+"""`rlllm doctor`: what this installation has and what is wrong with it. Reads metadata only; `--deep` loads the model."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from rlllm_cli import console, options
+
+
+def doctor(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also import torch, and load and run the embedded model.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Check the installation."""
+    packages, warnings = _packages()
+    facts = {**packages, **_machine()}
+    if deep:
+        deep_facts, deep_warnings = _deep()
+        facts |= deep_facts
+        warnings += deep_warnings
+    if json:
+        console.emit_json({"facts": facts, "warnings": warnings, "ok": not warnings})
+    else:
+        console.fields(facts.items())
+        console.emit("")
+        for line in [f"warning: {warning}" for warning in warnings] or ["no warnings"]:
+            console.emit(line)
+    if warnings:
+        raise typer.Exit(1)
+
+
+def _packages() -> tuple[dict[str, str], list[str]]:
+    """Installed versions of what rlllm needs, and a warning for each that is missing or out of range."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    facts, warnings = {"rlllm": version("rlllm"), "python": platform.python_version()}, []
+    for name, wanted in _requirements():
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            facts[name] = "missing"
+            warnings.append(f"{name} is not installed; needed: {name}{wanted}")
+            continue
+        if not wanted.contains(facts[name], prereleases=True):
+            warnings.append(f"{name} {facts[name]} is outside of {wanted}; type: pip install '{name}{wanted}'")
+    return facts, warnings
+
+
+def _requirements() -> Iterator[tuple[str, Any]]:
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+
+    for line in requires("rlllm") or ():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement.name, requirement.specifier
+
+
+def _machine() -> dict[str, str]:
+    """What can be said without importing torch."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    return {
+        "platform": platform.platform(),
+        "executable": sys.executable,
+        "cpus": f"{usable} usable, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
+        "gpu driver": "found" if shutil.which("nvidia-smi") else "none found",
+        "telemetry": "off: every run switches off the pings of the Hub and of TRL",
+        "model hub": "offline (HF_HUB_OFFLINE)" if offline else "reached when a Hub id is named",
+    }
+
+
+def _deep() -> tuple[dict[str, str], list[str]]:
+    """Device and threads as torch sees them, and a token from the embedded model."""
+    import time
+
+    from rlllm.core.errors import RlllmError
+    from rlllm.launch import local
+
+    hardware = local.prepare()
+    facts = {"device": hardware.device, "bf16": str(hardware.bf16), "threads": str(hardware.threads)}
+    start = time.perf_counter()
+    try:
+        facts["nano"] = _try_nano()
+    except (RlllmError, OSError, RuntimeError, ValueError) as error:
+        return facts, [f"nano does not load: {error}"]
+    facts["nano"] += f", loaded and tried in {time.perf_counter() - start:.1f} s"
+    return facts, []
+
+
+def _try_nano() -> str:
+    import torch
+
+    from rlllm.policies.loading import load_policy, load_tokenizer
+    from rlllm.policies.sources import resolve_model
+
+    source = resolve_model("nano")
+    model, tokenizer = load_policy(source), load_tokenizer(source)
+    with torch.inference_mode():
+        logits = model(torch.tensor([tokenizer("1+1=")["input_ids"]])).logits
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError("its logits are not finite")
+    return f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters"

@@ -1,0 +1,156 @@
+"""The lifecycle verbs: sft, train-rm, align, reason, eval. One shape: words become settings, settings become a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from rlllm_cli import console, options, outcome, overrides
+from rlllm_cli.progress import listening
+
+
+def sft(
+    ctx: typer.Context,
+    words: options.Words = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    columns: options.Columns = None,
+    output_dir: options.OutputDir = None,
+    seed: options.Seed = None,
+    config: options.ConfigFile = None,
+    dry_run: options.DryRun = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Imitate example completions."""
+    flags = {"model": model, "data": data, "columns": columns, "output_dir": output_dir, "seed": seed}
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+
+
+def train_rm(
+    ctx: typer.Context,
+    words: options.Words = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    columns: options.Columns = None,
+    method: options.Method = None,
+    output_dir: options.OutputDir = None,
+    seed: options.Seed = None,
+    config: options.ConfigFile = None,
+    dry_run: options.DryRun = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Train a reward model on preference pairs."""
+    flags = {"model": model, "data": data, "columns": columns, "method": method, "output_dir": output_dir, "seed": seed}
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+
+
+def align(
+    ctx: typer.Context,
+    words: options.Words = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    columns: options.Columns = None,
+    method: options.Method = None,
+    output_dir: options.OutputDir = None,
+    seed: options.Seed = None,
+    config: options.ConfigFile = None,
+    dry_run: options.DryRun = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Align a model with preferences (DPO and its family)."""
+    flags = {"model": model, "data": data, "columns": columns, "method": method, "output_dir": output_dir, "seed": seed}
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+
+
+def reason(
+    ctx: typer.Context,
+    words: options.Words = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    columns: options.Columns = None,
+    method: options.Method = None,
+    reward: options.Reward = None,
+    output_dir: options.OutputDir = None,
+    seed: options.Seed = None,
+    config: options.ConfigFile = None,
+    dry_run: options.DryRun = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Reinforce reasoning with verifiable rewards (GRPO and its family)."""
+    where = {"output_dir": output_dir, "seed": seed}
+    flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+
+
+def evaluate(
+    ctx: typer.Context,
+    words: options.TaskWords = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    columns: options.Columns = None,
+    reward: options.Reward = None,
+    output_dir: options.OutputDir = None,
+    seed: options.Seed = None,
+    config: options.ConfigFile = None,
+    dry_run: options.DryRun = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+) -> None:
+    """Measure a model on tasks, with intervals."""
+    flags = {"model": model, "data": data, "columns": columns, "reward": reward, "output_dir": output_dir, "seed": seed}
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+
+
+def launch(
+    ctx: typer.Context,
+    words: Sequence[str] | None,
+    config_file: str | None,
+    flags: dict[str, Any],
+    switches: options.Switches,
+) -> None:
+    """Resolve the settings, then plan or run. Raises RlllmError before the run starts, typer.Exit after it."""
+    from rlllm.core.config import resolve
+    from rlllm.core.recipes import find_recipe, read_recipe
+    from rlllm.stages.catalog import config_class, stage_function
+
+    verb = str(ctx.command.name)
+    typed = overrides.read_words(verb, words or ())
+    reference, tasks = overrides.recipe_and_tasks(verb, typed.bare, config_file)
+    recipe = read_recipe(find_recipe(reference, verb).path) if reference else {}
+    settings = overrides.flag_overrides({**flags, "tasks": tasks}, typed.overrides) + typed.overrides
+    config = resolve(config_class(verb), recipe, settings)
+    if switches.dry_run:
+        show_plan(config, switches.json)
+        return
+    with listening() as listener:
+        run = stage_function(verb)(
+            config,
+            listener=listener,
+            resume=switches.resume,
+            overwrite=switches.overwrite,
+            recipe=recipe or None,
+            command=str(ctx.obj),
+        )
+    outcome.conclude(run, ctx.obj, switches.json)
+
+
+def show_plan(config: Any, as_json: bool) -> None:
+    """What would run, to stdout."""
+    from rlllm.stages.plan import plan
+
+    planned = plan(config)
+    if as_json:
+        console.emit_json(planned.to_json())
+    else:
+        console.fields(planned.lines())

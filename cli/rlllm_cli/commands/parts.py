@@ -1,0 +1,94 @@
+"""`rlllm rewards | methods | data`: what can be named in a recipe. Listing reads names only and imports nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlllm_cli import completion, console, options
+
+if TYPE_CHECKING:
+    from rlllm.core.registry import Registry
+
+rewards = typer.Typer(help="Rewards: what scores a completion.")
+methods = typer.Typer(help="Methods: named choices of loss, credit, mask and sampler.")
+data = typer.Typer(help="Data that needs no file.")
+
+
+@rewards.command("ls")
+def list_rewards(json: options.Json = False) -> None:
+    """List rewards: built in and from plugins."""
+    from rlllm.core.builtins import REWARDS
+
+    _list(REWARDS, json)
+
+
+@data.command("ls")
+def list_data(json: options.Json = False) -> None:
+    """List procedural data sets: built in and from plugins."""
+    from rlllm.core.builtins import DATASETS
+
+    _list(DATASETS, json)
+
+
+@methods.command("ls")
+def list_methods(
+    stage: Annotated[
+        str | None,
+        typer.Option("--stage", help="Only of this stage.", show_default=False, autocompletion=completion.stages),
+    ] = None,
+    slots: Annotated[bool, typer.Option("--slots", help="The components of the loop's slots instead.")] = False,
+    json: options.Json = False,
+) -> None:
+    """List methods: built in and from plugins."""
+    from rlllm.core.builtins import METHODS, SLOTS
+    from rlllm.stages.catalog import config_class
+
+    if stage is not None:
+        config_class(stage)
+        _list(METHODS, json, [name for name in METHODS.names() if _stage_of(name) == stage])
+    else:
+        _list(SLOTS if slots else METHODS, json)
+
+
+@methods.command("show")
+def show_method(
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=completion.methods)], json: options.Json = False
+) -> None:
+    """What a method presets, and where it comes from."""
+    from dataclasses import asdict
+
+    from rlllm.core.builtins import METHODS
+
+    shown = asdict(METHODS.load(name))
+    if json:
+        console.emit_json(shown)
+        return
+    for part in ("settings", "slots"):
+        shown[part] = "\n".join(f"{key}: {value}" for key, value in shown[part].items())
+    console.fields((key, value) for key, value in shown.items() if value)
+    console.emit(f"\nrlllm {shown['stage']} --method {name}")
+
+
+def _list(registry: Registry, as_json: bool, names: list[str] | None = None) -> None:
+    entries = [entry for entry in registry.entries() if names is None or entry.name in names]
+    if as_json:
+        console.emit_json([_entry_json(entry) for entry in entries])
+    else:
+        console.table((registry.noun, "what it is", "from"), [(e.name, e.summary, e.origin) for e in entries])
+
+
+def _entry_json(entry: Any) -> dict[str, Any]:
+    return {"name": entry.name, "summary": entry.summary, "origin": entry.origin, "target": entry.target}
+
+
+def _stage_of(name: str) -> str | None:
+    """The stage of a method; None for a plugin's that does not load, which is an error only where it is named."""
+    from rlllm.core.builtins import METHODS
+    from rlllm.core.errors import RlllmError
+
+    try:
+        return getattr(METHODS.load(name), "stage", None)
+    except RlllmError:
+        return None

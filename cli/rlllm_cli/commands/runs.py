@@ -1,0 +1,150 @@
+"""`rlllm runs`: what has been run, how it ended, what the model wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlllm_cli import completion, console, options, outcome
+
+if TYPE_CHECKING:
+    from rlllm.core.runs import Run
+
+app = typer.Typer(help="Runs: directories with everything about one execution.")
+
+
+class Which(StrEnum):
+    """Which completions to show."""
+
+    worst = "worst"
+    best = "best"
+    last = "last"
+
+
+@app.command("ls")
+def ls(
+    root: Annotated[Path, typer.Argument(help="Folder to look in.")] = Path("runs"), json: options.Json = False
+) -> None:
+    """List runs, oldest first."""
+    from rlllm.core.runs import list_runs
+
+    rows = [_line(run) for run in list_runs(root)]
+    if json:
+        console.emit_json(rows)
+    elif rows:
+        console.table(("run", "stage", "model", "verdict", "result", "ended"), [tuple(row.values()) for row in rows])
+    else:
+        console.say(f"no runs in {root}")
+
+
+@app.command("show")
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=completion.runs)],
+    samples: Annotated[
+        Which | None, typer.Option("--samples", help="Show completions with their rewards.", show_default=False)
+    ] = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="How many completions.")] = 5,
+    json: options.Json = False,
+) -> None:
+    """Status, verdict, results with intervals and last metrics of a run."""
+    from rlllm.core.runs import open_run
+
+    opened = open_run(run)
+    chosen = _samples(opened, samples, count) if samples else []
+    if json:
+        metrics = opened.metrics()
+        last = {"metrics": metrics[-1] if metrics else None, "samples": chosen}
+        console.emit_json({**outcome.to_json(opened), "config": _config(opened), **last})
+        return
+    if not samples:
+        console.fields([*_head(opened), *outcome.measured(opened.results), *_last_metrics(opened)])
+        outcome.show_reasons(opened.verdict)
+    elif not chosen:
+        console.say("this run has logged no completions")
+    for row in chosen:
+        _show_sample(row)
+
+
+def _line(run: Run) -> dict[str, Any]:
+    measured = next(outcome.measured(run.results), None)
+    return {
+        "run": str(run.path),
+        "stage": _config(run).get("stage"),
+        "model": _config(run).get("settings", {}).get("model"),
+        "verdict": outcome.verdict_words(run).partition(",")[0],
+        "result": " ".join(measured) if measured else None,
+        "ended": run.status.get("time"),
+    }
+
+
+def _config(run: Run) -> dict[str, Any]:
+    return run.config if (run.path / "config.json").exists() else {}
+
+
+def _head(run: Run) -> Iterator[tuple[str, str]]:
+    config = _config(run)
+    yield "run", str(run.path)
+    yield "stage", config.get("stage", "unknown")
+    yield "state", f"{run.status.get('state')}, {run.status.get('time', '')}"
+    yield "verdict", outcome.verdict_words(run)
+    if config.get("command"):
+        yield "command", config["command"]
+    if (run.path / "report.html").exists():
+        yield "report", str(run.path / "report.html")
+
+
+def _last_metrics(run: Run) -> Iterator[tuple[str, str]]:
+    metrics = run.metrics()
+    if metrics:
+        last = metrics[-1]
+        yield "", ""
+        yield "last step", str(last.get("step"))
+        yield from ((name, f"{value:.6g}") for name, value in last.items() if name != "step" and _is_number(value))
+
+
+def _samples(run: Run, which: Which, count: int) -> list[dict[str, Any]]:
+    """Completions of training, else of the evaluation. Those no reward could judge are neither best nor worst."""
+    rows = list(run.samples()) or list(_evaluated(run))
+    if which is Which.last:
+        return rows[-count:]
+    judged = sorted((row for row in rows if _is_number(row.get("reward"))), key=lambda row: row["reward"])
+    return judged[:count] if which is Which.worst else judged[::-1][:count]
+
+
+def _evaluated(run: Run) -> Iterator[dict[str, Any]]:
+    from rlllm.core.runs import read_jsonl
+
+    for item in read_jsonl(run.path / "items.jsonl"):
+        for text, score in zip(item.get("completions") or (), item["scores"], strict=False):
+            yield {key: item.get(key) for key in ("task", "prompt", "answer")} | {"completion": text, "reward": score}
+
+
+def _show_sample(row: dict[str, Any]) -> None:
+    from rlllm.core.records import prompt_text
+
+    head = [f"{name} {row[name]}" for name in ("step", "task") if row.get(name) is not None]
+    reward = row.get("reward")
+    head.append(f"reward {reward:.4g}" if _is_number(reward) else "reward none")
+    console.heading("  ".join(head))
+    parts = [("prompt", prompt_text(row["prompt"])), ("completion", row["completion"]), ("answer", row.get("answer"))]
+    console.fields((label, value) for label, value in [*parts, *_scores(row)] if value is not None)
+    console.emit("")
+
+
+def _scores(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each reward's score and what it read, as the composition described them."""
+    for name, score in (row.get("rewards") or {}).items():
+        yield (
+            name,
+            ", ".join(f"{key} {value}" for key, value in score.items() if value is not None)
+            if isinstance(score, dict)
+            else str(score),
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,115 @@
+"""What is printed where: data goes to stdout, everything else to stderr, so that output can be piped.
+
+On a terminal, tables are drawn by rich; in a pipe they are plain aligned text. `NO_COLOR` switches colours off.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from rlllm.core.errors import RlllmError
+
+_RED, _BOLD, _DIM = "31", "1", "2"
+
+
+def emit(text: str) -> None:
+    """One line of data, to stdout."""
+    print(text)
+
+
+def emit_json(value: Any) -> None:
+    """One JSON document, to stdout; nothing else goes there under `--json`. NaN and infinity, which JSON lacks, are null."""
+    print(json.dumps(_finite(value), indent=2, default=str, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """One line for the person who watches, to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def heading(text: str) -> None:
+    """A line above a block of data, to stdout."""
+    print(paint(text, _BOLD, sys.stdout))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under headers, to stdout. None is shown as an empty cell."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _rich_table(headers, cells)
+        return
+    for line in aligned([list(headers), *cells]):
+        print(line)
+
+
+def fields(rows: Iterable[tuple[str, Any]]) -> None:
+    """Label and value, one pair a line, to stdout; a value of several lines is indented under itself."""
+    pairs = [(label, visible(str(value))) for label, value in rows]
+    width = max((len(label) for label, _ in pairs), default=0)
+    for label, value in pairs:
+        first, *rest = value.splitlines() or [""]
+        print(f"{paint(label.ljust(width), _DIM, sys.stdout)}  {first}".rstrip())
+        for line in rest:
+            print(f"{' ' * width}  {line}")
+
+
+def visible(text: str) -> str:
+    """Text whose control characters are spelled out: what a model wrote must not steer the terminal."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Rows as lines whose columns start at the same place."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def show_error(error: RlllmError) -> None:
+    """What went wrong, what was given, what exists, what to do: one screen, to stderr."""
+    label = paint("error:", _RED, sys.stderr)
+    say(f"{label} {error.what}")
+    if error.given is not None:
+        say(f"given: {error.given}")
+    if error.exists:
+        shown, more = error.exists[:40], len(error.exists) - 40
+        text = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+        width = max(40, shutil.get_terminal_size((100, 24)).columns)
+        say(textwrap.fill(f"exists: {text}", width, subsequent_indent=" " * 8, break_on_hyphens=False))
+    if error.hint:
+        say("")
+        say(f"hint: {error.hint}")
+
+
+def paint(text: str, code: str, stream: TextIO) -> str:
+    """`text` in an ANSI style where the stream is a terminal and colour is wanted."""
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or not stream.isatty()
+    return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rich_table(headers: Sequence[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        drawn.add_column(header)
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)

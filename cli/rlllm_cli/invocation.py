@@ -1,0 +1,27 @@
+"""What was typed, word for word: recorded in the run, and repeated in advice that can be pasted back."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+_OUTPUT_DIR = re.compile(r"(--)?output[-_]dir(=|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The arguments after `rlllm`."""
+
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(["rlllm", *self.arguments])
+
+    def to_resume(self, run: Path) -> str:
+        """The command that continues the run in `run` with the same settings."""
+        words = [word for word in self.arguments if word not in ("--resume", "--overwrite")]
+        if not any(_OUTPUT_DIR.match(word) for word in words):
+            words += ["--output-dir", str(run)]
+        return shlex.join(["rlllm", *words, "--resume"])

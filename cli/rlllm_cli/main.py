@@ -1,0 +1,159 @@
+"""`rlllm`: the command table, and the one border where errors become a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from rlllm_cli import console
+from rlllm_cli.commands import doctor, lifecycle, look, parts, recipes, runs, whole
+from rlllm_cli.invocation import Invocation
+from rlllm_cli.options import VerbCommand
+
+if TYPE_CHECKING:
+    from rlllm.core.errors import RlllmError
+
+PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
+    "Lifecycle": {
+        "sft": lifecycle.sft,
+        "train-rm": lifecycle.train_rm,
+        "align": lifecycle.align,
+        "reason": lifecycle.reason,
+        "eval": lifecycle.evaluate,
+    },
+    "Look": {"compare": look.compare, "report": look.report, "runs": runs.app, "doctor": doctor.doctor},
+    "Parts": {"recipes": recipes.app, "methods": parts.methods, "rewards": parts.rewards, "data": parts.data},
+    "Whole": {"demo": whole.demo, "run": whole.run},
+}
+_HELP = {"help_option_names": ["-h", "--help"]}
+_OPEN = {**_HELP, "allow_extra_args": True, "ignore_unknown_options": True}
+
+
+class Commands(TyperGroup):
+    """A group that shows its help when nothing follows, and has a did-you-mean for its commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from rlllm.core.errors import unknown
+
+            raise unknown("command", args[0], self.commands, list_command=f"{ctx.command_path} --help")
+        return super().resolve_command(ctx, args)
+
+
+class Root(Commands):
+    """The root group; its panels come in the order of a run's life, also where help is plain text."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for panel in PANELS.values() for name in panel]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for panel, names in PANELS.items():
+            with formatter.section(panel):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(100)) for name in names])
+
+
+def build() -> typer.Typer:
+    """The whole command table."""
+    app = typer.Typer(
+        cls=Root,
+        rich_markup_mode="rich" if sys.stdout.isatty() else None,
+        pretty_exceptions_enable=False,
+        context_settings=_HELP,
+        help="The reinforcement-learning lifecycle of a language model, from a shell.",
+        epilog="Begin with: rlllm demo",
+    )
+    app.callback()(root)
+    for panel, commands in PANELS.items():
+        for name, command in commands.items():
+            if isinstance(command, typer.Typer):
+                app.add_typer(command, name=name, cls=Commands, context_settings=_HELP, rich_help_panel=panel)
+            elif panel == "Lifecycle":
+                app.command(name, cls=VerbCommand, context_settings=_OPEN, rich_help_panel=panel)(command)
+            else:
+                app.command(name, context_settings=_HELP, rich_help_panel=panel)(command)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from rlllm import __version__
+
+        console.emit(f"rlllm {__version__}")
+        raise typer.Exit
+
+
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", metavar="", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+    _traceback: Annotated[
+        bool, typer.Option("--traceback", metavar="", help="Anywhere on the line: show Python's traceback of an error.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Entry point: run a command line and return its exit code.
+
+    Args:
+        arguments: what follows `rlllm`; default: this process's own.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    show_traceback = "--traceback" in words or os.environ.get("RLLLM_TRACEBACK", "") not in ("", "0")
+    words = [word for word in words if word != "--traceback"]
+    command = get_command(build())
+    try:
+        code = command.main(words, prog_name="rlllm", standalone_mode=False, obj=Invocation(tuple(words)))
+    except Exception as error:
+        if show_traceback:
+            raise
+        return show(error)
+    return code if isinstance(code, int) else 0
+
+
+def show(error: Exception) -> int:
+    """An error as one screen on stderr; returns its exit code."""
+    from rlllm.core.errors import RlllmError
+
+    if isinstance(error, RlllmError):
+        console.show_error(error)
+        return int(error.exit_code)
+    if isinstance(error, typer.TyperException):
+        console.show_error(_usage_error(error))
+        return 2
+    if isinstance(error, typer.Abort):
+        return 130
+    console.show_error(_bug(error))
+    return 1
+
+
+def _usage_error(error: typer.TyperException) -> RlllmError:
+    """A complaint of the option parser, in the shape of all other errors."""
+    from rlllm.core.errors import ConfigError
+
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "rlllm"
+    near = getattr(error, "possibilities", None)
+    hint = f"did you mean {near[0]}?" if near else f"{path} --help"
+    message = (error.message if near else error.format_message()).rstrip(".")
+    return ConfigError(f"{message[:1].lower()}{message[1:]}", hint=hint)
+
+
+def _bug(error: Exception) -> RlllmError:
+    from rlllm.core.errors import RlllmError
+    from rlllm.core.registry import describe
+
+    return RlllmError(
+        f"unexpected {describe(error)}",
+        hint="this is a bug in rlllm; run it again with --traceback and report what that shows",
+    )

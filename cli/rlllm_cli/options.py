@@ -1,0 +1,111 @@
+"""Options that several verbs share, each declared once. Whatever else is typed is read by `overrides`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from rlllm_cli import completion, console
+from rlllm_cli.overrides import join_values
+from rlllm_cli.settings import show_settings
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RECIPE|KEY=VALUE",
+        help="A recipe's name or file, and settings to override.",
+        show_default=False,
+        autocompletion=completion.words,
+    ),
+]
+TaskWords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="TASK|RECIPE|KEY=VALUE",
+        help="Tasks to evaluate, or a recipe, and settings to override.",
+        show_default=False,
+        autocompletion=completion.words,
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="nano, a folder, a Hub id, or a run directory.", show_default=False),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="DATA",
+        help="Built-in name, file, or Hub id; NAME#N takes N rows.",
+        show_default=False,
+        autocompletion=completion.datasets,
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", metavar="FIELD=COLUMN,...", help="Which column is what: prompt=question,...", show_default=False
+    ),
+]
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method", metavar="NAME", help="See: rlllm methods ls.", show_default=False, autocompletion=completion.methods
+    ),
+]
+Reward = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reward",
+        metavar="NAME[=WEIGHT]",
+        help="Repeatable; a name or file.py:function. See: rlllm rewards ls.",
+        show_default=False,
+        autocompletion=completion.rewards,
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option("--output-dir", metavar="DIR", help="Run directory; default runs/STAGE-TIME.", show_default=False),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Of data order, sampling, weights.", show_default=False)
+]
+ConfigFile = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="The recipe, as an option.", show_default=False)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Check everything, say what would run, and stop.")]
+Resume = Annotated[bool, typer.Option("--resume", metavar="", help="Continue the run in the output directory.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace the run in the output directory.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document to stdout.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """How to go about it, as opposed to what to run."""
+
+    dry_run: bool
+    resume: bool
+    overwrite: bool
+    json: bool
+
+
+class VerbCommand(TyperCommand):
+    """A command that takes any setting of its stage as an option, beside the declared ones."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            args = join_values(str(self.name), args, self._takes_value(ctx))
+        return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        console.emit(super().get_help(ctx))
+        show_settings(str(self.name))
+        return ""
+
+    def _takes_value(self, ctx: Any) -> dict[str, bool]:
+        options = [param for param in self.get_params(ctx) if param.param_type_name == "option"]
+        return {name: not getattr(option, "is_flag", False) for option in options for name in option.opts}

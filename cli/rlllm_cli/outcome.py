@@ -1,0 +1,128 @@
+"""The end of a run: its result on stdout, the reasons for a failure on stderr, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rlllm_cli import console
+from rlllm_cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from rlllm.core.runs import Run
+
+
+def conclude(run: Run, invocation: Invocation, as_json: bool) -> None:
+    """Print a finished run. Raises typer.Exit unless it succeeded: 130 when it was interrupted, else 1."""
+    interrupted = run.status.get("state") == "interrupted"
+    following = [invocation.to_resume(run.path)] if interrupted else next_commands(run)
+    if as_json:
+        console.emit_json({**to_json(run), "next": following})
+    else:
+        console.fields([*summary(run), *(("next", command) for command in following)])
+    if interrupted:
+        console.say(f"interrupted; continue with: {following[0]}")
+        raise typer.Exit(130)
+    show_reasons(run.verdict)
+    if not run.ok:
+        raise typer.Exit(1)
+
+
+def to_json(run: Run) -> dict[str, Any]:
+    """Everything about a run's end, for scripts."""
+    return {
+        "run": str(run.path),
+        "ok": run.ok,
+        "status": run.status,
+        "verdict": run.verdict,
+        "results": run.results,
+        "model": str(run.model) if run.model.is_dir() else None,
+    }
+
+
+def summary(run: Run) -> Iterator[tuple[str, str]]:
+    """Where it is, how it ended, and what was measured."""
+    yield "run", str(run.path)
+    yield "verdict", verdict_words(run)
+    yield from measured(run.results)
+
+
+def verdict_words(run: Run) -> str:
+    """`ok`, or the state and the names of the reasons against it."""
+    state, verdict = run.status.get("state", "unknown"), run.verdict
+    if state == "interrupted":
+        return state
+    codes = [reason["code"] for reason in verdict.get("reasons", ()) if reason.get("fatal")]
+    return "ok" if verdict.get("ok") else f"{state}: {', '.join(codes)}" if codes else state
+
+
+def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Estimates with their 95 % intervals: before and after training, or each task of an evaluation."""
+    for row in results.get("measures") or ():
+        yield row["name"], _change(row)
+    for task, details in (results.get("tasks") or {}).items():
+        for name, value in (details.get("values") or {}).items():
+            yield f"{task} {name}", interval(value)
+
+
+def interval(value: Mapping[str, Any] | None) -> str:
+    """`0.41 [0.36, 0.46]`; an unknown bound is a question mark."""
+    if value is None:
+        return "-"
+    low, high = ("?" if value.get(end) is None else f"{value[end]:.3f}" for end in ("low", "high"))
+    return f"{value['estimate']:.3f} [{low}, {high}]"
+
+
+def show_reasons(verdict: Mapping[str, Any]) -> None:
+    """Why a run does not count as a success, and its warnings, to stderr."""
+    for reason in verdict.get("reasons", ()):
+        console.say(f"{'error' if reason['fatal'] else 'warning'}: {reason['text']}")
+        if reason.get("hint"):
+            console.say(f"hint: {reason['hint']}")
+
+
+def next_commands(run: Run) -> list[str]:
+    """What to type next, given how the run ended: measure the model it made, or look at what happened."""
+    config = run.config
+    settings, stage = config["settings"], config["stage"]
+    if not run.ok:
+        return [f"rlllm runs show {run.path}"]
+    if stage == "eval":
+        return [f"rlllm runs show {run.path} --samples worst"]
+    words = ["rlllm", "eval", "--model", str(run.path)]
+    if stage == "train-rm":
+        words.insert(2, "rm")
+    elif stage == "align":
+        words[2:2] = ["gold"]
+        words += ["--baseline", settings["model"]]
+    return [shlex.join([*words, *_data_words(settings["data"]), *_reward_words(settings.get("rewards"))])]
+
+
+def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
+    """The options that name the same data again."""
+    yield from ("--data", data["name"])
+    if data.get("columns"):
+        yield from ("--columns", ",".join(f"{field}={column}" for field, column in data["columns"].items()))
+    if data.get("level") is not None:
+        yield f"data.level={data['level']}"
+    yield from (f"data.params.{key}={value}" for key, value in (data.get("params") or {}).items())
+
+
+def _reward_words(rewards: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
+    if any(reward.get("params") for reward in rewards or ()):
+        yield f"rewards={json.dumps(rewards)}"
+        return
+    for reward in rewards or ():
+        weight = reward.get("weight", 1.0)
+        yield from ("--reward", reward["name"] if weight == 1.0 else f"{reward['name']}={weight:g}")
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    if row.get("before") is None:
+        return interval(row["after"])
+    change = f"{interval(row['before'])} -> {interval(row['after'])}"
+    return f"{change}, change {interval(row['difference'])}" if row.get("difference") else change

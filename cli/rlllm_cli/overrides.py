@@ -1,0 +1,259 @@
+"""Everything typed after a verb that is not a declared option: a recipe, and overrides of the stage's settings.
+
+    rlllm reason quickstart learning_rate=1e-5 --max_steps 60 --bf16 rollout.group_size=4
+
+A word without `=` or dashes is the recipe (for `eval`: a task). `key=value`, `--key value` and `--key=value` mean the same;
+dashes and underscores in keys are one. A key stands without a value only where it is a switch. Nothing is abbreviated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rlllm.core.config import StageConfig
+    from rlllm.core.errors import ConfigError
+
+Overrides = list[tuple[str, Any]]
+
+_KEY_VALUE = re.compile(r"\+*[A-Za-z_][\w.-]*=")
+_NEGATIVE = re.compile(r"-\.?\d")
+_TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "0", "1", "none", "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """The words after a verb: those without a key, and the settings, in the order they were typed."""
+
+    bare: list[str]
+    overrides: Overrides
+
+
+def join_values(verb: str, args: Sequence[str], takes_value: Mapping[str, bool]) -> list[str]:
+    """The arguments with every undeclared `--key value` turned into one `--key=value`.
+
+    Args:
+        verb: the lifecycle verb; its settings say which keys exist and which are switches.
+        args: what was typed after the verb.
+        takes_value: the declared options, and whether each is followed by a value.
+
+    Raises:
+        ConfigError: an option nobody knows, or one that lacks its value.
+    """
+    joined: list[str] = []
+    rest = deque(args)
+    while rest:
+        token = rest.popleft()
+        name, equals, _ = token.partition("=")
+        following = rest[0] if rest and not _is_option(rest[0]) else None
+        if token == "--":
+            return [*joined, token, *rest]
+        if not token.startswith("--"):
+            joined.append(token)
+        elif name in takes_value:
+            joined.append(token)
+            if takes_value[name] and not equals:
+                joined.append(_needed(name, following))
+                rest.popleft()
+        elif equals:
+            _check_known(verb, name[2:], takes_value)
+            joined.append(token)
+        else:
+            _check_known(verb, name[2:], takes_value)
+            value = _value(verb, name, following)
+            joined.append(f"{token}={value or 'true'}")
+            if value is not None:
+                rest.popleft()
+    return joined
+
+
+def read_words(verb: str, words: Iterable[str]) -> Typed:
+    """Sort joined words into bare ones and overrides with parsed values. Raises ConfigError for a single-dash option."""
+    from rlllm.core.errors import ConfigError
+    from rlllm.core.yaml_io import parse_scalar
+
+    typed = Typed([], [])
+    for word in words:
+        if word.startswith("--") or _KEY_VALUE.match(word):
+            key, _, text = word.removeprefix("--").partition("=")
+            typed.overrides.append((key, parse_scalar(text)))
+        elif word.startswith("-") and len(word) > 1:
+            raise ConfigError(f"no such option for {verb}: {word}", hint=f"list them with: rlllm {verb} --help")
+        else:
+            typed.bare.append(word)
+    return typed
+
+
+def recipe_and_tasks(verb: str, bare: Sequence[str], config_file: str | None) -> tuple[str | None, list[str]]:
+    """The recipe among the bare words, and for `eval` the tasks beside it.
+
+    Raises:
+        ConfigError: more than one recipe, or a word that is none; the hint says what it was probably meant to be.
+    """
+    from rlllm.core.errors import ConfigError
+
+    known = [word for word in bare if _is_recipe(verb, word)]
+    others = [word for word in bare if word not in known]
+    tasks, strays = (others, []) if verb == "eval" else ([], others)
+    for word in strays:
+        if meant := _meant(verb, word, bare[bare.index(word) + 1 :]):
+            raise ConfigError(f"{word} is not a recipe", hint=meant)
+    recipes = [*known, *strays, *([config_file] if config_file else [])]
+    if len(recipes) > 1:
+        raise ConfigError(
+            f"one recipe at most, not {len(recipes)}",
+            given=" and ".join(recipes),
+            hint=f"type rlllm {verb} {recipes[0]}, and settings as key=value",
+        )
+    return (recipes[0] if recipes else None), tasks
+
+
+def _is_recipe(verb: str, word: str) -> bool:
+    from rlllm.core.recipes import is_file_reference, list_recipes
+
+    names = {name for entry in list_recipes() for name in (entry.name, Path(entry.name).name) if entry.stage == verb}
+    return word in names or is_file_reference(word)
+
+
+def flag_overrides(flags: Mapping[str, Any], typed: Overrides) -> Overrides:
+    """Declared options as overrides. Raises ConfigError where the same setting was also typed as a key."""
+    from rlllm.core.errors import ConfigError
+
+    given = {key: value for key, value in flags.items() if value not in (None, [], ())}
+    for key, value in typed:
+        if key.replace("-", "_") in given:
+            flag = "--" + key.replace("_", "-")
+            raise ConfigError(
+                f"{key} is given twice",
+                given=f"{flag} {given[key.replace('-', '_')]} and {key}={value}",
+                hint="keep one",
+            )
+    return [(_SPELLING.get(key, key), _READERS.get(key, _verbatim)(value)) for key, value in given.items()]
+
+
+def read_columns(text: str) -> dict[str, str]:
+    """`prompt=question,answer=final` as a mapping of record field to column name. Raises ConfigError."""
+    from rlllm.core.errors import ConfigError
+
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(field.strip() and equals and column.strip() for field, equals, column in pairs):
+        raise ConfigError(
+            "--columns takes FIELD=COLUMN pairs", given=text, hint="for example --columns prompt=question,answer=final"
+        )
+    return {field.strip(): column.strip() for field, _, column in pairs}
+
+
+def read_rewards(texts: Sequence[str]) -> list[str | dict[str, Any]]:
+    """Each `NAME` or `NAME=WEIGHT` as a recipe would write it. Raises ConfigError if a weight is no number."""
+    from rlllm.core.errors import ConfigError
+
+    rewards: list[str | dict[str, Any]] = []
+    for text in texts:
+        name, equals, weight = text.rpartition("=")
+        if not equals:
+            rewards.append(text)
+            continue
+        try:
+            rewards.append({"name": name, "weight": float(weight)})
+        except ValueError as error:
+            raise ConfigError("a reward's weight is a number", given=f"--reward {text}", hint="name=0.5") from error
+    return rewards
+
+
+def _verbatim(value: Any) -> Any:
+    return str(value) if hasattr(value, "__fspath__") else value
+
+
+_SPELLING = {"columns": "data.columns", "reward": "rewards"}
+_READERS = {"columns": read_columns, "reward": read_rewards}
+
+
+def _is_option(token: str) -> bool:
+    return token.startswith("-") and len(token) > 1 and not _NEGATIVE.match(token)
+
+
+def _needed(name: str, following: str | None) -> str:
+    from rlllm.core.errors import ConfigError
+
+    if following is None:
+        raise ConfigError(f"{name} needs a value", hint=f"type {name} VALUE")
+    return following
+
+
+def _value(verb: str, name: str, following: str | None) -> str | None:
+    """The value of an undeclared option; None means that it stands alone, as a switch."""
+    kinds = _kinds(_config(verb), name[2:])
+    if "bool" not in kinds:
+        return _needed(name, following)
+    only_switch = kinds <= {"bool", "none"}
+    if following is not None and (not only_switch or following.lower() in _TRUTH_WORDS):
+        return following
+    return None
+
+
+def _kinds(cls: type[StageConfig], key: str) -> set[str]:
+    """Kinds of value a key takes, as far as they matter for parsing: "bool" marks a switch."""
+    from rlllm.core import trl_fields
+
+    key = key.replace("-", "_").removeprefix("trainer.")
+    if key in cls.model_fields:
+        return {"bool"} if cls.model_fields[key].annotation is bool else {"any"}
+    fields = trl_fields.table(cls.trl_config) if cls.trl_config else {}
+    return set(fields[key]["kinds"]) if key in fields else {"any"}
+
+
+def _check_known(verb: str, key: str, takes_value: Mapping[str, bool]) -> None:
+    from rlllm.core.config import known_keys
+
+    cls = _config(verb)
+    names = known_keys(cls)
+    normal = key.replace("-", "_")
+    section = normal.partition(".")[0]
+    if normal in {name.replace("-", "_") for name in names} or (section != normal and section in cls.model_fields):
+        return
+    raise _no_such_option(verb, key, [name[2:] for name in takes_value if name.startswith("--")] + names)
+
+
+def _no_such_option(verb: str, key: str, names: Sequence[str]) -> ConfigError:
+    from rlllm.core.errors import ConfigError, closest
+
+    positive = re.sub(r"^no[-_]", "", key)
+    if positive != key and "bool" in _kinds(_config(verb), positive):
+        hint = f"type --{positive}=false"
+    elif near := _initials(key, names) or closest(key, names):
+        hint = f"did you mean --{near}?"
+    else:
+        hint = f"list them with: rlllm {verb} --help"
+    return ConfigError(f"no such option for {verb}: --{key}", hint=hint)
+
+
+def _initials(key: str, names: Sequence[str]) -> str | None:
+    """`lr` was meant as `learning_rate`."""
+    return next((name for name in names if key == "".join(part[:1] for part in name.split("_"))), None)
+
+
+def _config(verb: str) -> type[StageConfig]:
+    from rlllm.stages.catalog import config_class
+
+    return config_class(verb)
+
+
+def _meant(verb: str, word: str, following: Sequence[str]) -> str | None:
+    """What a bare word that is no recipe was probably meant to be, as something to type."""
+    from rlllm.core.builtins import DATASETS, REWARDS
+    from rlllm.core.config import known_keys
+
+    if word.replace("-", "_") in {key.replace("-", "_") for key in known_keys(_config(verb))}:
+        return f"did you mean {word}={following[0] if following else 'VALUE'}?"
+    if word == "nano" or Path(word).is_dir():
+        return f"did you mean --model {word}?"
+    if word in DATASETS or Path(word).suffix in (".jsonl", ".json", ".csv", ".parquet"):
+        return f"did you mean --data {word}?"
+    if word in REWARDS:
+        return f"did you mean --reward {word}?"
+    return None

@@ -1,0 +1,47 @@
+"""A verb's settings with their defaults and documentation, read from its config class for `--help`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from rlllm_cli import console
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def show_settings(verb: str) -> None:
+    """Every key that may be typed for a verb, to stdout."""
+    from rlllm.stages.catalog import config_class
+
+    cls = config_class(verb)
+    console.heading("\nSettings, as KEY=VALUE or --KEY VALUE")
+    console.table(("key", "default", "what it is"), documented(cls))
+    if cls.trl_config:
+        console.emit(
+            f"\nand every field of TRL's {cls.trl_config} under TRL's own name: learning_rate=1e-5, --max_steps 60"
+        )
+
+
+def documented(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(key, default, documentation) of each field; those of sections are dotted and follow their section."""
+    for name, field in cls.model_fields.items():
+        section = _section(field.annotation)
+        default = "" if section or field.is_required() else _words(field.get_default(call_default_factory=True))
+        yield f"{prefix}{name}", default, " ".join((field.description or "").split())
+        if section:
+            yield from documented(section, f"{prefix}{name}.")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The settings class behind an annotation: `Section` or `Section | None`, not a list of them."""
+    for option in (annotation, *get_args(annotation)):
+        if isinstance(option, type) and hasattr(option, "model_fields") and not str(annotation).startswith("list"):
+            return option
+    return None
+
+
+def _words(default: Any) -> str:
+    return "" if default in (None, [], {}) else str(default) if isinstance(default, str | int | float | Path) else "..."

@@ -1,0 +1,106 @@
+"""Help: it lists everything, in the order of a run's life, and costs next to nothing."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Rlllm
+
+import rlllm_cli
+from rlllm import __version__
+from rlllm.stages.catalog import STAGES
+
+COMMANDS = {
+    "Lifecycle": ["sft", "train-rm", "align", "reason", "eval"],
+    "Look": ["compare", "report", "runs", "doctor"],
+    "Parts": ["recipes", "methods", "rewards", "data"],
+    "Whole": ["demo", "run"],
+}
+NAMES = [name for names in COMMANDS.values() for name in names]
+ALLOWED_AT_MODULE_LEVEL = {"rlllm_cli", "typer", *sys.stdlib_module_names}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_help_lists_every_command_in_its_panel(terminal: bool, rlllm: Rlllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: terminal, raising=False)
+    said = rlllm("--help")
+    assert (said.code, said.err) == (0, "")
+    found: dict[str, list[str]] = {}
+    for line in said.out.splitlines():
+        words = re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯─: ").split()
+        if words and words[0] in COMMANDS and len(words) == 1:
+            found[words[0]] = []
+        elif words and words[0] in NAMES:
+            found[next(reversed(found))].append(words[0])
+    assert found == COMMANDS
+    assert list(found) == list(COMMANDS)
+
+
+def test_every_stage_of_the_catalog_is_a_lifecycle_command() -> None:
+    assert list(STAGES) == COMMANDS["Lifecycle"]
+
+
+@pytest.mark.parametrize("words", ["", "recipes", "runs", "methods", "rewards", "data"])
+def test_a_group_without_a_command_shows_its_help(words: str, rlllm: Rlllm) -> None:
+    said = rlllm(words)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.lstrip().startswith(f"Usage: rlllm {words}".strip())
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_every_command_has_help(command: str, rlllm: Rlllm) -> None:
+    for flag in ("--help", "-h"):
+        said = rlllm(command, flag)
+        assert (said.code, said.err) == (0, "")
+        assert f"Usage: rlllm {command}" in said.out
+
+
+@pytest.mark.parametrize("verb", STAGES)
+def test_a_verb_documents_its_settings(verb: str, rlllm: Rlllm) -> None:
+    said = rlllm(verb, "--help")
+    assert said.out.startswith(f"Usage: rlllm {verb}")
+    for key in ("model", "output_dir", "seed"):
+        assert f"\n{key} " in said.out
+    assert "`nano`, a folder, a Hub id, or a run directory." in said.out
+
+
+def test_version(rlllm: Rlllm) -> None:
+    assert rlllm("--version").out == f"rlllm {__version__}\n"
+
+
+def test_module_level_imports_are_typer_and_the_standard_library() -> None:
+    folder = Path(rlllm_cli.__file__).parent
+    found = []
+    for path in folder.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.name}: {name}" for name in names if name.split(".")[0] not in ALLOWED_AT_MODULE_LEVEL]
+    assert found == []
+
+
+def cpu_seconds(*words: str, cwd: Path) -> float:
+    """CPU time of one command line in a fresh interpreter, the least of three."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-m", "rlllm_cli", *words], cwd=cwd, capture_output=True, env=os.environ)
+        assert done.returncode == 0, done.stderr
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(spent)
+
+
+def test_help_takes_less_than_three_tenths_of_a_second(tmp_path: Path) -> None:
+    assert cpu_seconds("--help", cwd=tmp_path) < 0.3
+
+
+def test_a_dry_run_takes_less_than_eight_tenths_of_a_second(tmp_path: Path, model: str) -> None:
+    assert cpu_seconds("reason", "--dry-run", "--model", model, cwd=tmp_path) < 0.8

@@ -1,0 +1,149 @@
+"""Recipes, rewards, methods, data and doctor: what is listed, shown, copied and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import Rlllm
+
+from rlllm.core.builtins import DATASETS, METHODS, REWARDS, SLOTS
+from rlllm.core.recipes import list_recipes
+from rlllm.core.registry import Registry
+
+SHORT = """# rlllm reason short
+data: {name: arithmetic, rows: 64}
+trainer: {max_steps: 2}
+"""
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin with one recipe of a stage and one pipeline."""
+    place = tmp_path / "site"
+    info = place / "shorts-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shorts\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[rlllm.recipes]\nshorts = shorts\n")
+    for name, text in {
+        "reason/short": SHORT,
+        "eval/tiny": "# Few problems.\nrows: 4\n",
+        "pipelines/duo": "title: Two\nsteps:\n- {name: one, stage: reason, recipe: short}\n",
+    }.items():
+        path = place / "shorts" / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(str(place))
+
+
+@pytest.mark.parametrize(
+    ("words", "registry"),
+    [("rewards ls", REWARDS), ("data ls", DATASETS), ("methods ls", METHODS), ("methods ls --slots", SLOTS)],
+)
+def test_lists_name_everything_with_a_line_about_it(words: str, registry: Registry, rlllm: Rlllm) -> None:
+    said = rlllm(words)
+    assert (said.code, said.err) == (0, "")
+    rows = [line.split("  ") for line in said.out.splitlines()[1:]]
+    assert [row[0] for row in rows] == registry.names()
+    assert [entry["name"] for entry in rlllm(f"{words} --json").json] == registry.names()
+
+
+@pytest.mark.parametrize(
+    ("stage", "names"), [("sft", ["sft"]), ("train-rm", ["bt"]), ("align", ["dpo", "ipo"]), ("eval", [])]
+)
+def test_methods_of_one_stage(stage: str, names: list[str], rlllm: Rlllm) -> None:
+    assert [entry["name"] for entry in rlllm(f"methods ls --stage {stage} --json").json] == names
+
+
+def test_a_method_is_shown_with_its_source_and_presets(rlllm: Rlllm) -> None:
+    said = rlllm("methods show gspo")
+    assert "importance_sampling_level: sequence" in said.out
+    assert "arXiv" in said.out
+    assert said.out.endswith("rlllm reason --method gspo\n")
+    assert rlllm("methods show gspo --json").json["settings"]["importance_sampling_level"] == "sequence"
+
+
+def test_recipes_are_listed_with_the_line_that_runs_them(rlllm: Rlllm) -> None:
+    said = rlllm("recipes ls")
+    assert "reason/short" in said.out
+    assert "rlllm run duo" in said.out
+    listed = rlllm("recipes ls --stage eval --json").json
+    assert "eval/tiny" in [entry["name"] for entry in listed]
+    assert {entry["stage"] for entry in listed} == {"eval"}
+
+
+def test_a_recipe_is_shown_as_it_is_written(rlllm: Rlllm) -> None:
+    assert rlllm("recipes show reason/short").out == SHORT
+    assert rlllm("recipes show short --json").json["settings"]["trainer"] == {"max_steps": 2}
+
+
+@pytest.mark.parametrize("name", ["reason/short", "eval/tiny", "pipelines/duo"])
+def test_a_copied_recipe_checks_and_runs_as_what_it_was(name: str, rlllm: Rlllm, tmp_path: Path, model: str) -> None:
+    copied = rlllm(f"recipes copy {name} mine.yaml")
+    assert (copied.code, copied.out) == (0, "mine.yaml\n")
+    checked = rlllm("recipes check mine.yaml")
+    assert (checked.code, checked.out) == (0, "ok  mine.yaml\n")
+    original = yaml.safe_load(rlllm(f"recipes show {name}").out)
+    assert yaml.safe_load((tmp_path / "mine.yaml").read_text()) == original
+    line = copied.err.strip().removeprefix("run it with: rlllm ")
+    options = "--dry-run" if name.startswith("pipelines") else f"--dry-run --model {model}"
+    assert rlllm(f"{line} {options}").code == 0
+
+
+def test_a_copy_takes_the_recipes_own_name_and_overwrites_nothing(rlllm: Rlllm, tmp_path: Path) -> None:
+    assert rlllm("recipes copy reason/short").out == "short.yaml\n"
+    (tmp_path / "short.yaml").write_text("seed: 7\n")
+    said = rlllm("recipes copy reason/short")
+    assert (said.code, said.err.splitlines()[0]) == (2, "error: the file exists")
+    assert (tmp_path / "short.yaml").read_text() == "seed: 7\n"
+    assert rlllm("recipes copy reason/short --overwrite").code == 0
+    assert (tmp_path / "short.yaml").read_text() == SHORT
+    (tmp_path / "folder").mkdir()
+    assert rlllm("recipes copy reason/short folder").out == "folder/short.yaml\n"
+
+
+@pytest.mark.parametrize("target", ["mine.txt", "nowhere/mine.yaml"])
+def test_a_copy_that_cannot_be_is_refused(target: str, rlllm: Rlllm) -> None:
+    assert rlllm(f"recipes copy reason/short {target}").code == 2
+
+
+def test_every_problem_is_reported_and_the_good_ones_too(rlllm: Rlllm, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("# rlllm reason bad.yaml\nmodle: nano\n")
+    (tmp_path / "stray.yaml").write_text("seed: 1\n")
+    said = rlllm("recipes check bad.yaml reason/short stray.yaml")
+    assert said.code == 2
+    assert said.out == "ok  reason/short\n"
+    assert "bad.yaml:\nerror: unknown key for reason: modle\n\nhint: did you mean model?" in said.err
+    assert "stray.yaml:\nerror: which stage is this recipe for?" in said.err
+    problems = rlllm("recipes check bad.yaml reason/short --json").json
+    assert [(row["recipe"], bool(row["error"])) for row in problems] == [("bad.yaml", True), ("reason/short", False)]
+    assert rlllm("recipes check stray.yaml --stage reason").code == 0
+
+
+def test_every_recipe_that_ships_resolves(rlllm: Rlllm) -> None:
+    said = rlllm("recipes check --all")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.count("ok  ") == len(list_recipes())
+
+
+def test_a_pipeline_is_planned_step_by_step(rlllm: Rlllm) -> None:
+    said = rlllm("run duo --dry-run")
+    assert (said.code, said.err) == (0, "")
+    assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [["one", "reason", "short"]]
+    assert rlllm("run duo --dry-run --json --seed 3").json["seed"] == 3
+
+
+def test_eval_recipes_are_told_from_tasks(rlllm: Rlllm, model: str) -> None:
+    plan = rlllm(f"eval tiny countdown --model {model} --dry-run --json").json
+    assert [(task["name"], task["rows"]) for task in plan["tasks"]] == [("countdown", 4)]
+
+
+def test_doctor_lists_versions_and_the_machine(rlllm: Rlllm) -> None:
+    report = rlllm("doctor --json")
+    facts = report.json["facts"]
+    assert report.code == (0 if report.json["ok"] else 1)
+    assert {"rlllm", "python", "torch", "transformers", "trl", "cpus", "gpu driver", "telemetry"} <= set(facts)
+    assert "pytest" not in facts, "extras are not needed"
+    lines = rlllm("doctor").out.splitlines()
+    assert lines[0].split() == ["rlllm", facts["rlllm"]]

@@ -1,0 +1,227 @@
+"""Run directories: nothing is overwritten unasked, and nothing half written or tampered with is trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlllm.core.errors import ExitCode, RunDirectoryError
+from rlllm.core.runs import (
+    MANIFEST,
+    Run,
+    append_jsonl,
+    create,
+    list_runs,
+    open_run,
+    read_json,
+    read_jsonl,
+    verify_manifest,
+    write_json,
+    write_manifest,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A run with settings of digest "d1", as a stage leaves it."""
+    made = create(tmp_path / "run", digest="d1")
+    write_json(made.path / "config.json", {"digest": "d1"})
+    made.set_status("running", stage="sft")
+    return made
+
+
+def checkpoint(run: Run, step: int, *, sealed: bool = True) -> Path:
+    folder = run.checkpoints / f"checkpoint-{step}"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes([step]) * 100)
+    (folder / "deep" / "rng.pth").write_bytes(b"dice")
+    if sealed:
+        write_manifest(folder)
+    return folder
+
+
+def test_a_new_directory_is_made_with_its_parents(tmp_path: Path) -> None:
+    assert create(tmp_path / "a" / "b", digest="d").path.is_dir()
+
+
+def test_an_empty_directory_may_be_used(tmp_path: Path) -> None:
+    assert create(tmp_path, digest="d").path == tmp_path
+
+
+def test_a_tilde_means_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert create(Path("~/runs/a"), digest="d").path == tmp_path / "runs" / "a"
+
+
+REFUSED = [
+    ("run", {}, "the output directory is not empty", "add --resume"),
+    ("run", {"resume": True, "digest": "d2"}, "the settings differ", "--overwrite"),
+    ("foreign", {}, "the output directory is not empty", "choose another --output-dir"),
+    ("foreign", {"overwrite": True}, "will not overwrite a directory that is not a run", "choose another"),
+    ("foreign", {"resume": True}, "nothing to resume", "leave out --resume"),
+    ("nothing", {"resume": True}, "nothing to resume", "leave out --resume"),
+    ("empty", {"resume": True}, "nothing to resume", "leave out --resume"),
+    ("file", {}, "the output directory is a file", ""),
+    ("file", {"overwrite": True}, "the output directory is a file", ""),
+    ("file/below", {}, "cannot make the output directory", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "what", "hint"), REFUSED)
+def test_a_directory_that_is_in_use_is_refused(
+    run: Run, name: str, options: dict[str, Any], what: str, hint: str
+) -> None:
+    root = run.path.parent
+    (root / "foreign").mkdir()
+    (root / "foreign" / "thesis.txt").write_text("ten years of work")
+    (root / "empty").mkdir()
+    (root / "file").write_text("")
+    with pytest.raises(RunDirectoryError, match=what) as caught:
+        create(root / name, **{"digest": "d1", **options})
+    assert hint in (caught.value.hint or "")
+    assert caught.value.exit_code == ExitCode.USAGE
+    assert (root / "foreign" / "thesis.txt").read_text() == "ten years of work"
+    assert (run.path / "config.json").exists()
+
+
+def test_overwrite_removes_all_an_earlier_run_left(run: Run) -> None:
+    checkpoint(run, 2)
+    assert list(create(run.path, digest="d2", overwrite=True).path.iterdir()) == []
+
+
+def test_resume_with_the_same_settings_keeps_every_file(run: Run) -> None:
+    checkpoint(run, 2)
+    before = sorted(run.path.rglob("*"))
+    assert create(run.path, digest="d1", resume=True) == run
+    assert sorted(run.path.rglob("*")) == before
+
+
+def test_resume_wins_over_overwrite(run: Run) -> None:
+    create(run.path, digest="d1", resume=True, overwrite=True)
+    assert (run.path / "config.json").exists()
+
+
+def test_the_newest_sealed_checkpoint_counts(run: Run) -> None:
+    for step in (2, 10, 9):
+        checkpoint(run, step)
+    assert run.latest_checkpoint() == run.checkpoints / "checkpoint-10"
+
+
+def test_without_checkpoints_there_is_none(run: Run) -> None:
+    assert run.latest_checkpoint() is None
+
+
+def test_a_half_written_checkpoint_is_passed_over(run: Run) -> None:
+    good = checkpoint(run, 2)
+    assert verify_manifest(checkpoint(run, 4, sealed=False)) == "has no manifest: it was not finished"
+    assert run.latest_checkpoint() == good
+
+
+TAMPERED = [
+    ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\x00"), "has a changed model."),
+    ("model.safetensors", lambda path: path.write_bytes(path.read_bytes()[:-1]), "has a changed model.safetensors"),
+    ("model.safetensors", lambda path: path.write_bytes(b""), "has a changed model.safetensors"),
+    ("deep/rng.pth", lambda path: path.unlink(), "lacks deep/rng.pth"),
+    (MANIFEST, lambda path: path.write_text(path.read_text()[:-9]), "has an unreadable manifest"),
+    (MANIFEST, lambda path: path.write_bytes(b"\xff"), "has an unreadable manifest"),
+    (MANIFEST, lambda path: path.unlink(), "has no manifest"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "reason"), TAMPERED)
+def test_a_checkpoint_that_was_changed_is_passed_over(run: Run, name: str, change: Any, reason: str) -> None:
+    good, bad = checkpoint(run, 2), checkpoint(run, 4)
+    change(bad / name)
+    assert (verify_manifest(bad) or "").startswith(reason)
+    assert verify_manifest(good) is None
+    assert run.latest_checkpoint() == good
+
+
+@given(position=st.integers(0, 10**6), bit=st.integers(0, 7))
+@settings(max_examples=40)
+def test_any_flipped_bit_is_noticed(tmp_path_factory: pytest.TempPathFactory, position: int, bit: int) -> None:
+    folder = checkpoint(Run(tmp_path_factory.mktemp("run")), 1)
+    path = folder / ("model.safetensors" if position % 2 else "deep/rng.pth")
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] ^= 1 << bit
+    path.write_bytes(bytes(content))
+    assert verify_manifest(folder) is not None
+
+
+def test_a_last_line_cut_short_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    append_jsonl(path, [{"step": 1}, {"step": 2}])
+    os.truncate(path, path.stat().st_size - 3)
+    assert list(read_jsonl(path)) == [{"step": 1}]
+
+
+def test_a_file_that_is_not_there_has_no_lines(tmp_path: Path) -> None:
+    assert list(read_jsonl(tmp_path / "none.jsonl")) == []
+
+
+def test_lines_hold_any_text_on_one_line_each(tmp_path: Path) -> None:
+    rows = [{"completion": "a\nb\u2028c\x85 \u00e9 \U0001f40e"}, {"completion": "\r\n"}]
+    append_jsonl(tmp_path / "x.jsonl", rows)
+    assert list(read_jsonl(tmp_path / "x.jsonl")) == rows
+
+
+def test_rewinding_drops_what_came_after_the_step_and_a_cut_line(run: Run) -> None:
+    for name in ("metrics.jsonl", "samples.jsonl"):
+        append_jsonl(run.path / name, [{"step": step, "x": step} for step in (1, 2, 2, 3, 4)])
+        os.truncate(run.path / name, (run.path / name).stat().st_size - 1)
+    run.rewind(2)
+    append_jsonl(run.path / "metrics.jsonl", [{"step": 3, "x": "again"}])
+    assert [row["x"] for row in run.metrics()] == [1, 2, 2, "again"]
+    assert [row["x"] for row in run.samples()] == [1, 2, 2]
+
+
+def test_rewinding_to_the_start_drops_everything(run: Run) -> None:
+    append_jsonl(run.path / "metrics.jsonl", [{"step": 1}])
+    run.rewind(0)
+    assert run.metrics() == []
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "status.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="Circular"):
+        write_json(path, circular())
+    assert read_json(path) == {"a": 1}
+    assert json.loads(path.read_text()) == {"a": 1}
+
+
+def circular() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def test_objects_json_does_not_know_become_their_text(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"path": Path("a/b")})
+    assert read_json(tmp_path / "x.json") == {"path": "a/b"}
+
+
+def test_a_run_that_wrote_nothing_yet_is_unknown_and_not_ok(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert (run.status, run.verdict, run.ok, run.results) == ({"state": "unknown"}, {}, False, {})
+
+
+def test_opening_what_is_no_run_says_how_to_list_runs(tmp_path: Path, run: Run) -> None:
+    assert open_run(str(run.path)) == run
+    with pytest.raises(RunDirectoryError, match="no run in this directory") as caught:
+        open_run(tmp_path / "elsewhere")
+    assert caught.value.hint == "list runs with: rlllm runs ls"
+
+
+def test_runs_are_listed_oldest_first_down_to_the_steps_of_a_pipeline(tmp_path: Path) -> None:
+    for age, name in enumerate(["late", "demo/sft", "early"]):
+        run = create(tmp_path / name, digest="d")
+        run.set_status("done")
+        os.utime(run.path / "status.json", (1000 - age, 1000 - age))
+    assert [str(run.path.relative_to(tmp_path)) for run in list_runs(tmp_path)] == ["early", "demo/sft", "late"]

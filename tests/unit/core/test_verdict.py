@@ -1,0 +1,126 @@
+"""The verdict as a table: what was observed, and the reasons it gives."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlllm.core.verdict import Facts, judge
+
+FINE: dict[str, Any] = {
+    "steps_requested": 10,
+    "steps_done": 10,
+    "rows": 100,
+    "rows_needed": 8,
+    "largest_gradient": 0.5,
+    "weights_changed": True,
+}
+REWARDED = {**FINE, "reward_rows": 80, "reward_spread": 1.0}
+PAIRED = {**FINE, "pairs": 100}
+
+TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
+    ("everything is fine", FINE, [], True),
+    ("everything is fine, with rewards", REWARDED, [], True),
+    ("everything is fine, with pairs", PAIRED, [], True),
+    ("nothing but steps is known, as of an evaluation", {"steps_requested": 2, "steps_done": 2, "rows": 9}, [], True),
+    ("an error ended it", {**FINE, "failure": "the reward r raised"}, ["error"], False),
+    ("Ctrl-C ended it", {**FINE, "steps_done": 4, "interrupted": True}, ["interrupted"], False),
+    ("fewer rows than one step takes", {**FINE, "rows": 7, "steps_requested": 0}, ["too_little_data"], False),
+    ("just enough rows", {**FINE, "rows": 8}, [], True),
+    ("no rows", {"rows": 0}, ["too_little_data"], False),
+    ("no reward judged any completion", {**REWARDED, "reward_undefined": 80}, ["reward_undefined"], False),
+    ("some completions were judged", {**REWARDED, "reward_undefined": 79}, [], True),
+    ("one reward for all", {**REWARDED, "reward_spread": 0.0}, ["constant_reward"], False),
+    (
+        "no completion was judged, which is not the same as one reward for all",
+        {**REWARDED, "reward_spread": 0.0, "reward_undefined": 80},
+        ["reward_undefined"],
+        False,
+    ),
+    ("a reward that differs by little", {**REWARDED, "reward_spread": 1e-9}, [], True),
+    ("nothing was scored", {**FINE, "reward_rows": 0, "reward_spread": 0.0}, [], True),
+    ("every pair is identical", {**PAIRED, "identical_pairs": 100}, ["identical_pairs"], False),
+    ("some pairs are identical", {**PAIRED, "identical_pairs": 3}, ["identical_pairs"], True),
+    ("no pairs", {**FINE, "pairs": 0}, [], True),
+    ("a loss was not finite", {**FINE, "non_finite_steps": 1}, ["non_finite"], False),
+    ("no gradient ever", {**FINE, "largest_gradient": 0.0}, ["no_gradient"], False),
+    ("no gradient was logged", {**FINE, "largest_gradient": None}, [], True),
+    ("a tiny gradient", {**FINE, "largest_gradient": 1e-30}, [], True),
+    ("the weights stayed", {**FINE, "weights_changed": False}, ["weights_unchanged"], False),
+    ("nobody looked at the weights", {**FINE, "weights_changed": None}, [], True),
+    ("steps are missing", {**FINE, "steps_done": 9}, ["steps_missing"], False),
+    (
+        "an error comes before its consequences",
+        {**FINE, "failure": "x", "steps_done": 0, "weights_changed": False},
+        ["error", "weights_unchanged", "steps_missing"],
+        False,
+    ),
+    (
+        "a constant reward comes before its consequences",
+        {**REWARDED, "reward_spread": 0.0, "largest_gradient": 0.0, "weights_changed": False, "steps_done": 5},
+        ["constant_reward", "no_gradient", "weights_unchanged", "steps_missing"],
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("facts", "codes", "ok"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_facts_lead_to_these_reasons(facts: dict[str, Any], codes: list[str], ok: bool) -> None:
+    verdict = judge(Facts(**facts))
+    assert [reason.code for reason in verdict.reasons] == codes
+    assert verdict.ok is ok
+
+
+FACTS = st.builds(
+    Facts,
+    steps_requested=st.integers(0, 9),
+    steps_done=st.integers(0, 9),
+    rows=st.integers(0, 9),
+    rows_needed=st.integers(0, 9),
+    non_finite_steps=st.integers(0, 2),
+    largest_gradient=st.none() | st.floats(0),
+    weights_changed=st.none() | st.booleans(),
+    reward_rows=st.none() | st.integers(0, 3),
+    reward_undefined=st.integers(0, 3),
+    reward_spread=st.none() | st.floats(0, 1),
+    pairs=st.none() | st.integers(0, 3),
+    identical_pairs=st.integers(0, 3),
+    interrupted=st.booleans(),
+    failure=st.none() | st.just("it broke"),
+)
+
+
+@given(FACTS)
+def test_success_means_that_no_reason_is_fatal(facts: Facts) -> None:
+    verdict = judge(facts)
+    assert verdict.ok == (not any(reason.fatal for reason in verdict.reasons))
+    assert len({reason.code for reason in verdict.reasons}) == len(verdict.reasons)
+    assert all(reason.text for reason in verdict.reasons)
+
+
+@given(FACTS)
+def test_success_means_that_steps_ran_numbers_were_finite_and_weights_moved(facts: Facts) -> None:
+    if judge(facts).ok:
+        assert facts.steps_done >= facts.steps_requested
+        assert facts.non_finite_steps == 0
+        assert facts.weights_changed is not False
+        assert facts.largest_gradient != 0
+        assert facts.failure is None
+        assert not facts.interrupted
+
+
+def test_a_verdict_is_json_with_the_facts_it_rests_on() -> None:
+    verdict = json.loads(json.dumps(judge(Facts(**{**FINE, "steps_done": 9})).to_json()))
+    assert verdict["facts"]["steps_done"] == 9
+    assert verdict["reasons"] == [
+        {"code": "steps_missing", "text": "9 of 10 requested steps ran", "hint": "", "fatal": True}
+    ]
+
+
+def test_an_infinite_gradient_is_no_zero_gradient() -> None:
+    assert judge(Facts(**{**FINE, "largest_gradient": math.inf})).ok
