@@ -1,6 +1,6 @@
 """The demo over several seeds: what each stage gains, with 95 % intervals, as a Markdown table on stdout.
 
-    python bench/lifecycle.py [SEED ...]        (default 0 1 2; the runs stay in runs/lifecycle)
+python bench/lifecycle.py [SEED ...]        (default 0 1 2; the runs stay in runs/lifecycle)
 """
 
 from __future__ import annotations

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("calm", deadline=None)  # a busy machine is no bug
+settings.load_profile("calm")
 os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
@@ -44,7 +47,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
+    _spare_the_collector()
     return str(folder)
+
+
+def _spare_the_collector() -> None:
+    """Every trainer collects garbage when it starts; among all that TRL imports, that takes longer than a tiny run."""
+    import rlllm.algorithms.loop
+    import rlllm.algorithms.trainers
+
+    assert rlllm.algorithms.loop
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,10 @@ from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Facts
 
 
+class NothingLeftError(Exception):
+    """The checkpoint to resume from is that of the last step; Trainer itself would train one step more."""
+
+
 class Recorder(TrainerCallback):
     """Writes `metrics.jsonl`, fills `Facts`, tells the listener.
 
@@ -42,6 +46,8 @@ class Recorder(TrainerCallback):
         for row in self.run.metrics():  # those of an earlier start: the verdict covers the whole run
             self._note_facts(row)
             self._is_flat(row)
+        if state.global_step >= state.max_steps:
+            raise NothingLeftError
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.facts.steps_done = state.global_step

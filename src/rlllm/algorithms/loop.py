@@ -20,6 +20,7 @@ from rlllm.algorithms.slots.batch import RolloutBatch
 from rlllm.algorithms.slots.credit import Group
 from rlllm.algorithms.slots.masks import All
 from rlllm.algorithms.slots.samplers import EpochSampler, PromptSampler, Shuffle
+from rlllm.core.errors import PluginError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.policies.chat import completion_text
 from rlllm.rewards.compose import Composition, Scores
@@ -92,7 +93,14 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         engine = self.slots.engine(model, self.processing_class)
-        return engine.generate(prompt_ids, self.sampling), None
+        completions = engine.generate(prompt_ids, self.sampling)
+        if len(completions) != len(prompt_ids) or not all(completions):
+            raise PluginError(
+                f"the engine {type(engine).__name__} returned {sum(map(bool, completions))} completions for "
+                f"{len(prompt_ids)} prompts",
+                hint="an engine returns at least one token for each prompt, in order",
+            )
+        return completions, None
 
     @property
     def sampling(self) -> Any:

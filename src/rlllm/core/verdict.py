@@ -36,8 +36,14 @@ class Facts:
     identical_pairs: int = 0
     """Preference pairs whose two completions are the same text."""
     interrupted: bool = False
+    """Stopped by Ctrl-C."""
     failure: str | None = None
     """The error that ended the run, if one did."""
+
+    @property
+    def hopeless(self) -> bool:
+        """True when the data alone rules out that anything is learned; then nothing heavy needs to be loaded."""
+        return self.rows < self.rows_needed or (bool(self.pairs) and self.identical_pairs == self.pairs)
 
 
 @dataclass(frozen=True, slots=True)

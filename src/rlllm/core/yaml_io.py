@@ -17,7 +17,19 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader plus floats in scientific notation without a dot."""
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what the loader would read as something else."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # outside of double quotes PyYAML writes these line breaks as they are, and reads them back as blanks
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+for _kind in (_Loader, _Dumper):
+    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
+_Dumper.add_representer(str, _represent_text)
 
 
 def parse(text: str, *, source: str) -> Any:
@@ -38,7 +50,7 @@ def parse_scalar(text: str) -> Any:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         return text
-    return text if value is None and text.strip().lower() not in ("null", "~", "none") else value
+    return text if value is None and text.strip().lower() not in ("null", "~") else value
 
 
 def read(path: Path) -> Any:
@@ -46,4 +58,4 @@ def read(path: Path) -> Any:
 
 
 def dump(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import PreferencePair, PromptTask, Sample
 from rlllm.evals.metrics import average_interval, sampled_metrics, score_bounds
 from rlllm.evals.request import EvalRequest, Evaluation
@@ -19,6 +19,7 @@ def evaluate_pass(request: EvalRequest) -> Evaluation:
     drawn = _draw(request, *request.policy())
     scores = first_reward(_rewards(request), drawn)
     drawn, scores = [row for row, s in zip(drawn, scores, strict=True) if s], [s for s in scores if s]
+    _check_judged(request, len(drawn))
     passed = [[float(value >= 1.0) for value in row] for row in scores]
     values = sampled_metrics(passed, request.ks, seed=request.seed)
     if scores != passed:
@@ -41,6 +42,7 @@ def evaluate_gold(request: EvalRequest) -> Evaluation:
     theirs = _draw(request, *request.baseline())
     scores = zip(ours, first_reward(rewards, ours), first_reward(rewards, theirs), strict=True)
     judged = [(row, mine, other) for row, mine, other in scores if mine and other]
+    _check_judged(request, len(judged))
     mine, other = [mine for _, mine, _ in judged], [other for _, _, other in judged]
     name, bounds = rewards.names[0], score_bounds(mine, other)
     values = {
@@ -79,6 +81,15 @@ def _rewards(request: EvalRequest) -> Composition:
     if request.rewards is None:
         raise ConfigError("this task needs a reward", hint="say which with --reward NAME")
     return request.rewards
+
+
+def _check_judged(request: EvalRequest, judged: int) -> None:
+    if not judged:
+        raise RewardError(
+            f"the reward {_rewards(request).names[0]} could not judge all completions of any problem",
+            given=f"{len(request.records)} problems",
+            hint="it returned None; evaluate with a reward that fits this data",
+        )
 
 
 def _items(drawn: list[list[Sample]], scores: list[list[float]]) -> list[dict[str, Any]]:

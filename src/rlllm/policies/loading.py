@@ -25,7 +25,7 @@ def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    return _load(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32, use_safetensors=True)
+    return _load_model(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32)
 
 
 def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) -> Any:
@@ -37,12 +37,12 @@ def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # "score.weight newly initialised" is what is wanted here
     try:
-        model = _load(
+        model = _load_model(
             AutoModelForSequenceClassification,
             source,
+            new_head=True,
             num_labels=1,
             dtype=torch.bfloat16 if bf16 else torch.float32,
-            use_safetensors=True,
         )
     finally:
         logging.set_verbosity(verbosity)
@@ -59,12 +59,27 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
     return model
 
 
+def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **settings: Any) -> Any:
+    """Transformers fills weights a folder lacks with random numbers; here only a new head may be random."""
+    model, found = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
+    backbone = f"{model.base_model_prefix}."
+    missing = sorted(key for key in found["missing_keys"] if not new_head or key.startswith(backbone))
+    if missing:
+        raise ModelError(
+            f"the weights lack {len(missing)} tensors of this model, {missing[0]} among them",
+            given=f"{source.name} ({source.path})",
+            hint="config.json and the weights are of two different models, or the folder is incomplete",
+        )
+    return model
+
+
 def _load(loader: Any, source: ModelSource, **settings: Any) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     try:
         return loader.from_pretrained(source.path, **settings)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         hint = "give the folder of a model on this machine, or nano" if source.kind == "hub" else None
         raise ModelError(
             f"the model does not load: {describe(error)[:400]}", given=f"{source.name} ({source.path})", hint=hint

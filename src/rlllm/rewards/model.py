@@ -98,7 +98,6 @@ class RewardModel:
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and classifier, with the padding token that both must agree on to find a sequence's end."""
         import torch
-        from safetensors import SafetensorError
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         try:

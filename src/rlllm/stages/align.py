@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from rlllm.core.records import PreferencePair, PromptTask
 from rlllm.core.runs import Run
-from rlllm.core.verdict import Facts
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.pairs import note_pairs
@@ -46,12 +45,7 @@ def run(config: AlignStage, **options: Any) -> Run:
 
     Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
     """
-    plan = config.plan()
-
-    def observe(trainer: Any, facts: Facts) -> None:
-        note_pairs(plan.loaded.train, facts)
-
-    return train(plan, Parts(load_causal_model, _build, _measure, observe), **options)
+    return train(config.plan(), Parts(load_causal_model, _build, _measure, expect=note_pairs), **options)
 
 
 def _annotator(plan: Plan) -> RewardSpec | None:

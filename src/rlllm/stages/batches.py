@@ -56,7 +56,7 @@ def plan_batches(settings: Mapping[str, Any], group_size: int, processes: int = 
             given=f"per_device_train_batch_size={micro} x steps_per_generation={rollout_steps}, group_size={group_size}",
             hint=_working_sizes(micro, rollout_steps, group_size, local),
         )
-    boundary = math.lcm(accumulation, rollout_steps * iterations) // accumulation
+    boundary = _steps_per_rollout(rollout_steps * iterations, accumulation)
     _check_save_steps(settings, boundary)
     return BatchPlan(group_size, rollout, micro * processes * accumulation, boundary)
 
@@ -92,6 +92,20 @@ def _rollout_steps(settings: Mapping[str, Any], group_size: int, processes: int)
             )
         return size // (micro * processes)
     return _count(settings, "gradient_accumulation_steps" if asked is None else "steps_per_generation")
+
+
+def _steps_per_rollout(uses: int, accumulation: int) -> int:
+    """Optimizer steps after which a rollout of `uses` micro-steps is used up, in whatever epoch."""
+    if uses % accumulation and accumulation % uses:
+        near = sorted(
+            (n for n in range(1, 2 * uses + 1) if not uses % n or not n % uses), key=lambda n: abs(n - accumulation)
+        )
+        raise ConfigError(
+            "optimizer steps and rollouts do not end together, and a resume would not be exact",
+            given=f"gradient_accumulation_steps={accumulation}, one rollout feeds {uses} micro-steps",
+            hint=" or ".join(f"gradient_accumulation_steps={n}" for n in sorted(near[:2])),
+        )
+    return max(uses // accumulation, 1)
 
 
 def _check_save_steps(settings: Mapping[str, Any], boundary: int) -> None:

@@ -261,5 +261,6 @@ def _plan_task(config: EvalStage, spec: TaskSpec) -> PlannedTask:
 def _load_rows(data: DataConfig, kind: type[Record], rows: int) -> Loaded:
     """The rows of a task. A generator makes just the held-out rows that are wanted, and no training rows to speak of."""
     if data.holdout is None and data.name.partition(":")[0] in DATASETS:
-        data = data.model_copy(update={"rows": 1, "holdout": rows})
+        wanted = rows if data.rows is None else min(rows, data.rows)
+        data = data.model_copy(update={"rows": 1, "holdout": wanted})
     return load(data, kind)

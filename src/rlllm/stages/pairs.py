@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from rlllm.core.records import PreferencePair
 from rlllm.core.verdict import Facts
+from rlllm.stages.plan import Plan
 
 
-def note_pairs(pairs: Sequence[PreferencePair], facts: Facts) -> None:
-    """Count the pairs whose two completions are one text."""
+def note_pairs(plan: Plan, facts: Facts) -> None:
+    """Count the training pairs whose two completions are one text."""
+    pairs = plan.loaded.train
     facts.pairs = len(pairs)
     facts.identical_pairs = sum(pair.chosen == pair.rejected for pair in pairs)

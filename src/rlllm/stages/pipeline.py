@@ -38,7 +38,7 @@ class Step(Section):
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or not isinstance(value.get("settings", {}), Mapping):
             return value
         own = {key: item for key, item in value.items() if key in cls.model_fields}
         extra = {key: item for key, item in value.items() if key not in cls.model_fields}

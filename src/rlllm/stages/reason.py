@@ -112,7 +112,7 @@ def run(config: ReasonStage, **options: Any) -> Run:
 
     Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
     """
-    return train(config.plan(), Parts(load_causal_model, _build, _measure, _observe), **options)
+    return train(config.plan(), Parts(load_causal_model, _build, _measure, observe=_observe), **options)
 
 
 def component(slot: str, spec: SlotSpec) -> Any:

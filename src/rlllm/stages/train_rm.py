@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run
-from rlllm.core.verdict import Facts
 from rlllm.stages.pairs import note_pairs
 from rlllm.stages.plan import Plan, plan_training
 from rlllm.stages.settings import HoldoutConfig, TrainingConfig
@@ -33,12 +32,7 @@ def run(config: TrainRMStage, **options: Any) -> Run:
 
     Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
     """
-    plan = config.plan()
-
-    def observe(trainer: Any, facts: Facts) -> None:
-        note_pairs(plan.loaded.train, facts)
-
-    return train(plan, Parts(_load, _build, _measure, observe), **options)
+    return train(config.plan(), Parts(_load, _build, _measure, expect=note_pairs), **options)
 
 
 def _load(source: Any, tokenizer: Any, hardware: Any) -> Any:

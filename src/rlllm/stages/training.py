@@ -76,12 +76,14 @@ class Parts:
         load: source, tokenizer, hardware -> model.
         build: job, callbacks -> TRL trainer.
         measure: job, model -> held-out scores, or None if there is nothing to measure on.
-        observe: trainer, facts; adds the facts only this stage knows, after training.
+        expect: plan, facts; adds what the data alone says, before anything is loaded.
+        observe: trainer, facts; adds what only this stage knows, after training.
     """
 
     load: Callable[[Any, Any, Hardware], Any]
     build: Callable[[Job, list[Any]], Any]
     measure: Callable[[Job, Any], Measured | None]
+    expect: Callable[[Plan, Facts], None] = lambda plan, facts: None
     observe: Callable[[Any, Facts], None] = lambda trainer, facts: None
 
 
@@ -111,7 +113,8 @@ def train(
     listener = listener or Silent()
     run = open_run_directory(plan.config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
     facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
-    if facts.rows < facts.rows_needed:
+    parts.expect(plan, facts)
+    if facts.hopeless:
         return conclude(run, facts, listener)
     try:
         job = _prepare(plan, parts, run, facts, listener, resume)
@@ -203,7 +206,7 @@ def _measure(job: Job, parts: Parts, when: str) -> None:
 
 
 def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
-    from rlllm.algorithms.callbacks import GracefulStop, Recorder
+    from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder
     from rlllm.algorithms.weights import checksum, finite
 
     flat_limit = getattr(job.config, "stop_when_flat", 0)
@@ -220,6 +223,8 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
     try:
         with stop:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except NothingLeftError:
+        pass
     except RlllmError as error:
         job.facts.failure = str(error)
     except RuntimeError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlllm.core import yaml_io
@@ -95,6 +95,8 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example("1e-4")
+@example(["1e5", {"1e5": "\x85 \u2028"}])
 def test_what_is_dumped_is_read_back_unchanged(value: Any) -> None:
     assert yaml_io.parse(yaml_io.dump(value), source="here") == value
 

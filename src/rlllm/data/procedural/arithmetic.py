@@ -1,7 +1,8 @@
 """Sums with worked steps. Level 1: one digit; 2: two digits (default); 3: three digits; 4: two operations; 5: products.
 
 Levels 1 to 3 are worked column by column from the right, so that every step can be checked from its own line and the
-digits of the question. The writer's usual mistake is to forget a carry or a borrow.
+digits of the question. Slips are a forgotten carry or borrow (the usual mistake), the answer's digits in the order in
+which they were found, and a column that is off by one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from rlllm.data.procedural.source import ProceduralTask
 WORDINGS = ("What is {}?", "Compute {}.", "{} = ?")
 PLACES = ("Ones", "Tens", "Hundreds", "Thousands")
 FORGETS_CARRY = 0.85
-"""Share of slips that forget a carry, where there is one; the rest get one column wrong by one."""
+"""Share of slips that forget a carry, where there is one."""
+REVERSES = 0.8
+"""Share of the other slips that reverse the answer's digits, where that changes it; the rest get a column wrong by one."""
 
 
 def _column_sum(digits: int, generator: random.Random) -> Problem:
@@ -44,6 +47,10 @@ def _solve_columns(first: int, second: int, sign: int, generator: random.Random,
         return _columns(first, second, sign)
     if carries and generator.random() < FORGETS_CARRY:
         return _columns(first, second, sign, forget=generator.choice(carries))
+    right = _columns(first, second, sign)
+    backwards = str(int(right.answer[::-1]))
+    if backwards != right.answer and generator.random() < REVERSES:
+        return Solution(right.steps, backwards)
     return _columns(first, second, sign, wrong=generator.randrange(len(str(first))), by=generator.choice((-1, 1)))
 
 

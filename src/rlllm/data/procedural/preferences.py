@@ -30,6 +30,8 @@ class AnnotatorParams(Section):
     """Bradley-Terry temperature in units of gold utility; 0 always prefers the better solution."""
     flip_rate: Rate = 0.05
     """Share of choices that are reversed, whatever the gap."""
+    min_gap: Annotated[float, Field(ge=0)] = 0.1
+    """Smallest gap in gold utility between two solutions that are shown as a pair; equal ones never are."""
     noisy_holdout: bool = False
     """Label the held-out split with the same noise."""
     margin: bool = False
@@ -52,7 +54,7 @@ def make_pair(
     Raises:
         DataError: the writer's rates leave no two solutions of different worth.
     """
-    first, second = _candidates(problem, generator, writer)
+    first, second = _candidates(problem, generator, writer, annotator.min_gap)
     chosen, rejected = (
         (first, second) if prefers(first.utility - second.utility, generator, annotator) else (second, first)
     )
@@ -79,16 +81,17 @@ def prefers(gap: float, generator: random.Random, annotator: AnnotatorParams) ->
     return choice != (generator.random() < annotator.flip_rate)
 
 
-def _candidates(problem: Problem, generator: random.Random, writer: WriterParams) -> tuple[Candidate, Candidate]:
-    first = _candidate(problem, generator, writer)
+def _candidates(
+    problem: Problem, generator: random.Random, writer: WriterParams, min_gap: float
+) -> tuple[Candidate, Candidate]:
     for _ in range(TRIES):
-        second = _candidate(problem, generator, writer)
-        if second.utility != first.utility:
+        first, second = (_candidate(problem, generator, writer) for _ in range(2))
+        if first.utility != second.utility and abs(first.utility - second.utility) >= min_gap:
             return first, second
     raise DataError(
         "the writer's solutions are all worth the same, so there is nothing to prefer",
         given=f"params {writer.model_dump()}",
-        hint="leave out clean, or raise error_rate, verbose_rate or malformed_rate",
+        hint="leave out clean, lower min_gap, or raise error_rate, verbose_rate or malformed_rate",
     )
 
 

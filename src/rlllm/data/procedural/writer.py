@@ -32,13 +32,13 @@ class WriterParams(Section):
 
     clean: bool = False
     """No noise at all: every solution is right, short and well formed."""
-    error_rate: Rate = 0.15
+    error_rate: Rate = 0.3
     """Solutions with one slip, among problems without a special difficulty."""
-    tricky_error_rate: Rate = 0.65
+    tricky_error_rate: Rate = 0.75
     """The same where the usual mistake is possible (a carry to forget)."""
     verbose_rate: Rate = 0.3
     """Solutions in the long wording."""
-    malformed_rate: Rate = 0.2
+    malformed_rate: Rate = 0.3
     """Solutions with a broken ending."""
 
 

@@ -1,0 +1,75 @@
+"""What a run leaves on disk, compared; and the rewards the tests in this folder train with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rlllm
+from rlllm.core.runs import Run
+
+VERBS: dict[str, Callable[..., Run]] = {
+    "sft": rlllm.sft,
+    "train-rm": rlllm.train_rm,
+    "align": rlllm.align,
+    "reason": rlllm.reason,
+}
+CLOCKS = {"time", "tokens_per_second", "step_time"}
+"""Metrics that tell the time and so differ between two equal runs."""
+
+REWARDS = '''
+import os
+import signal
+
+
+def vowels(sample):
+    """Presses Ctrl-C at a call of its own choosing."""
+    left = int(os.environ.get("CALLS_UNTIL_CTRL_C", "-1"))
+    if left >= 0:
+        os.environ["CALLS_UNTIL_CTRL_C"] = str(left - 1)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    return sum(letter in "aeiou" for letter in sample.completion) + 0.01 * len(sample.completion.encode())
+
+
+def only_where_it_varies(sample):
+    return vowels(sample) if sample.prompt.startswith("vary") else 1.0
+'''
+
+
+def write_rewards(folder: Path) -> Path:
+    path = folder / "rewards.py"
+    path.write_text(REWARDS)
+    return path
+
+
+def differing_weights(one: Run, other: Run) -> list[str]:
+    """Names of the tensors of two runs' models that are not equal to the bit."""
+    from safetensors.torch import load_file
+
+    first, second = (load_file(run.model / "model.safetensors") for run in (one, other))
+    assert first.keys() == second.keys()
+    return [name for name in first if not first[name].equal(second[name])]
+
+
+def optimizer_differs(one: Run, other: Run) -> bool:
+    """Whether the optimizers of two runs' last checkpoints differ in any number."""
+    import torch
+
+    states = []
+    for run in (one, other):
+        checkpoint = run.latest_checkpoint()
+        assert checkpoint is not None
+        states.append(torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"])
+    return any(
+        not torch.equal(torch.as_tensor(states[0][index][key]), torch.as_tensor(states[1][index][key]))
+        for index in states[0] | states[1]
+        for key in states[0][index]
+    )
+
+
+def learned_metrics(run: Run) -> list[dict[str, Any]]:
+    """What was logged at every step, without the clocks. Outside its GRPO trainer, TRL counts tokens from every start anew."""
+    left_out = CLOCKS | ({"num_tokens"} if run.config["stage"] != "reason" else set())
+    return [{key: value for key, value in row.items() if key not in left_out} for row in run.metrics()]

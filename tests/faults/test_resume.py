@@ -1,0 +1,289 @@
+"""A run that is stopped and resumed equals one that was not: weights, optimizer, rollouts and metrics, to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_files import VERBS, differing_weights, learned_metrics, optimizer_differs, write_rewards
+
+from rlllm.core.errors import ExitCode, RunDirectoryError
+from rlllm.core.runs import Run
+
+Train = Callable[..., Run]
+
+
+class Stopper:
+    """A listener that presses Ctrl-C when it hears of a step."""
+
+    def __init__(self, step: int, times: int = 1) -> None:
+        self.at = step
+        self.times = times
+        self.notes: list[str] = []
+
+    def started(self, stage: str, total_steps: int, run: Path) -> None:
+        pass
+
+    def phase(self, name: str) -> None:
+        pass
+
+    def step(self, step: int, values: Mapping[str, float]) -> None:
+        for _ in range(self.times if step == self.at else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def finished(self, run: Path) -> None:
+        pass
+
+
+def settings_of(verb: str, model: str, rewards: Path) -> dict[str, Any]:
+    """Eight steps, three steps an epoch, a checkpoint every second step."""
+    common = {
+        "model": model,
+        "data": {"name": "arithmetic", "rows": 6, "holdout": 2},
+        "eval": {"rows": 2, "samples": 1},
+        "max_steps": 8,
+        "save_steps": 2,
+        "learning_rate": 1e-2,
+        "per_device_train_batch_size": 2,
+    }
+    if verb == "reason":
+        common |= {
+            "per_device_train_batch_size": 8,
+            "num_generations": 4,
+            "max_completion_length": 6,
+            "rewards": [f"{rewards}:vowels"],
+        }
+    return common
+
+
+@pytest.fixture
+def train(tiny_model: str, tmp_path: Path) -> Train:
+    """Runs a verb into the named directory."""
+    rewards = write_rewards(tmp_path)
+
+    def call(verb: str, name: str, **settings: Any) -> Run:
+        return VERBS[verb](output_dir=tmp_path / name, **settings_of(verb, tiny_model, rewards) | settings)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """The uninterrupted run of a verb under some settings; each is made once and looked at often."""
+    folder = tmp_path_factory.mktemp("whole")
+    rewards = write_rewards(folder)
+    made: dict[str, Run] = {}
+
+    def call(verb: str, **settings: Any) -> Run:
+        key = repr((verb, settings))
+        if key not in made:
+            output = folder / str(len(made))
+            made[key] = VERBS[verb](output_dir=output, **settings_of(verb, tiny_model, rewards) | settings)
+        return made[key]
+
+    return call
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    assert differing_weights(one, other) == []
+    assert not optimizer_differs(one, other)
+    assert learned_metrics(one) == learned_metrics(other)
+    assert list(one.samples()) == list(other.samples())
+    assert one.results == other.results
+
+
+def codes(run: Run) -> list[str]:
+    return [reason["code"] for reason in run.verdict["reasons"]]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(train: Train, whole: Train, verb: str) -> None:
+    assert whole(verb).ok
+    assert_same_run(train(verb, "again"), whole(verb))
+    assert differing_weights(train(verb, "other", seed=1), whole(verb)) != []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_measuring_does_not_touch_what_is_learned(train: Train, whole: Train, verb: str) -> None:
+    assert differing_weights(train(verb, "blind", eval={"rows": 0}), whole(verb)) == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("step", [1, 4])
+def test_after_ctrl_c_a_resume_equals_the_uninterrupted_run(train: Train, whole: Train, verb: str, step: int) -> None:
+    """With three steps an epoch, a stop after step 5 lies in the second epoch."""
+    stopper = Stopper(step)
+    stopped = train(verb, "stopped", listener=stopper)
+    assert (stopped.status["state"], codes(stopped), stopped.ok) == ("interrupted", ["interrupted"], False)
+    assert stopped.verdict["facts"]["steps_done"] == step + 1
+    assert stopped.latest_checkpoint() == stopped.checkpoints / f"checkpoint-{step + 1}"
+    assert stopper.notes == ["Ctrl-C: saving a checkpoint after this step (again to stop at once)"]
+    assert not stopped.model.exists()
+    resumed = train(verb, "stopped", resume=True)
+    assert (resumed.status["state"], resumed.ok) == ("done", True)
+    assert_same_run(resumed, whole(verb))
+
+
+LOOPS: list[dict[str, Any]] = [
+    {},
+    {"lr_scheduler_type": "constant", "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+    {
+        "gradient_accumulation_steps": 2,
+        "steps_per_generation": 4,
+        "per_device_train_batch_size": 4,
+        "beta": 0.1,
+        "data": {"name": "arithmetic", "rows": 12, "holdout": 0},
+    },
+    {"steps_per_generation": 2, "per_device_train_batch_size": 4},
+    {"num_iterations": 2},
+    {"mask": {"name": "random", "fraction": 0.5}, "method": "rloo", "loss_type": "dapo"},
+    {"shuffle_dataset": False},
+    {"lora": {"r": 2}},
+]
+
+
+@pytest.mark.parametrize("settings", LOOPS, ids=lambda settings: "-".join(settings) or "plain")
+@pytest.mark.parametrize("calls", [3, 20])
+def test_a_loop_stopped_in_the_middle_of_a_rollout_resumes_exactly(
+    train: Train, whole: Train, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], calls: int
+) -> None:
+    uninterrupted = whole("reason", **settings)
+    monkeypatch.setenv("CALLS_UNTIL_CTRL_C", str(calls))
+    stopped = train("reason", "stopped", **settings)
+    assert codes(stopped) == ["interrupted"]
+    done = stopped.verdict["facts"]["steps_done"]
+    assert 0 < done < 8
+    monkeypatch.delenv("CALLS_UNTIL_CTRL_C")
+    resumed = train("reason", "stopped", resume=True, **settings)
+    assert resumed.ok
+    assert [row["step"] for row in resumed.metrics()] == list(range(1, 9))
+    assert_same_run(resumed, uninterrupted)
+
+
+def test_a_run_may_be_stopped_and_resumed_many_times(train: Train, whole: Train) -> None:
+    for step in (1, 3, 5):
+        run = train("reason", "stopped", listener=Stopper(step), resume=step > 1)
+        assert codes(run) == ["interrupted"]
+    assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_last_checkpoint_is_resumed(
+    train: Train, whole: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train("sft", "stopped", listener=Stopper(5, times=2))
+    assert Run(tmp_path / "stopped").status["state"] == "interrupted"
+    assert Run(tmp_path / "stopped").latest_checkpoint() == tmp_path / "stopped" / "checkpoints" / "checkpoint-4"
+    assert_same_run(train("sft", "stopped", resume=True), whole("sft"))
+
+
+def test_ctrl_c_in_the_last_step_changes_nothing(train: Train, whole: Train) -> None:
+    run = train("sft", "stopped", listener=Stopper(7))
+    assert run.ok
+    assert differing_weights(run, whole("sft")) == []
+
+
+def test_ctrl_c_before_the_first_checkpoint_resumes_from_the_start(train: Train, whole: Train, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train("reason", "stopped", listener=Stopper(1, times=2))
+    assert Run(tmp_path / "stopped").latest_checkpoint() is None
+    assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
+
+
+def test_ctrl_c_belongs_to_others_again_after_a_run(train: Train) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    train("sft", "stopped", listener=Stopper(1))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "a flipped bit": lambda folder: flip(folder / "model.safetensors"),
+    "a flipped bit of the optimizer": lambda folder: flip(folder / "optimizer.pt"),
+    "a lost file": lambda folder: (folder / "rng_state.pth").unlink(),
+    "a save that was never finished": lambda folder: (folder / "manifest.json").unlink(),
+    "half a manifest": lambda folder: os.truncate(folder / "manifest.json", 40),
+}
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train: Train, whole: Train, damage: str) -> None:
+    run = train("reason", "stopped", listener=Stopper(4))
+    newest = run.latest_checkpoint()
+    assert newest is not None
+    assert newest.name == "checkpoint-5"
+    DAMAGES[damage](newest)
+    assert run.latest_checkpoint() == run.checkpoints / "checkpoint-4"
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
+
+
+def test_without_a_sound_checkpoint_a_resume_starts_over(train: Train, whole: Train) -> None:
+    run = train("reason", "stopped", listener=Stopper(2))
+    for folder in run.checkpoints.iterdir():
+        flip(folder / "model.safetensors")
+    assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
+
+
+@pytest.mark.parametrize("verb", ["sft", "reason"])
+def test_a_finished_run_may_be_resumed_and_stays_as_it_was(train: Train, whole: Train, verb: str) -> None:
+    """So may one that was killed after its last step, before its model was saved."""
+    settings = {"lr_scheduler_type": "constant"}
+    again = train(verb, "again", **settings)
+    shutil.rmtree(again.model)
+    resumed = train(verb, "again", resume=True, **settings)
+    assert (resumed.ok, codes(resumed)) == (True, [])
+    assert resumed.verdict["facts"] == whole(verb, **settings).verdict["facts"]
+    assert_same_run(resumed, whole(verb, **settings))
+
+
+CHANGES = [{"learning_rate": 1e-3}, {"seed": 1}, {"data.level": 1}, {"max_steps": 9}, {"rewards": ["exact"]}]
+
+
+def test_a_resume_with_other_settings_is_refused(train: Train) -> None:
+    train("reason", "stopped", listener=Stopper(1))
+    for change in CHANGES:
+        with pytest.raises(RunDirectoryError, match="the settings differ") as caught:
+            train("reason", "stopped", resume=True, **change)
+        assert caught.value.exit_code == ExitCode.USAGE
+
+
+def test_a_used_directory_is_refused_unless_told_what_to_do(train: Train) -> None:
+    first = train("sft", "one")
+    with pytest.raises(RunDirectoryError, match="not empty"):
+        train("sft", "one")
+    assert train("sft", "one", overwrite=True, learning_rate=1e-3).ok
+    assert first.config["settings"]["trainer"]["learning_rate"] == 1e-3
+
+
+def test_the_verdict_of_a_resumed_run_covers_the_steps_before(train: Train, tmp_path: Path) -> None:
+    """Rewards differ in the first two steps and never again; a run that is flat from its start stops after three."""
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"{'vary' if i < 4 else 'flat'} {i}"}) + "\n" for i in range(16)))
+    settings = {
+        "data": str(path),
+        "shuffle_dataset": False,
+        "stop_when_flat": 3,
+        "rewards": [f"{tmp_path / 'rewards.py'}:only_where_it_varies"],
+    }
+    uninterrupted = train("reason", "whole", **settings)
+    train("reason", "stopped", listener=Stopper(4), **settings)
+    resumed = train("reason", "stopped", resume=True, **settings)
+    assert (resumed.ok, codes(resumed)) == (uninterrupted.ok, codes(uninterrupted)) == (True, [])
+    facts = ("reward_rows", "reward_undefined", "reward_spread", "largest_gradient", "steps_done", "steps_requested")
+    assert [resumed.verdict["facts"][key] for key in facts] == [uninterrupted.verdict["facts"][key] for key in facts]

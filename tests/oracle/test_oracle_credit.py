@@ -1,0 +1,154 @@
+"""Credit and masks against plain Python: what each paper's formula says, written down without tensors."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rlllm.algorithms.slots.batch import RolloutBatch
+from rlllm.algorithms.slots.credit import Group, LeaveOneOut, leave_one_out
+from rlllm.algorithms.slots.masks import All, RandomTokens
+from rlllm.algorithms.slots.samplers import InOrder, Shuffle
+
+NAN = math.nan
+REWARDS = st.floats(-100, 100, width=32) | st.just(NAN)
+GROUPS = st.integers(2, 6).flatmap(
+    lambda size: st.lists(st.lists(REWARDS, min_size=size, max_size=size), min_size=1, max_size=5)
+)
+KNOWN_GROUPS = st.integers(2, 6).flatmap(
+    lambda size: st.lists(
+        st.lists(st.floats(-100, 100, width=32), min_size=size, max_size=size), min_size=1, max_size=5
+    )
+)
+
+
+def oracle(group: list[float]) -> list[float]:
+    """Ahmadian et al. 2024, eq. 8: r_i - mean of r_j over j != i, over those that were judged."""
+    advantages = []
+    for index, reward in enumerate(group):
+        others = [r for other, r in enumerate(group) if other != index and not math.isnan(r)]
+        advantages.append(0.0 if math.isnan(reward) or not others else reward - math.fsum(others) / len(others))
+    return advantages
+
+
+TABLE = [
+    ([1.0, 0.0], [1.0, -1.0]),
+    ([1.0, 0.0, 0.0, 1.0], [2 / 3, -2 / 3, -2 / 3, 2 / 3]),
+    ([3.0, 3.0, 3.0], [0.0, 0.0, 0.0]),
+    ([1.0, NAN, 0.0], [1.0, 0.0, -1.0]),
+    ([5.0, NAN, NAN], [0.0, 0.0, 0.0]),
+    ([NAN, NAN], [0.0, 0.0]),
+]
+
+
+@pytest.mark.parametrize(("rewards", "advantages"), TABLE)
+def test_leave_one_out_of_a_few_groups(rewards: list[float], advantages: list[float]) -> None:
+    assert leave_one_out(torch.tensor([rewards]))[0].tolist() == pytest.approx(advantages)
+    assert oracle(rewards) == pytest.approx(advantages)
+
+
+@given(GROUPS)
+def test_leave_one_out_equals_the_formula(groups: list[list[float]]) -> None:
+    computed = leave_one_out(torch.tensor(groups)).tolist()
+    for row, group in zip(computed, groups, strict=True):
+        assert row == pytest.approx(oracle(group), abs=1e-3)
+
+
+@given(GROUPS, st.randoms(use_true_random=False))
+def test_leave_one_out_does_not_care_about_the_order_in_a_group(groups: list[list[float]], random: Random) -> None:
+    size = len(groups[0])
+    order = sorted(range(size), key=lambda _: random.random())
+    rewards = torch.tensor(groups)
+    torch.testing.assert_close(leave_one_out(rewards[:, order]), leave_one_out(rewards)[:, order], atol=1e-3, rtol=0)
+
+
+@given(GROUPS, st.floats(-50, 50, width=32))
+def test_leave_one_out_does_not_care_about_a_constant(groups: list[list[float]], shift: float) -> None:
+    rewards = torch.tensor(groups)
+    torch.testing.assert_close(leave_one_out(rewards + shift), leave_one_out(rewards), atol=1e-3, rtol=0)
+
+
+@given(KNOWN_GROUPS)
+def test_leave_one_out_sums_to_zero_when_every_reward_is_known(groups: list[list[float]]) -> None:
+    sums = leave_one_out(torch.tensor(groups)).sum(dim=1)
+    torch.testing.assert_close(sums, torch.zeros_like(sums), atol=1e-2, rtol=0)
+
+
+@given(KNOWN_GROUPS)
+def test_leave_one_out_is_the_centred_reward_scaled_by_the_group(groups: list[list[float]]) -> None:
+    rewards = torch.tensor(groups)
+    size = rewards.size(1)
+    centred = (rewards - rewards.mean(dim=1, keepdim=True)) * size / (size - 1)
+    torch.testing.assert_close(leave_one_out(rewards), centred, atol=1e-3, rtol=0)
+
+
+def batch(rewards: Tensor, weights: list[float], group_size: int, learnable: Tensor | None = None) -> RolloutBatch:
+    rows = rewards.size(0)
+    ones = torch.ones(rows, 3, dtype=torch.long)
+    return RolloutBatch(
+        prompt_ids=ones,
+        prompt_mask=ones,
+        completion_ids=ones,
+        learnable=ones if learnable is None else learnable,
+        group_size=group_size,
+        rewards=rewards,
+        weights=torch.tensor(weights),
+        advantages=torch.arange(rows, dtype=torch.float),
+        columns=[{} for _ in range(rows)],
+    )
+
+
+def test_a_total_is_the_weighted_sum_of_the_rewards_that_judged() -> None:
+    rewards = torch.tensor([[1.0, 10.0], [NAN, 10.0], [1.0, NAN], [NAN, NAN]])
+    total = batch(rewards, [1.0, 0.5], 2).total
+    assert total[:3].tolist() == [6.0, 5.0, 1.0]
+    assert total[3].isnan()
+
+
+def test_credit_of_leave_one_out_works_on_weighted_totals() -> None:
+    rewards = torch.tensor([[1.0, 0.0], [0.0, 2.0], [4.0, 0.0], [0.0, 0.0]])
+    assert LeaveOneOut()(batch(rewards, [1.0, 0.5], 2)).tolist() == [0.0, 0.0, 4.0, -4.0]
+
+
+def test_credit_of_group_is_what_trl_computed() -> None:
+    made = batch(torch.zeros(4, 1), [1.0], 2)
+    assert Group()(made) is made.advantages
+
+
+MASKS = st.lists(st.lists(st.integers(0, 1), min_size=7, max_size=7), min_size=1, max_size=6)
+
+
+@given(MASKS, st.floats(0, 1))
+def test_a_mask_is_a_subset_of_what_may_learn(given_mask: list[list[int]], fraction: float) -> None:
+    learnable = torch.tensor(given_mask)
+    made = batch(torch.zeros(len(given_mask), 1), [1.0], 1, learnable)
+    for mask in (All()(made), RandomTokens(fraction)(made)):
+        assert mask.shape == learnable.shape
+        assert mask.dtype == learnable.dtype
+        assert bool((mask <= learnable).all())
+        assert set(mask.unique().tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 0.75, 1.0])
+def test_the_random_mask_keeps_about_its_share(fraction: float) -> None:
+    torch.manual_seed(0)
+    learnable = torch.ones(200, 100, dtype=torch.long)
+    kept = RandomTokens(fraction)(batch(torch.zeros(200, 1), [1.0], 1, learnable))
+    assert kept.float().mean().item() == pytest.approx(fraction, abs=0.02)
+
+
+@given(rows=st.integers(0, 40), seed=st.integers(0, 2**31 - 1), epoch=st.integers(0, 50))
+@settings(max_examples=50)
+def test_an_epoch_visits_every_prompt_once_in_an_order_of_its_own(rows: int, seed: int, epoch: int) -> None:
+    order = Shuffle()(rows, seed, epoch)
+    assert sorted(order) == InOrder()(rows, seed, epoch) == list(range(rows))
+    assert order == Shuffle()(rows, seed, epoch)
+    if rows > 12:
+        assert order != Shuffle()(rows, seed, epoch + 1)
+        assert order != Shuffle()(rows, seed + 1, epoch)

@@ -1,0 +1,168 @@
+"""The eval verb, run for real on a tiny model: what is measured, what is written, what is refused before a model loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rlllm
+from rlllm.core.config import resolve
+from rlllm.core.errors import ConfigError, ModelError, RewardError, RlllmError, UnknownNameError
+from rlllm.core.runs import Run, read_jsonl
+from rlllm.stages.evaluate import EvalStage
+
+REWARDS = """
+def vowel(sample): return float(any(letter in "aeiou" for letter in sample.completion))
+def none(sample): return None
+def even(sample): return 1.0 if len(sample.prompt) % 2 == 0 else None
+def raises(sample): return 1 / 0
+"""
+Evaluate = Callable[..., Run]
+
+
+@pytest.fixture
+def evaluate(tiny_model: str, tmp_path: Path) -> Evaluate:
+    (tmp_path / "rewards.py").write_text(REWARDS)
+
+    def call(name: str = "run", reward: str | None = None, **settings: Any) -> Run:
+        if reward:
+            settings["rewards"] = f"{tmp_path / 'rewards.py'}:{reward}"
+        defaults: dict[str, Any] = {"model": tiny_model, "rows": 6, "samples": 2, "max_new_tokens": 6}
+        return rlllm.evaluate(output_dir=tmp_path / name, **{**defaults, **settings})
+
+    return call
+
+
+def test_a_task_has_its_values_with_intervals_and_a_row_for_each_problem(evaluate: Evaluate) -> None:
+    run = evaluate(reward="vowel")
+    task = run.results["tasks"]["arithmetic"]
+    items = list(read_jsonl(run.path / "items.jsonl"))
+    assert run.ok
+    assert set(task["values"]) == {"pass@1", "avg@2", "pass@2"}
+    assert len(items) == task["items"] == 6
+    scores = [score for item in items for score in item["scores"]]
+    assert task["values"]["pass@1"]["estimate"] == pytest.approx(sum(scores) / len(scores))
+    assert task["values"]["pass@1"]["low"] <= task["values"]["pass@1"]["estimate"] <= task["values"]["pass@1"]["high"]
+    assert [len(item["completions"]) for item in items] == [2] * 6
+    assert (run.path / "report.html").exists()
+
+
+def test_the_same_seed_evaluates_the_same(evaluate: Evaluate) -> None:
+    runs = [evaluate(name, reward="vowel", seed=seed) for name, seed in [("a", 0), ("b", 0), ("c", 1)]]
+    items = [list(read_jsonl(run.path / "items.jsonl")) for run in runs]
+    assert items[0] == items[1]
+    assert items[0] != items[2]
+
+
+ROWS: list[tuple[dict[str, Any], int]] = [
+    ({"data": "arithmetic"}, 6),
+    ({"data": "arithmetic#3"}, 3),
+    ({"data": "arithmetic#300"}, 6),
+    ({"data": "arithmetic", "rows": 4}, 4),
+    ({"data": {"name": "arithmetic", "holdout": 5}}, 5),
+]
+
+
+@pytest.mark.parametrize(("settings", "rows"), ROWS)
+def test_the_number_of_problems(tiny_model: str, settings: dict[str, Any], rows: int) -> None:
+    plan = resolve(EvalStage, {"model": tiny_model, "rows": 6, **settings}).plan()
+    assert len(plan.tasks[0].records) == rows
+
+
+def test_problems_are_held_out_from_what_training_with_that_data_sees(tiny_model: str) -> None:
+    from rlllm.stages.reason import ReasonStage
+
+    evaluated = resolve(EvalStage, {"model": tiny_model, "rows": 40}).plan().tasks[0].records
+    trained = resolve(ReasonStage, {"model": tiny_model}).plan().loaded.train
+    assert not {record.prompt for record in evaluated} & {record.prompt for record in trained}
+
+
+def test_two_tasks_are_named_after_their_data(evaluate: Evaluate) -> None:
+    assert set(evaluate(tasks=["arithmetic", "lists"]).results["tasks"]) == {"arithmetic", "lists"}
+
+
+def test_a_model_neither_wins_nor_loses_against_itself(evaluate: Evaluate, tiny_model: str) -> None:
+    run = evaluate(tasks="gold", baseline=tiny_model)
+    assert run.results["tasks"]["gold:arithmetic"]["values"]["gold win rate"]["estimate"] == 0.5
+
+
+def test_a_reward_model_is_evaluated_on_pairs(evaluate: Evaluate, tiny_model: str, tmp_path: Path) -> None:
+    trained = rlllm.train_rm(
+        model=tiny_model, data={"name": "arithmetic", "rows": 8, "holdout": 0}, max_steps=1, output_dir=tmp_path / "rm"
+    )
+    run = evaluate(model=str(trained.path), tasks="rm")
+    accuracy = run.results["tasks"]["rm:arithmetic"]["values"]["pair accuracy"]
+    assert 0 <= accuracy["low"] <= accuracy["estimate"] <= accuracy["high"] <= 1
+
+
+def test_problems_the_reward_cannot_judge_are_left_out_and_counted(evaluate: Evaluate, tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": "a" * length}) + "\n" for length in (1, 2, 3, 4)))
+    task = evaluate(reward="even", data=str(path)).results["tasks"][str(path)]
+    assert (task["items"], task["unjudged"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        ("none", "the reward none could not judge all completions of any problem"),
+        ("raises", "the reward raises raised ZeroDivisionError"),
+    ],
+)
+def test_a_reward_that_judges_nothing_is_named(evaluate: Evaluate, tmp_path: Path, reward: str, words: str) -> None:
+    with pytest.raises(RewardError, match=words):
+        evaluate(reward=reward)
+    assert Run(tmp_path / "run").status["state"] == "failed"
+
+
+REFUSED: list[tuple[dict[str, Any], type[RlllmError], str]] = [
+    ({"tasks": ["gold"]}, ConfigError, "say against which with --baseline MODEL"),
+    ({"tasks": ["rm"]}, ModelError, "not a reward model"),
+    ({"tasks": ["arithmetic", "arithmetic"]}, ConfigError, "two tasks have the same name"),
+    ({"tasks": [{"metric": "pas"}]}, UnknownNameError, "unknown metric: pas\nhint: did you mean pass?"),
+    ({"tasks": ["aritmetic"]}, UnknownNameError, "did you mean arithmetic?"),
+    ({"ks": [4]}, ConfigError, "pass@4 needs at least 4 samples\ngiven: samples=2\nhint: samples=4"),
+    ({"model": "no-such-model"}, ModelError, "no such model"),
+    ({"baseline": "no-such-model", "tasks": "gold"}, ModelError, "no such model"),
+    ({"rows": 0}, ConfigError, "rows: input should be greater than or equal to 1"),
+]
+
+
+@pytest.mark.parametrize(("settings", "kind", "words"), REFUSED)
+def test_what_cannot_be_evaluated_is_refused_while_planning(
+    evaluate: Evaluate, tmp_path: Path, settings: dict[str, Any], kind: type[RlllmError], words: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        evaluate(**settings)
+    assert words in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_evaluations_of_the_same_problems_compare_and_others_are_refused(evaluate: Evaluate, tiny_model: str) -> None:
+    one, two = evaluate("a", reward="vowel"), evaluate("b", reward="vowel", seed=1)
+    compared = rlllm.compare(one.path, two.path).tasks[0]
+    assert (compared.items, compared.only_a, compared.only_b) == (6, 0, 0)
+    with pytest.raises(RlllmError):
+        rlllm.compare(one.path, evaluate("c", reward="vowel", rows=5).path)
+
+
+def test_a_plan_says_what_will_be_measured_and_is_json(tiny_model: str) -> None:
+    plan = resolve(EvalStage, {"model": tiny_model, "baseline": tiny_model, "tasks": ["pass", "gold"]}).plan()
+    labels = [label for label, _ in plan.lines()]
+    assert labels == ["stage", "model", "baseline", "task", "task", "samples"]
+    assert [task["metric"] for task in json.loads(json.dumps(plan.to_json()))["tasks"]] == ["pass", "gold"]
+
+
+def test_the_hash_of_a_task_follows_all_that_is_measured(tiny_model: str) -> None:
+    def task_hash(**settings: Any) -> str:
+        config = resolve(EvalStage, {"model": tiny_model, "rows": 6}, settings.items())
+        return config.plan().tasks[0].hash(config)
+
+    base = task_hash()
+    assert task_hash(**{"sampling.batch_size": 2}) == base
+    for change in ({"rows": 5}, {"temperature": 0.5}, {"rewards": "format"}, {"data.level": 1}, {"data.seed": 1}):
+        assert task_hash(**change) != base
