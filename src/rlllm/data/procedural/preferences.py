@@ -26,7 +26,7 @@ TRIES = 60
 class AnnotatorParams(Section):
     """How the annotator errs."""
 
-    temperature: Annotated[float, Field(ge=0)] = 0.25
+    temperature: Annotated[float, Field(ge=0)] = 0.1
     """Bradley-Terry temperature in units of gold utility; 0 always prefers the better solution."""
     flip_rate: Rate = 0.05
     """Share of choices that are reversed, whatever the gap."""
