@@ -242,9 +242,10 @@ def completion_logps(
     kept = last - prompt
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=kept + 1, use_cache=False)
-    distribution = torch.log_softmax(output.logits[:, -kept - 1 : -1].float() / temperature, dim=-1)
+    logits = output.logits[:, -kept - 1 : -1].float()
+    distribution = torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
     logps = distribution.gather(2, ids[:, -kept:].unsqueeze(2)).squeeze(2)
-    with torch.no_grad():
-        entropies = -(distribution.exp() * distribution).sum(-1)
+    with torch.no_grad():  # row by row: a batch of whole vocabularies at once is what runs a laptop out of memory
+        entropies = torch.stack([-(row.exp() * row).sum(-1) for row in distribution])
     padding = (0, keep - kept)
     return torch.nn.functional.pad(logps, padding), torch.nn.functional.pad(entropies, padding)
