@@ -233,10 +233,11 @@ def _labelled(cells: Cells) -> LabelledCompletion:
 
 def _stepwise(cells: Cells) -> StepwiseSolution:
     steps, labels = cells.get("steps"), cells.get("labels")
-    if not isinstance(steps, list) or not steps or not all(isinstance(step, str) for step in steps):
-        raise cells.fail("steps", f"must be a list of texts, found {excerpt(repr(steps), 0, 40)}")
+    if not isinstance(steps, list) or not steps or not all(isinstance(step, str) and step.strip() for step in steps):
+        raise cells.fail("steps", f"must be a list of texts, none of them blank, found {excerpt(repr(steps), 0, 40)}")
     if not isinstance(labels, list) or len(labels) != len(steps):
-        raise cells.fail("labels", f"must be a list of {len(steps)} labels, one a step")
+        found = len(labels) if isinstance(labels, list) else json_type(labels)
+        raise cells.fail("labels", f"must be a list of {len(steps)} labels, one a step, found {found}")
     marks = tuple(cells.boolean("labels", label) for label in labels)
     return StepwiseSolution(cells.prompt(), tuple(steps), marks, cells.meta())
 

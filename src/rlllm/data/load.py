@@ -19,6 +19,7 @@ from rlllm.data.config import DataConfig
 from rlllm.data.files import Placed
 from rlllm.data.request import DataRequest, Split
 from rlllm.data.sources import CallableSource, HubSource, PathSource, find
+from rlllm.data.unpair import find_conversion
 
 PROCEDURAL_ROWS = 2000
 PROCEDURAL_HOLDOUT = 256
@@ -48,7 +49,8 @@ def load(config: DataConfig, kind: type[Record]) -> Loaded:
 
     Files hold out whole prompts, chosen by a hash of the prompt alone, so that the same rows are held out whatever the
     seed, the order of the file, or rows added later; `rows` then limits the rest. Procedural sources have a held-out
-    split of their own.
+    split of their own. A file of pairs serves as labelled completions and the other way round, where no row is lost; `rows` and
+    `holdout` then count what was made, and `source` says so.
 
     Raises:
         DataError: the rows cannot be read, or do not fit the record type.
@@ -77,13 +79,18 @@ def _refuse_other_settings(config: DataConfig, source: PathSource | HubSource | 
 
 def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Record]) -> Loaded:
     placed = source.rows(config)
-    if not config.holdout and config.rows is not None:
-        placed = placed[: config.rows]
     if not placed:
         return _loaded([], [], config.name, (), {})
-    records, columns = adapt(placed, kind, config.columns, config.name)
+    conversion = find_conversion(placed, kind, config.columns, config.name)
+    if not config.holdout and config.rows is not None and conversion is None:
+        placed = placed[: config.rows]
+    records, columns = adapt(placed, conversion.stored if conversion else kind, config.columns, config.name)
+    name = config.name
+    if conversion:
+        stored, records = records, conversion.convert(records, config.name)
+        name += " " + conversion.words.format(made=len(records), stored=len(stored))
     kept, held = _split_by_prompt(records, config.holdout or 0, config.name)
-    return _loaded(kept[: config.rows], held, config.name, (), columns)
+    return _loaded(kept[: config.rows], held, name, (), columns)
 
 
 def _split_by_prompt(records: list[Any], wanted: int, name: str) -> tuple[list[Any], list[Any]]:

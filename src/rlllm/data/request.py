@@ -19,7 +19,7 @@ class DataRequest:
     """
 
     kind: type[Record] = PromptTask
-    """Record class to make: PromptTask, Conversation or PreferencePair."""
+    """Record class to make, one of those in `rlllm.core.records`."""
     split: Split = "train"
     rows: int = 1000
     seed: int = 0

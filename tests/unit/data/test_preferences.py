@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import PreferencePair, Sample
+from rlllm.core.records import LabelledCompletion, PreferencePair, Sample
 from rlllm.core.utility import gold_utility
 from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.countdown import countdown
@@ -77,3 +77,45 @@ def test_the_margin_is_the_gap_in_gold_utility_and_given_on_request():
 def test_a_clean_writer_leaves_nothing_to_prefer():
     with pytest.raises(DataError, match="nothing to prefer"):
         pairs(5, clean=True)
+
+
+def labelled(rows, split="train", source=arithmetic, **params):
+    return source(DataRequest(LabelledCompletion, split, rows, 0, None, params))
+
+
+@pytest.mark.parametrize("source", [arithmetic, countdown, lists, world])
+def test_without_noise_a_thumb_is_up_exactly_above_the_threshold(source):
+    rows = labelled(200, source=source, threshold=0.6, **EXACT)
+    assert {row.label for row in rows} == {True, False}
+    for row in rows:
+        assert row.meta["gold"] == gold_utility(Sample(row.prompt, row.completion, row.meta["answer"], row.meta))
+        assert row.label == (row.meta["gold"] > 0.6)
+
+
+def test_the_default_threshold_parts_right_from_wrong():
+    rows = labelled(400, verbose_rate=0, **EXACT)
+    assert {row.label for row in rows} == {True, False}
+    assert all(row.label == (row.meta["gold"] > 1.0) for row in rows)
+
+
+def test_thumbs_follow_bradley_terry_against_the_threshold():
+    rows = labelled(4000, temperature=0.5, flip_rate=0.1)
+    for utility in {row.meta["gold"] for row in rows}:
+        same = [row.label for row in rows if row.meta["gold"] == utility]
+        if len(same) >= 300:
+            probability = 1 / (1 + math.exp(-(utility - 1.0) / 0.5))
+            wanted = 0.9 * probability + 0.1 * (1 - probability)
+            assert sum(same) / len(same) == pytest.approx(wanted, abs=4 * math.sqrt(0.25 / len(same)))
+
+
+def test_held_out_thumbs_are_noiseless():
+    assert all(row.label == (row.meta["gold"] > 1.0) for row in labelled(100, split="holdout", flip_rate=0.5))
+
+
+def test_a_reference_is_a_faultless_solution_and_changes_no_pair():
+    plain, third = pairs(50), pairs(50, reference=True)
+    for one, other in zip(plain, third, strict=True):
+        assert (one.chosen, one.rejected) == (other.chosen, other.rejected)
+        sample = Sample(other.prompt, other.meta["reference"], other.meta["answer"], other.meta)
+        assert gold_utility(sample) >= 1.5
+    assert "reference" not in plain[0].meta

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rlllm.core.answers import extract_answer
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.expressions import countdown_fault
-from rlllm.core.records import Conversation, LabelledCompletion, PromptTask, Sample
+from rlllm.core.records import Conversation, PromptTask, Sample
 from rlllm.core.utility import CONCISE_WEIGHT, appraise, gold_utility
 from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.countdown import countdown
@@ -212,8 +212,8 @@ def test_a_wrong_setting_is_named(task, params, level, error, words):
 
 
 def test_a_record_type_that_is_not_made_here_is_an_error():
-    with pytest.raises(DataError, match="LabelledCompletion"):
-        arithmetic(DataRequest(LabelledCompletion, "train", 5))
+    with pytest.raises(DataError, match="make no Sample records"):
+        arithmetic(DataRequest(Sample, "train", 5))
 
 
 def test_each_task_names_the_reward_that_fits_it():

@@ -1,7 +1,8 @@
-"""Preference pairs labelled by a simulated annotator whose true taste is `core.utility.gold_utility`.
+"""Pairs and single completions labelled by a simulated annotator whose true taste is `core.utility.gold_utility`.
 
 Bradley-Terry: the better of two solutions is chosen with probability sigmoid(gap / temperature), and the choice is then
-reversed at the flip rate. The held-out split is labelled without noise unless `noisy_holdout` is set.
+reversed at the flip rate. A single solution is weighed in the same way against a fixed utility, `threshold`: thumbs up if
+it is preferred to that. The held-out split is labelled without noise unless `noisy_holdout` is set.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from pydantic import Field
 
 from rlllm.core.config import Section
 from rlllm.core.errors import DataError
-from rlllm.core.records import PreferencePair
-from rlllm.core.utility import gold_utility
+from rlllm.core.records import LabelledCompletion, PreferencePair
+from rlllm.core.utility import CORRECT_WEIGHT, gold_utility
 from rlllm.data.procedural.problems import Problem
 from rlllm.data.procedural.writer import Rate, WriterParams, write
 
@@ -34,8 +35,12 @@ class AnnotatorParams(Section):
     """Smallest gap in gold utility between two solutions that are shown as a pair; equal ones never are."""
     noisy_holdout: bool = False
     """Label the held-out split with the same noise."""
+    threshold: float = CORRECT_WEIGHT
+    """Gold utility a single solution is weighed against for its thumbs up or down. The default parts right from wrong."""
     margin: bool = False
     """Put the absolute gap in gold utility into the pair's `margin`."""
+    reference: bool = False
+    """Give each pair a third completion in its column `reference`: a right, short and well-formed solution (for TPO)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,26 @@ def make_pair(
             "answer": problem.answer,
             "gold_chosen": chosen.utility,
             "gold_rejected": rejected.utility,
+            **({"reference": _model_solution(problem)} if annotator.reference else {}),
         },
+    )
+
+
+def _model_solution(problem: Problem) -> str:
+    """Drawn by a generator of its own, so that the pairs are the same with and without it."""
+    return write(problem, random.Random(f"reference {problem.key}"), WriterParams(clean=True))
+
+
+def make_labelled(
+    problem: Problem, generator: random.Random, writer: WriterParams, annotator: AnnotatorParams
+) -> LabelledCompletion:
+    """One solution and the annotator's thumb: up with probability sigmoid((utility - threshold) / temperature), flips aside."""
+    candidate = _candidate(problem, generator, writer)
+    return LabelledCompletion(
+        prompt=problem.prompt,
+        completion=candidate.text,
+        label=prefers(candidate.utility - annotator.threshold, generator, annotator),
+        meta={**problem.meta, "answer": problem.answer, "gold": candidate.utility},
     )
 
 

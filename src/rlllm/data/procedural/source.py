@@ -10,14 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from rlllm.core.errors import ConfigError, DataError, unknown
-from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record
-from rlllm.data.procedural.preferences import AnnotatorParams, make_pair
+from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
+from rlllm.data.procedural.preferences import AnnotatorParams, make_labelled, make_pair
 from rlllm.data.procedural.problems import Draw, Problem, level_of, stream
+from rlllm.data.procedural.stepwise import StepwiseParams, make_solution
 from rlllm.data.procedural.writer import WriterParams, write
 from rlllm.data.request import DataRequest
 
 
-class ProceduralParams(WriterParams, AnnotatorParams):
+class ProceduralParams(WriterParams, AnnotatorParams, StepwiseParams):
     """Everything `data.params` may hold for a procedural task."""
 
 
@@ -84,8 +85,18 @@ def _pair(problem: Problem, generator: random.Random, params: ProceduralParams) 
     return make_pair(problem, generator, params, params)
 
 
+def _labelled(problem: Problem, generator: random.Random, params: ProceduralParams) -> Record:
+    return make_labelled(problem, generator, params, params)
+
+
+def _stepwise(problem: Problem, generator: random.Random, params: ProceduralParams) -> Record:
+    return make_solution(problem, generator, params)
+
+
 _MAKERS: dict[type[Record], Callable[[Problem, random.Random, ProceduralParams], Record]] = {
     PromptTask: _prompt_task,
     Conversation: _conversation,
     PreferencePair: _pair,
+    LabelledCompletion: _labelled,
+    StepwiseSolution: _stepwise,
 }
