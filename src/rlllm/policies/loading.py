@@ -30,20 +30,28 @@ def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
 
 def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) -> Any:
     """A sequence classifier with one score; its head is new (and seeded by the global RNG) if the model had none."""
-    import torch
     from transformers import AutoModelForSequenceClassification
+
+    return _load_with_head(AutoModelForSequenceClassification, source, tokenizer, bf16, num_labels=1)
+
+
+def load_step_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) -> Any:
+    """A token classifier with the labels wrong (0) and right (1); its head is new if the model had none."""
+    from transformers import AutoModelForTokenClassification
+
+    labels = {"id2label": {0: "wrong", 1: "right"}, "label2id": {"wrong": 0, "right": 1}}
+    return _load_with_head(AutoModelForTokenClassification, source, tokenizer, bf16, **labels)
+
+
+def _load_with_head(loader: Any, source: ModelSource, tokenizer: Any, bf16: bool, **labels: Any) -> Any:
+    import torch
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # "score.weight newly initialised" is what is wanted here
     try:
-        model = _load_model(
-            AutoModelForSequenceClassification,
-            source,
-            new_head=True,
-            num_labels=1,
-            dtype=torch.bfloat16 if bf16 else torch.float32,
-        )
+        dtype = torch.bfloat16 if bf16 else torch.float32
+        model = _load_model(loader, source, new_head=True, dtype=dtype, **labels)
     finally:
         logging.set_verbosity(verbosity)
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -51,8 +59,14 @@ def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) 
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
-    """Write a folder every other verb can name as `--model`; returns the model, LoRA adapters merged into their base."""
+    """Write a folder every other verb can name as `--model`; returns the model, LoRA adapters merged into their base.
+
+    The adapter as it was trained is kept beside it, in `adapter/`.
+    """
     if hasattr(model, "merge_and_unload"):
+        adapter = folder.with_name("adapter")
+        model.save_pretrained(adapter, selected_adapters=["default"])
+        (adapter / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
         model = model.merge_and_unload()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

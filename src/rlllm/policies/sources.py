@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlllm.core.errors import ModelError, closest
-from rlllm.core.runs import file_hash
+from rlllm.core.runs import ENSEMBLE, file_hash
 
 NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -37,11 +37,12 @@ class ModelSource:
         return "-".join(file_hash(path)[:16] for path in sorted(self.folder.glob("*.safetensors"))) or None
 
 
-def resolve_model(reference: str) -> ModelSource:
+def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
     """Find the model a user named.
 
     Args:
         reference: `nano`, a folder in Hugging Face format, a run directory (its `model/` is used) or a Hub id.
+        ensembles: accept an ensemble of reward models, which has members instead of weights.
 
     Raises:
         ModelError: nothing loadable is there.
@@ -49,6 +50,9 @@ def resolve_model(reference: str) -> ModelSource:
     if reference == "nano":
         return ModelSource(str(_checked(NANO, reference)), "nano", "nano")
     path = Path(reference).expanduser()
+    ensemble = next((folder for folder in (path / "model", path) if (folder / ENSEMBLE).is_file()), None)
+    if ensemble is not None:
+        return _ensemble(ensemble, path.name, reference, ensembles)
     if (path / "status.json").exists():
         if not (path / "model").is_dir():
             raise ModelError(
@@ -65,6 +69,16 @@ def resolve_model(reference: str) -> ModelSource:
         given=reference,
         hint=f"did you mean {near}?" if near else "the embedded model is called nano",
     )
+
+
+def _ensemble(folder: Path, name: str, reference: str, wanted: bool) -> ModelSource:
+    if not wanted:
+        raise ModelError(
+            "an ensemble of reward models only scores: it has no weights of its own to train or to sample from",
+            given=reference,
+            hint="name one of its members (RUN/members/1), or use it as the reward named model",
+        )
+    return ModelSource(str(folder), "ensemble", name)
 
 
 def _checked(folder: Path, reference: str) -> Path:

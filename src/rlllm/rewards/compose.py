@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import traceback
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,11 @@ class Composition:
         """Weighted sum of one sample's values, leaving out None; None if every reward with a weight said None."""
         terms = [w * value for w, value in zip(self.weights, row, strict=True) if w and value is not None]
         return math.fsum(terms) if terms else None
+
+    def scored_by(self, batches: Mapping[str, Callable[[Sequence[Sample]], Any]]) -> Composition:
+        """The same rewards, some of them computed by another function that gives the same scores."""
+        changed = (replace(r, many=batches[r.name]) if r.name in batches else r for r in self.rewards)
+        return replace(self, rewards=tuple(changed))
 
     def fingerprint(self) -> str:
         """Hash of every reward's source code, arguments and weight; changes whenever a score could."""

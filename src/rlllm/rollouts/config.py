@@ -12,8 +12,8 @@ class RolloutConfig(Section):
 
     engine: str = "hf"
     """What samples; see `rlllm doctor` for what this machine has."""
-    group_size: int = Field(8, ge=2)
-    """Completions sampled for each prompt; advantages are relative to this group (TRL: num_generations)."""
+    group_size: int = Field(8, ge=1)
+    """Completions sampled for each prompt; most credits compare these and need two or more (TRL: num_generations)."""
     max_new_tokens: int = Field(512, ge=1)
     """Length limit of a completion in tokens (TRL: max_completion_length)."""
     temperature: float = Field(1.0, gt=0)

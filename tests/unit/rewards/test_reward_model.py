@@ -11,6 +11,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, ModelError
 from rlllm.core.records import Prompt, Sample
+from rlllm.rewards.classifier import Classifier
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.model import RewardModel
@@ -119,8 +120,7 @@ def test_tokens_are_those_the_reward_trainer_learned_from(
         train_dataset=Dataset.from_list([row(sample) for sample in samples]),
         processing_class=AutoTokenizer.from_pretrained(path),
     )
-    reward = RewardModel(path)
-    assert [reward._encode(sample) for sample in samples] == trainer.train_dataset["chosen_ids"][:]
+    assert Classifier(path).encode(samples) == trainer.train_dataset["chosen_ids"][:]
 
 
 def test_a_plain_prompt_is_one_user_turn_where_there_is_a_chat_template(chat: Path) -> None:

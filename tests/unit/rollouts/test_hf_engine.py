@@ -114,7 +114,7 @@ WRONG: list[tuple[type[Any], dict[str, Any]]] = [
     (SamplingConfig, {"max_new_tokens": 0}),
     (SamplingConfig, {"batch_size": 0}),
     (RolloutConfig, {"temperature": 0}),
-    (RolloutConfig, {"group_size": 1}),
+    (RolloutConfig, {"group_size": 0}),
 ]
 
 
