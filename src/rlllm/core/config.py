@@ -25,11 +25,12 @@ class Section(BaseModel):
 
 
 class StageConfig(Section):
-    """What every verb shares. A stage's own class adds its fields and names the TRL config behind `trainer`."""
+    """What every verb shares. A stage's own class adds its fields and names the TRL configs behind `trainer`."""
 
     stage: ClassVar[str]
-    trl_config: ClassVar[str | None] = None
-    """Name of the TRL dataclass whose fields `trainer` accepts, e.g. "GRPOConfig"."""
+    trl_configs: ClassVar[tuple[str, ...]] = ()
+    """Names of the TRL dataclasses whose fields `trainer` accepts, e.g. "GRPOConfig". Where a stage has several, its method
+    decides at plan time which of them holds."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other names users type, mapped to dotted paths; TRL's names for what rlllm keeps in a section of its own."""
 
@@ -73,9 +74,9 @@ def resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tu
     for key, value in overrides:
         for path, item in _places(cls, key, value):
             _assign(cls, values, path, item)
-    if cls.trl_config and isinstance(values.get("trainer"), Mapping):
-        for key, value in values["trainer"].items():
-            trl_fields.check(cls.trl_config, key, value)
+    if cls.trl_configs and isinstance(values.get("trainer"), Mapping):
+        trainer = values["trainer"].items()
+        values["trainer"] = {key: trl_fields.check(cls.trl_configs, key, value) for key, value in trainer}
     try:
         return cls.model_validate(values)
     except ValidationError as error:
@@ -87,8 +88,7 @@ def known_keys(cls: type[StageConfig]) -> list[str]:
     keys = [*cls.model_fields, *cls.aliases, *COMMON_ALIASES]
     for name, section in _sections(cls).items():
         keys += [f"{name}.{field}" for field in section.model_fields]
-    if cls.trl_config:
-        keys += trl_fields.table(cls.trl_config)
+    keys += trl_fields.union(cls.trl_configs)
     return keys
 
 
@@ -129,22 +129,22 @@ def _path(cls: type[StageConfig], key: str) -> list[str]:
     head, _, rest = key.partition(".")
     head = _spell(head, cls.model_fields)
     if rest and head in cls.model_fields:
-        return _trainer_path(cls, rest) if head == "trainer" and cls.trl_config else [head, *rest.split(".")]
+        return _trainer_path(cls, rest) if head == "trainer" and cls.trl_configs else [head, *rest.split(".")]
     for alias in (cls.aliases, COMMON_ALIASES):
         spelled = _spell(key, alias)
         if spelled in alias:
             return alias[spelled].split(".")
     if head in cls.model_fields and not rest:
         return [head]
-    if cls.trl_config:
-        spelled = _spell(key, trl_fields.table(cls.trl_config))
-        if spelled in trl_fields.table(cls.trl_config):
-            return ["trainer", spelled]
+    names = trl_fields.union(cls.trl_configs)
+    spelled = _spell(key, names)
+    if spelled in names:
+        return ["trainer", spelled]
     raise _unknown_key(cls, key)
 
 
 def _trainer_path(cls: type[StageConfig], name: str) -> list[str]:
-    names = trl_fields.table(str(cls.trl_config))
+    names = trl_fields.union(cls.trl_configs)
     name = _spell(name, names)
     return cls.aliases[name].split(".") if name in names and name in cls.aliases else ["trainer", *name.split(".")]
 

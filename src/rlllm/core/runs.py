@@ -25,6 +25,8 @@ from typing import Any
 from rlllm.core.errors import RunDirectoryError
 
 MANIFEST = "manifest.json"
+ENSEMBLE = "ensemble.json"
+"""In a `model/` folder without weights: the members of an ensemble of reward models."""
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -34,20 +34,34 @@ def table(config: str) -> Mapping[str, Mapping[str, Any]]:
     return _tables()[config]
 
 
-def check(config: str, name: str, value: Any) -> None:
-    """Raise ConfigError unless `name` is a field of the TRL dataclass and takes a value of this type."""
+@cache
+def union(configs: tuple[str, ...]) -> Mapping[str, Mapping[str, Any]]:
+    """The fields of several dataclasses in one table; a field that some share takes what any of them takes."""
+    merged: dict[str, dict[str, Any]] = {}
+    for config in configs:
+        for name, field in table(config).items():
+            known = merged.setdefault(name, {"kinds": [], "default": field["default"]})
+            known["kinds"] = sorted({*known["kinds"], *field["kinds"]})
+    return merged
+
+
+def check(configs: tuple[str, ...], name: str, value: Any) -> Any:
+    """The value, if `name` is a field of one of the TRL dataclasses that takes its type; raises ConfigError otherwise."""
     if name in MANAGED:
         raise ConfigError(f"trainer.{name} is set by rlllm", given=f"{name}={value}", hint=MANAGED[name])
-    fields = table(config)
+    fields = union(configs)
     if name not in fields:
-        raise unknown(f"{config} field", name, fields)
+        raise unknown(f"{' or '.join(configs)} field", name, fields)
     kinds = fields[name]["kinds"]
+    if value is False and "str" in kinds and "bool" not in kinds:
+        value = "no"  # what YAML makes of an unquoted no, as in save_strategy=no
     if not _fits(value, kinds):
         raise ConfigError(
             f"{name} takes {' or '.join(kinds)}",
             given=f"{name}={value!r} ({type(value).__name__})",
             hint=f"the default is {fields[name]['default']!r}",
         )
+    return value
 
 
 def _fits(value: Any, kinds: list[str]) -> bool:

@@ -39,6 +39,8 @@ class Facts:
     """Stopped by Ctrl-C."""
     failure: str | None = None
     """The error that ended the run, if one did."""
+    divergences: list[dict[str, Any]] = field(default_factory=list)
+    """How the reward that is maximised moved beside each one that is only watched; see `evals.overoptimization`."""
 
     @property
     def hopeless(self) -> bool:
@@ -154,6 +156,27 @@ def _weights_unchanged(facts: Facts) -> Reason | None:
     return Reason("weights_unchanged", "the model's weights are the ones it started with", "is the learning rate zero?")
 
 
+def _overoptimised(facts: Facts) -> Reason | None:
+    alarms = [found for found in facts.divergences if found["alarm"]]
+    if not alarms:
+        return None
+    fell = " and ".join(f"{found['shadow']} fell by {_moved(found['shadow_change'])}" for found in alarms)
+    return Reason(
+        "overoptimised",
+        f"{alarms[0]['proxy']}, which the run maximises, rose by {_moved(alarms[0]['proxy_change'])} from the first to the "
+        f"last fifth of the steps, while {fell}",
+        "the policy exploits its reward: hold it closer to the reference (a larger beta), train fewer steps, or score with "
+        "an ensemble of reward models (train-rm method=ensemble)",
+        fatal=False,
+    )
+
+
+def _moved(change: Mapping[str, Any]) -> str:
+    """Size of a change and its interval, both without sign."""
+    low, high = sorted((abs(change["low"]), abs(change["high"])))
+    return f"{abs(change['estimate']):.3g} [{low:.3g}, {high:.3g}]"
+
+
 def _steps_missing(facts: Facts) -> Reason | None:
     if facts.steps_done >= facts.steps_requested:
         return None
@@ -170,4 +193,5 @@ _RULES = (
     _no_gradient,
     _weights_unchanged,
     _steps_missing,
+    _overoptimised,
 )

@@ -39,7 +39,7 @@ class Horse(StageConfig):
     """A stage with a section, an optional one, a list of sections, and TRL settings."""
 
     stage: ClassVar[str] = "ride"
-    trl_config: ClassVar[str] = "GRPOConfig"
+    trl_configs: ClassVar[tuple[str, ...]] = ("GRPOConfig",)
     aliases: ClassVar[Mapping[str, str]] = {
         "num_generations": "food.grams",
         "speed": "trainer.learning_rate",

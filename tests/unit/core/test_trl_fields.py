@@ -35,7 +35,12 @@ ACCEPTED: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("config", "name", "value"), ACCEPTED)
 def test_a_value_of_the_right_kind_passes(config: str, name: str, value: Any) -> None:
-    trl_fields.check(config, name, value)
+    trl_fields.check((config,), name, value)
+
+
+def test_an_unquoted_no_means_the_word() -> None:
+    assert trl_fields.check(("GRPOConfig",), "save_strategy", False) == "no"
+    assert trl_fields.check(("GRPOConfig",), "bf16", False) is False
 
 
 REFUSED: list[tuple[str, str, Any, str]] = [
@@ -59,7 +64,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
 @pytest.mark.parametrize(("config", "name", "value", "words"), REFUSED)
 def test_anything_else_is_refused_with_what_would_do(config: str, name: str, value: Any, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        trl_fields.check(config, name, value)
+        trl_fields.check((config,), name, value)
     assert words in str(caught.value)
 
 
@@ -69,7 +74,7 @@ def test_every_default_is_of_a_kind_its_field_takes(config: str) -> None:
     checked = [name for name in fields if name not in trl_fields.MANAGED and fields[name]["default"] is not None]
     assert len(checked) > 60
     for name in checked:
-        trl_fields.check(config, name, fields[name]["default"])
+        trl_fields.check((config,), name, fields[name]["default"])
 
 
 @given(st.text(max_size=20))
@@ -77,7 +82,7 @@ def test_an_unknown_name_is_never_taken_for_a_field(name: str) -> None:
     if name in trl_fields.table("GRPOConfig") or name in trl_fields.MANAGED:
         return
     with pytest.raises(UnknownNameError):
-        trl_fields.check("GRPOConfig", name, 1)
+        trl_fields.check(("GRPOConfig",), name, 1)
 
 
 @pytest.mark.parametrize("name", trl_fields.MANAGED)
@@ -87,7 +92,7 @@ def test_every_managed_field_is_one_of_trl(name: str) -> None:
 
 def test_the_table_is_read_without_trl() -> None:
     code = (
-        "import sys; from rlllm.core.trl_fields import check; check('GRPOConfig', 'max_steps', 1)\n"
+        "import sys; from rlllm.core.trl_fields import check; check(('GRPOConfig',), 'max_steps', 1)\n"
         "print(sorted({'trl', 'torch', 'transformers'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

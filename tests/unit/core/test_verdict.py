@@ -22,6 +22,8 @@ FINE: dict[str, Any] = {
 }
 REWARDED = {**FINE, "reward_rows": 80, "reward_spread": 1.0}
 PAIRED = {**FINE, "pairs": 100}
+MOVED = ("proxy_change", "shadow_change")
+CHANGE = {"estimate": 1.0, "low": 0.5, "high": 1.5}
 
 TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
     ("everything is fine", FINE, [], True),
@@ -54,6 +56,13 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
     ("the weights stayed", {**FINE, "weights_changed": False}, ["weights_unchanged"], False),
     ("nobody looked at the weights", {**FINE, "weights_changed": None}, [], True),
     ("steps are missing", {**FINE, "steps_done": 9}, ["steps_missing"], False),
+    (
+        "the reward rose and a watched one fell, which is a warning",
+        {**REWARDED, "divergences": [{"alarm": True, "proxy": "p", "shadow": "s", **dict.fromkeys(MOVED, CHANGE)}]},
+        ["overoptimised"],
+        True,
+    ),
+    ("a watched reward moved along", {**REWARDED, "divergences": [{"alarm": False}]}, [], True),
     (
         "an error comes before its consequences",
         {**FINE, "failure": "x", "steps_done": 0, "weights_changed": False},

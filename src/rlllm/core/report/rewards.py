@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlllm.core.report.charts import sparkline
+from rlllm.core.report.charts import learning_curve, sparkline
 from rlllm.core.report.markup import Html, tag
 from rlllm.core.report.scales import Point, ends
 from rlllm.core.report.wording import DASH, fixed, is_number
@@ -55,6 +55,16 @@ def reward_table(sources: Mapping[str, Source]) -> Html | None:
     body = [_source_row(name, source) for name, source in sources.items()]
     table = tag("table", tag("thead", tag("tr", columns)), tag("tbody", body))
     return tag("div", table, class_="scroll", role="region", aria_label="Rewards by source", tabindex="0")
+
+
+def shadow_curves(total: Source, sources: Mapping[str, Source], shadows: Iterable[str]) -> Html | None:
+    """The reward that was maximised beside each that was only watched; None where none was."""
+    watched = [(name, sources[name].points()) for name in shadows if name in sources and sources[name].points()]
+    if not watched or not total.points():
+        return None
+    drawn = [learning_curve("Total reward", "what the run maximises", total.points())]
+    drawn += [learning_curve(name, "only watched, weight 0", points) for name, points in watched]
+    return tag("div", drawn, class_="curves")
 
 
 def _source_row(name: str, source: Source) -> Html:
