@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.loop import completion_logps
+from rlllm.algorithms.forward import completion_logps
 from rlllm.assets.build_nano import build_tokenizer
 
 TEMPERATURE = 0.7

@@ -14,7 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.loop import PolicyLoop, Slots, completion_logps
+from rlllm.algorithms.forward import completion_logps
+from rlllm.algorithms.loop import PolicyLoop, Slots
 from rlllm.algorithms.methods import policy
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.slots.batch import RolloutBatch

@@ -29,7 +29,8 @@ def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path
         "gradient_checkpointing": not on_cpu,
     }
     managed = {"output_dir": str(checkpoints), "seed": seed}
+    make = getattr(_trl, config)
     try:
-        return getattr(_trl, config)(**{**defaults, **settings, **managed})
+        return make(**{**defaults, **settings, **managed})
     except (ValueError, TypeError) as error:
         raise ConfigError(f"TRL refuses these settings: {error}", given=dict(settings)) from error

@@ -23,4 +23,9 @@ class SealedCheckpoints:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         if self.args.should_save:
-            write_manifest(Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}")
+            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            self.save_state(folder)
+            write_manifest(folder)
+
+    def save_state(self, folder: Path) -> None:
+        """Write what the trainer itself must keep beside what transformers saves; sealed with it."""

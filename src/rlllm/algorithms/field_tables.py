@@ -12,7 +12,16 @@ from typing import Any
 from rlllm.algorithms import _trl
 from rlllm.core import trl_fields
 
-CONFIGS = ("SFTConfig", "RewardConfig", "DPOConfig", "GRPOConfig")
+CONFIGS = (
+    "SFTConfig",
+    "RewardConfig",
+    "DPOConfig",
+    "KTOConfig",
+    "ORPOConfig",
+    "CPOConfig",
+    "TPOConfig",
+    "GRPOConfig",
+)
 _KINDS = {int: "int", float: "float", bool: "bool", str: "str", list: "list", dict: "dict", type(None): "none"}
 
 

@@ -1,14 +1,15 @@
 """The reinforcement-learning loop: the one subclass of TRL's GRPOTrainer. Read top to bottom, it is the six slots in order.
 
 Every override wraps `super()`. The private hooks it stands on are `_get_train_sampler`, `_generate_single_turn`,
-`_calculate_rewards`, `_generate_and_score_completions`, `_get_per_token_logps_and_entropies` and `_save_checkpoint`;
-tests/contract says what is expected of each.
+`_calculate_rewards`, `_generate_and_score_completions`, `_get_per_token_logps_and_entropies`, `_compute_loss`,
+`_save_checkpoint` and `_load_optimizer_and_scheduler`; tests/contract says what is expected of each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +17,17 @@ from torch import Tensor
 
 from rlllm.algorithms._trl import GRPOTrainer
 from rlllm.algorithms.checkpoints import SealedCheckpoints
+from rlllm.algorithms.critic import Critic, explained_variance, value_loss
+from rlllm.algorithms.forward import completion_logps
+from rlllm.algorithms.greedy import greedy_samples
+from rlllm.algorithms.kl import Penalty
 from rlllm.algorithms.slots.batch import RolloutBatch
 from rlllm.algorithms.slots.credit import Group
 from rlllm.algorithms.slots.masks import All
 from rlllm.algorithms.slots.samplers import EpochSampler, PromptSampler, Shuffle
 from rlllm.core.errors import PluginError
 from rlllm.core.records import PromptTask, Sample
+from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import completion_text
 from rlllm.rewards.compose import Composition, Scores
 
@@ -36,6 +42,18 @@ class Slots:
     mask: Callable[[RolloutBatch], Tensor] = field(default_factory=All)
     engine: Any = None
     """An engine class; None samples with TRL's own generation (the `hf` engine)."""
+    kl: Penalty | None = None
+    """The pull towards the reference; None adds TRL's `beta` to the loss."""
+
+    def needs(self, name: str) -> bool:
+        """Whether a component asks for a field of the batch that costs a forward pass or a rollout."""
+        return any(name in getattr(part, "needs", ()) for part in (self.credit, self.mask))
+
+    @property
+    def stateful(self) -> dict[str, Any]:
+        """Slot name -> component that carries state from rollout to rollout."""
+        parts = {"credit": self.credit, "mask": self.mask, "sampler": self.sampler, "kl": self.kl}
+        return {name: part for name, part in parts.items() if hasattr(part, "load_state_dict")}
 
 
 class RewardColumn:
@@ -60,6 +78,7 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         slots: the components.
         tasks: the records behind the dataset; its rows carry their index in the column `row`.
         on_rollout: called with every batch's rows for `samples.jsonl`.
+        critic: the value model of a credit that needs `values` (PPO).
         kwargs: those of GRPOTrainer, without `reward_funcs`.
     """
 
@@ -69,9 +88,11 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         slots: Slots,
         tasks: Sequence[PromptTask],
         on_rollout: Callable[[list[dict[str, Any]]], None],
+        critic: Critic | None = None,
         **kwargs: Any,
     ) -> None:
         self.slots = slots
+        self.critic = critic
         self.tasks = tasks
         self.on_rollout = on_rollout
         self.reward_rows = 0
@@ -137,21 +158,37 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
 
     # credit and mask --------------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        self.beta = self.kl.coefficient  # what TRL makes the reference's log-probabilities for
         output = super()._generate_and_score_completions(inputs)
         assert self._scored is not None
         samples, scores, rewards = self._scored
         self._scored = None
         batch = self._batch(output, rewards, inputs)
         output["advantages"] = self.slots.credit(batch)
+        self._prepare_critic(output, batch)
         self._apply_mask(output, self.slots.mask(batch), batch.learnable)
-        self._observe(batch.grouped)
+        self._settle_kl(output, batch)
+        self._observe(self._comparable(batch.total))
+        self._note(getattr(self.slots.credit, "metrics", {}))
         self.on_rollout(self._rows(samples, scores, batch, output["advantages"]))
         return output
+
+    @property
+    def kl(self) -> Penalty:
+        """The run's KL settings; those of TRL's `beta` where the slots name none."""
+        if self.slots.kl is None:
+            self.slots = replace(self.slots, kl=Penalty(coefficient=self.args.beta))
+        assert self.slots.kl is not None
+        return self.slots.kl
 
     def _batch(self, output: dict[str, Any], rewards: Tensor, inputs: Any) -> RolloutBatch:
         learnable = output["completion_mask"]
         if "tool_mask" in output:
             learnable = learnable * output["tool_mask"]
+        logps, ref_logps = self._logps(output), output.get("ref_per_token_logps")
+        penalty = None
+        if self.kl.where == "reward" and logps is not None and ref_logps is not None:
+            penalty = self.kl.coefficient * (logps - ref_logps)
         return RolloutBatch(
             prompt_ids=output["prompt_ids"],
             prompt_mask=output["prompt_mask"],
@@ -162,7 +199,76 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
             weights=self.reward_weights.to(rewards.device),
             advantages=output["advantages"],
             columns=[dict(self.tasks[row["row"]].meta) for row in inputs],
+            names=self.slots.rewards.names,
+            logps=logps,
+            ref_logps=ref_logps,
+            values=self._values(output),
+            greedy=self._greedy(inputs) if self.slots.needs("greedy") else None,
+            penalty=penalty,
         )
+
+    @torch.no_grad()
+    def _logps(self, output: dict[str, Any]) -> Tensor | None:
+        """Log-probabilities under the policy that sampled, if TRL made them or anything here asks for them."""
+        known = output.get("old_per_token_logps")
+        wanted = self.kl.coefficient > 0 or self.critic is not None or self.slots.needs("logps")
+        if known is not None or not wanted:
+            return known
+        ids, mask = whole(output)
+        keep, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
+        return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, batch_size=size)[0]
+
+    @torch.no_grad()
+    def _values(self, output: dict[str, Any]) -> Tensor | None:
+        if self.critic is None:
+            return None
+        keep, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
+        parts = zip(*(part.split(size) for part in whole(output)), strict=True)
+        return torch.cat([self.critic.values(ids, mask, keep) for ids, mask in parts])
+
+    def _greedy(self, inputs: Any) -> Tensor:
+        """(B,) reward of one greedy completion a prompt."""
+        rows = [row["row"] for row in inputs[:: self.num_generations]]
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        samples = greedy_samples(model, self.processing_class, [self.tasks[row] for row in rows], self.sampling)
+        totals = self.slots.rewards.score(samples).totals
+        values = [torch.nan if total is None else total for total in totals]
+        return torch.tensor(values, device=self.accelerator.device).repeat_interleave(self.num_generations)
+
+    def _prepare_critic(self, output: dict[str, Any], batch: RolloutBatch) -> None:
+        if self.critic is None:
+            return
+        assert batch.values is not None
+        output["values"] = batch.values
+        output["returns"] = self.slots.credit.targets(batch)  # type: ignore[attr-defined]
+        output.setdefault("old_per_token_logps", batch.logps)
+        deviation = output["advantages"][batch.learnable.bool()].std()
+        known = explained_variance(batch.values, output["returns"], batch.learnable)
+        self._note({"explained_variance": known, "advantage_std": float(deviation)})
+
+    def _settle_kl(self, output: dict[str, Any], batch: RolloutBatch) -> None:
+        """Leave TRL the term it shall add to the loss, and steer the coefficient by what the rollout shows."""
+        if self.kl.where != "loss":
+            output.pop("ref_per_token_logps", None)
+            self.beta = 0.0
+        if batch.logps is None or batch.ref_logps is None:
+            return
+        kl = float(((batch.logps - batch.ref_logps) * batch.learnable).sum(1).mean())
+        self._note({"kl_per_completion": kl, "kl_coefficient": self.kl.coefficient})
+        self.kl.update(kl, len(batch.logps))
+
+    def _comparable(self, totals: Tensor) -> Tensor:
+        """(N, G) rewards that compete; where every prompt has one completion, they compete across the rollout."""
+        if self.num_generations > 1:
+            return totals.view(-1, self.num_generations)
+        values = totals[~totals.isnan()]
+        flat = bool(values.numel() and values.amax() == values.amin())
+        self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat)  # TRL's is 1 for every group of one
+        return totals.view(1, -1)
+
+    def _note(self, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self._metrics["train" if self.model.training else "eval"][name].append(value)
 
     def _apply_mask(self, output: dict[str, Any], mask: Tensor, learnable: Tensor) -> None:
         if mask is learnable:
@@ -175,7 +281,7 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         """Take up the facts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
         totals = torch.tensor([torch.nan if row["reward"] is None else row["reward"] for row in rows])
         if totals.numel():
-            self._observe(totals.view(-1, self.num_generations))
+            self._observe(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
 
     def _observe(self, grouped: Tensor) -> None:
         self.reward_rows += grouped.numel()
@@ -206,6 +312,29 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         ]
 
     # loss -------------------------------------------------------------------------------------------------------------
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        loss = super()._compute_loss(model, inputs)
+        if self.critic is None:
+            return loss
+        ids, mask = whole(inputs)
+        values = self.critic.values(ids, mask, inputs["completion_ids"].size(1))
+        learnable = inputs["completion_mask"] * inputs.get("tool_mask", 1)
+        error = value_loss(values, inputs["values"], inputs["returns"], learnable, self.critic.clip)
+        self._note({"value_loss": float(error.detach())})
+        held = self.state.global_step < self.critic.warmup_steps
+        return (0.0 if held else 1.0) * loss + error / self.current_gradient_accumulation_steps
+
+    def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
+        if self.critic is not None:
+            self.critic.start(self.accelerator.device, num_training_steps)
+        return super().create_scheduler(num_training_steps, *args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if self.critic is not None and self.accelerator.sync_gradients:
+            self._note({"critic_grad_norm": self.critic.step()})
+        return loss
+
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
@@ -224,28 +353,28 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
         return logps, entropies if kwargs.get("compute_entropy") else None, None
 
+    # state ------------------------------------------------------------------------------------------------------------
+    def save_state(self, folder: Path) -> None:
+        states = {name: part.state_dict() for name, part in self.slots.stateful.items()}
+        write_json(folder / "slots.json", states)
+        if self.critic is not None:
+            self.critic.save(folder)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        states = read_json(Path(checkpoint) / "slots.json")
+        for name, part in self.slots.stateful.items():
+            part.load_state_dict(states[name])
+        if self.critic is not None:
+            self.critic.load(Path(checkpoint))
+
+
+def whole(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+    """Token ids and attention mask (B, P + T) of prompts with their completions."""
+    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
+    return ids, torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
+
 
 _MULTIMODAL = ("pixel_values", "token_type_ids", "mm_token_type_ids", "num_images", "image_position_ids")
-
-
-def completion_logps(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (nats) of the last `keep` tokens, both (B, keep); entropies carry no gradient.
-
-    Columns that are padding in every row are cut off before the forward pass and come back as zeros.
-    """
-    used = attention_mask.any(dim=0).nonzero().squeeze(1)
-    prompt = input_ids.size(1) - keep
-    first, last = int(used[0]), max(int(used[-1]) + 1, prompt + 1)
-    ids, mask = input_ids[:, first:last], attention_mask[:, first:last]
-    kept = last - prompt
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=kept + 1, use_cache=False)
-    logits = output.logits[:, -kept - 1 : -1].float()
-    distribution = torch.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
-    logps = distribution.gather(2, ids[:, -kept:].unsqueeze(2)).squeeze(2)
-    with torch.no_grad():  # row by row: a batch of whole vocabularies at once is what runs a laptop out of memory
-        entropies = torch.stack([-(row.exp() * row).sum(-1) for row in distribution])
-    padding = (0, keep - kept)
-    return torch.nn.functional.pad(logps, padding), torch.nn.functional.pad(entropies, padding)

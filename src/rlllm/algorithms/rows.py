@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.records import Conversation, PreferencePair, PromptTask
+from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask
 from rlllm.policies import chat
 
 
@@ -40,6 +41,33 @@ def pairs(records: Sequence[PreferencePair], tokenizer: Any, *, margins: bool = 
                 **({"margin": record.margin} if with_margin else {}),
             }
             for record in records
+        ]
+    )
+
+
+def triples(records: Sequence[PreferencePair], tokenizer: Any) -> Any:
+    """Rows of TPOTrainer: those of `pairs` and `reference`, the gold completion in each pair's `meta`."""
+    gold = [chat.as_completion(tokenizer, record.meta["reference"]) for record in records]
+    return pairs(records, tokenizer).add_column("reference", gold)
+
+
+def labelled(records: Sequence[LabelledCompletion], tokenizer: Any, *, seed: int) -> Any:
+    """Rows of KTOTrainer: `prompt`, `completion`, `label`, in an order drawn from the seed.
+
+    TRL keeps the order it is given, and estimates the KL term by pairing each prompt with the completion before it in the
+    batch. Rows that came from one pair stand side by side, and would be paired with an answer to their own prompt.
+    """
+    from datasets import Dataset
+
+    shuffled = random.Random(seed).sample(records, len(records))
+    return Dataset.from_list(
+        [
+            {
+                "prompt": chat.as_prompt(tokenizer, record.prompt),
+                "completion": chat.as_completion(tokenizer, record.completion),
+                "label": record.label,
+            }
+            for record in shuffled
         ]
     )
 

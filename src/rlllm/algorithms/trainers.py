@@ -1,8 +1,8 @@
-"""TRL's supervised, reward-model and preference trainers with sealed checkpoints; nothing of theirs is changed."""
+"""TRL's supervised and reward-model trainers with sealed checkpoints; nothing of theirs is changed."""
 
 from __future__ import annotations
 
-from rlllm.algorithms._trl import DPOTrainer, RewardTrainer, SFTTrainer
+from rlllm.algorithms._trl import RewardTrainer, SFTTrainer
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 
 
@@ -12,7 +12,3 @@ class Supervised(SealedCheckpoints, SFTTrainer):
 
 class PairwiseReward(SealedCheckpoints, RewardTrainer):
     """Bradley-Terry reward model, with margin where the pairs carry one."""
-
-
-class Preference(SealedCheckpoints, DPOTrainer):
-    """DPO with every loss TRL knows."""

@@ -15,6 +15,7 @@ from rlllm.core.builtins import METHODS, SLOTS
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
 from rlllm.stages.catalog import STAGES, config_class
+from rlllm.stages.families import family_of
 
 CPU = Hardware("cpu", bf16=False, threads=1)
 NAMES = sorted(METHODS.builtins)
@@ -40,10 +41,10 @@ def test_a_method_cites_its_paper(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_methods_settings_are_trls_and_are_accepted_by_it(name: str, tmp_path: Path) -> None:
-    config = config_class(method(name).stage).trl_config
-    assert config is not None
+    config = family_of(method(name)).config
+    assert config in config_class(method(name).stage).trl_configs
     for key, value in method(name).settings.items():
-        trl_fields.check(config, key, value)
+        trl_fields.check((config,), key, value)
     args = trl_arguments(config, method(name).settings, checkpoints=tmp_path, seed=0, hardware=CPU)
     assert {key: getattr(args, key) for key in method(name).settings} == dict(method(name).settings)
 

@@ -19,6 +19,9 @@ class Method:
         settings: TRL config fields it sets (names as in TRL).
         slots: slot name -> component name, for methods of the loop; see `rlllm methods ls --slots`.
         notes: what differs from the paper, or must be known before use.
+        family: what trains it, a name in `stages.families`; the stage's own where it is empty.
+        also: further stages that may name it.
+        sections: presets of the stage's own sections, e.g. {"rollout": {"group_size": 1}}.
     """
 
     name: str
@@ -28,3 +31,6 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
     slots: Mapping[str, str] = field(default_factory=dict)
     notes: str = ""
+    family: str = ""
+    also: tuple[str, ...] = ()
+    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

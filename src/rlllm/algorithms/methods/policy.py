@@ -6,6 +6,7 @@ Settings are the papers', except the learning rate, which belongs to the model a
 from rlllm.algorithms.methods.base import Method
 
 _SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all"}
+_ALSO = ("align",)
 
 GRPO = Method(
     "grpo",
@@ -15,6 +16,8 @@ GRPO = Method(
     {"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
     _SLOTS,
     notes="beta 0 leaves out the KL term and the reference model; set beta=0.04 for the paper's.",
+    family="loop",
+    also=_ALSO,
 )
 DR_GRPO = Method(
     "dr-grpo",
@@ -23,6 +26,8 @@ DR_GRPO = Method(
     "Liu et al. 2025, arXiv 2503.20783",
     {"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0},
     _SLOTS,
+    family="loop",
+    also=_ALSO,
 )
 GSPO = Method(
     "gspo",
@@ -38,6 +43,8 @@ GSPO = Method(
         "epsilon_high": 4e-4,
     },
     _SLOTS,
+    family="loop",
+    also=_ALSO,
 )
 CISPO = Method(
     "cispo",
@@ -46,6 +53,8 @@ CISPO = Method(
     "MiniMax 2025, arXiv 2506.13585",
     {"loss_type": "cispo", "epsilon_high": 5.0, "scale_rewards": "group", "beta": 0.0},
     _SLOTS,
+    family="loop",
+    also=_ALSO,
 )
 RLOO = Method(
     "rloo",
@@ -54,5 +63,7 @@ RLOO = Method(
     "Ahmadian et al. 2024, arXiv 2402.14740",
     {"loss_type": "grpo", "importance_sampling_level": "sequence", "scale_rewards": "none", "beta": 0.0},
     {**_SLOTS, "credit": "rloo"},
-    notes="KL enters through beta in the loss, not in the reward as in the paper.",
+    notes="kl.where=reward beta=0.05 takes the KL term into the reward, as in the paper.",
+    family="loop",
+    also=_ALSO,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,18 @@ class RolloutBatch:
     """(B,) float: TRL's own group-relative advantages under `scale_rewards`."""
     columns: list[dict[str, Any]]
     """The rows' own columns."""
+    names: list[str] = field(default_factory=list)
+    """Reward names, in the order of the columns of `rewards`."""
+    logps: Tensor | None = None
+    """(B, T) float: log-probabilities under the policy that sampled. These and the next only where a component needs them."""
+    ref_logps: Tensor | None = None
+    """(B, T) float: log-probabilities under the reference model."""
+    values: Tensor | None = None
+    """(B, T) float: the critic's estimate before each token."""
+    greedy: Tensor | None = None
+    """(B,) float: reward of the greedy completion of each row's prompt; NaN where it could not be judged."""
+    penalty: Tensor | None = None
+    """(B, T) float: KL penalty of each token, where it is part of the reward."""
 
     @cached_property
     def total(self) -> Tensor:
@@ -43,6 +55,13 @@ class RolloutBatch:
         return total.masked_fill(self.rewards.isnan().all(dim=1), torch.nan)
 
     @cached_property
+    def penalised(self) -> Tensor:
+        """(B,) `total` minus the KL penalty of the completion's tokens."""
+        if self.penalty is None:
+            return self.total
+        return self.total - (self.penalty * self.learnable).sum(1)
+
+    @cached_property
     def grouped(self) -> Tensor:
-        """(B / G, G) view of `total`."""
-        return self.total.view(-1, self.group_size)
+        """(B / G, G) view of `penalised`."""
+        return self.penalised.view(-1, self.group_size)

@@ -1,0 +1,105 @@
+"""The gradient of the loop's first update on a rollout, through TRL's own loss, for credits that claim to be another loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import GRPOConfig
+
+from rlllm.algorithms.kl import Penalty
+from rlllm.algorithms.loop import PolicyLoop, Slots
+from rlllm.algorithms.methods.base import Method
+from rlllm.algorithms.slots.batch import RolloutBatch
+from rlllm.core.records import PromptTask
+from rlllm.rewards.compose import build
+from rlllm.rewards.config import RewardSpec
+
+TASKS = [PromptTask(f"{a} + {a} = ?", str(2 * a)) for a in range(2)]
+REWARD = """
+def vowels(sample): return sum(c in "aeiou" for c in sample.completion) + 0.01 * len(sample.completion.encode())
+"""
+
+
+@dataclass
+class Witness:
+    """A credit that keeps the batch it was given."""
+
+    inner: Callable[[RolloutBatch], Tensor]
+    seen: list[RolloutBatch] = field(default_factory=list)
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        self.seen.append(batch)
+        return self.inner(batch)
+
+
+@dataclass
+class Rollout:
+    """One rollout of the loop: two prompts, four completions each, of up to six tokens."""
+
+    trainer: PolicyLoop
+    batch: RolloutBatch
+    output: dict[str, Any]
+
+    def logits(self) -> Tensor:
+        """(B, T, V) of the completion tokens, with a gradient, from a plain forward pass."""
+        ids = torch.cat([self.batch.prompt_ids, self.batch.completion_ids], dim=1)
+        mask = torch.cat([self.batch.prompt_mask, self.output["completion_mask"]], dim=1)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = self.trainer.model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+        return logits[:, self.batch.prompt_ids.size(1) - 1 : -1]
+
+    def logps(self) -> Tensor:
+        """(B,) log-probability of each completion, with a gradient."""
+        ids = self.batch.completion_ids.unsqueeze(2)
+        tokens = torch.log_softmax(self.logits(), -1).gather(2, ids).squeeze(2)
+        return (tokens * self.batch.learnable).sum(1)
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Of all weights, as one vector."""
+        grads = torch.autograd.grad(loss, list(self.trainer.model.parameters()))
+        return torch.cat([grad.flatten() for grad in grads])
+
+    def update(self, advantages: Tensor | None = None) -> Tensor:
+        """Gradient of TRL's loss under the credit's advantages, or those given."""
+        given = self.output["advantages"] if advantages is None else advantages
+        return self.gradient(self.trainer._compute_loss(self.trainer.model, {**self.output, "advantages": given}))
+
+
+def roll_out(model: str, folder: Path, method: Method, credit: Callable[[RolloutBatch], Tensor]) -> Rollout:
+    """One rollout under a method's TRL settings, with its KL placement and a credit in place of its own."""
+    (folder / "reward.py").write_text(REWARD)
+    args = GRPOConfig(
+        str(folder),
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        num_generations=4,
+        per_device_train_batch_size=8,
+        max_completion_length=6,
+        max_steps=1,
+        seed=3,
+        **method.settings,
+    )
+    chats = [{"prompt": [{"role": "user", "content": task.prompt}], "row": row} for row, task in enumerate(TASKS)]
+    witness = Witness(credit)
+    rewards = build([RewardSpec(name=f"{folder / 'reward.py'}:vowels")])
+    penalty = Penalty(method.sections.get("kl", {}).get("where", "loss"), args.beta)
+    trainer = PolicyLoop(
+        slots=Slots(rewards=rewards, credit=witness, kl=penalty),
+        tasks=TASKS,
+        on_rollout=lambda rows: None,
+        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        args=args,
+        train_dataset=Dataset.from_list(chats),
+        processing_class=AutoTokenizer.from_pretrained(model),
+    )
+    trainer.current_gradient_accumulation_steps = 1
+    output = trainer._generate_and_score_completions([chats[row // 4] for row in range(8)])
+    return Rollout(trainer, witness.seen[0], output)
