@@ -56,10 +56,18 @@ def evaluate_gold(request: EvalRequest) -> Evaluation:
 
 def first_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
     """The first reward's value for each sample; an empty row where it cannot judge them all, since it is no 0."""
+    return every_reward(rewards, drawn)[0]
+
+
+def every_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> list[list[list[float]]]:
+    """For each reward what `first_reward` gives for the first."""
     scores = rewards.score([one for row in drawn for one in row])
-    values = iter(scores.values[0])
-    rows = [[next(values) for _ in row] for row in drawn]
-    return [[] if None in row else [value for value in row if value is not None] for row in rows]
+    tables = []
+    for column in scores.values:
+        values = iter(column)
+        rows = [[next(values) for _ in row] for row in drawn]
+        tables.append([[] if None in row else [value for value in row if value is not None] for row in rows])
+    return tables
 
 
 def prompts_of(records: Sequence[Any]) -> list[PromptTask]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
-from rlllm.evals.generative import first_reward
+from rlllm.evals.generative import every_reward, first_reward
 from rlllm.evals.metrics import score_bounds
 from rlllm.evals.reward_model import pair_scores
 from rlllm.evals.sampling import sample
@@ -33,6 +33,8 @@ class Measured:
     higher_is_better: bool = True
     wins: str | None = None
     """Name of the win rate to report beside the mean, where scores can be ranked."""
+    from_start: bool = False
+    """A distance from the start, which has no value of its own before training."""
 
 
 def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict[str, Any]]:
@@ -40,6 +42,10 @@ def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict
 
     Items that could not be judged on either side are left out on both, and counted.
     """
+    if after.from_start:
+        distance = mean_interval(after.scores, seed).to_json()
+        better = after.higher_is_better
+        return [{"name": after.name, "higher_is_better": better, "before": None, "after": distance, "difference": None}]
     judged = [(old, new) for old, new in zip(before.scores, after.scores, strict=True) if old and new]
     then, now = [old for old, _ in judged], [new for _, new in judged]
     bounds = score_bounds(then, now)
@@ -97,16 +103,53 @@ def measure_utility(
     model: Any,
     tokenizer: Any,
     tasks: Sequence[PromptTask],
-    rewards: Composition,
+    judges: Sequence[Composition],
     sampling: SamplingConfig,
     *,
     samples: int,
     seed: int,
-) -> Measured:
-    """Mean of the first reward over sampled completions; with `gold` this is the annotator's true utility."""
+) -> tuple[list[Measured], list[list[Sample]]]:
+    """Mean of every reward over the same sampled completions, and these completions.
+
+    The first reward of the first composition is the judge and also counts wins; with `gold` its mean is the annotator's true
+    utility. A reward that was already named is not measured twice.
+    """
     drawn = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
-    name = rewards.names[0]
-    return _sampled(f"{name} utility", drawn, first_reward(rewards, drawn), wins=f"{name} win rate")
+    found: dict[str, Measured] = {}
+    for judge in judges:
+        for name, scores in zip(judge.names, every_reward(judge, drawn), strict=True):
+            wins = None if found else f"{name} win rate"
+            found.setdefault(name, _sampled(f"{name} utility", drawn, scores, wins))
+    return list(found.values()), drawn
+
+
+def measure_kl(model: Any, start: Any, tokenizer: Any, drawn: Sequence[Sequence[Sample]]) -> Measured:
+    """KL divergence of `model` from `start` in nats per completion, on the model's own completions.
+
+    Sum over tokens of the exact divergence of the two next-token distributions: unbiased for the KL of whole completions,
+    with less variance than log-ratios of the drawn tokens.
+    """
+    import torch
+
+    scores = []
+    with torch.inference_mode():
+        for row in drawn:
+            records = [Conversation(one.prompt, one.completion) for one in row]
+            scores.append([0.0] * len(row) if model is start else _kl(model, start, tokenizer, records))
+    return Measured("KL from the start", scores, higher_is_better=False, from_start=True)
+
+
+def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation]) -> list[float]:
+    import torch
+
+    rows = [_encode(tokenizer, record) for record in records]
+    ids, mask = _padded(rows, tokenizer.pad_token_id, model.device)
+    ours, theirs = (
+        torch.log_softmax(one(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float(), -1)
+        for one in (model, start)
+    )
+    per_token = (ours.exp() * (ours - theirs)).sum(-1)
+    return [float(per_token[i, begin - 1 : len(row) - 1].sum()) for i, (row, begin) in enumerate(rows)]
 
 
 def measure_pairs(scorer: RewardModel, pairs: Sequence[PreferencePair]) -> Measured:
@@ -151,12 +194,20 @@ def _encode(tokenizer: Any, record: Conversation) -> tuple[list[int], int]:
     return tokenizer(str(record.prompt) + record.completion + tokenizer.eos_token)["input_ids"], len(prompt)
 
 
-def _losses(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[list[float]]:
+def _padded(rows: list[tuple[list[int], int]], pad: int, device: Any) -> tuple[Any, Any]:
+    """Token ids and attention mask of rows, padded on the right."""
     import torch
 
     longest = max(len(ids) for ids, _ in rows)
-    ids = torch.tensor([row + [pad] * (longest - len(row)) for row, _ in rows], device=model.device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row, _ in rows], device=model.device)
+    ids = [row + [pad] * (longest - len(row)) for row, _ in rows]
+    mask = [[1] * len(row) + [0] * (longest - len(row)) for row, _ in rows]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _losses(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[list[float]]:
+    import torch
+
+    ids, mask = _padded(rows, pad, model.device)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     logps = torch.log_softmax(logits, -1).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
     return [

@@ -1,36 +1,41 @@
-"""The `rm` metric: how often a reward model ranks a pair as its label does."""
+"""The `rm` metric: how often a reward model ranks a pair as its label does, and its card."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, Sample
+from rlllm.evals.card import Scorer, card, card_json, scores
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import task_id
-from rlllm.evals.statistics import mean_interval, preference
+from rlllm.evals.statistics import preference
 from rlllm.rewards.model import RewardModel
 
 
 def evaluate_rm(request: EvalRequest) -> Evaluation:
-    """Pair accuracy; a tie counts one half, so a constant model scores 0.5."""
+    """The main values of the card, pair accuracy first; the whole card is in `extra`. A constant model has accuracy 0.5."""
     pairs = [record for record in request.records if isinstance(record, PreferencePair)]
-    scores = pair_scores(RewardModel(request.path), pairs)
-    won = [[preference(chosen, rejected)] for chosen, rejected in scores]
+    if not pairs:
+        raise DataError("there are no preference pairs to evaluate a reward model on")
+    scorer = RewardModel(request.path)
+    table = pair_scores(scorer, pairs)
+    rows = card(scorer, pairs, [chosen for chosen, _ in table], [rejected for _, rejected in table], request.seed)
     items = [
         {
             "id": task_id(pair.prompt, f"{pair.chosen}\0{pair.rejected}"),
-            "scores": outcome,
+            "scores": [preference(*both)],
             "prompt": pair.prompt,
             "answer": None,
             "completions": [pair.chosen, pair.rejected],
         }
-        for pair, outcome in zip(pairs, won, strict=True)
+        for pair, both in zip(pairs, table, strict=True)
     ]
-    return Evaluation(items, {"pair accuracy": mean_interval(won, request.seed)})
+    values = {row.name: row.value for row in rows if row.main and row.value is not None}
+    return Evaluation(items, values, {"card": card_json(rows)})
 
 
-def pair_scores(scorer: RewardModel, pairs: Sequence[PreferencePair]) -> list[tuple[float, float]]:
-    """(chosen, rejected) scores of each pair."""
-    texts = [Sample(pair.prompt, text) for pair in pairs for text in (pair.chosen, pair.rejected)]
-    values = [float(score.value or 0.0) for score in scorer.score_batch(texts)]
+def pair_scores(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[tuple[float, float]]:
+    """(chosen, rejected) scores of each pair. Raises DataError where the model gives no finite score."""
+    values = scores(scorer, [Sample(pair.prompt, text) for pair in pairs for text in (pair.chosen, pair.rejected)])
     return list(zip(values[::2], values[1::2], strict=True))
