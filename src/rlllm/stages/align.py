@@ -1,88 +1,68 @@
-"""`rlllm align`: learn from preferences. Direct methods (DPO and its losses) here; PPO joins through the loop."""
+"""`rlllm align`: learn from preferences, by a loss on pairs or labels, or through a reward and the loop (PPO and its kin)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from rlllm.core.records import PreferencePair, PromptTask
+from pydantic import Field
+
+from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run
 from rlllm.rewards.config import RewardSpec
-from rlllm.rollouts.config import SamplingConfig
-from rlllm.stages.pairs import note_pairs
+from rlllm.rollouts.config import RolloutConfig
+from rlllm.stages.families import configs_of
+from rlllm.stages.loop_settings import LoopSettings, plan_loop
+from rlllm.stages.outcomes import annotator
 from rlllm.stages.plan import Plan, plan_training, resolve_rewards
-from rlllm.stages.settings import TrainingConfig
-from rlllm.stages.training import Job, Parts, load_causal_model, train
 
 
-class AlignStage(TrainingConfig):
-    """Settings of `rlllm align`."""
+class AlignStage(LoopSettings):
+    """Settings of `rlllm align`. Its rewards are what online methods maximise; other methods only measure them."""
 
     stage: ClassVar[str] = "align"
-    trl_config: ClassVar[str] = "DPOConfig"
-    aliases: ClassVar[Mapping[str, str]] = {
-        "max_new_tokens": "sampling.max_new_tokens",
-        "temperature": "sampling.temperature",
-    }
+    trl_configs: ClassVar[tuple[str, ...]] = configs_of("pairs", "labels", "orpo", "cpo", "tpo", "loop")
+    aliases: ClassVar[Mapping[str, str]] = LoopSettings.loop_aliases
 
     method: str = "dpo"
-    """How to learn from pairs; see `rlllm methods ls --stage align`."""
+    """How to learn; see `rlllm methods ls --stage align`."""
     judge: RewardSpec | None = None
-    """The reward that judges held-out completions before and after (a name, or `{name: model, path: RUN}`). Pairs of the
-    simulated annotator are judged by its gold utility unless another is named."""
-    sampling: SamplingConfig = SamplingConfig(max_new_tokens=256)
-    """How held-out completions are sampled for the judge."""
+    """The reward that judges held-out completions before and after (a name, or `{name: model, path: RUN}`), and watches beside
+    the others in an online method. Data of the procedural world are judged by its gold utility unless another is named."""
+    rollout: RolloutConfig = RolloutConfig(max_new_tokens=256)
+    """How completions are sampled, in training and for the judge."""
+    rounds: int = Field(3, ge=1)
+    """Rounds of sampling and training, for methods that work in rounds."""
 
     def plan(self) -> Plan:
-        plan = plan_training(self, PreferencePair, self.method)
-        judge = self.judge or _annotator(plan)
-        return replace(plan, rewards=resolve_rewards([judge], plan.loaded)) if judge else plan
+        plan = plan_training(self, self.method)
+        judge = self.judge or annotator(plan)
+        if judge:
+            plan = replace(plan, judge=resolve_rewards([judge], plan.loaded))
+        if plan.family.name == "loop":
+            plan = plan_loop(plan, self._watched(judge))
+        elif self.rewards:
+            plan = replace(plan, rewards=resolve_rewards(self.rewards, plan.loaded))
+        plan.family.check(plan)
+        return plan
+
+    def _watched(self, judge: RewardSpec | None) -> list[RewardSpec]:
+        """The rewards, and the judge beside them with weight 0 unless it is one of them."""
+        if not self.rewards:
+            raise ConfigError(
+                f"method {self.method} maximises a reward, and none is named",
+                hint="--reward RUN (a reward model), or a name from: rlllm rewards ls",
+            )
+        if judge is None or any(reward.name == judge.name and reward.params == judge.params for reward in self.rewards):
+            return self.rewards
+        return [*self.rewards, judge.model_copy(update={"weight": 0.0})]
 
 
-def run(config: AlignStage, **options: Any) -> Run:
-    """Align a model with preference pairs; measures the judge's win rate against the start, if there is a judge.
+def run(config: AlignStage, **options: object) -> Run:
+    """Align a model; measures it on held-out prompts before and after, if there is a judge or a reward.
 
     Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
     """
-    return train(config.plan(), Parts(load_causal_model, _build, _measure, expect=note_pairs), **options)
-
-
-def _annotator(plan: Plan) -> RewardSpec | None:
-    """The gold utility, where the pairs were labelled by the simulated annotator who holds it."""
-    pairs = plan.loaded.holdout or plan.loaded.train
-    return RewardSpec(name="gold") if pairs and "gold_chosen" in pairs[0].meta else None
-
-
-def _build(job: Job, callbacks: list[Any]) -> Any:
-    from rlllm.algorithms import rows
-    from rlllm.algorithms.trainers import Preference
-
-    return Preference(
-        model=job.model,
-        args=job.arguments("DPOConfig"),
-        train_dataset=rows.pairs(job.plan.loaded.train, job.tokenizer),
-        processing_class=job.tokenizer,
-        peft_config=job.adapters(),
-        callbacks=callbacks,
-    )
-
-
-def _measure(job: Job, model: Any) -> Any:
-    from rlllm.evals.measures import measure_utility
-
-    config = job.config
-    assert isinstance(config, AlignStage)
-    held_out = job.plan.loaded.holdout[: config.eval.rows]
-    if not held_out or job.plan.rewards is None:
-        return None
-    tasks = [PromptTask(pair.prompt, pair.meta.get("answer"), pair.meta) for pair in held_out]
-    return measure_utility(
-        model,
-        job.tokenizer,
-        tasks,
-        job.plan.rewards,
-        config.sampling,
-        samples=config.eval.samples,
-        seed=config.seed,
-    )
+    plan = config.plan()
+    return plan.family.run(plan, **options)

@@ -14,7 +14,7 @@ from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.events import Listener, Silent
 from rlllm.core.hardware import Hardware
-from rlllm.core.records import PreferencePair, PromptTask, Record, fingerprint, record_hash
+from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolution, fingerprint, record_hash
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Facts
 from rlllm.data.config import DataConfig
@@ -22,19 +22,27 @@ from rlllm.data.load import Loaded, load
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.compose import Composition
 from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.local_judge import LocalJudge
 from rlllm.rewards.model import RewardModel
+from rlllm.rewards.process import ProcessModel
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.plan import resolve_rewards
 from rlllm.stages.training import conclude, open_run_directory
 
-PAIR_METRICS = ("rm", "gold")
+RECORDS: dict[str, type[Record]] = {
+    **dict.fromkeys(("rm", "gold", "judge"), PreferencePair),
+    "steps": StepwiseSolution,
+}
+"""Record type a metric works on, where it is not PromptTask."""
+MODEL_METRICS: dict[str, Callable[[str], Any]] = {"rm": RewardModel, "steps": ProcessModel, "judge": LocalJudge}
+"""Metrics of models that judge, with what refuses a folder that holds no such model; they take no reward."""
 
 
 class TaskSpec(Section):
     """One task: a metric on data. `arithmetic` is short for `{metric: pass, data: arithmetic}`."""
 
     metric: str = "pass"
-    """`pass`, `rm`, `gold`, or a plugin's."""
+    """`pass`, `rm`, `gold`, `steps`, `best-of`, or a plugin's."""
     data: DataConfig | None = None
     """What to evaluate on; default: the stage's `data`."""
     rewards: list[RewardSpec] = Field(default_factory=list)
@@ -92,14 +100,14 @@ class EvalStage(StageConfig):
         return self
 
     def plan(self) -> EvalPlan:
-        source = resolve_model(self.model)
+        source = resolve_model(self.model, ensembles=all(task.metric == "rm" for task in self.tasks))
         baseline = resolve_model(self.baseline) if self.baseline else None
         tasks = [_plan_task(self, spec) for spec in self.tasks]
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
-        if any(task.metric == "rm" for task in tasks):
-            RewardModel(source.path)  # refuses a folder that holds no reward model
+        for metric in MODEL_METRICS.keys() & {task.metric for task in tasks}:
+            MODEL_METRICS[metric](source.path)
         if baseline is None and any(task.metric == "gold" for task in tasks):
             raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
         return EvalPlan(self, source, baseline, tasks)
@@ -247,13 +255,13 @@ def _plan_task(config: EvalStage, spec: TaskSpec) -> PlannedTask:
     if ":" not in spec.metric and spec.metric not in EVALS:
         raise unknown("metric", spec.metric, EVALS.names())
     data = spec.data or config.data
-    kind = PreferencePair if spec.metric in PAIR_METRICS else PromptTask
+    kind = RECORDS.get(spec.metric, PromptTask)
     loaded = _load_rows(data, kind, config.rows)
     records = (loaded.holdout or loaded.train)[: config.rows]
     specs = list(spec.rewards or config.rewards)
     if spec.metric == "gold" and not specs:
         specs = [RewardSpec(name="gold")]
-    rewards = None if spec.metric == "rm" else resolve_rewards(specs, loaded)
+    rewards = None if spec.metric in MODEL_METRICS else resolve_rewards(specs, loaded)
     name = spec.name or (data.name if spec.metric == "pass" else f"{spec.metric}:{data.name}")
     return PlannedTask(name, spec.metric, list(records), loaded.source, rewards)
 

@@ -6,19 +6,21 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.builtins import METHODS
+from rlllm.core.builtins import METHODS, REWARDS
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Record
 from rlllm.data.check import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.compose import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.stages.batches import BatchPlan
+from rlllm.stages.families import Family, family_of
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
@@ -31,7 +33,9 @@ class Plan:
     """What a training run will do."""
 
     config: TrainingConfig
+    """The settings with the method's presets filled in."""
     method: Method
+    family: Family
     source: ModelSource
     loaded: Loaded
     settings: Mapping[str, Any]
@@ -40,6 +44,8 @@ class Plan:
     batches: BatchPlan | None = None
     slots: Mapping[str, Any] = field(default_factory=dict)
     """Slot name -> resolved component specification."""
+    judge: Composition | None = None
+    """What measures the result, where that is not what is trained on."""
 
     @property
     def rows_needed(self) -> int:
@@ -56,6 +62,8 @@ class Plan:
         if self.rewards:
             weights = zip(self.rewards.names, self.rewards.weights, strict=True)
             rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))
+        if self.judge:
+            rows.append(("judge", ", ".join(self.judge.names)))
         if self.slots:
             rows.append(("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())))
         if self.batches:
@@ -99,7 +107,7 @@ def resolve_method(name: str, stage: str) -> Method:
     method = METHODS.load(name)
     if not isinstance(method, Method):
         raise ConfigError(f"{name} is not a method", given=repr(method), hint="a method is an rlllm.Method")
-    if method.stage != stage:
+    if stage not in (method.stage, *method.also):
         raise ConfigError(
             f"{name} is a method of {method.stage}, not of {stage}", hint=f"rlllm methods ls --stage {stage}"
         )
@@ -115,22 +123,49 @@ def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> Composition:
             given=loaded.source,
             hint="say which with --reward NAME; list them with: rlllm rewards ls",
         )
-    return build([_with_model_folder(spec) for spec in specs])
+    return build(named_models(specs))
+
+
+def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:
+    """The specs with every reward model given as the folder of its weights."""
+    return [_with_model_folder(spec) for spec in specs]
 
 
 def _with_model_folder(spec: RewardSpec) -> RewardSpec:
-    """A reward model may be named like any model: as a run, a folder or a Hub id."""
-    if spec.name != "model" or "path" not in spec.params:
+    """A reward model may be named like any model: as a run, a folder or a Hub id, alone or as the `path` of its reward."""
+    if spec.name not in REWARDS and (Path(spec.name).is_dir() or _HUB_ID.fullmatch(spec.name)):
+        spec = spec.model_copy(update={"name": "model", "params": {**spec.params, "path": spec.name}})
+    if spec.name not in _MODEL_REWARDS or "path" not in spec.params:
         return spec
-    return spec.model_copy(update={"params": {**spec.params, "path": resolve_model(str(spec.params["path"])).path}})
+    return spec.model_copy(update={"params": {**spec.params, "path": _model_path(spec)}})
 
 
-def plan_training(config: TrainingConfig, record: type[Record], method: str) -> Plan:
+def _model_path(spec: RewardSpec) -> str:
+    return resolve_model(str(spec.params["path"]), ensembles=spec.name == "model").path
+
+
+_MODEL_REWARDS = ("model", "process", "judge")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def plan_training(config: TrainingConfig, method: str) -> Plan:
     """The part of planning the training verbs share: method, model, data, settings."""
     chosen = resolve_method(method, config.stage)
+    family = family_of(chosen)
+    family.check_sections(chosen.name, config.model_fields_set)
+    family.check_settings(chosen.name, config.trainer)
     source = resolve_model(config.model)
-    loaded = load(config.data, record)
-    return Plan(config, chosen, source, loaded, {**chosen.settings, **config.trainer})
+    loaded = load(config.data, family.record)
+    return Plan(preset(config, chosen), chosen, family, source, loaded, {**chosen.settings, **config.trainer})
+
+
+def preset(config: TrainingConfig, method: Method) -> TrainingConfig:
+    """The settings with the method's own under those that were given."""
+    changed = {}
+    for name, values in method.sections.items():
+        section = getattr(config, name)
+        changed[name] = type(section).model_validate({**values, **section.model_dump(exclude_unset=True)})
+    return config.model_copy(update=changed)
 
 
 def processes() -> int:

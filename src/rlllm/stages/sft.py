@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from rlllm.core.records import Conversation
 from rlllm.core.runs import Run
 from rlllm.stages.plan import Plan, plan_training
 from rlllm.stages.settings import TrainingConfig
 from rlllm.stages.training import Job, Parts, load_causal_model, train
+
+if TYPE_CHECKING:
+    from rlllm.evals.measures import Measured
 
 
 class SFTStage(TrainingConfig):
     """Settings of `rlllm sft`."""
 
     stage: ClassVar[str] = "sft"
-    trl_config: ClassVar[str] = "SFTConfig"
+    trl_configs: ClassVar[tuple[str, ...]] = ("SFTConfig",)
 
     method: str = "sft"
     """How to imitate; see `rlllm methods ls --stage sft`."""
 
     def plan(self) -> Plan:
-        return plan_training(self, Conversation, self.method)
+        return plan_training(self, self.method)
 
 
 def run(config: SFTStage, **options: Any) -> Run:
@@ -29,7 +31,12 @@ def run(config: SFTStage, **options: Any) -> Run:
 
     Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
     """
-    return train(config.plan(), Parts(load_causal_model, _build, _measure), **options)
+    return imitate(config.plan(), **options)
+
+
+def imitate(plan: Plan, **options: Any) -> Run:
+    """Run a plan of the family `sft`."""
+    return train(plan, Parts(load_causal_model, _build, _measure), **options)
 
 
 def _build(job: Job, callbacks: list[Any]) -> Any:
@@ -46,8 +53,8 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
     )
 
 
-def _measure(job: Job, model: Any) -> Any:
+def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.measures import measure_loss
 
     held_out = job.plan.loaded.holdout[: job.config.eval.rows]
-    return measure_loss(model, job.tokenizer, held_out) if held_out else None
+    return [measure_loss(model, job.tokenizer, held_out)] if held_out else []

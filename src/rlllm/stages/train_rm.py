@@ -1,63 +1,46 @@
-"""`rlllm train-rm`: a reward model from preference pairs."""
+"""`rlllm train-rm`: a reward model of any kind. Settings and plan here; each kind trains in its own module."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from rlllm.core.records import PreferencePair
+from pydantic import Field
+
 from rlllm.core.runs import Run
-from rlllm.stages.pairs import note_pairs
+from rlllm.stages import reward_generative
+from rlllm.stages.families import configs_of
+from rlllm.stages.loop_settings import LoopSettings
 from rlllm.stages.plan import Plan, plan_training
-from rlllm.stages.settings import HoldoutConfig, TrainingConfig
-from rlllm.stages.training import Job, Parts, train
+from rlllm.stages.settings import HoldoutConfig
 
 
-class TrainRMStage(TrainingConfig):
+class TrainRMStage(LoopSettings):
     """Settings of `rlllm train-rm`."""
 
     stage: ClassVar[str] = "train-rm"
-    trl_config: ClassVar[str] = "RewardConfig"
+    trl_configs: ClassVar[tuple[str, ...]] = configs_of("bt", "ensemble", "process", "generative")
+    aliases: ClassVar[Mapping[str, str]] = {**LoopSettings.loop_aliases, "kind": "method"}
 
     method: str = "bt"
     """Kind of reward model; see `rlllm methods ls --stage train-rm`."""
+    members: int = Field(3, ge=2)
+    """Reward models in an ensemble; of the kind `ensemble` only."""
     eval: HoldoutConfig = HoldoutConfig(rows=512)
-    """Measurement before and after: accuracy on held-out pairs."""
+    """Measurement before and after, on held-out rows."""
+    rubric: str = ""
+    """What a generative judge judges by: text, or a .txt or .md file."""
 
     def plan(self) -> Plan:
-        return plan_training(self, PreferencePair, self.method)
+        plan = plan_training(self, self.method)
+        plan.family.check(plan)
+        return reward_generative.prepare(plan) if plan.family.name == "generative" else plan
 
 
 def run(config: TrainRMStage, **options: Any) -> Run:
-    """Train a Bradley-Terry reward model; measures held-out pair accuracy before and after.
+    """Train a reward model; measures it on held-out rows before and after.
 
     Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
     """
-    return train(config.plan(), Parts(_load, _build, _measure, expect=note_pairs), **options)
-
-
-def _load(source: Any, tokenizer: Any, hardware: Any) -> Any:
-    from rlllm.policies.loading import load_classifier
-
-    return load_classifier(source, tokenizer, bf16=hardware.bf16)
-
-
-def _build(job: Job, callbacks: list[Any]) -> Any:
-    from rlllm.algorithms import rows
-    from rlllm.algorithms.trainers import PairwiseReward
-
-    return PairwiseReward(
-        model=job.model,
-        args=job.arguments("RewardConfig"),
-        train_dataset=rows.pairs(job.plan.loaded.train, job.tokenizer, margins=True),
-        processing_class=job.tokenizer,
-        peft_config=job.adapters("SEQ_CLS"),
-        callbacks=callbacks,
-    )
-
-
-def _measure(job: Job, model: Any) -> Any:
-    from rlllm.evals.measures import measure_pairs
-    from rlllm.rewards.model import RewardModel
-
-    held_out = job.plan.loaded.holdout[: job.config.eval.rows]
-    return measure_pairs(RewardModel.of(model, job.tokenizer), held_out) if held_out else None
+    plan = config.plan()
+    return plan.family.run(plan, **options)

@@ -75,16 +75,16 @@ class Parts:
     Args:
         load: source, tokenizer, hardware -> model.
         build: job, callbacks -> TRL trainer.
-        measure: job, model -> held-out scores, or None if there is nothing to measure on.
+        measure: job, model -> held-out scores by measure; none where there is nothing to measure on.
         expect: plan, facts; adds what the data alone says, before anything is loaded.
-        observe: trainer, facts; adds what only this stage knows, after training.
+        observe: job, trainer; adds to the job's facts what only this stage knows, after training.
     """
 
     load: Callable[[Any, Any, Hardware], Any]
     build: Callable[[Job, list[Any]], Any]
-    measure: Callable[[Job, Any], Measured | None]
+    measure: Callable[[Job, Any], list[Measured]]
     expect: Callable[[Plan, Facts], None] = lambda plan, facts: None
-    observe: Callable[[Any, Facts], None] = lambda trainer, facts: None
+    observe: Callable[[Job, Any], None] = lambda job, trainer: None
 
 
 def load_causal_model(source: Any, tokenizer: Any, hardware: Hardware) -> Any:
@@ -117,8 +117,8 @@ def train(
     if facts.hopeless:
         return conclude(run, facts, listener)
     try:
-        job = _prepare(plan, parts, run, facts, listener, resume)
-        _measure(job, parts, "before")
+        job = prepare(plan, parts, run, facts, listener, resume)
+        measure(job, parts, "before")
         trainer = _train(job, parts, run.latest_checkpoint() if resume else None)
         if not facts.interrupted and facts.failure is None:
             _finish(job, parts, trainer)
@@ -156,7 +156,8 @@ def conclude(run: Run, facts: Facts, listener: Listener) -> Run:
     return run
 
 
-def _prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener, resume: bool) -> Job:
+def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener, resume: bool) -> Job:
+    """Load what a plan names, and write down the environment and the lineage."""
     listener.phase("loading")
     from rlllm.launch import local
 
@@ -192,17 +193,17 @@ def _lineage(plan: Plan, tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _measure(job: Job, parts: Parts, when: str) -> None:
+def measure(job: Job, parts: Parts, when: str) -> None:
     """Measure and keep the numbers; a resumed run keeps the `before` of its first start."""
     path = job.run.path / f"measured_{when}.json"
     if path.exists() and when == "before":
         return
     job.listener.phase(f"measuring {when}")
     measured = parts.measure(job, job.model)
-    if measured is not None:
+    if measured:
         from dataclasses import asdict
 
-        write_json(path, asdict(measured))
+        write_json(path, [asdict(one) for one in measured])
 
 
 def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
@@ -232,7 +233,7 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
             raise
         job.facts.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
     job.facts.weights_changed = checksum(trainer.model) != start
-    parts.observe(trainer, job.facts)
+    parts.observe(job, trainer)
     return trainer
 
 
@@ -249,19 +250,24 @@ def _finish(job: Job, parts: Parts, trainer: Any) -> None:
 
     job.listener.phase("saving")
     job.model = save_model(trainer.accelerator.unwrap_model(trainer.model), job.tokenizer, job.run.model)
-    _measure(job, parts, "after")
-    _compare(job)
+    if job.facts.non_finite_steps:
+        return  # nothing can be sampled from a diverged model, and the verdict says what happened
+    measure(job, parts, "after")
+    compare(job)
 
 
-def _compare(job: Job) -> None:
+def compare(job: Job) -> None:
+    """Write `results.json`, and the texts before and after, once both ends were measured."""
     paths = [job.run.path / f"measured_{when}.json" for when in ("before", "after")]
     if not all(path.exists() for path in paths):
         return
     from rlllm.evals.measures import Measured, before_after_rows, difference
 
-    before, after = (Measured(**read_json(path)) for path in paths)
-    write_json(job.run.path / "results.json", {"measures": difference(before, after, seed=job.config.seed)})
-    rows = before_after_rows(before, after)
-    if rows:
+    before, after = ([Measured(**row) for row in read_json(path)] for path in paths)
+    measures = zip(before, after, strict=True)
+    rows = [row for then, now in measures for row in difference(then, now, seed=job.config.seed)]
+    write_json(job.run.path / "results.json", {"measures": rows})
+    texts = before_after_rows(before[0], after[0])
+    if texts:
         (job.run.path / "before_after.jsonl").unlink(missing_ok=True)
-        append_jsonl(job.run.path / "before_after.jsonl", rows)
+        append_jsonl(job.run.path / "before_after.jsonl", texts)

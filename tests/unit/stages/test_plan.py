@@ -14,8 +14,9 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError, ExitCode, ModelError, RlllmError, UnknownNameError
 from rlllm.stages.align import AlignStage
 from rlllm.stages.catalog import STAGES, config_class, stage_function
+from rlllm.stages.loop_settings import SlotSpec, component
 from rlllm.stages.plan import Plan, plan, resolve_method
-from rlllm.stages.reason import ReasonStage, SlotSpec, component
+from rlllm.stages.reason import ReasonStage
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 
@@ -65,28 +66,71 @@ def test_weights_of_rewards_reach_trl_in_order(tiny_model: str) -> None:
 
 
 def test_pairs_of_the_simulated_annotator_are_judged_by_its_utility(tiny_model: str) -> None:
-    made = planned("align", tiny_model)
-    assert made.rewards is not None
-    assert made.rewards.names == ["gold"]
+    for method in ("dpo", "kto"):
+        made = planned("align", tiny_model, method=method)
+        assert made.judge is not None
+        assert made.judge.names == ["gold"]
+        assert made.rewards is None
 
 
 def test_other_pairs_are_judged_by_nobody_unless_a_judge_is_named(tiny_model: str, tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 4)
-    assert planned("align", tiny_model, data=str(path)).rewards is None
+    assert planned("align", tiny_model, data=str(path)).judge is None
     judged = planned("align", tiny_model, data=str(path), judge={"name": "length", "budget": 3})
-    assert judged.rewards is not None
-    assert judged.rewards.names == ["length"]
+    assert judged.judge is not None
+    assert judged.judge.names == ["length"]
+
+
+def test_the_judge_watches_an_online_method_without_a_say(tiny_model: str) -> None:
+    made = planned("align", tiny_model, method="ppo", rewards="format")
+    assert made.rewards is not None
+    assert (made.rewards.names, made.rewards.weights) == (["format", "gold"], [1.0, 0.0])
+    alone = planned("align", tiny_model, method="ppo", rewards="gold")
+    assert alone.rewards is not None
+    assert (alone.rewards.names, alone.rewards.weights) == (["gold"], [1.0])
+
+
+def test_a_method_fills_sections_and_the_user_overrides_them(tiny_model: str) -> None:
+    made = planned("align", tiny_model, method="ppo", rewards="gold", rollout={"max_new_tokens": 9})
+    config = made.config
+    assert isinstance(config, AlignStage)
+    assert (config.rollout.group_size, config.rollout.max_new_tokens, config.kl.where) == (1, 9, "reward")
+    other = planned("align", tiny_model, method="ppo", rewards="gold", num_generations=4, kl={"where": "loss"}).config
+    assert isinstance(other, AlignStage)
+    assert (other.rollout.group_size, other.kl.where) == (4, "loss")
+
+
+def test_online_dpo_takes_trls_beta_for_its_own(tiny_model: str) -> None:
+    made = planned("align", tiny_model, method="online-dpo", rewards="gold", beta=0.3)
+    assert made.slots["credit"].params == {"beta": 0.3}
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("reason", {"method": "grpoo"}, UnknownNameError, "unknown method: grpoo\nhint: did you mean grpo?"),
     ("reason", {"method": "dpo"}, ConfigError, "dpo is a method of align, not of reason"),
-    ("align", {"method": "grpo"}, ConfigError, "hint: rlllm methods ls --stage align"),
+    ("reason", {"method": "spin"}, ConfigError, "hint: rlllm methods ls --stage reason"),
+    ("align", {"method": "grpo"}, ConfigError, "method grpo maximises a reward, and none is named"),
+    ("align", {"method": "grpo", "reward": "gold", "num_generations": 1}, ConfigError, "it needs at least two"),
+    ("align", {"method": "grpo", "reward": "gold", "kl": {"where": "reward"}}, ConfigError, "kl.where=loss, or"),
+    ("align", {"method": "ppo", "reward": "gold", "beta": 0.0, "kl": {"target": 1}}, ConfigError, "hint: beta=0.05"),
+    ("align", {"method": "ppo", "reward": "gold", "critic.share_backbone": True}, ConfigError, "hint: add lora.r=16"),
+    ("align", {"method": "dpo", "credit": "gae"}, ConfigError, "method dpo does not read credit"),
+    ("align", {"method": "dpo", "num_iterations": 2}, ConfigError, "it trains with TRL's DPOConfig"),
+    ("align", {"method": "kto", "per_device_train_batch_size": 1}, ConfigError, "batch"),
+    ("align", {"method": "iterative-dpo", "reward": "gold", "max_steps": 4}, ConfigError, "max_steps=3 or 6"),
+    (
+        "align",
+        {"method": "constrained", "reward": "gold", "credit.cost": "lenth"},
+        ConfigError,
+        "no reward is named lenth\nexists: gold",
+    ),
+    ("train-rm", {"members": 4}, ConfigError, "method bt does not read members"),
+    ("train-rm", {"kind": "process", "center_rewards_coefficient": 0.1}, ConfigError, "no effect on a process"),
     ("sft", {"method": "posixpath:join"}, ConfigError, "posixpath:join is not a method"),
     ("reason", {"rewards": "exakt"}, UnknownNameError, "did you mean exact?"),
     ("reason", {"mask": "randon"}, ConfigError, "unknown mask: randon\nexists: all, random"),
-    ("reason", {"credit": "all"}, ConfigError, "unknown credit: all\nexists: group, rloo"),
+    ("reason", {"credit": "all"}, ConfigError, "unknown credit: all\nexists: best-of, gae, group,"),
     ("reason", {"rollout.engine": "vlm"}, UnknownNameError, "unknown engine: vlm"),
     ("reason", {"per_device_train_batch_size": 6}, ConfigError, "cannot be cut into groups of 8"),
     ("reason", {"data.name": "aritmetic"}, RlllmError, "arithmetic"),

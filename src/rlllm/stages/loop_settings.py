@@ -1,0 +1,189 @@
+"""Settings of the six-slot loop, and the part of a plan that only it needs. Shared by every verb that can run it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from rlllm.core.builtins import ENGINES, SLOTS
+from rlllm.core.config import Section
+from rlllm.core.errors import ConfigError
+from rlllm.rewards.compose import Composition
+from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.config import RolloutConfig
+from rlllm.stages.batches import plan_batches
+from rlllm.stages.plan import Plan, processes, resolve_rewards
+from rlllm.stages.settings import TrainingConfig
+
+DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all"}
+UNGROUPED = ("gae", "remax")
+"""Credits that take one completion a prompt."""
+KL_IN_REWARD = ("gae", "rloo", "remax")
+"""Credits that see the KL penalty as part of the reward."""
+
+
+class SlotSpec(Section):
+    """A slot component: `random`, or `{name: random, fraction: 0.2}`."""
+
+    name: str = ""
+    """A name from `rlllm methods ls --slots`, `path/to/file.py:Component`, or `package.module:Component`. Default: the
+    method's own component."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the component; every other key of the mapping form lands here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if not isinstance(value, Mapping):
+            return value
+        extra = {key: item for key, item in value.items() if key not in cls.model_fields}
+        return {"name": value.get("name") or "", "params": {**(value.get("params") or {}), **extra}}
+
+
+class KLConfig(Section):
+    """The pull towards the starting model. Its coefficient is TRL's `beta`; 0 means no reference model at all."""
+
+    where: Literal["loss", "reward", "nowhere"] = "loss"
+    """`loss` adds it to every token's loss (GRPO), `reward` takes it off every token's reward (PPO); `nowhere` only keeps the
+    reference."""
+    target: float | None = Field(None, gt=0)
+    """Moves the coefficient so that a completion's KL stays near this many nats (Ziegler et al. 2019, arXiv 1909.08593).
+    Default: fixed."""
+    horizon: int = Field(2000, ge=1)
+    """Completions over which the adaptive coefficient reacts."""
+
+
+class CriticConfig(Section):
+    """The value model behind `credit=gae` (PPO)."""
+
+    init: str = "policy"
+    """Where its weights start: `policy`, `reward` (the first reward model, if it has the policy's tokenizer), or a model."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate, on the policy's schedule. Default: five times the policy's."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps from the start in which only the critic learns (value pretraining: VC-PPO, arXiv 2503.01491)."""
+    clip: float | None = Field(0.2, gt=0)
+    """Range around the old value in which a new value may move without loss clipping (Schulman et al.'s code); null: none."""
+    share_backbone: bool = False
+    """Policy, reference, critic and adapter-trained reward models on one frozen backbone; needs `lora`."""
+
+
+class LoopSettings(TrainingConfig):
+    """What every verb that runs the loop may set."""
+
+    loop_aliases: ClassVar[Mapping[str, str]] = {
+        "num_generations": "rollout.group_size",
+        "max_completion_length": "rollout.max_new_tokens",
+        "max_new_tokens": "rollout.max_new_tokens",
+        "temperature": "rollout.temperature",
+        "top_p": "rollout.top_p",
+        "top_k": "rollout.top_k",
+        "reward": "rewards",
+    }
+
+    rewards: list[RewardSpec] = Field(default_factory=list)
+    """What a completion is worth: names, reward-model runs, folders or Hub ids, weighted. A weight of 0 only watches."""
+    rollout: RolloutConfig = RolloutConfig()
+    """How completions are sampled."""
+    sampler: SlotSpec | None = None
+    """Which prompts, how often. Default: the method's."""
+    credit: SlotSpec | None = None
+    """Advantage of each completion or token. Default: the method's."""
+    mask: SlotSpec | None = None
+    """Which tokens learn. Default: the method's."""
+    kl: KLConfig = KLConfig()
+    """Where the KL term enters and how its coefficient moves."""
+    critic: CriticConfig = CriticConfig()
+    """The value model, for methods whose credit is `gae`."""
+    stop_when_flat: int = Field(20, ge=0)
+    """Stop after this many steps from the start in which no two completions to compare had different rewards; 0 never stops."""
+
+
+def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
+    """Add to a plan what the loop needs: slots, rewards, TRL's rollout settings and the batch arithmetic.
+
+    Raises:
+        ConfigError: an unknown component or engine, numbers that do not divide, or choices that make no sense together.
+    """
+    config = plan.config
+    assert isinstance(config, LoopSettings)
+    rollout = config.rollout
+    settings = {
+        **plan.settings,
+        "num_generations": rollout.group_size,
+        "max_completion_length": rollout.max_new_tokens,
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "top_k": rollout.top_k,
+    }
+    composition = resolve_rewards(rewards, plan.loaded)
+    preset = {**plan.method.slots, **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"})}
+    slots = {slot: _slot(config, slot, preset) for slot in DEFAULT_SLOTS}
+    slots["credit"] = _with_rewards(slots["credit"], settings, composition)
+    if rollout.engine not in ENGINES:
+        ENGINES.load(rollout.engine)
+    batches = plan_batches(settings, rollout.group_size, processes())
+    _check_together(config, slots["credit"].name, settings, batches.completions_per_rollout)
+    return replace(
+        plan,
+        settings={**settings, "reward_weights": composition.weights},
+        rewards=composition,
+        batches=batches,
+        slots=slots,
+    )
+
+
+def _slot(config: LoopSettings, slot: str, preset: Mapping[str, str]) -> SlotSpec:
+    spec = getattr(config, slot) or SlotSpec()
+    spec = spec.model_copy(update={"name": spec.name or preset.get(slot, DEFAULT_SLOTS[slot])})
+    if ":" not in spec.name and f"{slot}.{spec.name}" not in SLOTS:
+        own = [name.partition(".")[2] for name in SLOTS.names() if name.startswith(f"{slot}.")]
+        raise ConfigError(f"unknown {slot}: {spec.name}", exists=own, hint="list them with: rlllm methods ls --slots")
+    return spec
+
+
+def _with_rewards(credit: SlotSpec, settings: Mapping[str, Any], rewards: Composition) -> SlotSpec:
+    """The credit with what it takes from the rest of the plan, its own fields first."""
+    if credit.name == "pairwise":  # DPO's beta, which users give as TRL's
+        return credit.model_copy(update={"params": {"beta": settings["beta"], **credit.params}})
+    if credit.name == "lagrange":
+        component("credit", credit).check(rewards.names, rewards.weights)
+    return credit
+
+
+def component(slot: str, spec: SlotSpec) -> Any:
+    """The slot component with its fields set. Raises ConfigError for a field it does not have."""
+    target = SLOTS.load(spec.name if ":" in spec.name else f"{slot}.{spec.name}")
+    try:
+        return target(**spec.params)
+    except TypeError as error:
+        raise ConfigError(f"{slot} {spec.name} does not take these fields: {error}", given=dict(spec.params)) from error
+
+
+def _check_together(config: LoopSettings, credit: str, settings: Mapping[str, Any], completions: int) -> None:
+    own = ":" in credit
+    if config.rollout.group_size == 1 and not own and credit not in UNGROUPED:
+        raise ConfigError(
+            f"credit={credit} compares the completions of one prompt, so it needs at least two",
+            given="rollout.group_size=1",
+            hint=f"rollout.group_size=8, or a credit that takes one: {', '.join(UNGROUPED)}",
+        )
+    if completions < 2:
+        raise ConfigError("a rollout has at least two completions", given=f"{completions}", hint="raise the batch size")
+    if config.kl.where == "reward" and not own and credit not in KL_IN_REWARD:
+        raise ConfigError(
+            f"credit={credit} does not see a KL penalty in the reward",
+            given="kl.where=reward",
+            hint=f"kl.where=loss, or a credit that does: {', '.join(KL_IN_REWARD)}",
+        )
+    if config.kl.target is not None and not settings.get("beta"):
+        raise ConfigError(
+            "an adaptive KL coefficient has to start above 0", given=f"kl.target={config.kl.target}", hint="beta=0.05"
+        )
+    if config.critic.share_backbone and config.lora is None:
+        raise ConfigError("one backbone for all is shared through adapters", hint="add lora.r=16")

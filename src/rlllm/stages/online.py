@@ -1,0 +1,185 @@
+"""Methods that learn from their own samples: builds the six-slot loop from a plan, and reads what it observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.builtins import ENGINES
+from rlllm.core.errors import ConfigError
+from rlllm.core.runs import Run, append_jsonl
+from rlllm.policies.sources import ModelSource, resolve_model
+from rlllm.rewards.binding import display_names
+from rlllm.rollouts.config import SamplingConfig
+from rlllm.stages.loop_settings import LoopSettings, component
+from rlllm.stages.outcomes import measure_alignment
+from rlllm.stages.plan import Plan, named_models
+from rlllm.stages.training import Job, Parts, load_causal_model, train
+
+if TYPE_CHECKING:
+    from rlllm.evals.measures import Measured
+
+Measure = Callable[[Job, Any], "list[Measured]"]
+
+
+def run(plan: Plan, *, measure: Measure = measure_alignment, **options: Any) -> Run:
+    """Run a plan of the family `loop`.
+
+    Args:
+        plan: with rewards, slots and batches.
+        measure: what to measure before and after; by default what alignment is judged by.
+        options: those of `stages.training.train`.
+    """
+    return train(plan, parts(measure), **options)
+
+
+def parts(measure: Measure) -> Parts:
+    """The loop's parts of the training flow with a measure of the stage's own."""
+    return Parts(load_causal_model, build, measure, observe=_observe)
+
+
+def sampling(job: Job) -> SamplingConfig:
+    """The rollout's settings as an evaluation takes them: what is measured is sampled as what is trained on."""
+    config = job.config
+    assert isinstance(config, LoopSettings)
+    return SamplingConfig.model_validate(config.rollout.model_dump(exclude={"group_size"}))
+
+
+def build(job: Job, callbacks: list[Any]) -> Any:
+    """The loop of a plan; `Parts.build` of every verb that runs it."""
+    from rlllm.algorithms import rows
+    from rlllm.algorithms.kl import Penalty
+    from rlllm.algorithms.loop import PolicyLoop, Slots
+
+    config = job.config
+    assert isinstance(config, LoopSettings)
+    assert job.plan.rewards is not None
+    components = {slot: component(slot, spec) for slot, spec in job.plan.slots.items()}
+    slots = Slots(
+        rewards=job.plan.rewards,
+        engine=None if config.rollout.engine == "hf" else ENGINES.load(config.rollout.engine),
+        kl=Penalty(config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon),
+        **components,
+    )
+    args = _arguments(job)
+    with_critic = "values" in getattr(components["credit"], "needs", ())
+    loop = PolicyLoop(
+        slots=slots,
+        tasks=job.plan.loaded.train,
+        on_rollout=lambda batch: append_jsonl(job.run.path / "samples.jsonl", batch),
+        critic=_critic(job, args) if with_critic and not config.critic.share_backbone else None,
+        model=job.model,
+        args=args,
+        train_dataset=rows.tasks(job.plan.loaded.train, job.tokenizer),
+        processing_class=job.tokenizer,
+        peft_config=job.adapters(),
+        callbacks=callbacks,
+    )
+    if config.critic.share_backbone:
+        _share(loop, job, with_critic)
+    loop.recall(job.run.samples())
+    return loop
+
+
+def _share(loop: Any, job: Job, with_critic: bool) -> None:
+    """Put critic and reward models on the policy's backbone. A reward model without an adapter of this base stays its own."""
+    from rlllm.algorithms import shared
+    from rlllm.algorithms.critic import Critic
+    from rlllm.rewards.model import RewardModel
+
+    config, base = job.config, job.plan.source.path
+    assert isinstance(config, LoopSettings)
+    folders = {name: shared.adapter_of(Path(path), base) for name, path in _model_rewards(job).items()}
+    scorers = {}
+    for name, folder in folders.items():
+        if folder is None:
+            job.listener.note(f"reward {name} keeps a backbone of its own: it has no adapter trained on {base}")
+        else:
+            scorer = shared.AdapterScorer(*shared.stored_adapter(loop.model, f"reward-{name}", folder))
+            scorers[name] = RewardModel.of(scorer, job.tokenizer).score_batch
+    loop.slots = replace(loop.slots, rewards=loop.slots.rewards.scored_by(scorers))
+    if with_critic:
+        first = next((folder for folder in folders.values() if folder), None)
+        if config.critic.init == "policy":
+            parts = shared.new_adapter(loop.model, "critic", job.adapters())
+        elif config.critic.init == "reward" and first is not None:
+            parts = shared.stored_adapter(loop.model, "critic", first)
+        else:
+            raise ConfigError(
+                "on a shared backbone the critic starts from the policy, or from a reward model's adapter",
+                given=f"critic.init={config.critic.init}",
+                hint="critic.init=policy, or a reward model from: rlllm train-rm lora.r=16 with the same --model",
+            )
+        loop.critic = Critic(*parts, args=loop.args, **_critic_settings(config))
+
+
+def _model_rewards(job: Job) -> dict[str, str]:
+    """Display name -> folder of every reward that is a reward model."""
+    config = job.config
+    assert isinstance(config, LoopSettings)
+    specs = named_models(config.rewards)
+    named = zip(display_names(specs), specs, strict=True)
+    return {name: str(spec.params["path"]) for name, spec in named if spec.name == "model" and "path" in spec.params}
+
+
+def _critic_settings(config: LoopSettings) -> dict[str, Any]:
+    return config.critic.model_dump(include={"learning_rate", "clip", "warmup_steps"})
+
+
+def _arguments(job: Job) -> Any:
+    """TRL's config. It refuses groups of one, which its loop can run: the number is put in after the check."""
+    batches = job.plan.batches
+    assert batches is not None
+    if batches.group_size > 1:
+        return job.arguments("GRPOConfig")
+    whole = {**job.plan.settings, "num_generations": batches.completions_per_rollout}
+    args = replace(job, plan=replace(job.plan, settings=whole)).arguments("GRPOConfig")
+    args.num_generations = 1
+    return args
+
+
+def _critic(job: Job, args: Any) -> Any:
+    from rlllm.algorithms.critic import Critic
+    from rlllm.policies.loading import load_classifier, load_tokenizer
+
+    config = job.config
+    assert isinstance(config, LoopSettings)
+    source = _critic_source(job)
+    if load_tokenizer(source).get_vocab() != job.tokenizer.get_vocab():
+        raise ConfigError(
+            "the critic reads the policy's tokens, but this model has another tokenizer",
+            given=f"critic.init={config.critic.init} ({source.name})",
+            hint="critic.init=policy",
+        )
+    model = load_classifier(source, job.tokenizer)
+    if config.critic.init == "policy":
+        model.score.weight.data.zero_()  # a random head would start PPO with random advantages
+    return Critic(getattr(model, model.base_model_prefix), model.score, args, **_critic_settings(config))
+
+
+def _critic_source(job: Job) -> ModelSource:
+    config = job.config
+    assert isinstance(config, LoopSettings)
+    if config.critic.init == "policy":
+        return job.plan.source
+    if config.critic.init != "reward":
+        return resolve_model(config.critic.init)
+    paths = list(_model_rewards(job).values())
+    if not paths:
+        raise ConfigError(
+            "critic.init=reward needs a reward model among the rewards", hint="--reward RUN, or critic.init=policy"
+        )
+    return resolve_model(paths[0])
+
+
+def _observe(job: Job, trainer: Any) -> None:
+    from rlllm.evals.overoptimization import divergences
+
+    facts, rewards = job.facts, trainer.slots.rewards
+    facts.reward_rows = trainer.reward_rows
+    facts.reward_undefined = trainer.reward_undefined
+    facts.reward_spread = trainer.reward_spread
+    watched = [name for name, weight in zip(rewards.names, rewards.weights, strict=True) if not weight]
+    facts.divergences = divergences(job.run.samples(), watched)

@@ -1,0 +1,78 @@
+"""Bradley-Terry reward models: a scalar score learned from preference pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.errors import DataError
+from rlllm.core.events import Silent
+from rlllm.core.runs import Run
+from rlllm.stages.cards import add_card
+from rlllm.stages.pairs import note_pairs
+from rlllm.stages.plan import Plan
+from rlllm.stages.training import Job, Parts, train
+
+if TYPE_CHECKING:
+    from rlllm.evals.measures import Measured
+
+
+def run(plan: Plan, **options: Any) -> Run:
+    """Train on pairs; measures held-out pair accuracy before and after, and writes the model's card.
+
+    Raises:
+        DataError: some pairs have a margin and some have none, which no loss can use.
+    """
+    check_margins(plan.loaded.train)
+    run = train(plan, Parts(load_scorer, _build, _measure, expect=note_pairs), **options)
+    if run.ok:
+        from rlllm.rewards.model import RewardModel
+
+        listener = options.get("listener") or Silent()
+        add_card(run, RewardModel(str(run.model)), _held_out(plan), seed=plan.config.seed, listener=listener)
+    return run
+
+
+def load_scorer(source: Any, tokenizer: Any, hardware: Any) -> Any:
+    """A sequence classifier with one score."""
+    from rlllm.policies.loading import load_classifier
+
+    return load_classifier(source, tokenizer, bf16=hardware.bf16)
+
+
+def _build(job: Job, callbacks: list[Any]) -> Any:
+    from rlllm.algorithms import rows
+    from rlllm.algorithms.trainers import PairwiseReward
+
+    return PairwiseReward(
+        model=job.model,
+        args=job.arguments("RewardConfig"),
+        train_dataset=rows.pairs(job.plan.loaded.train, job.tokenizer, margins=True),
+        processing_class=job.tokenizer,
+        peft_config=job.adapters("SEQ_CLS"),
+        callbacks=callbacks,
+    )
+
+
+def _measure(job: Job, model: Any) -> list[Measured]:
+    from rlllm.evals.measures import measure_pairs
+    from rlllm.rewards.model import RewardModel
+
+    # A model that diverged scores NaN: that is the verdict's to say, and no held-out row can be blamed for it.
+    held_out = [] if job.facts.non_finite_steps else _held_out(job.plan)
+    return [measure_pairs(RewardModel.of(model, job.tokenizer), held_out)] if held_out else []
+
+
+def _held_out(plan: Plan) -> list[Any]:
+    return plan.loaded.holdout[: plan.config.eval.rows]
+
+
+def check_margins(pairs: Sequence[Any]) -> None:
+    """Raise DataError unless all pairs have a margin, or none has."""
+    without = sum(pair.margin is None for pair in pairs)
+    if 0 < without < len(pairs):
+        raise DataError(
+            "some preference pairs have a margin and some have none",
+            given=f"{without:,} of {len(pairs):,} pairs have none",
+            hint="give every row a margin (0 for none), or none at all",
+        )
