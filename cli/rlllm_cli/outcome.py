@@ -95,7 +95,7 @@ def next_commands(run: Run) -> list[str]:
         return [f"rlllm runs show {run.path} --samples worst"]
     words = ["rlllm", "eval", "--model", str(run.path)]
     if stage == "train-rm":
-        words.insert(2, "rm")
+        words.insert(2, "steps" if settings.get("method") == "process" else "rm")
     elif stage == "align":
         words[2:2] = ["gold"]
         words += ["--baseline", settings["model"]]

@@ -203,7 +203,7 @@ def _kinds(cls: type[StageConfig], key: str) -> set[str]:
     key = key.replace("-", "_").removeprefix("trainer.")
     if key in cls.model_fields:
         return {"bool"} if cls.model_fields[key].annotation is bool else {"any"}
-    fields = trl_fields.table(cls.trl_config) if cls.trl_config else {}
+    fields = trl_fields.union(cls.trl_configs)
     return set(fields[key]["kinds"]) if key in fields else {"any"}
 
 

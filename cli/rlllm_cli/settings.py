@@ -19,10 +19,9 @@ def show_settings(verb: str) -> None:
     cls = config_class(verb)
     console.heading("\nSettings, as KEY=VALUE or --KEY VALUE")
     console.table(("key", "default", "what it is"), documented(cls))
-    if cls.trl_config:
-        console.emit(
-            f"\nand every field of TRL's {cls.trl_config} under TRL's own name: learning_rate=1e-5, --max_steps 60"
-        )
+    if cls.trl_configs:
+        configs = " or ".join(cls.trl_configs)
+        console.emit(f"\nand every field of TRL's {configs} under TRL's own name: learning_rate=1e-5, --max_steps 60")
 
 
 def documented(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -12,19 +12,23 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import DPOTrainer, GRPOConfig, GRPOTrainer, RewardTrainer, SFTTrainer
+from trl import GRPOConfig, GRPOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.utils import RepeatSampler
 
-from rlllm.algorithms import rows
+from rlllm.algorithms import _trl, rows
 from rlllm.algorithms.arguments import trl_arguments
 from rlllm.algorithms.field_tables import tables
 from rlllm.algorithms.loop import PolicyLoop
-from rlllm.algorithms.trainers import PairwiseReward, Preference, Supervised
+from rlllm.algorithms.offline import TRAINERS, trainer_class
+from rlllm.algorithms.trainers import PairwiseReward, Supervised
 from rlllm.core import trl_fields
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import Conversation, PreferencePair
 from rlllm.core.runs import verify_manifest
 
+Preference = trainer_class(TRAINERS["pairs"], "dpo")
+OFFLINE = [getattr(_trl, base) for base in sorted({trainer.base for trainer in TRAINERS.values()})]
+"""TRL's trainers of recorded preferences."""
 HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     (GRPOTrainer._get_train_sampler, ["self", "dataset"]),
     (
@@ -34,6 +38,9 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     (GRPOTrainer._calculate_rewards, ["self", "inputs", "prompts", "completions", "completion_ids_list"]),
     (GRPOTrainer._generate_and_score_completions, ["self", "inputs"]),
     (GRPOTrainer._compute_loss, ["self", "model", "inputs"]),
+    (GRPOTrainer._load_optimizer_and_scheduler, ["self", "checkpoint"]),
+    (GRPOTrainer.training_step, ["self", "model", "inputs", "num_items_in_batch"]),
+    (GRPOTrainer.create_scheduler, ["self", "num_training_steps", "optimizer"]),
     (
         GRPOTrainer._get_per_token_logps_and_entropies,
         [
@@ -63,8 +70,9 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     ),
     *[
         (trainer._save_checkpoint, ["self", "model", "trial"])
-        for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, DPOTrainer)
+        for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
+    (_trl.CPOTrainer.cpo_loss, ["self", "policy_chosen_logps", "policy_rejected_logps"]),
 ]
 
 
@@ -88,7 +96,7 @@ def test_the_installed_trl_is_the_minor_version_that_was_read() -> None:
     assert version("trl").startswith("1.16.")
 
 
-@pytest.mark.parametrize("trainer", [GRPOTrainer, SFTTrainer, RewardTrainer, DPOTrainer], ids=lambda t: t.__name__)
+@pytest.mark.parametrize("trainer", [GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE], ids=lambda t: t.__name__)
 def test_every_save_still_writes_its_card_through_the_method_we_silence(trainer: type) -> None:
     assert "create_model_card" in trainer._save_checkpoint.__code__.co_names
 

@@ -73,3 +73,11 @@ def learned_metrics(run: Run) -> list[dict[str, Any]]:
     """What was logged at every step, without the clocks. Outside its GRPO trainer, TRL counts tokens from every start anew."""
     left_out = CLOCKS | ({"num_tokens"} if run.config["stage"] != "reason" else set())
     return [{key: value for key, value in row.items() if key not in left_out} for row in run.metrics()]
+
+
+def loop_state(run: Run) -> list[bytes]:
+    """The critic's weights and the slots' state in a run's last checkpoint, where its method has them."""
+    checkpoint = run.latest_checkpoint()
+    assert checkpoint is not None
+    paths = [checkpoint / name for name in ("critic.safetensors", "slots.json")]
+    return [path.read_bytes() for path in paths if path.exists()]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_files import VERBS, differing_weights, learned_metrics, optimizer_differs, write_rewards
+from run_files import VERBS, differing_weights, learned_metrics, loop_state, optimizer_differs, write_rewards
 
 from rlllm.core.errors import ExitCode, RunDirectoryError
 from rlllm.core.runs import Run
@@ -96,6 +96,7 @@ def whole(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Train:
 def assert_same_run(one: Run, other: Run) -> None:
     assert differing_weights(one, other) == []
     assert not optimizer_differs(one, other)
+    assert loop_state(one) == loop_state(other)
     assert learned_metrics(one) == learned_metrics(other)
     assert list(one.samples()) == list(other.samples())
     assert one.results == other.results
@@ -148,6 +149,15 @@ LOOPS: list[dict[str, Any]] = [
     {"mask": {"name": "random", "fraction": 0.5}, "method": "rloo", "loss_type": "dapo"},
     {"shuffle_dataset": False},
     {"lora": {"r": 2}},
+    {
+        "method": "ppo",
+        "num_generations": 1,
+        "critic": {"warmup_steps": 2},
+        "kl": {"target": 0.5},
+        "data": {"name": "arithmetic", "rows": 24, "holdout": 0},
+    },
+    {"method": "ppo", "num_iterations": 2},
+    {"method": "ppo", "lora": {"r": 2}, "critic": {"share_backbone": True}},
 ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlllm_cli import completion, console, options
+from rlllm_cli.commands import label_prefs, label_steps
 
 if TYPE_CHECKING:
     from rlllm.core.registry import Registry
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 rewards = typer.Typer(help="Rewards: what scores a completion.")
 methods = typer.Typer(help="Methods: named choices of loss, credit, mask and sampler.")
 data = typer.Typer(help="Data that needs no file.")
+data.command("label-prefs")(label_prefs.label_prefs)
+data.command("label-steps")(label_steps.label_steps)
 
 
 @rewards.command("ls")
@@ -47,7 +50,7 @@ def list_methods(
 
     if stage is not None:
         config_class(stage)
-        _list(METHODS, json, [name for name in METHODS.names() if _stage_of(name) == stage])
+        _list(METHODS, json, [name for name in METHODS.names() if stage in _stages_of(name)])
     else:
         _list(SLOTS if slots else METHODS, json)
 
@@ -83,12 +86,13 @@ def _entry_json(entry: Any) -> dict[str, Any]:
     return {"name": entry.name, "summary": entry.summary, "origin": entry.origin, "target": entry.target}
 
 
-def _stage_of(name: str) -> str | None:
-    """The stage of a method; None for a plugin's that does not load, which is an error only where it is named."""
+def _stages_of(name: str) -> tuple[str, ...]:
+    """The stages that may name a method; none for a plugin's that does not load, which is an error only where it is named."""
     from rlllm.core.builtins import METHODS
     from rlllm.core.errors import RlllmError
 
     try:
-        return getattr(METHODS.load(name), "stage", None)
+        method = METHODS.load(name)
     except RlllmError:
-        return None
+        return ()
+    return (method.stage, *method.also)

@@ -1,0 +1,72 @@
+"""`rlllm data label-steps`: step labels for a process reward model, from a model's own rollouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlllm_cli import console, options, overrides
+from rlllm_cli.progress import listening
+
+
+def label_steps(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.jsonl", help="Rows to write.")],
+    model: options.Model = None,
+    data: options.Data = None,
+    rollouts: Annotated[
+        int | None, typer.Option("--rollouts", metavar="K", help="Continuations of each step (8).", show_default=False)
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", metavar="N", help="Problems to take; default all.", show_default=False)
+    ] = None,
+    solutions: Annotated[
+        int | None, typer.Option("--solutions", metavar="N", help="Solutions of each problem (1).", show_default=False)
+    ] = None,
+    reward: options.Reward = None,
+    columns: options.Columns = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", metavar="N", help="Limit of a text (512).", show_default=False)
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", metavar="T", help="Of sampling (1.0).", show_default=False)
+    ] = None,
+    seed: options.Seed = None,
+    json: options.Json = False,
+) -> None:
+    """Label the steps of a model's solutions by rollouts (Math-Shepherd), as rows for train-rm --method process."""
+    from rlllm.core.config import resolve
+    from rlllm.stages.step_labels import StepLabelConfig
+    from rlllm.stages.step_labels import label_steps as label
+
+    flags = {
+        "model": model,
+        "data": data,
+        "columns": columns,
+        "reward": reward,
+        "output": output,
+        "rollouts": rollouts,
+        "rows": rows,
+        "solutions": solutions,
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "seed": seed,
+    }
+    config = resolve(StepLabelConfig, {}, overrides.flag_overrides(flags, []))
+    with listening() as listener:
+        made = label(config, listener)
+    if json:
+        console.emit_json(made.to_json())
+        return
+    skipped = ", ".join(f"{count} {reason}" for reason, count in made.skipped.items())
+    console.fields(
+        [
+            ("output", made.output),
+            ("solutions", f"{made.rows} labelled of {made.problems} problems"),
+            ("skipped", skipped or "none"),
+            ("steps", f"{made.right} of {made.steps} right; mean soft label {made.soft:.3f}"),
+            ("reversals", f"{made.reversals} solutions have a right step after a wrong one"),
+            ("next", f"rlllm train-rm --method process --data {made.output}"),
+        ]
+    )
