@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,10 @@ class Critic:
         """Move to the device and lay out the learning-rate schedule over `steps` optimizer steps."""
         from transformers import get_scheduler
 
-        for parameter in self.parameters():
-            parameter.data = parameter.data.to(device)
+        for module in (self.trunk, self.head):
+            if isinstance(module, torch.nn.Module):  # with its buffers; a shared trunk is where the policy is
+                module.to(device)
+        self._share(lambda parameter: torch.distributed.broadcast(parameter.data, 0))
         args = self.args
         self.scheduler = get_scheduler(
             args.lr_scheduler_type,
@@ -80,6 +83,7 @@ class Critic:
 
     def step(self) -> float:
         """One optimizer step on the gradients gathered so far; returns their norm before clipping."""
+        self._share(_average_gradient)
         limit = self.args.max_grad_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         self.optimizer.step()
@@ -87,6 +91,12 @@ class Critic:
         self.optimizer.zero_grad()
         self._learn(False)
         return float(norm)
+
+    def _share(self, exchange: Callable[[Any], Any]) -> None:
+        """Exchange every parameter with the other processes, if there are any: their critics stay one."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for parameter in self.parameters():
+                exchange(parameter)
 
     def _learn(self, learning: bool) -> None:
         for parameter in self.parameters():
@@ -108,9 +118,16 @@ class Critic:
         with torch.no_grad():
             for name, parameter in self._named():
                 parameter.copy_(saved[name])
-        state = torch.load(folder / _FILES[1], weights_only=True)
+        state = torch.load(folder / _FILES[1], weights_only=True, map_location="cpu")
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+
+
+def _average_gradient(parameter: Any) -> None:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    torch.distributed.all_reduce(parameter.grad)
+    parameter.grad /= torch.distributed.get_world_size()
 
 
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
@@ -130,5 +147,7 @@ def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
     """1 - Var(R - V) / Var(R) over the tokens of `mask`: 1 is a perfect critic, 0 one that knows only the mean."""
     chosen = mask.bool()
     target = returns[chosen]
+    if not len(target):
+        return 0.0
     spread = target.var(correction=0)
     return float(1 - (target - values[chosen]).var(correction=0) / spread) if spread > 0 else 0.0

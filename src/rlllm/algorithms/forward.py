@@ -70,9 +70,9 @@ def completion_values(trunk: Any, head: Any, input_ids: Tensor, attention_mask: 
 
     Args:
         trunk: a transformers base model (hidden states, no head).
-        head: module from hidden states (..., H) to (..., 1).
+        head: linear map from hidden states (..., H) to (..., 1), in a precision of its own.
     """
     window = Window.of(input_ids, attention_mask, keep)
     output = trunk(input_ids=window.ids, attention_mask=window.mask, position_ids=window.positions, use_cache=False)
-    hidden = output.last_hidden_state[:, -window.kept - 1 : -1]
+    hidden = output.last_hidden_state[:, -window.kept - 1 : -1].to(head.weight.dtype)
     return window.pad(head(hidden).squeeze(-1).float())

@@ -242,9 +242,10 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         output["values"] = batch.values
         output["returns"] = self.slots.credit.targets(batch)  # type: ignore[attr-defined]
         output.setdefault("old_per_token_logps", batch.logps)
-        deviation = output["advantages"][batch.learnable.bool()].std()
         known = explained_variance(batch.values, output["returns"], batch.learnable)
-        self._note({"explained_variance": known, "advantage_std": float(deviation)})
+        learning = output["advantages"][batch.learnable.bool()]
+        deviation = float(learning.std(correction=0)) if len(learning) else 0.0
+        self._note({"explained_variance": known, "advantage_std": deviation})
 
     def _settle_kl(self, output: dict[str, Any], batch: RolloutBatch) -> None:
         """Leave TRL the term it shall add to the loss, and steer the coefficient by what the rollout shows."""
@@ -253,15 +254,17 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
             self.beta = 0.0
         if batch.logps is None or batch.ref_logps is None:
             return
-        kl = float(((batch.logps - batch.ref_logps) * batch.learnable).sum(1).mean())
+        ratios = self.accelerator.gather(((batch.logps - batch.ref_logps) * batch.learnable).sum(1))
+        kl = float(ratios.mean())  # over all processes, whose coefficients have to stay one
         self._note({"kl_per_completion": kl, "kl_coefficient": self.kl.coefficient})
-        self.kl.update(kl, len(batch.logps))
+        self.kl.update(kl, len(ratios))
 
     def _comparable(self, totals: Tensor) -> Tensor:
         """(N, G) rewards that compete; where every prompt has one completion, they compete across the rollout."""
         if self.num_generations > 1:
             return totals.view(-1, self.num_generations)
-        values = totals[~totals.isnan()]
+        everyone = self.accelerator.gather(totals)
+        values = everyone[~everyone.isnan()]
         flat = bool(values.numel() and values.amax() == values.amin())
         self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat)  # TRL's is 1 for every group of one
         return totals.view(1, -1)

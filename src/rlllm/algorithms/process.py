@@ -14,6 +14,7 @@ from transformers import Trainer
 
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.core.errors import DataError
+from rlllm.core.padding import padded
 from rlllm.core.records import StepwiseSolution
 from rlllm.rewards.process import encode_steps
 
@@ -23,7 +24,7 @@ IGNORED = -100
 class ProcessReward(SealedCheckpoints, Trainer):
     """Trains a token classifier with two labels (0 wrong, 1 right) on rows of `step_rows`.
 
-    Beside the loss it logs `accuracy`: the share of steps, since the last log, whose label is the likelier one.
+    Beside the loss it logs `step_accuracy`: the share of steps, since the last log, whose label is the likelier one.
     """
 
     def __init__(self, model: Any, args: Any, train_dataset: Any, processing_class: Any, callbacks: list[Any]) -> None:
@@ -52,7 +53,7 @@ class ProcessReward(SealedCheckpoints, Trainer):
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
         if self._steps:
-            logs["accuracy"] = self._hits / self._steps
+            logs["step_accuracy"] = self._hits / self._steps
             self._hits, self._steps = 0, 0
         super().log(logs, *args, **options)
 
@@ -64,12 +65,9 @@ class StepCollator:
         self.pad = pad
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
-        columns = {
-            "input_ids": [[*row["input_ids"], *[self.pad] * (longest - len(row["input_ids"]))] for row in rows],
-            "attention_mask": [[int(place < len(row["input_ids"])) for place in range(longest)] for row in rows],
-            "labels": [[*row["labels"], *[IGNORED] * (longest - len(row["labels"]))] for row in rows],
-        }
+        ids, mask = padded([row["input_ids"] for row in rows], self.pad)
+        labels, _ = padded([row["labels"] for row in rows], IGNORED)
+        columns = {"input_ids": ids, "attention_mask": mask, "labels": labels}
         return {name: torch.tensor(values) for name, values in columns.items()}
 
 

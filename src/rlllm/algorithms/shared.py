@@ -35,8 +35,9 @@ class Trunk:
 
     def __call__(self, **inputs: Any) -> Any:
         base = self.model.get_base_model()
-        with active(self.model, self.adapter):
-            return getattr(base, base.base_model_prefix)(**inputs)
+        trunk = getattr(base, base.base_model_prefix)
+        with active(self.model, self.adapter), whole_graph(trunk):
+            return trunk(**inputs)
 
     def named_parameters(self) -> list[tuple[str, Any]]:
         """The adapter's own weights."""
@@ -54,11 +55,41 @@ class AdapterScorer:
     def device(self) -> Any:
         return self.trunk.model.device
 
+    @property
+    def config(self) -> Any:
+        return self.trunk.model.config
+
+    @property
+    def training(self) -> bool:
+        return bool(self.trunk.model.training)
+
+    def train(self, mode: bool = True) -> None:
+        """Switch dropout, which all adapters of the backbone share."""
+        self.trunk.model.train(mode)
+
+    def eval(self) -> None:
+        """Score without dropout."""
+        self.train(False)
+
     def __call__(self, *, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> Any:
         """`logits` (B, 1) at each sequence's last real token; padding is on the right."""
         hidden = self.trunk(input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache).last_hidden_state
         last = attention_mask.sum(1) - 1
-        return SimpleNamespace(logits=self.head(hidden[torch.arange(len(last)), last]))
+        ends = hidden[torch.arange(len(last), device=hidden.device), last]
+        return SimpleNamespace(logits=self.head(ends.to(self.head.weight.dtype)))
+
+
+@contextmanager
+def whole_graph(trunk: Any) -> Iterator[None]:
+    """Run without gradient checkpointing: the backward pass would compute the layers again, under the policy's adapter."""
+    checkpointed = [module for module in trunk.modules() if getattr(module, "gradient_checkpointing", False)]
+    for module in checkpointed:
+        module.gradient_checkpointing = False
+    try:
+        yield
+    finally:
+        for module in checkpointed:
+            module.gradient_checkpointing = True
 
 
 @contextmanager

@@ -113,7 +113,7 @@ def gradients(folder: str, tmp_path: Path, size: int, accumulate: int) -> list[t
     keeper = KeepsGradients()
     trainer = ProcessReward(model, args, step_rows(RECORDS, tokenizer, None), tokenizer, [keeper])
     trainer.train()
-    assert "accuracy" in trainer.state.log_history[0]
+    assert "step_accuracy" in trainer.state.log_history[0]
     return keeper.kept
 
 

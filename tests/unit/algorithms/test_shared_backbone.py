@@ -115,3 +115,44 @@ def test_a_run_on_one_backbone_learns_and_saves_a_whole_model(
 def test_sharing_needs_adapters(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"add lora\.r=16"):
         rlllm.align(method="ppo", rewards="gold", critic={"share_backbone": True}, output_dir=tmp_path / "run")
+
+
+def critic_gradients(policy: Any, *, checkpointing: bool) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    trunk, head = new_adapter(policy, "critic", LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.nn.init.ones_(head.weight)
+    critic = Critic(trunk, head, Schedule())
+    policy.train()
+    if checkpointing:
+        policy.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    ids = torch.arange(5, 17).view(2, 6)
+    critic.values(ids, torch.ones_like(ids), 3).sum().backward()
+    flags = [module.gradient_checkpointing for module in policy.modules() if hasattr(module, "gradient_checkpointing")]
+    assert set(flags) == {checkpointing}
+    return [parameter.grad for parameter in critic.parameters()]
+
+
+def test_the_critic_gets_its_own_gradient_under_gradient_checkpointing(policy: Any) -> None:
+    plain = critic_gradients(policy, checkpointing=False)
+    policy.delete_adapter("critic")
+    kept = critic_gradients(policy, checkpointing=True)
+    assert all(torch.equal(one, other) for one, other in zip(plain, kept, strict=True))
+    assert any(gradient.any() for gradient in kept[:-1])
+
+
+def test_critic_and_scorer_work_on_a_backbone_in_half_precision(scorer: Run, tiny_model: str) -> None:
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16)
+    config = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM")
+    policy = get_peft_model(model, config)
+    folder = adapter_of(scorer.model, tiny_model)
+    assert folder is not None
+    shared = RewardModel.of(
+        AdapterScorer(*stored_adapter(policy, "judge", folder)), AutoTokenizer.from_pretrained(tiny_model)
+    )
+    policy.train()
+    alone = [score.value for score in RewardModel(str(scorer.model)).score_batch(SAMPLES)]
+    assert [score.value for score in shared.score_batch(SAMPLES)] == pytest.approx(alone, abs=0.1)
+    assert policy.training
+    ids = torch.randint(5, 50, (2, 6))
+    values = Critic(*new_adapter(policy, "critic", config), Schedule()).values(ids, torch.ones_like(ids), 3)
+    assert (values.dtype, values.shape) == (torch.float32, (2, 3))

@@ -17,6 +17,7 @@ RAFT = Method(
     notes="one step on each rollout's winners, where the paper fine-tunes for a while between rollouts.",
     family="loop",
     also=("reason",),
+    example="--reward gold",
 )
 ONLINE_DPO = Method(
     "online-dpo",
@@ -29,6 +30,7 @@ ONLINE_DPO = Method(
     family="loop",
     also=("reason",),
     sections={"rollout": {"group_size": 2}, "kl": {"where": "nowhere"}},
+    example="--reward gold",
 )
 REMAX = Method(
     "remax",
@@ -41,6 +43,7 @@ REMAX = Method(
     family="loop",
     also=("reason",),
     sections={"rollout": {"group_size": 1}},
+    example="--reward gold",
 )
 CONSTRAINED = Method(
     "constrained",
@@ -52,6 +55,7 @@ CONSTRAINED = Method(
     notes="needs credit={name: lagrange, cost: REWARD, bound: NUMBER} and that reward with weight 0.",
     family="loop",
     also=("reason",),
+    example="--reward gold --reward '{name: regex, pattern: x, weight: 0}' 'credit={name: lagrange, cost: regex, bound: 0.5}'",
 )
 ITERATIVE_DPO = Method(
     "iterative-dpo",
@@ -61,6 +65,7 @@ ITERATIVE_DPO = Method(
     {"loss_type": ["sigmoid"], "beta": 0.1},
     notes="each round's reference is the model it starts from; rounds and rollout.group_size set its size.",
     family="rounds",
+    example="--reward gold",
 )
 SPIN = Method(
     "spin",

@@ -13,4 +13,5 @@ PPO = Method(
     family="loop",
     also=("reason",),
     sections={"rollout": {"group_size": 1}, "kl": {"where": "reward"}},
+    example="--reward gold",
 )

@@ -169,6 +169,7 @@ TPO = Method(
     {"loss_type": "sigmoid", "beta": 0.01, "tpo_alpha": 1.0},
     notes="The pairs need a third column, reference: the gold completion.",
     family="tpo",
+    example="data.params.reference=true",
 )
 RRHF = Method(
     "rrhf",

@@ -1,15 +1,19 @@
-"""Generalised advantage estimation: credit of each token from a critic's values. With it the loop is PPO."""
+"""Generalised advantage estimation: credit of each token from a critic's values. With it the loop is PPO.
+
+Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from rlllm.algorithms.slots.batch import RolloutBatch
 from rlllm.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlllm.algorithms.slots.batch import RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class GAE:
         """(B, T) returns for the critic; its own values in rows no reward could judge, which teach it nothing."""
         assert batch.values is not None
         known = judged(batch)
-        lam = torch.full((len(known),), self.critic_lam)
+        lam = batch.values.new_full((len(known),), self.critic_lam)
         raw = gae(self._rewards(batch), batch.values, known, self.gamma, lam)
         return raw + batch.values
 
@@ -66,7 +70,7 @@ class GAE:
     def _lambda(self, learnable: Tensor) -> Tensor:
         lengths = learnable.sum(1).float()
         if self.length_alpha is None:
-            return torch.full_like(lengths, self.lam)
+            return lengths.new_full(lengths.shape, self.lam)
         return (1 - 1 / (self.length_alpha * lengths.clamp(min=1))).clamp(min=0.0)
 
 
@@ -77,6 +81,8 @@ def judged(batch: RolloutBatch) -> Tensor:
 
 def token_rewards(batch: RolloutBatch) -> Tensor:
     """(B, T): minus the KL penalty at each token, the completion's reward added at its last."""
+    import torch
+
     penalty = torch.zeros_like(batch.learnable, dtype=torch.float32) if batch.penalty is None else batch.penalty
     rewards = -penalty * batch.learnable
     positions = torch.arange(batch.learnable.size(1), device=rewards.device)
@@ -93,6 +99,8 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: Tensor
         gamma: discount.
         lam: (B,) lambda of each row.
     """
+    import torch
+
     later = torch.zeros_like(values[:, 0])
     after = torch.zeros_like(later)
     lam = lam.to(values)
@@ -111,5 +119,5 @@ def whitened(values: Tensor, mask: Tensor, *, shift: bool = True) -> Tensor:
     count = mask.sum().clamp(min=1)
     mean = (values * mask).sum() / count
     variance = (((values - mean) ** 2) * mask).sum() / count
-    scaled = (values - mean) * torch.rsqrt(variance + 1e-8)
+    scaled = (values - mean) * (variance + 1e-8).rsqrt()
     return scaled if shift else scaled + mean

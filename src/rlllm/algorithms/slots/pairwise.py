@@ -1,20 +1,23 @@
-"""Pairwise credit: the gradient of a preference loss on each group's best and worst completion, as advantages."""
+"""Pairwise credit: the gradient of a preference loss on each group's best and worst completion, as advantages.
+
+Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.best_of import extremes
 from rlllm.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlllm.algorithms.slots.batch import RolloutBatch
+
 SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "sigmoid": lambda h, beta: beta * torch.sigmoid(-beta * h),
+    "sigmoid": lambda h, beta: beta * (-beta * h).sigmoid(),
     "ipo": lambda h, beta: 2 * (1 / (2 * beta) - h),
 }
 """Loss name to -d loss / d h: of -log sigmoid(beta h) (Rafailov et al. 2023, eq. 7), of (h - 1 / (2 beta))^2 (Azar et al.
@@ -56,8 +59,10 @@ class Pairwise:
 
 def pairwise(rewards: Tensor, ratios: Tensor, beta: float, loss: str = "sigmoid") -> Tensor:
     """(N, G) advantages from (N, G) rewards, NaN where undefined, and (N, G) sequence log-ratios to the reference, in nats."""
+    from rlllm.algorithms.slots.best_of import extremes
+
     best, worst, differ = extremes(rewards)
     best, worst = best.unsqueeze(1), worst.unsqueeze(1)
     h = ratios.gather(1, best) - ratios.gather(1, worst)
     slope = SLOPES[loss](h, beta) * differ.unsqueeze(1) * rewards.size(1)
-    return torch.zeros_like(ratios).scatter_add_(1, best, slope).scatter_add_(1, worst, -slope)
+    return ratios.new_zeros(ratios.shape).scatter_add_(1, best, slope).scatter_add_(1, worst, -slope)
