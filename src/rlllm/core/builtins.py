@@ -17,6 +17,7 @@ REWARDS = Registry(
             "rlllm.rewards.verifiers:Format", "1 if there is exactly one marked final answer, at the end"
         ),
         "length": Builtin("rlllm.rewards.verifiers:Length", "0 within the budget, falling to -1 above it"),
+        "eos": Builtin("rlllm.rewards.verifiers:Ended", "0 if the completion ended by itself, -1 at the length limit"),
         "math": Builtin("rlllm.rewards.math:Math", "1 if math-verify finds the final answer equal to the reference"),
         "countdown": Builtin(
             "rlllm.rewards.tasks:Countdown", "1 if the expression uses the numbers and reaches the target"

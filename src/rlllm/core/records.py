@@ -103,6 +103,22 @@ class Score:
     note: str | None = None
 
 
+def task_of(record: Any) -> PromptTask:
+    """The prompt of any record with one, to be answered anew."""
+    if isinstance(record, PromptTask):
+        return record
+    return PromptTask(record.prompt, answer_of(record.meta), record.meta)
+
+
+def answer_of(meta: Mapping[str, Any]) -> str | None:
+    """The column `answer` of a row as text, a number the way a person writes it; None where it holds neither."""
+    answer = meta.get("answer")
+    if isinstance(answer, float) and answer.is_integer():
+        answer = int(answer)
+    known = isinstance(answer, str | int | float) and not isinstance(answer, bool) and answer == answer
+    return str(answer) if known else None
+
+
 def fingerprint(value: object) -> str:
     """A short content hash (16 hex digits of SHA-256) of anything JSON can carry; key order does not matter."""
     text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)

@@ -51,6 +51,15 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Atomically write a JSON-lines file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    append_jsonl(partial, rows)
+    os.replace(partial, path)
+
+
 def append_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write("".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows))

@@ -22,6 +22,10 @@ MANAGED = {
     "reward_weights": "give each reward its weight: rewards: [{name: exact, weight: 0.5}]",
 }
 """Fields rlllm sets itself, with what to use instead."""
+NOT_NEGATIVE = frozenset(
+    {"learning_rate", "beta", "epsilon", "epsilon_high", "weight_decay", "adam_epsilon", "max_grad_norm"}
+)
+"""Fields that mean nothing below 0, which TRL finds out late or never."""
 
 
 @cache
@@ -60,6 +64,14 @@ def check(configs: tuple[str, ...], name: str, value: Any) -> Any:
             f"{name} takes {' or '.join(kinds)}",
             given=f"{name}={value!r} ({type(value).__name__})",
             hint=f"the default is {fields[name]['default']!r}",
+        )
+    if name in NOT_NEGATIVE and isinstance(value, int | float) and not value >= 0:
+        raise ConfigError(f"{name} is not below 0", given=f"{name}={value}")
+    if name == "eval_strategy" and value not in ("no", None):
+        raise ConfigError(
+            "no rows are evaluated between steps",
+            given=f"{name}={value}",
+            hint="leave it out: held-out rows are measured before and after (eval.rows)",
         )
     return value
 

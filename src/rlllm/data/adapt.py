@@ -104,6 +104,8 @@ class Cells:
         return before, text
 
     def boolean(self, field: str, value: Any) -> bool:
+        if isinstance(value, float) and value.is_integer():  # how tables with gaps hold 0 and 1
+            value = int(value)
         known = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, bool | int | str) else None
         if known is None:
             raise self.fail(field, f"must be true or false, found {excerpt(repr(value), 0, 40)}")

@@ -84,7 +84,7 @@ def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str) -> list[Pre
             f"labelled completions do not pair up: {left:,} of {len(rows):,} would be left over "
             f"({prompt_text([*good, *bad][0].prompt)[:40]!r} has {len(good)} good and {len(bad)} bad)",
             given=source,
-            hint="learn from the labels themselves with --method kto, or give chosen and rejected columns",
+            hint="learn from the labels themselves with: rlllm align --method kto; or give chosen and rejected columns",
         )
     return [_pair(*both) for good, bad in sides.values() for both in zip(good, bad, strict=True)]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlllm.core.errors import ModelError
 from rlllm.core.registry import describe
+from rlllm.core.runs import read_json
 from rlllm.policies.sources import ModelSource
 
 
@@ -21,11 +22,27 @@ def load_tokenizer(source: ModelSource) -> Any:
 
 
 def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
-    """A causal language model on the CPU; the trainer or evaluator moves it."""
+    """A causal language model on the CPU; the trainer or evaluator moves it.
+
+    Raises:
+        ModelError: it does not load, or is a reward model: with tied embeddings that would load without a word, and
+            write noise.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
+    _refuse_scorers(source)
     return _load_model(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32)
+
+
+def _refuse_scorers(source: ModelSource) -> None:
+    names = _declared(source).get("architectures") or []
+    if any(name.endswith("Classification") for name in names):
+        raise ModelError(
+            "a reward model scores texts and writes none",
+            given=f"{source.name} ({', '.join(names)})",
+            hint="name a language model; a reward model is used by --reward RUN",
+        )
 
 
 def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) -> Any:
@@ -47,6 +64,7 @@ def _load_with_head(loader: Any, source: ModelSource, tokenizer: Any, bf16: bool
     import torch
     from transformers.utils import logging
 
+    _refuse_other_heads(source, len(labels.get("id2label", (0,))))
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # "score.weight newly initialised" is what is wanted here
     try:
@@ -56,6 +74,25 @@ def _load_with_head(loader: Any, source: ModelSource, tokenizer: Any, bf16: bool
         logging.set_verbosity(verbosity)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model
+
+
+def _refuse_other_heads(source: ModelSource, outputs: int) -> None:
+    """Raise ModelError for a classifier whose head gives another number of outputs; a language model has no head yet."""
+    settings = _declared(source)
+    names = [name for name in settings.get("architectures") or [] if name.endswith("Classification")]
+    found = len(settings.get("id2label") or (None, None))
+    if names and found != outputs:
+        raise ModelError(
+            f"a classifier with {found} label{'s' * (found != 1)} cannot be trained to give {outputs}",
+            given=f"{source.name} ({', '.join(names)})",
+            hint="start from a language model, or from a classifier of the same kind",
+        )
+
+
+def _declared(source: ModelSource) -> dict[str, Any]:
+    """What config.json says of a model on this machine; nothing where there is none."""
+    path = source.folder and source.folder / "config.json"
+    return read_json(path) if path and path.is_file() else {}
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:

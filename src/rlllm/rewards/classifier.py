@@ -5,7 +5,7 @@ A score must not depend on the batch around it, so sequences are padded on the r
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError, ModelError
+from rlllm.core.padding import padded
 from rlllm.core.records import Sample
-from rlllm.core.registry import describe
+from rlllm.rewards import pretrained
 
 _HINTS = {
     "ForTokenClassification": "a process reward model is used as the reward named process",
@@ -57,8 +58,22 @@ class Classifier:
         return scorer
 
     def encode(self, samples: Sequence[Sample]) -> list[list[int]]:
-        """Token ids of each sample, not yet cut to `max_length`."""
+        """Token ids of each sample, not yet cut to `longest`."""
         return [self._encode(sample) for sample in samples]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a sequence that are read: `max_length`, or what a model with a table of positions can take."""
+        return min(self.max_length, self._positions)
+
+    @property
+    def _positions(self) -> int:
+        tokenizer, model = self._loaded
+        config = model.config.get_text_config()
+        table = getattr(config, "max_position_embeddings", None)
+        if not table or table < 0 or getattr(config, "rope_parameters", None):
+            return sys.maxsize
+        return int(min(table, tokenizer.model_max_length))
 
     def scores(self, sequences: Sequence[Sequence[int]], *, padding: int = 0) -> list[float]:
         """One number for each sequence of token ids; `padding` adds that many padding tokens to every sequence."""
@@ -66,8 +81,9 @@ class Classifier:
         values: dict[int, float] = {}
         for start in range(0, len(order), self.batch_size):
             chunk = order[start : start + self.batch_size]
-            cut = [sequences[index][-self.max_length :] for index in chunk]
-            values.update(zip(chunk, self._forward(cut, padding), strict=True))
+            cut = [sequences[index][-self.longest :] for index in chunk]
+            room = self._positions - max(map(len, cut))
+            values.update(zip(chunk, self._forward(cut, min(padding, room)), strict=True))
         return [values[index] for index in range(len(sequences))]
 
     def _encode(self, sample: Sample) -> list[int]:
@@ -89,47 +105,33 @@ class Classifier:
         import torch
 
         tokenizer, model = self._loaded
-        longest = max(map(len, sequences)) + padding
-        ids = [[*sequence, *[tokenizer.pad_token_id] * (longest - len(sequence))] for sequence in sequences]
-        mask = [[1] * len(sequence) + [0] * (longest - len(sequence)) for sequence in sequences]
+        ids, mask = padded(sequences, tokenizer.pad_token_id, extra=padding)
+        was_training = model.training
+        model.eval()
         with torch.inference_mode():
             output = model(
                 input_ids=torch.tensor(ids, device=model.device),
                 attention_mask=torch.tensor(mask, device=model.device),
                 use_cache=False,
             )
+        model.train(was_training)
         return output.logits.squeeze(-1).float().tolist()
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and classifier, with the padding token that both must agree on to find a sequence's end."""
-        import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.path)
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                self.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-            )
-        except Exception as error:
-            raise ModelError(f"the reward model does not load: {describe(error)[:400]}", given=self.path) from error
-        if report["missing_keys"] or model.config.num_labels != 1:
+        tokenizer, model, missing = pretrained.load("AutoModelForSequenceClassification", self.path, "reward model")
+        if missing or model.config.num_labels != 1:
             raise _not_a_reward_model(self.path, model.config.architectures, model.config.num_labels)
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         if tokenizer.pad_token is None:
             raise ModelError("the reward model's tokenizer has neither a padding nor an end token", given=self.path)
         model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-        return tokenizer, model.to(device).eval()
+        return tokenizer, model
 
 
 def _check_folder(folder: Path) -> None:
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the reward model's config.json cannot be read: {describe(error)}", given=folder) from error
-    architectures = settings.get("architectures") or []
-    labels = len(settings.get("id2label") or (None, None))
+    architectures, labels = pretrained.declared(folder, "reward model")
     if not any(name.endswith("ForSequenceClassification") for name in architectures) or labels != 1:
         raise _not_a_reward_model(str(folder), architectures, labels)
 

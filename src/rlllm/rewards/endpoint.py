@@ -94,8 +94,7 @@ class Endpoint:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not _is_address(self.url):
             raise ConfigError("an endpoint is an http or https URL", given=self.url, hint="http://localhost:8000/v1")
         if not self.model:
             raise ConfigError("the endpoint needs the model's name", given=self.url, hint="model: NAME")
@@ -109,6 +108,12 @@ class Endpoint:
                 f"the environment variable {self.key_env} is not set",
                 given=f"key_env: {self.key_env}",
                 hint=f"export {self.key_env}=... or leave key_env out",
+            )
+        if self.key_env and not _fits_a_header(self._secret):  # else http.client shows the key in its own error
+            raise ConfigError(
+                f"the environment variable {self.key_env} holds characters that no HTTP header may have",
+                given=f"key_env: {self.key_env}",
+                hint="a key is one line of ASCII text; its value is not shown here",
             )
 
     def complete(self, prompts: Sequence[str]) -> list[Reply]:
@@ -139,7 +144,7 @@ class Endpoint:
     def _request(self, prompt: str) -> str:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key_env:
-            headers["Authorization"] = f"Bearer {os.environ.get(self.key_env, '')}"
+            headers["Authorization"] = f"Bearer {self._secret}"
         request = urllib.request.Request(self._address, json.dumps(self._body(prompt)).encode(), headers, method="POST")
         try:
             with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as response:
@@ -163,6 +168,10 @@ class Endpoint:
         }
 
     @property
+    def _secret(self) -> str:
+        return os.environ.get(self.key_env or "", "").strip()
+
+    @property
     def _address(self) -> str:
         base = self.url.rstrip("/")
         return base if base.endswith(_PATH) else base + _PATH
@@ -174,7 +183,11 @@ class Endpoint:
         with self._lock:
             if self.cache:
                 self._known[self._key(prompt)] = reply
-                append_jsonl(Path(self.cache), [{"key": self._key(prompt), "model": self.model, "reply": reply}])
+                row = {"key": self._key(prompt), "model": self.model, "reply": reply}
+                try:
+                    append_jsonl(Path(self.cache), [row])
+                except OSError as error:
+                    raise DataError(f"the judge's cache cannot be written: {error}", given=self.cache) from error
 
     @cached_property
     def _known(self) -> dict[str, str]:
@@ -184,6 +197,7 @@ class Endpoint:
         path = Path(self.cache)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _drop_torn_line(path)
             return {str(row["key"]): str(row["reply"]) for row in read_jsonl(path)}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -191,6 +205,30 @@ class Endpoint:
                 given=path,
                 hint="name another file, or remove it",
             ) from error
+
+
+def _is_address(url: str) -> bool:
+    """Whether this is an http(s) URL that can be sent as it stands: a host, a numeric port, no blanks, ASCII only."""
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not close, a port that is no number
+        return False
+    return known and url.isascii() and not any(character <= " " for character in url)
+
+
+def _fits_a_header(key: str) -> bool:
+    return key.isascii() and key.isprintable()
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill left unfinished, or the next reply would be written into it."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        if not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def _persistently(request: Callable[[], str], retries: int, backoff: float) -> Reply:

@@ -134,6 +134,7 @@ class Judge:
         if self.path is not None and remote:
             raise ConfigError(f"{remote[0]} belongs to an endpoint, and this judge is a local model", given=self.path)
         assert self.respondent is not None, "built here, so that a wrong setting fails before anything loads"
+        assert self.criteria is not None, "read here, for the same reason"
 
     @classmethod
     def of(cls, respondent: Respondent, rubric: str = "") -> Judge:

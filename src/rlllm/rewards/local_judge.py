@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, ModelError
-from rlllm.core.registry import describe
+from rlllm.core.padding import padded
+from rlllm.rewards import pretrained
 from rlllm.rewards.endpoint import Refusal, Reply
 
 
@@ -60,9 +60,8 @@ class LocalJudge:
         import torch
 
         tokenizer, model = self._loaded
-        longest, pad = max(map(len, prompts)), tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=model.device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=model.device)
+        pad = tokenizer.pad_token_id
+        ids, mask = (torch.tensor(part, device=model.device) for part in padded(prompts, pad, left=True))
         with torch.inference_mode():
             output = model.generate(
                 input_ids=ids,
@@ -71,33 +70,20 @@ class LocalJudge:
                 do_sample=False,
                 pad_token_id=pad,
             )
-        return list(tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True))
+        return list(tokenizer.batch_decode(output[:, ids.size(1) :], skip_special_tokens=True))
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.path)
-            model, found = AutoModelForCausalLM.from_pretrained(
-                self.path, dtype="auto", use_safetensors=True, output_loading_info=True
-            )
-        except Exception as error:
-            raise ModelError(f"the judge does not load: {describe(error)[:400]}", given=self.path) from error
-        if found["missing_keys"]:
-            raise _no_writer(f"{self.path} (its weights lack {min(found['missing_keys'])})")
+        tokenizer, model, missing = pretrained.load("AutoModelForCausalLM", self.path, "judge", dtype="auto")
+        if missing:
+            raise _no_writer(f"{self.path} (its weights lack {min(missing)})")
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-        return tokenizer, model.to(device).eval()
+        return tokenizer, model
 
 
 def _refuse_classifiers(folder: Path) -> None:
     """With tied embeddings a classifier loads as a language model without a word, and writes noise."""
-    try:
-        architectures = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelError(f"the judge's config.json cannot be read: {describe(error)}", given=folder) from error
+    architectures, _ = pretrained.declared(folder, "judge")
     if any(name.endswith("Classification") for name in architectures):
         raise _no_writer(f"{folder} ({', '.join(architectures)})")
 

@@ -74,21 +74,22 @@ class RewardModel:
 
     def score_padded(self, samples: Sequence[Sample], padding: int) -> list[Score]:
         """`score_batch` with that many further padding tokens on every sequence; the scores should be the same."""
-        columns, lengths = [], [0] * len(samples)
+        columns, lengths, room = [], [0] * len(samples), self.max_length
         for member, centre in self.__dict__["_members"]:
             sequences = member.encode(samples)
             columns.append([value - centre for value in member.scores(sequences, padding=padding)])
+            room = min(room, member.longest)
             lengths = [max(before, len(ids)) for before, ids in zip(lengths, sequences, strict=True)]
         rows = zip(*columns, strict=True)
-        return [self._score(row, length) for row, length in zip(rows, lengths, strict=True)]
+        return [self._score(row, length, room) for row, length in zip(rows, lengths, strict=True)]
 
-    def _score(self, values: tuple[float, ...], length: int) -> Score:
+    def _score(self, values: tuple[float, ...], length: int, room: int) -> Score:
         notes = []
         if len(values) > 1:
             listed = ", ".join(f"{value:.2f}" for value in values)
             notes.append(f"members {listed}; standard deviation {pstdev(values):.2f}")
-        if length > self.max_length:
-            notes.append(f"scored the last {self.max_length} of {length} tokens")
+        if length > room:
+            notes.append(f"scored the last {room} of {length} tokens")
         return Score(aggregate(values, self.aggregate, self.penalty), note="; ".join(notes) or None)
 
     def _find_members(self) -> list[tuple[Classifier, float]]:

@@ -7,7 +7,6 @@ the one that is trained and read.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlllm.core.errors import ConfigError, DataError, ModelError
+from rlllm.core.padding import padded
 from rlllm.core.records import Prompt, Sample, Score
-from rlllm.core.registry import describe
+from rlllm.rewards import pretrained
 
 SEPARATOR = "\n"
 """Ends each step, the last one too; its last token carries the step's label."""
@@ -101,9 +101,9 @@ class ProcessModel:
             _check_folder(Path(self.path))
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any) -> ProcessModel:
+    def of(cls, model: Any, tokenizer: Any, max_length: int = 1024) -> ProcessModel:
         """A classifier that is already in memory, such as one in training; it is scored in evaluation mode."""
-        scorer = cls(path="a model in memory")
+        scorer = cls(path="a model in memory", max_length=max_length)
         scorer.__dict__["_loaded"] = (tokenizer, model)
         return scorer
 
@@ -139,16 +139,13 @@ class ProcessModel:
         import torch
 
         tokenizer, model = self._loaded
-        longest = max(len(ids) for ids, _ in batch)
-        pad = tokenizer.pad_token_id or 0  # masked, so that any id does
+        ids, mask = padded([ids for ids, _ in batch], tokenizer.pad_token_id or 0)  # masked, so that any id does
         was_training = model.training
         model.eval()
         with torch.inference_mode():
             logits = model(
-                input_ids=torch.tensor([ids + [pad] * (longest - len(ids)) for ids, _ in batch], device=model.device),
-                attention_mask=torch.tensor(
-                    [[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in batch], device=model.device
-                ),
+                input_ids=torch.tensor(ids, device=model.device),
+                attention_mask=torch.tensor(mask, device=model.device),
             ).logits
         model.train(was_training)
         right = torch.softmax(logits.float(), -1)[..., 1]
@@ -156,33 +153,16 @@ class ProcessModel:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        import torch
-        from transformers import AutoModelForTokenClassification, AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.path)
-            model, report = AutoModelForTokenClassification.from_pretrained(
-                self.path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-            )
-        except Exception as error:
-            raise ModelError(
-                f"the process reward model does not load: {describe(error)[:400]}", given=self.path
-            ) from error
-        if report["missing_keys"] or model.config.num_labels != 2:
+        tokenizer, model, missing = pretrained.load(
+            "AutoModelForTokenClassification", self.path, "process reward model"
+        )
+        if missing or model.config.num_labels != 2:
             raise _not_a_process_model(self.path, model.config.architectures, model.config.num_labels)
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-        return tokenizer, model.to(device).eval()
+        return tokenizer, model
 
 
 def _check_folder(folder: Path) -> None:
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"the process reward model's config.json cannot be read: {describe(error)}", given=folder
-        ) from error
-    architectures = settings.get("architectures") or []
-    labels = len(settings.get("id2label") or (None, None))
+    architectures, labels = pretrained.declared(folder, "process reward model")
     if not any(name.endswith("ForTokenClassification") for name in architectures) or labels != 2:
         raise _not_a_process_model(str(folder), architectures, labels)
 

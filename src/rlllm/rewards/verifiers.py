@@ -186,6 +186,18 @@ class Format:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """0 if the completion ended by itself, -1 if it hit the length limit.
+
+    The "EOS trick" of PPO for language models (Huang et al. 2024, arXiv 2403.17031), as a reward with a weight and a
+    column of its own. A text that no model was stopped at, such as one from a file, counts as ended.
+    """
+
+    def __call__(self, sample: Sample) -> Score:
+        return Score(-1.0 if sample.truncated else 0.0)
+
+
+@dataclass(frozen=True)
 class Length:
     """0 within the budget, then falling linearly to -1 at `budget + buffer` and beyond.
 

@@ -7,6 +7,23 @@ from pydantic import Field
 from rlllm.core.config import Section
 
 
+class SamplingConfig(Section):
+    """How an evaluation samples. A temperature of 0 is greedy."""
+
+    engine: str = "hf"
+    """What samples."""
+    max_new_tokens: int = Field(512, ge=1)
+    """Length limit of a completion in tokens."""
+    temperature: float = Field(1.0, ge=0)
+    """Sampling temperature; 0 decodes greedily (then more than one sample is pointless)."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus sampling; 1 samples from the whole distribution."""
+    top_k: int = Field(0, ge=0)
+    """Sample among the k likeliest tokens; 0 means all."""
+    batch_size: int = Field(256, ge=1)
+    """Completions decoded at once."""
+
+
 class RolloutConfig(Section):
     """How completions are sampled."""
 
@@ -23,19 +40,7 @@ class RolloutConfig(Section):
     top_k: int = Field(0, ge=0)
     """Sample among the k likeliest tokens; 0 means all."""
 
-
-class SamplingConfig(Section):
-    """How an evaluation samples. A temperature of 0 is greedy."""
-
-    engine: str = "hf"
-    """What samples."""
-    max_new_tokens: int = Field(512, ge=1)
-    """Length limit of a completion in tokens."""
-    temperature: float = Field(1.0, ge=0)
-    """Sampling temperature; 0 decodes greedily (then more than one sample is pointless)."""
-    top_p: float = Field(1.0, gt=0, le=1)
-    """Nucleus sampling; 1 samples from the whole distribution."""
-    top_k: int = Field(0, ge=0)
-    """Sample among the k likeliest tokens; 0 means all."""
-    batch_size: int = Field(256, ge=1)
-    """Completions decoded at once."""
+    @property
+    def sampling(self) -> SamplingConfig:
+        """The same for an evaluation: what is measured is sampled as what is trained on."""
+        return SamplingConfig.model_validate(self.model_dump(exclude={"group_size"}))

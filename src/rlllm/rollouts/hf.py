@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from rlllm.core.padding import padded
 from rlllm.rollouts.config import SamplingConfig
 
 
@@ -42,11 +43,9 @@ class HFEngine:
         return completions
 
     def _batch(self, prompts: list[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
-        longest = max(map(len, prompts))
         pad = self.tokenizer.pad_token_id
         device = self.model.device
-        ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts], device=device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device)
+        ids, mask = (torch.tensor(part, device=device) for part in padded(prompts, pad, left=True))
         stops = self.stop_ids()
         choice: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
@@ -64,7 +63,7 @@ class HFEngine:
             eos_token_id=sorted(stops),
             **choice,
         )
-        return [_until_stop(row, stops) for row in output[:, longest:].tolist()]
+        return [_until_stop(row, stops) for row in output[:, ids.size(1) :].tolist()]
 
     def stop_ids(self) -> set[int]:
         """Every token that ends a completion: the tokenizer's and the generation config's."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlllm.core.report import render_run
 from rlllm.core.report.card import card_tables
+from rlllm.core.report.results import results_tables
 from rlllm.core.report.rewards import Source, shadow_curves
 from rlllm.core.runs import Run, append_jsonl, write_json
 
@@ -72,3 +73,14 @@ def test_a_run_that_was_watched_has_the_curves_in_its_report(tmp_path: Path) -> 
     assert "Proxy and watched rewards" in page
     write_json(tmp_path / "verdict.json", {"ok": True, "reasons": [], "facts": {}})
     assert "Proxy and watched rewards" not in render_run(Run(tmp_path))
+
+
+def test_an_estimate_without_an_interval_is_drawn_as_a_dot_alone() -> None:
+    value = {**interval(0.4, None, None), "method": "no interval"}
+    row = {"name": "ECE", "before": None, "after": value, "difference": None, "higher_is_better": False}
+    page = results_tables({"measures": [row]})
+    assert page is not None
+    assert "no interval" in page
+    assert "interval unknown" not in page
+    assert page.count('class="mark after"') == 1
+    assert 'class="whisker' not in page.replace('class="whiskers', "")

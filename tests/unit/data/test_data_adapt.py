@@ -111,7 +111,7 @@ def test_pairs_are_read_with_an_explicit_or_a_shared_prompt(row: dict[str, Any],
     assert one(row, PreferencePair) == expected
 
 
-@pytest.mark.parametrize("label", [True, 1, "true", "1", "Yes"])
+@pytest.mark.parametrize("label", [True, 1, 1.0, "true", "1", "Yes"])
 def test_labels_are_read_from_booleans_and_from_the_text_of_tables(label: object) -> None:
     row = {"prompt": "p", "completion": "c", "label": label}
     assert one(row, LabelledCompletion) == LabelledCompletion("p", "c", True)

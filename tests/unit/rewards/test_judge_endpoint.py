@@ -254,3 +254,35 @@ def test_a_dead_endpoint_stops_the_run_by_name(server: Server) -> None:
     judge = build([RewardSpec(name="judge", params={"endpoint": server.url, "model": "m", "retries": 0})])
     with pytest.raises(RewardError, match="gave no reply to any of 2 prompts: HTTP 503"):
         judge.score([Sample("q", "one"), Sample("q", "two")])
+
+
+def test_a_line_that_a_kill_cut_short_does_not_spoil_the_cache(server: Server, tmp_path: Path) -> None:
+    cache = tmp_path / "replies.jsonl"
+    client(server, cache=str(cache)).complete(["one"])
+    with cache.open("a", encoding="utf-8") as file:
+        file.write('{"key": "torn')
+    for prompts in (["two"], ["one", "two"]):
+        client(server, cache=str(cache)).complete(prompts)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("key", ["sk-SECRET\nand more", "sk-SECRET\u2192"])
+def test_a_key_that_no_header_may_hold_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", key)
+    with pytest.raises(ConfigError) as caught:
+        Endpoint("http://127.0.0.1:1", "m", key_env="JUDGE_KEY")
+    assert "SECRET" not in str(caught.value)
+
+
+def test_blanks_around_a_key_are_not_sent(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-1\n")
+    client(server, key_env="JUDGE_KEY").complete(["q"])
+    assert server.headers[0]["Authorization"] == "Bearer sk-1"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:port/v1", "http://[::1/v1", "http://127.0.0.1/v\u00fc", "http://a b/v1", "http://:80/v1"]
+)
+def test_what_cannot_be_sent_is_no_address(url: str) -> None:
+    with pytest.raises(ConfigError, match="http or https URL"):
+        Endpoint(url, "m")

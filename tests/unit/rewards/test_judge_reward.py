@@ -156,3 +156,8 @@ def test_a_classifier_is_no_judge(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"architectures": ["LlamaForSequenceClassification"]}')
     with pytest.raises(ModelError, match="must be a causal language model that writes text"):
         Judge(path=str(tmp_path))
+
+
+def test_a_rubric_file_that_is_not_there_is_named_before_anything_is_asked() -> None:
+    with pytest.raises(ConfigError, match="rubric file cannot be read"):
+        Judge(endpoint="http://127.0.0.1:1/v1", model="m", rubric="no-such-rubric.md")

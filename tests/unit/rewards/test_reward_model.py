@@ -188,3 +188,34 @@ def test_a_classifier_without_a_trained_head_is_refused(plain: Path, tmp_path: P
 def test_sizes_must_be_positive(plain: Path) -> None:
     with pytest.raises(ConfigError, match="must be positive"):
         RewardModel(str(plain), batch_size=0)
+
+
+def test_of_a_text_that_is_longer_than_the_table_of_positions_the_end_is_scored(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    made = tokenizer(None)
+    config = GPT2Config(
+        vocab_size=len(made),
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        n_positions=32,
+        num_labels=1,
+        pad_token_id=made.pad_token_id,
+        initializer_range=0.5,
+    )
+    GPT2ForSequenceClassification(config).save_pretrained(tmp_path)
+    made.save_pretrained(tmp_path)
+    model, end = RewardModel(str(tmp_path)), "y" * 31
+    short, long = model.score_batch([Sample("", end), Sample("x" * 40, end)])
+    assert long.value == pytest.approx(short.value, abs=1e-5)
+    assert long.note == "scored the last 32 of 72 tokens"
+    assert model.score_padded([Sample("", end)], 7)[0].value == pytest.approx(short.value, abs=1e-5)
+
+
+def test_a_model_in_training_is_scored_without_dropout_and_stays_in_training(plain: Path) -> None:
+    made, classifier = Classifier(str(plain))._loaded
+    classifier.model.layers[0].self_attn.attention_dropout = 0.9
+    expected = values(RewardModel(str(plain)), SAMPLES)
+    assert values(RewardModel.of(classifier.train(), made), SAMPLES) == pytest.approx(expected, abs=1e-5)
+    assert classifier.training

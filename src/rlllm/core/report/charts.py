@@ -127,7 +127,12 @@ def _whisker(value: Mapping[str, Any], height: float, kind: str, x: Scale, low: 
         for name, edge in (("low", low), ("high", high))
     )
     bar = tag("line", x1=_at(x(start)), x2=_at(x(end)), y1=_at(height), y2=_at(height), class_=f"whisker {kind}")
-    return tag("g", bar, tag("circle", cx=_at(x(value["estimate"])), cy=_at(height), r=4, class_=f"mark {kind}"))
+    bounded = any(is_number(value.get(name)) for name in ("low", "high"))
+    return tag(
+        "g",
+        bar if bounded else None,
+        tag("circle", cx=_at(x(value["estimate"])), cy=_at(height), r=4, class_=f"mark {kind}"),
+    )
 
 
 def _at(place: float) -> str:

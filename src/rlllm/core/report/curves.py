@@ -15,6 +15,7 @@ CURVES: dict[str, tuple[str, str]] = {
     "reward": ("Reward", "mean over all completions"),
     "rewards/accuracies": ("Preference accuracy", "pairs ranked as labelled"),
     "accuracy": ("Pair accuracy", "pairs ranked as labelled"),
+    "step_accuracy": ("Step accuracy", "steps judged as labelled"),
     "mean_token_accuracy": ("Token accuracy", "next token is the most likely one"),
     "loss": ("Loss", "training objective"),
     "rewards/margins": ("Margin", "chosen minus rejected"),
@@ -31,7 +32,7 @@ CURVES: dict[str, tuple[str, str]] = {
 }
 """Metric name -> title and note, in the order they are drawn."""
 MOST = 9
-_ALWAYS = {"reward", "rewards/accuracies", "accuracy", "loss", "grad_norm"}
+_ALWAYS = {"reward", "rewards/accuracies", "accuracy", "step_accuracy", "loss", "grad_norm"}
 """Drawn even when flat: a flat line is then the finding."""
 _BOOKKEEPING = {"step", "time", "epoch"}
 

@@ -86,7 +86,7 @@ def _estimate(value: IntervalJson | None, *, strong: bool = False) -> Child:
 def _bounds(value: IntervalJson, *, signed: bool = False) -> str:
     low, high = value.get("low"), value.get("high")
     if low is None or high is None:
-        return "interval unknown"
+        return "no interval" if value.get("method") == "no interval" else "interval unknown"
     digits = _decimals(value)
     return f"{fixed(low, digits, signed=signed)} to {fixed(high, digits, signed=signed)}"
 
