@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, Sample, Score
-from rlllm.evals.statistics import Interval, mean_interval, preference
+from rlllm.evals.statistics import Interval, blocks_of, mean_interval, preference
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -250,8 +250,9 @@ def calibrated_ece(confidence: Sequence[float], seed: int = 0, bins: int = BINS)
     import numpy as np
 
     values = np.asarray(confidence, float)
-    drawn = np.random.default_rng(seed).random((_SIMULATIONS, len(values))) < values
-    found = _ece(values, drawn.astype(float), bins)
+    generator = np.random.default_rng(seed)
+    blocks = (generator.random((size, len(values))) < values for size in blocks_of(_SIMULATIONS, len(values)))
+    found = np.concatenate([_ece(values, drawn.astype(float), bins) for drawn in blocks])
     low, high = np.quantile(found, [0.025, 0.975])
     return Interval(float(found.mean()), float(low), float(high), len(values), "simulation")
 
@@ -287,9 +288,9 @@ def spearman_interval(
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(sizes) == 0:
         return None
     generator, found = np.random.default_rng(seed), []
-    for _ in range(0, _RESAMPLES, 100):
-        drawn = generator.integers(0, len(values), size=(100, len(values)))
-        found.append(_spearman(values[drawn].reshape(100, -1), sizes[drawn].reshape(100, -1)))
+    for count in blocks_of(_RESAMPLES, 20 * len(values)):
+        drawn = generator.integers(0, len(values), size=(count, len(values)))
+        found.append(_spearman(values[drawn].reshape(count, -1), sizes[drawn].reshape(count, -1)))
     estimate = float(_spearman(values.reshape(1, -1), sizes.reshape(1, -1))[0])
     low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
     return Interval(estimate, float(low), float(high), len(values), "bootstrap")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RewardError
-from rlllm.core.records import PreferencePair, PromptTask, Sample
+from rlllm.core.records import Sample, task_of
 from rlllm.evals.metrics import average_interval, sampled_metrics, score_bounds
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import sample, task_id
@@ -70,18 +70,8 @@ def every_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> lis
     return tables
 
 
-def prompts_of(records: Sequence[Any]) -> list[PromptTask]:
-    """Prompts to answer, from tasks or from the prompts of preference pairs."""
-    return [
-        PromptTask(record.prompt, record.meta.get("answer"), record.meta)
-        if isinstance(record, PreferencePair)
-        else record
-        for record in records
-    ]
-
-
 def _draw(request: EvalRequest, model: Any, tokenizer: Any) -> list[list[Sample]]:
-    tasks = prompts_of(request.records)
+    tasks = [task_of(record) for record in request.records]
     return sample(model, tokenizer, tasks, request.sampling, samples=request.samples, seed=request.seed)
 
 

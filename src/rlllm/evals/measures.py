@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlllm.core.padding import padded
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
 from rlllm.evals.generative import every_reward, first_reward
 from rlllm.evals.metrics import score_bounds
@@ -144,10 +145,13 @@ def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation])
 
     rows = [_encode(tokenizer, record) for record in records]
     ids, mask = _padded(rows, tokenizer.pad_token_id, model.device)
+    was_training = model.training
+    model.eval()
     ours, theirs = (
         torch.log_softmax(one(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float(), -1)
         for one in (model, start)
     )
+    model.train(was_training)
     per_token = (ours.exp() * (ours - theirs)).sum(-1)
     return [float(per_token[i, begin - 1 : len(row) - 1].sum()) for i, (row, begin) in enumerate(rows)]
 
@@ -198,9 +202,7 @@ def _padded(rows: list[tuple[list[int], int]], pad: int, device: Any) -> tuple[A
     """Token ids and attention mask of rows, padded on the right."""
     import torch
 
-    longest = max(len(ids) for ids, _ in rows)
-    ids = [row + [pad] * (longest - len(row)) for row, _ in rows]
-    mask = [[1] * len(row) + [0] * (longest - len(row)) for row, _ in rows]
+    ids, mask = padded([row for row, _ in rows], pad)
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from rlllm.core.builtins import ENGINES
 from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint
-from rlllm.policies import chat
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.samples import draw
 
 
 def task_id(prompt: Prompt, answer: str | None) -> str:
@@ -23,14 +23,5 @@ def sample(
     import torch
 
     engine = ENGINES.load(sampling.engine)(model, tokenizer)
-    prompts = chat.encode_prompts(tokenizer, [task.prompt for task in tasks])
     torch.manual_seed(seed)
-    drawn = engine.generate([ids for ids in prompts for _ in range(samples)], sampling)
-    stops = engine.stop_ids()
-    texts = tokenizer.batch_decode(drawn, skip_special_tokens=True)
-    made = iter(zip(drawn, texts, strict=True))
-    return [[_sample(task, *next(made), stops) for _ in range(samples)] for task in tasks]
-
-
-def _sample(task: PromptTask, ids: list[int], text: str, stops: set[int]) -> Sample:
-    return Sample(task.prompt, text, task.answer, task.meta, len(ids), truncated=not ids or ids[-1] not in stops)
+    return draw(engine, tokenizer, tasks, sampling, samples=samples)

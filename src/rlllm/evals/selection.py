@@ -13,8 +13,7 @@ from typing import Any
 
 from rlllm.core.answers import extract_answer
 from rlllm.core.errors import ConfigError, RewardError
-from rlllm.core.records import Sample
-from rlllm.evals.generative import prompts_of
+from rlllm.core.records import Sample, task_of
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import sample, task_id
 from rlllm.evals.statistics import Interval, mean_interval, paired_difference
@@ -35,7 +34,7 @@ def evaluate_selection(request: EvalRequest) -> Evaluation:
             hint="rlllm eval best-of --reward exact --reward model samples=8",
         )
     model, tokenizer = request.policy()
-    tasks = prompts_of(request.records)
+    tasks = [task_of(record) for record in request.records]
     drawn = sample(model, tokenizer, tasks, request.sampling, samples=request.samples, seed=request.seed)
     scores = rewards.score([one for row in drawn for one in row]).values
     columns = [_rows(column, request.samples) for column in scores]

@@ -170,7 +170,7 @@ def sign_flip_p(differences: Sequence[float], seed: int = 0, *, resamples: int =
         return float((np.abs((1 - 2 * patterns) @ values) >= bar).mean())
     generator = np.random.default_rng(seed)
     extreme = 0
-    for size in _blocks(resamples, len(values)):
+    for size in blocks_of(resamples, len(values)):
         signs = generator.integers(0, 2, size=(size, len(values)), dtype=np.int8) * 2 - 1
         extreme += int((np.abs(signs @ values) >= bar).sum())
     return (extreme + 1) / (resamples + 1)
@@ -245,12 +245,13 @@ def _resampled_means(items: ndarray, seed: int, resamples: int) -> ndarray:
     generator = np.random.default_rng(seed)
     blocks = [
         items[generator.integers(0, len(items), size=(size, len(items)))].mean(axis=1)
-        for size in _blocks(resamples, len(items))
+        for size in blocks_of(resamples, len(items))
     ]
     return np.concatenate(blocks)
 
 
-def _blocks(total: int, width: int) -> list[int]:
+def blocks_of(total: int, width: int) -> list[int]:
+    """Sizes of the blocks in which `total` rows of `width` numbers are drawn, so that memory stays bounded."""
     size = max(1, _BLOCK // width)
     return [min(size, total - start) for start in range(0, total, size)]
 

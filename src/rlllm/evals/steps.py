@@ -64,8 +64,13 @@ def evaluate_steps(request: EvalRequest) -> Evaluation:
 
 
 def measure_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[Measured]:
-    """For before and after training: first wrong step found (its name tells chance on these items), step accuracy."""
+    """For before and after training: first wrong step found (its name tells chance on these items), step accuracy.
+
+    Nothing where the model can read none of the solutions.
+    """
     rows = scorer.chances([(record.prompt, record.steps) for record in records])
+    if not any(rows):
+        return []
     judged = [row and Judged(record, row) for record, row in zip(records, rows, strict=True)]
     chance = first_error_chance([record.labels for record in records])
     level = sum(chance.scores) / len(chance.scores)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlllm.core.records import Prompt, Sample
+from rlllm.core.records import Prompt, Sample, answer_of
 from rlllm.rewards.compose import Composition
 from rlllm.rewards.judge import Comparison, Judge
 
@@ -45,7 +45,7 @@ def by_judge(judge: Judge, contests: Sequence[Contest]) -> list[Ruling]:
 def by_scores(rewards: Composition, contests: Sequence[Contest]) -> list[Ruling]:
     """Rulings of a reward: the response with the higher score, a tie where both are equal."""
     samples = [
-        Sample(contest.prompt, text, contest.meta.get("answer"), contest.meta)
+        Sample(contest.prompt, text, answer_of(contest.meta), contest.meta)
         for contest in contests
         for text in (contest.first, contest.second)
     ]

@@ -27,7 +27,7 @@ from rlllm.rewards.model import RewardModel
 from rlllm.rewards.process import ProcessModel
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.plan import resolve_rewards
-from rlllm.stages.training import conclude, open_run_directory
+from rlllm.stages.training import conclude, failures_noted, open_run_directory
 
 RECORDS: dict[str, type[Record]] = {
     **dict.fromkeys(("rm", "gold", "judge"), PreferencePair),
@@ -108,6 +108,10 @@ class EvalStage(StageConfig):
             raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
         for metric in MODEL_METRICS.keys() & {task.metric for task in tasks}:
             MODEL_METRICS[metric](source.path)
+        if self.samples < 2 and any(task.metric == "best-of" for task in tasks):
+            raise ConfigError(
+                "best-of needs at least 2 samples to choose from", given=f"samples={self.samples}", hint="samples=8"
+            )
         if baseline is None and any(task.metric == "gold" for task in tasks):
             raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
         return EvalPlan(self, source, baseline, tasks)
@@ -185,11 +189,8 @@ def run(
     run = open_run_directory(config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
     listener.started("eval", len(plan.tasks), run.path)
     (run.path / "items.jsonl").unlink(missing_ok=True)
-    try:
+    with failures_noted(run):
         results = _evaluate(plan, run, listener)
-    except BaseException as error:
-        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
-        raise
     write_json(run.path / "results.json", results)
     done = len(plan.tasks)
     return conclude(

@@ -79,6 +79,7 @@ _rounds = partial(
 _LOOP = frozenset({"sampler", "credit", "mask", "kl", "critic", "stop_when_flat"})
 CONDITIONAL = _LOOP | {"rounds", "members", "rubric"}
 """Settings of a stage that only some of its methods use."""
+_MARGINS = "rlllm.stages.reward_pairs:check"
 
 FAMILIES = {
     family.name: family
@@ -93,8 +94,15 @@ FAMILIES = {
         _rounds("rounds", PromptTask, "DPOConfig"),
         _rounds("self-play", Conversation, "DPOConfig"),
         Family("loop", PromptTask, "GRPOConfig", "rlllm.stages.online:run", _LOOP),
-        Family("bt", PreferencePair, "RewardConfig", "rlllm.stages.reward_pairs:run"),
-        Family("ensemble", PreferencePair, "RewardConfig", "rlllm.stages.reward_ensemble:run", frozenset({"members"})),
+        Family("bt", PreferencePair, "RewardConfig", "rlllm.stages.reward_pairs:run", checks=_MARGINS),
+        Family(
+            "ensemble",
+            PreferencePair,
+            "RewardConfig",
+            "rlllm.stages.reward_ensemble:run",
+            frozenset({"members"}),
+            checks=_MARGINS,
+        ),
         Family(
             "process",
             StepwiseSolution,

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from rlllm.core.builtins import ENGINES, SLOTS
 from rlllm.core.config import Section
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, closest
+from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.compose import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.stages.batches import plan_batches
-from rlllm.stages.plan import Plan, processes, resolve_rewards
+from rlllm.stages.plan import Plan, named_models, processes, resolve_rewards
 from rlllm.stages.settings import TrainingConfig
 
 DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all"}
+TORCH_FREE = ("gae", "lagrange", "pairwise")
+"""Credits with fields that a plan can check, for their modules load without torch."""
 UNGROUPED = ("gae", "remax")
 """Credits that take one completion a prompt."""
 KL_IN_REWARD = ("gae", "rloo", "remax")
@@ -129,6 +132,9 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
         ENGINES.load(rollout.engine)
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_together(config, slots["credit"].name, settings, batches.completions_per_rollout)
+    _check_critic(config, slots["credit"].name, settings)
+    if slots["credit"].name == "gae":
+        critic_source(config, plan.source)
     return replace(
         plan,
         settings={**settings, "reward_weights": composition.weights},
@@ -150,9 +156,11 @@ def _slot(config: LoopSettings, slot: str, preset: Mapping[str, str]) -> SlotSpe
 def _with_rewards(credit: SlotSpec, settings: Mapping[str, Any], rewards: Composition) -> SlotSpec:
     """The credit with what it takes from the rest of the plan, its own fields first."""
     if credit.name == "pairwise":  # DPO's beta, which users give as TRL's
-        return credit.model_copy(update={"params": {"beta": settings["beta"], **credit.params}})
-    if credit.name == "lagrange":
-        component("credit", credit).check(rewards.names, rewards.weights)
+        credit = credit.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **credit.params}})
+    if credit.name in TORCH_FREE:
+        made = component("credit", credit)
+        if credit.name == "lagrange":
+            made.check(rewards.names, rewards.weights)
     return credit
 
 
@@ -162,7 +170,50 @@ def component(slot: str, spec: SlotSpec) -> Any:
     try:
         return target(**spec.params)
     except TypeError as error:
-        raise ConfigError(f"{slot} {spec.name} does not take these fields: {error}", given=dict(spec.params)) from error
+        own = [field.name for field in fields(target) if field.init] if is_dataclass(target) else []
+        near = [word for name in spec.params if name not in own and (word := closest(name, own))]
+        raise ConfigError(
+            f"{slot} {spec.name} does not take these fields: {str(error).rpartition('() ')[2]}",
+            given=", ".join(f"{name}={value}" for name, value in spec.params.items()),
+            exists=own,
+            hint=f"did you mean {near[0]}?" if near else None,
+        ) from error
+
+
+def critic_source(config: LoopSettings, policy: ModelSource) -> ModelSource:
+    """The model whose weights the critic starts from.
+
+    Raises:
+        ConfigError: it shall start from a reward model, and no single one is among the rewards.
+        ModelError: the model it names does not exist.
+    """
+    if config.critic.init == "policy":
+        return policy
+    if config.critic.init != "reward":
+        return resolve_model(config.critic.init)
+    models = [spec for spec in named_models(config.rewards) if spec.name == "model" and "path" in spec.params]
+    if not models:
+        raise ConfigError(
+            "critic.init=reward needs a reward model among the rewards", hint="--reward RUN, or critic.init=policy"
+        )
+    return resolve_model(str(models[0].params["path"]))
+
+
+def _check_critic(config: LoopSettings, credit: str, settings: Mapping[str, Any]) -> None:
+    """A critic's settings without a critic would be read by nothing; one that always warms up trains no policy."""
+    unread = sorted(config.critic.model_fields_set - {"share_backbone"})
+    if unread and credit != "gae" and ":" not in credit:
+        raise ConfigError(
+            f"credit={credit} has no critic",
+            given=", ".join(f"critic.{name}" for name in unread),
+            hint="leave it out, or take a critic: --method ppo",
+        )
+    if 0 < settings.get("max_steps", -1) <= config.critic.warmup_steps:
+        raise ConfigError(
+            "the policy would never learn: the critic warms up for the whole run",
+            given=f"critic.warmup_steps={config.critic.warmup_steps}, max_steps={settings['max_steps']}",
+            hint="more steps, or a shorter warm-up",
+        )
 
 
 def _check_together(config: LoopSettings, credit: str, settings: Mapping[str, Any], completions: int) -> None:
@@ -184,6 +235,12 @@ def _check_together(config: LoopSettings, credit: str, settings: Mapping[str, An
     if config.kl.target is not None and not settings.get("beta"):
         raise ConfigError(
             "an adaptive KL coefficient has to start above 0", given=f"kl.target={config.kl.target}", hint="beta=0.05"
+        )
+    if config.kl.target is not None and config.kl.where == "nowhere":
+        raise ConfigError(
+            "kl.where=nowhere adds no KL term whose coefficient could move",
+            given=f"kl.target={config.kl.target}",
+            hint="kl.where=loss, or leave out kl.target",
         )
     if config.critic.share_backbone and config.lora is None:
         raise ConfigError("one backbone for all is shared through adapters", hint="add lora.r=16")

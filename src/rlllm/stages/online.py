@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rlllm.core.builtins import ENGINES
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, append_jsonl
-from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.binding import display_names
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.stages.loop_settings import LoopSettings, component
+from rlllm.stages.loop_settings import LoopSettings, component, critic_source
 from rlllm.stages.outcomes import measure_alignment
 from rlllm.stages.plan import Plan, named_models
 from rlllm.stages.training import Job, Parts, load_causal_model, train
@@ -32,6 +31,7 @@ def run(plan: Plan, *, measure: Measure = measure_alignment, **options: Any) -> 
         measure: what to measure before and after; by default what alignment is judged by.
         options: those of `stages.training.train`.
     """
+    components(plan)  # a wrong field of one shall not wait until a model was loaded and measured
     return train(plan, parts(measure), **options)
 
 
@@ -40,11 +40,16 @@ def parts(measure: Measure) -> Parts:
     return Parts(load_causal_model, build, measure, observe=_observe)
 
 
+def components(plan: Plan) -> dict[str, Any]:
+    """Slot name to component. Raises ConfigError for fields or values that one does not take."""
+    return {slot: component(slot, spec) for slot, spec in plan.slots.items()}
+
+
 def sampling(job: Job) -> SamplingConfig:
     """The rollout's settings as an evaluation takes them: what is measured is sampled as what is trained on."""
     config = job.config
     assert isinstance(config, LoopSettings)
-    return SamplingConfig.model_validate(config.rollout.model_dump(exclude={"group_size"}))
+    return config.rollout.sampling
 
 
 def build(job: Job, callbacks: list[Any]) -> Any:
@@ -56,15 +61,15 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     config = job.config
     assert isinstance(config, LoopSettings)
     assert job.plan.rewards is not None
-    components = {slot: component(slot, spec) for slot, spec in job.plan.slots.items()}
+    chosen = components(job.plan)
     slots = Slots(
         rewards=job.plan.rewards,
         engine=None if config.rollout.engine == "hf" else ENGINES.load(config.rollout.engine),
         kl=Penalty(config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon),
-        **components,
+        **chosen,
     )
     args = _arguments(job)
-    with_critic = "values" in getattr(components["credit"], "needs", ())
+    with_critic = "values" in getattr(chosen["credit"], "needs", ())
     loop = PolicyLoop(
         slots=slots,
         tasks=job.plan.loaded.train,
@@ -141,12 +146,14 @@ def _arguments(job: Job) -> Any:
 
 
 def _critic(job: Job, args: Any) -> Any:
+    import torch
+
     from rlllm.algorithms.critic import Critic
     from rlllm.policies.loading import load_classifier, load_tokenizer
 
     config = job.config
     assert isinstance(config, LoopSettings)
-    source = _critic_source(job)
+    source = critic_source(config, job.plan.source)
     if load_tokenizer(source).get_vocab() != job.tokenizer.get_vocab():
         raise ConfigError(
             "the critic reads the policy's tokens, but this model has another tokenizer",
@@ -154,24 +161,15 @@ def _critic(job: Job, args: Any) -> Any:
             hint="critic.init=policy",
         )
     model = load_classifier(source, job.tokenizer)
+    if not isinstance(getattr(model, "score", None), torch.nn.Linear):
+        raise ConfigError(
+            "the critic needs a decoder with a linear head named score",
+            given=f"critic.init={config.critic.init} ({type(model).__name__})",
+            hint="critic.init=policy" if config.critic.init != "policy" else "a method without a critic: --method rloo",
+        )
     if config.critic.init == "policy":
         model.score.weight.data.zero_()  # a random head would start PPO with random advantages
     return Critic(getattr(model, model.base_model_prefix), model.score, args, **_critic_settings(config))
-
-
-def _critic_source(job: Job) -> ModelSource:
-    config = job.config
-    assert isinstance(config, LoopSettings)
-    if config.critic.init == "policy":
-        return job.plan.source
-    if config.critic.init != "reward":
-        return resolve_model(config.critic.init)
-    paths = list(_model_rewards(job).values())
-    if not paths:
-        raise ConfigError(
-            "critic.init=reward needs a reward model among the rewards", hint="--reward RUN, or critic.init=policy"
-        )
-    return resolve_model(paths[0])
 
 
 def _observe(job: Job, trainer: Any) -> None:

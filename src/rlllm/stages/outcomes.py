@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.records import PromptTask, prompt_text
+from rlllm.core.records import PromptTask, prompt_text, task_of
 from rlllm.rewards.config import RewardSpec
-from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.plan import Plan
 from rlllm.stages.training import Job
 
@@ -37,8 +36,7 @@ def measure_alignment(job: Job, model: Any) -> list[Measured]:
     tasks = _tasks(plan.loaded.holdout)[: config.eval.rows]
     if not tasks or not rewards:
         return []
-    rollout = config.rollout  # type: ignore[attr-defined]
-    sampling = SamplingConfig.model_validate(rollout.model_dump(exclude={"group_size"}))
+    sampling = config.rollout.sampling  # type: ignore[attr-defined]
     measured, drawn = measure_utility(
         model, job.tokenizer, tasks, rewards, sampling, samples=config.eval.samples, seed=config.seed
     )
@@ -47,14 +45,8 @@ def measure_alignment(job: Job, model: Any) -> list[Measured]:
 
 def _tasks(records: list[Any]) -> list[PromptTask]:
     """Each prompt once: two labels of one pair are no two problems."""
-    tasks = {prompt_text(record.prompt): _task(record) for record in records}
+    tasks = {prompt_text(record.prompt): task_of(record) for record in records}
     return list(tasks.values())
-
-
-def _task(record: Any) -> PromptTask:
-    if isinstance(record, PromptTask):
-        return record
-    return PromptTask(record.prompt, record.meta.get("answer"), record.meta)
 
 
 def _start(job: Job, model: Any) -> Any:

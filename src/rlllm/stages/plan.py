@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from rlllm.core.builtins import METHODS, REWARDS
 from rlllm.core.errors import ConfigError
+from rlllm.core.runs import ENSEMBLE
 from rlllm.data.check import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.compose import Composition, build
 from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.pretrained import declared
 from rlllm.stages.batches import BatchPlan
 from rlllm.stages.families import Family, family_of
 
@@ -46,6 +48,11 @@ class Plan:
     """Slot name -> resolved component specification."""
     judge: Composition | None = None
     """What measures the result, where that is not what is trained on."""
+
+    @property
+    def measured_on(self) -> list[Any]:
+        """The held-out records that a measurement takes, at most `eval.rows`."""
+        return self.loaded.holdout[: self.config.eval.rows]
 
     @property
     def rows_needed(self) -> int:
@@ -134,10 +141,29 @@ def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:
 def _with_model_folder(spec: RewardSpec) -> RewardSpec:
     """A reward model may be named like any model: as a run, a folder or a Hub id, alone or as the `path` of its reward."""
     if spec.name not in REWARDS and (Path(spec.name).is_dir() or _HUB_ID.fullmatch(spec.name)):
-        spec = spec.model_copy(update={"name": "model", "params": {**spec.params, "path": spec.name}})
+        name = "process" if reward_of(spec.name) == "process" else "model"
+        spec = spec.model_copy(update={"name": name, "params": {**spec.params, "path": spec.name}})
     if spec.name not in _MODEL_REWARDS or "path" not in spec.params:
         return spec
     return spec.model_copy(update={"params": {**spec.params, "path": _model_path(spec)}})
+
+
+def reward_of(reference: str) -> str:
+    """Name of the reward that uses a model: `model` or `process` for one that scores, `judge` for one that writes.
+
+    Raises:
+        ModelError: no such model, or its config.json is unreadable.
+    """
+    folder = resolve_model(reference, ensembles=True).folder
+    if folder is None or (folder / ENSEMBLE).is_file():
+        return "judge" if folder is None else "model"
+    architectures, _ = declared(folder, "model")
+    found = (reward for end, reward in _SCORERS.items() if any(name.endswith(end) for name in architectures))
+    return next(found, "judge")
+
+
+_SCORERS = {"ForSequenceClassification": "model", "ForTokenClassification": "process"}
+"""End of an architecture's name to the reward that scores with it."""
 
 
 def _model_path(spec: RewardSpec) -> str:

@@ -7,7 +7,6 @@ scores each response alone, so order cannot matter; equal scores are a tie. What
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -21,7 +20,7 @@ from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.events import Listener, Silent
 from rlllm.core.records import PreferencePair, PromptTask
-from rlllm.core.runs import append_jsonl, read_json
+from rlllm.core.runs import write_jsonl
 from rlllm.core.yaml_io import parse
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
@@ -30,7 +29,7 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.judge import Judge
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.contests import Contest, Ruling, by_judge, by_scores, kappa_of, label_rows
-from rlllm.stages.plan import resolve_rewards
+from rlllm.stages.plan import resolve_rewards, reward_of
 
 RESPONSES = ("responses", "completions", "candidates")
 """Columns that may hold the list of responses to a prompt."""
@@ -98,7 +97,7 @@ class LabelReport:
 def judge_spec(text: str, **settings: Any) -> RewardSpec:
     """The judge a user named: a URL, a reward's name, a mapping (`{name: model, path: runs/rm}`), or a model.
 
-    A model that is a scalar reward model scores; any other one writes. Settings that are None are left out.
+    A reward model (one score, an ensemble, or steps) scores; any other model writes. Settings that are None are left out.
 
     Raises:
         ConfigError: a setting of a judge that writes, where a reward was named.
@@ -122,10 +121,7 @@ def _named(text: str) -> RewardSpec:
         return _validated(RewardSpec, {"name": "judge", **parse(text, source="--judge")})
     if text in REWARDS or ":" in text:
         return RewardSpec(name=text)
-    source = resolve_model(text)
-    config = source.folder and read_json(source.folder / "config.json")
-    scalar = any(name.endswith("ForSequenceClassification") for name in (config or {}).get("architectures") or ())
-    return RewardSpec(name="model" if scalar else "judge", params={"path": text})
+    return RewardSpec(name=reward_of(text), params={"path": text})
 
 
 def _validated(cls: type[AnySection], values: Mapping[str, Any]) -> AnySection:
@@ -147,7 +143,7 @@ def label_preferences(config: LabelPrefsConfig, listener: Listener | None = None
 
     Raises:
         ConfigError: the output exists, or the judge's settings are wrong.
-        DataError: no row has two different responses, or not one pair could be judged.
+        DataError: no row has two different responses, or not one pair could be judged or decided.
         RewardError: the judge failed.
     """
     listener = listener or Silent()
@@ -175,6 +171,12 @@ def label_preferences(config: LabelPrefsConfig, listener: Listener | None = None
             hint="is it a model that follows instructions? A reward needs what it reads, such as an answer",
         )
     rows = list(label_rows(contests, rulings, keep_ties=config.ties == "keep"))
+    if not rows:
+        raise DataError(
+            f"the judge prefers neither response in any of {len(contests)} pairs",
+            given=config.judge.name,
+            hint="keep such pairs as ties with --keep-ties, or let another judge decide",
+        )
     _write(config.output, rows)
     return _report(config, contests, rulings, len(rows), len(candidates) - len(contests))
 
@@ -303,11 +305,7 @@ def _check_output(config: LabelPrefsConfig) -> None:
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        append_jsonl(partial, rows)
-        os.replace(partial, path)
+        write_jsonl(path, rows)
     except OSError as error:
         raise ConfigError(f"the output cannot be written: {error.strerror}", given=path) from error

@@ -43,7 +43,7 @@ def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.measures import measure_pass
 
     assert job.plan.rewards is not None
-    held_out = job.plan.loaded.holdout[: job.config.eval.rows]
+    held_out = job.plan.measured_on
     if not held_out:
         return []
     return [

@@ -23,7 +23,7 @@ from rlllm.stages.composite import add_facts, run_part
 from rlllm.stages.families import FAMILIES
 from rlllm.stages.pairs import note_pairs
 from rlllm.stages.plan import Plan, resolve_method
-from rlllm.stages.training import conclude, open_run_directory
+from rlllm.stages.training import conclude, failures_noted, open_run_directory
 
 if TYPE_CHECKING:
     from rlllm.evals.measures import Measured
@@ -44,22 +44,18 @@ def run(
 ) -> Run:
     """Train the members one after another; options as in `stages.training.train`."""
     listener = listener or Silent()
-    reward_pairs.check_margins(plan.loaded.train)
+    reward_pairs.check(plan)
     run = open_run_directory(plan.config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
     facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
     note_pairs(plan, facts)
     if facts.hopeless:
         return conclude(run, facts, listener)
-    try:
+    with failures_noted(run):
         members = _train_members(plan, run, facts, listener, resume)
         if facts.failure is None and not facts.interrupted:
             scorer = _assemble(plan, run, members)
             write_json(run.path / "results.json", {"measures": _results(plan, members, scorer)})
-            held_out = plan.loaded.holdout[: plan.config.eval.rows]
-            add_card(run, scorer, held_out, seed=plan.config.seed, listener=listener)
-    except BaseException as error:
-        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
-        raise
+            add_card(run, scorer, plan.measured_on, seed=plan.config.seed, listener=listener)
     return conclude(run, facts, listener)
 
 
@@ -110,7 +106,7 @@ def _results(plan: Plan, members: Sequence[Run], scorer: RewardModel) -> list[di
     """The ensemble against its untrained members, and against its trained ones taken alone."""
     from rlllm.evals.measures import difference, measure_pairs
 
-    held_out = plan.loaded.holdout[: plan.config.eval.rows]
+    held_out = plan.measured_on
     if not held_out:
         return []
     after, seed = measure_pairs(scorer, held_out), plan.config.seed

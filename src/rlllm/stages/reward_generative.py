@@ -92,7 +92,7 @@ def _fitting(job: Job, tasks: list[PromptTask]) -> list[PromptTask]:
 def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.judging import judge_measures, judge_pairs
 
-    held_out = job.plan.loaded.holdout[: job.config.eval.rows]
+    held_out = job.plan.measured_on
     if not held_out:
         return []
     judged = judge_pairs(

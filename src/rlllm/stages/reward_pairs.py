@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import DataError
@@ -23,13 +22,13 @@ def run(plan: Plan, **options: Any) -> Run:
     Raises:
         DataError: some pairs have a margin and some have none, which no loss can use.
     """
-    check_margins(plan.loaded.train)
+    check(plan)
     run = train(plan, Parts(load_scorer, _build, _measure, expect=note_pairs), **options)
     if run.ok:
         from rlllm.rewards.model import RewardModel
 
         listener = options.get("listener") or Silent()
-        add_card(run, RewardModel(str(run.model)), _held_out(plan), seed=plan.config.seed, listener=listener)
+        add_card(run, RewardModel(str(run.model)), plan.measured_on, seed=plan.config.seed, listener=listener)
     return run
 
 
@@ -44,14 +43,20 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
     from rlllm.algorithms import rows
     from rlllm.algorithms.trainers import PairwiseReward
 
-    return PairwiseReward(
+    arguments = job.arguments("RewardConfig")
+    trainer = PairwiseReward(
         model=job.model,
-        args=job.arguments("RewardConfig"),
+        args=arguments,
         train_dataset=rows.pairs(job.plan.loaded.train, job.tokenizer, margins=True),
         processing_class=job.tokenizer,
         peft_config=job.adapters("SEQ_CLS"),
         callbacks=callbacks,
     )
+    total = len(job.plan.loaded.train)
+    left = total - len(trainer.train_dataset)
+    if left:  # TRL leaves them out without a word
+        job.listener.note(f"{left} of {total} pairs are left out: longer than {arguments.max_length} tokens")
+    return trainer
 
 
 def _measure(job: Job, model: Any) -> list[Measured]:
@@ -59,16 +64,13 @@ def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.rewards.model import RewardModel
 
     # A model that diverged scores NaN: that is the verdict's to say, and no held-out row can be blamed for it.
-    held_out = [] if job.facts.non_finite_steps else _held_out(job.plan)
+    held_out = [] if job.facts.non_finite_steps else job.plan.measured_on
     return [measure_pairs(RewardModel.of(model, job.tokenizer), held_out)] if held_out else []
 
 
-def _held_out(plan: Plan) -> list[Any]:
-    return plan.loaded.holdout[: plan.config.eval.rows]
-
-
-def check_margins(pairs: Sequence[Any]) -> None:
+def check(plan: Plan) -> None:
     """Raise DataError unless all pairs have a margin, or none has."""
+    pairs = plan.loaded.train
     without = sum(pair.margin is None for pair in pairs)
     if 0 < without < len(pairs):
         raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,15 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
     from rlllm.algorithms.process import ProcessReward, step_rows
 
     arguments = job.arguments("RewardConfig")
+    records = job.plan.loaded.train
+    dataset = step_rows(records, job.tokenizer, arguments.max_length)
+    if len(dataset) < len(records):
+        left = len(records) - len(dataset)
+        job.listener.note(f"{left} of {len(records)} solutions are left out: longer than {arguments.max_length} tokens")
     return ProcessReward(
         model=_adapted(job, arguments),
         args=arguments,
-        train_dataset=step_rows(job.plan.loaded.train, job.tokenizer, arguments.max_length),
+        train_dataset=dataset,
         processing_class=job.tokenizer,
         callbacks=callbacks,
     )
@@ -102,5 +108,7 @@ def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.steps import measure_steps
     from rlllm.rewards.process import ProcessModel
 
-    held_out = job.plan.loaded.holdout[: job.config.eval.rows]
-    return measure_steps(ProcessModel.of(model, job.tokenizer), held_out) if held_out else []
+    held_out = job.plan.measured_on
+    longest = job.plan.settings.get("max_length", trl_fields.table("RewardConfig")["max_length"]["default"])
+    scorer = ProcessModel.of(model, job.tokenizer, longest or sys.maxsize)
+    return measure_steps(scorer, held_out) if held_out else []

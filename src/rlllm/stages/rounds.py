@@ -9,8 +9,6 @@ rounds, a round visits the next prompts of the data, as many as its steps take; 
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import TYPE_CHECKING, Any, cast
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.events import Listener, Silent
-from rlllm.core.records import PromptTask, Sample
-from rlllm.core.runs import Run
+from rlllm.core.records import Sample, task_of
+from rlllm.core.runs import Run, write_jsonl
 from rlllm.core.verdict import Facts
 from rlllm.policies.sources import resolve_model
 from rlllm.stages import offline, training
@@ -28,7 +26,7 @@ from rlllm.stages.composite import add_facts, continue_metrics, run_part
 from rlllm.stages.online import sampling
 from rlllm.stages.outcomes import measure_alignment
 from rlllm.stages.plan import Plan, processes
-from rlllm.stages.training import Job, Parts, conclude, load_causal_model, open_run_directory
+from rlllm.stages.training import Job, Parts, conclude, failures_noted, load_causal_model, open_run_directory
 
 if TYPE_CHECKING:
     from rlllm.stages.align import AlignStage
@@ -57,11 +55,8 @@ def run(
     facts = Facts(rows=len(plan.loaded.train))
     if facts.hopeless:
         return conclude(run, facts, listener)
-    try:
+    with failures_noted(run):
         _run(plan, run, facts, listener, resume)
-    except BaseException as error:
-        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
-        raise
     return conclude(run, facts, listener)
 
 
@@ -220,7 +215,7 @@ def _write_pairs(job: Job, number: int, start: str, path: Path) -> bool:
     drawn = sample(
         _policy(job, start),
         job.tokenizer,
-        [_task(record) for record in records],
+        [task_of(record) for record in records],
         sampling(job),
         samples=config.rollout.group_size,
         seed=config.seed * config.rounds + number,
@@ -231,7 +226,7 @@ def _write_pairs(job: Job, number: int, start: str, path: Path) -> bool:
         job.facts.failure = str(error)
         return False
     if rows:
-        _write(path, rows)
+        write_jsonl(path, rows)  # whole or not at all: a file that is there is not drawn again
     return bool(rows)
 
 
@@ -255,20 +250,6 @@ def round_plan(plan: Plan, number: int, start: str, pairs: Path) -> Plan:
 
 def _policy(job: Job, model: str) -> Any:
     return load_causal_model(resolve_model(model), job.tokenizer, job.hardware).to(job.hardware.device)
-
-
-def _task(record: Any) -> PromptTask:
-    if isinstance(record, PromptTask):
-        return record
-    return PromptTask(record.prompt, record.meta.get("answer"), record.meta)
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    """Whole or not at all: a file that is there is not drawn again."""
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _config(plan: Plan) -> AlignStage:

@@ -56,5 +56,5 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
 def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.measures import measure_loss
 
-    held_out = job.plan.loaded.holdout[: job.config.eval.rows]
+    held_out = job.plan.measured_on
     return [measure_loss(model, job.tokenizer, held_out)] if held_out else []

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run
 from rlllm.stages import reward_generative
 from rlllm.stages.families import configs_of
@@ -33,8 +34,18 @@ class TrainRMStage(LoopSettings):
 
     def plan(self) -> Plan:
         plan = plan_training(self, self.method)
+        if plan.family.name != "generative":
+            self._refuse_loop_settings()
         plan.family.check(plan)
         return reward_generative.prepare(plan) if plan.family.name == "generative" else plan
+
+    def _refuse_loop_settings(self) -> None:
+        for name in sorted({"rewards", "rollout"} & self.model_fields_set):
+            raise ConfigError(
+                f"method {self.method} does not read {name}: it learns from recorded data",
+                given=name,
+                hint="leave it out; it is for generative reward models",
+            )
 
 
 def run(config: TrainRMStage, **options: Any) -> Run:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,16 +117,23 @@ def train(
     parts.expect(plan, facts)
     if facts.hopeless:
         return conclude(run, facts, listener)
-    try:
+    with failures_noted(run):
         job = prepare(plan, parts, run, facts, listener, resume)
         measure(job, parts, "before")
         trainer = _train(job, parts, run.latest_checkpoint() if resume else None)
         if not facts.interrupted and facts.failure is None:
             _finish(job, parts, trainer)
+    return conclude(run, facts, listener)
+
+
+@contextmanager
+def failures_noted(run: Run) -> Iterator[None]:
+    """Whatever is raised inside is written into the run's status, and goes on."""
+    try:
+        yield
     except BaseException as error:
         run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
         raise
-    return conclude(run, facts, listener)
 
 
 def open_run_directory(

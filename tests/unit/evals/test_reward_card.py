@@ -190,3 +190,11 @@ def test_an_interval_of_a_correlation_covers_zero_where_there_is_none_about_as_o
 
 def test_truncation_takes_the_last_third() -> None:
     assert [truncated(text) for text in ("abcdef", "abcd", "a", "")] == ["abcd", "ab", "", ""]
+
+
+def test_a_card_of_many_pairs_draws_in_blocks() -> None:
+    from rlllm.evals.statistics import blocks_of
+
+    assert sum(blocks_of(1000, 500_000)) == 1000
+    assert max(blocks_of(1000, 500_000)) * 500_000 <= 2_000_000
+    assert blocks_of(3, 10**9) == [1, 1, 1]

@@ -126,6 +126,11 @@ REFUSED: list[tuple[dict[str, Any], type[RlllmError], str]] = [
     ({"tasks": [{"metric": "pas"}]}, UnknownNameError, "unknown metric: pas\nhint: did you mean pass?"),
     ({"tasks": ["aritmetic"]}, UnknownNameError, "did you mean arithmetic?"),
     ({"ks": [4]}, ConfigError, "pass@4 needs at least 4 samples\ngiven: samples=2\nhint: samples=4"),
+    (
+        {"tasks": ["best-of"], "samples": 1},
+        ConfigError,
+        "best-of needs at least 2 samples to choose from\ngiven: samples=1",
+    ),
     ({"model": "no-such-model"}, ModelError, "no such model"),
     ({"baseline": "no-such-model", "tasks": "gold"}, ModelError, "no such model"),
     ({"rows": 0}, ConfigError, "rows: input should be greater than or equal to 1"),

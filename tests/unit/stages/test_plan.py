@@ -17,6 +17,7 @@ from rlllm.stages.catalog import STAGES, config_class, stage_function
 from rlllm.stages.loop_settings import SlotSpec, component
 from rlllm.stages.plan import Plan, plan, resolve_method
 from rlllm.stages.reason import ReasonStage
+from rlllm.stages.train_rm import TrainRMStage
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 
@@ -125,6 +126,22 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
         ConfigError,
         "no reward is named lenth\nexists: gold",
     ),
+    ("align", {"method": "ppo", "reward": "gold", "credit.lambda": 0.9}, ConfigError, "did you mean lam?"),
+    ("align", {"method": "ppo", "reward": "gold", "credit.lam": 2}, ConfigError, "lam is between 0 and 1"),
+    ("align", {"method": "ppo", "reward": "gold", "critic.init": "reward"}, ConfigError, "needs a reward model"),
+    ("align", {"method": "ppo", "reward": "gold", "critic.init": "nothere"}, ModelError, "no such model"),
+    (
+        "align",
+        {"method": "ppo", "reward": "gold", "critic.warmup_steps": 5, "max_steps": 5},
+        ConfigError,
+        "never learn",
+    ),
+    ("align", {"method": "grpo", "reward": "gold", "critic.clip": 0.1}, ConfigError, "credit=group has no critic"),
+    ("align", {"method": "online-dpo", "reward": "gold", "beta": 0}, ConfigError, "pairwise: beta is above 0"),
+    ("align", {"method": "online-dpo", "reward": "gold", "kl.target": 6}, ConfigError, "kl.where=nowhere"),
+    ("align", {"method": "ppo", "reward": "gold", "beta": -0.1}, ConfigError, "beta is not below 0"),
+    ("sft", {"learning_rate": -1.0}, ConfigError, "learning_rate is not below 0"),
+    ("reason", {"eval_strategy": "steps"}, ConfigError, "no rows are evaluated between steps"),
     ("train-rm", {"members": 4}, ConfigError, "method bt does not read members"),
     ("train-rm", {"kind": "process", "center_rewards_coefficient": 0.1}, ConfigError, "no effect on a process"),
     ("sft", {"method": "posixpath:join"}, ConfigError, "posixpath:join is not a method"),
@@ -208,3 +225,12 @@ def test_planning_leaves_the_heavy_libraries_alone(tiny_model: str) -> None:
 def test_a_recipe_can_be_resolved_from_the_saved_settings_of_a_run(tiny_model: str) -> None:
     config = resolve(ReasonStage, {"data": SMALL, "model": tiny_model}, [("num_generations", 4), ("max_steps", 3)])
     assert resolve(ReasonStage, config.model_dump(mode="json")).digest() == config.digest()
+
+
+@pytest.mark.parametrize("kind", ["bt", "ensemble"])
+def test_margins_of_some_pairs_only_are_refused_while_planning(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"{n}?", "chosen": "a", "rejected": "b", **({"margin": 1} if n else {})} for n in range(4)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(DataError, match="some preference pairs have a margin and some have none"):
+        TrainRMStage(method=kind, data={"name": str(path)}).plan()  # type: ignore[arg-type]

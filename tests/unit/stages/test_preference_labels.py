@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -234,3 +235,35 @@ def test_a_scalar_reward_model_is_known_by_its_folder(tiny_model: str, tmp_path:
         (folder / name).touch()
     (folder / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}')
     assert judge_spec(str(folder)) == RewardSpec(name="model", params={"path": str(folder)})
+
+
+@pytest.mark.parametrize("answer", [2, 2.0, "2"])
+def test_a_number_as_answer_is_text_to_a_reward(answer: Any, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps({**PAIRS[0], "answer": answer}) + "\n", encoding="utf-8")
+    report = label_preferences(
+        LabelPrefsConfig.of(data={"name": str(path)}, judge="exact", output=tmp_path / "out.jsonl")
+    )
+    assert (report.written, report.ties) == (1, 0)
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))["chosen"] == "#### 2"
+
+
+def test_a_judge_that_prefers_nothing_writes_no_file(write: Any, tmp_path: Path) -> None:
+    judge = {"name": "length", "budget": 1000}
+    with pytest.raises(DataError, match="prefers neither response in any of 3 pairs"):
+        label_preferences(
+            LabelPrefsConfig.of(data={"name": str(write(PAIRS))}, judge=judge, output=tmp_path / "o.jsonl")
+        )
+    assert not (tmp_path / "o.jsonl").exists()
+
+
+def test_a_step_model_and_an_ensemble_are_known_by_their_folders(tiny_model: str, tmp_path: Path) -> None:
+    steps, several = tmp_path / "steps", tmp_path / "several"
+    shutil.copytree(tiny_model, steps)
+    config = json.loads((steps / "config.json").read_text(encoding="utf-8"))
+    config["architectures"] = ["LlamaForTokenClassification"]
+    (steps / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    several.mkdir()
+    (several / "ensemble.json").write_text(json.dumps({"members": []}), encoding="utf-8")
+    assert judge_spec(str(steps)).name == "process"
+    assert judge_spec(str(several)).name == "model"

@@ -20,7 +20,12 @@ from rlllm.core.records import StepwiseSolution
 from rlllm.core.runs import Run
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
+from rlllm.evals.steps import measure_steps
+from rlllm.policies.loading import load_policy
+from rlllm.policies.sources import resolve_model
+from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.process import ProcessModel
+from rlllm.stages.plan import named_models
 from rlllm.stages.reward_process import WITHOUT_EFFECT, refuse_settings_without_effect
 from rlllm.stages.step_labels import StepLabelConfig, label_from_outcomes, label_steps
 
@@ -44,7 +49,7 @@ def test_training_ends_in_a_verdict_and_measures_before_and_after(trained: Run) 
     assert accuracy["name"] == "step accuracy"
     assert found["after"]["n"] == 12
     assert [row["step"] for row in trained.metrics()] == [1, 2]
-    assert all(0 <= row["accuracy"] <= 1 for row in trained.metrics())
+    assert all(0 <= row["step_accuracy"] <= 1 for row in trained.metrics())
 
 
 def test_what_is_saved_is_what_was_measured(trained: Run) -> None:
@@ -149,7 +154,7 @@ def test_a_resumed_run_equals_one_that_was_not_stopped(tiny_model: str, tmp_path
     weights = [(run.model / "model.safetensors").read_bytes() for run in (whole, resumed)]
     assert weights[0] == weights[1]
     assert [row["loss"] for row in resumed.metrics()] == [row["loss"] for row in whole.metrics()]
-    assert [row["accuracy"] for row in resumed.metrics()] == [row["accuracy"] for row in whole.metrics()]
+    assert [row["step_accuracy"] for row in resumed.metrics()] == [row["step_accuracy"] for row in whole.metrics()]
 
 
 def test_adapters_are_merged_and_the_head_is_trained(tiny_model: str, tmp_path: Path) -> None:
@@ -231,3 +236,59 @@ def test_the_recipe_plans() -> None:
     plan = resolve(TrainRMStage, read_recipe(find_recipe("process", "train-rm").path)).plan()
     assert plan.family.name == "process"
     assert isinstance(plan.loaded.train[0], StepwiseSolution)
+
+
+def test_a_run_is_named_as_a_reward_and_known_as_one_that_scores_steps(trained: Run) -> None:
+    (spec,) = named_models([RewardSpec(name=str(trained.path))])
+    assert (spec.name, spec.params) == ("process", {"path": str(trained.model)})
+
+
+def test_a_reward_model_neither_writes_nor_gets_a_head_of_another_size(trained: Run, tmp_path: Path) -> None:
+    source = resolve_model(str(trained.path))
+    with pytest.raises(ModelError, match="a reward model scores texts and writes none"):
+        load_policy(source)
+    with pytest.raises(ModelError, match="a classifier with 2 labels cannot be trained to give 1"):
+        rlllm.train_rm(model=str(trained.path), data=DATA, output_dir=tmp_path / "run", max_steps=1)
+
+
+@pytest.mark.parametrize("setting", ["rewards", "rollout"])
+def test_settings_of_the_loop_are_refused_where_nothing_is_sampled(setting: str, nano: str, tmp_path: Path) -> None:
+    value = {"rewards": ["exact"], "rollout": {"max_new_tokens": 8}}[setting]
+    with pytest.raises(ConfigError, match=f"process does not read {setting}"):
+        train(tmp_path / "run", model=nano, **{setting: value})
+    assert not (tmp_path / "run").exists()
+
+
+def test_solutions_that_are_too_long_to_train_on_or_to_measure_do_not_end_a_run(nano: str, tmp_path: Path) -> None:
+    lines = [["1+1=2", "#### 2"]] * 4 + [["a much longer step of a solution " * 3, "#### 2"]] * 4
+    rows = [
+        {"prompt": f"{number}?", "steps": steps, "labels": [True, number % 2 == 0]}
+        for number, steps in enumerate([*lines, *lines[4:]])
+    ]
+    path = tmp_path / "steps.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    held_out = DataConfig(name=str(path), holdout=4)
+    longest = 60 if all(len(record.steps[0]) > 60 for record in load(held_out, StepwiseSolution).holdout) else 40
+    notes: list[str] = []
+
+    class Heard(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    run = rlllm.train_rm(
+        method="process",
+        model=nano,
+        data={"name": str(path), "holdout": 4},
+        output_dir=tmp_path / "run",
+        max_steps=1,
+        per_device_train_batch_size=1,
+        max_length=longest,
+        listener=Heard(),
+    )
+    assert run.ok
+    assert any(f"are left out: longer than {longest} tokens" in note for note in notes)
+
+
+def test_no_measure_is_made_of_solutions_that_cannot_be_read(trained: Run) -> None:
+    record = StepwiseSolution("1+1?", ("1+1=2", "#### 2"), (True, True))
+    assert measure_steps(ProcessModel(str(trained.model), max_length=3), [record]) == []
