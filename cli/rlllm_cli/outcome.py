@@ -70,11 +70,15 @@ def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def interval(value: Mapping[str, Any] | None) -> str:
-    """`0.41 [0.36, 0.46]`; an unknown bound is a question mark."""
+    """`0.41 [0.36, 0.46]`; one unknown bound is a question mark, and without both there is only the estimate."""
     if value is None:
         return "-"
-    low, high = ("?" if value.get(end) is None else f"{value[end]:.3f}" for end in ("low", "high"))
-    return f"{value['estimate']:.3f} [{low}, {high}]"
+    estimate, low, high = (_fixed(value.get(name)) for name in ("estimate", "low", "high"))
+    return estimate if low == high == "?" else f"{estimate} [{low}, {high}]"
+
+
+def _fixed(value: float | None) -> str:
+    return "?" if value is None else f"{round(value, 3) + 0.0:.3f}"  # adding 0 makes a negative zero a plain one
 
 
 def show_reasons(verdict: Mapping[str, Any]) -> None:
@@ -93,13 +97,22 @@ def next_commands(run: Run) -> list[str]:
         return [f"rlllm runs show {run.path}"]
     if stage == "eval":
         return [f"rlllm runs show {run.path} --samples worst"]
-    words = ["rlllm", "eval", "--model", str(run.path)]
+    words, rewards = ["rlllm", "eval", "--model", str(run.path)], settings.get("rewards")
     if stage == "train-rm":
-        words.insert(2, "steps" if settings.get("method") == "process" else "rm")
+        words.insert(2, _METRICS.get(settings.get("method", ""), "rm"))
+        rewards = None  # what measures models that judge takes none
     elif stage == "align":
+        judged = any(row["name"].endswith("win rate") for row in run.results.get("measures") or ())
+        if not judged:  # without a judge there is nothing to win by
+            return [f"rlllm runs show {run.path}"]
         words[2:2] = ["gold"]
         words += ["--baseline", settings["model"]]
-    return [shlex.join([*words, *_data_words(settings["data"]), *_reward_words(settings.get("rewards"))])]
+        rewards = [settings["judge"]] if settings.get("judge") else None
+    return [shlex.join([*words, *_data_words(settings["data"]), *_reward_words(rewards)])]
+
+
+_METRICS = {"process": "steps", "generative": "judge"}
+"""Kind of reward model to the metric that measures it, where that is not `rm`."""
 
 
 def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
@@ -107,6 +120,12 @@ def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
     yield from ("--data", data["name"])
     if data.get("columns"):
         yield from ("--columns", ",".join(f"{field}={column}" for field, column in data["columns"].items()))
+    from rlllm.core.builtins import DATASETS
+
+    if (
+        data.get("holdout") and data["name"].partition(":")[0] not in DATASETS
+    ):  # else a file is measured where it trained
+        yield f"data.holdout={data['holdout']}"
     if data.get("level") is not None:
         yield f"data.level={data['level']}"
     yield from (f"data.params.{key}={value}" for key, value in (data.get("params") or {}).items())

@@ -149,12 +149,20 @@ def read_columns(text: str) -> dict[str, str]:
 
 
 def read_rewards(texts: Sequence[str]) -> list[str | dict[str, Any]]:
-    """Each `NAME` or `NAME=WEIGHT` as a recipe would write it. Raises ConfigError if a weight is no number."""
+    """Each `NAME`, `NAME=WEIGHT` or `{name: NAME, ...}` as a recipe would write it. Raises ConfigError for a wrong weight."""
     from rlllm.core.errors import ConfigError
+    from rlllm.core.yaml_io import parse_scalar
 
     rewards: list[str | dict[str, Any]] = []
     for text in texts:
         name, equals, weight = text.rpartition("=")
+        if text.lstrip().startswith("{"):
+            if not isinstance(value := parse_scalar(text), dict):
+                raise ConfigError(
+                    "that is no mapping in YAML", given=f"--reward {text}", hint="put odd values in quotes"
+                )
+            rewards.append(value)
+            continue
         if not equals:
             rewards.append(text)
             continue

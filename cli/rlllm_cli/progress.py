@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = (
     ("reward", ("reward",)),
     ("kl", ("kl",)),
-    ("accuracy", ("accuracy", "rewards/accuracies", "mean_token_accuracy")),
+    ("accuracy", ("accuracy", "rewards/accuracies", "step_accuracy", "mean_token_accuracy")),
     ("loss", ("loss",)),
     ("tokens/s", ("tokens_per_second",)),
 )

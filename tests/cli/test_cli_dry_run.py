@@ -72,6 +72,11 @@ def test_data_on_the_command_line_replaces_the_recipes_data(planned: Any, tmp_pa
     assert plan["rewards"] == ["exact", "format"]
 
 
+def test_rewards_of_align_add_up_with_their_weights(planned: Any) -> None:
+    plan = planned("--method ppo --reward gold --reward eos=0.5", verb="align", recipe="")
+    assert (plan["rewards"], plan["trainer"]["reward_weights"]) == (["gold", "eos"], [1.0, 0.5])
+
+
 def test_a_key_refines_the_data_named_before_it(planned: Any) -> None:
     assert planned("--data arithmetic data.rows=32 data.holdout=0")["data"]["train"] == 32
 

@@ -14,6 +14,7 @@ from command_line import Rlllm
 
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Facts, judge
+from rlllm_cli import outcome
 from rlllm_cli.invocation import Invocation
 from rlllm_cli.outcome import conclude, next_commands
 
@@ -217,7 +218,8 @@ def test_the_resume_command_repeats_the_line(arguments: list[str], resume: str) 
     [
         ("sft", {}, "rlllm eval --model {run} --data arithmetic"),
         ("train-rm", {}, "rlllm eval rm --model {run} --data arithmetic"),
-        ("align", {}, "rlllm eval gold --model {run} --baseline nano --data arithmetic"),
+        ("train-rm", {"method": "process"}, "rlllm eval steps --model {run} --data arithmetic"),
+        ("align", {}, "rlllm runs show {run}"),
         (
             "reason",
             {
@@ -231,6 +233,16 @@ def test_the_resume_command_repeats_the_line(arguments: list[str], resume: str) 
             {"data": {"name": "arithmetic", "level": 2}},
             "rlllm eval --model {run} --data arithmetic data.level=2",
         ),
+        (
+            "train-rm",
+            {"method": "process", "data": {"name": "my.jsonl", "holdout": 8}},
+            "rlllm eval steps --model {run} --data my.jsonl data.holdout=8",
+        ),
+        (
+            "train-rm",
+            {"method": "generative", "rewards": [{"name": "verdict"}], "data": {"name": "arithmetic", "holdout": 8}},
+            "rlllm eval judge --model {run} --data arithmetic",
+        ),
         ("eval", {}, "rlllm runs show {run} --samples worst"),
     ],
 )
@@ -241,9 +253,31 @@ def test_the_next_command_measures_what_was_trained(
     assert next_commands(run) == [words.format(run=run.path)]
 
 
+@pytest.mark.parametrize(
+    ("settings", "judge"),
+    [
+        ({}, ""),
+        ({"rewards": [{"name": "model", "weight": 1.0, "params": {"path": "runs/rm"}}]}, ""),
+        ({"judge": {"name": "exact", "weight": 1.0, "params": {}}}, " --reward exact"),
+    ],
+)
+def test_an_aligned_model_meets_its_start_under_its_judge(settings: dict[str, Any], judge: str, make: Make) -> None:
+    run = make(stage="align", **settings)
+    write_json(run.path / "results.json", {"measures": [{**MEASURE, "name": "gold win rate"}]})
+    assert next_commands(run) == [f"rlllm eval gold --model {run.path} --baseline nano --data arithmetic{judge}"]
+
+
 def test_the_next_command_parses(make: Make, rlllm: Rlllm, model: str) -> None:
     rewards = [{"name": "length", "weight": 0.1, "params": {"budget": 40}}]
     run = make(data={"name": "arithmetic", "level": 2, "params": {}}, rewards=rewards)
     command = next_commands(run)[0].replace(str(run.path), model)
     said = rlllm(*shlex.split(command)[1:], "--dry-run")
     assert (said.code, said.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.1, 0.5, "0.250 [0.100, 0.500]"), (-0.0001, None, "0.250 [0.000, ?]"), (None, None, "0.250")],
+)
+def test_an_estimate_without_an_interval_stands_alone(low: float | None, high: float | None, words: str) -> None:
+    assert outcome.interval({"estimate": 0.25, "low": low, "high": high}) == words

@@ -207,3 +207,10 @@ def test_rewards_may_carry_a_weight(texts: list[str], expected: list[Any]) -> No
 def test_a_weight_that_is_no_number_is_an_error() -> None:
     with pytest.raises(ConfigError, match="weight is a number"):
         read_rewards(["exact=high"])
+
+
+def test_a_reward_with_fields_is_written_as_in_a_recipe() -> None:
+    fields = {"name": "length", "budget": 3, "weight": 0.5}
+    assert read_rewards(["{name: length, budget: 3, weight: 0.5}", "gold"]) == [fields, "gold"]
+    with pytest.raises(ConfigError, match="no mapping in YAML"):
+        read_rewards(["{name: regex, pattern: =, weight: 0}"])

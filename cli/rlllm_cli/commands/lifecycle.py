@@ -57,6 +57,7 @@ def align(
     data: options.Data = None,
     columns: options.Columns = None,
     method: options.Method = None,
+    reward: options.Reward = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -65,8 +66,9 @@ def align(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Align a model with preferences (DPO and its family)."""
-    flags = {"model": model, "data": data, "columns": columns, "method": method, "output_dir": output_dir, "seed": seed}
+    """Align a model with preferences: by a loss on pairs or labels (DPO), or through a reward (PPO)."""
+    where = {"output_dir": output_dir, "seed": seed}
+    flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
 

@@ -70,8 +70,9 @@ def show_method(
         return
     for part in ("settings", "slots"):
         shown[part] = "\n".join(f"{key}: {value}" for key, value in shown[part].items())
+    example = shown.pop("example")
     console.fields((key, value) for key, value in shown.items() if value)
-    console.emit(f"\nrlllm {shown['stage']} --method {name}")
+    console.emit(f"\nrlllm {shown['stage']} --method {name} {example}".rstrip())
 
 
 def _list(registry: Registry, as_json: bool, names: list[str] | None = None) -> None:
