@@ -2,10 +2,12 @@
 
     python bench/align_methods.py run [--methods dpo ppo ...] [--seeds 0 1 2 3 4] [--workers 1]
     python bench/align_methods.py table
+    python bench/align_methods.py frontier
 
-Every run starts from `nano`; its seed draws data, batches and samples. Offline methods take 60 steps of 32 noisily labelled
-pairs (KTO: their 64 sides), online methods 60 steps of 64 sampled completions scored by the reward model. Runs are kept in
-runs/align-methods and not repeated. One thread a run, so that several may share a machine.
+`frontier` compares online methods at equal distance: the gold utility of their rollouts, step by step, by the KL they had from
+the start. Every run starts from `nano`; its seed draws data, batches and samples. Offline methods take 60 steps of 32 noisily
+labelled pairs (KTO: 64 labels), online methods 60 steps of 64 sampled completions scored by the reward model. Runs are kept
+in runs/align-methods and not repeated. One thread a run, so that several may share a machine.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -29,14 +32,15 @@ OFFLINE = {"max_steps": 60, "per_device_train_batch_size": 32, "warmup_steps": 1
 ONLINE = {"max_steps": 60, "per_device_train_batch_size": 64, "lr_scheduler_type": "linear"}
 METHODS: dict[str, dict[str, object]] = {
     "dpo": {**OFFLINE, "learning_rate": 1e-4},
-    "kto": {**OFFLINE, "learning_rate": 1e-4, "per_device_train_batch_size": 64},
+    "kto": {**OFFLINE, "learning_rate": 3e-5, "per_device_train_batch_size": 64},
     "simpo": {**OFFLINE, "learning_rate": 1e-4},
-    "orpo": {**OFFLINE, "learning_rate": 1e-4},
-    "online-dpo": {**ONLINE, "learning_rate": 2e-4},
-    "rloo": {**ONLINE, "learning_rate": 2e-4, "beta": 0.05, "kl.where": "reward"},
-    "grpo": {**ONLINE, "learning_rate": 2e-4, "beta": 0.05},
-    "ppo": {**ONLINE, "learning_rate": 2e-4},
+    "orpo": {**OFFLINE, "learning_rate": 3e-4},
+    "online-dpo": {**ONLINE, "learning_rate": 7e-5},
+    "rloo": {**ONLINE, "learning_rate": 7e-5, "beta": 0.05, "kl.where": "reward"},
+    "grpo": {**ONLINE, "learning_rate": 7e-5, "beta": 0.05},
+    "ppo": {**ONLINE, "learning_rate": 7e-5},
 }
+EDGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 MEASURES = ("gold utility", "model utility", "KL from the start")
 
 
@@ -106,9 +110,27 @@ def table() -> None:
             print(f"| {method} | {len(found)} | {' | '.join(cells)} | {mean(one['seconds'][1] for one in found):.0f} |")
 
 
+def frontier() -> None:
+    """Gold utility of rollouts by KL from the start: mean over the steps of each seed, then over seeds."""
+    methods = ("online-dpo", "rloo", "grpo", "ppo")
+    print(f"| KL (nats) | {' | '.join(methods)} |\n|---|{'---|' * len(methods)}")
+    for low, high in pairwise(EDGES):
+        cells = []
+        for method in methods:
+            seeds = [steps_between(path, low, high) for path in sorted((ROOT / method).glob("seed-*/metrics.jsonl"))]
+            cells.append(over_seeds([mean(values) for values in seeds if values]))
+        print(f"| {low} to {high} | {' | '.join(cells)} |")
+
+
+def steps_between(path: Path, low: float, high: float) -> list[float]:
+    """Gold utility of the steps of one run whose KL lies in [low, high)."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [row["rewards/gold/mean"] for row in rows if low <= row["kl_per_completion"] < high]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["run", "table", "frontier"])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--workers", type=int, default=1)
@@ -118,7 +140,7 @@ def main() -> None:
         jobs = [(method, seed) for seed in options.seeds for method in options.methods]
         with ThreadPoolExecutor(options.workers) as pool:
             list(pool.map(lambda job: run(*job), jobs))
-    table()
+    frontier() if options.what == "frontier" else table()
 
 
 if __name__ == "__main__":
