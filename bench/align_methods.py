@@ -40,7 +40,7 @@ METHODS: dict[str, dict[str, object]] = {
     "grpo": {**ONLINE, "learning_rate": 7e-5, "beta": 0.05},
     "ppo": {**ONLINE, "learning_rate": 7e-5},
 }
-EDGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 MEASURES = ("gold utility", "model utility", "KL from the start")
 
 

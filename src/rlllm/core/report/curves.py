@@ -20,7 +20,10 @@ CURVES: dict[str, tuple[str, str]] = {
     "loss": ("Loss", "training objective"),
     "rewards/margins": ("Margin", "chosen minus rejected"),
     "margin": ("Margin", "chosen minus rejected"),
+    "kl_per_completion": ("KL divergence", "from the reference policy, nats a completion"),
     "kl": ("KL divergence", "from the reference policy, nats per token"),
+    "explained_variance": ("Explained variance", "1: the critic knows the return; 0: only its mean"),
+    "value_loss": ("Value loss", "half the mean squared error of the critic"),
     "entropy": ("Entropy", "nats per token"),
     "completions/mean_length": ("Completion length", "tokens"),
     "completions/clipped_ratio": ("Cut short", "share of completions at the length limit"),
@@ -31,7 +34,7 @@ CURVES: dict[str, tuple[str, str]] = {
     "tokens_per_second": ("Speed", "tokens per second"),
 }
 """Metric name -> title and note, in the order they are drawn."""
-MOST = 9
+MOST = 12
 _ALWAYS = {"reward", "rewards/accuracies", "accuracy", "step_accuracy", "loss", "grad_norm"}
 """Drawn even when flat: a flat line is then the finding."""
 _BOOKKEEPING = {"step", "time", "epoch"}
