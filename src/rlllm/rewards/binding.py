@@ -33,6 +33,8 @@ class BoundReward:
     many: Callable[[Sequence[Sample]], Any] | None
     fingerprint: str
     """Hash of source code, arguments and weight."""
+    release: Callable[[], None] | None = None
+    """Frees what the reward loaded, where it loads something; it loads again when it is next called."""
 
 
 def bind(spec: RewardSpec, name: str) -> BoundReward:
@@ -59,6 +61,7 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
         one=reward if many is None else None,
         many=many,
         fingerprint=fingerprint([_source(target, spec.name), spec.params, spec.weight]),
+        release=getattr(reward, "release", None),
     )
 
 

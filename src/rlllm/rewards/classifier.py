@@ -117,6 +117,10 @@ class Classifier:
         model.train(was_training)
         return output.logits.squeeze(-1).float().tolist()
 
+    def release(self) -> None:
+        """Free the model, if it was loaded."""
+        self.__dict__.pop("_loaded", None)
+
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and classifier, with the padding token that both must agree on to find a sequence's end."""

@@ -126,7 +126,10 @@ class Composition:
         return math.fsum(terms) if terms else None
 
     def scored_by(self, batches: Mapping[str, Callable[[Sequence[Sample]], Any]]) -> Composition:
-        """The same rewards, some of them computed by another function that gives the same scores."""
+        """The same rewards, some computed by another function that gives the same scores; their own models are freed."""
+        for reward in self.rewards:
+            if reward.name in batches and reward.release is not None:
+                reward.release()
         changed = (replace(r, many=batches[r.name]) if r.name in batches else r for r in self.rewards)
         return replace(self, rewards=tuple(changed))
 

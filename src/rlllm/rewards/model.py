@@ -83,6 +83,11 @@ class RewardModel:
         rows = zip(*columns, strict=True)
         return [self._score(row, length, room) for row, length in zip(rows, lengths, strict=True)]
 
+    def release(self) -> None:
+        """Free the weights; they are loaded again when the next sample is scored."""
+        for member, _ in self.__dict__["_members"]:
+            member.release()
+
     def _score(self, values: tuple[float, ...], length: int, room: int) -> Score:
         notes = []
         if len(values) > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from rlllm.algorithms.shared import AdapterScorer, Trunk, active, adapter_of, ne
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.core.runs import Run
+from rlllm.rewards.compose import build
+from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.model import RewardModel
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4}
@@ -57,6 +61,18 @@ def test_a_reward_model_on_the_shared_backbone_scores_as_by_itself(policy: Any, 
     expected = [score.value for score in alone.score_batch(SAMPLES)]
     assert [score.value for score in shared.score_batch(SAMPLES)] == pytest.approx(expected, abs=1e-5)
     assert len(set(expected)) == len(SAMPLES)
+
+
+def test_a_reward_model_that_is_scored_elsewhere_frees_its_own_weights(scorer: Run) -> None:
+    rewards = build([RewardSpec(name="model", params={"path": str(scorer.model)})])
+    before = rewards.score(SAMPLES).totals
+    bound = rewards.rewards[0].many
+    assert bound is not None
+    weights = weakref.ref(bound.__self__.__dict__["_members"][0][0]._loaded[1])  # type: ignore[attr-defined]
+    assert rewards.scored_by({"model": lambda samples: [0.0] * len(samples)}).score(SAMPLES).totals == [0.0] * 3
+    gc.collect()
+    assert weights() is None
+    assert rewards.score(SAMPLES).totals == before
 
 
 def test_an_adapter_of_another_base_is_not_taken(scorer: Run, tmp_path: Path) -> None:
