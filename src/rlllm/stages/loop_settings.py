@@ -208,6 +208,12 @@ def _check_critic(config: LoopSettings, credit: str, settings: Mapping[str, Any]
             given=", ".join(f"critic.{name}" for name in unread),
             hint="leave it out, or take a critic: --method ppo",
         )
+    if credit == "gae" and settings.get("fp16"):
+        raise ConfigError(
+            "a critic's optimizer cannot step on gradients that fp16 training has scaled",
+            given="fp16=true",
+            hint="bf16=true, or neither",
+        )
     if 0 < settings.get("max_steps", -1) <= config.critic.warmup_steps:
         raise ConfigError(
             "the policy would never learn: the critic warms up for the whole run",

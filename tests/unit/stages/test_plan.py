@@ -116,6 +116,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("align", {"method": "grpo", "reward": "gold", "kl": {"where": "reward"}}, ConfigError, "kl.where=loss, or"),
     ("align", {"method": "ppo", "reward": "gold", "beta": 0.0, "kl": {"target": 1}}, ConfigError, "hint: beta=0.05"),
     ("align", {"method": "ppo", "reward": "gold", "critic.share_backbone": True}, ConfigError, "hint: add lora.r=16"),
+    ("align", {"method": "ppo", "reward": "gold", "fp16": True}, ConfigError, "hint: bf16=true, or neither"),
     ("align", {"method": "dpo", "credit": "gae"}, ConfigError, "method dpo does not read credit"),
     ("align", {"method": "dpo", "num_iterations": 2}, ConfigError, "it trains with TRL's DPOConfig"),
     ("align", {"method": "kto", "per_device_train_batch_size": 1}, ConfigError, "batch"),
