@@ -91,7 +91,8 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         critic: Critic | None = None,
         **kwargs: Any,
     ) -> None:
-        self.slots = slots
+        self.kl = slots.kl or Penalty(coefficient=kwargs["args"].beta)
+        self.slots = replace(slots, kl=self.kl)
         self.critic = critic
         self.tasks = tasks
         self.on_rollout = on_rollout
@@ -172,14 +173,6 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         self._note(getattr(self.slots.credit, "metrics", {}))
         self.on_rollout(self._rows(samples, scores, batch, output["advantages"]))
         return output
-
-    @property
-    def kl(self) -> Penalty:
-        """The run's KL settings; those of TRL's `beta` where the slots name none."""
-        if self.slots.kl is None:
-            self.slots = replace(self.slots, kl=Penalty(coefficient=self.args.beta))
-        assert self.slots.kl is not None
-        return self.slots.kl
 
     def _batch(self, output: dict[str, Any], rewards: Tensor, inputs: Any) -> RolloutBatch:
         learnable = output["completion_mask"]

@@ -74,7 +74,7 @@ class Registry:
             PluginError: an installed plugin is broken, or two claim the name.
         """
         if name in self.builtins:
-            return _load_target(self.builtins[name].target)
+            return load_target(self.builtins[name].target)
         if ":" in name:
             return self._load_path(name)
         points = [point for point in self._points() if point.name == name]
@@ -133,7 +133,8 @@ def _distribution(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "unknown distribution"
 
 
-def _load_target(target: str) -> Any:
+def load_target(target: str) -> Any:
+    """The object behind "module:attribute"; imports the module."""
     module, _, attribute = target.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

@@ -62,7 +62,7 @@ class AlignStage(LoopSettings):
 def run(config: AlignStage, **options: object) -> Run:
     """Align a model; measures it on held-out prompts before and after, if there is a judge or a reward.
 
-    Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
+    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     return plan.family.run(plan, **options)

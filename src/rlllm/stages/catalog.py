@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import unknown
+from rlllm.core.registry import load_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +49,15 @@ STAGES = {
 
 def config_class(verb: str) -> type[StageConfig]:
     """The config class of a verb. Raises UnknownNameError for a verb that does not exist."""
-    return _load(_entry(verb).config)
+    return load_target(_entry(verb).config)
 
 
 def stage_function(verb: str) -> Callable[..., Any]:
     """`run(config, *, listener, resume, overwrite, recipe, command) -> Run` of a verb."""
-    return _load(_entry(verb).run)
+    return load_target(_entry(verb).run)
 
 
 def _entry(verb: str) -> StageEntry:
     if verb not in STAGES:
         raise unknown("stage", verb, STAGES)
     return STAGES[verb]
-
-
-def _load(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)

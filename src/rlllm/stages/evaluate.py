@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from rlllm.core.builtins import DATASETS, EVALS
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import Listener
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolution, fingerprint, record_hash
 from rlllm.core.runs import Run, append_jsonl, write_json
@@ -27,7 +27,7 @@ from rlllm.rewards.model import RewardModel
 from rlllm.rewards.process import ProcessModel
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.plan import resolve_rewards
-from rlllm.stages.training import conclude, failures_noted, open_run_directory
+from rlllm.stages.training import to_verdict
 
 RECORDS: dict[str, type[Record]] = {
     **dict.fromkeys(("rm", "gold", "judge"), PreferencePair),
@@ -170,32 +170,24 @@ class EvalPlan:
         }
 
 
-def run(
-    config: EvalStage,
-    *,
-    listener: Listener | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    recipe: Mapping[str, Any] | None = None,
-    command: str | None = None,
-) -> Run:
+def run(config: EvalStage, **options: Any) -> Run:
     """Evaluate a model on every task; results in `results.json`, one row for each problem in `items.jsonl`.
+
+    Options are those of `stages.training.to_verdict`.
 
     Raises:
         RlllmError: the settings, the data or the model are wrong.
     """
-    listener = listener or Silent()
     plan = config.plan()
-    run = open_run_directory(config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
-    listener.started("eval", len(plan.tasks), run.path)
-    (run.path / "items.jsonl").unlink(missing_ok=True)
-    with failures_noted(run):
-        results = _evaluate(plan, run, listener)
-    write_json(run.path / "results.json", results)
-    done = len(plan.tasks)
-    return conclude(
-        run, Facts(steps_requested=done, steps_done=done, rows=sum(len(t.records) for t in plan.tasks)), listener
-    )
+    facts = Facts(steps_requested=len(plan.tasks), rows=sum(len(task.records) for task in plan.tasks))
+
+    def work(run: Run, listener: Listener, resume: bool) -> None:
+        listener.started("eval", len(plan.tasks), run.path)
+        (run.path / "items.jsonl").unlink(missing_ok=True)
+        write_json(run.path / "results.json", _evaluate(plan, run, listener))
+        facts.steps_done = len(plan.tasks)
+
+    return to_verdict(config, facts, work, **options)
 
 
 def _evaluate(plan: EvalPlan, run: Run, listener: Listener) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
+from rlllm.core.registry import load_target
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
@@ -29,7 +29,7 @@ class Family:
         name: as in `Method.family`.
         record: the type of record it learns from.
         config: the TRL config whose fields `trainer` takes.
-        target: "module:function" of its `run(plan, **options) -> Run`; options as in `stages.training.train`.
+        target: "module:function" of its `run(plan, **options) -> Run`; options as in `stages.training.to_verdict`.
         reads: which of the settings in `CONDITIONAL` it uses.
         checks: "module:function" that refuses a plan it cannot run, before anything is loaded; none if empty.
     """
@@ -43,12 +43,12 @@ class Family:
 
     def run(self, plan: Plan, **options: Any) -> Run:
         """Run a plan of this family to its verdict."""
-        return _load(self.target)(plan, **options)
+        return load_target(self.target)(plan, **options)
 
     def check(self, plan: Plan) -> None:
         """Raise ConfigError or DataError for a finished plan this family cannot run."""
         if self.checks:
-            _load(self.checks)(plan)
+            load_target(self.checks)(plan)
 
     def check_sections(self, method: str, given: Set[str]) -> None:
         """Raise ConfigError for a setting that other methods read, but not this one: a flag read by nothing misleads."""
@@ -123,11 +123,6 @@ def family_of(method: Method) -> Family:
     if name not in FAMILIES:
         raise unknown("family of methods", name, FAMILIES)
     return FAMILIES[name]
-
-
-def _load(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
 
 
 def configs_of(*names: str) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from rlllm.core.builtins import ENGINES, SLOTS
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError, closest
 from rlllm.policies.sources import ModelSource, resolve_model
-from rlllm.rewards.compose import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.stages.batches import plan_batches
@@ -20,12 +19,6 @@ from rlllm.stages.plan import Plan, named_models, processes, resolve_rewards
 from rlllm.stages.settings import TrainingConfig
 
 DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all"}
-TORCH_FREE = ("gae", "lagrange", "pairwise")
-"""Credits with fields that a plan can check, for their modules load without torch."""
-UNGROUPED = ("gae", "remax")
-"""Credits that take one completion a prompt."""
-KL_IN_REWARD = ("gae", "rloo", "remax")
-"""Credits that see the KL penalty as part of the reward."""
 
 
 class SlotSpec(Section):
@@ -127,14 +120,21 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     composition = resolve_rewards(rewards, plan.loaded)
     preset = {**plan.method.slots, **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"})}
     slots = {slot: _slot(config, slot, preset) for slot in DEFAULT_SLOTS}
-    slots["credit"] = _with_rewards(slots["credit"], settings, composition)
+    slots["credit"] = _with_beta(slots["credit"], settings)
+    credit = component("credit", slots["credit"])
+    if hasattr(credit, "check"):
+        credit.check(composition.names, composition.weights)
     if rollout.engine not in ENGINES:
         ENGINES.load(rollout.engine)
     batches = plan_batches(settings, rollout.group_size, processes())
-    _check_together(config, slots["credit"].name, settings, batches.completions_per_rollout)
-    _check_critic(config, slots["credit"].name, settings)
-    if slots["credit"].name == "gae":
+    _check_together(config, slots["credit"].name, credit, settings)
+    if batches.completions_per_rollout < 2:
+        raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
+    if "values" in getattr(credit, "needs", ()):
+        _check_critic(config, settings)
         critic_source(config, plan.source)
+    else:
+        _refuse_critic(config, slots["credit"].name)
     return replace(
         plan,
         settings={**settings, "reward_weights": composition.weights},
@@ -147,26 +147,27 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
 def _slot(config: LoopSettings, slot: str, preset: Mapping[str, str]) -> SlotSpec:
     spec = getattr(config, slot) or SlotSpec()
     spec = spec.model_copy(update={"name": spec.name or preset.get(slot, DEFAULT_SLOTS[slot])})
-    if ":" not in spec.name and f"{slot}.{spec.name}" not in SLOTS:
+    if ":" not in spec.name and _target(slot, spec) not in SLOTS:
         own = [name.partition(".")[2] for name in SLOTS.names() if name.startswith(f"{slot}.")]
         raise ConfigError(f"unknown {slot}: {spec.name}", exists=own, hint="list them with: rlllm methods ls --slots")
     return spec
 
 
-def _with_rewards(credit: SlotSpec, settings: Mapping[str, Any], rewards: Composition) -> SlotSpec:
-    """The credit with what it takes from the rest of the plan, its own fields first."""
-    if credit.name == "pairwise":  # DPO's beta, which users give as TRL's
-        credit = credit.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **credit.params}})
-    if credit.name in TORCH_FREE:
-        made = component("credit", credit)
-        if credit.name == "lagrange":
-            made.check(rewards.names, rewards.weights)
-    return credit
+def _with_beta(credit: SlotSpec, settings: Mapping[str, Any]) -> SlotSpec:
+    """A credit with a beta of its own (DPO's) takes TRL's, which is the one users give; its own field goes first."""
+    target = SLOTS.load(_target("credit", credit))
+    if not (is_dataclass(target) and any(field.name == "beta" for field in fields(target))):
+        return credit
+    return credit.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **credit.params}})
+
+
+def _target(slot: str, spec: SlotSpec) -> str:
+    return spec.name if ":" in spec.name else f"{slot}.{spec.name}"
 
 
 def component(slot: str, spec: SlotSpec) -> Any:
     """The slot component with its fields set. Raises ConfigError for a field it does not have."""
-    target = SLOTS.load(spec.name if ":" in spec.name else f"{slot}.{spec.name}")
+    target = SLOTS.load(_target(slot, spec))
     try:
         return target(**spec.params)
     except TypeError as error:
@@ -199,16 +200,19 @@ def critic_source(config: LoopSettings, policy: ModelSource) -> ModelSource:
     return resolve_model(str(models[0].params["path"]))
 
 
-def _check_critic(config: LoopSettings, credit: str, settings: Mapping[str, Any]) -> None:
-    """A critic's settings without a critic would be read by nothing; one that always warms up trains no policy."""
+def _refuse_critic(config: LoopSettings, credit: str) -> None:
+    """A critic's settings without a critic would be read by nothing."""
     unread = sorted(config.critic.model_fields_set - {"share_backbone"})
-    if unread and credit != "gae" and ":" not in credit:
+    if unread:
         raise ConfigError(
             f"credit={credit} has no critic",
             given=", ".join(f"critic.{name}" for name in unread),
             hint="leave it out, or take a critic: --method ppo",
         )
-    if credit == "gae" and settings.get("fp16"):
+
+
+def _check_critic(config: LoopSettings, settings: Mapping[str, Any]) -> None:
+    if settings.get("fp16"):
         raise ConfigError(
             "a critic's optimizer cannot step on gradients that fp16 training has scaled",
             given="fp16=true",
@@ -222,21 +226,18 @@ def _check_critic(config: LoopSettings, credit: str, settings: Mapping[str, Any]
         )
 
 
-def _check_together(config: LoopSettings, credit: str, settings: Mapping[str, Any], completions: int) -> None:
-    own = ":" in credit
-    if config.rollout.group_size == 1 and not own and credit not in UNGROUPED:
+def _check_together(config: LoopSettings, name: str, credit: Any, settings: Mapping[str, Any]) -> None:
+    if config.rollout.group_size == 1 and getattr(credit, "compares_group", False):
         raise ConfigError(
-            f"credit={credit} compares the completions of one prompt, so it needs at least two",
+            f"credit={name} compares the completions of one prompt, so it needs at least two",
             given="rollout.group_size=1",
-            hint=f"rollout.group_size=8, or a credit that takes one: {', '.join(UNGROUPED)}",
+            hint="rollout.group_size=8, or a method that takes one: ppo, remax",
         )
-    if completions < 2:
-        raise ConfigError("a rollout has at least two completions", given=f"{completions}", hint="raise the batch size")
-    if config.kl.where == "reward" and not own and credit not in KL_IN_REWARD:
+    if config.kl.where == "reward" and getattr(credit, "ignores_penalty", False):
         raise ConfigError(
-            f"credit={credit} does not see a KL penalty in the reward",
+            f"credit={name} does not see a KL penalty in the reward",
             given="kl.where=reward",
-            hint=f"kl.where=loss, or a credit that does: {', '.join(KL_IN_REWARD)}",
+            hint="kl.where=loss, or a credit that does: rloo, gae",
         )
     if config.kl.target is not None and not settings.get("beta"):
         raise ConfigError(

@@ -29,7 +29,7 @@ def run(plan: Plan, *, measure: Measure = measure_alignment, **options: Any) -> 
     Args:
         plan: with rewards, slots and batches.
         measure: what to measure before and after; by default what alignment is judged by.
-        options: those of `stages.training.train`.
+        options: those of `stages.training.to_verdict`.
     """
     components(plan)  # a wrong field of one shall not wait until a model was loaded and measured
     return train(plan, parts(measure), **options)

@@ -34,7 +34,7 @@ class ReasonStage(LoopSettings):
 def run(config: ReasonStage, **options: Any) -> Run:
     """Reinforce with verifiable rewards; measures pass@1 on held-out prompts before and after.
 
-    Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
+    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     return online.run(config.plan(), measure=_measure, **options)
 

@@ -7,13 +7,13 @@ the ensemble, and a resumed ensemble keeps every member that is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import Listener
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, read_json, write_json
 from rlllm.core.verdict import Facts
@@ -23,7 +23,7 @@ from rlllm.stages.composite import add_facts, run_part
 from rlllm.stages.families import FAMILIES
 from rlllm.stages.pairs import note_pairs
 from rlllm.stages.plan import Plan, resolve_method
-from rlllm.stages.training import conclude, failures_noted, open_run_directory
+from rlllm.stages.training import to_verdict
 
 if TYPE_CHECKING:
     from rlllm.evals.measures import Measured
@@ -33,30 +33,20 @@ CENTRED_ON = 256
 """Pairs, at most, over which a member's mean score is taken."""
 
 
-def run(
-    plan: Plan,
-    *,
-    listener: Listener | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    recipe: Mapping[str, Any] | None = None,
-    command: str | None = None,
-) -> Run:
-    """Train the members one after another; options as in `stages.training.train`."""
-    listener = listener or Silent()
+def run(plan: Plan, **options: Any) -> Run:
+    """Train the members one after another; options as in `stages.training.to_verdict`."""
     reward_pairs.check(plan)
-    run = open_run_directory(plan.config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
     facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
     note_pairs(plan, facts)
-    if facts.hopeless:
-        return conclude(run, facts, listener)
-    with failures_noted(run):
+
+    def work(run: Run, listener: Listener, resume: bool) -> None:
         members = _train_members(plan, run, facts, listener, resume)
         if facts.failure is None and not facts.interrupted:
             scorer = _assemble(plan, run, members)
             write_json(run.path / "results.json", {"measures": _results(plan, members, scorer)})
             add_card(run, scorer, plan.measured_on, seed=plan.config.seed, listener=listener)
-    return conclude(run, facts, listener)
+
+    return to_verdict(plan.config, facts, work, **options)
 
 
 def member_plan(plan: Plan, number: int, folder: Path) -> Plan:

@@ -40,7 +40,7 @@ def prepare(plan: Plan) -> Plan:
 def run(plan: Plan, **options: Any) -> Run:
     """Run a plan of the family `generative`; measures swap-consistent accuracy on held-out pairs before and after.
 
-    Options are those of `stages.training.train`.
+    Options are those of `stages.training.to_verdict`.
     """
     return train(plan, replace(online.parts(_measure), build=_build, expect=_expect), **options)
 

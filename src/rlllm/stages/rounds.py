@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, RewardError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import Listener
 from rlllm.core.records import Sample, task_of
 from rlllm.core.runs import Run, write_jsonl
 from rlllm.core.verdict import Facts
@@ -26,7 +27,7 @@ from rlllm.stages.composite import add_facts, continue_metrics, run_part
 from rlllm.stages.online import sampling
 from rlllm.stages.outcomes import measure_alignment
 from rlllm.stages.plan import Plan, processes
-from rlllm.stages.training import Job, Parts, conclude, failures_noted, load_causal_model, open_run_directory
+from rlllm.stages.training import Job, Parts, load_causal_model
 
 if TYPE_CHECKING:
     from rlllm.stages.align import AlignStage
@@ -39,25 +40,11 @@ Pairing = Callable[[Job, Sequence[Any], list[list[Sample]]], list[Row]]
 """Job, records and the samples drawn for each -> rows of prompt, chosen and rejected; notes in the facts why there are none."""
 
 
-def run(
-    plan: Plan,
-    *,
-    listener: Listener | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    recipe: Mapping[str, Any] | None = None,
-    command: str | None = None,
-) -> Run:
-    """Run a plan of the families `rounds` and `self-play`; options as in `stages.training.train`."""
+def run(plan: Plan, **options: Any) -> Run:
+    """Run a plan of the families `rounds` and `self-play`; options as in `stages.training.to_verdict`."""
     check(plan)
-    listener = listener or Silent()
-    run = open_run_directory(plan.config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
     facts = Facts(rows=len(plan.loaded.train))
-    if facts.hopeless:
-        return conclude(run, facts, listener)
-    with failures_noted(run):
-        _run(plan, run, facts, listener, resume)
-    return conclude(run, facts, listener)
+    return training.to_verdict(plan.config, facts, partial(_run, plan, facts), **options)
 
 
 def check(plan: Plan) -> None:
@@ -170,7 +157,7 @@ PAIRINGS: dict[str, Pairing] = {"rounds": best_against_worst, "self-play": data_
 """Family to how its pairs are made."""
 
 
-def _run(plan: Plan, run: Run, facts: Facts, listener: Listener, resume: bool) -> None:
+def _run(plan: Plan, facts: Facts, run: Run, listener: Listener, resume: bool) -> None:
     """From the start model to the measured end, or to the facts that say why not."""
     parts = Parts(load_causal_model, offline.build, measure_alignment)
     job = training.prepare(plan, parts, run, facts, listener, resume)

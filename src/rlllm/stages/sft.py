@@ -29,7 +29,7 @@ class SFTStage(TrainingConfig):
 def run(config: SFTStage, **options: Any) -> Run:
     """Fine-tune on example completions; measures the held-out loss before and after.
 
-    Options are those of `stages.training.train`: listener, resume, overwrite, recipe, command.
+    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     return imitate(config.plan(), **options)
 

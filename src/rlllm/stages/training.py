@@ -95,9 +95,30 @@ def load_causal_model(source: Any, tokenizer: Any, hardware: Hardware) -> Any:
     return load_policy(source, bf16=hardware.bf16)
 
 
-def train(
-    plan: Plan,
-    parts: Parts,
+def train(plan: Plan, parts: Parts, **options: Any) -> Run:
+    """Run a training plan to its verdict; options as in `to_verdict`.
+
+    Raises:
+        RlllmError: before anything was trained (bad directory, model that does not load). Later failures end up in the
+            verdict of the returned run.
+    """
+    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
+    parts.expect(plan, facts)
+
+    def work(run: Run, listener: Listener, resume: bool) -> None:
+        job = prepare(plan, parts, run, facts, listener, resume)
+        measure(job, parts, "before")
+        trainer = _train(job, parts, run.latest_checkpoint() if resume else None)
+        if not facts.interrupted and facts.failure is None:
+            _finish(job, parts, trainer)
+
+    return to_verdict(plan.config, facts, work, **options)
+
+
+def to_verdict(
+    config: Any,
+    facts: Facts,
+    work: Callable[[Run, Listener, bool], None],
     *,
     listener: Listener | None = None,
     resume: bool = False,
@@ -105,29 +126,26 @@ def train(
     recipe: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> Run:
-    """Run a training plan to its verdict.
+    """The frame of every run: open its directory, do the work, judge the facts.
 
-    Raises:
-        RlllmError: before anything was trained (bad directory, model that does not load). Later failures end up in the
-            verdict of the returned run.
+    Args:
+        config: of the stage.
+        facts: what is known already; if they rule success out, the work is not begun.
+        work: run, listener, resume; fills the facts. What it raises is written into the run's status, and goes on.
+        listener: hears progress; silent by default.
+        resume, overwrite: as `--resume` and `--overwrite`.
+        recipe, command: what the settings came from, for the record.
     """
     listener = listener or Silent()
-    run = open_run_directory(plan.config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
-    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
-    parts.expect(plan, facts)
-    if facts.hopeless:
-        return conclude(run, facts, listener)
-    with failures_noted(run):
-        job = prepare(plan, parts, run, facts, listener, resume)
-        measure(job, parts, "before")
-        trainer = _train(job, parts, run.latest_checkpoint() if resume else None)
-        if not facts.interrupted and facts.failure is None:
-            _finish(job, parts, trainer)
+    run = open_run_directory(config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
+    if not facts.hopeless:
+        with _failures_noted(run):
+            work(run, listener, resume)
     return conclude(run, facts, listener)
 
 
 @contextmanager
-def failures_noted(run: Run) -> Iterator[None]:
+def _failures_noted(run: Run) -> Iterator[None]:
     """Whatever is raised inside is written into the run's status, and goes on."""
     try:
         yield

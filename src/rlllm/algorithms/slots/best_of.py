@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from rlllm.algorithms.slots.batch import RolloutBatch
+    from rlllm.algorithms.slots.batch import RolloutBatch
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class BestOf:
     negative log-likelihood. With several processes, each scales by its own tokens.
     """
 
+    compares_group: ClassVar[bool] = True
+
     def __call__(self, batch: RolloutBatch) -> Tensor:
         selected = best_of(batch.grouped).view(-1)
         tokens = batch.learnable.sum(dim=1).to(selected.dtype)
@@ -29,7 +33,7 @@ class BestOf:
 def best_of(rewards: Tensor) -> Tensor:
     """(N, G) rewards, NaN where undefined, to (N, G): 1 at each group's best, 0 elsewhere."""
     best, _, differ = extremes(rewards)
-    return torch.zeros_like(rewards).scatter_(1, best.unsqueeze(1), differ.unsqueeze(1).to(rewards.dtype))
+    return rewards.new_zeros(rewards.shape).scatter_(1, best.unsqueeze(1), differ.unsqueeze(1).to(rewards.dtype))
 
 
 def extremes(rewards: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -38,5 +42,5 @@ def extremes(rewards: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Of equals the first counts. Where they do not differ (all equal, or fewer than two known), the indices mean nothing.
     """
     unknown = rewards.isnan()
-    high, low = rewards.masked_fill(unknown, -torch.inf), rewards.masked_fill(unknown, torch.inf)
+    high, low = rewards.masked_fill(unknown, -math.inf), rewards.masked_fill(unknown, math.inf)
     return high.argmax(dim=1), low.argmin(dim=1), high.amax(dim=1) > low.amin(dim=1)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from rlllm.algorithms.slots.batch import RolloutBatch
+    from rlllm.algorithms.slots.batch import RolloutBatch
 
 
 @dataclass(frozen=True)
 class Group:
     """Reward minus group mean over group deviation (Shao et al. 2024, eq. 3), as TRL computes it under `scale_rewards`."""
+
+    compares_group: ClassVar[bool] = True
+    ignores_penalty: ClassVar[bool] = True
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         return batch.advantages
@@ -25,6 +29,8 @@ class LeaveOneOut:
     Completions no reward could judge are left out of every baseline and get advantage 0, as does one left alone.
     """
 
+    compares_group: ClassVar[bool] = True
+
     def __call__(self, batch: RolloutBatch) -> Tensor:
         return leave_one_out(batch.grouped).view(-1)
 
@@ -35,4 +41,4 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     values = rewards.masked_fill(~known, 0.0)
     others = known.sum(dim=1, keepdim=True) - 1
     baseline = (values.sum(dim=1, keepdim=True) - values) / others.clamp(min=1)
-    return torch.where(known & (others > 0), values - baseline, torch.zeros_like(values))
+    return (values - baseline).masked_fill(~(known & (others > 0)), 0.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rlllm.core.errors import ConfigError
 
@@ -30,6 +30,8 @@ class Lagrange:
     and stays above zero. The paper multiplies that step by lambda as well, which makes a small multiplier slow to rise.
     A completion whose reward or cost is unknown gets 0 and stands in no baseline.
     """
+
+    compares_group: ClassVar[bool] = True
 
     cost: str = ""
     """Name of the reward that is a cost: large is bad. Its weight is 0, so that it stays out of the total."""

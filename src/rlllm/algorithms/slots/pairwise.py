@@ -39,6 +39,7 @@ class Pairwise:
     """Strength of the pull towards the reference."""
     loss: str = "sigmoid"
     """`sigmoid` or `ipo`."""
+    compares_group: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("logps", "ref_logps")
 
     def __post_init__(self) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-from rlllm.algorithms.slots.batch import RolloutBatch
+    from rlllm.algorithms.slots.batch import RolloutBatch
 
 
 @dataclass(frozen=True)
