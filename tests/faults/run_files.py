@@ -33,6 +33,10 @@ def vowels(sample):
     return sum(letter in "aeiou" for letter in sample.completion) + 0.01 * len(sample.completion.encode())
 
 
+def rarely(sample):
+    return float(vowels(sample) >= 1)
+
+
 def only_where_it_varies(sample):
     return vowels(sample) if sample.prompt.startswith("vary") else 1.0
 '''

@@ -44,8 +44,8 @@ class Stopper:
         pass
 
 
-def settings_of(verb: str, model: str, rewards: Path) -> dict[str, Any]:
-    """Eight steps, three steps an epoch, a checkpoint every second step."""
+def settings_of(verb: str, model: str, rewards: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Eight steps, three steps an epoch, a checkpoint every second step; `REWARDS` in a setting is the file of rewards."""
     common = {
         "model": model,
         "data": {"name": "arithmetic", "rows": 6, "holdout": 2},
@@ -60,8 +60,11 @@ def settings_of(verb: str, model: str, rewards: Path) -> dict[str, Any]:
             "per_device_train_batch_size": 8,
             "num_generations": 4,
             "max_completion_length": 6,
-            "rewards": [f"{rewards}:vowels"],
+            "rewards": ["REWARDS:vowels"],
         }
+    common |= settings
+    if "rewards" in common:
+        common["rewards"] = [name.replace("REWARDS", str(rewards)) for name in common["rewards"]]
     return common
 
 
@@ -71,7 +74,7 @@ def train(tiny_model: str, tmp_path: Path) -> Train:
     rewards = write_rewards(tmp_path)
 
     def call(verb: str, name: str, **settings: Any) -> Run:
-        return VERBS[verb](output_dir=tmp_path / name, **settings_of(verb, tiny_model, rewards) | settings)
+        return VERBS[verb](output_dir=tmp_path / name, **settings_of(verb, tiny_model, rewards, settings))
 
     return call
 
@@ -87,7 +90,7 @@ def whole(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Train:
         key = repr((verb, settings))
         if key not in made:
             output = folder / str(len(made))
-            made[key] = VERBS[verb](output_dir=output, **settings_of(verb, tiny_model, rewards) | settings)
+            made[key] = VERBS[verb](output_dir=output, **settings_of(verb, tiny_model, rewards, settings))
         return made[key]
 
     return call
@@ -158,6 +161,10 @@ LOOPS: list[dict[str, Any]] = [
     },
     {"method": "ppo", "num_iterations": 2},
     {"method": "ppo", "lora": {"r": 2}, "critic": {"share_backbone": True}},
+    {"sampler": "dynamic", "rewards": ["REWARDS:rarely"]},
+    {"sampler": {"name": "band", "revisit": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
+    {"sampler": {"name": "replay", "age": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
+    {"sampler": "hints", "rewards": ["REWARDS:rarely"], "rollout.mix": "traces"},
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.forward import completion_logps
 from rlllm.algorithms.loop import PolicyLoop, Slots
 from rlllm.algorithms.methods import policy
 from rlllm.algorithms.methods.base import Method
@@ -22,6 +22,8 @@ from rlllm.algorithms.slots.batch import RolloutBatch
 from rlllm.algorithms.slots.credit import LeaveOneOut, leave_one_out
 from rlllm.algorithms.slots.masks import RandomTokens
 from rlllm.algorithms.slots.samplers import InOrder
+from rlllm.algorithms.slots.surrogates import Plain
+from rlllm.algorithms.updates import LeanUpdates
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
@@ -63,13 +65,14 @@ def rows() -> Dataset:
     )
 
 
-class SameForward(GRPOTrainer):
-    """TRL's trainer with the loop's forward pass and nothing else: the two differ in the last bits otherwise."""
+class SameForward(LeanUpdates, GRPOTrainer):
+    """TRL's trainer with the loop's forward passes and no slots: the two differ in the last bits otherwise.
 
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, ids: Tensor, mask: Tensor, keep: int, *_: Any, **__: Any
-    ) -> Any:
-        return *completion_logps(model, ids, mask, keep, self.temperature), None
+    That these passes give TRL's own losses and gradients is shown in test_oracle_parity.
+    """
+
+    slots = SimpleNamespace(surrogate=Plain())
+    critic = None
 
 
 def stock_weights(model: str, args: GRPOConfig, kind: type[GRPOTrainer] = SameForward) -> dict[str, Tensor]:

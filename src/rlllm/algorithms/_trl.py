@@ -20,6 +20,10 @@ from rlllm.core.errors import ModelError
 
 _ELSEWHERE = {
     "RepeatSampler": "trl.trainer.utils",
+    "add_response_schema": "trl.chat_template_utils",
+    "get_training_chat_template": "trl.chat_template_utils",
+    "is_chat_template_prefix_preserving": "trl.chat_template_utils",
+    "supports_tool_calling": "trl.chat_template_utils",
     "CPOConfig": "trl.experimental.cpo",
     "CPOTrainer": "trl.experimental.cpo",
     "ORPOConfig": "trl.experimental.orpo",

@@ -127,3 +127,23 @@ class GracefulStop(TrainerCallback):
         elif state.global_step % self.boundary == 0:
             control.should_save = True
             control.should_training_stop = True
+
+
+class TokenBudget(TrainerCallback):
+    """Ends a run at the step that brings the tokens seen, prompts and completions, to a budget; the verdict counts it as whole.
+
+    Args:
+        facts: the steps requested become those the budget allowed.
+        tokens: the budget; the count is TRL's `num_tokens`, which checkpoints keep.
+        boundary: as in `GracefulStop`.
+    """
+
+    def __init__(self, facts: Facts, tokens: int, boundary: int = 1) -> None:
+        self.facts = facts
+        self.tokens = tokens
+        self.boundary = boundary
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.num_input_tokens_seen >= self.tokens and state.global_step % self.boundary == 0:
+            self.facts.steps_requested = state.global_step
+            control.should_training_stop = True

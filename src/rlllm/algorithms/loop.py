@@ -1,8 +1,8 @@
 """The reinforcement-learning loop: the one subclass of TRL's GRPOTrainer. Read top to bottom, it is the six slots in order.
 
 Every override wraps `super()`. The private hooks it stands on are `_get_train_sampler`, `_generate_single_turn`,
-`_calculate_rewards`, `_generate_and_score_completions`, `_get_per_token_logps_and_entropies`, `_compute_loss`,
-`_save_checkpoint` and `_load_optimizer_and_scheduler`; tests/contract says what is expected of each.
+`_calculate_rewards`, `_generate_and_score_completions`, `_save_checkpoint`, `_load_optimizer_and_scheduler` and, in `updates`,
+`_compute_loss` and `_get_per_token_logps_and_entropies`; tests/contract says what is expected of each.
 """
 
 from __future__ import annotations
@@ -17,37 +17,49 @@ from torch import Tensor
 
 from rlllm.algorithms._trl import GRPOTrainer
 from rlllm.algorithms.checkpoints import SealedCheckpoints
-from rlllm.algorithms.critic import Critic, explained_variance, value_loss
-from rlllm.algorithms.forward import completion_logps
+from rlllm.algorithms.critic import Critic, explained_variance
+from rlllm.algorithms.epochs import EpochSampler
 from rlllm.algorithms.greedy import greedy_samples
 from rlllm.algorithms.kl import Penalty
+from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.slots.batch import RolloutBatch
 from rlllm.algorithms.slots.credit import Group
 from rlllm.algorithms.slots.masks import All
-from rlllm.algorithms.slots.samplers import EpochSampler, PromptSampler, Shuffle
+from rlllm.algorithms.slots.samplers import PromptSampler, Shuffle, as_sampler
+from rlllm.algorithms.slots.surrogates import Given, Plain
+from rlllm.algorithms.slots.traces import Traces, inserted
+from rlllm.algorithms.steering import Steering
+from rlllm.algorithms.updates import LeanUpdates, learning, whole
 from rlllm.core.errors import PluginError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
-from rlllm.policies.chat import completion_text
+from rlllm.policies.chat import as_prompt, completion_text
 from rlllm.rewards.compose import Composition, Scores
 
 
 @dataclass(frozen=True)
 class Slots:
-    """The chosen components; the reward slot is the composition, the loss slot is TRL's `loss_type`."""
+    """The chosen components; the reward slot is the composition, and the loss TRL's of what the surrogate lets it see."""
 
     rewards: Composition
-    sampler: PromptSampler = field(default_factory=Shuffle)
+    sampler: PromptSampler | Callable[[int, int, int], list[int]] = field(default_factory=Shuffle)
     credit: Callable[[RolloutBatch], Tensor] = field(default_factory=Group)
     mask: Callable[[RolloutBatch], Tensor] = field(default_factory=All)
+    surrogate: Callable[[Tensor, Given], Tensor] = field(default_factory=Plain)
     engine: Any = None
     """An engine class; None samples with TRL's own generation (the `hf` engine)."""
+    mix: Traces | None = None
+    """Completions of each group that are not sampled but taken from the data."""
     kl: Penalty | None = None
     """The pull towards the reference; None adds TRL's `beta` to the loss."""
 
     def needs(self, name: str) -> bool:
         """Whether a component asks for a field of the batch that costs a forward pass or a rollout."""
-        return any(name in getattr(part, "needs", ()) for part in (self.credit, self.mask))
+        return any(name in getattr(part, "needs", ()) for part in self.components)
+
+    @property
+    def components(self) -> tuple[Any, ...]:
+        return self.sampler, self.credit, self.mask, self.surrogate
 
     @property
     def stateful(self) -> dict[str, Any]:
@@ -71,7 +83,7 @@ class RewardColumn:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class PolicyLoop(SealedCheckpoints, GRPOTrainer):
+class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
     """GRPOTrainer with six slots.
 
     Args:
@@ -99,18 +111,74 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         self.reward_rows = 0
         self.reward_undefined = 0
         self.reward_spread = 0.0
+        self.sampler = as_sampler(slots.sampler)
         self.columns = [RewardColumn(name, index) for index, name in enumerate(slots.rewards.names)]
         super().__init__(reward_funcs=list(self.columns), **kwargs)
+        self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._scored: tuple[list[Sample], Scores, Tensor] | None = None
+        self._traces: dict[int, list[int]] = {}
 
     # sampler ----------------------------------------------------------------------------------------------------------
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         stock = super()._get_train_sampler(dataset)
         layout = {key: getattr(stock, key) for key in ("mini_repeat_count", "batch_size", "repeat_count")}
-        return EpochSampler(self.slots.sampler, stock.num_samples, self.args.seed, layout)
+        return EpochSampler(self.sampler, stock.num_samples, self.args.seed, layout)
 
     # rollout ----------------------------------------------------------------------------------------------------------
+    def _sampled(self, inputs: Sequence[Mapping[str, Any]]) -> Rollout:
+        """One rollout of these rows, in whole groups, with TRL's output and our scores."""
+        rows = [int(row["row"]) for row in inputs]
+        prompts = [self.sampler.show(row, self.tasks[row]) for row in rows]
+        asked = [
+            one if prompt is self.tasks[row].prompt else {**one, "prompt": as_prompt(self.processing_class, prompt)}
+            for one, row, prompt in zip(inputs, rows, prompts, strict=True)
+        ]
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        self._traces = self._references(rows, size)
+        traced = sorted(self._traces)
+        output = super()._generate_and_score_completions(asked)
+        if traced:
+            output["off_policy"] = torch.zeros_like(output["completion_mask"], dtype=torch.bool)
+            output["off_policy"][traced] = output["completion_mask"][traced].bool()
+        assert self._scored is not None
+        samples, scores, rewards = self._scored
+        self._scored = None
+        described = [scores.describe(index) for index in range(len(samples))]
+        rollout = Rollout(rows, output, rewards, size, list(samples), described, prompts)
+        if not self._label_free:
+            self._observe(self._comparable(rollout.grouped(self._weights).view(-1)))
+        if traced:
+            self._note_traces(rollout)
+        return rollout
+
+    def _note_traces(self, rollout: Rollout) -> None:
+        """What TRL's own numbers, which count traces as samples, leave open."""
+        own = self.accelerator.gather(rollout.own_rewards(self._weights))
+        tokens = self.accelerator.gather(rollout.output["off_policy"].sum()).sum()
+        self._note({"sampling/reward": float(own.nanmean()), "sampling/trace_tokens": float(tokens)})
+
+    def _references(self, rows: Sequence[int], size: int) -> dict[int, list[int]]:
+        """Place in the rollout -> tokens of the trace that stands there instead of a sample."""
+        if self.slots.mix is None or not self.model.training:
+            return {}
+        limit, mix = self.args.max_completion_length, self.slots.mix
+        return {
+            place: mix.ids(self.tasks[rows[place]], self.processing_class, limit)
+            for place in mix.places(len(rows), size)
+        }
+
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        traces, self._traces = self._traces, {}  # a later turn of the same rollout has none
+        if not traces:
+            return self._sampled_turn(prompt_ids, *args, **kwargs)
+        asked = [ids for place, ids in enumerate(prompt_ids) if place not in traces]
+        images, fields, num_generations, *rest = args
+        each = num_generations * len(asked) // len(prompt_ids)
+        sampled, logprobs = self._sampled_turn(asked, images, fields, each, *rest, **kwargs)
+        unknown = {place: [0.0] * len(ids) for place, ids in traces.items()}
+        return inserted(traces, sampled), None if logprobs is None else inserted(unknown, logprobs)
+
+    def _sampled_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         if self.slots.engine is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         model = self.accelerator.unwrap_model(self.model_wrapped)
@@ -160,56 +228,58 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
     # credit and mask --------------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         self.beta = self.kl.coefficient  # what TRL makes the reference's log-probabilities for
-        output = super()._generate_and_score_completions(inputs)
-        assert self._scored is not None
-        samples, scores, rewards = self._scored
-        self._scored = None
-        batch = self._batch(output, rewards, inputs)
+        rollout, rejected = self._steered(inputs) if self.model.training else (self._sampled(inputs), [])
+        output, batch = rollout.output, self._batch(rollout)
         output["advantages"] = self.slots.credit(batch)
+        batch = replace(batch, credit=output["advantages"])
         self._prepare_critic(output, batch)
         self._apply_mask(output, self.slots.mask(batch), batch.learnable)
         self._settle_kl(output, batch)
-        self._observe(self._comparable(batch.total))
         self._note(getattr(self.slots.credit, "metrics", {}))
-        self.on_rollout(self._rows(samples, scores, batch, output["advantages"]))
+        credit = output["advantages"]
+        per_row = credit if credit.dim() == 1 else (credit * batch.learnable).sum(1)
+        if self._label_free and self.model.training:
+            self._observe(per_row.view(-1, self.num_generations))
+            flat = (self.accelerator.gather(per_row).view(-1, self.num_generations) == 0).all(1)
+            self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat.float().mean())
+        step = self.state.global_step + 1
+        rows = [rollout.table(self._weights, step, per_row), *(one.table(self._weights, step) for one in rejected)]
+        self.on_rollout([row for part in rows for row in part])
         return output
 
-    def _batch(self, output: dict[str, Any], rewards: Tensor, inputs: Any) -> RolloutBatch:
-        learnable = output["completion_mask"]
-        if "tool_mask" in output:
-            learnable = learnable * output["tool_mask"]
-        logps, ref_logps = self._logps(output), output.get("ref_per_token_logps")
+    def _batch(self, rollout: Rollout) -> RolloutBatch:
+        output = rollout.output
+        signals, ref_logps = self._wanted(output), output.get("ref_per_token_logps")
         penalty = None
-        if self.kl.where == "reward" and logps is not None and ref_logps is not None:
-            penalty = self.kl.coefficient * (logps - ref_logps)
+        if self.kl.where == "reward" and "logps" in signals and ref_logps is not None:
+            penalty = self.kl.coefficient * (signals["logps"] - ref_logps)
         return RolloutBatch(
             prompt_ids=output["prompt_ids"],
             prompt_mask=output["prompt_mask"],
             completion_ids=output["completion_ids"],
-            learnable=learnable,
-            group_size=self.num_generations if self.model.training else self.num_generations_eval,
-            rewards=rewards,
-            weights=self.reward_weights.to(rewards.device),
+            learnable=learning(output),
+            group_size=rollout.group_size,
+            rewards=rollout.rewards,
+            weights=self._weights,
             advantages=output["advantages"],
-            columns=[dict(self.tasks[row["row"]].meta) for row in inputs],
+            columns=[dict(self.tasks[row].meta) for row in rollout.rows],
             names=self.slots.rewards.names,
-            logps=logps,
             ref_logps=ref_logps,
             values=self._values(output),
-            greedy=self._greedy(inputs) if self.slots.needs("greedy") else None,
+            greedy=self._greedy(rollout.asked) if self.slots.needs("greedy") else None,
             penalty=penalty,
+            **signals,
         )
 
-    @torch.no_grad()
-    def _logps(self, output: dict[str, Any]) -> Tensor | None:
-        """Log-probabilities under the policy that sampled, if TRL made them or anything here asks for them."""
+    def _wanted(self, output: dict[str, Any]) -> dict[str, Tensor]:
+        """What is known of each token or asked for: `logps` (under the policy that sampled), `entropies`, `certainty`."""
         known = output.get("old_per_token_logps")
-        wanted = self.kl.coefficient > 0 or self.critic is not None or self.slots.needs("logps")
-        if known is not None or not wanted:
-            return known
-        ids, mask = whole(output)
-        keep, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
-        return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, batch_size=size)[0]
+        wanted = {name for name in ("logps", "entropies", "certainty") if self.slots.needs(name)}
+        if self.kl.coefficient > 0 or self.critic is not None:
+            wanted.add("logps")
+        if known is None:
+            return self._signals(output, wanted)
+        return {**self._signals(output, wanted - {"logps"}), "logps": known}
 
     @torch.no_grad()
     def _values(self, output: dict[str, Any]) -> Tensor | None:
@@ -219,9 +289,8 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         parts = zip(*(part.split(size) for part in whole(output)), strict=True)
         return torch.cat([self.critic.values(ids, mask, keep) for ids, mask in parts])
 
-    def _greedy(self, inputs: Any) -> Tensor:
-        """(B,) reward of one greedy completion a prompt."""
-        rows = [row["row"] for row in inputs[:: self.num_generations]]
+    def _greedy(self, rows: Sequence[int]) -> Tensor:
+        """(B,) reward of one greedy completion of each prompt, given as row of the data set."""
         model = self.accelerator.unwrap_model(self.model_wrapped)
         samples = greedy_samples(model, self.processing_class, [self.tasks[row] for row in rows], self.sampling)
         totals = self.slots.rewards.score(samples).totals
@@ -233,7 +302,7 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
             return
         assert batch.values is not None
         output["values"] = batch.values
-        output["returns"] = self.slots.credit.targets(batch)  # type: ignore[attr-defined]
+        output["returns"] = self.slots.credit.targets(batch)
         output.setdefault("old_per_token_logps", batch.logps)
         known = explained_variance(batch.values, output["returns"], batch.learnable)
         learning = output["advantages"][batch.learnable.bool()]
@@ -262,9 +331,10 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat)  # TRL's is 1 for every group of one
         return totals.view(1, -1)
 
-    def _note(self, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            self._metrics["train" if self.model.training else "eval"][name].append(value)
+    @property
+    def _label_free(self) -> bool:
+        """Whether the signal is the policy's own, and rewards are only watched."""
+        return getattr(self.slots.credit, "ignores_rewards", False)
 
     def _apply_mask(self, output: dict[str, Any], mask: Tensor, learnable: Tensor) -> None:
         if mask is learnable:
@@ -275,7 +345,8 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
 
     def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take up the facts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
-        totals = torch.tensor([torch.nan if row["reward"] is None else row["reward"] for row in rows])
+        signal = "advantage" if self._label_free else "reward"
+        totals = torch.tensor([torch.nan if row[signal] is None else row[signal] for row in rows])
         if totals.numel():
             self._observe(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
 
@@ -286,68 +357,6 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
         finite = spread[spread.isfinite()]
         if finite.numel():
             self.reward_spread = max(self.reward_spread, float(finite.max()))
-
-    def _rows(
-        self, samples: list[Sample], scores: Scores, batch: RolloutBatch, advantages: Tensor
-    ) -> list[dict[str, Any]]:
-        totals = batch.total.tolist()
-        per_row = advantages if advantages.dim() == 1 else (advantages * batch.learnable).sum(1)
-        return [
-            {
-                "step": self.state.global_step + 1,
-                "prompt": sample.prompt,
-                "completion": sample.completion,
-                "answer": sample.answer,
-                "reward": None if total != total else total,
-                "rewards": scores.describe(index),
-                "advantage": advantage,
-                "truncated": sample.truncated,
-                "tokens": sample.tokens,
-            }
-            for index, (sample, total, advantage) in enumerate(zip(samples, totals, per_row.tolist(), strict=True))
-        ]
-
-    # loss -------------------------------------------------------------------------------------------------------------
-    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
-        loss = super()._compute_loss(model, inputs)
-        if self.critic is None:
-            return loss
-        ids, mask = whole(inputs)
-        values = self.critic.values(ids, mask, inputs["completion_ids"].size(1))
-        learnable = inputs["completion_mask"] * inputs.get("tool_mask", 1)
-        error = value_loss(values, inputs["values"], inputs["returns"], learnable, self.critic.clip)
-        self._note({"value_loss": float(error.detach())})
-        held = self.state.global_step < self.critic.warmup_steps
-        return (0.0 if held else 1.0) * loss + error / self.current_gradient_accumulation_steps
-
-    def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
-        if self.critic is not None:
-            self.critic.start(self.accelerator.device, num_training_steps)
-        return super().create_scheduler(num_training_steps, *args, **kwargs)
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        loss = super().training_step(*args, **kwargs)
-        if self.critic is not None and self.accelerator.sync_gradients:
-            self._note({"critic_grad_norm": self.critic.step()})
-        return loss
-
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
-    ) -> Any:
-        """TRL's fused head scores every position, prompt and padding included, and again in the backward pass; on a CPU a
-        plain forward over the real completion positions gives the same numbers several times sooner."""
-        unusual = args or kwargs.get("compute_aux_loss") or any(kwargs.get(name) is not None for name in _MULTIMODAL)
-        if input_ids.device.type != "cpu" or unusual or self._entropy_bonus_enabled:
-            return super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
-            )
-        size = kwargs.get("batch_size") or input_ids.size(0)
-        parts = [
-            completion_logps(model, ids, mask, logits_to_keep, self.temperature)
-            for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
-        ]
-        logps, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
-        return logps, entropies if kwargs.get("compute_entropy") else None, None
 
     # state ------------------------------------------------------------------------------------------------------------
     def save_state(self, folder: Path) -> None:
@@ -365,12 +374,3 @@ class PolicyLoop(SealedCheckpoints, GRPOTrainer):
             part.load_state_dict(states[name])
         if self.critic is not None:
             self.critic.load(Path(checkpoint))
-
-
-def whole(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask (B, P + T) of prompts with their completions."""
-    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-    return ids, torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-
-
-_MULTIMODAL = ("pixel_values", "token_type_ids", "mm_token_type_ids", "num_images", "image_position_ids")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,5 @@ class Hardware:
     """Train in bfloat16 where the device computes it natively; on a CPU it is emulated and many times slower."""
     threads: int
     """CPU threads torch uses; another number changes the last bits of every sum, so a resume uses the same."""
+    thread_seconds: Mapping[int, float] = field(default_factory=dict)
+    """Threads -> seconds of the measurement that chose among them; empty where nothing was measured."""

@@ -48,6 +48,7 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if hardware.device == "cuda" else None,
         "bf16": hardware.bf16,
         "threads": hardware.threads,
+        "thread_seconds": {str(threads): seconds for threads, seconds in hardware.thread_seconds.items()},
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 

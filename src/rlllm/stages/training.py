@@ -185,7 +185,7 @@ def conclude(run: Run, facts: Facts, listener: Listener) -> Run:
 def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener, resume: bool) -> Job:
     """Load what a plan names, and write down the environment and the lineage."""
     listener.phase("loading")
-    from rlllm.launch import local
+    from rlllm.launch import local, threads
 
     known = run.path / "env.json"
     hardware = local.prepare(read_json(known)["threads"] if resume and known.exists() else None)
@@ -198,6 +198,8 @@ def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener
     model = parts.load(plan.source, tokenizer, hardware)
     if hardware.device != "cpu":
         model.to(hardware.device)
+    if not (resume and known.exists()):
+        hardware = threads.choose(model, hardware)
     write_json(known, local.environment(hardware))
     write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
     return Job(plan, run, hardware, tokenizer, model, listener, facts)

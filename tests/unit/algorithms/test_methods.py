@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from rlllm.algorithms.arguments import trl_arguments
+from rlllm.algorithms.epochs import EpochSampler
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.slots.samplers import EpochSampler, InOrder, Shuffle
+from rlllm.algorithms.slots.samplers import InOrder, Shuffle
 from rlllm.core import trl_fields
 from rlllm.core.builtins import METHODS, SLOTS
 from rlllm.core.errors import ConfigError

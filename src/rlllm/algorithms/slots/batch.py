@@ -47,12 +47,17 @@ class RolloutBatch:
     """(B,) float: reward of the greedy completion of each row's prompt; NaN where it could not be judged."""
     penalty: Tensor | None = None
     """(B, T) float: KL penalty of each token, where it is part of the reward."""
+    entropies: Tensor | None = None
+    """(B, T) float: entropy of the policy's distribution at each token, in nats."""
+    certainty: Tensor | None = None
+    """(B, T) float: KL divergence from it to the uniform distribution, KL(uniform || policy), in nats."""
+    credit: Tensor | None = None
+    """(B,) or (B, T) float: what the credit made of the rollout; known when the mask is asked."""
 
     @cached_property
     def total(self) -> Tensor:
         """(B,) weighted sum of the rewards that judged; NaN where none did."""
-        total = (self.rewards * self.weights).nansum(dim=1)
-        return total.masked_fill(self.rewards.isnan().all(dim=1), torch.nan)
+        return weighted(self.rewards, self.weights)
 
     @cached_property
     def penalised(self) -> Tensor:
@@ -65,3 +70,9 @@ class RolloutBatch:
     def grouped(self) -> Tensor:
         """(B / G, G) view of `penalised`."""
         return self.penalised.view(-1, self.group_size)
+
+
+def weighted(rewards: Tensor, weights: Tensor) -> Tensor:
+    """(B,) weighted sum of (B, R) rewards, leaving out NaN; NaN where all are."""
+    total = (rewards * weights).nansum(dim=1)
+    return total.masked_fill(rewards.isnan().all(dim=1), torch.nan)

@@ -74,7 +74,12 @@ def parse_params(cls: type[ProceduralParams], params: Mapping[str, Any]) -> Any:
 
 
 def _prompt_task(problem: Problem, _generator: random.Random, _params: ProceduralParams) -> Record:
-    return PromptTask(problem.prompt, problem.answer, problem.meta)
+    solution = write(problem, random.Random(problem.key), _CLEAN)
+    return PromptTask(problem.prompt, problem.answer, {**problem.meta, "solution": solution})
+
+
+_CLEAN = WriterParams(clean=True)
+"""The writer of reference solutions."""
 
 
 def _conversation(problem: Problem, generator: random.Random, params: ProceduralParams) -> Record:

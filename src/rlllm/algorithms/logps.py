@@ -1,0 +1,62 @@
+"""From logits to the log-probability of the token that was chosen, with one buffer of vocabulary size instead of four."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Set
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class _Chosen(torch.autograd.Function):
+    """log softmax(logits / temperature) at the targets. The backward pass writes its gradient over the logits."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        normaliser, entropies = logits.new_empty(targets.shape), logits.new_empty(targets.shape)
+        for row, scores in enumerate(logits):  # whole vocabularies for all rows at once run a laptop out of memory
+            scaled = scores if temperature == 1 else scores / temperature
+            normaliser[row] = scaled.logsumexp(-1)
+            shares = (scaled - normaliser[row].unsqueeze(-1)).exp_()
+            entropies[row] = normaliser[row] - torch.linalg.vecdot(shares, scaled.nan_to_num(neginf=0.0))
+        ctx.save_for_backward(logits, targets, normaliser)
+        ctx.temperature = temperature
+        ctx.mark_non_differentiable(entropies)
+        chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2)
+        return (chosen if temperature == 1 else chosen / temperature) - normaliser, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        logits, targets, normaliser = ctx.saved_tensors
+        scale = (upstream[0] / ctx.temperature).unsqueeze(2)
+        gradient = logits if ctx.temperature == 1 else logits.div_(ctx.temperature)
+        gradient.sub_(normaliser.unsqueeze(2)).exp_().mul_(-scale)
+        gradient.scatter_add_(2, targets.unsqueeze(2), scale)
+        return gradient, None, None
+
+
+def chosen_logps(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of `targets` and entropies (nats), both (B, T); entropies carry no gradient.
+
+    Args:
+        logits: (B, T, V) straight from the model; used up: their storage holds their gradient after the backward pass.
+        targets: (B, T) token ids.
+        temperature: divides the logits.
+    """
+    return _Chosen.apply(logits.float(), targets, temperature)
+
+
+def token_signals(logits: Tensor, targets: Tensor, temperature: float, wanted: Set[str]) -> dict[str, Tensor]:
+    """Of each position, (B, T), without gradient:
+
+    `logps` log-probability of the target, `entropies` (nats) of the distribution, `certainty` KL(uniform || distribution)
+    in nats (self-certainty: Kang et al. 2025, arXiv 2502.18581).
+    """
+    logps, entropies = chosen_logps(logits, targets, temperature)  # to the bit what the loss will see
+    found = {"logps": logps, "entropies": entropies}
+    if "certainty" in wanted:
+        rows = [torch.log_softmax(scores.float() / temperature, dim=-1).mean(-1) for scores in logits]
+        found["certainty"] = -torch.stack(rows) - math.log(logits.size(-1))
+    return {name: found[name] for name in wanted}

@@ -1,0 +1,123 @@
+"""Which rows of a micro-batch are worth a forward pass, and in which parts: similar lengths together, prompts together.
+
+The gradient stays that of the whole: what is left out has none, and `share` says how much of the whole's loss a part is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+OVERHEAD = 5e8
+"""Cost of one more part, in tokens times parameters: fixed for a small model, next to nothing for a large one."""
+MOST_CUTS = 64
+"""Places considered for a cut; more would cost more to weigh than they save."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a part costs, counted in tokens.
+
+    Args:
+        overhead: of a part.
+        prefix: of every distinct prompt of a part, passed once for its rows.
+        largest: padded completion tokens a part may have; a row longer than that is a part of its own.
+    """
+
+    overhead: float
+    prefix: int = 0
+    largest: float = float("inf")
+
+
+def worth(advantages: Tensor, mask: Tensor) -> Tensor:
+    """(B,) bool: rows with a token that learns and an advantage that is not exactly zero. Both (B, T) or (B,) and (B, T)."""
+    weight = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
+    return ((weight != 0) & (mask != 0)).any(1)
+
+
+def partition(lengths: Sequence[int], prompts: Sequence[int], costs: Costs) -> list[list[int]]:
+    """Cut rows into parts so that padding, prompts and the parts' overhead cost least.
+
+    Rows are laid out by length, or by prompt and then length, whichever comes out cheaper.
+
+    Args:
+        lengths: completion tokens of each row.
+        prompts: number of each row's prompt.
+        costs: see there.
+
+    Returns:
+        Row indices of each part; every row once.
+    """
+    rows = range(len(lengths))
+    orders = [sorted(rows, key=lambda row: -lengths[row])]
+    if costs.prefix and len(set(prompts)) > 1:
+        longest = {prompt: max(lengths[row] for row in rows if prompts[row] == prompt) for prompt in set(prompts)}
+        orders.append(sorted(rows, key=lambda row: (-longest[prompts[row]], prompts[row], -lengths[row])))
+    return min((_cut(order, lengths, prompts, costs) for order in orders), key=lambda found: found[0])[1]
+
+
+def _cut(
+    order: list[int], lengths: Sequence[int], prompts: Sequence[int], costs: Costs
+) -> tuple[float, list[list[int]]]:
+    """Cost and parts of the best cut of rows in this order (dynamic programming over the places to cut)."""
+    stride = -(-len(order) // MOST_CUTS)
+    if costs.largest != float("inf"):
+        stride = max(1, min(stride, int(costs.largest) // max(*lengths, 1)))
+    places = [*range(0, len(order), stride), len(order)]
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for end in range(1, len(places)):
+        choices, longest, seen = [], 0, set()
+        for first in range(end - 1, -1, -1):
+            for row in order[places[first] : places[first + 1]]:
+                longest = max(longest, lengths[row])
+                seen.add(prompts[row])
+            padded = (places[end] - places[first]) * longest
+            if padded > costs.largest and choices:
+                break
+            choices.append((best[first][0] + padded + len(seen) * costs.prefix + costs.overhead, first))
+        best.append(min(choices))
+    parts, end = [], len(places) - 1
+    while end:
+        first = best[end][1]
+        parts.append(order[places[first] : places[end]])
+        end = first
+    return best[-1][0], parts
+
+
+def take(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
+    """Rows of a batch; what is not one entry a row is passed on."""
+    size = inputs["completion_ids"].size(0)
+    return {
+        key: value.index_select(0, rows)
+        if isinstance(value, Tensor) and value.dim() > 0 and value.size(0) == size
+        else value
+        for key, value in inputs.items()
+    }
+
+
+def share(loss_type: str, part: Tensor, whole: Tensor) -> float:
+    """What TRL's loss of a part has to be multiplied with so that the parts add up to the loss of the whole.
+
+    Args:
+        loss_type: TRL's; it decides what the loss is a mean over.
+        part, whole: (b, T) and (B, T) masks of the tokens that learn.
+    """
+    if loss_type in ("dapo", "cispo", "vespo"):  # divided by a count of tokens that is not the part's
+        return 1.0
+    if loss_type == "bnpo":
+        return float(part.sum() / whole.sum().clamp(min=1))
+    return len(part) / len(whole)
+
+
+def merged(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
+    """One logged value of the parts' values, as the whole would have had it; NaN where none is known."""
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value == value]
+    if not known:
+        return float("nan")
+    if name.endswith(("_min", "_max")):
+        return (min if name.endswith("_min") else max)(value for value, _ in known)
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else known[0][0]

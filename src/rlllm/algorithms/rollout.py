@@ -1,0 +1,237 @@
+"""`Rollout`: completions with their scores as a value that can be cut into groups, joined, stored and read back.
+
+What TRL computed over the batch it sampled (advantages, a token count) is computed anew over the batch that learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlllm.algorithms import parts
+from rlllm.algorithms.slots.batch import weighted
+from rlllm.algorithms.slots.replay import StoredGroup, spread
+from rlllm.core.records import Prompt, Sample
+
+PROMPT = ("prompt_ids", "prompt_mask")
+"""Tensors padded on the left; every other tensor with a column a token is padded on the right."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """B completions in contiguous groups of G.
+
+    Args:
+        rows: B rows of the data set.
+        output: TRL's, with one entry a completion in every tensor that is not a scalar.
+        rewards: (B, R), NaN where a reward could not judge.
+        group_size: G.
+        samples: B samples; None where a completion was not sampled in this rollout.
+        described: what each reward said of each sample.
+        prompts: B prompts as the model saw them.
+    """
+
+    rows: list[int]
+    output: dict[str, Any]
+    rewards: Tensor
+    group_size: int
+    samples: list[Sample | None]
+    described: list[dict[str, Any]]
+    prompts: list[Prompt]
+
+    @property
+    def asked(self) -> list[int]:
+        """Row of the data set of each group."""
+        return self.rows[:: self.group_size]
+
+    def grouped(self, weights: Tensor) -> Tensor:
+        """(B / G, G) weighted rewards, NaN where undefined."""
+        return weighted(self.rewards, weights).view(-1, self.group_size)
+
+    def own_rewards(self, weights: Tensor) -> Tensor:
+        """(B / G, G) weighted rewards of what the policy wrote itself; NaN where undefined and of traces."""
+        traced = self.output.get("off_policy")
+        grouped = self.grouped(weights)
+        return grouped if traced is None else grouped.masked_fill(traced.any(1).view_as(grouped), torch.nan)
+
+    def with_output(self, **tensors: Tensor) -> Rollout:
+        return replace(self, output={**self.output, **tensors})
+
+    def groups(self, chosen: Sequence[int]) -> Rollout:
+        """The groups of these numbers, in this order."""
+        size = self.group_size
+        index = [group * size + place for group in chosen for place in range(size)]
+        at = torch.tensor(index, dtype=torch.long, device=self.rewards.device)
+        return Rollout(
+            rows=[self.rows[row] for row in index],
+            output=parts.take(self.output, at),
+            rewards=self.rewards[at],
+            group_size=size,
+            samples=[self.samples[row] for row in index],
+            described=[self.described[row] for row in index],
+            prompts=[self.prompts[row] for row in index],
+        )
+
+    def table(self, weights: Tensor, step: int, advantages: Tensor | None = None) -> list[dict[str, Any]]:
+        """Rows of `samples.jsonl`, one for everything that was sampled; without (B,) advantages it was sampled in vain."""
+        totals = self.grouped(weights).view(-1)
+        traced = self.output.get("off_policy", torch.zeros(len(totals), 1)).any(1).tolist()
+        kept = {} if advantages is not None else {"kept": False}
+        credit = torch.zeros_like(totals) if advantages is None else advantages
+        columns = zip(self.samples, self.prompts, self.described, totals.tolist(), credit.tolist(), traced, strict=True)
+        return [
+            {
+                "step": step,
+                "prompt": prompt,
+                "completion": sample.completion,
+                "answer": sample.answer,
+                "reward": None if total != total else total,
+                "rewards": described,
+                "advantage": advantage,
+                "truncated": sample.truncated,
+                "tokens": sample.tokens,
+                **{name: sample.meta[name] for name in ("level",) if name in sample.meta},
+                **({"trace": True} if trace else {}),
+                **kept,
+            }
+            for sample, prompt, described, total, advantage, trace in columns
+            if sample is not None
+        ]
+
+
+def join(rollouts: Sequence[Rollout], pad_id: int) -> Rollout:
+    """One after the other. Their `advantages` and `num_items_in_batch` do not describe the whole and are left out."""
+    names = _columns(rollouts[0].output)
+    return Rollout(
+        rows=[row for one in rollouts for row in one.rows],
+        output={
+            name: _stack([one.output[name] for one in rollouts], pad_id if name.endswith("_ids") else 0, name in PROMPT)
+            for name in names
+        },
+        rewards=torch.cat([one.rewards for one in rollouts]),
+        group_size=rollouts[0].group_size,
+        samples=[sample for one in rollouts for sample in one.samples],
+        described=[said for one in rollouts for said in one.described],
+        prompts=[prompt for one in rollouts for prompt in one.prompts],
+    )
+
+
+def _columns(output: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in output.items() if isinstance(value, Tensor) and value.dim() == 2]
+
+
+def _stack(blocks: Sequence[Tensor], fill: int, left: bool) -> Tensor:
+    width = max(block.size(1) for block in blocks)
+    gaps = [width - block.size(1) for block in blocks]
+    return torch.cat(
+        [
+            torch.nn.functional.pad(block, (gap, 0) if left else (0, gap), value=fill)
+            for block, gap in zip(blocks, gaps, strict=True)
+        ]
+    )
+
+
+def packed(rollout: Rollout, weights: Tensor) -> list[StoredGroup]:
+    """The groups of a sampled rollout without their padding, as plain lists."""
+    totals, size, stored = rollout.grouped(weights).tolist(), rollout.group_size, []
+    behind = [name for name in _columns(rollout.output) if name not in PROMPT]
+    for group, row in enumerate(rollout.asked):
+        first = group * size
+        seen = rollout.output["prompt_mask"][first].bool()
+        lengths = [sample.tokens or 0 for sample in rollout.samples[first : first + size] if sample is not None]
+        stored.append(
+            StoredGroup(
+                row=row,
+                prompt=rollout.output["prompt_ids"][first][seen].tolist(),
+                tokens=[
+                    {name: rollout.output[name][first + place, :length].tolist() for name in behind}
+                    for place, length in enumerate(lengths)
+                ],
+                rewards=rollout.rewards[first : first + size].tolist(),
+                spread=spread(totals[group]),
+            )
+        )
+    return stored
+
+
+def unpacked(groups: Sequence[StoredGroup], pad_id: int, device: torch.device) -> Rollout:
+    """Stored groups as a rollout; at least one."""
+    rollouts = [_unpack(group, pad_id, device) for group in groups]
+    return join(rollouts, pad_id)
+
+
+def _unpack(group: StoredGroup, pad_id: int, device: torch.device) -> Rollout:
+    size = len(group.tokens)
+    prompt = torch.tensor(group.prompt, device=device).expand(size, -1)
+    output = {"prompt_ids": prompt, "prompt_mask": torch.ones_like(prompt)}
+    for name in group.tokens[0]:
+        rows = [torch.tensor([one[name]], device=device) for one in group.tokens]
+        output[name] = _stack(rows, pad_id if name.endswith("_ids") else 0, left=False)
+    rewards = torch.tensor(group.rewards, device=device)
+    return Rollout([group.row] * size, output, rewards, size, [None] * size, [{}] * size, [""] * size)
+
+
+def group_advantages(
+    rewards: Tensor, weights: Tensor, group_size: int, scale: str, aggregation: str = "sum_then_normalize"
+) -> Tensor:
+    """(B,) advantages of (B, R) rewards, NaN where undefined, as TRL computes them over the batch it has sampled.
+
+    Args:
+        weights: (R,).
+        scale: TRL's `scale_rewards`: deviations are those of the `group` or the `batch`, or `none` divide.
+        aggregation: TRL's `multi_objective_aggregation`; with `normalize_then_sum` every reward is normalised in its group,
+            and the sum over the batch, whatever `scale` says.
+    """
+    undefined = rewards.isnan().all(dim=1)
+    if aggregation == "normalize_then_sum":
+        grouped = rewards.view(-1, group_size, rewards.size(1))
+        normal = (grouped - grouped.nanmean(1, keepdim=True)) / (_deviation(grouped, 1) + 1e-4)
+        totals = (normal.view_as(rewards) * weights).nansum(1).masked_fill(undefined, torch.nan)
+        return ((totals - totals.nanmean()) / (_deviation(totals, 0) + 1e-4)).nan_to_num(nan=0.0)
+    totals = weighted(rewards, weights)
+    grouped = totals.view(-1, group_size)
+    centred = (grouped - grouped.nanmean(1, keepdim=True)).view(-1)
+    if scale == "group":
+        centred = centred / (_deviation(grouped, 1).expand_as(grouped).reshape(-1) + 1e-4)
+    elif scale == "batch":
+        centred = centred / (_deviation(totals, 0) + 1e-4)
+    return centred.nan_to_num(nan=0.0)
+
+
+def _deviation(values: Tensor, dim: int) -> Tensor:
+    """Standard deviation of what is not NaN, dimension kept; NaN where fewer than two are known, 0 in groups of one."""
+    if values.size(dim) == 1:
+        return torch.zeros_like(values)
+    count = (~values.isnan()).sum(dim, keepdim=True)
+    squares = ((values - values.nanmean(dim, keepdim=True)) ** 2).nanmean(dim, keepdim=True)
+    return (squares * torch.where(count > 1, count / (count - 1), torch.nan)).sqrt()
+
+
+def merge_metrics(logged: Mapping[str, list[float]], before: Mapping[str, int], prompts: Sequence[int]) -> None:
+    """One value in place of one for each rollout, so that every sampled prompt counts the same.
+
+    A mean of deviations stands in for the deviation of all.
+
+    Args:
+        logged: TRL's lists of metrics; changed in place.
+        before: how long each list was.
+        prompts: size of each rollout.
+    """
+    for name, values in logged.items():
+        start = before.get(name, 0)
+        fresh = values[start:]
+        if len(fresh) == len(prompts) > 1:
+            values[start:] = [_merged(name, fresh, prompts)]
+
+
+def _merged(name: str, values: Sequence[float], sizes: Sequence[int]) -> float:
+    known = [(value, size) for value, size in zip(values, sizes, strict=True) if value == value]
+    if not known:
+        return float("nan")
+    if "/min_" in name or "/max_" in name:
+        return (min if "/min_" in name else max)(value for value, _ in known)
+    return sum(value * size for value, size in known) / sum(size for _, size in known)

@@ -1,0 +1,134 @@
+"""Tasks for the built-in environments, and transcripts that teach the embedded model to call their tools.
+
+As `PromptTask` a row is one problem. As `Conversation` it is one turn of a played problem: what was said and answered so far
+is the prompt, the model's next words are the completion, with calls in the embedded model's own syntax. The players are
+mediocre on purpose, so that something is left for reinforcement learning. No prompt is in both splits.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from pydantic import Field
+
+from rlllm.core.errors import DataError
+from rlllm.core.records import Conversation, Message, PromptTask, Record
+from rlllm.data.procedural.arithmetic import arithmetic
+from rlllm.data.procedural.problems import level_of, split_of, stream
+from rlllm.data.procedural.source import ProceduralParams, parse_params
+from rlllm.data.request import DataRequest, Split
+
+SPANS = {1: (3, 2), 2: (7, 3)}
+"""Level of the guessing game -> how many numbers are possible, and guesses; halving the range always finds the number."""
+_EXPRESSION = re.compile(r"\d[\d+*/ -]*")
+
+
+class CalculatorParams(ProceduralParams):
+    """Parameters of the calculator's transcripts."""
+
+    calls: float = Field(0.5, ge=0, le=1)
+    """Share of transcripts that use the tool; the others answer at once, and wrongly."""
+
+
+class GuessParams(ProceduralParams):
+    """Parameters of the guessing game's transcripts."""
+
+    attentive: float = Field(0.9, ge=0, le=1)
+    """Share of later guesses that heed what was said before; the others are drawn from the whole range."""
+
+
+class CalculatorTask:
+    """Arithmetic (default level 5, products) to be worked out with a tool."""
+
+    rewards = ("exact",)
+
+    def __call__(self, request: DataRequest) -> list[Record]:
+        params = parse_params(CalculatorParams, request.params)
+        level = level_of(request, "calculator", 5, max(arithmetic.tiers))
+        problems = stream(arithmetic.tiers[level], request.split, f"calculator {level} {request.split} {request.seed}")
+        if request.kind is PromptTask:
+            return [PromptTask(one.prompt, one.answer, one.meta) for one in islice(problems, request.rows)]
+        generator = _player("calculator", request)
+        turns = (turn for one in problems for turn in _worked(one.prompt, one.answer, generator, params.calls))
+        return list(islice(turns, request.rows))
+
+
+class GuessTask:
+    """Which number is hidden? Level 1: one of 3 in 2 guesses; level 2: one of 7 in 3 guesses."""
+
+    rewards = ("environment",)
+
+    def __call__(self, request: DataRequest) -> list[Record]:
+        params = parse_params(GuessParams, request.params)
+        level = level_of(request, "guess", 1, max(SPANS))
+        tasks = _games(level, request.split, random.Random(f"guess {level} {request.split} {request.seed}"))
+        if request.kind is PromptTask:
+            return list(islice(tasks, request.rows))
+        generator = _player("guess", request)
+        return list(islice((turn for task in tasks for turn in _played(task, generator, params)), request.rows))
+
+
+def _player(name: str, request: DataRequest) -> random.Random:
+    if request.kind is not Conversation:
+        raise DataError(f"{name} makes no {request.kind.__name__} records", exists=["PromptTask", "Conversation"])
+    return random.Random(f"{name} player {request.split} {request.seed}")
+
+
+def _worked(prompt: str, answer: str, generator: random.Random, calls: float) -> Iterable[Conversation]:
+    if generator.random() >= calls:
+        wrong = str(int(answer) + generator.choice((-1, 1)) * generator.randint(1, 60))
+        return [Conversation(prompt, f"#### {wrong}", {"answer": answer})]
+    found = _EXPRESSION.search(prompt)
+    assert found is not None
+    expression = found.group().replace(" ", "")
+    asked = f"<<calculate expression={expression}>>"
+    said = _turns(prompt, asked, answer)
+    return [
+        Conversation(prompt, asked, {"answer": answer}),
+        Conversation(said, f"#### {answer}", {"answer": answer}),
+    ]
+
+
+def _games(level: int, split: Split, generator: random.Random) -> Iterator[PromptTask]:
+    """Games of one split, each with two-digit numbers of one decade; the held-out split ends when every one was given."""
+    span, guesses = SPANS[level]
+    lows = [low for low in range(10, 100) if low % 10 + span <= 10 and split_of(f"guess {low}") == split]
+    games = [(low, low + offset) for low in lows for offset in range(span)]
+    while True:
+        generator.shuffle(games)
+        for low, secret in games:
+            columns = {"task": "guess", "level": level, "secret": secret, "guesses": guesses}
+            prompt = f"Guess my number from {low} to {low + span - 1}."
+            yield PromptTask(prompt, None, {**columns, "low": low, "high": low + span - 1})
+        if split == "holdout":
+            return
+
+
+def _played(task: PromptTask, generator: random.Random, params: GuessParams) -> Iterator[Conversation]:
+    """The turns of one game, and a last word."""
+    low, high, secret = (int(task.meta[name]) for name in ("low", "high", "secret"))
+    first, last = low, high
+    said: list[Message] = [{"role": "user", "content": str(task.prompt)}]
+    for left in reversed(range(int(task.meta["guesses"]))):
+        heeds = generator.random() < params.attentive
+        number = generator.randint(low, high) if heeds else generator.randint(first, last)
+        asked = f"<<guess number={number}>>"
+        yield Conversation(list(said), asked, dict(task.meta))
+        reply = "right" if number == secret else "over" if not left else "higher" if number < secret else "lower"
+        said += [{"role": "assistant", "content": asked}, {"role": "tool", "content": reply}]
+        if number == secret or not left:
+            break
+        low, high = (max(low, number + 1), high) if reply == "higher" else (low, min(high, number - 1))
+    yield Conversation(said, "done", dict(task.meta))
+
+
+def _turns(prompt: str, asked: str, result: str) -> list[Message]:
+    roles = zip(("user", "assistant", "tool"), (prompt, asked, result), strict=True)
+    return [{"role": role, "content": content} for role, content in roles]
+
+
+calculator = CalculatorTask()
+guess = GuessTask()

@@ -1,0 +1,124 @@
+"""Dynamic sampling learns from mixed groups only, with the numbers TRL would have given them; at rest it changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from steered import GROUP, inputs, logged, loop, tasks
+
+from rlllm.algorithms.rollout import group_advantages
+from rlllm.algorithms.slots.samplers import Band, Dynamic, PromptSampler
+
+ROWS = 4 * GROUP
+
+
+class Seeded(PromptSampler):
+    """`dynamic`'s order without its rounds."""
+
+
+def test_flat_groups_are_replaced_by_mixed_ones_of_other_prompts(tiny_model: str, tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = []
+    trainer = loop(tiny_model, tmp_path, records, sampler=Dynamic())
+    output = trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 4))
+    kept = [row for row in records if row.get("kept", True)]
+    rejected = [row for row in records if not row.get("kept", True)]
+    assert len(kept) == len(output["completion_ids"]) == len(output["advantages"]) == ROWS
+    assert {row["answer"] for row in kept} == {"varied"}
+    assert "flat" in {row["answer"] for row in rejected}, "and mixed groups beyond the batch"
+    assert len({row["prompt"] for row in kept}) == 4
+    rewards = torch.tensor([row["reward"] for row in kept]).view(-1, GROUP)
+    expected = (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
+    torch.testing.assert_close(output["advantages"], expected.view(-1))
+    assert [row["advantage"] for row in kept] == pytest.approx(expected.view(-1).tolist(), abs=1e-4)
+    assert {row["advantage"] for row in rejected} == {0.0}
+    assert output["num_items_in_batch"] == output["completion_mask"].sum() == sum(row["tokens"] for row in kept)
+
+
+def test_what_it_cost_is_said_and_everything_sampled_is_counted(tiny_model: str, tmp_path: Path) -> None:
+    records: list[dict[str, Any]] = []
+    trainer = loop(tiny_model, tmp_path, records, sampler=Dynamic())
+    trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 4))
+    tried = len(records) // GROUP
+    flat = sum(row["answer"] == "flat" for row in records) // GROUP
+    assert tried > 4
+    assert logged(trainer, "sampling/prompts_tried") == [tried]
+    assert logged(trainer, "sampling/kept_share") == [pytest.approx((tried - flat) / tried)]
+    assert logged(trainer, "sampling/extra_tokens")[0] <= sum(row["tokens"] for row in records)
+    assert logged(trainer, "frac_reward_zero_std") == [pytest.approx(flat / tried)]
+    assert logged(trainer, "reward") == [pytest.approx(sum(row["reward"] for row in records) / len(records), rel=1e-5)]
+    assert trainer.reward_rows == len(records)
+    prompts = sum(
+        len(ids)
+        for ids in trainer.processing_class.apply_chat_template(
+            [[{"role": "user", "content": row["prompt"]}] for row in records],
+            add_generation_prompt=True,
+            return_dict=True,
+        )["input_ids"]
+    )
+    assert logged(trainer, "num_tokens") == [prompts + sum(row["tokens"] for row in records)]
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_batch_keeps_its_size_where_no_group_is_ever_mixed(tiny_model: str, tmp_path: Path, rounds: int) -> None:
+    records: list[dict[str, Any]] = []
+    trainer = loop(tiny_model, tmp_path, records, data=tasks(flat_every=1), sampler=Dynamic(rounds=rounds))
+    output = trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 3))
+    assert output["advantages"].tolist() == [0.0] * ROWS
+    assert len(records) == ROWS * (1 + rounds)
+    assert [row["prompt"] for row in records[:ROWS:GROUP]] == [task.prompt for task in tasks()[:4]]
+    assert logged(trainer, "sampling/rounds") == [rounds]
+
+
+@pytest.mark.parametrize("sampler", [Dynamic(), Band()], ids=["dynamic", "band"])
+def test_where_every_group_is_mixed_nothing_changes(tiny_model: str, tmp_path: Path, sampler: PromptSampler) -> None:
+    weights = []
+    for chosen in (Seeded(), sampler):
+        trainer = loop(
+            tiny_model, tmp_path, [], data=tasks(flat_every=0), sampler=chosen, settings={"scale_rewards": "batch"}
+        )
+        trainer.train()
+        weights.append(trainer.model.state_dict())
+    assert [name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])] == []
+
+
+def test_band_trains_on_prompts_inside_the_band(tiny_model: str, tmp_path: Path) -> None:
+    """Flat prompts pay 1 throughout and lie above the band, once they are known."""
+    records: list[dict[str, Any]] = []
+    trainer = loop(tiny_model, tmp_path, records, sampler=Band(threshold=1.0))
+    trainer.sampler.observe([0, 2, 4], torch.ones(3, GROUP))
+    trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 4))
+    asked = {row["prompt"] for row in records}
+    assert not asked & {tasks()[row].prompt for row in (0, 2, 4)}
+    assert tasks()[1].prompt in asked
+    assert [row["level"] for row in records if row["prompt"] == tasks()[1].prompt] == [2] * GROUP
+
+
+KINDS = [{"scale_rewards": scale} for scale in ("group", "batch", "none")]
+
+
+@pytest.mark.parametrize("settings", [*KINDS, {"multi_objective_aggregation": "normalize_then_sum"}], ids=str)
+def test_advantages_made_anew_are_trls(tiny_model: str, tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Two rewards, one of which often cannot judge; a flat group and mixed ones."""
+    rewards = (("varied", 1.0), ("vowels", 0.5))
+    trainer = loop(tiny_model, tmp_path, [], rewards=rewards, settings=settings)
+    for seed in range(4):
+        torch.manual_seed(seed)
+        rollout = trainer._sampled(inputs(trainer, 0, 1, 2, 3))
+        assert bool(rollout.rewards.isnan().any())
+        made = group_advantages(
+            rollout.rewards,
+            torch.tensor([1.0, 0.5]),
+            GROUP,
+            trainer.scale_rewards,
+            trainer.multi_objective_aggregation,
+        )
+        torch.testing.assert_close(made, rollout.output["advantages"], rtol=1e-5, atol=1e-5)
+
+
+def test_a_rollout_nothing_could_judge_has_no_advantages() -> None:
+    rewards = torch.full((8, 2), torch.nan)
+    for scale in ("group", "batch", "none"):
+        assert group_advantages(rewards, torch.ones(2), GROUP, scale).tolist() == [0.0] * 8

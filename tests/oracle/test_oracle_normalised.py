@@ -1,0 +1,192 @@
+"""Credits normalised over the rollout, and label-free ones, against NumPy: the papers' formulas written down plainly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rlllm.algorithms.slots.batch import RolloutBatch
+from rlllm.algorithms.slots.confidence import Confidence, LowEntropy, completion_mean, group_normalised
+from rlllm.algorithms.slots.normalised import (
+    LitePPO,
+    ReinforcePlusPlus,
+    ReinforcePlusPlusBaseline,
+    moments,
+    standardised,
+)
+from rlllm.core.errors import ConfigError
+
+NAN = math.nan
+LENGTH = 4
+ROWS = st.lists(
+    st.tuples(
+        st.floats(-10, 10, width=32) | st.just(NAN),
+        st.lists(st.floats(-1, 1, width=32), min_size=LENGTH, max_size=LENGTH),
+        st.integers(1, LENGTH),
+    ),
+    min_size=2,
+    max_size=6,
+)
+SPREAD = st.lists(
+    st.lists(st.integers(-5, 5).map(float) | st.just(NAN), min_size=3, max_size=3), min_size=1, max_size=4
+)
+
+
+def batch(rewards: list[float], lengths: list[int] | None = None, group_size: int = 1) -> RolloutBatch:
+    """Rows of four tokens, of which the first `lengths` are real."""
+    rows = len(rewards)
+    ids = torch.ones(rows, LENGTH, dtype=torch.long)
+    real = torch.arange(LENGTH) < torch.tensor(lengths or [LENGTH] * rows).unsqueeze(1)
+    return RolloutBatch(
+        prompt_ids=ids,
+        prompt_mask=ids,
+        completion_ids=ids,
+        learnable=real.long(),
+        group_size=group_size,
+        rewards=torch.tensor(rewards).unsqueeze(1),
+        weights=torch.ones(1),
+        advantages=torch.zeros(rows),
+        columns=[{} for _ in rewards],
+    )
+
+
+def flat_batch(groups: list[list[float]]) -> RolloutBatch:
+    return batch([reward for group in groups for reward in group], group_size=len(groups[0]))
+
+
+def centred(groups: list[list[float]]) -> np.ndarray:
+    """Distance from the mean of the group's known rewards; NaN where the reward is unknown."""
+    rewards = np.array(groups, dtype=np.float64)
+    means = [np.mean(group[~np.isnan(group)]) if not np.isnan(group).all() else NAN for group in rewards]
+    return rewards - np.array(means)[:, None]
+
+
+def close(computed: Tensor, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(computed.numpy(), expected, atol=2e-3)
+
+
+@given(ROWS)
+def test_reinforce_plus_plus_is_the_whitened_reward_to_go(rows: list[tuple[float, list[float], int]]) -> None:
+    made = replace(
+        batch([row[0] for row in rows], [row[2] for row in rows]), penalty=torch.tensor([row[1] for row in rows])
+    )
+    tokens = {}
+    for index, (reward, penalty, length) in enumerate(rows):
+        for place in range(length):
+            if not math.isnan(reward):
+                tokens[index, place] = reward - math.fsum(penalty[place:length])
+    expected = np.zeros((len(rows), LENGTH))
+    values = np.array(list(tokens.values()))
+    for (index, place), value in tokens.items():
+        expected[index, place] = (value - values.mean()) / math.sqrt(values.var() + 1e-8)
+    if not len(values) or values.std() > 1e-3:  # below, float32 leaves nothing of the differences
+        close(ReinforcePlusPlus()(made), expected)
+
+
+def test_without_a_kl_penalty_all_tokens_of_a_completion_have_one_advantage() -> None:
+    advantages = ReinforcePlusPlus()(batch([1.0, 0.0, NAN], [2, 4, 3]))
+    assert advantages[0, 0] == advantages[0, 1] > 0 > advantages[1, 0]
+    assert (advantages[1] == advantages[1, 0]).all()
+    assert advantages[0, 2:].tolist() == [0.0, 0.0]
+    assert advantages[2].tolist() == [0.0] * 4
+
+
+@given(SPREAD)
+def test_reinforce_plus_plus_with_a_baseline_is_the_whitened_distance_from_the_group_mean(
+    groups: list[list[float]],
+) -> None:
+    distance = centred(groups)
+    known = distance[~np.isnan(distance)]
+    deviation = math.sqrt((known.var() if len(known) else 0.0) + 1e-8)
+    expected = np.nan_to_num((distance - (known.mean() if len(known) else 0.0)) / deviation).reshape(-1)
+    close(ReinforcePlusPlusBaseline()(flat_batch(groups)), expected)
+
+
+@given(SPREAD)
+def test_lite_ppo_is_the_distance_from_the_group_mean_over_the_deviation_of_all_rewards(
+    groups: list[list[float]],
+) -> None:
+    rewards = np.array(groups)
+    known = rewards[~np.isnan(rewards)]
+    deviation = known.std(ddof=1) if len(known) > 1 else 0.0
+    close(LitePPO()(flat_batch(groups)), np.nan_to_num(centred(groups) / (deviation + 1e-4)).reshape(-1))
+
+
+def test_a_flat_group_gets_nothing_from_lite_ppo_beside_a_mixed_one() -> None:
+    advantages = LitePPO()(flat_batch([[1.0, 1.0], [0.0, 1.0]]))
+    assert advantages.tolist() == pytest.approx([0.0, 0.0, -1.0, 1.0], abs=1e-3)
+
+
+def test_a_rollout_nobody_could_judge_gives_zeros() -> None:
+    made = flat_batch([[NAN, NAN], [NAN, NAN]])
+    for credit in (ReinforcePlusPlus(), ReinforcePlusPlusBaseline(), LitePPO()):
+        assert not credit(made).any()
+
+
+@given(SPREAD)
+def test_a_constant_added_to_every_reward_changes_no_advantage(groups: list[list[float]]) -> None:
+    shifted = [[reward + 8 for reward in group] for group in groups]
+    for credit in (ReinforcePlusPlus(), ReinforcePlusPlusBaseline(), LitePPO()):
+        torch.testing.assert_close(credit(flat_batch(shifted)), credit(flat_batch(groups)), atol=2e-3, rtol=0)
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=20))
+def test_moments_are_numpys(values: list[float]) -> None:
+    mask = torch.tensor([index % 3 > 0 for index in range(len(values))])
+    mean, variance, count = moments(torch.tensor(values), mask)
+    inside = np.array(values)[mask.numpy()]
+    assert (mean.item(), variance.item()) == pytest.approx((inside.mean(), inside.var()), abs=1e-4)
+    assert count == len(inside)
+
+
+def test_standardised_values_have_mean_zero_and_deviation_one() -> None:
+    torch.manual_seed(0)
+    mask = torch.rand(8, 5) < 0.6
+    values = standardised(torch.randn(8, 5) * 3 + 7, mask)[mask]
+    assert (values.mean().item(), values.std(correction=0).item()) == pytest.approx((0.0, 1.0), abs=1e-5)
+
+
+class Measured:
+    """The parts of a rollout that confidence looks at."""
+
+    def __init__(self, tokens: Tensor, lengths: list[int], group_size: int) -> None:
+        self.certainty = tokens
+        self.entropies = 10 - tokens
+        self.learnable = (torch.arange(tokens.size(1)) < torch.tensor(lengths).unsqueeze(1)).long()
+        self.group_size = group_size
+
+
+@given(st.lists(st.lists(st.integers(0, 9).map(float), min_size=3, max_size=3), min_size=4, max_size=4))
+def test_confidence_is_the_group_normalised_mean_over_a_completions_tokens(rows: list[list[float]]) -> None:
+    lengths = [3, 1, 2, 3]
+    means = np.array([np.mean(row[:length]) for row, length in zip(rows, lengths, strict=True)]).reshape(2, 2)
+    deviation = means.std(axis=1, ddof=1, keepdims=True)
+    expected = ((means - means.mean(axis=1, keepdims=True)) / (deviation + 1e-4)).reshape(-1)
+    measured = Measured(torch.tensor(rows), lengths, 2)
+    close(Confidence()(measured), expected)  # type: ignore[arg-type]
+    close(LowEntropy()(measured), expected)  # type: ignore[arg-type]
+
+
+def test_a_completion_that_may_not_learn_stands_in_no_statistic_of_confidence() -> None:
+    rows = torch.tensor([[1.0, 1.0], [3.0, 3.0], [9.0, 9.0]])
+    advantages = Confidence()(Measured(rows, [2, 2, 0], 3))  # type: ignore[arg-type]
+    assert advantages.tolist() == pytest.approx([-0.7071, 0.7071, 0.0], abs=1e-3)
+    assert completion_mean(rows, torch.zeros(3, 2)).isnan().all()
+
+
+def test_a_group_of_unknowns_gets_zeros() -> None:
+    assert group_normalised(torch.tensor([[NAN, NAN], [NAN, 4.0]])).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_confidence_asks_for_the_field_its_signal_is_made_of() -> None:
+    assert Confidence().needs == ("certainty",)
+    assert Confidence("entropy").needs == LowEntropy().needs == ("entropies",)
+    with pytest.raises(ConfigError, match="no signal loudness"):
+        Confidence("loudness")

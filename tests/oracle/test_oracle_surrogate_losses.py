@@ -1,0 +1,76 @@
+"""Surrogates in the loop: the loss of a rollout that the policy has moved away from, against the papers' objectives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from first_update import Rollout, roll_out
+from torch import Tensor
+
+from rlllm.algorithms.methods.base import Method
+from rlllm.algorithms.methods.policy import GMPO
+from rlllm.algorithms.methods.regularised import KL_COV
+from rlllm.algorithms.methods.signals import LUFFY
+from rlllm.algorithms.slots.covariance import KLCovariance, covariance
+from rlllm.algorithms.slots.credit import Group
+from rlllm.algorithms.slots.surrogates import GeometricMean, Traces
+
+
+def moved_rollout(model: str, folder: Path, method: Method, surrogate: Any) -> tuple[Rollout, Tensor, Tensor]:
+    """A rollout whose old log-probabilities are up to one nat off; with (B, T) new ones and their log-ratios."""
+    rollout = roll_out(model, folder, method, Group())
+    rollout.trainer.slots = replace(rollout.trainer.slots, surrogate=surrogate)
+    ids = rollout.batch.completion_ids.unsqueeze(2)
+    logps = torch.log_softmax(rollout.logits(), -1).gather(2, ids).squeeze(2)
+    torch.manual_seed(1)
+    off = torch.rand(logps.shape) * 2 - 1
+    rollout.output["old_per_token_logps"] = (logps - off).detach()
+    return rollout, logps, logps - rollout.output["old_per_token_logps"]
+
+
+def same_update(rollout: Rollout, loss: Tensor) -> None:
+    """The loop may have run a part of the backward pass already, so its gradient is what the parameters hold in the end."""
+    expected, trainer = rollout.gradient(loss), rollout.trainer
+    trainer.model.train().zero_grad()
+    trainer._compute_loss(trainer.model, rollout.output).backward()
+    found = torch.cat([weights.grad.flatten() for weights in trainer.model.parameters()])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_gmpo_loss_is_minus_the_advantage_times_the_geometric_mean(tiny_model: str, tmp_path: Path) -> None:
+    rollout, _, log_ratios = moved_rollout(tiny_model, tmp_path, GMPO, GeometricMean(0.4))
+    mask, advantages = rollout.batch.learnable, rollout.output["advantages"]
+    column = advantages.unsqueeze(1)
+    clipped = torch.where(column > 0, log_ratios.clamp(max=0.4), log_ratios.clamp(min=-0.4))
+    assert not torch.equal(clipped, log_ratios)
+    weights = ((clipped * mask).sum(1) / mask.sum(1)).exp()
+    same_update(rollout, -(weights * advantages).mean())
+
+
+def test_the_kl_cov_loss_adds_the_log_ratio_of_the_tokens_of_largest_covariance(
+    tiny_model: str, tmp_path: Path
+) -> None:
+    rollout, logps, log_ratios = moved_rollout(tiny_model, tmp_path, KL_COV, KLCovariance(beta=0.5, fraction=0.2))
+    mask = rollout.batch.learnable
+    column = rollout.output["advantages"].unsqueeze(1)
+    values = covariance(logps.detach(), column, mask).masked_fill(mask == 0, -torch.inf)
+    bound = values.flatten().sort(descending=True).values[int(0.2 * mask.sum()) - 1]
+    losses = -log_ratios.exp() * column + 0.5 * log_ratios.abs() * (values >= bound)
+    same_update(rollout, (losses * mask).sum() / mask.sum())
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_luffy_loss_takes_p_over_p_plus_gamma_for_the_ratio_of_traces(
+    tiny_model: str, tmp_path: Path, sign: float
+) -> None:
+    rollout, logps, log_ratios = moved_rollout(tiny_model, tmp_path, LUFFY, Traces(0.1))
+    mask, row = rollout.batch.learnable, torch.arange(8).unsqueeze(1) % 4 == 3
+    rollout.output["off_policy"] = (row & mask.bool()).clone()
+    rollout.output["advantages"] = rollout.output["advantages"] * sign
+    ratios = torch.where(row, logps.exp() / (logps.exp() + 0.1), log_ratios.exp())
+    losses = -ratios * rollout.output["advantages"].unsqueeze(1)
+    same_update(rollout, (losses * mask).sum() / (8 * 6))
