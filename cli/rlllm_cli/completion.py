@@ -60,3 +60,9 @@ def runs(incomplete: str) -> list[str]:
     from rlllm.core.runs import list_runs
 
     return [str(run.path) for run in reversed(list_runs(Path("runs")))]
+
+
+def controls(incomplete: str) -> list[str]:
+    from rlllm.stages.controls import CONTROLS
+
+    return list(CONTROLS)

@@ -67,6 +67,20 @@ Reward = Annotated[
         autocompletion=completion.rewards,
     ),
 ]
+Controls = Annotated[
+    str | None,
+    typer.Option(
+        "--controls",
+        metavar="NAME,...",
+        help="Train again with senseless rewards, and compare: random, format, flipped, frozen.",
+        show_default=False,
+        autocompletion=completion.controls,
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", metavar="N", help="Train under N seeds, and compare.", show_default=False),
+]
 OutputDir = Annotated[
     Path | None,
     typer.Option("--output-dir", metavar="DIR", help="Run directory; default runs/STAGE-TIME.", show_default=False),

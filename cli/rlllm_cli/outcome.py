@@ -64,6 +64,8 @@ def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Estimates with their 95 % intervals: before and after training, or each task of an evaluation."""
     for row in results.get("measures") or ():
         yield row["name"], _change(row)
+    for text in results.get("findings") or ():
+        yield "finding", text
     for task, details in (results.get("tasks") or {}).items():
         for name, value in (details.get("values") or {}).items():
             yield f"{task} {name}", interval(value)

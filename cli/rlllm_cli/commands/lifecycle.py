@@ -80,6 +80,8 @@ def reason(
     columns: options.Columns = None,
     method: options.Method = None,
     reward: options.Reward = None,
+    controls: options.Controls = None,
+    seeds: options.Seeds = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -89,7 +91,7 @@ def reason(
     json: options.Json = False,
 ) -> None:
     """Reinforce reasoning with verifiable rewards (GRPO and its family)."""
-    where = {"output_dir": output_dir, "seed": seed}
+    where = {"output_dir": output_dir, "seed": seed, "controls": controls, "seeds": seeds}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
@@ -149,10 +151,12 @@ def launch(
 
 def show_plan(config: Any, as_json: bool) -> None:
     """What would run, to stdout."""
+    from rlllm.stages.costs import cost_of
     from rlllm.stages.plan import plan
 
     planned = plan(config)
+    cost = cost_of(planned)
     if as_json:
-        console.emit_json(planned.to_json())
+        console.emit_json({**planned.to_json(), **({"cost": cost.to_json()} if cost else {})})
     else:
-        console.fields(planned.lines())
+        console.fields([*planned.lines(), *(cost.lines() if cost else ())])

@@ -41,6 +41,8 @@ class Facts:
     """The error that ended the run, if one did."""
     divergences: list[dict[str, Any]] = field(default_factory=list)
     """How the reward that is maximised moved beside each one that is only watched; see `evals.overoptimization`."""
+    controls: list[dict[str, Any]] = field(default_factory=list)
+    """What the true reward gained beyond each control run, where there were any; see `stages.control_results`."""
 
     @property
     def hopeless(self) -> bool:
@@ -177,6 +179,18 @@ def _moved(change: Mapping[str, Any]) -> str:
     return f"{abs(change['estimate']):.3g} [{low:.3g}, {high:.3g}]"
 
 
+def _no_gain_over_control(facts: Facts) -> Reason | None:
+    idle = [found for found in facts.controls if found["gains_nothing"]]
+    if not idle:
+        return None
+    return Reason(
+        "no_gain_over_control",
+        f"no gain over {' and '.join(found['phrase'] for found in idle)}: {'; '.join(found['text'] for found in idle)}",
+        "what the run gains may come from elsewhere than its reward; more seeds or held-out prompts give a sharper answer",
+        fatal=False,
+    )
+
+
 def _steps_missing(facts: Facts) -> Reason | None:
     if facts.steps_done >= facts.steps_requested:
         return None
@@ -194,4 +208,5 @@ _RULES = (
     _weights_unchanged,
     _steps_missing,
     _overoptimised,
+    _no_gain_over_control,
 )

@@ -197,6 +197,11 @@ class Ended:
         return Score(-1.0 if sample.truncated else 0.0)
 
 
+def length_of(sample: Sample) -> tuple[int, str]:
+    """The completion's length and its unit: tokens, or characters where their number is not known."""
+    return (len(sample.completion), "characters") if sample.tokens is None else (sample.tokens, "tokens")
+
+
 @dataclass(frozen=True)
 class Length:
     """0 within the budget, then falling linearly to -1 at `budget + buffer` and beyond.
@@ -217,7 +222,7 @@ class Length:
             raise ConfigError("length: budget and buffer cannot be negative", given=f"{self.budget}, {self.buffer}")
 
     def __call__(self, sample: Sample) -> Score:
-        length, unit = (len(sample.completion), "characters") if sample.tokens is None else (sample.tokens, "tokens")
+        length, unit = length_of(sample)
         buffer = self.budget // 4 if self.buffer is None else self.buffer
         excess = max(0, length - self.budget)
         share = min(1.0, excess / buffer) if buffer else float(excess > 0)

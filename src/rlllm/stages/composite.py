@@ -6,19 +6,22 @@ the sum of its parts', and the first part that fails ends the parent with its re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rlllm.core.events import Listener
 from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Facts
 from rlllm.stages.plan import Plan
 
 
-def run_part(plan: Plan, *, listener: Listener, resume: bool) -> Run:
+def run_part(plan: Plan, *, listener: Listener, resume: bool, run: Callable[..., Run] | None = None) -> Run:
     """Run a part's plan into `plan.config.output_dir`.
 
     Args:
         plan: of the part; its `output_dir` is set.
         listener: hears the part.
         resume: True when the parent is resumed: the part may have been begun, or be done.
+        run: what runs the plan; by default its family.
     """
     assert plan.config.output_dir is not None
     part = Run(plan.config.output_dir)
@@ -26,7 +29,7 @@ def run_part(plan: Plan, *, listener: Listener, resume: bool) -> Run:
     if begun and part.ok and part.config["digest"] == plan.config.digest():
         listener.note(f"{part.path}: already done")
         return part
-    return plan.family.run(plan, listener=listener, resume=begun)
+    return (run or plan.family.run)(plan, listener=listener, resume=begun)
 
 
 def add_facts(facts: Facts, part: Run, name: str) -> bool:

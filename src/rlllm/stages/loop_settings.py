@@ -18,7 +18,7 @@ from rlllm.stages.batches import plan_batches
 from rlllm.stages.plan import Plan, named_models, processes, resolve_rewards
 from rlllm.stages.settings import TrainingConfig
 
-DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all"}
+DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all", "surrogate": "plain"}
 
 
 class SlotSpec(Section):
@@ -92,10 +92,15 @@ class LoopSettings(TrainingConfig):
     """Advantage of each completion or token. Default: the method's."""
     mask: SlotSpec | None = None
     """Which tokens learn. Default: the method's."""
+    surrogate: SlotSpec | None = None
+    """What the loss sees of each token's probability. Default: the method's."""
     kl: KLConfig = KLConfig()
     """Where the KL term enters and how its coefficient moves."""
     critic: CriticConfig = CriticConfig()
     """The value model, for methods whose credit is `gae`."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Stop at the step that brings the tokens of prompts and completions, rejected ones included, to this number (metric
+    `num_tokens`). Makes methods comparable that sample more a step. Default: max_steps alone decides."""
     stop_when_flat: int = Field(20, ge=0)
     """Stop after this many steps from the start in which no two completions to compare had different rewards; 0 never stops."""
 
@@ -118,16 +123,26 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
         "top_k": rollout.top_k,
     }
     composition = resolve_rewards(rewards, plan.loaded)
-    preset = {**plan.method.slots, **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"})}
+    mix = _mix(rollout.mix)
+    preset = {
+        **_presets(mix),
+        **plan.method.slots,
+        **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"}),
+    }
     slots = {slot: _slot(config, slot, preset) for slot in DEFAULT_SLOTS}
-    slots["credit"] = _with_beta(slots["credit"], settings)
-    credit = component("credit", slots["credit"])
+    slots = {**slots, "credit": _with_beta(slots["credit"], settings), **mix}
+    chosen = {slot: component(slot, spec) for slot, spec in slots.items()}
+    for part in chosen.values():
+        settings = {**settings, **getattr(part, "settings", {}), **config.trainer}
+    credit = chosen["credit"]
     if hasattr(credit, "check"):
         credit.check(composition.names, composition.weights)
     if rollout.engine not in ENGINES:
         ENGINES.load(rollout.engine)
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_together(config, slots["credit"].name, credit, settings)
+    for slot, part in chosen.items():
+        _check_part(f"{slot}={slots[slot].name}", part, plan, rollout.group_size)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in getattr(credit, "needs", ()):
@@ -144,9 +159,42 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     )
 
 
+def _mix(given: Any) -> dict[str, SlotSpec]:
+    """The component of `rollout.mix` as a slot of its own; none where nothing is mixed in."""
+    if given is None:
+        return {}
+    spec = SlotSpec.model_validate(given)
+    return {"mix": _known("mix", spec.model_copy(update={"name": spec.name or "traces"}))}
+
+
+def _presets(mix: Mapping[str, SlotSpec]) -> dict[str, str]:
+    """Components that go with a mix, where neither the method nor the user says otherwise."""
+    return {
+        slot: name for spec in mix.values() for slot, name in getattr(component("mix", spec), "presets", {}).items()
+    }
+
+
+def _check_part(name: str, part: Any, plan: Plan, group_size: int) -> None:
+    """Whether a component can do with the group size and the data. Raises ConfigError."""
+    if group_size == 1 and getattr(part, "compares_group", False):
+        raise ConfigError(
+            f"{name} compares the completions of one prompt, so it needs at least two",
+            given="rollout.group_size=1",
+            hint="rollout.group_size=8",
+        )
+    if hasattr(part, "check_group"):
+        part.check_group(group_size)
+    if hasattr(part, "check_tasks"):
+        part.check_tasks(plan.loaded.train)
+
+
 def _slot(config: LoopSettings, slot: str, preset: Mapping[str, str]) -> SlotSpec:
     spec = getattr(config, slot) or SlotSpec()
     spec = spec.model_copy(update={"name": spec.name or preset.get(slot, DEFAULT_SLOTS[slot])})
+    return _known(slot, spec)
+
+
+def _known(slot: str, spec: SlotSpec) -> SlotSpec:
     if ":" not in spec.name and _target(slot, spec) not in SLOTS:
         own = [name.partition(".")[2] for name in SLOTS.names() if name.startswith(f"{slot}.")]
         raise ConfigError(f"unknown {slot}: {spec.name}", exists=own, hint="list them with: rlllm methods ls --slots")

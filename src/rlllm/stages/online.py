@@ -12,6 +12,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, append_jsonl
 from rlllm.rewards.binding import display_names
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.stages import environments
 from rlllm.stages.loop_settings import LoopSettings, component, critic_source
 from rlllm.stages.outcomes import measure_alignment
 from rlllm.stages.plan import Plan, named_models
@@ -80,12 +81,21 @@ def build(job: Job, callbacks: list[Any]) -> Any:
         train_dataset=rows.tasks(job.plan.loaded.train, job.tokenizer),
         processing_class=job.tokenizer,
         peft_config=job.adapters(),
-        callbacks=callbacks,
+        callbacks=[*callbacks, *_budget(job)],
+        **environments.arguments(job),
     )
     if config.critic.share_backbone:
         _share(loop, job, with_critic)
     loop.recall(job.run.samples())
     return loop
+
+
+def _budget(job: Job) -> list[Any]:
+    from rlllm.algorithms.callbacks import TokenBudget
+
+    config, batches = job.config, job.plan.batches
+    assert isinstance(config, LoopSettings) and batches is not None
+    return [TokenBudget(job.facts, config.max_tokens, batches.steps_per_rollout)] if config.max_tokens else []
 
 
 def _share(loop: Any, job: Job, with_critic: bool) -> None:

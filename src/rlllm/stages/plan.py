@@ -27,6 +27,7 @@ from rlllm.stages.families import Family, family_of
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
     from rlllm.core.config import StageConfig
+    from rlllm.stages.environments import PlannedEnvironment
     from rlllm.stages.settings import TrainingConfig
 
 
@@ -48,6 +49,10 @@ class Plan:
     """Slot name -> resolved component specification."""
     judge: Composition | None = None
     """What measures the result, where that is not what is trained on."""
+    environment: PlannedEnvironment | None = None
+    """What the model may act on, where rollouts have several turns."""
+    runs: tuple[str, ...] = ()
+    """Names of the whole runs that this plan is made for, one after another; none for a plan that is one run."""
 
     @property
     def measured_on(self) -> list[Any]:
@@ -71,6 +76,8 @@ class Plan:
             rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))
         if self.judge:
             rows.append(("judge", ", ".join(self.judge.names)))
+        if self.environment:
+            rows.append(("environment", self.environment.describe()))
         if self.slots:
             rows.append(("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())))
         if self.batches:
@@ -92,6 +99,7 @@ class Plan:
                 "hash": self.loaded.hash,
             },
             "rewards": list(self.rewards.names) if self.rewards else [],
+            **({"environment": self.environment.describe()} if self.environment else {}),
             "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
             "trainer": dict(self.settings),
             "rows_needed": self.rows_needed,

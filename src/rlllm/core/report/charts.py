@@ -82,6 +82,39 @@ def _line(points: Sequence[Point], x: Scale, y: Scale) -> Html:
     return tag("g", tag("polyline", points=" ".join(places), class_="line"), dot)
 
 
+def relation(title: str, note: str, points: Sequence[Point], fitted: Scale, across: str) -> Html:
+    """A figure of one number against another, with a fitted curve through it.
+
+    Args:
+        points: (number across, number up) of each observation, in any order.
+        fitted: number across -> number up.
+        across: name of the number across.
+    """
+    places = [place for place, _ in points]
+    marks = ticks(*frame([value for _, value in points]))
+    edges = ticks(min(places), max(places), 3)
+    x, y = linear(edges[0], edges[-1], LEFT + 4, WIDTH - RIGHT - 4), linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
+    inside = [(place, value) for place, value in points if marks[0] <= value <= marks[-1]]
+    steps = [min(places) + (max(places) - min(places)) * part / 40 for part in range(41)]
+    curve = [(place, fitted(place)) for place in steps if marks[0] <= fitted(place) <= marks[-1]]
+    drawn = tag(
+        "svg",
+        tag("title", f"{title}: {count(len(points), 'observation')} and a fitted curve"),
+        _value_axis(marks, y),
+        tag("text", across, x=0, y=HEIGHT - 6, class_="tick"),
+        [
+            tag("text", label, x=_at(x(edge)), y=HEIGHT - 6, class_="tick middle")
+            for edge, label in zip(edges[1:-1], labels(edges)[1:-1], strict=True)
+        ],
+        [tag("circle", cx=_at(x(place)), cy=_at(y(value)), r=1.6, class_="raw") for place, value in thin(inside)],
+        _line(curve, x, y) if curve else None,
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+    )
+    caption = tag("figcaption", tag("span", title, class_="name"), tag("small", note))
+    return tag("figure", caption, drawn, class_="curve")
+
+
 def sparkline(title: str, points: Sequence[Point]) -> Html:
     """A small line without axes, for a table cell."""
     values = [value for _, value in points]

@@ -30,6 +30,7 @@ CURVES: dict[str, tuple[str, str]] = {
     "frac_reward_zero_std": ("Groups without signal", "all rewards of the group equal"),
     "reward_std": ("Reward spread", "standard deviation"),
     "clip_ratio/region_mean": ("Clipped ratios", "share of tokens outside the trust region"),
+    "cispo_clip_ratio": ("Clipped weights", "share of tokens whose importance weight was cut"),
     "grad_norm": ("Gradient norm", "before clipping"),
     "tokens_per_second": ("Speed", "tokens per second"),
 }

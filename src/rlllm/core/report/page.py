@@ -9,11 +9,13 @@ from typing import Any
 
 from rlllm.core.report import completions
 from rlllm.core.report.card import card_tables
+from rlllm.core.report.controls import experiment
 from rlllm.core.report.curves import learning_curves, metric_table
 from rlllm.core.report.markup import Child, Html, document, join, style_sheet, tag
 from rlllm.core.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.core.report.results import results_tables
 from rlllm.core.report.rewards import Source, reward_table, shadow_curves, tally
+from rlllm.core.report.signals import Difficulty, difficulty_table, entropy_figure
 from rlllm.core.report.summary import SummaryRow, summary_table
 from rlllm.core.report.verdict import verdict_block, verdict_of_rows
 from rlllm.core.runs import Run, read_json, read_jsonl
@@ -29,6 +31,7 @@ class _Samples:
     sources: dict[str, Source] = field(default_factory=dict)
     total: Source = field(default_factory=Source)
     """The weighted total that the run maximises."""
+    difficulty: Difficulty = field(default_factory=Difficulty)
     first: list[dict[str, Any]] = field(default_factory=list)
     """Rows of the first logged step."""
     last: list[dict[str, Any]] = field(default_factory=list)
@@ -107,13 +110,17 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Chi
     config, metrics = _json(run, "config.json"), run.metrics()
     command = command_of(config)
     samples = _scan(run.samples())
+    verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
     watched = [found["shadow"] for found in (run.verdict.get("facts") or {}).get("divergences") or ()]
     compared = completions.before_after(list(read_jsonl(run.path / "before_after.jsonl")), level + 1)
     written = compared or completions.sampled(samples.first, samples.last, level + 1)
     parts: list[tuple[str, str, Child]] = [
         ("results", "Results", results_tables(run.results)),
+        ("controls", "Controls" if run.results.get("controls") else "Seeds", experiment(run.results)),
         ("card", "Reward model card", card_tables(_json(run, "card.json"), run.results)),
         ("curves", "Learning curves", learning_curves(metrics)),
+        ("entropy", "Reward bought with entropy", entropy_figure(metrics)),
+        ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
         ("rewards", "Rewards by source", reward_table(samples.sources)),
         ("watched", "Proxy and watched rewards", shadow_curves(samples.total, samples.sources, watched)),
         ("completions", "Completions before and after" if compared else "Completions", written),
@@ -140,6 +147,7 @@ def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:
     found = _Samples()
     for row in rows:
         tally(found.sources, [row])
+        found.difficulty.add(row)
         found.total.add(float(row.get("step") or 0), {"value": row.get("reward")})
         if not found.first or row.get("step") == found.first[0].get("step"):
             found.first.append(row)

@@ -1,0 +1,223 @@
+"""Tokens a second of each engine on the same prompts, against what this machine could do at most.
+
+    python bench/rollout.py [--model nano|FOLDER] [--batch 32 --group 8 --prompt 120 --new 128] [--threads 2]
+                            [--engines native,hf,vllm] [--vllm-python PYTHON] [--repeats 5] [--json FILE]
+
+Prompts are random tokens, `batch / group` of them, each continued `group` times, sampled from the whole distribution in
+float32. No completion ends early: the end-of-sequence token is switched off in every engine. Engines take turns, each repeat
+has prompts of its own (a prefix cache finds nothing), and the median counts; the first run of each engine does not.
+
+Ceilings, measured in the same run at the same batch: what would come out if a token cost nothing but the products with the
+model's own weight matrices, by `torch.mm` and by oneDNN in its own layout; and if it cost nothing but reading the weights
+from memory once a step. `--vllm-python` is the python of an environment with vLLM's CPU build; it needs no rlllm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Run = Callable[[list[list[int]]], float]
+"""Prompts (each once) -> seconds for their groups."""
+
+
+class Endless:
+    """A tokenizer as far as engines ask, without an end-of-sequence token."""
+
+    pad_token_id = 0
+    eos_token_id = None
+
+
+def main() -> None:
+    args = arguments()
+    if args.worker:
+        serve_vllm(args)
+        return
+    import torch
+
+    from rlllm.policies.loading import load_policy
+    from rlllm.policies.sources import resolve_model
+
+    torch.set_num_threads(args.threads)
+    source = resolve_model(args.model)
+    model = load_policy(source).float().eval()
+    runs = {name: runner(name, model, args) for name in args.engines.split(",")}
+    seconds = alternate(runs, args, model.config.vocab_size)
+    tokens = args.batch * args.new
+    speeds = {name: [tokens / one for one in taken] for name, taken in seconds.items()}
+    report: dict[str, Any] = {
+        "settings": vars(args),
+        "ceilings": ceilings(model, args.batch),
+        "tokens_per_second": speeds,
+    }
+    report["tier"] = getattr(runs.get("native"), "tier", None)
+    show(report)
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=1))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    for name, default in {"batch": 32, "group": 8, "prompt": 120, "new": 128, "repeats": 5}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--engines", default="native,hf")
+    parser.add_argument("--vllm-python")
+    parser.add_argument("--json")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.batch % args.group:
+        parser.error("--batch is a multiple of --group")
+    if "vllm" in args.engines.split(",") and not (args.vllm_python or args.worker):
+        parser.error("vllm needs --vllm-python")
+    return args
+
+
+def runner(name: str, model: Any, args: argparse.Namespace) -> Run:
+    """What runs an engine on prompts and returns the seconds."""
+    return VLLM(args) if name == "vllm" else Ours(name, model, args)
+
+
+class Ours:
+    """An engine of rlllm, in this process."""
+
+    def __init__(self, name: str, model: Any, args: argparse.Namespace) -> None:
+        from rlllm.core.builtins import ENGINES
+        from rlllm.rollouts.config import SamplingConfig
+
+        model.generation_config.eos_token_id = None
+        self.engine = ENGINES.load(name)(model, Endless())
+        self.sampling = SamplingConfig(max_new_tokens=args.new, batch_size=args.batch)
+        self.group, self.new = args.group, args.new
+        self.tier = getattr(self.engine, "tier", None)
+
+    def __call__(self, prompts: list[list[int]]) -> float:
+        repeated = [prompt for prompt in prompts for _ in range(self.group)]
+        start = time.perf_counter()
+        drawn = self.engine.generate(repeated, self.sampling)
+        taken = time.perf_counter() - start
+        assert all(len(ids) == self.new for ids in drawn)
+        return taken
+
+
+class VLLM:
+    """vLLM in a process of its own, which waits for prompts on standard input."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from rlllm.policies.sources import resolve_model
+
+        words = [args.vllm_python, __file__, "--worker", "--model", str(resolve_model(args.model).path)]
+        for name in ("batch", "group", "prompt", "new", "threads"):
+            words += [f"--{name}", str(getattr(args, name))]
+        settings = {
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "OMP_NUM_THREADS": str(args.threads),
+            "HF_HUB_OFFLINE": "1",
+        }
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(words, env={**os.environ, **settings}, **pipes)
+        self._answer()
+
+    def __call__(self, prompts: list[list[int]]) -> float:
+        assert self.process.stdin is not None
+        print(json.dumps(prompts), file=self.process.stdin, flush=True)
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:  # vLLM writes there too
+            if line.startswith("answer "):
+                return line.split()[1]
+        raise SystemExit("vLLM ended before it answered; what it said is above")
+
+
+def serve_vllm(args: argparse.Namespace) -> None:
+    """The other side of `VLLM`; runs where rlllm is not installed."""
+    from vllm import LLM, SamplingParams
+
+    length = args.prompt + args.new + 8
+    model = LLM(args.model, dtype="float32", max_model_len=length, max_num_seqs=args.batch, skip_tokenizer_init=True)
+    sampling = SamplingParams(n=args.group, max_tokens=args.new, ignore_eos=True, detokenize=False, temperature=1.0)
+    print("\nanswer ready", flush=True)
+    for line in sys.stdin:
+        prompts = [{"prompt_token_ids": ids} for ids in json.loads(line)]
+        start = time.perf_counter()
+        drawn = model.generate(prompts, sampling, use_tqdm=False)
+        taken = time.perf_counter() - start
+        assert all(len(one.token_ids) == args.new for group in drawn for one in group.outputs)
+        print(f"\nanswer {taken}", flush=True)
+
+
+def alternate(runs: dict[str, Run], args: argparse.Namespace, vocabulary: int) -> dict[str, list[float]]:
+    """Seconds of each engine on each repeat, the first left out."""
+    draw = random.Random(0)
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(args.repeats + 1):
+        prompts = [[draw.randrange(vocabulary) for _ in range(args.prompt)] for _ in range(args.batch // args.group)]
+        for name, run in runs.items():
+            taken = run(prompts)
+            if repeat:
+                seconds[name].append(taken)
+    return seconds
+
+
+def ceilings(model: Any, batch: int) -> dict[str, float]:
+    """Tokens a second if only the weights' products, or only reading the weights, took time."""
+    import torch
+
+    from rlllm.rollouts.native_linear import laid_out
+
+    weights = [module.weight.detach() for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    inputs = {size: torch.randn(batch, size) for size in {weight.size(1) for weight in weights}}
+    packed = [laid_out(weight) for weight in weights]
+    large = torch.ones(64 * 2**20)
+    with torch.inference_mode():
+        plain = quickest(lambda: [torch.mm(inputs[weight.size(1)], weight.t()) for weight in weights])
+        fast = quickest(lambda: [one(inputs[weight.size(1)]) for one, weight in zip(packed, weights, strict=True)])
+        bandwidth = large.nbytes / quickest(large.sum)
+    size = sum(weight.nbytes for weight in weights)
+    return {
+        "products by torch.mm": batch / plain,
+        "products by oneDNN": batch / fast,
+        f"reading weights at {bandwidth / 1e9:.0f} GB/s": batch / (size / bandwidth),
+    }
+
+
+def quickest(work: Callable[[], Any], repeats: int = 7) -> float:
+    """Seconds of the quickest of some runs."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def show(report: dict[str, Any]) -> None:
+    settings = report["settings"]
+    print(
+        f"\n{settings['model']}: {settings['batch']} rows in groups of {settings['group']}, {settings['prompt']} prompt and "
+        f"{settings['new']} new tokens, float32, {settings['threads']} threads; native tier: {report['tier']}\n"
+    )
+    print("| what | tokens/s | from | to |\n|---|---|---|---|")
+    for name, speeds in report["tokens_per_second"].items():
+        print(f"| {name} | {statistics.median(speeds):.0f} | {min(speeds):.0f} | {max(speeds):.0f} |")
+    for name, speed in report["ceilings"].items():
+        print(f"| ceiling: {name} | {speed:.0f} | | |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The entropy law: while nothing holds it back, a policy buys reward with entropy, R = -a exp(H) + b.
+
+R is the reward of a step, H its policy entropy in nats per token. The fit is linear in exp(H), so it has a closed form.
+Source: Cui et al. 2025, arXiv 2505.22617, equation 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FEWEST = 12
+"""Steps below which two fitted numbers say nothing."""
+LEAST_R2 = 0.5
+"""Share of the variance of the reward that the law must explain to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntropyLaw:
+    """A fitted law."""
+
+    a: float
+    """Reward bought for each unit of exp(H) given up."""
+    b: float
+    r2: float
+    """Share of the reward's variance that the law explains; 1 is all of it."""
+    steps: int
+
+    @property
+    def ceiling(self) -> float:
+        """Reward the law predicts for entropy 0: all that this policy has to sell."""
+        return self.b - self.a
+
+    def reward(self, entropy: float) -> float:
+        """Predicted reward at an entropy in nats."""
+        return self.b - self.a * math.exp(entropy)
+
+
+def fit(pairs: Sequence[tuple[float, float]]) -> EntropyLaw | None:
+    """Least squares of reward on exp(entropy).
+
+    Args:
+        pairs: (entropy in nats, reward) of each step; those with a number that is not finite are left out.
+
+    Returns:
+        The law, or None where the pairs do not determine it: fewer than 2, or no spread in entropy or reward.
+    """
+    points = [(math.exp(h), r) for h, r in pairs if math.isfinite(h) and math.isfinite(r) and h < 100]
+    if len(points) < 2:
+        return None
+    mean_x, mean_r = (math.fsum(column) / len(points) for column in zip(*points, strict=True))
+    spread_x = math.fsum((x - mean_x) ** 2 for x, _ in points)
+    spread_r = math.fsum((r - mean_r) ** 2 for _, r in points)
+    if spread_x <= 1e-18 * max(1.0, mean_x**2) or spread_r <= 1e-18 * max(1.0, mean_r**2):
+        return None
+    slope = math.fsum((x - mean_x) * (r - mean_r) for x, r in points) / spread_x
+    rest = math.fsum((r - mean_r - slope * (x - mean_x)) ** 2 for x, r in points)
+    return EntropyLaw(-slope, mean_r - slope * mean_x, 1 - rest / spread_r, len(points))
+
+
+def fit_that_means_something(pairs: Sequence[tuple[float, float]]) -> EntropyLaw | None:
+    """The fit if it has `FEWEST` steps, sells entropy for reward (a above 0) and explains `LEAST_R2`; else None."""
+    law = fit(pairs)
+    return law if law is not None and law.steps >= FEWEST and law.a > 0 and law.r2 >= LEAST_R2 else None

@@ -1,0 +1,19 @@
+"""What an environment itself says of a rollout, as a reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rlllm.core.records import Sample, Score
+
+
+@dataclass(frozen=True)
+class Earned:
+    """The value of the environment's `get_reward`; None for samples without one. Where that raised, so does this."""
+
+    def __call__(self, sample: Sample) -> Score:
+        if "environment_error" in sample.meta:
+            raise ValueError(f"get_reward of the environment: {sample.meta['environment_error']}")
+        if "environment_reward" not in sample.meta:
+            return Score(None, note="no environment with a get_reward was played")
+        return Score(sample.meta["environment_reward"])

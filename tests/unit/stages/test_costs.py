@@ -1,0 +1,106 @@
+"""What a run will cost, counted from its settings: rollouts, completions, passes, and memory from the files' headers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlllm.policies.sources import NANO
+from rlllm.stages.align import AlignStage
+from rlllm.stages.costs import Cost, cost_of, parameters
+from rlllm.stages.reason import ReasonStage
+
+SMALL: dict[str, Any] = {
+    "data": {"name": "arithmetic", "rows": 40, "holdout": 8},
+    "rollout": {"group_size": 4, "max_new_tokens": 10},
+}
+TRAINER = {"per_device_train_batch_size": 8, "save_strategy": "no"}
+
+
+def cost(trainer: dict[str, Any] | None = None, **settings: Any) -> Cost:
+    found = cost_of(ReasonStage.model_validate({**SMALL, **settings, "trainer": {**TRAINER, **(trainer or {})}}).plan())
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("trainer", "steps", "rollouts", "completions", "forward", "backward"),
+    [
+        ({"max_steps": 6}, 6, 6, 48, 48, 48),
+        ({"max_steps": 6, "beta": 0.1}, 6, 6, 48, 48 * 3, 48),
+        ({"max_steps": 6, "gradient_accumulation_steps": 2}, 6, 6, 96, 96, 96),
+        ({"max_steps": 6, "steps_per_generation": 2}, 6, 3, 48, 48 * 2, 48),
+        ({"max_steps": 6, "num_iterations": 3}, 6, 2, 16, 48 + 16, 48),
+        ({"max_steps": 5, "num_iterations": 3}, 5, 2, 16, 40 + 16, 40),
+        ({"num_train_epochs": 2}, 40, 40, 320, 320, 320),
+        ({"num_train_epochs": 1, "num_iterations": 2}, 40, 20, 160, 480, 320),
+    ],
+)
+def test_rollouts_and_passes_follow_from_the_batch_settings(
+    trainer: dict[str, Any], steps: int, rollouts: int, completions: int, forward: int, backward: int
+) -> None:
+    found = cost(trainer)
+    assert (found.steps, found.rollouts, found.completions) == (steps, rollouts, completions)
+    assert (found.forward, found.backward) == (forward, backward)
+    assert found.tokens_sampled == completions * 10
+
+
+def test_a_critic_is_a_second_model_that_learns_and_scores() -> None:
+    found = cost({"max_steps": 1}, method="ppo")
+    assert found.backward == 16, "policy and critic"
+    assert found.forward == 16 + 8 * 3, "and the rollout once more by policy, reference and critic"
+    alone = cost({"max_steps": 1}).memory
+    assert found.memory is not None
+    assert alone is not None
+    assert found.memory.weights == 3 * alone.weights
+    assert found.memory.training == 2 * alone.training
+
+
+def test_a_greedy_baseline_is_one_more_completion_a_prompt() -> None:
+    assert cost({"max_steps": 1}, method="remax").completions == 8 + 2
+
+
+def test_parameters_and_their_memory_are_read_from_the_files_without_loading_them() -> None:
+    from safetensors import safe_open
+
+    with safe_open(NANO / "model.safetensors", "pt") as file:
+        numbers = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+    memory = cost({"max_steps": 1}).memory
+    assert memory is not None
+    assert memory.parameters == memory.trained == numbers
+    assert (memory.weights, memory.training) == (4 * numbers, 12 * numbers)
+    assert memory.cache == 2 * 4 * 4 * 32 * 4 * 8 * 10, (
+        "keys and values, layers, heads, width, bytes, completions, tokens"
+    )
+
+
+def test_adapters_train_little_and_need_no_second_reference() -> None:
+    whole, adapted = (
+        cost({"max_steps": 1, "beta": 0.1}).memory,
+        cost({"max_steps": 1, "beta": 0.1}, lora={"r": 4}).memory,
+    )
+    assert whole is not None
+    assert adapted is not None
+    assert adapted.trained == 4 * 4 * (4 * (128 + 128) + 3 * (128 + 384)), "layers, rank, attention, feed-forward"
+    assert adapted.weights * 2 == whole.weights
+
+
+def test_a_file_that_is_no_safetensors_gives_no_estimate(tmp_path: Path) -> None:
+    assert parameters(tmp_path) is None
+    for content in (b"", b"short", (10**12).to_bytes(8, "little"), (4).to_bytes(8, "little") + b"{..."):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        assert parameters(tmp_path) is None
+
+
+def test_an_experiment_says_how_many_runs_it_is_and_what_they_come_to() -> None:
+    found = cost({"max_steps": 6}, controls=["random", "frozen"], seeds=2)
+    assert found.runs == 6
+    said = dict(found.lines())
+    assert said["runs"] == "6 whole runs, one after another; each costs:"
+    assert any("all runs: 288 completions, at most 2,880 tokens sampled" in value for _, value in found.lines())
+
+
+def test_a_method_without_rollouts_has_no_such_cost() -> None:
+    assert cost_of(AlignStage.model_validate({"data": {"name": "arithmetic", "rows": 8}}).plan()) is None
