@@ -35,6 +35,7 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, completion_text
 from rlllm.rewards.compose import Composition, Scores
+from rlllm.rollouts.environments.base import finished
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
         tasks: the records behind the dataset; its rows carry their index in the column `row`.
         on_rollout: called with every batch's rows for `samples.jsonl`.
         critic: the value model of a credit that needs `values` (PPO).
+        onednn: compute linear layers through oneDNN; see `linear`.
         kwargs: those of GRPOTrainer, without `reward_funcs`.
     """
 
@@ -101,11 +103,13 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
         tasks: Sequence[PromptTask],
         on_rollout: Callable[[list[dict[str, Any]]], None],
         critic: Critic | None = None,
+        onednn: bool = False,
         **kwargs: Any,
     ) -> None:
         self.kl = slots.kl or Penalty(coefficient=kwargs["args"].beta)
         self.slots = replace(slots, kl=self.kl)
         self.critic = critic
+        self.onednn = onednn
         self.tasks = tasks
         self.on_rollout = on_rollout
         self.reward_rows = 0
@@ -208,10 +212,9 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
 
     # reward -----------------------------------------------------------------------------------------------------------
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
-        samples = [
-            self._sample(row["row"], completion, ids)
-            for row, completion, ids in zip(inputs, completions, completion_ids_list, strict=True)
-        ]
+        environments = self.environments or [None] * len(inputs)
+        rollouts = zip(inputs, completions, completion_ids_list, environments, strict=True)
+        samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
         scores = self.slots.rewards.score(samples)
         for column in self.columns:
             column.scores = scores
@@ -220,9 +223,11 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
         self._scored = (samples, scores, gathered[start : start + len(samples)])
         return gathered
 
-    def _sample(self, row: int, completion: Any, ids: list[int]) -> Sample:
+    def _sample(self, row: int, completion: Any, ids: list[int], environment: Any) -> Sample:
         task = self.tasks[row]
         truncated = not ids or ids[-1] not in self.eos_token_ids
+        if environment is not None:
+            return finished(task, completion, environment, len(ids), truncated)
         return Sample(task.prompt, completion_text(completion), task.answer, task.meta, len(ids), truncated)
 
     # credit and mask --------------------------------------------------------------------------------------------------

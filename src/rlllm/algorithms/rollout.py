@@ -16,6 +16,7 @@ from rlllm.algorithms import parts
 from rlllm.algorithms.slots.batch import weighted
 from rlllm.algorithms.slots.replay import StoredGroup, spread
 from rlllm.core.records import Prompt, Sample
+from rlllm.rollouts.environments.base import TRANSCRIPT
 
 PROMPT = ("prompt_ids", "prompt_mask")
 """Tensors padded on the left; every other tensor with a column a token is padded on the right."""
@@ -94,7 +95,7 @@ class Rollout:
                 "advantage": advantage,
                 "truncated": sample.truncated,
                 "tokens": sample.tokens,
-                **{name: sample.meta[name] for name in ("level",) if name in sample.meta},
+                **{name: sample.meta[name] for name in ("level", TRANSCRIPT) if name in sample.meta},
                 **({"trace": True} if trace else {}),
                 **kept,
             }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from rlllm.algorithms import parts
 from rlllm.algorithms.critic import Critic, value_loss
 from rlllm.algorithms.forward import completion_logps, completion_signals
+from rlllm.algorithms.linear import OneDNNLinear
 from rlllm.algorithms.slots.surrogates import Given, Plain
 
 PART_BYTES = 3 * 2**30
@@ -39,6 +40,8 @@ class LeanUpdates:
     temperature: float
     _metrics: Any
 
+    onednn = False
+    """Whether linear layers compute through oneDNN; see `linear`."""
     _made: tuple[Tensor, Tensor | None, Tensor | None] | None = None
     """Log-probabilities that TRL's loss shall take instead of computing them."""
 
@@ -163,16 +166,20 @@ class LeanUpdates:
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
-        found = [
-            completion_logps(model, ids, mask, logits_to_keep, self.temperature, share=self._alone)
-            for ids, mask in self._chunks(input_ids, attention_mask, kwargs.get("batch_size"))
-        ]
+        with self._products():
+            found = [
+                completion_logps(model, ids, mask, logits_to_keep, self.temperature, share=self._alone)
+                for ids, mask in self._chunks(input_ids, attention_mask, kwargs.get("batch_size"))
+            ]
         logps, entropies = (torch.cat(column) for column in zip(*found, strict=True))
         return logps, entropies if kwargs.get("compute_entropy") else None, None
 
     def _chunks(self, ids: Tensor, mask: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         size = size or ids.size(0)
         return zip(ids.split(size), mask.split(size), strict=True)
+
+    def _products(self) -> AbstractContextManager[Any]:
+        return OneDNNLinear() if self.onednn else nullcontext()
 
     @property
     def _alone(self) -> bool:
@@ -185,10 +192,11 @@ class LeanUpdates:
             return {}
         ids, mask = whole(output)
         keep, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
-        found = [
-            completion_signals(self.model, *chunk, keep, self.temperature, wanted)
-            for chunk in self._chunks(ids, mask, size)
-        ]
+        with self._products():
+            found = [
+                completion_signals(self.model, *chunk, keep, self.temperature, wanted)
+                for chunk in self._chunks(ids, mask, size)
+            ]
         return {name: torch.cat([one[name] for one in found]) for name in wanted}
 
     def _with_critic(self, loss: Tensor, inputs: Mapping[str, Any], learnable: Tensor) -> Tensor:

@@ -18,3 +18,5 @@ class Hardware:
     """CPU threads torch uses; another number changes the last bits of every sum, so a resume uses the same."""
     thread_seconds: Mapping[int, float] = field(default_factory=dict)
     """Threads -> seconds of the measurement that chose among them; empty where nothing was measured."""
+    onednn: bool = False
+    """Whether linear layers train through oneDNN, because a measurement on this processor found it faster."""

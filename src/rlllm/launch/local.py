@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import platform
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rlllm.core.hardware import Hardware
+from rlllm.launch.products import onednn_pays
 
 PACKAGES = ("rlllm", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "numpy", "math-verify")
 
 
-def prepare(threads: int | None = None) -> Hardware:
+def prepare(known: Mapping[str, Any] | None = None) -> Hardware:
     """Set this process up for a run.
 
     Args:
-        threads: torch's CPU threads; None leaves torch's own choice (which honours OMP_NUM_THREADS).
+        known: the `environment` of an earlier start, whose measured choices stand: others would change the last bits of
+            every sum. None leaves the CPU threads to torch (which honours OMP_NUM_THREADS).
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -29,11 +32,16 @@ def prepare(threads: int | None = None) -> Hardware:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    if threads:
-        torch.set_num_threads(threads)
+    if known:
+        torch.set_num_threads(known["threads"])
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu"
-    return Hardware(device, bf16=cuda and torch.cuda.is_bf16_supported(), threads=torch.get_num_threads())
+    return Hardware(
+        device,
+        bf16=cuda and torch.cuda.is_bf16_supported(),
+        threads=torch.get_num_threads(),
+        onednn=known["onednn"] if known else device == "cpu" and onednn_pays(),
+    )
 
 
 def environment(hardware: Hardware) -> dict[str, Any]:
@@ -49,6 +57,7 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "bf16": hardware.bf16,
         "threads": hardware.threads,
         "thread_seconds": {str(threads): seconds for threads, seconds in hardware.thread_seconds.items()},
+        "onednn": hardware.onednn,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from rlllm.core.config import Section
@@ -10,7 +12,7 @@ from rlllm.core.config import Section
 class SamplingConfig(Section):
     """How an evaluation samples. A temperature of 0 is greedy."""
 
-    engine: str = "hf"
+    engine: str = "native"
     """What samples."""
     max_new_tokens: int = Field(512, ge=1)
     """Length limit of a completion in tokens."""
@@ -27,7 +29,7 @@ class SamplingConfig(Section):
 class RolloutConfig(Section):
     """How completions are sampled."""
 
-    engine: str = "hf"
+    engine: str = "native"
     """What samples; see `rlllm doctor` for what this machine has."""
     group_size: int = Field(8, ge=1)
     """Completions sampled for each prompt; most credits compare these and need two or more (TRL: num_generations)."""
@@ -39,8 +41,10 @@ class RolloutConfig(Section):
     """Nucleus sampling; 1 samples from the whole distribution."""
     top_k: int = Field(0, ge=0)
     """Sample among the k likeliest tokens; 0 means all."""
+    mix: str | dict[str, Any] | None = None
+    """What stands in each group beside its samples: `traces`, or `{name: traces, count: 2}`. Default: nothing."""
 
     @property
     def sampling(self) -> SamplingConfig:
         """The same for an evaluation: what is measured is sampled as what is trained on."""
-        return SamplingConfig.model_validate(self.model_dump(exclude={"group_size"}))
+        return SamplingConfig.model_validate(self.model_dump(exclude={"group_size", "mix"}))

@@ -82,6 +82,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
         processing_class=job.tokenizer,
         peft_config=job.adapters(),
         callbacks=[*callbacks, *_budget(job)],
+        onednn=job.hardware.onednn,
         **environments.arguments(job),
     )
     if config.critic.share_backbone:

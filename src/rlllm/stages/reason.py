@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field, field_validator
+
+from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.runs import Run
-from rlllm.stages import online
+from rlllm.stages import controls, environments, online
+from rlllm.stages.environments import EnvironmentSpec
 from rlllm.stages.families import configs_of
 from rlllm.stages.loop_settings import LoopSettings, plan_loop
 from rlllm.stages.plan import Plan, plan_training
@@ -25,18 +29,44 @@ class ReasonStage(LoopSettings):
 
     method: str = "grpo"
     """Preset of the slots; see `rlllm methods ls --stage reason`."""
+    environment: EnvironmentSpec | None = None
+    """Tools that the model may call before it answers: `calculator`, `path/to/file.py:Class`. Default: none."""
+    controls: list[str] = Field(default_factory=list)
+    """Runs beside this one whose reward makes no sense, to compare with: `random`, `format`, `flipped`, `frozen`."""
+    seeds: int = Field(1, ge=1)
+    """Seeds to train under, one after another, from `seed` on."""
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`random,frozen` as a list, as it is typed."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("controls")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in controls.CONTROLS:
+                raise unknown("control", name, controls.CONTROLS)
+        if len(set(names)) < len(names):
+            raise ConfigError("a control is named twice", given=",".join(names), hint="keep one")
+        return names
 
     def plan(self) -> Plan:
         plan = plan_training(self, self.method)
-        return plan_loop(plan, self.rewards)
+        environment = environments.chosen(self.environment)
+        rewards = self.rewards or environments.default_rewards(environment, plan.loaded)
+        return controls.expand(environments.within(plan_loop(plan, rewards), environment))
 
 
 def run(config: ReasonStage, **options: Any) -> Run:
-    """Reinforce with verifiable rewards; measures pass@1 on held-out prompts before and after.
+    """Reinforce with verifiable rewards; measures pass@1 on held-out prompts before and after, in the environment if any.
 
-    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
+    With `controls` or `seeds` it is several such runs and their comparison. Options are those of
+    `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
     """
-    return online.run(config.plan(), measure=_measure, **options)
+    plan = config.plan()
+    return (controls if plan.runs else online).run(plan, measure=_measure, **options)
 
 
 def _measure(job: Job, model: Any) -> list[Measured]:
@@ -46,6 +76,8 @@ def _measure(job: Job, model: Any) -> list[Measured]:
     held_out = job.plan.measured_on
     if not held_out:
         return []
+    if job.plan.environment is not None:
+        return environments.measure(job, model)
     return [
         measure_pass(
             model,

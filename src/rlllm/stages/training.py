@@ -188,7 +188,8 @@ def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener
     from rlllm.launch import local, threads
 
     known = run.path / "env.json"
-    hardware = local.prepare(read_json(known)["threads"] if resume and known.exists() else None)
+    recorded = read_json(known) if resume and known.exists() else None
+    hardware = local.prepare(recorded)
     from transformers import set_seed
 
     from rlllm.policies.loading import load_tokenizer
@@ -198,7 +199,7 @@ def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener
     model = parts.load(plan.source, tokenizer, hardware)
     if hardware.device != "cpu":
         model.to(hardware.device)
-    if not (resume and known.exists()):
+    if recorded is None:
         hardware = threads.choose(model, hardware)
     write_json(known, local.environment(hardware))
     write_json(run.path / "lineage.json", _lineage(plan, tokenizer))

@@ -17,7 +17,7 @@ SETS = pytest.mark.parametrize("make", [calculator, guess], ids=["calculator", "
 
 
 def prompts(records: Sequence[Record]) -> set[str]:
-    return {str(one.prompt if isinstance(one.prompt, str) else one.prompt[0]["content"]) for one in records}  # type: ignore[union-attr]
+    return {str(one.prompt if isinstance(one.prompt, str) else one.prompt[0]["content"]) for one in records}
 
 
 @SETS
@@ -39,11 +39,7 @@ def test_only_tasks_and_conversations_are_made(make) -> None:  # type: ignore[no
 
 
 def test_every_calculator_transcript_calls_or_guesses_wrongly_as_often_as_asked() -> None:
-    first = [
-        one
-        for one in calculator(DataRequest(Conversation, rows=400))
-        if isinstance(one.prompt, str)  # type: ignore[union-attr]
-    ]
+    first = [one for one in calculator(DataRequest(Conversation, rows=400)) if isinstance(one.prompt, str)]
     assert 0.4 < sum("<<" in one.completion for one in first) / len(first) < 0.6  # type: ignore[union-attr]
     for one in calculator(DataRequest(Conversation, rows=50, params={"calls": 1})):
         assert isinstance(one, Conversation)
@@ -70,7 +66,7 @@ def test_a_played_turn_is_what_the_environment_would_have_said() -> None:
 def test_attentive_players_find_more() -> None:
     def share(attentive: float) -> float:
         rows = guess(DataRequest(Conversation, rows=2000, params={"attentive": attentive}))
-        ends = [one.prompt[-1]["content"] for one in rows if one.completion == "done"]  # type: ignore[union-attr,index,call-overload]
+        ends = [one.prompt[-1]["content"] for one in rows if one.completion == "done"]  # type: ignore[union-attr,index]
         return sum(end == "right" for end in ends) / len(ends)
 
     assert share(1.0) > share(0.0) + 0.1

@@ -21,8 +21,8 @@ def one_thread() -> Iterator[None]:
 
 
 def test_a_number_of_threads_is_set_and_reported() -> None:
-    assert prepare(threads=1).threads == torch.get_num_threads() == 1
-    assert prepare(threads=2).threads == torch.get_num_threads() == 2
+    assert prepare({"threads": 1, "onednn": False}).threads == torch.get_num_threads() == 1
+    assert prepare({"threads": 2, "onednn": False}).threads == torch.get_num_threads() == 2
 
 
 def test_without_a_number_torch_keeps_its_own() -> None:

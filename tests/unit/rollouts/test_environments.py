@@ -154,7 +154,7 @@ def test_a_row_that_an_environment_cannot_begin_on_is_an_error_with_its_columns(
 
 
 def test_a_sample_has_the_models_words_and_not_the_tools() -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "assistant", "content": "Let me see.", "tool_calls": [{"function": {"name": "buy", "arguments": {}}}]},
         {"role": "tool", "name": "buy", "content": "#### 99"},
         {"role": "assistant", "content": "#### 4"},

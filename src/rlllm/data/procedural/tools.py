@@ -101,7 +101,7 @@ def _games(level: int, split: Split, generator: random.Random) -> Iterator[Promp
         generator.shuffle(games)
         for low, secret in games:
             columns = {"task": "guess", "level": level, "secret": secret, "guesses": guesses}
-            prompt = f"Guess my number from {low} to {low + span - 1}."
+            prompt = f"Guess my number: {', '.join(str(low + offset) for offset in range(span))}."
             yield PromptTask(prompt, None, {**columns, "low": low, "high": low + span - 1})
         if split == "holdout":
             return

@@ -1,0 +1,91 @@
+"""The next token of every row: transformers' temperature, top-k and top-p, without its sorts of the whole vocabulary.
+
+The distributions are those of `generate`; the draws are others, because a token is found by inverting a cumulative sum and
+not by racing one exponential variate for each token of the vocabulary, which for a large one costs as much as the model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlllm.rollouts.config import SamplingConfig
+
+BLOCK = 256
+"""Tokens of a large vocabulary that are drawn among at once, after one of the blocks was drawn."""
+HEAD = 512
+"""Likeliest tokens looked at first for a nucleus."""
+
+
+def choose(logits: Tensor, sampling: SamplingConfig) -> Tensor:
+    """One token a row.
+
+    Args:
+        logits: (rows, V); may be overwritten.
+        sampling: a temperature of 0 takes the likeliest token.
+
+    Returns:
+        (rows,) token ids. Draws come from the global generator of the device.
+
+    Raises:
+        RuntimeError: a row has no distribution (nan or infinite logits).
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    scores = logits.float()
+    if sampling.temperature != 1:
+        scores = scores.div_(sampling.temperature)
+    limit = min(sampling.top_k, scores.size(1))
+    if limit:
+        # not the k tokens themselves: like transformers, whoever ties with the k-th stays
+        least = scores.topk(limit).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    probabilities = scores.softmax(-1)
+    if sampling.top_p < 1:
+        return _draw_nucleus(probabilities, sampling.top_p, limit)
+    return _draw(probabilities)
+
+
+def _draw(probabilities: Tensor) -> Tensor:
+    """(rows,) indices drawn with (rows, V) probabilities: first a block of the vocabulary, then a token of it."""
+    size = probabilities.size(1)
+    if size <= 2 * BLOCK:
+        return _invert(probabilities, _uniform(probabilities, 1)[0])
+    whole = size // BLOCK
+    sums = probabilities[:, : whole * BLOCK].unflatten(1, (whole, BLOCK)).sum(-1)
+    if size % BLOCK:
+        sums = torch.cat((sums, probabilities[:, whole * BLOCK :].sum(-1, keepdim=True)), 1)
+    first, second = _uniform(probabilities, 2)
+    start = _invert(sums, first).mul_(BLOCK).unsqueeze(1)
+    members = start + torch.arange(BLOCK, device=start.device)
+    chances = probabilities.gather(1, members.clamp(max=size - 1)).masked_fill_(members >= size, 0)
+    return start.squeeze(1).add_(_invert(chances, second))
+
+
+def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int) -> Tensor:
+    """(rows,) indices among the likeliest tokens that together first reach `top_p`."""
+    size = probabilities.size(1)
+    count = min(size, max(HEAD, limit))
+    while True:
+        chances, tokens = probabilities.topk(count)
+        before = chances.cumsum(-1) - chances
+        # the nucleus ends inside the head when all that follows it would start at top_p or later
+        if count == size or not bool((before[:, -1] + chances[:, -1] < top_p).any()):
+            break
+        count = min(size, count * 8)
+    picked = _invert(chances.masked_fill_(before >= top_p, 0), _uniform(chances, 1)[0])
+    return tokens.gather(1, picked.unsqueeze(1)).squeeze(1)
+
+
+def _uniform(like: Tensor, count: int) -> Tensor:
+    return torch.rand(count, like.size(0), dtype=torch.float64, device=like.device)
+
+
+def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """(rows,) the first column at which the cumulative sum of (rows, n) weights exceeds that share of the whole."""
+    cumulative = weights.cumsum(-1, dtype=torch.float64)
+    whole = cumulative[:, -1:]
+    if not bool(whole.isfinite().all()):
+        raise RuntimeError("no token can be sampled: the probabilities contain nan (the logits were nan or infinite)")
+    found = torch.searchsorted(cumulative, whole * uniform.unsqueeze(1), right=True)
+    return found.squeeze(1).clamp_(max=weights.size(1) - 1)
