@@ -13,94 +13,68 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from math import comb
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 from scipy.stats import t
 
 ROOT = Path("runs/reason-methods")
-RLLLM = str(Path(sys.executable).with_name("rlllm"))
-TOKENS = 200_000
-DATA = ["--data", "arithmetic", "data.level=2", "data.rows=2000", "data.holdout=256"]
-TRAINER = {
-    "learning_rate": 2e-4,
+TOKENS = 100_000
+TASK: dict[str, Any] = {
+    "model": "nano",
+    "data": {"name": "arithmetic", "level": 2, "rows": 2000, "holdout": 256},
+    "rollout": {"max_new_tokens": 96},
+    "eval": {"rows": 256, "samples": 8},
+    "max_tokens": TOKENS,
     "max_steps": 400,
+    "learning_rate": 2e-4,
     "per_device_train_batch_size": 64,
     "lr_scheduler_type": "constant",
     "save_strategy": "no",
 }
-EXACT = ["--reward", "exact", "--reward", "{name: format, weight: 0.1}"]
-WATCHED = ["--reward", "{name: exact, weight: 0}"]
-METHODS: dict[str, list[str]] = {
-    "grpo": [],
-    "dr-grpo": [],
-    "bnpo": [],
-    "gspo": [],
-    "cispo": [],
-    "sapo": [],
-    "luspo": [],
-    "vespo": [],
-    "gmpo": [],
-    "rloo": [],
-    "remax": [],
-    "reinforce++": [],
-    "reinforce++-baseline": [],
-    "lite-ppo": [],
-    "dapo": [],
-    "clip-cov": [],
-    "kl-cov": [],
-    "entropy-80-20": [],
-    "adaptive-entropy": [],
-    "hints": [],
-    "luffy": [],
-    "replay": [],
-    "pass-band": [],
+EXACT: list[Any] = ["exact", {"name": "format", "weight": 0.1}]
+WATCHED: list[Any] = [{"name": "exact", "weight": 0.0}]
+METHODS: dict[str, list[Any]] = {
+    **dict.fromkeys(
+        (
+            *("grpo", "dr-grpo", "bnpo", "gspo", "gmpo", "luspo", "cispo", "sapo", "vespo"),
+            *("rloo", "remax", "reinforce++", "reinforce++-baseline", "lite-ppo"),
+            *("dapo", "clip-cov", "kl-cov", "entropy-80-20", "adaptive-entropy"),
+            *("hints", "luffy", "replay", "pass-band"),
+        ),
+        EXACT,
+    ),
+    "ttrl": [*WATCHED, "majority"],
+    "intuitor": WATCHED,
+    "entropy-min": WATCHED,
 }
-LABEL_FREE: dict[str, list[str]] = {"ttrl": ["--reward", "majority"], "intuitor": [], "entropy-min": []}
+"""Method -> rewards. Those without labels watch the exact match, which is what pass@1 is measured by."""
 
 
-def words(method: str) -> list[str]:
-    """What a method's command says besides data, trainer and measuring."""
-    if method in LABEL_FREE:
-        return [*WATCHED, *LABEL_FREE[method]]
-    return [*EXACT, *METHODS[method]]
+def run(method: str, seed: int) -> str:
+    """One run, unless it is there; its wall time beside it. Returns what to print."""
+    import rlllm
 
-
-def command(method: str, seed: int, output: Path) -> list[str]:
-    """The command of one run."""
-    settings = [f"{key}={value}" for key, value in TRAINER.items()]
-    measured = ["rollout.max_new_tokens=96", "eval.rows=256", "eval.samples=8", f"max_tokens={TOKENS}"]
-    place = ["--seed", str(seed), "--output-dir", str(output), "--overwrite"]
-    return [RLLLM, "reason", "--model", "nano", "--method", method, *words(method), *DATA, *settings, *measured, *place]
-
-
-def run(method: str, seed: int) -> None:
-    """One run, unless it is there; its wall time beside it."""
     output = ROOT / method / f"seed-{seed}"
-    if (output / "seconds.json").exists():
-        return
+    if finished(method, seed):
+        return f"{method} {seed}: is there"
     started = time.monotonic()
-    done = subprocess.run(command(method, seed, output), capture_output=True, text=True, env=environment())
-    print(method, seed, f"exit {done.returncode}", f"{time.monotonic() - started:.0f} s", flush=True)
-    if done.returncode:
-        print(done.stderr[-2000:], flush=True)
-        return
-    (output / "seconds.json").write_text(json.dumps(time.monotonic() - started))
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = rlllm.reason(method=method, rewards=METHODS[method], seed=seed, output_dir=output, overwrite=True, **TASK)
+    seconds = time.monotonic() - started
+    if not done.ok:
+        return f"{method} {seed}: {done.verdict['reasons']}"
+    (output / "seconds.json").write_text(json.dumps(seconds))
+    return f"{method} {seed}: {seconds:.0f} s"
 
 
 def pass_at(scores: list[list[float]], k: int) -> float:
     """Unbiased pass@k: of the ways to draw k of a problem's samples, the share with a right one."""
-    from math import comb
-
     values = []
     for row in scores:
         wrong = len(row) - sum(row)
@@ -171,18 +145,21 @@ def finished(method: str, seed: int) -> bool:
 
 
 def main() -> None:
-    everything = [*METHODS, *LABEL_FREE]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "table"])
-    parser.add_argument("--methods", nargs="+", default=everything, choices=everything)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
     if given.what == "table":
         table(given.methods)
         return
-    with ThreadPoolExecutor(given.workers) as pool:
-        list(pool.map(lambda job: run(*job), [(method, seed) for seed in given.seeds for method in given.methods]))
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when a worker imports torch
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(given.workers, mp_context=spawn, max_tasks_per_child=8) as pool:
+        jobs = [pool.submit(run, method, seed) for seed in given.seeds for method in given.methods]
+        for job in as_completed(jobs):
+            print(job.result(), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ def drawn(seed: int, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.T
     return logits, torch.randint(shape[2], shape[:2], generator=generator)
 
 
-@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 5), st.integers(2, 9), st.sampled_from([1.0, 0.7, 2.5]))
+@given(
+    st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 5), st.integers(2, 9), st.sampled_from([1.0, 0.7, 2.5])
+)
 def test_signals_are_those_of_numpy(seed: int, rows: int, length: int, vocabulary: int, temperature: float) -> None:
     logits, targets = drawn(seed, (rows, length, vocabulary))
     scores = logits.double().numpy() / temperature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,12 @@ from pydantic import Field, model_validator
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
 
+_WEIGHTED = re.compile(r"(.+?)[:=](-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
+"""`format:0.1` and `format=0.1`: no attribute of a module begins with a digit, so this is never `file.py:function`."""
+
 
 class RewardSpec(Section):
-    """One reward of a recipe: `exact`, or `{name: length, weight: 0.1, budget: 40}`."""
+    """One reward of a recipe: `exact`, `format:0.1`, or `{name: length, weight: 0.1, budget: 40}`."""
 
     name: str
     """A name from `rlllm rewards ls`, `path/to/file.py:function`, or `package.module:attribute`."""
@@ -25,7 +29,8 @@ class RewardSpec(Section):
     @classmethod
     def _gather_params(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return {"name": value}
+            weighted = _WEIGHTED.fullmatch(value)
+            return {"name": weighted[1], "weight": float(weighted[2])} if weighted else {"name": value}
         if not isinstance(value, Mapping):
             return value
         own = {key: item for key, item in value.items() if key in cls.model_fields}

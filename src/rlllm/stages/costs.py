@@ -53,7 +53,9 @@ class Cost:
     steps: int
     rollouts: int
     completions: int
-    """Sampled in rollouts; what a sampler rejects and draws again is not counted."""
+    """Sampled in rollouts; what a sampler rejects and draws again comes on top."""
+    resampled: int
+    """At most so many more, in the further rollouts of a sampler that fills up groups."""
     tokens_sampled: int
     """If every completion reached the limit."""
     tokens_trained: int
@@ -76,6 +78,8 @@ class Cost:
             f"{self.steps:,} steps, {self.rollouts:,} rollouts, {self.completions:,} completions, "
             f"at most {self.tokens_sampled:,} tokens sampled",
         )
+        if self.resampled:
+            yield "", f"the sampler may draw up to {self.resampled:,} completions more, to replace groups without signal"
         yield (
             "",
             f"at most {self.tokens_trained:,} tokens trained on; "
@@ -101,7 +105,9 @@ def cost_of(plan: Any) -> Cost | None:
         return None
     rollouts = math.ceil(steps * batches.completions_per_step / _uses(plan, batches))
     completions, trained = rollouts * batches.completions_per_rollout, steps * batches.completions_per_step
-    needs = _needs(plan)
+    parts = [component(slot, spec) for slot, spec in plan.slots.items()]
+    needs = {name for part in parts for name in getattr(part, "needs", ())}
+    rounds = max((getattr(part, "rounds", 0) for part in parts), default=0)
     greedy = rollouts * batches.prompts_per_rollout if "greedy" in needs else 0
     critic = "values" in needs
     policy = critic or _scores_again(plan, batches) or bool(needs & _SCORED)
@@ -111,6 +117,7 @@ def cost_of(plan: Any) -> Cost | None:
         steps=steps,
         rollouts=rollouts,
         completions=completions + greedy,
+        resampled=rounds * completions,
         tokens_sampled=(completions + greedy) * limit,
         tokens_trained=trained * limit,
         forward=trained * (1 + critic) + completions * scored,
@@ -158,11 +165,6 @@ def _steps(plan: Plan, batches: BatchPlan) -> int | None:
 def _uses(plan: Plan, batches: BatchPlan) -> int:
     """How many completions one rollout gives to train on, each as often as it is used."""
     return int(batches.completions_per_rollout * _setting(plan, "num_iterations"))
-
-
-def _needs(plan: Plan) -> set[str]:
-    credit = plan.slots.get("credit")
-    return set(getattr(component("credit", credit), "needs", ())) if credit else set()
 
 
 def _scores_again(plan: Plan, batches: BatchPlan) -> bool:

@@ -88,14 +88,27 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     if config.critic.share_backbone:
         _share(loop, job, with_critic)
     loop.recall(job.run.samples())
+    _say_how_it_decodes(job, loop)
     return loop
+
+
+def _say_how_it_decodes(job: Job, loop: Any) -> None:
+    """An engine that has slower ways for some models names the one it takes, and why."""
+    config = job.config
+    assert isinstance(config, LoopSettings)
+    if loop.slots.engine is None:
+        return
+    engine = loop.slots.engine(loop.model, job.tokenizer)
+    if getattr(engine, "reason", ""):
+        job.listener.note(f"engine {config.rollout.engine} decodes by {engine.tier}: {engine.reason}")
 
 
 def _budget(job: Job) -> list[Any]:
     from rlllm.algorithms.callbacks import TokenBudget
 
     config, batches = job.config, job.plan.batches
-    assert isinstance(config, LoopSettings) and batches is not None
+    assert isinstance(config, LoopSettings)
+    assert batches is not None
     return [TokenBudget(job.facts, config.max_tokens, batches.steps_per_rollout)] if config.max_tokens else []
 
 

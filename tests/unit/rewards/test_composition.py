@@ -94,6 +94,19 @@ def test_every_reward_is_seen_by_itself_and_the_total_is_the_weighted_sum() -> N
     assert scores.errors == []
 
 
+@pytest.mark.parametrize(
+    ("written", "weight"),
+    [("format:0.1", 0.1), ("format=-2", -2.0), ("format:.5", 0.5), ("format:1e-3", 1e-3), ("format", 1.0)],
+)
+def test_a_weight_may_stand_behind_the_name(written: str, weight: float) -> None:
+    spec = RewardSpec.model_validate(written)
+    assert (spec.name, spec.weight) == ("format", weight)
+
+
+def test_a_function_of_a_file_is_no_weight() -> None:
+    assert RewardSpec.model_validate("rewards.py:vowels").name == "rewards.py:vowels"
+
+
 ACCEPTED = [("one", 1.0), ("true", 1.0), ("vowels", 2.0), ("Plain", 2.0), ("Batch", 3.0), ("nothing", None)]
 
 

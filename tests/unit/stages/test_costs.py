@@ -47,6 +47,16 @@ def test_rollouts_and_passes_follow_from_the_batch_settings(
     assert found.tokens_sampled == completions * 10
 
 
+def test_a_sampler_that_fills_up_groups_may_cost_its_rounds_again() -> None:
+    found = cost({"max_steps": 6}, sampler={"name": "dynamic", "rounds": 3})
+    assert (found.completions, found.resampled) == (48, 3 * 48)
+    assert any("144 completions more" in line for _, line in found.lines())
+
+
+def test_a_mask_that_reads_log_probabilities_costs_a_pass() -> None:
+    assert cost({"max_steps": 6}, mask="clip-cov").forward == 48 * 2
+
+
 def test_a_critic_is_a_second_model_that_learns_and_scores() -> None:
     found = cost({"max_steps": 1}, method="ppo")
     assert found.backward == 16, "policy and critic"
