@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from math import comb
 from pathlib import Path
 from statistics import mean, stdev
@@ -71,6 +70,14 @@ def run(method: str, seed: int) -> str:
         return f"{method} {seed}: {done.verdict['reasons']}"
     (output / "seconds.json").write_text(json.dumps(seconds))
     return f"{method} {seed}: {seconds:.0f} s"
+
+
+def attempt(job: tuple[str, int]) -> str:
+    """`run` of one job; a run that raises is told and does not end the others."""
+    try:
+        return run(*job)
+    except Exception as error:
+        return f"{job[0]} {job[1]}: {error!r}"
 
 
 def pass_at(scores: list[list[float]], k: int) -> float:
@@ -155,11 +162,10 @@ def main() -> None:
         table(given.methods)
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a worker imports torch
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given.workers, mp_context=spawn, max_tasks_per_child=8) as pool:
-        jobs = [pool.submit(run, method, seed) for seed in given.seeds for method in given.methods]
-        for job in as_completed(jobs):
-            print(job.result(), flush=True)
+    jobs = [(method, seed) for seed in given.seeds for method in given.methods]
+    with multiprocessing.get_context("spawn").Pool(given.workers, maxtasksperchild=8) as pool:
+        for said in pool.imap_unordered(attempt, jobs):
+            print(said, flush=True)
 
 
 if __name__ == "__main__":

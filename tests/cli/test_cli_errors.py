@@ -71,7 +71,7 @@ def test_a_seed_that_is_no_number_is_a_usage_error(rlllm: Rlllm) -> None:
 
 def test_choices_are_listed_when_nothing_is_near(rlllm: Rlllm) -> None:
     said = rlllm("methods show zzzzzz")
-    assert said.err.splitlines()[1].startswith("exists: aot, aot-unpaired, apo-down,")
+    assert said.err.splitlines()[1].startswith("exists: adaptive-entropy, aot, aot-unpaired, apo-down,")
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def test_a_method_is_shown_with_its_source_and_presets(rlllm: Rlllm) -> None:
     assert "importance_sampling_level: sequence" in said.out
     assert "arXiv" in said.out
     assert said.out.endswith("rlllm reason --method gspo\n")
+    also = "also      reason\nsections  rollout.group_size: 2\n          kl.where: nowhere\n"
+    assert also in rlllm("methods show online-dpo").out
     assert rlllm("methods show gspo --json").json["settings"]["importance_sampling_level"] == "sequence"
 
 

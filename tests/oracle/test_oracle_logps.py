@@ -12,7 +12,19 @@ from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedModel,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 from trl import GRPOConfig, GRPOTrainer
 
 from rlllm.algorithms.forward import completion_logps
@@ -190,3 +202,43 @@ def test_a_completion_that_is_masked_out_whole_is_no_trouble() -> None:
     logps, _ = completion_logps(llama(), ids, mask, keep, 1.0)
     assert logps.shape == (4, keep)
     assert bool(logps.isfinite().all())
+
+
+def mistral() -> PreTrainedModel:
+    """A cache that forgets what lies outside a window."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+    return MistralForCausalLM(MistralConfig(vocab_size=VOCABULARY, num_hidden_layers=2, sliding_window=4, **sizes))
+
+
+def mamba() -> PreTrainedModel:
+    """A state that is no cache of keys and values."""
+    return MambaForCausalLM(MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=2, state_size=4))
+
+
+@pytest.mark.parametrize("build", [mistral, mamba])
+def test_where_a_prompts_state_cannot_be_shared_rows_are_passed_whole_and_it_is_tried_once(
+    build: Callable[[], PreTrainedModel],
+) -> None:
+    torch.manual_seed(1)
+    model, widths = build().eval(), []
+    ids, mask, learn, keep = padded([list(range(5, 16))] * len(COMPLETIONS), COMPLETIONS)
+    with torch.no_grad():
+        alone, _ = completion_logps(model, ids, mask, keep, TEMPERATURE)
+        model.get_input_embeddings().register_forward_hook(lambda module, args, out: widths.append(out.size(1)))
+        for _ in range(2):
+            shared, _ = completion_logps(model, ids, mask, keep, TEMPERATURE, share=True)
+            torch.testing.assert_close(shared[learn], alone[learn], atol=1e-5, rtol=0)
+    assert widths == [10, 11 + keep, 11 + keep]
+
+
+def test_a_mixture_of_experts_that_returns_its_router_logits_is_passed_whole() -> None:
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "output_router_logits": True}
+    model = Qwen3MoeForCausalLM(Qwen3MoeConfig(vocab_size=VOCABULARY, num_hidden_layers=2, **sizes, **experts)).eval()
+    ids, mask, learn, keep = padded([list(range(5, 16))] * len(COMPLETIONS), COMPLETIONS)
+    with torch.no_grad():
+        alone, shared = (
+            completion_logps(model, ids, mask, keep, TEMPERATURE, share=share)[0] for share in (False, True)
+        )
+    torch.testing.assert_close(shared[learn], alone[learn], atol=1e-5, rtol=0)

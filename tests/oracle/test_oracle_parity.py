@@ -13,7 +13,7 @@ import torch
 from fed_trainers import Twins, learning, rollout, rows, save_llama, twins
 from torch import Tensor
 
-from rlllm.algorithms import forward, parts
+from rlllm.algorithms import forward, parts, updates
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 TOLERANCE = 1e-5
@@ -189,3 +189,35 @@ def descend(model: Any, along: dict[str, Tensor]) -> None:
     norm = torch.stack([gradient.norm() for gradient in along.values()]).norm()
     for name, parameter in learning(model).items():
         parameter -= 0.1 * along[name] / norm
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_products_through_onednn_give_the_loss_and_gradients_of_trl(
+    llama: str, tmp_path: Path, lora: bool, checkpointed: bool
+) -> None:
+    pair = twins(llama, tmp_path, {"gradient_checkpointing": checkpointed}, lora=lora)
+    pair.loop.onednn = True
+    for trainer in pair.both if checkpointed else ():
+        trainer.model.activation_checkpointing_enable()  # as `train` does when it begins
+    assert_same_update(pair, rollout())
+
+
+def test_with_several_processes_every_row_is_passed_since_trl_gathers_by_row(
+    llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, inputs = twins(llama, tmp_path, {"loss_type": "dapo"}).loop, rollout()
+    monkeypatch.setattr(type(loop.accelerator), "num_processes", 2)
+    assert loop._parts(inputs, inputs["completion_mask"]) == [None]
+
+
+def test_passes_without_a_gradient_take_no_more_rows_than_have_room_for_their_logits(
+    llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, inputs, rows = twins(llama, tmp_path, {}).loop, rollout(), []
+    whole = loop._signals(inputs, {"logps"})["logps"]
+    loop.model.register_forward_hook(lambda model, args, kwargs, out: rows.append(len(out.logits)), with_kwargs=True)
+    monkeypatch.setattr(updates, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1))
+    again, learn = loop._signals(inputs, {"logps"})["logps"], inputs["completion_mask"].bool()
+    torch.testing.assert_close(again[learn], whole[learn], atol=TOLERANCE, rtol=TOLERANCE)
+    assert max(rows) == 3

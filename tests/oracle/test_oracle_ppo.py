@@ -162,6 +162,10 @@ def test_the_adaptive_coefficient_follows_ziegler_et_al(kl: float, expected: flo
     assert adapted(0.1, kl, 6.0, completions=200, horizon=2000) == pytest.approx(expected)
 
 
+def test_the_adaptive_coefficient_keeps_its_sign_however_large_a_rollout() -> None:
+    assert adapted(0.1, 0.0, 6.0, completions=600, horizon=100) == pytest.approx(0.1 * 0.8)
+
+
 def test_a_fixed_coefficient_stays_and_an_adaptive_one_is_state() -> None:
     fixed, moving = Penalty("loss", 0.1), Penalty("reward", 0.1, target=1.0)
     for penalty in (fixed, moving):

@@ -51,6 +51,17 @@ def test_the_gmpo_loss_is_minus_the_advantage_times_the_geometric_mean(tiny_mode
     same_update(rollout, -(weights * advantages).mean())
 
 
+def test_the_kl_term_is_that_of_the_policy_and_not_of_what_the_loss_sees(tiny_model: str, tmp_path: Path) -> None:
+    rollout, logps, log_ratios = moved_rollout(tiny_model, tmp_path, GMPO, GeometricMean(0.4))
+    mask, advantages = rollout.batch.learnable, rollout.output["advantages"]
+    away = torch.linspace(-1, 1, logps.size(1)) + logps.detach() - logps
+    rollout.output["ref_per_token_logps"], rollout.trainer.beta = (away + logps).detach(), 0.3
+    clipped = torch.where(advantages.unsqueeze(1) > 0, log_ratios.clamp(max=0.4), log_ratios.clamp(min=-0.4))
+    weights = ((clipped * mask).sum(1) / mask.sum(1)).exp()
+    kl = ((away.exp() - away - 1) * mask).sum(1) / mask.sum(1)
+    same_update(rollout, ((0.3 * kl - advantages) * weights).mean())  # TRL corrects the KL term by the same weights
+
+
 def test_the_kl_cov_loss_adds_the_log_ratio_of_the_tokens_of_largest_covariance(
     tiny_model: str, tmp_path: Path
 ) -> None:

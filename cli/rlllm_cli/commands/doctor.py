@@ -68,6 +68,8 @@ def _requirements() -> Iterator[tuple[str, Any]]:
 
 def _machine() -> dict[str, str]:
     """What can be said without importing torch."""
+    from rlllm.core.builtins import ENGINES, ENVIRONMENTS
+
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     return {
@@ -75,6 +77,8 @@ def _machine() -> dict[str, str]:
         "executable": sys.executable,
         "cpus": f"{usable} usable, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
         "gpu driver": "found" if shutil.which("nvidia-smi") else "none found",
+        "engines": ", ".join(ENGINES.names()),
+        "environments": ", ".join(ENVIRONMENTS.names()),
         "telemetry": "off: every run switches off the pings of the Hub and of TRL",
         "model hub": "offline (HF_HUB_OFFLINE)" if offline else "reached when a Hub id is named",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,10 +70,18 @@ def show_method(
         console.emit_json(shown)
         return
     for part in ("settings", "slots"):
-        shown[part] = "\n".join(f"{key}: {value}" for key, value in shown[part].items())
+        shown[part] = _lines(shown[part])
+    shown["sections"] = _lines(
+        {f"{name}.{key}": value for name, own in shown["sections"].items() for key, value in own.items()}
+    )
+    shown["also"] = ", ".join(shown["also"])
     example = shown.pop("example")
     console.fields((key, value) for key, value in shown.items() if value)
     console.emit(f"\nrlllm {shown['stage']} --method {name} {example}".rstrip())
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in values.items())
 
 
 def _list(registry: Registry, as_json: bool, names: list[str] | None = None) -> None:

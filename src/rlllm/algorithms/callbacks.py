@@ -16,7 +16,7 @@ from rlllm.core.verdict import Facts
 
 
 class NothingLeftError(Exception):
-    """The checkpoint to resume from is that of the last step; Trainer itself would train one step more."""
+    """The checkpoint to resume from is where the run ended; Trainer itself would train one step more."""
 
 
 class Recorder(TrainerCallback):
@@ -143,7 +143,16 @@ class TokenBudget(TrainerCallback):
         self.tokens = tokens
         self.boundary = boundary
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._spent(state):
+            raise NothingLeftError
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.num_input_tokens_seen >= self.tokens and state.global_step % self.boundary == 0:
-            self.facts.steps_requested = state.global_step
+        if self._spent(state):
             control.should_training_stop = True
+
+    def _spent(self, state: Any) -> bool:
+        spent = state.num_input_tokens_seen >= self.tokens and state.global_step % self.boundary == 0
+        if spent:
+            self.facts.steps_requested = state.global_step
+        return spent

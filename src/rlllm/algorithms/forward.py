@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from rlllm.algorithms.logps import chosen_logps, token_signals
 
 SHORTEST_PREFIX = 8
 """Prompt tokens below which a second pass through the model costs more than it saves."""
+_UNSHARED: WeakSet[Any] = WeakSet()
+"""Models whose cache turned out to be of a kind that cannot be shared."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def completion_signals(
 
 def completion_logits(model: Any, window: Window, *, share: bool) -> Tensor:
     """(B, kept, V) logits that predict the completion tokens."""
-    if share and window.prefix >= SHORTEST_PREFIX:
+    if share and window.prefix >= SHORTEST_PREFIX and model not in _UNSHARED:
         logits = _shared_logits(model, window)
         if logits is not None:
             return logits
@@ -108,14 +111,16 @@ def _shared_logits(model: Any, window: Window) -> Tensor | None:
     distinct, owner = torch.unique(prompts, dim=0, return_inverse=True)
     if 2 * len(distinct) > len(prompts) or getattr(model, "is_gradient_checkpointing", False):
         return None
+    if getattr(model.config.get_text_config(), "output_router_logits", False):  # it counts experts by the whole mask
+        return None
     ids, mask = distinct.split(before, dim=1)
     if not mask.any(dim=1).all():
         return None
     positions = (mask.cumsum(1) - 1).clamp(min=0)
-    prefix = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=True
-    ).past_key_values
-    if not _plain(prefix):
+    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=True)
+    prefix: Any = getattr(output, "past_key_values", None)  # a recurrent model has another kind of state
+    if not _plain(prefix, before):
+        _UNSHARED.add(model)
         return None
     for layer in prefix.layers:
         layer.keys, layer.values = layer.keys.index_select(0, owner), layer.values.index_select(0, owner)
@@ -129,11 +134,13 @@ def _shared_logits(model: Any, window: Window) -> Tensor | None:
     return output.logits
 
 
-def _plain(cache: Any) -> bool:
+def _plain(cache: Any, positions: int) -> bool:
     """Whether a cache is a key and a value tensor a layer, over all positions, and nothing else."""
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    layers = cache.layers if isinstance(cache, DynamicCache) else []
+    plain = (type(layer) is DynamicLayer and layer.get_seq_length() == positions for layer in layers)
+    return bool(layers) and all(plain)
 
 
 def completion_values(trunk: Any, head: Any, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:

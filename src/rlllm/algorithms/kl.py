@@ -37,6 +37,9 @@ class Penalty:
 
 
 def adapted(coefficient: float, kl: float, target: float, completions: int, horizon: int) -> float:
-    """Proportional control: coefficient * (1 + e * completions / horizon), where e = clip(kl / target - 1, -0.2, 0.2)."""
+    """Proportional control: coefficient * (1 + e * completions / horizon), where e = clip(kl / target - 1, -0.2, 0.2).
+
+    A rollout of more completions than the horizon counts as one of as many: the coefficient never changes its sign.
+    """
     error = min(max(kl / target - 1, -CLIP), CLIP)
-    return coefficient * (1 + error * completions / horizon)
+    return coefficient * (1 + error * min(completions / horizon, 1.0))

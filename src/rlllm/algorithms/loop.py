@@ -351,7 +351,8 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
     def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take up the facts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
         signal = "advantage" if self._label_free else "reward"
-        totals = torch.tensor([torch.nan if row[signal] is None else row[signal] for row in rows])
+        known = (row[signal] for row in rows if row.get("kept", True) or not self._label_free)
+        totals = torch.tensor([torch.nan if value is None else value for value in known])
         if totals.numel():
             self._observe(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
 

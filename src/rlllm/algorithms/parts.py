@@ -69,7 +69,8 @@ def _cut(
     places = [*range(0, len(order), stride), len(order)]
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(places)):
-        choices, longest, seen = [], 0, set()
+        choices: list[tuple[float, int]] = []
+        longest, seen = 0, set[int]()
         for first in range(end - 1, -1, -1):
             for row in order[places[first] : places[first + 1]]:
                 longest = max(longest, lengths[row])

@@ -79,8 +79,8 @@ class LeanUpdates:
         lengths = inputs["completion_mask"].sum(1)
         if not len(rows):  # the backward pass needs a graph: the cheapest row makes one, and its gradient is zero
             rows = lengths.argmin().view(1)
-        if self.accelerator.num_processes > 1:  # processes must agree on the number of passes
-            return [rows]
+        if rows.device.type != "cpu":  # elsewhere a pass of few rows takes about as long as one of many
+            return [rows if len(rows) < len(mask) else None]
         prompts = torch.cat([inputs["prompt_ids"], inputs["prompt_mask"]], dim=1)[rows]
         _, owners = torch.unique(prompts, dim=0, return_inverse=True)
         cut = parts.partition(lengths[rows].tolist(), owners.tolist(), self._costs(inputs))
@@ -92,6 +92,7 @@ class LeanUpdates:
         """Whether the loss is a sum over rows, so that parts of it add up to the whole."""
         return (
             self.critic is None
+            and self._alone  # TRL gathers a value a row: processes must have equally many
             and not hasattr(self.slots.surrogate, "penalty")  # it may compare tokens across rows
             and getattr(self, "top_entropy_quantile", 1.0) == 1.0
             and not getattr(self, "_entropy_bonus_enabled", False)
@@ -104,9 +105,7 @@ class LeanUpdates:
         config = self.accelerator.unwrap_model(self.model).config.get_text_config()
         size = max(config.hidden_size * config.num_hidden_layers, 1)
         overhead = parts.OVERHEAD / (12 * config.hidden_size * size)
-        largest = float("inf")
-        if inputs["completion_ids"].device.type == "cpu":
-            largest = max(PART_BYTES // (8 * config.vocab_size + 120 * size), 1)
+        largest = max(PART_BYTES // (8 * config.vocab_size + 120 * size), 1)
         return parts.Costs(overhead, inputs["prompt_ids"].size(1), largest)
 
     def _part_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
@@ -124,8 +123,12 @@ class LeanUpdates:
         advantages = inputs["advantages"]
         spread = advantages if advantages.dim() == 2 else advantages.unsqueeze(1).expand_as(logps)
         given = Given(old, spread, mask, off_policy)
-        self._made = (surrogate(logps, given), entropies, extra)
-        loss = super()._compute_loss(model, {**inputs, "old_per_token_logps": old})  # type: ignore[misc]
+        seen = surrogate(logps, given)
+        self._made = (seen, entropies, extra)
+        changed = {"old_per_token_logps": old}
+        if self.beta != 0:  # TRL's KL term sees their difference alone, which shall be the policy's own
+            changed["ref_per_token_logps"] = inputs["ref_per_token_logps"] + (seen - logps)
+        loss = super()._compute_loss(model, {**inputs, **changed})  # type: ignore[misc]
         if hasattr(surrogate, "penalty"):
             added = (surrogate.penalty(logps, given) * mask).sum() / self._tokens_of_a_step(inputs)
             self._note({"surrogate_penalty": float(added.detach())})
@@ -169,17 +172,22 @@ class LeanUpdates:
         with self._products():
             found = [
                 completion_logps(model, ids, mask, logits_to_keep, self.temperature, share=self._alone)
-                for ids, mask in self._chunks(input_ids, attention_mask, kwargs.get("batch_size"))
+                for ids, mask in self._chunks(input_ids, attention_mask, logits_to_keep, kwargs.get("batch_size"))
             ]
         logps, entropies = (torch.cat(column) for column in zip(*found, strict=True))
         return logps, entropies if kwargs.get("compute_entropy") else None, None
 
-    def _chunks(self, ids: Tensor, mask: Tensor, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+    def _chunks(self, ids: Tensor, mask: Tensor, keep: int, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Rows that pass through the model together; with a `size`, on a CPU, no more than have room for their logits."""
+        if size and ids.device.type == "cpu":
+            vocabulary = self.accelerator.unwrap_model(self.model).config.get_text_config().vocab_size
+            size = max(min(size, PART_BYTES // (8 * vocabulary * keep)), 1)
         size = size or ids.size(0)
         return zip(ids.split(size), mask.split(size), strict=True)
 
     def _products(self) -> AbstractContextManager[Any]:
-        return OneDNNLinear() if self.onednn else nullcontext()
+        # checkpointed layers are computed again in the backward pass, where no context of ours reaches them
+        return OneDNNLinear() if self.onednn and not self.args.gradient_checkpointing else nullcontext()
 
     @property
     def _alone(self) -> bool:
@@ -195,7 +203,7 @@ class LeanUpdates:
         with self._products():
             found = [
                 completion_signals(self.model, *chunk, keep, self.temperature, wanted)
-                for chunk in self._chunks(ids, mask, size)
+                for chunk in self._chunks(ids, mask, keep, size)
             ]
         return {name: torch.cat([one[name] for one in found]) for name in wanted}
 

@@ -274,6 +274,7 @@ ENGINES = Registry(
             "rlllm.rollouts.native:NativeEngine", "shared prompts, ended rows dropped, fused layers; in this process"
         ),
     },
+    "rlllm doctor",
 )
 
 ENVIRONMENTS = Registry(
@@ -283,6 +284,7 @@ ENVIRONMENTS = Registry(
         "calculator": Builtin("rlllm.rollouts.environments.calculator:Calculator", "exact arithmetic, as a tool"),
         "guess": Builtin("rlllm.rollouts.environments.guess:Guess", "a hidden number, found by higher and lower"),
     },
+    "rlllm doctor",
 )
 
 EVALS = Registry(

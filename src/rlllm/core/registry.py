@@ -77,6 +77,8 @@ class Registry:
             return load_target(self.builtins[name].target)
         if ":" in name:
             return self._load_path(name)
+        if name.endswith(".py"):
+            raise ConfigError(f"which {self.noun} of the file?", given=name, hint=f"{name}:NAME")
         points = [point for point in self._points() if point.name == name]
         if not points:
             raise unknown(self.noun, name, self.names(), list_command=self.list_command)

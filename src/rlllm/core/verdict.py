@@ -183,9 +183,10 @@ def _no_gain_over_control(facts: Facts) -> Reason | None:
     idle = [found for found in facts.controls if found["gains_nothing"]]
     if not idle:
         return None
+    controls = " and ".join(found["phrase"] for found in idle)
     return Reason(
         "no_gain_over_control",
-        f"no gain over {' and '.join(found['phrase'] for found in idle)}: {'; '.join(found['text'] for found in idle)}",
+        f"no gain over {controls}: the interval of what the true reward adds does not lie above 0",
         "what the run gains may come from elsewhere than its reward; more seeds or held-out prompts give a sharper answer",
         fatal=False,
     )

@@ -42,7 +42,8 @@ def prepare(known: Mapping[str, Any] | None = None) -> Hardware:
         device,
         bf16=cuda and torch.cuda.is_bf16_supported(),
         threads=torch.get_num_threads(),
-        onednn=known["onednn"] if known else device == "cpu" and onednn_pays(),
+        thread_seconds={int(threads): seconds for threads, seconds in (known or {}).get("thread_seconds", {}).items()},
+        onednn=known.get("onednn", False) if known else device == "cpu" and onednn_pays(),
     )
 
 

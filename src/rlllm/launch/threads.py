@@ -18,6 +18,8 @@ ROWS = 32
 STEPS = 4
 """Tokens written one by one in a measurement, as in decoding."""
 REPEATS = 3
+LONG = 1.0
+"""Seconds from which once is enough: what takes so long is not blurred by a disturbance, and a large model would wait."""
 MARGIN = 0.95
 """More threads have to be this much faster: the same number on a rerun gives the same bits."""
 
@@ -25,7 +27,8 @@ MARGIN = 0.95
 def choose(model: Any, hardware: Hardware) -> Hardware:
     """Set torch's thread count to the fastest for this model.
 
-    Nothing is measured where there is nothing to choose: one core, a GPU, or OMP_NUM_THREADS set.
+    Nothing is measured where there is nothing to choose (one core, a GPU, or OMP_NUM_THREADS set), or where the model does
+    not take what is measured.
     """
     import torch
 
@@ -33,7 +36,10 @@ def choose(model: Any, hardware: Hardware) -> Hardware:
     if len(offered) < 2 or "OMP_NUM_THREADS" in os.environ or hardware.device != "cpu":
         return hardware
     work = _work(model)
-    work()
+    try:
+        work()
+    except Exception:  # some classifiers take no text without an end token, and a run shall not fail by its measurement
+        return hardware
     seconds = {threads: _fastest(work, threads) for threads in offered}
     torch.set_num_threads(fastest(seconds))
     return replace(hardware, threads=fastest(seconds), thread_seconds=seconds)
@@ -62,6 +68,8 @@ def _fastest(work: Callable[[], None], threads: int) -> float:
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
+        if times[-1] >= LONG:
+            break
     return min(times)
 
 

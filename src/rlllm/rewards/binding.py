@@ -7,14 +7,12 @@ A reward is a class whose instances are called with a Sample (its constructor ta
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic import PydanticUserError, TypeAdapter, ValidationError
-
+from rlllm.core.arguments import converted
 from rlllm.core.builtins import REWARDS
 from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
 from rlllm.core.records import Sample, fingerprint
@@ -117,8 +115,7 @@ def _checked(spec: RewardSpec, target: Any) -> dict[str, Any]:
         form = ", ".join([f"name: {spec.name}", *(f"{name}: ..." for name in names)])
         hint = f"write {{{form}}}" if names else "a reward takes one sample: def reward(sample): ..."
         raise ConfigError(f"the reward {spec.name}: {error}", given=spec.params or None, hint=hint) from error
-    hints = _hints(target)
-    return {key: _convert(spec, key, value, hints.get(key, Any)) for key, value in spec.params.items()}
+    return converted(target, spec.params, f"the reward {spec.name}")
 
 
 def _unknown_argument(spec: RewardSpec, key: str, names: list[str]) -> ConfigError:
@@ -131,34 +128,11 @@ def _unknown_argument(spec: RewardSpec, key: str, names: list[str]) -> ConfigErr
     )
 
 
-def _convert(spec: RewardSpec, key: str, value: Any, hint: Any) -> Any:
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except ValidationError as error:
-        problem = error.errors()[0]["msg"]
-        raise ConfigError(
-            f"{key} of the reward {spec.name}: {problem[:1].lower()}{problem[1:]}", given=f"{key}: {value!r}"
-        ) from error
-    except PydanticUserError:  # a type pydantic has no schema for: the reward itself must judge
-        return value
-
-
 def _signature(target: Any) -> inspect.Signature | None:
     try:
         return inspect.signature(target)
     except (TypeError, ValueError):  # some builtins have none
         return None
-
-
-def _hints(target: Any) -> dict[str, Any]:
-    if isinstance(target, type):
-        function = vars(target).get("__init__", target)
-    else:
-        function = target if inspect.isroutine(target) else type(target).__call__
-    try:
-        return typing.get_type_hints(function)
-    except (TypeError, NameError):  # annotations that name what only a type checker imports
-        return {}
 
 
 def _source(target: Any, fallback: str) -> str:

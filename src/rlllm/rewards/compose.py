@@ -151,8 +151,13 @@ class Composition:
             raise _too_many_errors(name, tally)
 
 
-def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05) -> Composition:
+def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05, watched: bool = False) -> Composition:
     """Load rewards by name and bind their arguments; nothing is scored and no model is loaded.
+
+    Args:
+        specs: the rewards, with weights.
+        max_error_rate: share of samples on which a reward may fail before the run stops.
+        watched: whether all may have weight 0, because nothing learns from them.
 
     Raises:
         ConfigError: no reward, no weight, an unknown name, a file that does not import, a wrong argument.
@@ -160,7 +165,7 @@ def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05) -> Compo
     """
     if not specs:
         raise ConfigError("no rewards are given", hint="list them with: rlllm rewards ls")
-    if not any(spec.weight for spec in specs):
+    if not watched and not any(spec.weight for spec in specs):
         raise ConfigError("every reward has weight 0", given=", ".join(spec.name for spec in specs))
     names = display_names(specs)
     return Composition(tuple(bind(spec, name) for spec, name in zip(specs, names, strict=True)), max_error_rate)

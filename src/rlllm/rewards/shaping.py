@@ -33,6 +33,8 @@ class Overlong:
     cache: int | None = None
 
     def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise ConfigError("overlong: limit is above 0", given=self.limit)
         if not 0 <= self._cache <= self.limit:
             raise ConfigError("overlong: cache is between 0 and limit", given=f"limit={self.limit} cache={self.cache}")
 

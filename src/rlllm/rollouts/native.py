@@ -58,7 +58,7 @@ class NativeEngine:
         result is the order of `prompts`. Draws from the global torch RNG: seed it for repeatable results.
 
         Raises:
-            RuntimeError: the model's logits are no distribution.
+            NoDistributionError: the model's logits are no distribution.
         """
         tier = self._tier_for(prompts, sampling)
         if tier is None:

@@ -17,6 +17,10 @@ HEAD = 512
 """Likeliest tokens looked at first for a nucleus."""
 
 
+class NoDistributionError(RuntimeError):
+    """Logits are nan or infinite: the policy has diverged, even if its weights still are numbers."""
+
+
 def choose(logits: Tensor, sampling: SamplingConfig) -> Tensor:
     """One token a row.
 
@@ -28,7 +32,7 @@ def choose(logits: Tensor, sampling: SamplingConfig) -> Tensor:
         (rows,) token ids. Draws come from the global generator of the device.
 
     Raises:
-        RuntimeError: a row has no distribution (nan or infinite logits).
+        NoDistributionError: a row has no distribution (nan or infinite logits).
     """
     if sampling.temperature == 0:
         return logits.argmax(-1)
@@ -86,6 +90,8 @@ def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
     cumulative = weights.cumsum(-1, dtype=torch.float64)
     whole = cumulative[:, -1:]
     if not bool(whole.isfinite().all()):
-        raise RuntimeError("no token can be sampled: the probabilities contain nan (the logits were nan or infinite)")
+        raise NoDistributionError(
+            "no token can be sampled: the probabilities contain nan (the logits were nan or infinite)"
+        )
     found = torch.searchsorted(cumulative, whole * uniform.unsqueeze(1), right=True)
     return found.squeeze(1).clamp_(max=weights.size(1) - 1)

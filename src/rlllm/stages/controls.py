@@ -195,8 +195,6 @@ def run(plan: Plan, measure: online.Measure, **options: Any) -> Run:
         results = compare(made, seed=_config(plan).seed)
         write_json(run.path / "results.json", results)
         facts.controls = results["controls"]
-        for text in results["findings"]:
-            listener.note(text)
 
     return to_verdict(plan.config, facts, work, **options)
 

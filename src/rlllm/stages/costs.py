@@ -65,6 +65,8 @@ class Cost:
     backward: int
     """Completions that pass back."""
     memory: Memory | None
+    max_tokens: int | None = None
+    """The budget of tokens that may end the run before all of this."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,8 +80,13 @@ class Cost:
             f"{self.steps:,} steps, {self.rollouts:,} rollouts, {self.completions:,} completions, "
             f"at most {self.tokens_sampled:,} tokens sampled",
         )
+        if self.max_tokens:
+            yield "", f"or fewer: max_tokens ends it at {self.max_tokens:,} tokens of prompts and completions"
         if self.resampled:
-            yield "", f"the sampler may draw up to {self.resampled:,} completions more, to replace groups without signal"
+            yield (
+                "",
+                f"the sampler may draw up to {self.resampled:,} completions more, to replace groups without signal",
+            )
         yield (
             "",
             f"at most {self.tokens_trained:,} tokens trained on; "
@@ -98,6 +105,8 @@ class Cost:
 def cost_of(plan: Any) -> Cost | None:
     """The cost of a plan; None for one that does not run the loop, or whose data are too small for a step."""
     if not isinstance(plan, Plan) or plan.batches is None or not isinstance(plan.config, LoopSettings):
+        return None
+    if len(plan.loaded.train) < plan.rows_needed:
         return None
     batches, limit = plan.batches, plan.config.rollout.max_new_tokens
     steps = _steps(plan, batches)
@@ -123,6 +132,7 @@ def cost_of(plan: Any) -> Cost | None:
         forward=trained * (1 + critic) + completions * scored,
         backward=trained * (1 + critic),
         memory=_memory(plan, critic),
+        max_tokens=plan.config.max_tokens,
     )
 
 

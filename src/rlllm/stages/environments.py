@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from rlllm.core.arguments import converted
 from rlllm.core.builtins import ENGINES, ENVIRONMENTS
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
@@ -76,12 +77,13 @@ def chosen(spec: EnvironmentSpec | None) -> PlannedEnvironment | None:
     """The environment of a recipe.
 
     Raises:
-        ConfigError: no such class, or one that is no environment.
+        ConfigError: no such class, one that is no environment, or an argument of the wrong type.
     """
     if spec is None:
         return None
+    kind = checked(ENVIRONMENTS.load(spec.name), spec.name, spec.params)
     return PlannedEnvironment(
-        spec.name, checked(ENVIRONMENTS.load(spec.name), spec.name, spec.params), spec.rounds, spec.params
+        spec.name, kind, spec.rounds, converted(kind, spec.params, f"the environment {spec.name}")
     )
 
 
@@ -102,7 +104,7 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
         raise ConfigError(
             "the reward environment is what get_reward of an environment returns, and there is none",
             given=f"environment={environment.name}" if environment else "no environment",
-            hint="name an environment that has one, or another reward",
+            hint="environment=NAME of one that has it (guess, path/to/file.py:Class), or another reward",
         )
     if environment is None:
         return plan

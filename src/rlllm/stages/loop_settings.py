@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from rlllm.core import trl_fields
+from rlllm.core.arguments import converted
 from rlllm.core.builtins import ENGINES, SLOTS
 from rlllm.core.config import Section
-from rlllm.core.errors import ConfigError, closest
+from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
@@ -18,7 +22,24 @@ from rlllm.stages.batches import plan_batches
 from rlllm.stages.plan import Plan, named_models, processes, resolve_rewards
 from rlllm.stages.settings import TrainingConfig
 
+GENERATE_ONLY = (
+    "min_p",
+    "repetition_penalty",
+    "generation_kwargs",
+    "cache_implementation",
+    "use_vllm",
+    "use_transformers_continuous_batching",
+    "use_transformers_paged",
+)
+"""TRL settings of sampling that only TRL's own generation reads, which is the engine `hf`."""
 DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all", "surrogate": "plain"}
+WORDS = {
+    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
+    "importance_sampling_level": ("token", "sequence"),
+    "scale_rewards": ("group", "batch", "none"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+}
+"""Settings to the words TRL knows for them. TRL finds out about others in the first step only."""
 
 
 class SlotSpec(Section):
@@ -122,7 +143,6 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
         "top_p": rollout.top_p,
         "top_k": rollout.top_k,
     }
-    composition = resolve_rewards(rewards, plan.loaded)
     mix = _mix(rollout.mix)
     preset = {
         **_presets(mix),
@@ -134,11 +154,14 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     chosen = {slot: component(slot, spec) for slot, spec in slots.items()}
     for part in chosen.values():
         settings = {**settings, **getattr(part, "settings", {}), **config.trainer}
+    _check_words(settings)
     credit = chosen["credit"]
+    composition = resolve_rewards(rewards, plan.loaded, watched=getattr(credit, "ignores_rewards", False))
     if hasattr(credit, "check"):
         credit.check(composition.names, composition.weights)
     if rollout.engine not in ENGINES:
         ENGINES.load(rollout.engine)
+    _check_engine(rollout.engine, settings)
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_together(config, slots["credit"].name, credit, settings)
     for slot, part in chosen.items():
@@ -159,6 +182,18 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     )
 
 
+def _check_engine(engine: str, settings: Mapping[str, Any]) -> None:
+    """Settings of sampling that the engine would pass over without a word."""
+    known = trl_fields.table("GRPOConfig")
+    unread = [name for name in GENERATE_ONLY if name in settings and settings[name] != known[name]["default"]]
+    if unread and engine != "hf":
+        raise ConfigError(
+            f"the engine {engine} does not read {', '.join(unread)}",
+            given=", ".join(f"{name}={settings[name]}" for name in unread),
+            hint="rollout.engine=hf, or leave it out",
+        )
+
+
 def _mix(given: Any) -> dict[str, SlotSpec]:
     """The component of `rollout.mix` as a slot of its own; none where nothing is mixed in."""
     if given is None:
@@ -172,6 +207,12 @@ def _presets(mix: Mapping[str, SlotSpec]) -> dict[str, str]:
     return {
         slot: name for spec in mix.values() for slot, name in getattr(component("mix", spec), "presets", {}).items()
     }
+
+
+def _check_words(settings: Mapping[str, Any]) -> None:
+    for name, words in WORDS.items():
+        if name in settings and settings[name] not in words:
+            raise unknown(name, str(settings[name]), words)
 
 
 def _check_part(name: str, part: Any, plan: Plan, group_size: int) -> None:
@@ -197,7 +238,7 @@ def _slot(config: LoopSettings, slot: str, preset: Mapping[str, str]) -> SlotSpe
 def _known(slot: str, spec: SlotSpec) -> SlotSpec:
     if ":" not in spec.name and _target(slot, spec) not in SLOTS:
         own = [name.partition(".")[2] for name in SLOTS.names() if name.startswith(f"{slot}.")]
-        raise ConfigError(f"unknown {slot}: {spec.name}", exists=own, hint="list them with: rlllm methods ls --slots")
+        raise unknown(slot, spec.name, own, list_command="rlllm methods ls --slots")
     return spec
 
 
@@ -214,19 +255,33 @@ def _target(slot: str, spec: SlotSpec) -> str:
 
 
 def component(slot: str, spec: SlotSpec) -> Any:
-    """The slot component with its fields set. Raises ConfigError for a field it does not have."""
+    """The slot component with its fields set: an object of a class, or a function that is one itself.
+
+    Raises:
+        ConfigError: a field it does not have, or whose value it cannot take.
+    """
     target = SLOTS.load(_target(slot, spec))
+    if not callable(target):
+        raise ConfigError(f"{slot} {spec.name} cannot be called", given=repr(target), hint="name a class or a function")
+    arguments = converted(target, spec.params, f"{slot} {spec.name}")
     try:
-        return target(**spec.params)
+        return target(**arguments) if isinstance(target, type) else _bound(target, arguments)
     except TypeError as error:
         own = [field.name for field in fields(target) if field.init] if is_dataclass(target) else []
         near = [word for name in spec.params if name not in own and (word := closest(name, own))]
+        other = None if own else f"leave them out, or name a component that does: {slot}=NAME"
         raise ConfigError(
             f"{slot} {spec.name} does not take these fields: {str(error).rpartition('() ')[2]}",
-            given=", ".join(f"{name}={value}" for name, value in spec.params.items()),
+            given=", ".join(f"{name}={value}" for name, value in spec.params.items()) or None,
             exists=own,
-            hint=f"did you mean {near[0]}?" if near else None,
+            hint=f"did you mean {near[0]}?" if near else other,
         ) from error
+
+
+def _bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function with these arguments given. Raises TypeError for one it does not take."""
+    signature(function).bind_partial(**arguments)
+    return partial(function, **arguments) if arguments else function
 
 
 def critic_source(config: LoopSettings, policy: ModelSource) -> ModelSource:

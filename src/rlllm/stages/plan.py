@@ -129,8 +129,8 @@ def resolve_method(name: str, stage: str) -> Method:
     return method
 
 
-def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> Composition:
-    """The composition of the named rewards, or of the data source's own when none is named."""
+def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded, *, watched: bool = False) -> Composition:
+    """The composition of the named rewards, or of the data source's own when none is named; `watched` as in `build`."""
     specs = list(specs) or [RewardSpec(name=name) for name in loaded.rewards]
     if not specs:
         raise ConfigError(
@@ -138,7 +138,7 @@ def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> Composition:
             given=loaded.source,
             hint="say which with --reward NAME; list them with: rlllm rewards ls",
         )
-    return build(named_models(specs))
+    return build(named_models(specs), watched=watched)
 
 
 def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:

@@ -56,7 +56,23 @@ class ReasonStage(LoopSettings):
         plan = plan_training(self, self.method)
         environment = environments.chosen(self.environment)
         rewards = self.rewards or environments.default_rewards(environment, plan.loaded)
-        return controls.expand(environments.within(plan_loop(plan, rewards), environment))
+        planned = environments.within(plan_loop(plan, rewards), environment)
+        _check_reward(planned)
+        return controls.expand(planned)
+
+
+def _check_reward(plan: Plan) -> None:
+    """Refuse a method whose own reward is not among those that train: it would be another method under this name."""
+    method, rewards = plan.method, plan.rewards
+    assert rewards is not None
+    if method.reward and not dict(zip(rewards.names, rewards.weights, strict=True)).get(method.reward):
+        raise ConfigError(
+            f"method {method.name} learns from the reward {method.reward}, which does not train here",
+            given=", ".join(
+                f"{name} x {weight:g}" for name, weight in zip(rewards.names, rewards.weights, strict=True)
+            ),
+            hint=method.example,
+        )
 
 
 def run(config: ReasonStage, **options: Any) -> Run:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core import runs
-from rlllm.core.errors import RlllmError
+from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.events import Listener, Silent
 from rlllm.core.records import fingerprint
 from rlllm.core.report import render_run
@@ -238,12 +238,13 @@ def measure(job: Job, parts: Parts, when: str) -> None:
 def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
     from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder
     from rlllm.algorithms.weights import checksum, finite
+    from rlllm.rollouts.native_choice import NoDistributionError
 
     flat_limit = getattr(job.config, "stop_when_flat", 0)
     boundary = job.plan.batches.steps_per_rollout if job.plan.batches else 1
     job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     stop = GracefulStop(job.facts, job.listener, boundary)
-    trainer = parts.build(job, [Recorder(job.run, job.facts, job.listener, flat_limit), stop])
+    trainer = _built(job, parts, [Recorder(job.run, job.facts, job.listener, flat_limit), stop])
     drop_printers(trainer)
     job.facts.rows = len(trainer.train_dataset)
     start = checksum(trainer.model)
@@ -257,13 +258,29 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
         pass
     except RlllmError as error:
         job.facts.failure = str(error)
-    except RuntimeError:
-        if finite(trainer.model):
+    except RuntimeError as error:
+        if finite(trainer.model) and not isinstance(error, NoDistributionError):
             raise
         job.facts.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
     job.facts.weights_changed = checksum(trainer.model) != start
     parts.observe(job, trainer)
     return trainer
+
+
+def _built(job: Job, parts: Parts, callbacks: list[Any]) -> Any:
+    """The trainer. Raises ConfigError for adapters that cannot be put on this model."""
+    try:
+        return parts.build(job, callbacks)
+    except RlllmError:
+        raise
+    except ValueError as error:
+        if job.config.lora is None:
+            raise
+        raise ConfigError(
+            f"the adapters do not fit the model: {error}",
+            given=f"lora.target_modules={job.config.lora.target_modules}",
+            hint="name the modules to adapt in lora.target_modules; all-linear takes every linear layer but the head",
+        ) from error
 
 
 def drop_printers(trainer: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder
+from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder, TokenBudget
 from rlllm.core.events import Silent
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Facts
@@ -149,3 +150,16 @@ def test_a_second_ctrl_c_is_an_interrupt() -> None:
     stop._on_signal(2, None)
     with pytest.raises(KeyboardInterrupt):
         stop._on_signal(2, None)
+
+
+# step, tokens seen, steps a rollout lasts -> whether a run that begins there has spent its budget of 100
+BUDGETS = [(0, 0, 1, False), (3, 99, 1, False), (3, 100, 1, True), (3, 100, 2, False), (4, 130, 2, True)]
+
+
+@pytest.mark.parametrize(("step", "seen", "boundary", "spent"), BUDGETS)
+def test_a_resume_after_the_budget_was_spent_trains_nothing(step: int, seen: int, boundary: int, spent: bool) -> None:
+    facts = Facts(steps_requested=9)
+    state = TrainerState(global_step=step, max_steps=9, num_input_tokens_seen=seen)
+    with pytest.raises(NothingLeftError) if spent else nullcontext():
+        TokenBudget(facts, 100, boundary).on_train_begin(None, state, TrainerControl())
+    assert facts.steps_requested == (step if spent else 9)

@@ -91,6 +91,7 @@ ERRORS = [
     ("posixpath:jion", UnknownNameError, "hint: did you mean join?"),
     (":", ConfigError, "does not import"),
     ("a.py:", ConfigError, "no such file"),
+    ("good.py", ConfigError, "which part of the file?\ngiven: good.py\nhint: good.py:NAME"),
 ]
 
 

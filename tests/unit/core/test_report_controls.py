@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rlllm.core.report.controls import experiment
@@ -21,10 +22,18 @@ def results(**more: Any) -> dict[str, Any]:
 def test_an_experiment_shows_its_findings_what_was_added_and_every_run() -> None:
     shown = experiment(results())
     assert shown is not None
-    assert "+0.21 &lt;over&gt; random rewards" in shown, "what a plugin may have named is escaped"
+    assert "The true reward adds +0.21 &lt;over&gt; random rewards." in shown, "what a plugin may have named is escaped"
     assert "+0.31" in shown
     assert "0.17 to 0.25" in shown
     assert 'href="random-0/report.html"' in shown
+
+
+def test_what_is_added_over_each_control_is_drawn_on_one_scale() -> None:
+    (row,) = results()["controls"]
+    wide = {**row, "phrase": "frozen weights", "added": {**ADDED, "low": -0.4}}
+    shown = experiment({**results(), "controls": [row, wide]})
+    assert shown is not None
+    assert len(set(re.findall(r"on a scale from \S+ to \S+(?=<)", shown))) == 1
 
 
 def test_the_interval_over_seeds_and_prompts_stands_beside_students() -> None:

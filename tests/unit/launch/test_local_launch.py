@@ -52,3 +52,13 @@ def test_the_environment_names_versions_and_threads() -> None:
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlllm.launch.local.PACKAGES", ("no-such-package-at-all",))
     assert environment(Hardware("cpu", bf16=False, threads=1))["packages"] == {"no-such-package-at-all": None}
+
+
+def test_a_resumed_run_keeps_what_was_measured_at_its_first_start() -> None:
+    first = Hardware("cpu", bf16=False, threads=1, thread_seconds={1: 0.1, 2: 0.2}, onednn=True)
+    again = prepare(json.loads(json.dumps(environment(first))))
+    assert (again.threads, dict(again.thread_seconds), again.onednn) == (1, {1: 0.1, 2: 0.2}, True)
+
+
+def test_a_run_from_before_products_were_measured_resumes_without_them() -> None:
+    assert not prepare({"threads": 1}).onednn

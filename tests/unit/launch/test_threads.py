@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rlllm.core.hardware import Hardware
+from rlllm.launch import threads
 from rlllm.launch.threads import candidates, choose, fastest
 
 
@@ -44,3 +45,17 @@ def test_a_measured_choice_is_set_and_says_what_it_measured(monkeypatch: pytest.
 def test_omp_num_threads_is_left_alone() -> None:
     given = Hardware("cpu", bf16=False, threads=2)
     assert choose(model(), given) is given
+
+
+def test_a_model_that_does_not_take_the_measured_tokens_keeps_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    given = Hardware("cpu", bf16=False, threads=2)
+    assert choose(torch.nn.Linear(2, 2), given) is given
+
+
+@pytest.mark.parametrize(("long", "times"), [(0.0, 1), (1e9, threads.REPEATS)])
+def test_what_takes_long_is_measured_once(monkeypatch: pytest.MonkeyPatch, long: float, times: int) -> None:
+    monkeypatch.setattr(threads, "LONG", long)
+    runs: list[None] = []
+    threads._fastest(lambda: runs.append(None), torch.get_num_threads())
+    assert len(runs) == times

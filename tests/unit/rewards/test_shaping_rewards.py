@@ -101,11 +101,12 @@ def test_an_error_of_the_reward_in_cosine_is_an_error_and_not_a_wrong_answer(tmp
 
 BAD = [
     ({"name": "cosine", "limit": 0}, "limit is above 0"),
+    ({"name": "overlong", "limit": 0}, "limit is above 0"),
     ({"name": "cosine", "limit": 9, "reward": "majority"}, "one by one"),
     ({"name": "cosine", "limit": 9, "reward": "exakt"}, "unknown reward: exakt"),
     ({"name": "cosine"}, "missing a required argument: 'limit'"),
     ({"name": "overlong", "limit": 4, "cache": 5}, "cache is between 0 and limit"),
-    ({"name": "overlong", "limit": -4}, "cache is between 0 and limit"),
+    ({"name": "overlong", "limit": -4}, "limit is above 0"),
     ({"name": "budget", "asked": -1}, "asked cannot be negative"),
     ({"name": "repetition", "size": 0}, "size is above 0"),
 ]

@@ -214,3 +214,12 @@ def test_a_wrong_last_guess_ends_the_game_without_reward() -> None:
     with pytest.raises(ValueError, match="over"):
         environment.guess(5)
     assert environment.get_reward() == 0.0
+
+
+def test_a_class_that_cannot_be_made_is_named() -> None:
+    class Closed(Shop):
+        def __init__(self) -> None:
+            raise RuntimeError("no key")
+
+    with pytest.raises(ConfigError, match="the environment Closed cannot be made: RuntimeError: no key"):
+        factory(Closed, {}, [TASK])()

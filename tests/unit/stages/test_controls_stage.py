@@ -17,7 +17,8 @@ from rlllm.stages.reason import ReasonStage
 
 REWARD = """
 def vowels(sample):
-    return float(sum(letter in "aeiou" for letter in sample.completion)) + 0.01 * len(sample.completion)
+    vowels = sum(letter in "aeiou" for letter in sample.completion)
+    return vowels + sum(map(ord, sample.completion)) % 97 / 970  # no two completions of a random model are worth the same
 """
 SETTINGS: dict[str, Any] = {
     "data": {"name": "arithmetic", "rows": 16, "holdout": 4},

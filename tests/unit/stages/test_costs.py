@@ -112,5 +112,15 @@ def test_an_experiment_says_how_many_runs_it_is_and_what_they_come_to() -> None:
     assert any("all runs: 288 completions, at most 2,880 tokens sampled" in value for _, value in found.lines())
 
 
+def test_a_budget_of_tokens_is_named_beside_the_counts() -> None:
+    said = [text for _, text in cost({"max_steps": 6}, max_tokens=1500).lines()]
+    assert said[1] == "or fewer: max_tokens ends it at 1,500 tokens of prompts and completions"
+
+
+def test_data_too_small_for_a_step_have_no_cost() -> None:
+    config = ReasonStage.model_validate({**SMALL, "trainer": {"per_device_train_batch_size": 400, "max_steps": 6}})
+    assert cost_of(config.plan()) is None
+
+
 def test_a_method_without_rollouts_has_no_such_cost() -> None:
     assert cost_of(AlignStage.model_validate({"data": {"name": "arithmetic", "rows": 8}}).plan()) is None

@@ -126,7 +126,7 @@ def test_an_environment_that_pays_is_the_reward_where_the_data_bring_none(parts:
     ("more", "error", "words"),
     [
         ({"environment": "calculater"}, UnknownNameError, "calculator"),
-        ({"environment": {"name": "calculator", "digits": 3}}, ConfigError, "digits"),
+        ({"environment": {"name": "calculator", "digits": 3}}, ConfigError, "digits.*\n.*digits=3\n.*it takes none"),
         ({"environment": {"name": "calculator", "rounds": 0}}, ValueError, "rounds"),
         ({"environment": "rlllm.core.errors:closest"}, ConfigError, "not an environment"),
         ({"environment": "nowhere.py:Shelf"}, ConfigError, "no such file"),

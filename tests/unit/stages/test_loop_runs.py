@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def test_a_budget_of_tokens_ends_the_run_at_the_step_that_reaches_it_and_counts_
 def test_a_label_free_run_is_judged_by_its_own_signal_and_not_by_rewards_that_are_only_watched(
     tiny_model: str, tmp_path: Path
 ) -> None:
-    done = run(tiny_model, tmp_path, method="intuitor", stop_when_flat=2)
+    done = run(tiny_model, tmp_path, method="intuitor", rewards=[{"name": "exact", "weight": 0}], stop_when_flat=2)
     assert done.ok, done.verdict["reasons"]
     assert {row["reward"] for row in done.samples()} == {0.0}
     assert all(row["frac_reward_zero_std"] == 0.0 for row in done.metrics())
@@ -42,4 +43,15 @@ def test_a_label_free_run_is_judged_by_its_own_signal_and_not_by_rewards_that_ar
 
 def test_the_same_rewards_without_any_spread_fail_a_run_that_learns_from_them(tiny_model: str, tmp_path: Path) -> None:
     done = run(tiny_model, tmp_path, method="grpo")
-    assert [reason["code"] for reason in done.verdict["reasons"]][0] == "constant_reward"
+    assert next(reason["code"] for reason in done.verdict["reasons"]) == "constant_reward"
+
+
+def test_a_resumed_label_free_run_counts_the_rows_it_learned_from_and_not_those_it_rejected(
+    tiny_model: str, tmp_path: Path
+) -> None:
+    settings = {"method": "intuitor", "sampler": "dynamic", "max_steps": 2, "save_steps": 1}
+    done = run(tiny_model, tmp_path, **settings)
+    facts = done.verdict["facts"]
+    assert facts["reward_rows"] < len(list(done.samples()))
+    shutil.rmtree(done.checkpoints / "checkpoint-2")
+    assert run(tiny_model, tmp_path, **settings, resume=True).verdict["facts"] == facts

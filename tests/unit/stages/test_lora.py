@@ -8,6 +8,7 @@ import pytest
 from safetensors import safe_open
 
 import rlllm
+from rlllm.core.errors import ConfigError
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4}
 
@@ -31,3 +32,18 @@ def test_a_run_with_adapters_saves_a_merged_model_of_its_own(verb: str, tiny_mod
         assert not [name for name in saved.keys() if "lora" in name]  # noqa: SIM118 - no mapping
         moved = [name for name in old.keys() if not saved.get_tensor(name).equal(old.get_tensor(name))]  # noqa: SIM118
     assert moved
+
+
+@pytest.mark.parametrize("modules", [["no_such_projection"], ["lm_head"]])
+def test_adapters_that_do_not_fit_the_model_are_the_users_error(
+    modules: list[str], tiny_model: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="the adapters do not fit the model"):
+        rlllm.reason(
+            model=tiny_model,
+            data=DATA,
+            lora={"r": 2, "target_modules": modules},
+            max_steps=1,
+            eval={"rows": 0},
+            output_dir=tmp_path / "run",
+        )

@@ -39,6 +39,11 @@ def test_trls_name_of_the_group_size_reaches_trl(tiny_model: str, spelling: str)
     assert (made.settings["num_generations"], made.batches and made.batches.group_size) == (4, 4)
 
 
+def test_settings_of_sampling_are_left_to_the_engine_that_reads_them(tiny_model: str) -> None:
+    assert planned("reason", tiny_model, min_p=0.1, **{"rollout.engine": "hf"}).settings["min_p"] == 0.1
+    assert planned("reason", tiny_model, repetition_penalty=1.0).settings["repetition_penalty"] == 1.0
+
+
 METHOD_SLOTS = [
     ({"method": "grpo"}, {"sampler": "shuffle", "credit": "group", "mask": "all"}),
     ({"method": "rloo"}, {"sampler": "shuffle", "credit": "rloo", "mask": "all"}),
@@ -53,7 +58,7 @@ def test_a_method_fills_the_slots_and_the_user_overrides_any(
     tiny_model: str, settings: dict[str, Any], slots: dict[str, str]
 ) -> None:
     made = planned("reason", tiny_model, **settings)
-    assert {slot: spec.name for slot, spec in made.slots.items()} == slots
+    assert {slot: spec.name for slot, spec in made.slots.items()} == {**slots, "surrogate": "plain"}
 
 
 def test_rows_needed_are_the_prompts_of_one_rollout(tiny_model: str) -> None:
@@ -147,9 +152,11 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("train-rm", {"kind": "process", "center_rewards_coefficient": 0.1}, ConfigError, "no effect on a process"),
     ("sft", {"method": "posixpath:join"}, ConfigError, "posixpath:join is not a method"),
     ("reason", {"rewards": "exakt"}, UnknownNameError, "did you mean exact?"),
-    ("reason", {"mask": "randon"}, ConfigError, "unknown mask: randon\nexists: all, random"),
-    ("reason", {"credit": "all"}, ConfigError, "unknown credit: all\nexists: best-of, gae, group,"),
+    ("reason", {"mask": "randon"}, ConfigError, "unknown mask: randon\nhint: did you mean random?"),
+    ("reason", {"credit": "all"}, ConfigError, "unknown credit: all\nexists: best-of, confidence, gae, group,"),
     ("reason", {"rollout.engine": "vlm"}, UnknownNameError, "unknown engine: vlm"),
+    ("reason", {"min_p": 0.1}, ConfigError, "the engine native does not read min_p"),
+    ("reason", {"use_vllm": True, "repetition_penalty": 1.2}, ConfigError, "hint: rollout.engine=hf, or leave it out"),
     ("reason", {"per_device_train_batch_size": 6}, ConfigError, "cannot be cut into groups of 8"),
     ("reason", {"data.name": "aritmetic"}, RlllmError, "arithmetic"),
     ("sft", {"data": "missing.jsonl"}, DataError, "missing.jsonl"),

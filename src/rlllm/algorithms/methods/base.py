@@ -22,6 +22,7 @@ class Method:
         family: what trains it, a name in `stages.families`; the stage's own where it is empty.
         also: further stages that may name it.
         sections: presets of the stage's own sections, e.g. {"rollout": {"group_size": 1}}.
+        reward: name of the reward it learns from, where it would be another method without it.
         example: further words of a command that runs, where the method cannot do without them.
     """
 
@@ -35,4 +36,5 @@ class Method:
     family: str = ""
     also: tuple[str, ...] = ()
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reward: str = ""
     example: str = ""

@@ -18,6 +18,7 @@ TTRL = Method(
     _SLOTS,
     notes="the signal is the reward majority; a labelled reward of weight 0, named first, only measures.",
     family="loop",
+    reward="majority",
     example="--reward exact=0 --reward majority",
 )
 INTUITOR = Method(

@@ -15,7 +15,7 @@ def experiment(results: Mapping[str, Any]) -> Html | None:
     findings = results.get("findings") or []
     if not findings:
         return None
-    said = tag("ul", [tag("li", str(text)) for text in findings], class_="checked")
+    said = tag("ul", [tag("li", f"{text[:1].upper()}{text[1:]}.") for text in map(str, findings)], class_="findings")
     return join([said, *filter(None, (_controls(results.get("controls") or []), _runs(results.get("seeds") or [])))])
 
 
@@ -37,7 +37,7 @@ def _controls(rows: Sequence[Mapping[str, Any]]) -> Html | None:
             [
                 cell("Gain, true reward", fixed(found["gain"], signed=True), "num"),
                 cell("Gain, control", fixed(found["control_gain"], signed=True), "num"),
-                *single_cells(found["added"]),
+                *single_cells(found["added"], [other["added"] for other in rows]),
             ],
         )
         for found in rows

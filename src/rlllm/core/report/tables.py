@@ -58,11 +58,11 @@ def pair_cells(before: IntervalJson | None, after: IntervalJson | None) -> list[
     ]
 
 
-def single_cells(value: IntervalJson) -> list[Html]:
-    """An estimate, and its drawing."""
+def single_cells(value: IntervalJson, among: Sequence[IntervalJson] = ()) -> list[Html]:
+    """An estimate, and its drawing, on one scale with those `among` which it stands."""
     return [
         cell("Estimate", _estimate(value, strong=True), "num"),
-        cell("95 % interval", _drawing(None, value), "drawn"),
+        cell("95 % interval", _drawing(None, value, among), "drawn"),
     ]
 
 
@@ -96,10 +96,10 @@ def _decimals(value: IntervalJson) -> int:
     return 2 if max(map(abs, _numbers(value)), default=0.0) >= 0.095 else 3
 
 
-def _drawing(before: IntervalJson | None, after: IntervalJson | None) -> Child:
+def _drawing(before: IntervalJson | None, after: IntervalJson | None, among: Sequence[IntervalJson] = ()) -> Child:
     if not _known(before) and not _known(after):
         return None
-    low, high = _scale(before, after)
+    low, high = _scale(before, after, *among)
     return [whiskers(before, after, low, high), whisker_axis(low, high)]
 
 

@@ -11,10 +11,9 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
-from rlllm.core.errors import ConfigError, RlllmError
+from rlllm.core.errors import ConfigError, RlllmError, closest
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.registry import describe
 
@@ -69,7 +68,9 @@ def checked(kind: Any, name: str, params: Mapping[str, Any]) -> type:
         ConfigError: it is no class, lacks `reset(self, **row)`, has no tool or an unfit one, or does not take `params`.
     """
     if not inspect.isclass(kind):
-        raise ConfigError(f"{name} is not an environment", given=repr(kind), hint="an environment is a class")
+        raise ConfigError(
+            f"{name} is not an environment", given=f"a {type(kind).__name__}", hint="an environment is a class"
+        )
     reset = inspect.getattr_static(kind, "reset", None)
     kinds = [one.kind for one in inspect.signature(reset).parameters.values()] if inspect.isfunction(reset) else []
     if inspect.Parameter.VAR_KEYWORD not in kinds:
@@ -82,7 +83,13 @@ def checked(kind: Any, name: str, params: Mapping[str, Any]) -> type:
         inspect.signature(kind).bind(**params)
     except TypeError as error:
         own = [one for one in inspect.signature(kind).parameters if one != "self"]
-        raise ConfigError(f"{name} does not take these fields: {error}", given=dict(params), exists=own) from error
+        near = [word for one in params if one not in own and (word := closest(one, own))]
+        raise ConfigError(
+            f"{name} does not take these fields: {error}",
+            given=", ".join(f"{one}={value}" for one, value in params.items()) or None,
+            exists=own,
+            hint=f"did you mean environment.{near[0]}?" if near else None if own else "leave them out: it takes none",
+        ) from error
     return kind
 
 
@@ -105,7 +112,19 @@ def factory(kind: type, params: Mapping[str, Any], tasks: Sequence[PromptTask]) 
             ) from error
 
     own = {"reset": reset, "get_reward": None, "_earned": getattr(kind, "get_reward", None)}
-    return partial(type(kind.__name__, (kind,), {**own, "__module__": kind.__module__}), **params)
+    made = type(kind.__name__, (kind,), {**own, "__module__": kind.__module__})
+
+    def make() -> Any:
+        try:
+            return made(**params)
+        except Exception as error:
+            raise ConfigError(
+                f"the environment {kind.__name__} cannot be made: {describe(error)}",
+                given=", ".join(f"{name}={value}" for name, value in params.items()) or None,
+                hint="its __init__ takes the fields of environment",
+            ) from error
+
+    return make
 
 
 def finished(

@@ -1,0 +1,67 @@
+"""Choices of the loop that cannot work, and functions of a user's own: all known when a run is planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlllm.core.config import resolve
+from rlllm.core.errors import ConfigError
+from rlllm.stages.loop_settings import SlotSpec, component
+from rlllm.stages.plan import Plan
+from rlllm.stages.reason import ReasonStage
+
+SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
+VOTE = [{"name": "exact", "weight": 0}, "majority"]
+
+
+def planned(**settings: Any) -> Plan:
+    return resolve(ReasonStage, {"data": SMALL}, settings.items()).plan()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"loss_type": "grop"}, "unknown loss_type: grop\nhint: did you mean grpo?"),
+        ({"scale_rewards": "groups"}, "unknown scale_rewards: groups"),
+        ({"importance_sampling_level": "word"}, "exists: sequence, token"),
+        ({"multi_objective_aggregation": "sum"}, "unknown multi_objective_aggregation: sum"),
+        ({"mask": "entropi"}, "unknown mask: entropi\nhint: did you mean entropy?"),
+        ({"sampler": "dynamic", "sampler.rounds": "x"}, "rounds of sampler dynamic: input should be a valid integer"),
+        ({"sampler": "dynamic", "sampler.rounds": 2.5}, "given: rounds: 2.5"),
+        ({"sampler.rounds": 2}, "name a component that does: sampler=NAME"),
+        ({"method": "ttrl"}, "hint: --reward exact=0 --reward majority"),
+        ({"method": "ttrl", "rewards": ["exact", {"name": "majority", "weight": 0}]}, "given: exact x 1, majority x 0"),
+    ],
+)
+def test_a_choice_that_cannot_work_says_what_to_type(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        planned(**settings)
+    assert words in str(caught.value)
+
+
+def test_a_method_of_one_reward_may_be_compared_with_controls_that_pay_otherwise() -> None:
+    made = planned(method="ttrl", rewards=["majority", {"name": "exact", "weight": 0}], controls="random,flipped")
+    assert made.runs == ("true-0", "random-0", "flipped-0")
+    assert planned(method="ttrl", rewards=VOTE).settings["reward_weights"] == [0.0, 1.0]
+
+
+def test_a_function_is_a_component_itself_and_a_class_makes_one(tmp_path: Path) -> None:
+    path = tmp_path / "parts.py"
+    path.write_text(
+        "def backwards(rows, seed, epoch, every=1):\n    return list(range(rows))[::-every]\n"
+        "class Forwards:\n    def __call__(self, rows, seed, epoch):\n        return list(range(rows))\n"
+        "number = 3\n"
+    )
+    orders = {
+        name: component("sampler", SlotSpec.model_validate({"name": f"{path}:{name}", **fields}))(4, 0, 0)
+        for name, fields in {"backwards": {"every": 2}, "Forwards": {}}.items()
+    }
+    assert orders == {"backwards": [3, 1], "Forwards": [0, 1, 2, 3]}
+    with pytest.raises(ConfigError, match="got an unexpected keyword argument 'step'"):
+        component("sampler", SlotSpec.model_validate({"name": f"{path}:backwards", "step": 2}))
+    with pytest.raises(ConfigError, match="cannot be called"):
+        component("sampler", SlotSpec(name=f"{path}:number"))
+    assert planned(sampler=f"{path}:backwards").slots["sampler"].name.endswith("backwards")
