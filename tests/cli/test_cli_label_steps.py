@@ -7,7 +7,7 @@ from pathlib import Path
 
 from command_line import Rlllm
 
-TINY = "--rows 2 --rollouts 2 --max-new-tokens 24"
+TINY = "--rows 4 --rollouts 2 --max-new-tokens 64"
 
 
 def test_rows_are_written_and_summed_up(rlllm: Rlllm, tmp_path: Path) -> None:

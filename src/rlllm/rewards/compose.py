@@ -121,7 +121,12 @@ class Composition:
         return Scores(self.names, values, details, errors, totals)
 
     def total(self, row: Sequence[float | None]) -> float | None:
-        """Weighted sum of one sample's values, leaving out None; None if every reward with a weight said None."""
+        """Weighted sum of one sample's values, leaving out None; None if every reward with a weight said None.
+
+        Where no reward has a weight, all are only watched, and the sum is 0.
+        """
+        if not any(self.weights):
+            return 0.0
         terms = [w * value for w, value in zip(self.weights, row, strict=True) if w and value is not None]
         return math.fsum(terms) if terms else None
 
