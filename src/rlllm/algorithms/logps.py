@@ -20,7 +20,10 @@ class _Chosen(torch.autograd.Function):
             scaled = scores if temperature == 1 else scores / temperature
             normaliser[row] = scaled.logsumexp(-1)
             shares = (scaled - normaliser[row].unsqueeze(-1)).exp_()
-            entropies[row] = normaliser[row] - torch.linalg.vecdot(shares, scaled.nan_to_num(neginf=0.0))
+            expected = torch.linalg.vecdot(shares, scaled)
+            if expected.isnan().any():  # 0 times -inf, for tokens that cannot be written
+                expected = torch.linalg.vecdot(shares, scaled.nan_to_num(neginf=0.0))
+            entropies[row] = normaliser[row] - expected
         ctx.save_for_backward(logits, targets, normaliser)
         ctx.temperature = temperature
         ctx.mark_non_differentiable(entropies)
