@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, closest, unknown
@@ -22,6 +22,38 @@ class Section(BaseModel):
     """A group of settings. The string under a field is its documentation, in code and in `--help`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+class PartSpec(Section):
+    """A part named in a recipe, with its arguments: `exact`, or `{name: length, budget: 40}`."""
+
+    noun: ClassVar[str] = "part"
+    name: str
+    """What the part's registry lists, `path/to/file.py:attribute`, or `package.module:attribute`."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Arguments; every other key of the mapping form lands here."""
+
+    @classmethod
+    def of_text(cls, text: str) -> dict[str, Any]:
+        """The fields of the short form."""
+        return {"name": text}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return cls.of_text(value)
+        if not isinstance(value, Mapping):
+            return value
+        own = {key: item for key, item in value.items() if key in cls.model_fields}
+        extra = {key: item for key, item in value.items() if key not in cls.model_fields}
+        given = own.get("params") or {}
+        if not extra or not isinstance(given, Mapping):
+            return own
+        twice = sorted(extra.keys() & given.keys())
+        if twice:
+            raise ConfigError(f"{cls.noun} {own.get('name', '')}: {twice[0]} is given twice", hint="leave out params")
+        return {**own, "params": {**given, **extra}}
 
 
 class StageConfig(Section):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rlllm.core.arguments import converted
 from rlllm.core.builtins import ENGINES, ENVIRONMENTS
-from rlllm.core.config import Section
+from rlllm.core.config import PartSpec
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.registry import describe
@@ -27,26 +27,14 @@ REWARD = "environment"
 """The reward that is the environment's own `get_reward`."""
 
 
-class EnvironmentSpec(Section):
+class EnvironmentSpec(PartSpec):
     """What the model may act on before it answers: `calculator`, or `{name: calculator, rounds: 2}`."""
 
+    noun: ClassVar[str] = "environment"
     name: str
     """A built-in or installed environment, `path/to/file.py:Class`, or `package.module:Class`."""
     rounds: int = Field(4, ge=1)
     """Rounds of tool calls that are answered; a call after the last one is not (TRL: max_tool_calling_iterations)."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """Arguments of the class; every other key of the mapping form lands here."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if not isinstance(value, Mapping):
-            return value
-        own = {key: item for key, item in value.items() if key in cls.model_fields and key != "params"}
-        extra = {key: item for key, item in value.items() if key not in cls.model_fields}
-        return {**own, "params": {**(value.get("params") or {}), **extra}}
 
 
 @dataclass(frozen=True)

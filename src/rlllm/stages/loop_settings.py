@@ -8,12 +8,12 @@ from functools import partial
 from inspect import signature
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rlllm.core import trl_fields
 from rlllm.core.arguments import converted
 from rlllm.core.builtins import ENGINES, SLOTS
-from rlllm.core.config import Section
+from rlllm.core.config import PartSpec, Section
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
@@ -42,24 +42,13 @@ WORDS = {
 """Settings to the words TRL knows for them. TRL finds out about others in the first step only."""
 
 
-class SlotSpec(Section):
+class SlotSpec(PartSpec):
     """A slot component: `random`, or `{name: random, fraction: 0.2}`."""
 
+    noun: ClassVar[str] = "component"
     name: str = ""
     """A name from `rlllm methods ls --slots`, `path/to/file.py:Component`, or `package.module:Component`. Default: the
     method's own component."""
-    params: dict[str, Any] = Field(default_factory=dict)
-    """Fields of the component; every other key of the mapping form lands here."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _gather(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if not isinstance(value, Mapping):
-            return value
-        extra = {key: item for key, item in value.items() if key not in cls.model_fields}
-        return {"name": value.get("name") or "", "params": {**(value.get("params") or {}), **extra}}
 
 
 class KLConfig(Section):
