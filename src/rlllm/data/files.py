@@ -98,7 +98,7 @@ def data_files(folder: Path) -> list[str]:
     """Names of the data files of a folder, for did-you-mean; none where it cannot be listed."""
     try:
         entries = sorted(folder.iterdir())
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null byte in the name
         return []
     return [entry.name for entry in entries if entry.suffix.lower() in READERS]
 
