@@ -17,6 +17,8 @@ from rlllm.algorithms import forward, parts, updates
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 TOLERANCE = 1e-5
+ROOM = 70 * (8 * 261 + 120 * 2 * 32)
+"""Bytes of some 70 completion tokens of the model of these tests."""
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +28,9 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def every_saving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cut wherever a cut saves padding, and share however short a prompt: these batches are too small to be worth it."""
+    """Cut into parts of few tokens, and share however short a prompt: these batches are too small to be worth it."""
     monkeypatch.setattr(parts, "OVERHEAD", 0)
+    monkeypatch.setattr(updates, "PART_BYTES", ROOM)
     monkeypatch.setattr(forward, "SHORTEST_PREFIX", 1)
 
 
@@ -36,6 +39,7 @@ def test_the_batches_of_these_tests_are_cut_and_rows_left_out(llama: str, tmp_pa
     cut = loop._parts(inputs, inputs["completion_mask"])
     assert len(cut) > 2
     assert 0 < sum(len(rows) for rows in cut if rows is not None) < len(inputs["advantages"])
+    assert forward.packs(loop.model, 1)
 
 
 def gradients(model: Any) -> dict[str, Tensor]:

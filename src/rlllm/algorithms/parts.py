@@ -24,12 +24,14 @@ class Costs:
     Args:
         overhead: of a part.
         prefix: of every distinct prompt of a part, passed once for its rows.
-        largest: padded completion tokens a part may have; a row longer than that is a part of its own.
+        largest: completion tokens a part may have, padding counted; a row longer than that is a part of its own.
+        packed: whether a part's completions lie side by side, without padding.
     """
 
     overhead: float
     prefix: int = 0
     largest: float = float("inf")
+    packed: bool = False
 
 
 def worth(advantages: Tensor, mask: Tensor) -> Tensor:
@@ -70,15 +72,16 @@ def _cut(
     best: list[tuple[float, int]] = [(0.0, 0)]
     for end in range(1, len(places)):
         choices: list[tuple[float, int]] = []
-        longest, seen = 0, set[int]()
+        longest, filled, seen = 0, 0, set[int]()
         for first in range(end - 1, -1, -1):
             for row in order[places[first] : places[first + 1]]:
                 longest = max(longest, lengths[row])
+                filled += lengths[row]
                 seen.add(prompts[row])
-            padded = (places[end] - places[first]) * longest
-            if padded > costs.largest and choices:
+            passed = filled if costs.packed else (places[end] - places[first]) * longest
+            if passed > costs.largest and choices:
                 break
-            choices.append((best[first][0] + padded + len(seen) * costs.prefix + costs.overhead, first))
+            choices.append((best[first][0] + passed + len(seen) * costs.prefix + costs.overhead, first))
         best.append(min(choices))
     parts, end = [], len(places) - 1
     while end:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rlllm.algorithms import parts
 from rlllm.algorithms.critic import Critic, value_loss
-from rlllm.algorithms.forward import completion_logps, completion_signals
+from rlllm.algorithms.forward import completion_logps, completion_signals, packs
 from rlllm.algorithms.linear import OneDNNLinear
 from rlllm.algorithms.slots.surrogates import Given, Plain
 
@@ -83,7 +83,9 @@ class LeanUpdates:
             return [rows if len(rows) < len(mask) else None]
         prompts = torch.cat([inputs["prompt_ids"], inputs["prompt_mask"]], dim=1)[rows]
         _, owners = torch.unique(prompts, dim=0, return_inverse=True)
-        cut = parts.partition(lengths[rows].tolist(), owners.tolist(), self._costs(inputs))
+        model = self.accelerator.unwrap_model(self.model)
+        packed = 2 * int(owners.max() + 1) <= len(rows) and packs(model, inputs["prompt_ids"].size(1) - 1)
+        cut = parts.partition(lengths[rows].tolist(), owners.tolist(), self._costs(inputs, packed))
         if len(cut) == 1 and len(rows) == len(mask):
             return [None]
         return [rows[torch.tensor(sorted(part), device=rows.device)] for part in cut]
@@ -101,12 +103,12 @@ class LeanUpdates:
             and self.accelerator.distributed_type != "DEEPSPEED"  # its engine counts backward passes
         )
 
-    def _costs(self, inputs: Mapping[str, Any]) -> parts.Costs:
+    def _costs(self, inputs: Mapping[str, Any], packed: bool) -> parts.Costs:
         config = self.accelerator.unwrap_model(self.model).config.get_text_config()
         size = max(config.hidden_size * config.num_hidden_layers, 1)
         overhead = parts.OVERHEAD / (12 * config.hidden_size * size)
         largest = max(PART_BYTES // (8 * config.vocab_size + 120 * size), 1)
-        return parts.Costs(overhead, inputs["prompt_ids"].size(1), largest)
+        return parts.Costs(overhead, inputs["prompt_ids"].size(1), largest, packed)
 
     def _part_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         mask = learning(inputs)
@@ -187,7 +189,8 @@ class LeanUpdates:
 
     def _products(self) -> AbstractContextManager[Any]:
         # checkpointed layers are computed again in the backward pass, where no context of ours reaches them
-        return OneDNNLinear() if self.onednn and not self.args.gradient_checkpointing else nullcontext()
+        pays = self.onednn and not self.args.gradient_checkpointing
+        return OneDNNLinear(gather=self._alone) if pays else nullcontext()
 
     @property
     def _alone(self) -> bool:
