@@ -13,6 +13,7 @@ from typing import NamedTuple
 _HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*((?:(?!</answer>)[^\n\r])*)")
 _TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
 _BOXED = re.compile(r"\\f?boxed\s*\{")
+_BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 class MarkedAnswer(NamedTuple):
@@ -50,25 +51,25 @@ def _simple(text: str) -> Iterator[MarkedAnswer]:
 
 
 def _boxed(text: str) -> Iterator[MarkedAnswer]:
+    if "boxed" not in text:
+        return
+    closing = _closing_braces(text)
     for match in _BOXED.finditer(text):
-        end = _closing_brace(text, match.end())
+        end = closing.get(match.end() - 1)
         if end is not None and (answer := text[match.end() : end].strip()):
             yield MarkedAnswer(answer, match.start(), end + 1)
 
 
-def _closing_brace(text: str, start: int) -> int | None:
-    """Index of the brace that closes the one just before `start`; a backslash escapes the next character."""
-    depth = 1
-    position = start
-    while position < len(text):
-        character = text[position]
-        if character == "\\":
-            position += 1
-        elif character == "{":
-            depth += 1
-        elif character == "}":
-            depth -= 1
-            if depth == 0:
-                return position
-        position += 1
-    return None
+def _closing_braces(text: str) -> dict[int, int]:
+    """Index of each closed brace -> index of the one that closes it; a backslash escapes the next character.
+
+    One pass: a model that repeats `\\boxed{` to its length limit would keep a search from each of them busy for minutes.
+    """
+    opened: list[int] = []
+    closing = {}
+    for token in _BRACES.finditer(text):
+        if token.group() == "{":
+            opened.append(token.start())
+        elif token.group() == "}" and opened:
+            closing[opened.pop()] = token.start()
+    return closing

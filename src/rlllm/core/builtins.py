@@ -33,6 +33,17 @@ REWARDS = Registry(
             "rlllm.rewards.majority:Majority",
             "1 if most completions of the prompt give the same answer (needs no labels)",
         ),
+        "code": Builtin("rlllm.rewards.code:Code", "1 if the program passes the row's tests, run in isolation"),
+        "choice": Builtin(
+            "rlllm.rewards.choice:Choice", "1 if the completion commits to the right option, and to no other"
+        ),
+        "instructions": Builtin(
+            "rlllm.rewards.instructions.reward:Instructions", "the row's verifiable instructions are followed (IFEval)"
+        ),
+        "schema": Builtin("rlllm.rewards.schema:Schema", "1 if the completion is JSON, valid under a JSON schema"),
+        "sql": Builtin("rlllm.rewards.sql:SQL", "1 if the query gives the reference's rows on SQLite, in memory"),
+        "calls": Builtin("rlllm.rewards.calls:Calls", "1 if the expected functions are called with allowed arguments"),
+        "language": Builtin("rlllm.rewards.language:Language", "share of the letters in the expected language"),
         "countdown": Builtin(
             "rlllm.rewards.tasks:Countdown", "1 if the expression uses the numbers and reaches the target"
         ),
@@ -44,6 +55,7 @@ REWARDS = Registry(
         "process": Builtin(
             "rlllm.rewards.process:ProcessModel", "chance that every step is right, by a trained process reward model"
         ),
+        "remote": Builtin("rlllm.rewards.remote:Remote", "what a server of one's own says, asked in batches over HTTP"),
         "judge": Builtin(
             "rlllm.rewards.judge:Judge", "what a judge model or endpoint says: rated, or against a reference"
         ),
@@ -73,6 +85,7 @@ DATASETS = Registry(
         "guess": Builtin(
             "rlllm.data.procedural.tools:guess", "hidden numbers to guess, levels 1 to 2; as conversations, games"
         ),
+        "humaneval": Builtin("rlllm.data.code:humaneval", "164 Python functions to complete; a test set, for eval"),
         "gym": Builtin("rlllm.data.gym:gym", "any reasoning-gym task, as gym:NAME"),
         "verdicts": Builtin("rlllm.stages.verdict_data:verdicts", "judgements of simulated pairs, as verdicts:NAME"),
         "world": Builtin("rlllm.data.procedural.world:world", "a mixture of the three tasks, by params.weights"),

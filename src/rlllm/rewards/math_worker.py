@@ -1,39 +1,51 @@
 """The child process of the `math` reward: answers each JSON line with one. Imports math-verify and nothing of rlllm.
 
-It sets no time limits of its own: the parent kills it, and alone hears Ctrl-C.
+The parent keeps the deadline by killing it, and alone hears Ctrl-C. Should the parent be gone, an alarm ends a question
+that would never end; memory is limited, so that `9^9^9^9` fails here before it troubles anyone else.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
+import resource
 import signal
 import sys
 from functools import lru_cache
 from typing import Any
 
+GRACE = 5
+"""Seconds past the parent's deadline after which a question ends the process by itself."""
+MEMORY = 4 * 2**30
+"""Bytes of address space."""
 
-@lru_cache(maxsize=1024)
-def _parse(text: str) -> list[Any]:
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> tuple[list[Any], bool]:
+    """math-verify's reading, and whether it is of the first thing found: in a box, of everything inside."""
     from math_verify import parse
 
-    return parse(text, parsing_timeout=None)
+    first = parse(text, parsing_timeout=None, extraction_mode="first_match")
+    if _is_read(first):
+        return first, True
+    return parse(text, parsing_timeout=None), False
 
 
-def answer(request: dict[str, str]) -> dict[str, Any]:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """`{gold}` asks whether the reference can be read; `{gold, answer}` whether the two are equal."""
     from math_verify import verify
 
     if "gold" not in request:
         return {"ready": True}
-    gold = _parse(request["gold"])
+    gold, _ = _parse(request["gold"])
     if "answer" not in request:
         return {"gold": _is_read(gold)}
-    found = _parse(request["answer"])
+    found, whole = _parse(request["answer"])
     if not found:
         return {"unreadable": True}
-    shown = next((str(item) for item in found if isinstance(item, str)), None)
-    return {"equal": bool(verify(gold, found, timeout_seconds=None)), "answer": shown}
+    shown = next((str(item)[:200] for item in found if isinstance(item, str)), None)
+    return {"equal": bool(verify(gold, found, timeout_seconds=None)), "whole": whole, "answer": shown}
 
 
 def _is_read(parsed: list[Any]) -> bool:
@@ -41,14 +53,26 @@ def _is_read(parsed: list[Any]) -> bool:
     return any(not isinstance(item, str) for item in parsed)
 
 
-def main() -> None:
+def _limit() -> None:
     logging.disable(logging.CRITICAL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    _limit()
     for line in sys.stdin:
+        request = json.loads(line)
+        signal.alarm(math.ceil(request.get("seconds", 0)) + GRACE if "seconds" in request else 0)
         try:
-            reply = answer(json.loads(line))
+            reply = answer(request)
         except Exception as error:
-            reply = {"unreadable": f"{type(error).__name__}: {error}"}
+            reply = {"unreadable": f"{type(error).__name__}: {error}"[:200]}
+        signal.alarm(0)
         print(json.dumps(reply), flush=True)
 
 

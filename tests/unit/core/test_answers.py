@@ -65,3 +65,7 @@ def test_any_text_can_be_read_and_spans_are_ordered_and_disjoint(text):
 def test_an_answer_written_with_any_marker_is_read_back(answer):
     for form in ("work\n#### {}", "so <answer>{}</answer>", r"so \boxed{{{}}}"):
         assert extract_answer(form.format(answer)) == answer
+
+
+def test_boxes_that_never_close_are_read_in_no_time() -> None:
+    assert marked_answers("\\boxed{" * 50_000) == []

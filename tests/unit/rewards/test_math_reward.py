@@ -1,15 +1,22 @@
-"""The `math` reward against a literal table, its time limit, and its use outside the main thread."""
+"""The `math` reward: its verdicts in a literal table, its stricter rules, deadlines, lost processes, forks and Ctrl-C."""
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.rewards.math import Math
+from rlllm.rewards.math_pool import DeadError, LateError, Worker
 
 MATH = [
     # completion, reference, value
@@ -32,14 +39,43 @@ MATH = [
     ("\\boxed{\\{2, 1\\}}", "\\{1, 2\\}", 1.0),
     ("\\boxed{(1, 2)}", "(1,2)", 1.0),
     ("\\boxed{(2, 1)}", "(1,2)", 0.0),
-    ("\\boxed{5}\n\\boxed{7}", "7", 1.0),
-    ("\\boxed{7}\n\\boxed{5}", "7", 0.0),
     ("#### 7", "so 3 + 4\n#### 7", 1.0),
     ("#### 7", "???", None),
+    ("#### 3 or 4", "???", None),
+    ("#### ???", "???", None),
     ("#### 7", "", None),
     ("#### 7", None, None),
     ("#### \ud800", "7", 0.0),
+    # several answers are one list
+    ("\\boxed{5}\n\\boxed{7}", "7", 0.0),
+    ("\\boxed{7}\n\\boxed{5}", "7", 0.0),
+    ("\\boxed{7}, again \\boxed{7}", "7", 1.0),
+    ("#### 7\n#### 8", "7", 0.0),
+    ("\\boxed{3} and \\boxed{4}", "\\{3, 4\\}", 1.0),
+    ("\\boxed{3} and \\boxed{4}", "4", 0.0),
+    ("#### 3 or 4", "3", 0.0),
+    ("#### 3 or 4", "4", 0.0),
+    ("#### 3 or 4", "3, 4", 1.0),
+    ("\\boxed{3 \\text{ or } 4}", "3", 0.0),
+    ("\\boxed{x=3, x=4}", "3", 0.0),
+    ("\\boxed{3 \\quad 4}", "4", 0.0),
+    ("\\boxed{\\pm 3}", "3", 0.0),
+    ("\\boxed{\\{3, 4\\}}", "3", 0.0),
+    ("answers: 1, 2, 3, 4", "4", 0.0),
+    ("answers: 1, 2, 3, 4", "1", 0.0),
+    ("The answer is $3$ or $4$", "3", 0.0),
+    ("A) 3 B) 4 C) 7", "7", 0.0),
+    ("the sum of 3 and 4 is 7", "7", 1.0),
+    ("The options are 3, 4 and 7. The answer is 7.", "7", 1.0),
+    # read in part
+    ("\\boxed{3 ??? 4}", "4", 0.0),
+    ("\\boxed{3 vs. 4}", "4", 0.0),
+    # working is no answer
+    ("<think>\\boxed{3}, no</think> \\boxed{4}", "4", 1.0),
+    ("<think>\\boxed{4}</think> \\boxed{3}", "4", 0.0),
+    ("<think>\\boxed{4}</think>", "4", 1.0),
 ]
+FOR_EVER = "\\boxed{9^{9^{9^{9}}}}"
 
 
 @pytest.mark.parametrize(("completion", "reference", "value"), MATH)
@@ -47,27 +83,139 @@ def test_math_compares_answers_as_mathematics(completion: str, reference: str | 
     assert Math()(Sample("question", completion, reference)).value == value
 
 
-def test_math_notes_an_answer_it_cannot_read() -> None:
-    score = Math()(Sample("question", "no idea", "42"))
-    assert (score.value, score.note) == (0.0, "unreadable answer")
+def test_a_batch_gets_the_same_scores_in_order() -> None:
+    scores = Math(workers=2).score_batch([Sample("question", text, reference) for text, reference, _ in MATH])
+    assert [score.value for score in scores] == [value for _, _, value in MATH]
+
+
+def test_an_empty_batch_has_no_scores() -> None:
+    assert Math().score_batch([]) == []
+
+
+@pytest.mark.parametrize(
+    ("completion", "note"),
+    [
+        ("no idea", "unreadable answer"),
+        ("#### 41 or 42", "several answers to choose from"),
+        ("#### 41 ??? 42", "only a part can be read, of an answer with several numbers"),
+    ],
+)
+def test_math_notes_why_an_answer_is_worth_nothing(completion: str, note: str) -> None:
+    score = Math()(Sample("question", completion, "42"))
+    assert (score.value, score.note) == (0.0, note)
 
 
 def test_math_works_outside_the_main_thread() -> None:
-    with ThreadPoolExecutor(2) as pool:
-        samples = [Sample("question", f"#### {number}", "3") for number in range(8)]
-        assert [score.value for score in pool.map(Math(), samples)] == [0, 0, 0, 1, 0, 0, 0, 0]
+    with ThreadPoolExecutor(4) as threads:
+        samples = [Sample("question", f"#### {number} + x", "3 + x") for number in range(8)]
+        assert [score.value for score in threads.map(Math(workers=2), samples)] == [0, 0, 0, 1, 0, 0, 0, 0]
 
 
-def test_math_gives_up_on_an_answer_that_takes_for_ever_and_goes_on_with_the_next() -> None:
-    reward = Math(timeout=1.0)
-    reward(Sample("question", "#### 7", "7"))
+def test_an_answer_that_takes_for_ever_costs_its_batch_one_deadline() -> None:
+    reward = Math(timeout=2.0, workers=2)
+    texts = ["\\boxed{1+x}", FOR_EVER, "\\boxed{x-1}", "\\boxed{x + 1}"] * 2
+    reward.score_batch([Sample("question", "\\boxed{1+x}", "x+1")] * 2)
     start = time.monotonic()
-    score = reward(Sample("question", "\\boxed{9^{9^{9^{9}}}}", "7"))
-    assert time.monotonic() - start < 5.0
-    assert (score.value, score.note) == (0.0, "the comparison took longer than 1 s")
-    assert reward(Sample("question", "#### 7", "7")).value == 1.0
+    scores = reward.score_batch([Sample("question", text, "x+1") for text in texts])
+    assert time.monotonic() - start < 12.0
+    assert [score.value for score in scores] == [1.0, 0.0, 0.0, 1.0] * 2
+    assert scores[1].note == "the comparison took longer than 2 s"
+    assert scores[0].note is None
 
 
 def test_math_refuses_a_time_limit_of_zero() -> None:
     with pytest.raises(ConfigError, match="timeout must be positive"):
         Math(timeout=0)
+
+
+def test_math_refuses_to_work_without_workers() -> None:
+    with pytest.raises(ConfigError, match="workers must be at least 1"):
+        Math(workers=0)
+
+
+def test_a_worker_that_was_killed_from_outside_is_replaced_unnoticed() -> None:
+    worker = Worker()
+    assert worker.ask({"gold": "\\boxed{x}"}, 20.0) == {"gold": True}
+    assert worker._process is not None
+    os.kill(worker._process.pid, signal.SIGKILL)
+    assert worker.ask({"gold": "\\boxed{x}"}, 20.0) == {"gold": True}
+    worker.stop()
+
+
+def test_a_late_worker_gives_no_stale_reply_to_the_next_question() -> None:
+    worker = Worker()
+    worker.ask({"gold": "\\boxed{x}"}, 20.0)
+    with pytest.raises(LateError):
+        worker.ask({"gold": "\\boxed{x}", "answer": FOR_EVER}, 0.0)
+    assert worker.ask({"gold": "\\boxed{y}"}, 20.0) == {"gold": True}
+    worker.stop()
+
+
+DIES_OF_EVERY_QUESTION = (
+    "import sys\nsys.stdin.readline()\nprint('{}', flush=True)\nsys.stdin.readline()\nsys.exit(3)\n"
+)
+
+
+def test_a_question_that_ends_two_processes_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "math_worker.py").write_text(DIES_OF_EVERY_QUESTION)
+    monkeypatch.setattr("rlllm.rewards.math_pool.__file__", str(tmp_path / "math_pool.py"))
+    with pytest.raises(DeadError, match="ended with code 3"):
+        Worker().ask({"gold": "\\boxed{x}"}, 20.0)
+
+
+def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlllm.rewards.math_pool.__file__", __file__)
+    with pytest.raises(RuntimeError, match="does not start"):
+        Worker().ask({"gold": "\\boxed{x}"}, 5.0)
+
+
+PIECES = (
+    *"0123456789+-*/^_=(){}[]<>,.;:!|&%$ \n\\xyeA\u2212\u00b0\ud800\x00",
+    "\\frac",
+    "\\sqrt",
+    "\\boxed{",
+    "\\pi",
+    "####",
+)
+PIECES += ("\\text{", "\\left(", "\\infty", "\\cup", "\\begin{matrix}", "\\int", "<answer>", " or ", "answer: ")
+
+
+def test_random_strings_are_worth_nothing_and_break_nothing() -> None:
+    generator = random.Random(1)
+    texts = ["".join(generator.choices(PIECES, k=generator.randint(1, 24))) for _ in range(200)]
+    samples = [Sample("question", text if n % 2 else f"\\boxed{{{text}}}", "x^2+7") for n, text in enumerate(texts)]
+    assert {score.value for score in Math(timeout=2.0).score_batch(samples)} == {0.0}
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+from rlllm.core.records import Sample
+from rlllm.rewards.math import Math
+reward = Math(timeout=3.0, workers=2)
+reward.score_batch([Sample("q", "#### x + 1", "1 + x")] * 2)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.monotonic()
+try:
+    reward.score_batch([Sample("q", "\\\\boxed{9^{9^{9^{9}}}}", "7")] * 40)
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - start < 2.5, flush=True)
+"""
+
+
+def test_ctrl_c_ends_a_batch_at_once() -> None:
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["interrupted", "True"]
+    assert time.monotonic() - start < 15.0
+
+
+def test_a_fork_has_workers_of_its_own() -> None:
+    reward = Math(workers=1)
+    right = Sample("question", "#### 1 + x", "x + 1")
+    assert reward(right).value == 1.0
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if reward(right).value == 1.0 else 1)
+    assert reward(right).value == 1.0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert reward(right).value == 1.0

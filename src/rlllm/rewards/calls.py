@@ -1,0 +1,157 @@
+"""Function calls: which functions a completion calls with which arguments, against what is allowed. Nothing is ever called.
+
+The matching of the Berkeley Function Calling Leaderboard ("AST", Patil et al., gorilla.cs.berkeley.edu/leaderboard.html),
+without its types from the function documents: names and values decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlllm.core.records import Sample, Score
+from rlllm.rewards.call_syntax import Call, UnreadableError, read_calls, shown
+from rlllm.rewards.submissions import final_part, parse_json
+
+Allowed = Mapping[str, Sequence[Any]]
+"""Argument name to the values it may have; "" among them makes it optional."""
+
+_IGNORED = re.compile(r"[ ,./\-_*^]")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """1 if the completion calls the expected functions with allowed values and calls nothing else; else 0.
+
+    Reads `<tool_call>{...}</tool_call>`, JSON (`{"name": ..., "arguments": {...}}`, alone, in a list, or as OpenAI writes
+    `tool_calls`), and calls in Python's syntax with literal keyword arguments, alone or in a list. The order of the calls
+    does not matter, their number does. Strings are compared without regard to case, blanks and `,./-_*^`, as the
+    leaderboard does; booleans are not numbers. An empty list of expected calls wants an answer in words. None where the
+    row has no readable expectation.
+
+    Args:
+        column: the row's column with the expectation: a list of `{function: {argument: [allowed, ...]}}`, or its JSON
+            text; by default also read from the row's answer.
+        exact: compare strings as they are.
+    """
+
+    column: str = "ground_truth"
+    exact: bool = False
+
+    def __call__(self, sample: Sample) -> Score:
+        try:
+            expected = _expectation(sample.meta.get(self.column, sample.answer))
+        except ValueError as error:
+            return Score(None, note=f"column {self.column}: {error}"[:200])
+        if not expected:
+            return _words_wanted(sample.completion)
+        try:
+            calls = read_calls(sample.completion)
+        except UnreadableError as error:
+            return Score(0.0, note=str(error)[:200])
+        text = shown(calls)
+        if len(calls) != len(expected):
+            return Score(0.0, parsed=text, note=f"{len(calls)} calls where {len(expected)} are expected")
+        same = _same_text if not self.exact else str.__eq__
+        possible = [[_fits(call, one, same) for one in expected] for call in calls]
+        if _pairs_all(possible):
+            return Score(1.0, parsed=text)
+        stray = next((call for call, fits in zip(calls, possible, strict=True) if not any(fits)), None)
+        return Score(0.0, parsed=text, note=f"unexpected: {shown([stray])}"[:200] if stray else "a call comes twice")
+
+
+def _words_wanted(completion: str) -> Score:
+    text = final_part(completion).strip()
+    if not text:
+        return Score(0.0, note="nothing is submitted")
+    try:
+        return Score(0.0, parsed=shown(read_calls(completion)), note="a call where none is expected")
+    except UnreadableError as error:
+        return Score(0.0 if "<tool_call" in text else 1.0, note=None if "<tool_call" not in text else str(error)[:200])
+
+
+def _expectation(column: Any) -> list[tuple[str, Allowed]]:
+    """(function, allowed arguments) of every expected call.
+
+    Raises:
+        ValueError: it is not of the form the docstring of `Calls` shows.
+    """
+    if column is None:
+        raise ValueError("the row has no expected calls")
+    value = parse_json(column) if isinstance(column, str) else column
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise ValueError("a list of {function: {argument: [allowed, ...]}} is expected")
+    return [_expected_call(entry) for entry in value]
+
+
+def _expected_call(entry: Any) -> tuple[str, Allowed]:
+    entry = parse_json(entry) if isinstance(entry, str) else entry
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"no expected call: {str(entry)[:80]}")
+    named = [(name, arguments) for name, arguments in entry.items() if arguments is not None]
+    if len(named) != 1 or not isinstance(named[0][1], Mapping):
+        raise ValueError(f"no expected call: {str(entry)[:80]}")
+    name, arguments = named[0]
+    return str(name), {key: _allowed_values(allowed) for key, allowed in arguments.items() if allowed is not None}
+
+
+def _allowed_values(allowed: Any) -> Sequence[Any]:
+    return allowed if isinstance(allowed, list | tuple) else [allowed]
+
+
+def _fits(call: Call, expected: tuple[str, Allowed], same: Callable[[str, str], bool]) -> bool:
+    name, allowed = expected
+    return call.name == name and _fields_fit(call.arguments, allowed, same)
+
+
+def _fields_fit(given: Mapping[str, Any], allowed: Allowed, same: Callable[[str, str], bool]) -> bool:
+    """Whether every given field has an allowed value, and every field that is missing is optional."""
+    if any(key not in allowed for key in given):
+        return False
+    return all(
+        any(_value_fits(given[key], value, same) for value in values) if key in given else "" in values
+        for key, values in allowed.items()
+    )
+
+
+def _value_fits(given: Any, allowed: Any, same: Callable[[str, str], bool]) -> bool:
+    """Whether one value is as allowed; a mapping holds lists of allowed values, as the arguments do."""
+    if isinstance(allowed, Mapping):
+        fields = {key: _allowed_values(values) for key, values in allowed.items() if values is not None}
+        return isinstance(given, Mapping) and _fields_fit(given, fields, same)
+    if isinstance(allowed, list | tuple):
+        fits = isinstance(given, list | tuple) and len(given) == len(allowed)
+        return fits and all(_value_fits(g, a, same) for g, a in zip(given, allowed, strict=True))
+    if isinstance(allowed, str):
+        return isinstance(given, str) and same(given, allowed)
+    if isinstance(allowed, bool) or isinstance(given, bool) or allowed is None:
+        return given is allowed
+    return isinstance(given, int | float) and given == allowed
+
+
+def _same_text(given: str, allowed: str) -> bool:
+    return _standard(given) == _standard(allowed)
+
+
+def _standard(text: str) -> str:
+    return _IGNORED.sub("", text).lower().replace("'", '"')
+
+
+def _pairs_all(possible: Sequence[Sequence[bool]]) -> bool:
+    """Whether every row can have a column of its own among those it allows (bipartite matching by augmenting paths)."""
+    owner: dict[int, int] = {}
+
+    def place(row: int, seen: set[int]) -> bool:
+        for column, fits in enumerate(possible[row]):
+            if fits and column not in seen:
+                seen.add(column)
+                if column not in owner or place(owner[column], seen):
+                    owner[column] = row
+                    return True
+        return False
+
+    return all(place(row, set()) for row in range(len(possible)))

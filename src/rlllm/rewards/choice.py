@@ -1,0 +1,210 @@
+"""Multiple choice: which one option a completion commits to. Whoever names several commits to none.
+
+An option is named by its label or its whole text. What counts, in this order: the marked answers, which must agree; the last
+"the answer is ..."; a completion that is nothing but an option.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from rlllm.core.answers import marked_answers
+from rlllm.core.errors import unknown
+from rlllm.core.records import Sample, Score
+from rlllm.rewards.submissions import final_part
+from rlllm.rewards.verifiers import NO_REFERENCE, reference_answer
+
+Options = Mapping[str, str]
+"""Label (upper case) to text, in the order of the row."""
+
+_COLUMNS = ("choices", "options")
+_STATED = re.compile(
+    r"\b(?:answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+(?:choice|option))?(?:\s+(?:to|for)\s[^.:\n]{1,80}?)?"
+    r"(?:\s+(?:is|(?:would|must|should)\s+be))?[ \t*_]*(?:(?<=\bis|\bbe)|:|=)[ \t*_]*:?\s*(?:option\b|choice\b)?\s*"
+    r"(?=(?P<rest>[^\n]{0,400}))",
+    re.IGNORECASE,
+)
+_LABELS: Mapping[str, Callable[[int], str]] = {"letters": lambda i: ascii_uppercase[i], "numbers": lambda i: str(i + 1)}
+_GOES_ON = re.compile(r"\w|[.,'\u2019-]\w|[%/^+=]|\s+[-+*/^=]\s")
+"""What makes a longer word, number or formula of the text before it."""
+_LAST_STATEMENTS = 20
+"""Statements that are looked at: a text may repeat one thousands of times."""
+_BEFORE, _AFTER = " \t\n\r*_$([{", " \t\n\r*_$)]}.,;:!"
+_LATEX_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mathbf)\s*\{([^{}]*)\}")
+_LABELLED = re.compile(r"\s*[*_$(\[]*\s*(?P<label>[^\W_]{1,3})\s*[*_$]*[)\].:,]+[*_$]*\s+(?P<text>.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """1 if the completion commits to the right option, else 0; None where the row does not say what is right.
+
+    The row's `choices` or `options` hold a list of texts, a mapping from label to text, or `{"label": [...], "text": [...]}`.
+    Labels are matched without regard to case where they stand alone, texts without regard to case and blanks.
+
+    Args:
+        labels: how options of a list are labelled in the prompt: `letters` (A, B, ...) or `numbers` (1, 2, ...).
+        reference: what the row's answer is: `label`, `index` (from 0), `text`, or `auto`, which gives None where two of
+            these readings name different options.
+    """
+
+    labels: str = "letters"
+    reference: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.labels not in _LABELS:
+            raise unknown("labels of the reward choice", self.labels, _LABELS)
+        if self.reference not in ("auto", *_READINGS):
+            raise unknown("reference of the reward choice", self.reference, ("auto", *_READINGS))
+
+    def __call__(self, sample: Sample) -> Score:
+        column = next((name for name in _COLUMNS if sample.meta.get(name)), None)
+        options = read_options(sample.meta[column], self.labels) if column else None
+        if options is None:
+            return Score(None, note=f"the row has no readable {' or '.join(_COLUMNS)}")
+        wanted = reference_answer(sample)
+        if wanted is None:
+            return Score(None, note=NO_REFERENCE)
+        right = self._right(wanted, options)
+        if len(right) != 1:
+            readings = ", ".join(sorted(right)) or "none"
+            return Score(None, note=f"the reference {wanted[:80]!r} names these options: {readings}; set `reference`")
+        chosen, fault = chosen_option(sample.completion, options)
+        if chosen is None:
+            return Score(0.0, note=fault)
+        label = right.pop()
+        return Score(float(chosen == label or _plain(options[chosen]) == _plain(options[label])), parsed=chosen)
+
+    def _right(self, reference: str, options: Options) -> set[str]:
+        kinds = _READINGS if self.reference == "auto" else (self.reference,)
+        return {label for kind in kinds if (label := _READINGS[kind](reference, options)) is not None}
+
+
+def read_options(column: Any, labels: str = "letters") -> dict[str, str] | None:
+    """The options of a row by label; None where the column is none of the known forms, or labels come twice."""
+    if isinstance(column, Mapping) and isinstance(column.get("text"), Sequence) and "label" in column:
+        pairs = list(zip(column["label"] or (), column["text"], strict=False))
+    elif isinstance(column, Mapping):
+        pairs = list(column.items())
+    elif isinstance(column, Sequence) and not isinstance(column, str) and len(column) <= len(ascii_uppercase):
+        pairs = [(_LABELS[labels](index), text) for index, text in enumerate(column)]
+    else:
+        return None
+    options = {str(label).strip().upper(): str(text) for label, text in pairs if text is not None}
+    return options if len(options) >= 2 and len(options) == len([p for p in pairs if p[1] is not None]) else None
+
+
+def chosen_option(completion: str, options: Options) -> tuple[str | None, str | None]:
+    """(label, None) of the one option that `completion` commits to, or (None, why there is none)."""
+    text = final_part(completion)
+    marked = {named_option(mark.answer, options) for mark in marked_answers(text)}
+    if len(marked) > 1:
+        return None, "several different answers are marked"
+    if marked:
+        label = marked.pop()
+        return label, None if label else "the marked answer is not one option"
+    endings = deque((match["rest"] for match in _STATED.finditer(text)), maxlen=_LAST_STATEMENTS)
+    stated = [_stated_option(rest, options) for rest in endings]
+    if stated:
+        different = {label for label in stated if label is not None}
+        if len(different) > 2 or len(different) == len(options):
+            return None, f"{len(different)} options are stated as the answer"
+        return stated[-1], None if stated[-1] else "the stated answer is not one option"
+    label = named_option(text, options)
+    return label, None if label else "no answer is marked or stated"
+
+
+def named_option(text: str, options: Options) -> str | None:
+    """The label of the option that `text` is: a label, an option's text, or a label with its own text."""
+    for form in (text.strip(), _LATEX_TEXT.sub(r"\1", text).strip()):
+        label = _by_text(form, options) or _by_label(form, options)
+        if label is None and (both := _LABELLED.fullmatch(form)):
+            label = both["label"].upper()
+            label = label if label in options and _by_text(both["text"], {label: options[label]}) else None
+        if label is not None:
+            return label
+    return None
+
+
+def _stated_option(rest: str, options: Options) -> str | None:
+    """The option a sentence commits to behind "the answer is": at its beginning, and no other one in the sentence."""
+    if label := named_option(rest, options):
+        return label
+    sentence = re.split(r"[.;!?](?:[\s*_)\]]|$)", rest, maxsplit=1)[0]
+    if label := named_option(sentence, options):
+        return label
+    first = _leading_label(sentence, options) or _leading_text(sentence, options)
+    if first is None or re.match(r"[\s*_()]*(?:not|neither|nor|or|and)\b", sentence[len(first[1]) :], re.IGNORECASE):
+        return None
+    return None if _others_named(sentence[len(first[1]) :], first[0], options) else first[0]
+
+
+def _leading_label(sentence: str, options: Options) -> tuple[str, str] | None:
+    """(label, the text read) of an upper-case or bracketed label at the beginning."""
+    match = re.match(r"[\s*_$]*(?:\(\s*([^\W_]{1,3})\s*\)|([^\W_]{1,3})(?![\w'\u2019-]))[*_$)\]]*", sentence)
+    label = (match[1] or match[2]) if match else ""
+    if match is None or label.upper() not in options or (match[2] and label != label.upper()):
+        return None
+    return label.upper(), match[0]
+
+
+def _leading_text(sentence: str, options: Options) -> tuple[str, str] | None:
+    """(label, the text read) of the longest option text at the beginning."""
+    stripped = sentence.lstrip(" \t*_\"'")
+    offset = len(sentence) - len(stripped)
+    for label, text in sorted(options.items(), key=lambda pair: -len(pair[1])):
+        if text and stripped[: len(text)].casefold() == text.casefold() and not _GOES_ON.match(stripped, len(text)):
+            return label, sentence[: offset + len(text)]
+    return None
+
+
+def _others_named(rest: str, own: str, options: Options) -> bool:
+    """Whether a sentence goes on to name another option by its label or text."""
+    following = f" {_words(rest)} "
+    for label, text in options.items():
+        words = _words(text)
+        if label == own or words == _words(options[own]):
+            continue
+        if re.search(rf"(?<![\w']){re.escape(label)}(?![\w'])", rest):
+            return True
+        if len(words) > 1 and f" {words} " in following and words not in _words(options[own]):
+            return True
+    return False
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def _bare(text: str) -> str:
+    return text.lstrip(_BEFORE).rstrip(_AFTER)
+
+
+def _plain(text: str) -> str:
+    return " ".join(_bare(text).casefold().split())
+
+
+def _by_text(text: str, options: Options) -> str | None:
+    return next((label for label, option in options.items() if _plain(option) and _plain(text) == _plain(option)), None)
+
+
+def _by_label(text: str, options: Options) -> str | None:
+    label = _bare(text).upper()
+    return label if label in options else None
+
+
+def _by_index(text: str, options: Options) -> str | None:
+    digits = text.strip()
+    known = digits.isascii() and digits.isdigit() and len(digits) < 3 and int(digits) < len(options)
+    return list(options)[int(digits)] if known else None
+
+
+_READINGS: Mapping[str, Callable[[str, Options], str | None]] = {
+    "label": _by_label,
+    "index": _by_index,
+    "text": _by_text,
+}

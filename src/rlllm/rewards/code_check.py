@@ -1,0 +1,294 @@
+"""How code is judged: its programs run in a sandbox, and what they give is compared where they cannot reach.
+
+Scripts are compared by what they print. Functions are called from a second sandbox that runs the tests; a broker here
+hands calls and answers on without reading them, so neither data nor code of a solution is ever opened in this process.
+An answer that was not asked for, or is too large, fails the solution; a sandbox that does not start is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import marshal
+import math
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+from rlllm.rewards import code_wire as wire
+from rlllm.rewards.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
+
+GRACE = 5.0
+"""Seconds of wall time that the tests have beyond their solution, and the broker beyond both."""
+LAST_WORDS = 1.0
+"""Seconds for a program that hung up to end by itself, so that it can be said how it ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Tests passed of all tests; `passed` None if the tests cannot judge any solution."""
+
+    passed: int | None
+    total: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where solutions are judged."""
+
+    sandbox: Sandbox
+    limits: Limits = field(default_factory=Limits)
+    """Of one program: of a solution with all its calls, or of one run of a script."""
+    thorough: bool = False
+    """Run on after a failed test, to count those that pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptTests:
+    """Runs of a script: standard input, and what is to stand on standard output."""
+
+    cases: Sequence[tuple[str, str]]
+    tolerance: float = 0.0
+
+    def judge(self, code: str, bench: Bench) -> Verdict:
+        """Run the cases in order; after one that runs out of time no other is tried."""
+        source = _program("code_solution", "run", code)
+        passed, note = 0, None
+        for number, (given, wanted) in enumerate(self.cases, start=1):
+            outcome = bench.sandbox.run([Program(source, given.encode("utf-8", "replace"), bench.limits)])[0]
+            fault = _script_fault(outcome, wanted, self.tolerance)
+            if fault is None:
+                passed += 1
+                continue
+            note = note or f"test {number} of {len(self.cases)}: {fault}"
+            if not bench.thorough or outcome.ended == "time":
+                break
+        return Verdict(passed, len(self.cases), note)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Tests that call functions of the solution."""
+
+    tests: Sequence[dict[str, Any]]
+    """Each `{"source": ...}`, or a call: `call`, `args`, `kwargs`, `expected` (any of these; encoded) and `tolerance`."""
+    setup: Sequence[str] = ()
+    """Sources that run before the tests, in their process, where `names` are known."""
+    names: Sequence[str] = ()
+    """Names in the tests that stand for functions of the solution."""
+    prefix: str = ""
+    """The beginning of the program, where the code goes on from it; the tests may use what it defines."""
+
+    def judge(self, code: str, bench: Bench) -> Verdict:
+        """Run the tests in order; all after the solution's process has ended are failed."""
+        plan = json.dumps({**asdict(self), "thorough": bench.thorough})
+        tests = _program("code_examiner", "examine", plan, wired=True)
+        solution = _program("code_solution", "serve", self.prefix, code, wired=True)
+        patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + GRACE)
+        with _started(bench, Program(solution, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
+            return _Broker(first, second, patient.wall_seconds + GRACE).verdict(len(self.tests), bench.thorough)
+
+
+class _FaultError(Exception):
+    """Why a solution fails from here on."""
+
+
+class _HungUpError(Exception):
+    """The other side has closed its channel, or was silent for too long."""
+
+
+class _Line:
+    """The parent's end of a job's channel. Whatever comes in is bounded; nothing blocks beyond the deadline."""
+
+    def __init__(self, channel: socket.socket, largest: int, deadline: float) -> None:
+        self._channel, self._largest, self._deadline = channel, largest, deadline
+
+    def send(self, kind: bytes, payload: bytes, nonce: bytes = wire.NO_NONCE) -> None:
+        self._channel.settimeout(self._seconds_left())
+        try:
+            self._channel.sendall(wire.frame(kind, payload, nonce))
+        except OSError as error:
+            raise _HungUpError from error
+
+    def receive(self) -> tuple[bytes, bytes, bytes]:
+        """Kind, payload and nonce."""
+        header = self._exactly(wire.HEADER)
+        size = int.from_bytes(header[:4], "big")
+        if size > self._largest:
+            raise _FaultError("the solution sent an answer that is too large")
+        return header[-1:], self._exactly(size), header[4 : 4 + wire.NONCE]
+
+    def _exactly(self, size: int) -> bytes:
+        parts = []
+        while size:
+            self._channel.settimeout(self._seconds_left())
+            try:
+                part = self._channel.recv(min(size, 1 << 16))
+            except OSError as error:
+                raise _HungUpError from error
+            if not part:
+                raise _HungUpError
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _seconds_left(self) -> float:
+        return max(0.001, self._deadline - time.monotonic())
+
+
+class _Broker:
+    """Between a solution and its tests: asks the one what the other wants to know."""
+
+    def __init__(self, solution: Job, tests: Job, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        self._solution, self._tests = solution, tests
+        self._answers = _Line(solution.channel, wire.LARGEST_ANSWER, deadline)
+        self._questions = _Line(tests.channel, wire.LARGEST_CALL, deadline)
+
+    def verdict(self, total: int, thorough: bool) -> Verdict:
+        notes: list[str | None] = []
+        try:
+            while len(notes) < total and (thorough or not any(notes)):
+                kind, payload, _ = self._questions.receive()
+                if kind == wire.UNFIT:
+                    return Verdict(None, total, payload.decode("utf-8", "replace"))
+                if kind == wire.RESULT:
+                    notes.append(json.loads(payload))
+                else:
+                    self._questions.send(*self._ask(payload))
+        except _FaultError as fault:
+            notes.append(str(fault))
+        except _HungUpError:
+            notes.append(f"the tests {_ending(_outcome(self._tests))}")
+        first = next((f"test {number} of {total}: {note}" for number, note in enumerate(notes, 1) if note), None)
+        return Verdict(sum(note is None for note in notes), total, first)
+
+    def _ask(self, payload: bytes) -> tuple[bytes, bytes]:
+        nonce = secrets.token_bytes(wire.NONCE)
+        try:
+            self._answers.send(wire.CALL, payload, nonce)
+            kind, answer, repeated = self._answers.receive()
+        except _HungUpError:
+            raise _FaultError(f"the solution {_ending(_outcome(self._solution))}") from None
+        if repeated != nonce or kind not in (wire.VALUE, wire.RAISED, wire.OPAQUE):
+            raise _FaultError("the solution sent an answer that nobody asked for")
+        return kind, answer
+
+
+@contextmanager
+def _started(bench: Bench, *programs: Program) -> Iterator[list[Job]]:
+    """The programs under way; none is left afterwards, whatever happens."""
+    jobs: list[Job] = []
+    try:
+        for program in programs:
+            jobs.append(bench.sandbox.start(program))  # noqa: PERF401  # those started count if a later one fails
+        yield jobs
+    finally:
+        for job in jobs:
+            job.kill()
+        for job in jobs:
+            job.wait()
+            job.channel.close()
+
+
+def _outcome(job: Job) -> Outcome:
+    """How a program that hung up ended."""
+    late = Timer(LAST_WORDS, job.kill)
+    late.start()
+    try:
+        return _ran(job.wait())
+    finally:
+        late.cancel()
+
+
+def _ran(outcome: Outcome) -> Outcome:
+    if outcome.ended == "setup":
+        raise RuntimeError(f"the sandbox did not start a program: {outcome.stderr[-300:].decode('utf-8', 'replace')}")
+    return outcome
+
+
+def _script_fault(outcome: Outcome, wanted: str, tolerance: float) -> str | None:
+    """Why a run of a script is no pass; None if it is one."""
+    if _ran(outcome).ended != "exit" or outcome.code != 0:
+        return f"the solution {_ending(outcome)}"
+    try:
+        found = outcome.stdout.decode()
+    except UnicodeDecodeError:
+        return "the output is no UTF-8 text"
+    return None if same_output(found, wanted, tolerance) else "the output differs"
+
+
+def same_output(found: str, wanted: str, tolerance: float = 0.0) -> bool:
+    """Equal line by line, apart from blanks at the ends of lines and empty lines at the end.
+
+    With a tolerance, words that are numbers on both sides may differ by that much, absolutely or relatively.
+    """
+    lines, wanted_lines = _lines(found), _lines(wanted)
+    if len(lines) != len(wanted_lines):
+        return False
+    return all(a == b or (tolerance > 0 and _near(a, b, tolerance)) for a, b in zip(lines, wanted_lines, strict=True))
+
+
+def _lines(text: str) -> list[str]:
+    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def _near(found: str, wanted: str, tolerance: float) -> bool:
+    words, wanted_words = found.split(), wanted.split()
+    if len(words) != len(wanted_words):
+        return False
+    return all(a == b or _close(a, b, tolerance) for a, b in zip(words, wanted_words, strict=True))
+
+
+def _close(found: str, wanted: str, tolerance: float) -> bool:
+    try:
+        return math.isclose(float(found), float(wanted), rel_tol=tolerance, abs_tol=tolerance)
+    except ValueError:
+        return False
+
+
+def _ending(outcome: Outcome) -> str:
+    """How a program ended, as the end of a sentence."""
+    if outcome.ended == "signal":
+        return f"was ended by {_signal_name(outcome.code)}"
+    if outcome.ended != "exit":
+        return f"ran over the {outcome.ended} limit"
+    last = outcome.stderr[-2000:].decode("utf-8", "replace").strip().rpartition("\n")[2][:300]
+    return f"ended with status {outcome.code}" + (f": {last}" if last and outcome.code else "")
+
+
+def _signal_name(code: int | None) -> str:
+    try:
+        return signal.Signals(code or 0).name
+    except ValueError:
+        return f"signal {code}"
+
+
+def _program(part: str, function: str, *arguments: str, wired: bool = False) -> str:
+    """Source that calls a function of one of this folder's sandbox programs; `wired` gives it `code_wire` first."""
+    called = ["wire", *map(ascii, arguments)] if wired else [*map(ascii, arguments)]
+    lines = ["import marshal, types", "space = {}", f"exec(marshal.loads({_compiled(part)!r}), space)"]
+    if wired:
+        lines += ["wire = types.ModuleType('wire')", f"exec(marshal.loads({_compiled('code_wire')!r}), wire.__dict__)"]
+    return "\n".join([*lines, f"space[{function!r}]({', '.join(called)})", ""])
+
+
+@cache
+def _compiled(part: str) -> bytes:
+    """A module of this folder, compiled once for all programs: the sandbox runs this very interpreter."""
+    spec = find_spec(f"rlllm.rewards.{part}")
+    assert spec is not None
+    assert spec.origin is not None
+    return marshal.dumps(compile(Path(spec.origin).read_bytes(), f"{part}.py", "exec", dont_inherit=True))

@@ -1,0 +1,107 @@
+"""Reading what a completion submits: the one block of SQL, JSON or calls in it. Two different submissions are none.
+
+Text of a thinking model counts from behind its last `</think>`. Then, in this order: the fenced blocks of the languages asked
+for, the marked answers of `core.answers`, the whole text. Nothing here is slower than linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+from rlllm.core.answers import marked_answers
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+_FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*")
+
+
+class Submission(NamedTuple):
+    """What was handed in, or why nothing was. Exactly one of the two is set."""
+
+    text: str | None
+    fault: str | None = None
+
+
+def final_part(completion: str) -> str:
+    """The text behind the last `</think>`; nothing of a text whose thinking never ends."""
+    tail = completion.rpartition(THINK_CLOSE)[2]
+    return "" if tail.lstrip().startswith(THINK_OPEN) else tail
+
+
+def submission(completion: str, languages: Collection[str]) -> Submission:
+    """The one block a completion submits.
+
+    Args:
+        completion: the whole text.
+        languages: labels of fences that count, in lower case; a fence without a label counts as well.
+    """
+    text = final_part(completion)
+    if not text.strip():
+        return Submission(None, "nothing is submitted")
+    blocks = [body for label, body in fenced_blocks(text) if label in languages or not label]
+    if blocks:
+        return _only(blocks, "fenced blocks")
+    answers = [mark.answer for mark in marked_answers(text)]
+    return _only(answers, "marked answers") if answers else Submission(text.strip())
+
+
+def _only(found: Iterable[str], what: str) -> Submission:
+    different = {body.strip() for body in found}
+    if len(different) > 1:
+        return Submission(None, f"{len(different)} different {what}")
+    body = different.pop()
+    return Submission(body) if body else Submission(None, "nothing is submitted")
+
+
+def fenced_blocks(text: str) -> list[tuple[str, str]]:
+    """(label in lower case, body) of every closed block between lines of three or more backticks or tildes."""
+    blocks: list[tuple[str, str]] = []
+    fence, label, body = "", "", list[str]()
+    for line in text.split("\n"):
+        if fence:
+            if _closes(line, fence):
+                blocks.append((label, "\n".join(body)))
+                fence = ""
+            else:
+                body.append(line)
+        elif opening := _FENCE.fullmatch(line):
+            fence, label, body = opening[1], opening[2].lower(), []
+    return blocks
+
+
+def _closes(line: str, fence: str) -> bool:
+    mark = line.strip()
+    return len(mark) >= len(fence) and not mark.strip(fence[0])
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text, by the standard: no NaN or infinity, no key twice in one object.
+
+    Raises:
+        ValueError: not JSON, nested too deeply, or a number no float can hold.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON value")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError("a number out of range")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found

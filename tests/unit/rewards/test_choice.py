@@ -1,0 +1,145 @@
+"""Multiple choice: what counts as committing to one option, and what never does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import Sample
+from rlllm.rewards.choice import Choice, read_options
+
+CITIES = ["Paris", "London", "Rome", "A small town"]
+
+
+def sample(completion: str, answer: str | None = "B", choices: Any = CITIES) -> Sample:
+    return Sample("Which city?", completion, answer, {"choices": choices})
+
+
+COMPLETIONS = [
+    # completion, value where B (London) is right
+    ("#### B", 1.0),
+    ("\\boxed{B}", 1.0),
+    ("\\boxed{\\text{B}}", 1.0),
+    ("<answer>(b)</answer>", 1.0),
+    ("<answer>London</answer>", 1.0),
+    ("<answer>B) London</answer>", 1.0),
+    ("<answer>B. london.</answer>", 1.0),
+    ("<answer>B) Paris</answer>", 0.0),
+    ("B", 1.0),
+    ("**B**", 1.0),
+    ("(B) London", 1.0),
+    ("London", 1.0),
+    ("The answer is (B).", 1.0),
+    ("The answer is **B**.", 1.0),
+    ("The correct answer to this question is B.", 1.0),
+    ("The best choice is B, since it is large.", 1.0),
+    ("Answer: B", 1.0),
+    ("Answer:\n\nB) London", 1.0),
+    ("The answer is London, because of the Thames.", 1.0),
+    ("The answer is B. A is too small.", 1.0),
+    ("First I thought the answer is A. But no: the answer is B.", 1.0),
+    ("<think>The answer is A.</think>The answer is B.", 1.0),
+    ("The answer is A.", 0.0),
+    ("The answer is not B.", 0.0),
+    ("The answer is not A but B.", 0.0),
+    ("The answer is B or C.", 0.0),
+    ("The answer is B, C and D.", 0.0),
+    ("The answer is B. No, the answer is not B.", 0.0),
+    ("The answer is A. The answer is B. The answer is C. The answer is D. The answer is B.", 0.0),
+    ("A small town is nice.", 0.0),
+    ("A", 0.0),
+    ("", 0.0),
+    ("   ", 0.0),
+    ("<think>B", 0.0),
+    # attacks: every option named, in every way
+    ("A B C D", 0.0),
+    ("A\nB\nC\nD", 0.0),
+    ("A, B, C, D", 0.0),
+    ("A) Paris\nB) London\nC) Rome\nD) A small town", 0.0),
+    ("#### A\n#### B\n#### C\n#### D", 0.0),
+    ("#### D\n#### B", 0.0),
+    ("\\boxed{A, B, C, D}", 0.0),
+    ("<answer>A or B</answer>", 0.0),
+    ("The answer is A, B, C or D", 0.0),
+    ("The answer is Paris, London or Rome.", 0.0),
+    ("The answer is one of the options (A) Paris (B) London (C) Rome (D) A small town", 0.0),
+    ("\uff22", 0.0),
+]
+
+
+@pytest.mark.parametrize(("completion", "value"), COMPLETIONS)
+def test_one_option_has_to_be_committed_to(completion: str, value: float) -> None:
+    assert Choice()(sample(completion)).value == value
+
+
+REFERENCES = [
+    # choices, answer, reference, completion, value
+    (CITIES, "B", "auto", "B", 1.0),
+    (CITIES, "b", "auto", "B", 1.0),
+    (CITIES, "1", "auto", "B", 1.0),
+    (CITIES, "London", "auto", "B", 1.0),
+    (CITIES, "E", "auto", "B", None),
+    (CITIES, "4", "auto", "B", None),
+    (CITIES, None, "auto", "B", None),
+    (["1", "2", "3"], "1", "auto", "B", None),
+    (["1", "2", "3"], "1", "index", "B", 1.0),
+    (["1", "2", "3"], "1", "text", "A", 1.0),
+    (["B", "A"], "A", "auto", "A", None),
+    (["B", "A"], "A", "label", "A", 0.0),
+    ({"A": "x", "B": "y"}, "B", "auto", "y", 1.0),
+    ({"text": ["x", "y"], "label": ["1", "2"]}, "2", "label", "2", 1.0),
+    (["same", "same", "other"], "A", "auto", "same", 1.0),
+    ("no list", "A", "auto", "A", None),
+    ([], "A", "auto", "A", None),
+    (["x"], "A", "auto", "A", None),
+    (None, "A", "auto", "A", None),
+]
+
+
+@pytest.mark.parametrize(("choices", "answer", "reference", "completion", "value"), REFERENCES)
+def test_the_reference_is_a_label_an_index_or_a_text(
+    choices: Any, answer: str | None, reference: str, completion: str, value: float | None
+) -> None:
+    assert Choice(reference=reference)(sample(completion, answer, choices)).value == value
+
+
+@pytest.mark.parametrize("stated", ["12.5", "12,5", "12%", "12/5", "12 + 1", "120", "12th"])
+def test_the_beginning_of_another_number_is_no_option(stated: str) -> None:
+    assert Choice()(sample(f"The answer is {stated}", "A", ["12", "13"])).value == 0.0
+    assert Choice()(sample("The answer is 12 kilometres.", "A", ["12", "13"])).value == 1.0
+
+
+def test_options_of_a_list_can_be_numbered() -> None:
+    assert Choice(labels="numbers", reference="label")(sample("The answer is 2.", "2")).value == 1.0
+    assert read_options(["x", "y"], "numbers") == {"1": "x", "2": "y"}
+
+
+def test_an_ambiguous_reference_is_named() -> None:
+    note = Choice()(sample("B", "1", ["1", "2"])).note
+    assert note is not None
+    assert "set `reference`" in note
+
+
+def test_unknown_settings_are_config_errors() -> None:
+    with pytest.raises(ConfigError, match="labels of the reward choice"):
+        Choice(labels="roman")
+    with pytest.raises(ConfigError, match="reference of the reward choice"):
+        Choice(reference="lable")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=60)
+    | st.lists(st.sampled_from(["A", "B", "London", "The answer is ", "(", ")", "####", "\n", "."])).map("".join)
+)
+def test_any_text_is_right_or_wrong(completion: str) -> None:
+    assert Choice()(sample(completion)).value in (0.0, 1.0)
+
+
+@pytest.mark.parametrize("piece", ["The answer is ", "(", "*", " ", "\\boxed{", "#### ", "A) ", "answer to "])
+def test_long_repetitions_take_no_time(piece: str) -> None:
+    assert Choice()(sample(piece * 20_000)).value == 0.0

@@ -1,0 +1,258 @@
+"""The `code` reward on honest programs, right and wrong, in every shape of tests. Cheats are in tests/faults."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import Sample, Score
+from rlllm.rewards.code import Code, code_in, fenced_blocks
+from rlllm.rewards.code_check import Bench, Examination, same_output
+from rlllm.rewards.code_records import suite_of
+from rlllm.rewards.compose import build
+from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.sandbox.jobs import Outcome
+from rlllm.rewards.sandbox.layers import SandboxError
+
+ADD = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
+CALLS = {
+    "tests": [
+        {"call": "add", "args": [2, 3], "expected": 5},
+        {"call": "add", "kwargs": {"a": 1, "b": 0}, "expected": 1},
+    ]
+}
+SUM = {"tests": [{"stdin": "2 3\n", "stdout": "5\n"}, {"stdin": "-1 1", "stdout": "0"}]}
+PROMPT = 'from typing import List\n\n\ndef largest(xs: List[int]) -> int:\n    """The largest of xs."""\n'
+LARGEST = {"entry_point": "largest", "test": "def check(candidate):\n    assert candidate([1, 3, 2]) == 3\n"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def isolation() -> None:
+    try:
+        Code().score_batch([])
+    except SandboxError as error:
+        pytest.skip(str(error))
+
+
+def score(code: str, meta: dict[str, Any], prompt: str = "p", **settings: Any) -> Score:
+    return Code(**{"seconds": 2.0, **settings}).score_batch([Sample(prompt, code, meta=meta)])[0]
+
+
+RIGHT = [
+    # code, tests
+    ("def add(a, b): return a + b", ADD),
+    ("add = lambda a, b: a + b", ADD),
+    ("import operator\nadd = operator.add", ADD),
+    ("class Adder:\n    def __call__(self, a, b): return a + b\nadd = Adder()", ADD),
+    ("from functools import cache\n@cache\ndef add(a, b): return a + b", ADD),
+    ("def add(a, b):\n    print('x' * 100)\n    return a + b\nassert add(1, 1) == 2", ADD),
+    ("from __future__ import annotations\ndef add(a: Int, b: Int): return a + b", ADD),
+    ("def add(a, b): return float(a + b)", ADD),
+    ("class I(int): pass\ndef add(a, b): return I(a + b)", ADD),
+    ("def add(a, b): return a + b\nif __name__ == '__main__': raise SystemExit(add(1, 2))", ADD),
+    ("from dataclasses import dataclass\n@dataclass\nclass P:\n    n: int\ndef add(a, b): return P(a + b).n", ADD),
+    ("def add(a, b): return a + b", CALLS),
+    ("class Solution:\n    def add(self, a, b): return a + b", CALLS),
+    ("a, b = map(int, input().split())\nprint(a + b)", SUM),
+    ("import sys\nprint(sum(map(int, sys.stdin.read().split())), end='')\nsys.exit(0)", SUM),
+    ("def main():\n    print(sum(map(int, open(0).read().split())))\nif __name__ == '__main__':\n    main()", SUM),
+    ("print(sum(map(int, input().split())), '  ')\nprint()\n", SUM),
+    ("import dataclasses\n@dataclasses.dataclass\nclass A:\n    x: int\nprint(eval(input().replace(' ', '+')))", SUM),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "meta"), RIGHT)
+def test_a_right_program_of_any_style_passes(code: str, meta: dict[str, Any]) -> None:
+    assert score(f"Here it is.\n```python\n{code}\n```\nDone.", meta) == Score(1.0, (code + "\n")[:300])
+
+
+WRONG = [
+    # code, tests, what the note says
+    ("def add(a, b): return a - b", ADD, "test 1 of 2: AssertionError"),
+    ("def add(a, b): return 5", ADD, "test 2 of 2: AssertionError"),
+    ("def add(a, b): return a - b", CALLS, "test 1 of 2: add returned another value"),
+    ("def plus(a, b): return a + b", ADD, "test 1 of 2: the solution raised NameError: the solution defines no add"),
+    ("def add(a, b): return a + c", ADD, "test 1 of 2: the solution raised NameError: name 'c' is not defined"),
+    ("def add(a, b): return {}[a]", ADD, "test 1 of 2: the solution raised KeyError: '2'"),
+    ("def add(a, b): return add(a, b)", ADD, "test 1 of 2: the solution raised RecursionError"),
+    ("def add(a, b) return", ADD, "test 1 of 2: the solution ended with status 1: SyntaxError: expected ':'"),
+    ("import numpy", ADD, "the solution ended with status 1: ModuleNotFoundError: No module named 'numpy'"),
+    ("def add(a, b):\n    import numpy", ADD, "the solution raised ModuleNotFoundError: No module named 'numpy'"),
+    ("def add(a, b):\n    while True: pass", ADD, "test 1 of 2: the solution ran over the time limit"),
+    ("while True: pass", SUM, "test 1 of 2: the solution ran over the time limit"),
+    ("print(5)", SUM, "test 2 of 2: the output differs"),
+    ("print(1 / 0)", SUM, "test 1 of 2: the solution ended with status 1: ZeroDivisionError: division by zero"),
+    ("print(5)\nexit(3)", SUM, "test 1 of 2: the solution ended with status 3"),
+    ("import sys\nsys.stdout.buffer.write(b'\\xff')", SUM, "test 1 of 2: the output is no UTF-8 text"),
+    ("import os\nos.kill(os.getpid(), 11)", SUM, "test 1 of 2: the solution was ended by SIGSEGV"),
+    ("while True: print('x' * 1000)", SUM, "test 1 of 2: the solution ran over the output limit"),
+    ("'\0'", SUM, "test 1 of 2: the solution ended with status 1"),
+    ("", SUM, "no code"),
+]
+
+
+@pytest.mark.parametrize(("code", "meta", "note"), WRONG)
+def test_a_wrong_program_is_worth_zero_and_says_why(code: str, meta: dict[str, Any], note: str) -> None:
+    found = score(f"```python\n{code}\n```", meta, seconds=0.5)
+    assert found.value == 0.0
+    assert note in str(found.note)
+
+
+COMPLETIONS = [
+    # completion of PROMPT, value
+    ("    return max(xs)\n", 1.0),
+    ("    return max(xs)\n\n\nprint(largest([1]))\ndef broken(", 1.0),
+    ("    return min(xs)\n", 0.0),
+    ("```python\n    return max(xs)\n```", 1.0),
+    (
+        "Sure:\n```python\ndef largest(xs: List[int]):\n    return helper(xs)\ndef helper(xs):\n    return max(xs)\n```",
+        1.0,
+    ),
+    ("```python\nfrom __future__ import annotations\ndef largest(xs: List[int]): return max(xs)\n```", 1.0),
+    ("def largest(xs): return max(xs)", 1.0),
+    (PROMPT + "    return max(xs)", 1.0),
+    ("    return xs[", 0.0),
+    ("", 0.0),
+]
+
+
+@pytest.mark.parametrize(("completion", "value"), COMPLETIONS)
+def test_a_completion_of_a_prompt_is_a_body_or_a_whole_function(completion: str, value: float) -> None:
+    assert score(completion, LARGEST, PROMPT).value == value
+
+
+def test_the_share_of_tests_is_counted_where_that_is_asked_for() -> None:
+    right_once = "def add(a, b): return 0"
+    assert score(right_once, ADD, partial=True) == Score(0.5, right_once, "test 1 of 2: AssertionError")
+    assert score("a, b = map(int, input().split())\nprint(a * b + (a < 0))", SUM, partial=True).value == 0.5
+    assert score("import os\ndef add(a, b): return a + b if a > 0 else os._exit(0)", ADD, partial=True).value == 0.5
+
+
+FUNCTIONS = [
+    # tests, code, value: None where the tests can judge no solution
+    ({"test_list": ["assert apply(len, 'ab') == 2"]}, "def apply(f, x): return f(x)", None),
+    ({"test_list": ["import numpy\nassert f(1) == 1"]}, "def f(x): return x", None),
+    ({"test_list": ["assert f(1) == 1"], "test_setup_code": "1 / 0"}, "def f(x): return x", None),
+    ({"test_list": ["assert list(f(3)) == [0, 1, 2]"]}, "def f(n):\n    yield from range(n)", 1.0),
+    ({"test_list": ["assert list(f(3)) == [0, 1, 2]"]}, "def f(n): return range(n)", 1.0),
+    ({"test_list": ["assert f(3) == [0, 1, 2]"]}, "def f(n): return range(n)", 0.0),
+    ({"test_list": ["try:\n    f(0)\n    assert False\nexcept ZeroDivisionError:\n    pass"]}, "def f(n): return 1 / n", 1.0),
+    ({"test_list": ["assert isclose(f(4), math.sqrt(4))"], "test_imports": ["from math import *"]}, "def f(x): return 2", 1.0),
+    ({"test_list": ["assert sum(10, 15) == 25"]}, "def sum(a, b): return a + b", 1.0),
+    ({"tests": [{"call": "f", "args": [], "expected": [[1, 2], "é"]}]}, "def f(): return ((1, 2), 'é')", 1.0),
+    ({"tests": [{"call": "f", "args": [], "expected": 0.1}]}, "def f(): return 0.1000001", 0.0),
+    ({"tests": [{"call": "f", "args": [], "expected": 0.1}], "tolerance": 1e-3}, "def f(): return 0.1000001", 1.0),
+    ({"tests": [{"stdin": "", "stdout": "a 0.1"}], "tolerance": 1e-3}, "print('a', 0.1000001)", 1.0),
+    ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [[2]]}}, "def f(x): return x + 1", 1.0),
+    ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [[2, 3]]}}, "def f(x): return x + 1", 0.0),
+    ({"answer": "5"}, "def f(x): return x", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("meta", "code", "value"), FUNCTIONS)
+def test_what_tests_may_hold(meta: dict[str, Any], code: str, value: float | None) -> None:
+    found = score(code, meta)
+    assert (found.value, found.note is None) == (value, value == 1.0)
+
+
+def test_one_program_gives_one_score_since_its_dice_fall_the_same_way() -> None:
+    rolls = "import random\ndef roll(): return [random.random(), hash('a'), list(set('abcdef'))]"
+    known = "[0.8444218515250481, hash('a'), list(set('abcdef'))]"
+    meta = {"test_list": [f"assert roll() == {known}"]}
+    assert [score(rolls, meta).value for _ in range(6)] == [1.0] * 6
+    script = "import random\nprint(random.random())"
+    assert score(script, {"tests": [{"stdout": "0.8444218515250481"}]}).value == 1.0
+
+
+def test_a_batch_is_scored_in_order_and_one_that_hangs_holds_up_no_other() -> None:
+    programs = ["while True: pass", *["def add(a, b): return a + b", "def add(a, b): return 5"] * 6]
+    start = time.monotonic()
+    found = Code(seconds=1.0).score_batch([Sample("p", code, meta=ADD) for code in programs])
+    assert [one.value for one in found] == [0.0, *[1.0, 0.0] * 6]
+    assert time.monotonic() - start < 10
+
+
+def test_a_sandbox_that_fails_is_an_error_and_never_a_zero() -> None:
+    class Broken:
+        def run(self, programs: Any) -> list[Outcome]:
+            return [Outcome("setup", None, b"", b"no room", 0.0) for _ in programs]
+
+    with pytest.raises(RuntimeError, match="did not start a program: no room"):
+        suite_of(Sample("p", "", meta=SUM)).judge("print(5)", Bench(Broken()))  # type: ignore[arg-type]
+
+
+def test_an_empty_batch_is_an_empty_list() -> None:
+    assert Code().score_batch([]) == []
+
+
+REFUSED = [{"isolation": "half"}, {"isolation": ""}, {"seconds": 0}, {"seconds": float("nan")}, {"memory_mb": 8}]
+
+
+@pytest.mark.parametrize("arguments", REFUSED, ids=repr)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"isolation|seconds|memory_mb"):
+        build([RewardSpec.model_validate({"name": "code", **arguments})])
+
+
+BLOCKS = [
+    # text, blocks
+    ("no code", []),
+    ("```python\na\n```", [("python", "a\n")]),
+    ("```\na\n```\n~~~py\nb\n~~~", [("", "a\n"), ("py", "b\n")]),
+    ("````python\n```\na\n````", [("python", "```\na\n")]),
+    ("1. so:\n   ```Python\n   if a:\n       b\n   ```", [("python", "if a:\n    b\n")]),
+    ("```python\n    return 1\n", [("python", "    return 1\n")]),
+    ("```python title=x\na\n```\r\n", [("python", "a\n")]),
+    ("`a` and ``` b ``` inline\n", []),
+    ("```python\na\n``` and more\n```", [("python", "a\n``` and more\n")]),
+]
+
+
+@pytest.mark.parametrize(("text", "blocks"), BLOCKS)
+def test_fenced_blocks_are_found(text: str, blocks: list[tuple[str, str]]) -> None:
+    assert fenced_blocks(text) == blocks
+
+
+CHOICES = [
+    ("```python\na\n```\n```python\nb\n```", "b\n"),
+    ("```python\na\n```\nprints\n```\n5\n```", "a\n"),
+    ("```\na\n```\n```text\n5\n```", "a\n"),
+    ("```bash\nls\n```", ""),
+    ("a = 1", "a = 1"),
+]
+
+
+@pytest.mark.parametrize(("completion", "code"), CHOICES)
+def test_the_last_block_of_python_is_the_code(completion: str, code: str) -> None:
+    assert code_in(completion, Examination([])) == code
+
+
+def test_hostile_texts_are_read_in_linear_time() -> None:
+    start = time.monotonic()
+    for text in ("```" + "a" * 500_000 + "`", "`" * 500_000, " " * 500_000 + "x", "```\n" * 100_000, "~~~ " * 100_000):
+        fenced_blocks(text)
+    assert time.monotonic() - start < 3
+
+
+OUTPUTS = [
+    # found, wanted, tolerance, same
+    ("5", "5\n", 0, True),
+    ("5  \r\n\n\n", "5", 0, True),
+    (" 5", "5", 0, False),
+    ("5\n\n6", "5\n6", 0, False),
+    ("", "\n", 0, True),
+    ("1.0", "1", 0, False),
+    ("1.0", "1", 1e-6, True),
+    ("x 1.0", "x 1.1", 1e-6, False),
+    ("x 1.0 2", "x 1.0", 1e-6, False),
+    ("nan", "1", 1e9, False),
+    ("YES", "yes", 0, False),
+]
+
+
+@pytest.mark.parametrize(("found", "wanted", "tolerance", "same"), OUTPUTS)
+def test_outputs_are_compared_line_by_line(found: str, wanted: str, tolerance: float, same: bool) -> None:
+    assert same_output(found, wanted, tolerance) is same
