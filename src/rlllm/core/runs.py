@@ -5,7 +5,7 @@
     metrics.jsonl one line a logged step                       samples.jsonl  every rollout with each reward's score
     checkpoints/  resumable states with a manifest of hashes   model/         the result
     status.json   running | done | failed | interrupted        verdict.json   why it counts as success, or not
-    report.html   the same for a reader
+    report.html   the same for a reader                        quarantine.jsonl what a reward failed on, and why
 
 Files that are read back are written to a temporary name and renamed, so a killed run never leaves half of one.
 """
@@ -61,7 +61,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def append_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # half an emoji becomes JSON's own \ud83d
         file.write("".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows))
 
 

@@ -41,6 +41,12 @@ class Facts:
     """The error that ended the run, if one did."""
     divergences: list[dict[str, Any]] = field(default_factory=list)
     """How the reward that is maximised moved beside each one that is only watched; see `evals.overoptimization`."""
+    alarms: list[dict[str, Any]] = field(default_factory=list)
+    """The first alarm of each watched reward that did not follow the one that is maximised; see `evals.shadow`."""
+    gains: list[dict[str, Any]] = field(default_factory=list)
+    """What the gain of each reward is made of; see `evals.gains`."""
+    reward_faults: list[dict[str, Any]] = field(default_factory=list)
+    """Every reward that failed on samples, or kept memory; see `rewards.compose.Composition.faults`."""
     controls: list[dict[str, Any]] = field(default_factory=list)
     """What the true reward gained beyond each control run, where there were any; see `stages.control_results`."""
 
@@ -173,6 +179,60 @@ def _overoptimised(facts: Facts) -> Reason | None:
     )
 
 
+def _shadow_left_behind(facts: Facts) -> Reason | None:
+    if not facts.alarms:
+        return None
+    return Reason(
+        "shadow_left_behind",
+        "; ".join(alarm_text(alarm) for alarm in facts.alarms),
+        "see what is paid for: rlllm runs show RUN --samples best; and how a reward would have trained instead: "
+        "rlllm rewards replay RUN --with REWARD",
+        fatal=False,
+    )
+
+
+def alarm_text(alarm: Mapping[str, Any]) -> str:
+    """One alarm of `Facts.alarms` in words."""
+    rise, watched = alarm["proxy_change"], alarm["shadow_change"]
+    return (
+        f"at step {alarm['step']:g} {alarm['proxy']}, which the run maximises, had risen by {_moved(rise)}, and "
+        f"{alarm['shadow']}, which is only watched, had not followed: {watched['estimate']:+.3g} "
+        f"[{watched['low']:+.3g}, {watched['high']:+.3g}]"
+    )
+
+
+def _rewards_failed(facts: Facts) -> Reason | None:
+    failed = [fault for fault in facts.reward_faults if fault["failed"]]
+    if not failed:
+        return None
+    return Reason(
+        "rewards_failed",
+        "; ".join(
+            f"the reward {fault['reward']} failed on {fault['failed']} of {fault['seen']} completions; "
+            f"first it {fault['first']}"
+            for fault in failed
+        ),
+        "these completions had no score; they stand in quarantine.jsonl, each with the reason",
+        fatal=False,
+    )
+
+
+def _rewards_grew(facts: Facts) -> Reason | None:
+    grown = [fault for fault in facts.reward_faults if fault["grown"]]
+    if not grown:
+        return None
+    return Reason(
+        "reward_memory",
+        "; ".join(
+            f"the process grew by {fault['grown'] / 2**20:,.0f} MiB while the reward {fault['reward']} scored "
+            f"{fault['seen']} completions"
+            for fault in grown
+        ),
+        "does it keep what it has seen? bound its caches",
+        fatal=False,
+    )
+
+
 def _moved(change: Mapping[str, Any]) -> str:
     """Size of a change and its interval, both without sign."""
     low, high = sorted((abs(change["low"]), abs(change["high"])))
@@ -208,6 +268,9 @@ _RULES = (
     _no_gradient,
     _weights_unchanged,
     _steps_missing,
+    _rewards_failed,
+    _rewards_grew,
     _overoptimised,
+    _shadow_left_behind,
     _no_gain_over_control,
 )

@@ -1,12 +1,13 @@
 """From a name and its arguments to something that can be called. Every mistake is reported before a model loads.
 
 A reward is a class whose instances are called with a Sample (its constructor takes the arguments), or a plain function
-`(sample, **arguments)`. Either may offer `score_batch(samples)` instead, which then is used.
+`(sample, **arguments)`. Either may offer `score_batch(samples)` instead, which then is used. All of them may be `async def`.
 """
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from rlllm.core.builtins import REWARDS
 from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
 from rlllm.core.records import Sample, fingerprint
 from rlllm.core.registry import describe
-from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.config import DEADLINE, RewardSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,12 @@ class BoundReward:
     """Hash of source code, arguments and weight."""
     release: Callable[[], None] | None = None
     """Frees what the reward loaded, where it loads something; it loads again when it is next called."""
+    deadline: float | None = None
+    """Seconds for one sample; None for a reward that runs in this process and is waited for. See `delivery`."""
+    together: int = 1
+    """Samples that `many` has under way at once and can also be given one by one; 1 where a batch belongs together."""
+    process_id: Callable[[], int | None] = os.getpid
+    """Process that the reward runs in; None while there is none."""
 
 
 def bind(spec: RewardSpec, name: str) -> BoundReward:
@@ -53,14 +60,41 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
     many = getattr(reward, "score_batch", None)
     if many is None and not callable(reward):
         raise _no_reward(spec, "its instances have neither __call__ nor score_batch")
+    deadline, together = _deadline(spec, reward), 1
+    if _is_async(many or reward):
+        many, together = _awaited(reward, many, deadline)
     return BoundReward(
         name=name,
         weight=spec.weight,
         one=reward if many is None else None,
         many=many,
+        deadline=deadline,
+        together=together,
         fingerprint=fingerprint([_source(target, spec.name), spec.params, spec.weight]),
         release=getattr(reward, "release", None),
     )
+
+
+def _is_async(function: Any) -> bool:
+    """Whether calling this gives something to await: an `async def`, or an object whose `__call__` is one."""
+    return any(map(inspect.iscoroutinefunction, (function, getattr(function, "__call__", None))))  # noqa: B004
+
+
+def _awaited(reward: Any, many: Any, deadline: float | None) -> tuple[Callable[[Sequence[Sample]], Any], int]:
+    """An async reward as one of batches, and how many samples it has under way at once."""
+    from rlllm.rewards.awaiting import PARALLEL, Awaited, Gathered
+
+    if many is None:
+        return Gathered(reward, deadline).score_batch, PARALLEL
+    return Awaited(many).score_batch, 1
+
+
+def _deadline(spec: RewardSpec, reward: Any) -> float | None:
+    """Seconds for one sample; None for no limit. One that ships with rlllm may declare its own as the attribute `deadline`."""
+    seconds = spec.deadline
+    if seconds is None:
+        seconds = getattr(reward, "deadline", None) if spec.name in REWARDS.builtins else DEADLINE
+    return seconds or None
 
 
 def display_names(specs: Sequence[RewardSpec]) -> list[str]:
@@ -119,11 +153,12 @@ def _checked(spec: RewardSpec, target: Any) -> dict[str, Any]:
 
 
 def _unknown_argument(spec: RewardSpec, key: str, names: list[str]) -> ConfigError:
-    near = closest(key, [*names, "weight"])
+    known = [*names, "weight", "deadline"]
+    near = closest(key, known)
     return ConfigError(
         f"the reward {spec.name} takes no argument {key}",
         given=f"{key}: {spec.params[key]}",
-        exists=[] if near else [*names, "weight"],
+        exists=[] if near else known,
         hint=f"did you mean {near}?" if near else None,
     )
 

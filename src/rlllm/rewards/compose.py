@@ -1,25 +1,27 @@
 """Rewards put together: several named rewards score the same samples, weighted, each seen by itself.
 
-None means that a reward cannot judge. An exception, NaN or anything else that is no number is an error: it is recorded
-with the sample it happened on, never becomes 0.0, and stops the run by name once it happens too often.
+None means that a reward cannot judge. An exception, NaN, anything else that is no number or a missed deadline is an error: it
+is recorded with the sample it happened on, never becomes 0.0, and stops the run by name once it happens too often.
 """
 
 from __future__ import annotations
 
 import math
-import traceback
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Real
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from rlllm.core.errors import ConfigError, RewardError, RlllmError
+from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample, Score, fingerprint
-from rlllm.core.registry import describe
 from rlllm.rewards.binding import BoundReward, bind, display_names
 from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.memory import LEAK, resident
+from rlllm.rewards.quarantine import FILE, Quarantine
+from rlllm.rewards.reading import Failure, scored
 
 SMALLEST_SHARE_BASE = 8
 """Samples a reward must have seen before a share of errors means anything."""
@@ -32,6 +34,8 @@ class Issue:
     reward: str
     index: int
     message: str
+    seconds: float | None = field(default=None, compare=False)
+    """How long the call took, where it was timed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +76,25 @@ class _Tally:
     messages: Counter[str] = field(default_factory=Counter)
     first: tuple[str, str] | None = None
     """Message and completion of the first error."""
+    grown: int = 0
+    """Bytes that the reward's process grew by while it scored, from its second batch on."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """The rewards of a run. Keeps count of errors across calls of `score`.
+    """The rewards of a run. Keeps count of errors across calls of `score`, which several threads may make at once.
 
     Args:
         rewards: bound rewards with unique names.
         max_error_rate: share of samples on which a reward may fail before the run stops.
+        quarantine: where the samples are written that a reward failed on; nowhere by default.
     """
 
     rewards: tuple[BoundReward, ...]
     max_error_rate: float = 0.05
+    quarantine: Quarantine | None = None
     tallies: dict[str, _Tally] = field(default_factory=dict, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def names(self) -> list[str]:
@@ -94,6 +103,11 @@ class Composition:
     @property
     def weights(self) -> list[float]:
         return [reward.weight for reward in self.rewards]
+
+    @property
+    def watched(self) -> list[str]:
+        """Names of the shadow rewards: those of weight 0, which are logged and not maximised."""
+        return [reward.name for reward in self.rewards if not reward.weight]
 
     def score(self, samples: Sequence[Sample]) -> Scores:
         """Score a batch with every reward.
@@ -104,10 +118,12 @@ class Composition:
         """
         values, details, errors = [], [], []
         for reward in self.rewards:
-            results = [_read(raw) for raw in _call(reward, samples)]
-            failures = [Issue(reward.name, i, r) for i, r in enumerate(results) if isinstance(r, str)]
+            results = self._results(reward, samples)
+            failures = [
+                Issue(reward.name, i, r.phrase, r.seconds) for i, r in enumerate(results) if isinstance(r, Failure)
+            ]
             self._count(reward.name, failures, samples)
-            scores = [None if isinstance(result, str) else result for result in results]
+            scores = [None if isinstance(result, Failure) else result for result in results]
             values.append([score.value if score else None for score in scores])
             details.append(scores)
             errors += failures
@@ -135,14 +151,51 @@ class Composition:
         for reward in self.rewards:
             if reward.name in batches and reward.release is not None:
                 reward.release()
-        changed = (replace(r, many=batches[r.name]) if r.name in batches else r for r in self.rewards)
+        here: dict[str, Any] = {"one": None, "deadline": None, "process_id": os.getpid}
+        changed = (replace(r, many=batches[r.name], **here) if r.name in batches else r for r in self.rewards)
         return replace(self, rewards=tuple(changed))
+
+    def quarantined(self, folder: Path) -> Composition:
+        """The same rewards, with the same counts, that write the samples they fail on into `quarantine.jsonl` of a run."""
+        return replace(self, quarantine=Quarantine(folder / FILE))
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Every reward that failed, or kept memory: `reward`, `seen` samples, how many `failed`, what it `first` said of one,
+        and by how many bytes its process has `grown` while it scored; 0 for less than `LEAK`."""
+        rows = [
+            {
+                "reward": name,
+                "seen": tally.seen,
+                "failed": tally.failed,
+                "first": tally.first and tally.first[0],
+                "grown": tally.grown if tally.grown >= LEAK else 0,
+            }
+            for name, tally in self.tallies.items()
+        ]
+        return [row for row in rows if row["failed"] or row["grown"]]
 
     def fingerprint(self) -> str:
         """Hash of every reward's source code, arguments and weight; changes whenever a score could."""
         return fingerprint([[reward.name, reward.fingerprint] for reward in self.rewards])
 
+    def _results(self, reward: BoundReward, samples: Sequence[Sample]) -> list[Score | Failure]:
+        """Results of one reward, with an eye on the memory of the process it runs in."""
+        process, before = reward.process_id(), resident(reward.process_id())
+        results = scored(reward.one, reward.many, samples)
+        after = resident(process) if process == reward.process_id() else None
+        with self._lock:
+            tally = self.tallies.setdefault(reward.name, _Tally())
+            if before is not None and after is not None and tally.seen:  # the first batch loads what a reward needs
+                tally.grown += after - before
+        return results
+
     def _count(self, name: str, failures: Sequence[Issue], samples: Sequence[Sample]) -> None:
+        with self._lock:
+            if self.quarantine is not None:
+                self.quarantine.add(name, [(samples[issue.index], issue) for issue in failures])
+            self._add(name, failures, samples)
+
+    def _add(self, name: str, failures: Sequence[Issue], samples: Sequence[Sample]) -> None:
         tally = self.tallies.setdefault(name, _Tally())
         first_batch = tally.seen == 0
         tally.seen += len(samples)
@@ -173,54 +226,17 @@ def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05, watched:
     if not watched and not any(spec.weight for spec in specs):
         raise ConfigError("every reward has weight 0", given=", ".join(spec.name for spec in specs))
     names = display_names(specs)
-    return Composition(tuple(bind(spec, name) for spec, name in zip(specs, names, strict=True)), max_error_rate)
+    rewards = (_delivered(spec, bind(spec, name)) for spec, name in zip(specs, names, strict=True))
+    return Composition(tuple(rewards), max_error_rate)
 
 
-class _Failure(str):
-    """What went wrong in a reward's own code, as a phrase."""
+def _delivered(spec: RewardSpec, bound: BoundReward) -> BoundReward:
+    """The reward behind its deadline, where it has one."""
+    if bound.deadline is None:
+        return bound
+    from rlllm.rewards.delivery import delivered
 
-
-def _call(reward: BoundReward, samples: Sequence[Sample]) -> list[Any]:
-    """Raw return values, one per sample; a `_Failure` where the reward raised."""
-    if reward.one is not None:
-        return [_attempt(reward.one, sample) for sample in samples]
-    returned = _attempt(reward.many, samples)
-    if isinstance(returned, _Failure):
-        return [returned] * len(samples)
-    try:
-        results = list(returned)
-    except TypeError:
-        return [_Failure(f"returned {type(returned).__name__} from score_batch, not a list")] * len(samples)
-    if len(results) != len(samples):
-        return [_Failure(f"returned {len(results)} values from score_batch for {len(samples)} samples")] * len(samples)
-    return results
-
-
-def _attempt(function: Any, argument: Any) -> Any:
-    try:
-        return function(argument)
-    except RlllmError:
-        raise
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        return _Failure(f"raised {describe(error)[:300]} ({Path(place.filename).name}, line {place.lineno})")
-
-
-def _read(raw: Any) -> Score | str:
-    """The score in a raw return value (a boolean counts as 0 or 1), or what is wrong with it, as a phrase."""
-    if isinstance(raw, _Failure):
-        return str(raw)
-    score = raw if isinstance(raw, Score) else Score(raw)
-    if score.value is None:
-        return score
-    if not isinstance(score.value, Real):
-        return f"returned {type(score.value).__name__}, not a number"
-    value = float(score.value)
-    if math.isnan(value):
-        return "returned NaN"
-    if math.isinf(value):
-        return f"returned {value}"
-    return Score(value, score.parsed, score.note)
+    return delivered(spec, bound)
 
 
 def _too_many_errors(name: str, tally: _Tally) -> RewardError:

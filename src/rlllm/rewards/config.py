@@ -9,6 +9,8 @@ from pydantic import Field
 
 from rlllm.core.config import PartSpec
 
+DEADLINE = 30.0
+"""Seconds for one sample, where a reward that does not ship with rlllm has no deadline of its own."""
 _WEIGHTED = re.compile(r"(.+?)[:=](-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)")
 """`format:0.1` and `format=0.1`: no attribute of a module begins with a digit, so this is never `file.py:function`."""
 
@@ -21,6 +23,10 @@ class RewardSpec(PartSpec):
     """A name from `rlllm rewards ls`, `path/to/file.py:function`, or `package.module:attribute`."""
     weight: float = Field(default=1.0, allow_inf_nan=False)
     """Factor in the sum of rewards. Negative punishes; 0 only logs."""
+    deadline: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Seconds for one sample, after which it has no score; a batch scored in one call gets as many times more as it has
+    samples. A reward with a deadline runs in a process of its own. 0 sets none. By default rewards that ship with rlllm have
+    none, and any other has 30 s."""
 
     @classmethod
     def of_text(cls, text: str) -> dict[str, Any]:

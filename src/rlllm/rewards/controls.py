@@ -63,6 +63,7 @@ class Flipped:
 
     def __init__(self, reward: str | Mapping[str, Any]) -> None:
         inner = bind(RewardSpec.model_validate(reward), "true")
+        self.deadline = inner.deadline
         self._one, many = inner.one, inner.many
         if many is not None:
             self.score_batch = lambda samples: [_flip(raw) for raw in many(samples)]

@@ -82,6 +82,11 @@ class Cosine:
         spec = RewardSpec.model_validate(self.reward)
         return bind(spec, spec.name)
 
+    @property
+    def deadline(self) -> float | None:
+        """Seconds for one sample: those of the reward that is asked."""
+        return self._judge.deadline
+
     def __call__(self, sample: Sample) -> Any:
         assert self._judge.one is not None
         raw = self._judge.one(sample)

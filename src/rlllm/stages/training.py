@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,7 +203,14 @@ def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener
         hardware = threads.choose(model, hardware)
     write_json(known, local.environment(hardware))
     write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
-    return Job(plan, run, hardware, tokenizer, model, listener, facts)
+    return Job(_quarantined(plan, run), run, hardware, tokenizer, model, listener, facts)
+
+
+def _quarantined(plan: Plan, run: Run) -> Plan:
+    """The plan whose rewards write what they fail on into the run's directory."""
+    found = {"rewards": plan.rewards, "judge": plan.judge}
+    parts: dict[str, Any] = {name: part.quarantined(run.path) for name, part in found.items() if part is not None}
+    return replace(plan, **parts)
 
 
 def _lineage(plan: Plan, tokenizer: Any) -> dict[str, Any]:

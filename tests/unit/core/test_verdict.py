@@ -62,6 +62,18 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
         ["overoptimised"],
         True,
     ),
+    (
+        "a reward failed now and then, and another kept memory, which are warnings",
+        {
+            **REWARDED,
+            "reward_faults": [
+                {"reward": "r", "seen": 64, "failed": 2, "first": "raised KeyError: 'b'", "grown": 0},
+                {"reward": "s", "seen": 64, "failed": 0, "first": None, "grown": 2**30},
+            ],
+        },
+        ["rewards_failed", "reward_memory"],
+        True,
+    ),
     ("a watched reward moved along", {**REWARDED, "divergences": [{"alarm": False}]}, [], True),
     (
         "an error comes before its consequences",
