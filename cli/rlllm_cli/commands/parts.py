@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlllm_cli import completion, console, options
-from rlllm_cli.commands import label_prefs, label_steps
+from rlllm_cli.commands import label_prefs, label_steps, reward_replay, reward_test
 
 if TYPE_CHECKING:
     from rlllm.core.registry import Registry
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 rewards = typer.Typer(help="Rewards: what scores a completion.")
 methods = typer.Typer(help="Methods: named choices of loss, credit, mask and sampler.")
 data = typer.Typer(help="Data that needs no file.")
+rewards.command("replay")(reward_replay.replay)
+rewards.command("test")(reward_test.reward_test)
 data.command("label-prefs")(label_prefs.label_prefs)
 data.command("label-steps")(label_steps.label_steps)
 

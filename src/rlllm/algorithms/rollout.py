@@ -16,7 +16,7 @@ from rlllm.algorithms import parts
 from rlllm.algorithms.slots.batch import weighted
 from rlllm.algorithms.slots.replay import StoredGroup, spread
 from rlllm.core.records import Prompt, Sample
-from rlllm.rollouts.environments.base import TRANSCRIPT
+from rlllm.rollouts.environments.base import STORED
 
 PROMPT = ("prompt_ids", "prompt_mask")
 """Tensors padded on the left; every other tensor with a column a token is padded on the right."""
@@ -78,15 +78,19 @@ class Rollout:
         )
 
     def table(self, weights: Tensor, step: int, advantages: Tensor | None = None) -> list[dict[str, Any]]:
-        """Rows of `samples.jsonl`, one for everything that was sampled; without (B,) advantages it was sampled in vain."""
+        """Rows of `samples.jsonl`, one for everything that was sampled; without (B,) advantages it was sampled in vain.
+
+        `row` is the number of the prompt's row among the training rows: with it, the columns that rewards read are found again.
+        """
         totals = self.grouped(weights).view(-1)
         traced = self.output.get("off_policy", torch.zeros(len(totals), 1)).any(1).tolist()
         kept = {} if advantages is not None else {"kept": False}
         credit = torch.zeros_like(totals) if advantages is None else advantages
-        columns = zip(self.samples, self.prompts, self.described, totals.tolist(), credit.tolist(), traced, strict=True)
+        scored = zip(self.described, totals.tolist(), credit.tolist(), traced, strict=True)
         return [
             {
                 "step": step,
+                "row": row,
                 "prompt": prompt,
                 "completion": sample.completion,
                 "answer": sample.answer,
@@ -95,11 +99,13 @@ class Rollout:
                 "advantage": advantage,
                 "truncated": sample.truncated,
                 "tokens": sample.tokens,
-                **{name: sample.meta[name] for name in ("level", TRANSCRIPT) if name in sample.meta},
+                **{name: sample.meta[name] for name in STORED if name in sample.meta},
                 **({"trace": True} if trace else {}),
                 **kept,
             }
-            for sample, prompt, described, total, advantage, trace in columns
+            for row, sample, prompt, (described, total, advantage, trace) in zip(
+                self.rows, self.samples, self.prompts, scored, strict=True
+            )
             if sample is not None
         ]
 

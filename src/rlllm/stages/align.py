@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
+from rlllm.stages import reward_cards
 from rlllm.stages.families import configs_of
 from rlllm.stages.loop_settings import LoopSettings, plan_loop
 from rlllm.stages.outcomes import annotator
@@ -41,7 +42,7 @@ class AlignStage(LoopSettings):
         if judge:
             plan = replace(plan, judge=resolve_rewards([judge], plan.loaded))
         if plan.family.name == "loop":
-            plan = plan_loop(plan, self._watched(judge))
+            plan = reward_cards.attach(plan_loop(plan, self._watched(judge)), self.rewards, required=self.require_card)
         elif self.rewards:
             plan = replace(plan, rewards=resolve_rewards(self.rewards, plan.loaded))
         plan.family.check(plan)
@@ -59,10 +60,11 @@ class AlignStage(LoopSettings):
         return [*self.rewards, judge.model_copy(update={"weight": 0.0})]
 
 
-def run(config: AlignStage, **options: object) -> Run:
+def run(config: AlignStage, **options: Any) -> Run:
     """Align a model; measures it on held-out prompts before and after, if there is a judge or a reward.
 
     Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
+    reward_cards.announce(plan, options.get("listener"))
     return plan.family.run(plan, **options)

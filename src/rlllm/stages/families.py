@@ -76,7 +76,9 @@ _offline = partial(Family, target="rlllm.stages.offline:run", checks="rlllm.stag
 _rounds = partial(
     Family, target="rlllm.stages.rounds:run", checks="rlllm.stages.rounds:check", reads=frozenset({"rounds"})
 )
-_LOOP = frozenset({"sampler", "credit", "mask", "surrogate", "kl", "critic", "max_tokens", "stop_when_flat"})
+_LOOP = frozenset(
+    {"sampler", "credit", "mask", "surrogate", "kl", "critic", "max_tokens", "stop_when_flat", "require_card"}
+)
 CONDITIONAL = _LOOP | {"rounds", "members", "rubric"}
 """Settings of a stage that only some of its methods use."""
 _MARGINS = "rlllm.stages.reward_pairs:check"

@@ -94,6 +94,8 @@ class LoopSettings(TrainingConfig):
 
     rewards: list[RewardSpec] = Field(default_factory=list)
     """What a completion is worth: names, reward-model runs, folders or Hub ids, weighted. A weight of 0 only watches."""
+    require_card: bool = False
+    """Refuse to train on a reward whose card is missing, stale or failed; see `rlllm rewards test`."""
     rollout: RolloutConfig = RolloutConfig()
     """How completions are sampled."""
     sampler: SlotSpec | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rlllm.core.builtins import ENGINES
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, append_jsonl
+from rlllm.core.verdict import alarm_text
 from rlllm.rewards.binding import display_names
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages import environments
@@ -74,7 +75,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     loop = PolicyLoop(
         slots=slots,
         tasks=job.plan.loaded.train,
-        on_rollout=lambda batch: append_jsonl(job.run.path / "samples.jsonl", batch),
+        on_rollout=recorder(job),
         critic=_critic(job, args) if with_critic and not config.critic.share_backbone else None,
         model=job.model,
         args=args,
@@ -90,6 +91,22 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     loop.recall(job.run.samples())
     _say_how_it_decodes(job, loop)
     return loop
+
+
+def recorder(job: Job) -> Callable[[list[dict[str, Any]]], None]:
+    """Writes a rollout's rows, and watches the rewards of weight 0; what an earlier start has written counts."""
+    from rlllm.evals.shadow import ShadowWatch
+
+    assert job.plan.rewards is not None
+    watch = ShadowWatch(job.plan.rewards.watched, job.facts.alarms)
+    watch.add(job.run.samples())
+
+    def record(batch: list[dict[str, Any]]) -> None:
+        append_jsonl(job.run.path / "samples.jsonl", batch)
+        for alarm in watch.add(batch):
+            job.listener.note(f"warning: {alarm_text(alarm)}")
+
+    return record
 
 
 def _say_how_it_decodes(job: Job, loop: Any) -> None:
@@ -197,11 +214,14 @@ def _critic(job: Job, args: Any) -> Any:
 
 
 def _observe(job: Job, trainer: Any) -> None:
+    from rlllm.evals.gains import gains
     from rlllm.evals.overoptimization import divergences
 
     facts, rewards = job.facts, trainer.slots.rewards
     facts.reward_rows = trainer.reward_rows
     facts.reward_undefined = trainer.reward_undefined
     facts.reward_spread = trainer.reward_spread
-    watched = [name for name, weight in zip(rewards.names, rewards.weights, strict=True) if not weight]
-    facts.divergences = divergences(job.run.samples(), watched)
+    facts.reward_faults = rewards.faults()
+    rows = list(job.run.samples())
+    facts.divergences = divergences(rows, rewards.watched)
+    facts.gains = gains(rows, rewards.watched, seed=job.config.seed)

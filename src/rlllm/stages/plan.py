@@ -53,6 +53,8 @@ class Plan:
     """What the model may act on, where rollouts have several turns."""
     runs: tuple[str, ...] = ()
     """Names of the whole runs that this plan is made for, one after another; none for a plan that is one run."""
+    cards: tuple[str, ...] = ()
+    """A line for each reward that trains and has a card, stale ones included."""
 
     @property
     def measured_on(self) -> list[Any]:
@@ -74,6 +76,7 @@ class Plan:
         if self.rewards:
             weights = zip(self.rewards.names, self.rewards.weights, strict=True)
             rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))
+        rows += [("reward card" if number == 0 else "", line) for number, line in enumerate(self.cards)]
         if self.judge:
             rows.append(("judge", ", ".join(self.judge.names)))
         if self.environment:
@@ -99,6 +102,7 @@ class Plan:
                 "hash": self.loaded.hash,
             },
             "rewards": list(self.rewards.names) if self.rewards else [],
+            **({"cards": list(self.cards)} if self.cards else {}),
             **({"environment": self.environment.describe()} if self.environment else {}),
             "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
             "trainer": dict(self.settings),
@@ -131,6 +135,11 @@ def resolve_method(name: str, stage: str) -> Method:
 
 def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded, *, watched: bool = False) -> Composition:
     """The composition of the named rewards, or of the data source's own when none is named; `watched` as in `build`."""
+    return build(chosen_rewards(specs, loaded), watched=watched)
+
+
+def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> list[RewardSpec]:
+    """The named rewards, or the data source's own when none is named, with every reward model as a folder."""
     specs = list(specs) or [RewardSpec(name=name) for name in loaded.rewards]
     if not specs:
         raise ConfigError(
@@ -138,7 +147,7 @@ def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded, *, watched: boo
             given=loaded.source,
             hint="say which with --reward NAME; list them with: rlllm rewards ls",
         )
-    return build(named_models(specs), watched=watched)
+    return named_models(specs)
 
 
 def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:

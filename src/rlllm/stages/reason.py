@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.runs import Run
-from rlllm.stages import controls, environments, online
+from rlllm.stages import controls, environments, online, reward_cards
 from rlllm.stages.environments import EnvironmentSpec
 from rlllm.stages.families import configs_of
 from rlllm.stages.loop_settings import LoopSettings, plan_loop
@@ -58,7 +58,7 @@ class ReasonStage(LoopSettings):
         rewards = self.rewards or environments.default_rewards(environment, plan.loaded)
         planned = environments.within(plan_loop(plan, rewards), environment)
         _check_reward(planned)
-        return controls.expand(planned)
+        return controls.expand(reward_cards.attach(planned, rewards, required=self.require_card))
 
 
 def _check_reward(plan: Plan) -> None:
@@ -82,6 +82,7 @@ def run(config: ReasonStage, **options: Any) -> Run:
     `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
+    reward_cards.announce(plan, options.get("listener"))
     return (controls if plan.runs else online).run(plan, measure=_measure, **options)
 
 

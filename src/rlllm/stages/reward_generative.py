@@ -19,6 +19,7 @@ from rlllm.stages import online
 from rlllm.stages.loop_settings import LoopSettings, plan_loop
 from rlllm.stages.pairs import note_pairs
 from rlllm.stages.plan import Plan
+from rlllm.stages.reward_cards import attach
 from rlllm.stages.training import Job, train
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def prepare(plan: Plan) -> Plan:
     config = plan.config
     assert isinstance(config, LoopSettings)
     _rubric(plan)
-    return plan_loop(plan, config.rewards or REWARDS)
+    rewards = config.rewards or REWARDS
+    return attach(plan_loop(plan, rewards), rewards, required=config.require_card)
 
 
 def run(plan: Plan, **options: Any) -> Run:

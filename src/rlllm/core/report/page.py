@@ -11,6 +11,7 @@ from rlllm.core.report import completions
 from rlllm.core.report.card import card_tables
 from rlllm.core.report.controls import experiment
 from rlllm.core.report.curves import learning_curves, metric_table
+from rlllm.core.report.gains import gain_table
 from rlllm.core.report.markup import Child, Html, document, join, style_sheet, tag
 from rlllm.core.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.core.report.results import results_tables
@@ -111,7 +112,8 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Chi
     command = command_of(config)
     samples = _scan(run.samples())
     verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
-    watched = [found["shadow"] for found in (run.verdict.get("facts") or {}).get("divergences") or ()]
+    judged = run.verdict.get("facts") or {}
+    watched = [found["shadow"] for found in judged.get("divergences") or ()]
     compared = completions.before_after(list(read_jsonl(run.path / "before_after.jsonl")), level + 1)
     written = compared or completions.sampled(samples.first, samples.last, level + 1)
     parts: list[tuple[str, str, Child]] = [
@@ -123,6 +125,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Chi
         ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
         ("rewards", "Rewards by source", reward_table(samples.sources)),
         ("watched", "Proxy and watched rewards", shadow_curves(samples.total, samples.sources, watched)),
+        ("gains", "What the gain is made of", gain_table(judged.get("gains") or ())),
         ("completions", "Completions before and after" if compared else "Completions", written),
         ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),
         ("again", "Run it again", _reproduce([command]) if command and not prefix else None),

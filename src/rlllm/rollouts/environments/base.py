@@ -23,6 +23,8 @@ EARNED = "environment_reward"
 """Column of a sample with what the environment's `get_reward` returned."""
 FAILED = "environment_error"
 """Column of a sample in its place where `get_reward` raised or returned no number."""
+STORED = ("level", TRANSCRIPT, EARNED, FAILED)
+"""Columns of a sample that its row of `samples.jsonl` holds; the others are those of its row of the data."""
 _OWN = ("reset", "get_reward")
 
 
