@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rlllm.core.records import Sample
-from rlllm.rewards.math import Math
+from rlllm.rewards.math.reward import Math
 
 Pair = tuple[str, str]
 BATCH = 64

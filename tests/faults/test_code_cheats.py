@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from rlllm.core.records import Sample
-from rlllm.rewards.code import Code
+from rlllm.rewards.code.reward import Code
 from rlllm.rewards.sandbox.layers import SandboxError
 
 ASSERTS = ["assert add(2, 3) == 5", "assert add(-1, 1) == 0", "assert all(add(n, 1) == n + 1 for n in range(3))"]

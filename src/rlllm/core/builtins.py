@@ -8,15 +8,18 @@ REWARDS = Registry(
     "reward",
     "rlllm.rewards",
     {
-        "exact": Builtin("rlllm.rewards.verifiers:Exact", "1 if the final answer equals the reference, as text"),
+        "exact": Builtin(
+            "rlllm.rewards.verifiers.answers:Exact", "1 if the final answer equals the reference, as text"
+        ),
         "numeric": Builtin(
-            "rlllm.rewards.verifiers:Numeric", "1 if the final answer is the reference number, within a tolerance"
+            "rlllm.rewards.verifiers.answers:Numeric",
+            "1 if the final answer is the reference number, within a tolerance",
         ),
-        "regex": Builtin("rlllm.rewards.verifiers:Regex", "1 if the completion matches a pattern"),
+        "regex": Builtin("rlllm.rewards.verifiers.answers:Regex", "1 if the completion matches a pattern"),
         "format": Builtin(
-            "rlllm.rewards.verifiers:Format", "1 if there is exactly one marked final answer, at the end"
+            "rlllm.rewards.verifiers.answers:Format", "1 if there is exactly one marked final answer, at the end"
         ),
-        "length": Builtin("rlllm.rewards.verifiers:Length", "0 within the budget, falling to -1 above it"),
+        "length": Builtin("rlllm.rewards.verifiers.answers:Length", "0 within the budget, falling to -1 above it"),
         "overlong": Builtin("rlllm.rewards.shaping:Overlong", "0 well under a limit, falling to -1 at it (DAPO)"),
         "cosine": Builtin(
             "rlllm.rewards.shaping:Cosine", "a correctness reward scaled by length: short if right, long if wrong"
@@ -27,23 +30,36 @@ REWARDS = Registry(
         "repetition": Builtin(
             "rlllm.rewards.shaping:Repetition", "minus the share of n-grams that repeat an earlier one"
         ),
-        "eos": Builtin("rlllm.rewards.verifiers:Ended", "0 if the completion ended by itself, -1 at the length limit"),
-        "math": Builtin("rlllm.rewards.math:Math", "1 if math-verify finds the final answer equal to the reference"),
+        "eos": Builtin(
+            "rlllm.rewards.verifiers.answers:Ended", "0 if the completion ended by itself, -1 at the length limit"
+        ),
+        "math": Builtin(
+            "rlllm.rewards.math.reward:Math", "1 if math-verify finds the final answer equal to the reference"
+        ),
         "majority": Builtin(
             "rlllm.rewards.majority:Majority",
             "1 if most completions of the prompt give the same answer (needs no labels)",
         ),
-        "code": Builtin("rlllm.rewards.code:Code", "1 if the program passes the row's tests, run in isolation"),
+        "code": Builtin("rlllm.rewards.code.reward:Code", "1 if the program passes the row's tests, run in isolation"),
         "choice": Builtin(
-            "rlllm.rewards.choice:Choice", "1 if the completion commits to the right option, and to no other"
+            "rlllm.rewards.verifiers.choice:Choice", "1 if the completion commits to the right option, and to no other"
         ),
         "instructions": Builtin(
-            "rlllm.rewards.instructions.reward:Instructions", "the row's verifiable instructions are followed (IFEval)"
+            "rlllm.rewards.verifiers.instructions.reward:Instructions",
+            "the row's instructions are followed (IFEval)",
         ),
-        "schema": Builtin("rlllm.rewards.schema:Schema", "1 if the completion is JSON, valid under a JSON schema"),
-        "sql": Builtin("rlllm.rewards.sql:SQL", "1 if the query gives the reference's rows on SQLite, in memory"),
-        "calls": Builtin("rlllm.rewards.calls:Calls", "1 if the expected functions are called with allowed arguments"),
-        "language": Builtin("rlllm.rewards.language:Language", "share of the letters in the expected language"),
+        "schema": Builtin(
+            "rlllm.rewards.verifiers.schema:Schema", "1 if the completion is JSON, valid under a JSON schema"
+        ),
+        "sql": Builtin(
+            "rlllm.rewards.verifiers.sql:SQL", "1 if the query gives the reference's rows on SQLite, in memory"
+        ),
+        "calls": Builtin(
+            "rlllm.rewards.verifiers.calls:Calls", "1 if the expected functions are called, with allowed arguments"
+        ),
+        "language": Builtin(
+            "rlllm.rewards.verifiers.language:Language", "share of the letters in the expected language"
+        ),
         "countdown": Builtin(
             "rlllm.rewards.tasks:Countdown", "1 if the expression uses the numbers and reaches the target"
         ),
@@ -55,7 +71,9 @@ REWARDS = Registry(
         "process": Builtin(
             "rlllm.rewards.process:ProcessModel", "chance that every step is right, by a trained process reward model"
         ),
-        "remote": Builtin("rlllm.rewards.remote:Remote", "what a server of one's own says, asked in batches over HTTP"),
+        "remote": Builtin(
+            "rlllm.rewards.http.remote:Remote", "what a server of one's own says, asked in batches over HTTP"
+        ),
         "judge": Builtin(
             "rlllm.rewards.judge:Judge", "what a judge model or endpoint says: rated, or against a reference"
         ),

@@ -82,7 +82,7 @@ def _is_async(function: Any) -> bool:
 
 def _awaited(reward: Any, many: Any, deadline: float | None) -> tuple[Callable[[Sequence[Sample]], Any], int]:
     """An async reward as one of batches, and how many samples it has under way at once."""
-    from rlllm.rewards.awaiting import PARALLEL, Awaited, Gathered
+    from rlllm.rewards.delivery.awaiting import PARALLEL, Awaited, Gathered
 
     if many is None:
         return Gathered(reward, deadline).score_batch, PARALLEL

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Prompt, Sample, Score
 from rlllm.rewards import judge_prompts
-from rlllm.rewards.endpoint import Endpoint, Refusal, Reply
+from rlllm.rewards.http.endpoint import Endpoint, Refusal, Reply
 from rlllm.rewards.local_judge import LocalJudge
 
 NO_VERDICT = "no readable verdict"

@@ -11,7 +11,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.padding import padded
 from rlllm.rewards import pretrained
-from rlllm.rewards.endpoint import Refusal, Reply
+from rlllm.rewards.http.endpoint import Refusal, Reply
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from rlllm.core.answers import extract_answer
 from rlllm.core.records import Prompt, Sample, Score
-from rlllm.rewards.verifiers import NO_ANSWER, read_number
+from rlllm.rewards.verifiers.answers import NO_ANSWER, read_number
 
 ALONE = "one completion is no vote"
 

@@ -14,7 +14,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.binding import BoundReward, bind
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.verifiers import Length, length_of
+from rlllm.rewards.verifiers.answers import Length, length_of
 
 
 @dataclass(frozen=True)

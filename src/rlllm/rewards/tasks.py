@@ -14,7 +14,7 @@ from rlllm.core.answers import extract_answer
 from rlllm.core.expressions import countdown_fault
 from rlllm.core.records import Sample, Score
 from rlllm.core.registry import describe
-from rlllm.rewards.verifiers import NO_ANSWER
+from rlllm.rewards.verifiers.answers import NO_ANSWER
 
 
 @dataclass(frozen=True)

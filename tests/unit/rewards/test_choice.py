@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.choice import Choice, read_options
+from rlllm.rewards.verifiers.choice import Choice, read_options
 
 CITIES = ["Paris", "London", "Rome", "A small town"]
 

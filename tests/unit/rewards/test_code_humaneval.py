@@ -16,7 +16,7 @@ import pytest
 from rlllm.core.records import PromptTask, Sample
 from rlllm.data.code import humaneval
 from rlllm.data.request import DataRequest
-from rlllm.rewards.code import Code
+from rlllm.rewards.code.reward import Code
 from rlllm.rewards.sandbox import open_sandbox
 from rlllm.rewards.sandbox.jobs import Limits, Program
 from rlllm.rewards.sandbox.layers import SandboxError

@@ -9,9 +9,9 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.code import Code, code_in, fenced_blocks
-from rlllm.rewards.code_check import Bench, Examination, same_output
-from rlllm.rewards.code_records import suite_of
+from rlllm.rewards.code.check import Bench, Examination, same_output
+from rlllm.rewards.code.records import suite_of
+from rlllm.rewards.code.reward import Code, code_in, fenced_blocks
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.sandbox.jobs import Outcome

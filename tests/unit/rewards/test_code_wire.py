@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlllm.rewards import code_wire as wire
+from rlllm.rewards.code import wire
 
 Point = collections.namedtuple("Point", "x y")
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.instructions.reward import Instructions
-from rlllm.rewards.instructions.table import CHECKS
-from rlllm.rewards.instructions.words import count_sentences
+from rlllm.rewards.verifiers.instructions.reward import Instructions
+from rlllm.rewards.verifiers.instructions.table import CHECKS
+from rlllm.rewards.verifiers.instructions.words import count_sentences
 
 ENGLISH = "this is the answer that you have been waiting for"
 GERMAN = "Das ist die Antwort, auf die wir nicht mehr gewartet haben."

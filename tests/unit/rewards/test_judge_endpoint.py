@@ -16,7 +16,7 @@ from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import Sample
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.endpoint import Endpoint, Refusal
+from rlllm.rewards.http.endpoint import Endpoint, Refusal
 from rlllm.rewards.judge import Judge
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]

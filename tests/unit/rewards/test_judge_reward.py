@@ -10,7 +10,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.records import Sample
-from rlllm.rewards.endpoint import Refusal, Reply
+from rlllm.rewards.http.endpoint import Refusal, Reply
 from rlllm.rewards.judge import Comparison, Judge, Opinion, Verdict, VerdictForm
 from rlllm.rewards.local_judge import LocalJudge
 

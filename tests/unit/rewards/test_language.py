@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.language import Language, detect
+from rlllm.rewards.verifiers.language import Language, detect
 
 SENTENCES = {
     "en": "This is the answer to the question that you have asked.",

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from rlllm.core.records import Sample
-from rlllm.rewards.math import Math
+from rlllm.rewards.math.reward import Math
 
 EXAMPLES = [
     # reference, answer, equal

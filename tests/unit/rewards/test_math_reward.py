@@ -15,8 +15,8 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.math import Math
-from rlllm.rewards.math_pool import DeadError, LateError, Worker
+from rlllm.rewards.math.pool import DeadError, LateError, Worker
+from rlllm.rewards.math.reward import Math
 
 MATH = [
     # completion, reference, value
@@ -157,14 +157,14 @@ DIES_OF_EVERY_QUESTION = (
 
 
 def test_a_question_that_ends_two_processes_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "math_worker.py").write_text(DIES_OF_EVERY_QUESTION)
-    monkeypatch.setattr("rlllm.rewards.math_pool.__file__", str(tmp_path / "math_pool.py"))
+    (tmp_path / "worker.py").write_text(DIES_OF_EVERY_QUESTION)
+    monkeypatch.setattr("rlllm.rewards.math.pool.__file__", str(tmp_path / "pool.py"))
     with pytest.raises(DeadError, match="ended with code 3"):
         Worker().ask({"gold": "\\boxed{x}"}, 20.0)
 
 
 def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlllm.rewards.math_pool.__file__", __file__)
+    monkeypatch.setattr("rlllm.rewards.math.pool.__file__", __file__)
     with pytest.raises(RuntimeError, match="does not start"):
         Worker().ask({"gold": "\\boxed{x}"}, 5.0)
 
@@ -190,7 +190,7 @@ def test_random_strings_are_worth_nothing_and_break_nothing() -> None:
 INTERRUPTED = """
 import os, signal, threading, time
 from rlllm.core.records import Sample
-from rlllm.rewards.math import Math
+from rlllm.rewards.math.reward import Math
 reward = Math(timeout=3.0, workers=2)
 reward.score_batch([Sample("q", "#### x + 1", "1 + x")] * 2)
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()

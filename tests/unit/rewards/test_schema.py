@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.schema import Schema
+from rlllm.rewards.verifiers.schema import Schema
 
 PERSON = {
     "type": "object",

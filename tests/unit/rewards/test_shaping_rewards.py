@@ -15,7 +15,7 @@ from rlllm.core.records import Sample
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.shaping import Budget, Cosine, Overlong, Repetition, half_cosine
-from rlllm.rewards.verifiers import Length
+from rlllm.rewards.verifiers.answers import Length
 
 
 def sample(completion: str = "#### 7", tokens: int | None = None, **meta: Any) -> Sample:

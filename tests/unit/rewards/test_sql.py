@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.sql import SQL, is_ordered, same_rows
+from rlllm.rewards.verifiers.sql import SQL, is_ordered, same_rows
 
 SETUP = "CREATE TABLE t(a INTEGER, b TEXT, c REAL); INSERT INTO t VALUES (1,'x',0.5),(2,'y',1.5),(3,'y',NULL);"
 EMPTIED = "CREATE TABLE t(a INTEGER, b TEXT, c REAL); INSERT INTO t VALUES (9,'x',0.5);"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlllm.rewards.submissions import fenced_blocks, final_part, parse_json, submission
+from rlllm.rewards.verifiers.submissions import fenced_blocks, final_part, parse_json, submission
 
 SUBMISSIONS = [
     ("SELECT 1", "SELECT 1"),

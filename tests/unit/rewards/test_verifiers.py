@@ -6,7 +6,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.verifiers import Ended, Exact, Format, Length, Numeric, Regex, read_number
+from rlllm.rewards.verifiers.answers import Ended, Exact, Format, Length, Numeric, Regex, read_number
 
 
 def sample(completion: str, answer: str | None = None, tokens: int | None = None) -> Sample:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlllm.core.records import PromptTask, Sample, prompt_text
-from rlllm.rewards.verifiers import read_number, reference_answer
+from rlllm.rewards.verifiers.answers import read_number, reference_answer
 
 WORKING = "Let us work it out step by step."
 _LINES_OF_PADDING = 40

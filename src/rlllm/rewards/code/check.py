@@ -23,7 +23,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from rlllm.rewards import code_wire as wire
+from rlllm.rewards.code import wire
 from rlllm.rewards.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
 GRACE = 5.0
@@ -61,7 +61,7 @@ class ScriptTests:
 
     def judge(self, code: str, bench: Bench) -> Verdict:
         """Run the cases in order; after one that runs out of time no other is tried."""
-        source = _program("code_solution", "run", code)
+        source = _program("solution", "run", code)
         passed, note = 0, None
         for number, (given, wanted) in enumerate(self.cases, start=1):
             outcome = bench.sandbox.run([Program(source, given.encode("utf-8", "replace"), bench.limits)])[0]
@@ -91,8 +91,8 @@ class Examination:
     def judge(self, code: str, bench: Bench) -> Verdict:
         """Run the tests in order; all after the solution's process has ended are failed."""
         plan = json.dumps({**asdict(self), "thorough": bench.thorough})
-        tests = _program("code_examiner", "examine", plan, wired=True)
-        solution = _program("code_solution", "serve", self.prefix, code, wired=True)
+        tests = _program("examiner", "examine", plan, wired=True)
+        solution = _program("solution", "serve", self.prefix, code, wired=True)
         patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + GRACE)
         with _started(bench, Program(solution, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
             return _Broker(first, second, patient.wall_seconds + GRACE).verdict(len(self.tests), bench.thorough)
@@ -277,18 +277,18 @@ def _signal_name(code: int | None) -> str:
 
 
 def _program(part: str, function: str, *arguments: str, wired: bool = False) -> str:
-    """Source that calls a function of one of this folder's sandbox programs; `wired` gives it `code_wire` first."""
+    """Source that calls a function of one of this folder's sandbox programs; `wired` gives it `wire` first."""
     called = ["wire", *map(ascii, arguments)] if wired else [*map(ascii, arguments)]
     lines = ["import marshal, types", "space = {}", f"exec(marshal.loads({_compiled(part)!r}), space)"]
     if wired:
-        lines += ["wire = types.ModuleType('wire')", f"exec(marshal.loads({_compiled('code_wire')!r}), wire.__dict__)"]
+        lines += ["wire = types.ModuleType('wire')", f"exec(marshal.loads({_compiled('wire')!r}), wire.__dict__)"]
     return "\n".join([*lines, f"space[{function!r}]({', '.join(called)})", ""])
 
 
 @cache
 def _compiled(part: str) -> bytes:
     """A module of this folder, compiled once for all programs: the sandbox runs this very interpreter."""
-    spec = find_spec(f"rlllm.rewards.{part}")
+    spec = find_spec(f"rlllm.rewards.code.{part}")
     assert spec is not None
     assert spec.origin is not None
     return marshal.dumps(compile(Path(spec.origin).read_bytes(), f"{part}.py", "exec", dont_inherit=True))

@@ -15,7 +15,7 @@ from functools import cache
 
 from rlllm.core.errors import unknown
 from rlllm.core.records import Sample, Score, prompt_text
-from rlllm.rewards.stopwords import STOP_WORDS
+from rlllm.rewards.verifiers.stopwords import STOP_WORDS
 
 HAN = "CJK"
 KANA = frozenset({"HIRAGANA", "KATAKANA"})

@@ -17,7 +17,7 @@ from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import fingerprint
 from rlllm.core.registry import describe
 from rlllm.core.runs import append_jsonl, read_jsonl
-from rlllm.rewards.transport import PassingError, Refusal, Server, in_parallel
+from rlllm.rewards.http.transport import PassingError, Refusal, Server, in_parallel
 
 _PATH = "/chat/completions"
 

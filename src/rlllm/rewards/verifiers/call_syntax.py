@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rlllm.rewards.submissions import final_part, parse_json, submission
+from rlllm.rewards.verifiers.submissions import final_part, parse_json, submission
 
 LONGEST = 50_000
 """Characters of what is read as Python: its parser recurses."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rlllm.rewards.instructions import layout, surface, words
+from rlllm.rewards.verifiers.instructions import layout, surface, words
 
 Check = Callable[..., bool | None]
 

@@ -16,8 +16,8 @@ from typing import Any
 from rlllm.core.answers import marked_answers
 from rlllm.core.errors import unknown
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.submissions import final_part
-from rlllm.rewards.verifiers import NO_REFERENCE, reference_answer
+from rlllm.rewards.verifiers.answers import NO_REFERENCE, reference_answer
+from rlllm.rewards.verifiers.submissions import final_part
 
 Options = Mapping[str, str]
 """Label (upper case) to text, in the order of the row."""

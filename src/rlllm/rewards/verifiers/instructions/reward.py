@@ -11,8 +11,8 @@ from typing import Any
 from rlllm.core.arguments import converted
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.instructions.table import CHECKS, Check
-from rlllm.rewards.submissions import final_part, parse_json
+from rlllm.rewards.verifiers.instructions.table import CHECKS, Check
+from rlllm.rewards.verifiers.submissions import final_part, parse_json
 
 _MODES = ("strict", "loose")
 _AGGREGATES = ("all", "share")

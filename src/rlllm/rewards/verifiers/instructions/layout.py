@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlllm.rewards.submissions import fenced_blocks, parse_json
+from rlllm.rewards.verifiers.submissions import fenced_blocks, parse_json
 
 CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 """The options of the benchmark's one constrained response."""

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlllm.core.records import Sample
-from rlllm.rewards import code_wire as wire
-from rlllm.rewards.code_check import Examination, ScriptTests
+from rlllm.rewards.code import wire
+from rlllm.rewards.code.check import Examination, ScriptTests
 
 Suite = ScriptTests | Examination
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from rlllm.rewards.instructions.words import compared
-from rlllm.rewards.language import SCRIPTS, base_code, detect
+from rlllm.rewards.verifiers.instructions.words import compared
+from rlllm.rewards.verifiers.language import SCRIPTS, base_code, detect
 
 _TOKEN = re.compile(r"[^\W_][\w'\u2019-]*")
 

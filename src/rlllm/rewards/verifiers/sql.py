@@ -14,8 +14,8 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.sqlite import Bounds, Database, QueryError, Row
-from rlllm.rewards.submissions import submission
+from rlllm.rewards.verifiers.sqlite import Bounds, Database, QueryError, Row
+from rlllm.rewards.verifiers.submissions import submission
 
 _LABELS = ("sql", "sqlite")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)

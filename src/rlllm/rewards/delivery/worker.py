@@ -22,7 +22,7 @@ from rlllm.core.errors import RlllmError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.binding import BoundReward, bind
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.reading import Failure, scored
+from rlllm.rewards.delivery.reading import Failure, scored
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,14 +29,14 @@ from rlllm.core.errors import RewardError, RlllmError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.binding import BoundReward
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.reading import Failure, late
-from rlllm.rewards.worker import Ready
+from rlllm.rewards.delivery.reading import Failure, late
+from rlllm.rewards.delivery.worker import Ready
 
 START_SECONDS = 120.0
 """For the process to import what the reward imports."""
 GRACE = 2.0
 """Seconds after a deadline until a process that did not end itself is killed."""
-_BOOT = "import sys; sys.path[:] = sys.argv[3:]; from rlllm.rewards.worker import main; main()"
+_BOOT = "import sys; sys.path[:] = sys.argv[3:]; from rlllm.rewards.delivery.worker import main; main()"
 
 
 def delivered(spec: RewardSpec, bound: BoundReward) -> BoundReward:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import Sample
-from rlllm.rewards.reading import failure, late
+from rlllm.rewards.delivery.reading import failure, late
 
 PARALLEL = 32
 """Samples of a batch that are awaited at once."""

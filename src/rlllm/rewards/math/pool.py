@@ -1,7 +1,7 @@
 """Processes that run math-verify for the `math` reward. A question past its deadline is killed with its process.
 
 Processes start when they are first needed and stay. Each is used by one thread at a time, sets limits of its own on
-memory and time (`math_worker.py`), and never hears Ctrl-C: whatever interrupts a question ends its process, so that no
+memory and time (`worker.py`), and never hears Ctrl-C: whatever interrupts a question ends its process, so that no
 late reply is ever taken for the next one's.
 """
 
@@ -74,7 +74,7 @@ class Worker:
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:
-        script = str(Path(__file__).with_name("math_worker.py"))
+        script = str(Path(__file__).with_name("worker.py"))
         # -P: beside the script lies a math.py that must not hide the standard library's.
         command = [sys.executable, "-P", "-W", "ignore", script]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.submissions import Submission, final_part, parse_json, submission
+from rlllm.rewards.verifiers.submissions import Submission, final_part, parse_json, submission
 
 _LABELS = ("json",)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.call_syntax import Call, UnreadableError, read_calls, shown
-from rlllm.rewards.submissions import final_part, parse_json
+from rlllm.rewards.verifiers.call_syntax import Call, UnreadableError, read_calls, shown
+from rlllm.rewards.verifiers.submissions import final_part, parse_json
 
 Allowed = Mapping[str, Sequence[Any]]
 """Argument name to the values it may have; "" among them makes it optional."""

@@ -1,0 +1,1 @@
+"""Rewards for programs: tests run where the solution cannot reach them."""

@@ -1,0 +1,1 @@
+"""Rewards that compare what was handed in with what the row says."""
