@@ -16,7 +16,7 @@ from rlllm_cli import console, options
 
 def doctor(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also import torch, and load and run the embedded model.")
+        bool, typer.Option("--deep", help="Also import torch, load and run the embedded model, and try the sandbox.")
     ] = False,
     json: options.Json = False,
 ) -> None:
@@ -85,14 +85,21 @@ def _machine() -> dict[str, str]:
 
 
 def _deep() -> tuple[dict[str, str], list[str]]:
-    """Device and threads as torch sees them, and a token from the embedded model."""
+    """Device and threads as torch sees them, whether programs can be isolated, and a token from the embedded model."""
     import time
 
     from rlllm.core.errors import RlllmError
     from rlllm.launch import local
+    from rlllm.rewards.sandbox import missing_layers
 
     hardware = local.prepare()
-    facts = {"device": hardware.device, "bf16": str(hardware.bf16), "threads": str(hardware.threads)}
+    missing = missing_layers()
+    facts = {
+        "device": hardware.device,
+        "bf16": str(hardware.bf16),
+        "threads": str(hardware.threads),
+        "sandbox": "; ".join(missing) or "full isolation works",
+    }
     start = time.perf_counter()
     try:
         facts["nano"] = _try_nano()
