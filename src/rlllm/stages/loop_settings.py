@@ -156,7 +156,7 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_together(config, slots["credit"].name, credit, settings)
     for slot, part in chosen.items():
-        _check_part(f"{slot}={slots[slot].name}", part, plan, rollout.group_size)
+        _check_part(f"{slot}={slots[slot].name}", part, plan, rollout)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in getattr(credit, "needs", ()):
@@ -206,13 +206,20 @@ def _check_words(settings: Mapping[str, Any]) -> None:
             raise unknown(name, str(settings[name]), words)
 
 
-def _check_part(name: str, part: Any, plan: Plan, group_size: int) -> None:
-    """Whether a component can do with the group size and the data. Raises ConfigError."""
+def _check_part(name: str, part: Any, plan: Plan, rollout: RolloutConfig) -> None:
+    """Whether a component can do with the rollouts and the data. Raises ConfigError."""
+    group_size = rollout.group_size
     if group_size == 1 and getattr(part, "compares_group", False):
         raise ConfigError(
             f"{name} compares the completions of one prompt, so it needs at least two",
             given="rollout.group_size=1",
             hint="rollout.group_size=8",
+        )
+    if getattr(part, "needs_mix", False) and rollout.mix is None:
+        raise ConfigError(
+            f"{name} shapes completions that another model wrote, and this run has none",
+            given="no rollout.mix",
+            hint="rollout.mix=traces, or method=luffy",
         )
     if hasattr(part, "check_group"):
         part.check_group(group_size)

@@ -34,6 +34,12 @@ class RandomTokens:
 
     fraction: float = 0.2
 
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ConfigError(
+                "mask random: fraction is a share of the tokens, above 0 and at most 1", given=self.fraction
+            )
+
     def __call__(self, batch: RolloutBatch) -> Tensor:
         import torch
 

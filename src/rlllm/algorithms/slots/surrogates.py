@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rlllm.core.errors import ConfigError
 
@@ -68,6 +68,7 @@ class Traces:
     largest at p = gamma, so that unlikely tokens of the trace are learned first. Other tokens stay as they are.
     """
 
+    needs_mix: ClassVar[bool] = True
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
