@@ -27,13 +27,14 @@ ROOT = Path("runs/reason-methods")
 TOKENS = 100_000
 TASK: dict[str, Any] = {
     "model": "nano",
-    "data": {"name": "arithmetic", "level": 2, "rows": 2000, "holdout": 256},
+    "data": {"name": "arithmetic", "level": 2, "rows": 96, "holdout": 256},
     "rollout": {"max_new_tokens": 96},
     "eval": {"rows": 256, "samples": 8},
     "max_tokens": TOKENS,
-    "max_steps": 400,
-    "learning_rate": 2e-4,
-    "per_device_train_batch_size": 64,
+    "max_steps": 1000,
+    "learning_rate": 1e-4,
+    "per_device_train_batch_size": 16,
+    "steps_per_generation": 4,
     "lr_scheduler_type": "constant",
     "save_strategy": "no",
 }
@@ -54,6 +55,8 @@ METHODS: dict[str, list[Any]] = {
     "entropy-min": WATCHED,
 }
 """Method -> rewards. Those without labels watch the exact match, which is what pass@1 is measured by."""
+DYNAMIC = "grpo sampler=dynamic"
+METHODS[DYNAMIC] = EXACT
 
 
 def run(method: str, seed: int) -> str:
@@ -64,7 +67,9 @@ def run(method: str, seed: int) -> str:
     if finished(method, seed):
         return f"{method} {seed}: is there"
     started = time.monotonic()
-    done = rlllm.reason(method=method, rewards=METHODS[method], seed=seed, output_dir=output, overwrite=True, **TASK)
+    name, *parts = method.split()
+    settings = TASK | dict(part.split("=") for part in parts)
+    done = rlllm.reason(method=name, rewards=METHODS[method], seed=seed, output_dir=output, overwrite=True, **settings)
     seconds = time.monotonic() - started
     if not done.ok:
         return f"{method} {seed}: {done.verdict['reasons']}"
@@ -93,6 +98,7 @@ def facts(folder: Path) -> dict[str, float]:
     """The numbers of one run."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     measured = {when: json.loads((folder / f"measured_{when}.json").read_text())[0] for when in ("before", "after")}
+    rollouts = [row for row in rows if "completions/mean_length" in row]
     last = rows[-10:]
     return {
         "before@1": pass_at(measured["before"]["scores"], 1),
@@ -100,10 +106,12 @@ def facts(folder: Path) -> dict[str, float]:
         "pass@1": pass_at(measured["after"]["scores"], 1),
         "pass@8": pass_at(measured["after"]["scores"], 8),
         "entropy": mean(row["entropy"] for row in last),
-        "length": mean(row["completions/mean_length"] for row in last),
-        "flat": mean(row["frac_reward_zero_std"] for row in rows),
+        "length": mean(row["completions/mean_length"] for row in rollouts[-10:]),
+        "flat": mean(row["frac_reward_zero_std"] for row in rollouts),
         "steps": len(rows),
-        "tokens": rows[-1]["num_tokens"],
+        "kept": mean(row.get("sampling/kept_share", 1.0) for row in rollouts),
+        "extra": sum(row.get("sampling/extra_tokens", 0.0) for row in rollouts) / rollouts[-1]["num_tokens"],
+        "tokens": rollouts[-1]["num_tokens"],
         "training seconds": rows[-1]["time"],
         "seconds": json.loads((folder / "seconds.json").read_text()),
     }
