@@ -32,7 +32,7 @@ def planned(**settings: Any) -> Plan:
         ({"sampler": "dynamic", "sampler.rounds": "x"}, "rounds of sampler dynamic: input should be a valid integer"),
         ({"sampler": "dynamic", "sampler.rounds": 2.5}, "given: rounds: 2.5"),
         ({"sampler.rounds": 2}, "name a component that does: sampler=NAME"),
-        ({"mask": "random", "mask.fraction": 0}, "mask random: fraction is a share of the tokens"),
+        ({"mask": "random", "mask.fraction": 1.5}, "mask random: fraction is a share of the tokens"),
         ({"surrogate": "traces"}, "hint: rollout.mix=traces, or method=luffy"),
         ({"method": "ttrl"}, "hint: --reward exact=0 --reward majority"),
         ({"method": "ttrl", "rewards": ["exact", {"name": "majority", "weight": 0}]}, "given: exact x 1, majority x 0"),

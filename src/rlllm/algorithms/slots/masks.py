@@ -35,9 +35,9 @@ class RandomTokens:
     fraction: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
+        if not 0 <= self.fraction <= 1:
             raise ConfigError(
-                "mask random: fraction is a share of the tokens, above 0 and at most 1", given=self.fraction
+                "mask random: fraction is a share of the tokens, from 0 to 1", given=self.fraction
             )
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
@@ -59,7 +59,7 @@ class TopEntropy:
     """Share of tokens that learn."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
+        if not 0 <= self.fraction <= 1:
             raise ConfigError("mask entropy: fraction is above 0 and at most 1", given=self.fraction)
 
     @property
