@@ -25,6 +25,7 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.local_judge import LocalJudge
 from rlllm.rewards.model import RewardModel
 from rlllm.rewards.process import ProcessModel
+from rlllm.rewards.sandbox.jobs import Isolation
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.plan import resolve_rewards
 from rlllm.stages.training import to_verdict
@@ -78,6 +79,8 @@ class EvalStage(StageConfig):
     """Data of the tasks that name none."""
     rewards: list[RewardSpec] = Field(default_factory=list)
     """Rewards of the tasks that name none."""
+    sandbox: Isolation = "full"
+    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
     baseline: str | None = None
     """Model to win against, for the gold task."""
     rows: int = Field(256, ge=1)
@@ -254,7 +257,7 @@ def _plan_task(config: EvalStage, spec: TaskSpec) -> PlannedTask:
     specs = list(spec.rewards or config.rewards)
     if spec.metric == "gold" and not specs:
         specs = [RewardSpec(name="gold")]
-    rewards = None if spec.metric in MODEL_METRICS else resolve_rewards(specs, loaded)
+    rewards = None if spec.metric in MODEL_METRICS else resolve_rewards(specs, loaded, sandbox=config.sandbox)
     name = spec.name or (data.name if spec.metric == "pass" else f"{spec.metric}:{data.name}")
     return PlannedTask(name, spec.metric, list(records), loaded.source, rewards)
 

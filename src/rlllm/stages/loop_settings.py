@@ -17,6 +17,7 @@ from rlllm.core.config import PartSpec, Section
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.sandbox.jobs import Isolation
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.stages.batches import plan_batches
 from rlllm.stages.plan import Plan, named_models, processes, resolve_rewards
@@ -96,6 +97,8 @@ class LoopSettings(TrainingConfig):
     """What a completion is worth: names, reward-model runs, folders or Hub ids, weighted. A weight of 0 only watches."""
     require_card: bool = False
     """Refuse to train on a reward whose card is missing, stale or failed; see `rlllm rewards test`."""
+    sandbox: Isolation = "full"
+    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
     rollout: RolloutConfig = RolloutConfig()
     """How completions are sampled."""
     sampler: SlotSpec | None = None
@@ -147,7 +150,9 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
         settings = {**settings, **getattr(part, "settings", {}), **config.trainer}
     _check_words(settings)
     credit = chosen["credit"]
-    composition = resolve_rewards(rewards, plan.loaded, watched=getattr(credit, "ignores_rewards", False))
+    composition = resolve_rewards(
+        rewards, plan.loaded, watched=getattr(credit, "ignores_rewards", False), sandbox=config.sandbox
+    )
     if hasattr(credit, "check"):
         credit.check(composition.names, composition.weights)
     if rollout.engine not in ENGINES:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.compose import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.pretrained import declared
+from rlllm.rewards.sandbox.jobs import Isolation
 from rlllm.stages.batches import BatchPlan
 from rlllm.stages.families import Family, family_of
 
@@ -133,13 +134,18 @@ def resolve_method(name: str, stage: str) -> Method:
     return method
 
 
-def resolve_rewards(specs: Sequence[RewardSpec], loaded: Loaded, *, watched: bool = False) -> Composition:
+def resolve_rewards(
+    specs: Sequence[RewardSpec], loaded: Loaded, *, watched: bool = False, sandbox: Isolation = "full"
+) -> Composition:
     """The composition of the named rewards, or of the data source's own when none is named; `watched` as in `build`."""
-    return build(chosen_rewards(specs, loaded), watched=watched)
+    return build(chosen_rewards(specs, loaded, sandbox), watched=watched)
 
 
-def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> list[RewardSpec]:
-    """The named rewards, or the data source's own when none is named, with every reward model as a folder."""
+def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolation = "full") -> list[RewardSpec]:
+    """The named rewards, or the data source's own when none is named, with every reward model as a folder.
+
+    Those that run programs and say nothing of how they are isolated run them as `sandbox` says.
+    """
     specs = list(specs) or [RewardSpec(name=name) for name in loaded.rewards]
     if not specs:
         raise ConfigError(
@@ -147,7 +153,16 @@ def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded) -> list[RewardSp
             given=loaded.source,
             hint="say which with --reward NAME; list them with: rlllm rewards ls",
         )
-    return named_models(specs)
+    return [_with_isolation(spec, sandbox) for spec in named_models(specs)]
+
+
+def _with_isolation(spec: RewardSpec, sandbox: Isolation) -> RewardSpec:
+    if sandbox == "full" or "isolation" in spec.params:
+        return spec
+    target = REWARDS.load(spec.name)
+    if not is_dataclass(target) or "isolation" not in {field.name for field in fields(target)}:
+        return spec
+    return spec.model_copy(update={"params": {**spec.params, "isolation": sandbox}})
 
 
 def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:

@@ -21,6 +21,7 @@ from rlllm.core.events import Listener
 from rlllm.core.runs import read_json, write_json
 from rlllm.rewards.bench.key import code_key, identity
 from rlllm.rewards.config import RewardSpec
+from rlllm.stages.loop_settings import LoopSettings
 from rlllm.stages.plan import Plan, chosen_rewards
 
 if TYPE_CHECKING:
@@ -70,9 +71,11 @@ def attach(plan: Plan, specs: Sequence[RewardSpec], *, required: bool) -> Plan:
     Raises:
         ConfigError: a card that is required is missing, stale or failed.
     """
-    specs = chosen_rewards(specs, plan.loaded)
+    config = plan.config
+    assert isinstance(config, LoopSettings)
+    specs = chosen_rewards(specs, plan.loaded, config.sandbox)
     if required:
-        demand(specs, plan.config.data.name)
+        demand(specs, config.data.name)
     return replace(plan, cards=tuple(summaries(specs)))
 
 

@@ -289,7 +289,7 @@ def test_a_missing_layer_is_named_with_what_to_do() -> None:
     error = str(layer_missing("landlock", "Function not implemented"))
     assert error.startswith("programs cannot be isolated here: no landlock")
     assert "Linux 5.13" in error
-    assert "isolation: none" in error
+    assert "--sandbox none" in error
 
 
 def test_an_interpreter_that_cannot_start_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:

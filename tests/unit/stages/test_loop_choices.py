@@ -67,3 +67,11 @@ def test_a_function_is_a_component_itself_and_a_class_makes_one(tmp_path: Path) 
     with pytest.raises(ConfigError, match="cannot be called"):
         component("sampler", SlotSpec(name=f"{path}:number"))
     assert planned(sampler=f"{path}:backwards").slots["sampler"].name.endswith("backwards")
+
+
+def test_the_sandbox_is_that_of_rewards_that_run_programs_and_say_nothing_else() -> None:
+    rewards = ["exact", "code", {"name": "code", "isolation": "full", "weight": 0.5}]
+    made = planned(rewards=rewards, sandbox="none").rewards
+    assert made is not None
+    isolated = [getattr(getattr(one.many, "__self__", None), "isolation", None) for one in made.rewards]
+    assert isolated == [None, "none", "full"]

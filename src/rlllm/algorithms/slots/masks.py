@@ -36,9 +36,7 @@ class RandomTokens:
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction <= 1:
-            raise ConfigError(
-                "mask random: fraction is a share of the tokens, from 0 to 1", given=self.fraction
-            )
+            raise ConfigError("mask random: fraction is a share of the tokens, from 0 to 1", given=self.fraction)
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         import torch

@@ -35,5 +35,5 @@ def layer_missing(layer: str, reason: str) -> SandboxError:
     return SandboxError(
         f"programs cannot be isolated here: no {layer}",
         given=reason,
-        hint=f"{hint}. The reward {{name: code, isolation: none}} runs them without any isolation, at your own risk",
+        hint=f"{hint}. --sandbox none runs them without any isolation, at your own risk",
     )
