@@ -56,7 +56,7 @@ nano: $(STAMP) ## train the embedded model again (minutes) and put it into the p
 	cp runs/nano/model/*.json runs/nano/model/*.jinja runs/nano/model/*.safetensors src/rlllm/assets/nano/
 
 bench: $(STAMP) ## run the benchmarks of minutes; the longer ones under bench/ say how they are run
-	@set -e; for script in cli_startup lifecycle; do echo "== $$script"; $(BIN)/python bench/$$script.py; done
+	@set -e; for script in cli_startup lifecycle sandbox math_reward; do echo "== $$script"; $(BIN)/python bench/$$script.py; done
 
 trl-fields: $(STAMP) ## write the table of TRL's config fields again, from the installed TRL
 	$(BIN)/python -m rlllm.algorithms.field_tables

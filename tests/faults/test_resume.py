@@ -64,7 +64,10 @@ def settings_of(verb: str, model: str, rewards: Path, settings: dict[str, Any]) 
         }
     common |= settings
     if "rewards" in common:
-        common["rewards"] = [name.replace("REWARDS", str(rewards)) for name in common["rewards"]]
+        # no deadline: the reward presses Ctrl-C in the process of the run
+        common["rewards"] = [
+            {"name": name.replace("REWARDS", str(rewards)), "deadline": 0} for name in common["rewards"]
+        ]
     return common
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rlllm.core import errors
 from rlllm.core.errors import ConfigError, ExitCode, RlllmError, UnknownNameError, closest, unknown
 
-EVERY_ERROR = [RlllmError, *RlllmError.__subclasses__(), UnknownNameError]
+OWN = [error for error in RlllmError.__subclasses__() if error.__module__ == errors.__name__]
+EVERY_ERROR = [RlllmError, *OWN, UnknownNameError]
 EXIT_CODES = {
     "RlllmError": 1,
     "ConfigError": 2,

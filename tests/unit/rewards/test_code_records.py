@@ -107,7 +107,7 @@ UNFIT: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("meta", UNFIT, ids=lambda meta: repr(meta)[:60])
+@pytest.mark.parametrize("meta", UNFIT)
 def test_a_row_that_cannot_be_read_says_so(meta: dict[str, Any]) -> None:
     with pytest.raises(UnfitRowError, match=r"tests|column"):
         suite(**meta)

@@ -102,7 +102,7 @@ def test_an_iterator_arrives_as_an_iterator() -> None:
 REFUSED = [object(), len, lambda: None, fractions.Fraction(1, 2), {}.keys(), {"a": [object()]}, Exception("x"), type]
 
 
-@pytest.mark.parametrize("value", REFUSED, ids=repr)
+@pytest.mark.parametrize("value", REFUSED)
 def test_what_is_no_plain_data_is_refused(value: Any) -> None:
     with pytest.raises(wire.NotPlainError):
         wire.to_text(value)

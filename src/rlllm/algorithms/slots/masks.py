@@ -57,7 +57,7 @@ class TopEntropy:
     """Share of tokens that learn."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
+        if not 0 < self.fraction <= 1:
             raise ConfigError("mask entropy: fraction is above 0 and at most 1", given=self.fraction)
 
     @property
