@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from rlllm.rewards.sandbox.batch import run_all
 from rlllm.rewards.sandbox.jobs import Ending, Outcome, Program
 from rlllm.rewards.sandbox.layers import SandboxError
 from rlllm.rewards.sandbox.pool import encoded, order_of, ran_out_of_memory
@@ -122,24 +123,8 @@ class PlainSandbox:
     def run(self, programs: Sequence[Program]) -> list[Outcome]:
         if self._closed:
             raise SandboxError("this sandbox is closed")
-        started: list[PlainJob] = []
-        futures = [self._threads.submit(self._run_one, program, started) for program in programs]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            for job in started:
-                job.kill()
-            raise
+        return run_all(self._threads, self.start, programs)
 
     def close(self) -> None:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _run_one(self, program: Program, started: list[PlainJob]) -> Outcome:
-        job = self.start(program)
-        started.append(job)
-        outcome = job.wait()
-        job.channel.close()
-        return outcome

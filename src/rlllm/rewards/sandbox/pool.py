@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from rlllm.rewards.sandbox.batch import run_all
 from rlllm.rewards.sandbox.jobs import Limits, Outcome, Program
 from rlllm.rewards.sandbox.layers import SandboxError, layer_missing
 
@@ -192,16 +193,7 @@ class IsolatedSandbox:
     def run(self, programs: Sequence[Program]) -> list[Outcome]:
         if self._closed:
             raise _unusable()
-        started: list[IsolatedJob] = []
-        futures = [self._threads.submit(self._run_one, program, started) for program in programs]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            for job in started:
-                job.kill()
-            raise
+        return run_all(self._threads, self.start, programs)
 
     def close(self) -> None:
         with self._lock:
@@ -223,13 +215,6 @@ class IsolatedSandbox:
                 self._idle.append(worker)
         if not keep:
             worker.close()
-
-    def _run_one(self, program: Program, started: list[IsolatedJob]) -> Outcome:
-        job = self.start(program)
-        started.append(job)
-        outcome = job.wait()
-        job.channel.close()
-        return outcome
 
     def _take(self) -> Worker:
         with self._lock:
