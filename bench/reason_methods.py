@@ -1,14 +1,14 @@
 """Every method of the loop on one task at equal sampled tokens: the table of docs/reason.md.
 
     python bench/reason_methods.py run [--methods grpo dapo ...] [--seeds 0 1 2 3 4] [--workers 1]
-    python bench/reason_methods.py table
+    python bench/reason_methods.py table [--timed 5]
 
 Each run starts from `nano` and reinforces 96 two-digit sums (arithmetic, level 2) until it has seen TOKENS tokens, prompts and
 rejected completions included. A rollout of 64 completions makes four optimizer steps, so that ratios leave 1 and prompts come
 again. A seed draws prompts, batches and samples; the data is the same. pass@1 and pass@8 are of 8
 samples for each of 256 held-out prompts, entropy is the mean of the last ten steps. Runs are kept in runs/reason-methods and
 not repeated. One thread a run, so that several may share a machine; wall time is kept beside each run, and compares only where
-nothing else ran.
+nothing else ran: `--timed` names a further seed, run for that, whose seconds the table shows.
 """
 
 from __future__ import annotations
@@ -125,13 +125,20 @@ def interval(values: list[float]) -> str:
     return f"{mean(values):.3f} ± {half:.3f}"
 
 
-def table(methods: list[str]) -> None:
+def seconds(method: str, seed: int | None) -> str:
+    """Wall seconds of one run, evaluation before and after included."""
+    path = ROOT / method / f"seed-{seed}" / "seconds.json"
+    return f"{json.loads(path.read_text()):.0f}" if path.exists() else ""
+
+
+def table(methods: list[str], timed: int | None) -> None:
     columns = ("pass@1", "pass@8", "entropy", "length", "flat", "steps")
-    print("| method | seeds | " + " | ".join(columns) + " | pass@1 over grpo |")
-    print("|" + "---|" * (len(columns) + 3))
-    baseline = {seed: facts(ROOT / "grpo" / f"seed-{seed}") for seed in range(10) if finished("grpo", seed)}
+    print("| method | seeds | " + " | ".join(columns) + " | wall s | pass@1 over grpo |")
+    print("|" + "---|" * (len(columns) + 4))
+    counted = [seed for seed in range(10) if seed != timed]
+    baseline = {seed: facts(ROOT / "grpo" / f"seed-{seed}") for seed in counted if finished("grpo", seed)}
     for method in methods:
-        seeds = [seed for seed in range(10) if finished(method, seed)]
+        seeds = [seed for seed in counted if finished(method, seed)]
         if not seeds:
             continue
         found = [facts(ROOT / method / f"seed-{seed}") for seed in seeds]
@@ -144,9 +151,9 @@ def table(methods: list[str]) -> None:
             one["pass@1"] - baseline[seed]["pass@1"] for seed, one in zip(seeds, found, strict=True) if seed in baseline
         ]
         over = interval(paired) if paired and method != "grpo" else ""
-        print(f"| {method} | {len(seeds)} | " + " | ".join(cells) + f" | {over} |")
+        print(f"| {method} | {len(seeds)} | " + " | ".join(cells) + f" | {seconds(method, timed)} | {over} |")
     for method in set(methods) & {"dapo", DYNAMIC}:
-        found = [facts(ROOT / method / f"seed-{seed}") for seed in range(10) if finished(method, seed)]
+        found = [facts(ROOT / method / f"seed-{seed}") for seed in counted if finished(method, seed)]
         if found:
             kept, extra = (mean(one[name] for one in found) for name in ("kept", "extra"))
             print(f"{method}: {kept:.0%} of the groups drawn were kept; {extra:.0%} of the tokens went into the others")
@@ -170,9 +177,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--timed", type=int)
     given = parser.parse_args()
     if given.what == "table":
-        table(given.methods)
+        table(given.methods, given.timed)
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a worker imports torch
     jobs = [(method, seed) for seed in given.seeds for method in given.methods]
