@@ -14,7 +14,7 @@ are tied to what exists when they are made and hold for all mounts below."""
 _ROOT = "/proc"  # a mount point that surely exists, and under which no standard library lies
 
 
-def library() -> list[str]:
+def stdlib_folders() -> list[str]:
     """The folders of the standard library, as this interpreter names them."""
     return sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
@@ -23,7 +23,7 @@ def build() -> None:
     """Make the view the root of this (new) mount namespace. Opened descriptors keep what they had."""
     kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", _ROOT, "tmpfs", kernel.MS_NOSUID, "size=64k,mode=755")
-    for folder in library():
+    for folder in stdlib_folders():
         os.makedirs(_ROOT + folder)
         _bind(folder, kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV)
         _hide_packages(folder)

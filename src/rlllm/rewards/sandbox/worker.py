@@ -162,11 +162,15 @@ def _serve(line: socket.socket, processes: int) -> None:
     home = os.open("self/ns/pid", os.O_RDONLY, dir_fd=processes)
     watch = Watch(line.fileno(), processes)
     _layer("process accounting", watch.check)
-    rights = {**dict.fromkeys(view.library(), landlock.READ), view.HOLDER: landlock.WRITE, "/dev/null": landlock.WRITE}
+    rights = {
+        **dict.fromkeys(view.stdlib_folders(), landlock.READ),
+        view.HOLDER: landlock.WRITE,
+        "/dev/null": landlock.WRITE,
+    }
     walls = program.Walls(landlock.ruleset(rights), seccomp.Filter(seccomp.program()))
     holder = kernel.NamespaceHolder()
     kernel.drop_bounding_set()
-    sys.path[:] = [place for place in sys.path if place.startswith(tuple(view.library()))]
+    sys.path[:] = [place for place in sys.path if place.startswith(tuple(view.stdlib_folders()))]
     os.environ.update(ENVIRONMENT)
     os.environ.pop("LC_CTYPE", None)
     gc.collect()
