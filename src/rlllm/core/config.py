@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,19 @@ class Section(BaseModel):
     """A group of settings. The string under a field is its documentation, in code and in `--help`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    @classmethod
+    def checked(cls, values: Any) -> Self:
+        """The section of these values. Raises ConfigError that names the first value which does not fit."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            original = problem.get("ctx", {}).get("error")
+            if isinstance(original, ConfigError):
+                raise original from error
+            place = ".".join(map(str, problem["loc"]))
+            raise ConfigError(f"{place}: {problem['msg'].lower()}", given=repr(problem["input"])) from error
 
 
 class PartSpec(Section):

@@ -7,13 +7,11 @@ scores each response alone, so order cannot matter; equal scores are a tie. What
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from pydantic import ValidationError
+from typing import Any, Literal
 
 from rlllm.core.builtins import REWARDS
 from rlllm.core.config import Section
@@ -33,9 +31,6 @@ from rlllm.stages.plan import resolve_rewards, reward_of
 
 RESPONSES = ("responses", "completions", "candidates")
 """Columns that may hold the list of responses to a prompt."""
-
-
-AnySection = TypeVar("AnySection", bound=Section)
 
 
 class LabelPrefsConfig(Section):
@@ -61,7 +56,7 @@ class LabelPrefsConfig(Section):
     @classmethod
     def of(cls, **values: Any) -> LabelPrefsConfig:
         """The settings, checked. Raises ConfigError for a value that does not fit."""
-        return _validated(cls, values)
+        return cls.checked(values)
 
 
 Ruler = Callable[[Sequence[Contest]], list[Ruling]]
@@ -118,22 +113,10 @@ def _named(text: str) -> RewardSpec:
     if text.startswith(("http://", "https://")):
         return RewardSpec(name="judge", params={"endpoint": text})
     if text.lstrip().startswith("{"):
-        return _validated(RewardSpec, {"name": "judge", **parse(text, source="--judge")})
+        return RewardSpec.checked({"name": "judge", **parse(text, source="--judge")})
     if text in REWARDS or ":" in text:
         return RewardSpec(name=text)
     return RewardSpec(name=reward_of(text), params={"path": text})
-
-
-def _validated(cls: type[AnySection], values: Mapping[str, Any]) -> AnySection:
-    try:
-        return cls.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        original = problem.get("ctx", {}).get("error")
-        if isinstance(original, ConfigError):
-            raise original from error
-        place = ".".join(map(str, problem["loc"]))
-        raise ConfigError(f"{place}: {problem['msg'].lower()}", given=repr(problem["input"])) from error
 
 
 def label_preferences(config: LabelPrefsConfig, listener: Listener | None = None) -> LabelReport:

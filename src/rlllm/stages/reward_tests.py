@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from rlllm.core.builtins import REWARDS
 from rlllm.core.config import Section
@@ -66,15 +66,7 @@ class RewardBench(Section):
             ConfigError: a value that does not fit.
         """
         spec = parse(reward, source="the reward") if reward.lstrip().startswith("{") else reward
-        try:
-            return cls.model_validate({"reward": spec, **values})
-        except ValidationError as error:
-            problem = error.errors()[0]
-            original = problem.get("ctx", {}).get("error")
-            if isinstance(original, ConfigError):
-                raise original from error
-            place = ".".join(map(str, problem["loc"]))
-            raise ConfigError(f"{place}: {problem['msg'].lower()}", given=repr(problem["input"])) from error
+        return cls.checked({"reward": spec, **values})
 
 
 @dataclass(frozen=True, slots=True)
