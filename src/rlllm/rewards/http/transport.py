@@ -213,7 +213,9 @@ class _Clock:
                 continue
 
 
-class _Connection(http.client.HTTPConnection):
+class _Watched(http.client.HTTPConnection):
+    """A connection that the clock can cut."""
+
     def __init__(self, *args: Any, clock: _Clock, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._clock = clock
@@ -223,20 +225,14 @@ class _Connection(http.client.HTTPConnection):
         self._clock.watch(self.sock)
 
 
-class _SafeConnection(http.client.HTTPSConnection):
-    def __init__(self, *args: Any, clock: _Clock, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._clock = clock
-
-    def connect(self) -> None:
-        super().connect()
-        self._clock.watch(self.sock)
+class _WatchedSafely(_Watched, http.client.HTTPSConnection):
+    """The same over TLS."""
 
 
 class _Http(urllib.request.HTTPHandler):
     def __init__(self, clock: _Clock) -> None:
         super().__init__()
-        self._connect: Any = partial(_Connection, clock=clock)
+        self._connect: Any = partial(_Watched, clock=clock)
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connect, request)
@@ -245,7 +241,7 @@ class _Http(urllib.request.HTTPHandler):
 class _Https(urllib.request.HTTPSHandler):
     def __init__(self, clock: _Clock) -> None:
         super().__init__()
-        self._connect: Any = partial(_SafeConnection, clock=clock)
+        self._connect: Any = partial(_WatchedSafely, clock=clock)
 
     def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connect, request)
