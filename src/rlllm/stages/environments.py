@@ -84,8 +84,10 @@ def default_rewards(environment: PlannedEnvironment | None, loaded: Loaded) -> l
 def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
     """A plan of the loop with its environment.
 
+    The environment begins on the first row, so that a column it lacks is known before a model is loaded.
+
     Raises:
-        ConfigError: a reward or a credit that does not go with it.
+        ConfigError: a reward or a credit that does not go with it, or an environment that cannot begin on the data.
     """
     named = [] if plan.rewards is None else plan.rewards.names
     if REWARD in named and (environment is None or not environment.pays):
@@ -97,6 +99,7 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
     if environment is None:
         return plan
     _check_credit(plan)
+    environment.factory(plan.loaded.train[:1])().reset(row=0)
     settings = {"max_tool_calling_iterations": environment.rounds, **plan.settings}
     rounds = settings["max_tool_calling_iterations"] or environment.rounds
     return replace(plan, settings=settings, environment=replace(environment, rounds=rounds))

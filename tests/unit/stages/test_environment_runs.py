@@ -130,6 +130,7 @@ def test_an_environment_that_pays_is_the_reward_where_the_data_bring_none(parts:
         ({"environment": {"name": "calculator", "rounds": 0}}, ValueError, "rounds"),
         ({"environment": "rlllm.core.errors:closest"}, ConfigError, "not an environment"),
         ({"environment": "nowhere.py:Shelf"}, ConfigError, "no such file"),
+        ({"environment": "guess"}, ConfigError, "cannot begin on a row: KeyError: 'secret'"),
         ({"rewards": ["environment"]}, ConfigError, "get_reward"),
         ({"environment": "calculator", "rewards": ["exact", "environment"]}, ConfigError, "get_reward"),
         ({"environment": "calculator", "method": "remax"}, ConfigError, "greedy"),
