@@ -164,6 +164,29 @@ def test_the_cheat_fools_a_plain_harness(cheat: Cheat) -> None:
     assert ended.returncode == 0
 
 
+@pytest.mark.parametrize("error", ["StopIteration", "StopAsyncIteration", "type('StopIteration', (Exception,), {})"])
+@pytest.mark.parametrize(
+    "test", ["assert all(map(f, [1, 2]))", "for n in map(f, [1]): assert n == 2", "assert list(map(f, [1])) == []"]
+)
+def test_an_exception_that_ends_loops_ends_no_loop_of_the_tests(reward: Code, error: str, test: str) -> None:
+    code = f"```python\ndef f(n): raise {error}\n```"
+    assert reward.score_batch([Sample("p", code, meta={"test_list": [test]})])[0].value == 0.0
+
+
+@pytest.mark.parametrize(
+    "answer", ["'[\"l\",' * 110 + '1' + ']' * 110", "'[\"g\"' + ',0' * 100_001 + ']'"], ids=["deep", "long"]
+)
+def test_an_answer_that_cannot_be_passed_on_is_the_solutions_fault(reward: Code, answer: str) -> None:
+    forged = (
+        "import os, sys, time\ndef f(n):\n    frame = sys._getframe()\n    while 'nonce' not in frame.f_locals:\n"
+        f"        frame = frame.f_back\n    body = ({answer}).encode()\n"
+        "    os.write(3, len(body).to_bytes(4, 'big') + frame.f_locals['nonce'] + b'V' + body)\n    time.sleep(9)\n"
+        "def g(x): return 1\n"
+    )
+    score = reward.score_batch([Sample("p", f"```python\n{forged}\n```", meta={"test_list": ["assert g(f(1)) == 1"]})])
+    assert score[0].value == 0.0
+
+
 SCRIPT_CHEATS = {
     "the tests looked for": "import glob\nfor path in glob.glob('/**/*', recursive=True)[:2000]:\n    print(path)",
     "standard input looked for an answer": "import sys\nprint(sys.stdin.read())",

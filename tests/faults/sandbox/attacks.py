@@ -141,6 +141,9 @@ ATTACKS = [
     Attack("new user namespace by clone", _LIBC + "number = 56 if os.uname().machine == 'x86_64' else 220\n"
            "pid = libc.syscall(number, 0x10000000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\n"
            "if pid > 0: print('BROKE clone')", "root"),
+    Attack("a child that its own parent has to bury", _LIBC + "number = 56 if os.uname().machine == 'x86_64' else 220\n"
+           "pid = libc.syscall(number, 0x8000 | 17, 0, 0, 0, 0)\nif pid == 0: os._exit(0)\n"
+           "if pid > 0: print('BROKE clone')", "nobody"),
     Attack("join a namespace",
            _LIBC + "fd = os.open('/proc/self/ns/uts', 0)\nif libc.setns(fd, 0) == 0: print('BROKE setns')", "root"),
     Attack("a handle on its peer", "import socket, array\ns = socket.socket(fileno=3)\nfd = s.getsockopt(1, 77)\n"

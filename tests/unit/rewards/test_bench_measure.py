@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rlllm.core.builtins import REWARDS
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.rewards.bench.cases import Case
 from rlllm.rewards.bench.derive import derive
-from rlllm.rewards.bench.key import code_key, identity
+from rlllm.rewards.bench.key import code_key, code_of, identity
 from rlllm.rewards.bench.measure import measure
 from rlllm.rewards.bench.variants import STYLES
 from rlllm.rewards.compose import build
@@ -105,10 +106,49 @@ def test_the_key_follows_code_helpers_and_arguments_but_not_the_weight(tmp_path:
     assert code_key(spec) not in (key, changed)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "from {helper} import LIMIT\ndef rule(sample): return LIMIT\n",
+        "def rule(sample):\n    from {helper} import LIMIT\n    return LIMIT\n",
+        "def rule(sample):\n    import {helper} as other\n    return other.LIMIT\n",
+    ],
+)
+def test_the_key_follows_imports_of_plain_values_and_those_inside_functions(tmp_path: Path, body: str) -> None:
+    helper = tmp_path / f"helper_{abs(hash(body))}.py"
+    helper.write_text("LIMIT = 1\n")
+    rule = tmp_path / "lazy_rule_of_key_test.py"
+    rule.write_text(f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n" + body.format(helper=helper.stem))
+    spec = RewardSpec(name=f"{rule}:rule")
+    key = code_key(spec)
+    helper.write_text("LIMIT = 2\n")
+    assert code_key(spec) != key
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("code", ["code/examiner.py", "code/solution.py", "code/wire.py", "sandbox/pool.py"]),
+        ("math", ["math/worker.py", "math/exact.py"]),
+    ],
+)
+def test_the_key_holds_the_programs_a_reward_runs_in_other_processes(name: str, files: list[str]) -> None:
+    assert {f"rlllm/rewards/{file}" for file in files} <= code_of(REWARDS.load(name)).keys()
+
+
 def test_the_key_follows_the_reward_inside_another(odd: Path) -> None:
     spec = RewardSpec(name="flipped", params={"reward": f"{odd}:sometimes"})
     key = code_key(spec)
     odd.write_text(ODD + "# changed\n")
+    assert code_key(spec) != key
+
+
+def test_the_key_follows_the_text_of_a_rubric_file(tmp_path: Path) -> None:
+    rubric = tmp_path / "rubric.md"
+    rubric.write_text("Prefer the shorter one.")
+    spec = RewardSpec(name="judge", params={"endpoint": "http://localhost:1", "rubric": str(rubric)})
+    key = code_key(spec)
+    rubric.write_text("Prefer the longer one. ")
     assert code_key(spec) != key
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
+from rlllm.rewards.bench.cases import shipped
 from rlllm.rewards.code.check import Bench, Examination, same_output
 from rlllm.rewards.code.records import suite_of
 from rlllm.rewards.code.reward import Code, code_in, fenced_blocks
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.sandbox.jobs import Outcome
+from rlllm.rewards.sandbox import open_sandbox
+from rlllm.rewards.sandbox.jobs import Limits, Outcome, Program
 from rlllm.rewards.sandbox.layers import SandboxError
 
 ADD = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
@@ -149,6 +154,10 @@ FUNCTIONS = [
     ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [[2]]}}, "def f(x): return x + 1", 1.0),
     ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [[2, 3]]}}, "def f(x): return x + 1", 0.0),
     ({"answer": "5"}, "def f(x): return x", None),
+    ({"tests": [{"call": "f", "args": [], "expected": [math.nan, 1]}]}, "def f(): return float('nan'), 1", 1.0),
+    ({"tests": [{"call": "f", "args": [], "expected": [1.5, 1]}]}, "def f(): return float('nan'), 1", 0.0),
+    ({"tests": [{"call": "f", "args": [], "expected": "x" * (3 << 20)}]}, "def f(): return 'x' * (3 << 20)", None),
+    ({"tests": [{"stdout": "x" * 600_000}]}, "print('x' * 600_000)", 1.0),
 ]  # fmt: skip
 
 
@@ -177,11 +186,31 @@ def test_a_batch_is_scored_in_order_and_one_that_hangs_holds_up_no_other() -> No
 
 def test_a_sandbox_that_fails_is_an_error_and_never_a_zero() -> None:
     class Broken:
-        def run(self, programs: Any) -> list[Outcome]:
-            return [Outcome("setup", None, b"", b"no room", 0.0) for _ in programs]
+        channel = socket.socketpair()[0]
+
+        def start(self, program: Program) -> Broken:
+            return self
+
+        def wait(self) -> Outcome:
+            return Outcome("setup", None, b"", b"no room", 0.0)
+
+        def kill(self) -> None:
+            """Nothing runs."""
 
     with pytest.raises(RuntimeError, match="did not start a program: no room"):
         suite_of(Sample("p", "", meta=SUM)).judge("print(5)", Bench(Broken()))  # type: ignore[arg-type]
+
+
+def test_a_batch_that_is_given_up_ends_the_scripts_under_way_and_starts_no_other() -> None:
+    bench = Bench(open_sandbox("none"), Limits(wall_seconds=30.0))
+    tests = suite_of(Sample("p", "", meta={"tests": [{"stdout": "1"}] * 40}))
+    with ThreadPoolExecutor(1) as pool:
+        judged = pool.submit(tests.judge, "import time\ntime.sleep(1)\nprint(1)", bench)
+        time.sleep(0.5)
+        bench.stop()
+        start = time.monotonic()
+        judged.exception(20)
+    assert time.monotonic() - start < 10
 
 
 def test_an_empty_batch_is_an_empty_list() -> None:
@@ -256,3 +285,11 @@ OUTPUTS = [
 @pytest.mark.parametrize(("found", "wanted", "tolerance", "same"), OUTPUTS)
 def test_outputs_are_compared_line_by_line(found: str, wanted: str, tolerance: float, same: bool) -> None:
     assert same_output(found, wanted, tolerance) is same
+
+
+def test_every_shipped_case_is_judged_as_labelled() -> None:
+    found = shipped("code", {})
+    assert found is not None
+    scores = Code(seconds=2.0).score_batch([case.sample for case in found.cases])
+    wanted = [case.stated.value if case.stated else float(bool(case.label)) for case in found.cases]
+    assert [score.value for score in scores] == wanted

@@ -314,3 +314,9 @@ def test_memory_is_known_of_a_living_process_only() -> None:
 def test_a_deadline_is_a_number_of_seconds(deadline: Any) -> None:
     with pytest.raises((ConfigError, ValueError)):
         RewardSpec(name="exact", deadline=deadline)
+
+
+@pytest.mark.parametrize(("name", "params"), [("regex", {"pattern": "(a+)+$"}), ("schema", {})])
+def test_a_reward_whose_patterns_may_backtrack_for_ever_has_a_deadline(name: str, params: dict[str, str]) -> None:
+    assert bind(RewardSpec(name=name, params=params), name).deadline == 5.0
+    assert bind(RewardSpec(name=name, params=params, deadline=0), name).deadline is None

@@ -16,7 +16,8 @@ from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import Sample
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.http.endpoint import Endpoint, Refusal
+from rlllm.rewards.http.endpoint import Endpoint, Refusal, _content
+from rlllm.rewards.http.transport import PassingError, _seconds
 from rlllm.rewards.judge import Judge
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
@@ -286,3 +287,15 @@ def test_blanks_around_a_key_are_not_sent(server: Server, monkeypatch: pytest.Mo
 def test_what_cannot_be_sent_is_no_address(url: str) -> None:
     with pytest.raises(ConfigError, match="http or https URL"):
         Endpoint(url, "m")
+
+
+def test_a_reply_nested_without_end_may_be_asked_for_again() -> None:
+    with pytest.raises(PassingError, match="no chat completion"):
+        _content(b"[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("\u00b2", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0), (None, 0.0)]
+)
+def test_a_pause_that_is_no_number_of_seconds_is_none(header: str | None, seconds: float) -> None:
+    assert _seconds(header) == seconds

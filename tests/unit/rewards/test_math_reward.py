@@ -15,6 +15,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
+from rlllm.rewards.math.answers import is_relation
 from rlllm.rewards.math.pool import DeadError, LateError, Worker
 from rlllm.rewards.math.reward import Math
 
@@ -67,6 +68,19 @@ MATH = [
     ("A) 3 B) 4 C) 7", "7", 0.0),
     ("the sum of 3 and 4 is 7", "7", 1.0),
     ("The options are 3, 4 and 7. The answer is 7.", "7", 1.0),
+    ("\\boxed{3 \\text{ (or 4)}}", "3", 0.0),
+    ("\\boxed{3 (and 4)}", "3", 0.0),
+    ("\\boxed{3 \\text{ cm (and no more)}}", "3", 1.0),
+    # a relation is no value
+    ("\\boxed{\\neq 3}", "3", 0.0),
+    ("\\boxed{\\not= 3}", "3", 0.0),
+    ("\\boxed{\u2260 3}", "3", 0.0),
+    ("\\boxed{\\geq 3}", "3", 0.0),
+    ("\\boxed{> 3}", "3", 0.0),
+    ("#### != 3", "3", 0.0),
+    ("\\boxed{5!}", "120", 1.0),
+    ("\\boxed{x \\geq 3}", "x \\geq 3", 1.0),
+    ("\\boxed{x = 3}", "3", 1.0),
     # read in part
     ("\\boxed{3 ??? 4}", "4", 0.0),
     ("\\boxed{3 vs. 4}", "4", 0.0),
@@ -158,13 +172,13 @@ DIES_OF_EVERY_QUESTION = (
 
 def test_a_question_that_ends_two_processes_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "worker.py").write_text(DIES_OF_EVERY_QUESTION)
-    monkeypatch.setattr("rlllm.rewards.math.pool.__file__", str(tmp_path / "pool.py"))
+    monkeypatch.setattr("rlllm.rewards.math.worker.__file__", str(tmp_path / "worker.py"))
     with pytest.raises(DeadError, match="ended with code 3"):
         Worker().ask({"gold": "\\boxed{x}"}, 20.0)
 
 
 def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlllm.rewards.math.pool.__file__", __file__)
+    monkeypatch.setattr("rlllm.rewards.math.worker.__file__", f"{__file__}.missing")
     with pytest.raises(RuntimeError, match="does not start"):
         Worker().ask({"gold": "\\boxed{x}"}, 5.0)
 
@@ -219,3 +233,13 @@ def test_a_fork_has_workers_of_its_own() -> None:
     assert reward(right).value == 1.0
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert reward(right).value == 1.0
+
+
+def test_a_worker_that_is_ready_has_loaded_all_that_its_first_question_needs() -> None:
+    code = "import sys; from rlllm.rewards.math import worker; print(worker.answer({}), 'sympy' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "{'ready': True} True\n"
+
+
+def test_a_factorial_before_an_equals_sign_is_no_negation() -> None:
+    assert [is_relation(text) for text in ("5!=120", "!= 120")] == [False, True]

@@ -49,6 +49,13 @@ def test_every_call_gets_the_answer_of_the_list(machine: str) -> None:
     assert listed.isdisjoint(special)
 
 
+def test_a_program_makes_children_of_its_own_and_none_of_the_worker(machine: str) -> None:
+    audit, column = seccomp.ARCHITECTURES[machine]
+    number = seccomp._CLONE[column]
+    for flags, answer in ((17, ALLOW), (kernel.CLONE_PARENT | 17, REFUSE), (kernel.CLONE_NEWPID | 17, REFUSE)):
+        assert verdict(seccomp.program(), number, flags, audit=audit) == answer
+
+
 def test_the_filter_is_short_enough_for_its_jumps_and_the_kernel(machine: str) -> None:
     assert len(seccomp.program()) // 8 <= 4096
 

@@ -296,3 +296,34 @@ def test_an_interpreter_that_cannot_start_is_a_refusal(monkeypatch: pytest.Monke
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(SandboxError, match="no worker"):
         open_sandbox("full", workers=1)
+
+
+def test_a_program_that_cannot_be_confined_is_not_run(isolated: Sandbox) -> None:
+    outcome = isolated.run([Program("print(1)", limits=Limits(memory_mb=1 << 50))])[0]
+    assert (outcome.ended, outcome.stdout) == ("setup", b"")
+    assert b"OverflowError" in outcome.stderr
+
+
+def test_processor_time_of_orphans_counts(isolated: Sandbox) -> None:
+    relay = (
+        "import os, time\nif os.fork(): time.sleep(60)\nwhile True:\n    start = time.process_time()\n"
+        "    while time.process_time() - start < 0.05: pass\n    if os.fork(): os._exit(0)\n"
+    )
+    outcome = isolated.run([Program(relay, limits=Limits(cpu_seconds=0.5, wall_seconds=30.0))])[0]
+    assert outcome.ended == "time"
+    assert outcome.seconds < 25
+
+
+def test_a_fork_is_refused_and_its_end_leaves_the_sandbox_to_the_parent(isolated: Sandbox) -> None:
+    child = os.fork()
+    if child == 0:
+        refused = 1
+        try:
+            isolated.run([Program("print(1)")])
+        except SandboxError:
+            refused = 0
+        finally:
+            isolated.close()
+            os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert [one.stdout for one in isolated.run([Program("print(1)")] * 4)] == [b"1\n"] * 4

@@ -1,14 +1,15 @@
 """Which reward a card is about: a hash that changes whenever the reward's code, arguments or model do.
 
-The code is the reward's own module and what that refers to, as far as it lies in the same package (or beside the same
-file). Weights do not count: they change what a score is worth, not the score.
+The code is the reward's own module and all that its import statements lead to, as far as it lies in the same package (or
+beside the same file). Weights do not count: they change what a score is worth, not the score.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
-import sys
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,7 @@ _INSTALLED = "site-packages"
 
 
 def code_key(spec: RewardSpec) -> str:
-    """Hash of the reward's code, its arguments, and the files of the model folder or the other reward it names.
+    """Hash of the reward's code, its arguments, and the model folder, the rubric file or the other reward it names.
 
     Raises:
         RlllmError: the reward does not load.
@@ -30,7 +31,8 @@ def code_key(spec: RewardSpec) -> str:
     target = REWARDS.load(spec.name)
     inner = spec.params.get("reward")
     nested = code_key(RewardSpec.model_validate(inner)) if isinstance(inner, str | Mapping) else None
-    return fingerprint([_code(target), identity(spec), _files(spec.params.get("path")), nested])
+    files = _files(spec.params.get("path")), _text(spec.params.get("rubric"))
+    return fingerprint([code_of(target), identity(spec), files, nested])
 
 
 def identity(spec: RewardSpec) -> str:
@@ -40,32 +42,42 @@ def identity(spec: RewardSpec) -> str:
     return fingerprint([name, spec.params])
 
 
-def _code(target: Any) -> dict[str, str]:
+def code_of(target: Any) -> dict[str, str]:
     """File to text of the module that defines `target` and of the modules it leads to."""
     module = inspect.getmodule(target) or inspect.getmodule(type(target))
     path = _path(module)
     if module is None or path is None:
         return {"target": repr(type(target))}
-    package = module.__name__.partition(".")[0]
-    root = _path(sys.modules.get(package)) or path
+    root = path.parents[module.__name__.count(".") + (path.name == "__init__.py")]
     found: dict[Path, str] = {}
-    _collect(module, root.parent, found)
-    return {str(path.relative_to(root.parent)): text for path, text in found.items()}
+    _collect(path, root, found)
+    return {str(path.relative_to(root)): text for path, text in found.items()}
 
 
-def _collect(module: ModuleType, root: Path, found: dict[Path, str]) -> None:
-    path = _path(module)
-    if path is None or path in found or root not in path.parents or _INSTALLED in path.relative_to(root).parts:
+def _collect(path: Path, root: Path, found: dict[Path, str]) -> None:
+    """Add a file and those it imports, anywhere in its text: what is imported by now depends on what ran before."""
+    if path in found or _INSTALLED in path.relative_to(root).parts:
         return
-    found[path] = path.read_text(encoding="utf-8", errors="replace")
-    if hasattr(
-        module, "__path__"
-    ):  # what a package's own names are depends on which of its modules are imported by now
+    found[path] = text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):  # edited since it was loaded: the text alone tells
         return
-    for value in list(vars(module).values()):
-        owner = value if isinstance(value, ModuleType) else sys.modules.get(getattr(value, "__module__", None) or "")
-        if isinstance(owner, ModuleType):
-            _collect(owner, root, found)
+    for name in dict.fromkeys(name for node in nodes for name in _imported(node, path, root)):
+        place = root.joinpath(*name.split("."))
+        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if file.is_file():
+                _collect(file, root, found)
+
+
+def _imported(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
+    """Absolute names of modules, and of what may be one, that an import statement of the file at `path` names."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        folders = path.relative_to(root).parts[: -node.level] if node.level else ()
+        base = ".".join([*folders, *([node.module] if node.module else [])])
+        yield from filter(None, (base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)))
 
 
 def _path(module: ModuleType | None) -> Path | None:
@@ -73,6 +85,13 @@ def _path(module: ModuleType | None) -> Path | None:
     name = getattr(module, "__file__", None)
     path = Path(name).resolve() if name else None
     return path if path and path.suffix == ".py" and path.is_file() else None
+
+
+def _text(path: object) -> str | None:
+    """Content of a text file; None of anything else."""
+    if not isinstance(path, str) or not os.path.isfile(os.path.expanduser(path)):
+        return None
+    return Path(path).expanduser().read_text(encoding="utf-8", errors="replace")
 
 
 def _files(path: object) -> list[tuple[str, int, int]]:

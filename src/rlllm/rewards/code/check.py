@@ -18,12 +18,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
+from types import ModuleType
 from typing import Any
 
-from rlllm.rewards.code import wire
+from rlllm.rewards.code import examiner, solution, wire
 from rlllm.rewards.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
 GRACE = 5.0
@@ -50,6 +50,33 @@ class Bench:
     """Of one program: of a solution with all its calls, or of one run of a script."""
     thorough: bool = False
     """Run on after a failed test, to count those that pass."""
+    _jobs: set[Job] = field(default_factory=set, compare=False)
+    _stopped: Event = field(default_factory=Event, compare=False)
+
+    @contextmanager
+    def started(self, *programs: Program) -> Iterator[list[Job]]:
+        """The programs under way; none is left afterwards, whatever happens."""
+        jobs: list[Job] = []
+        try:
+            for program in programs:
+                jobs.append(self.sandbox.start(program))
+                self._jobs.add(jobs[-1])
+                if self._stopped.is_set():
+                    raise _StoppedError
+            yield jobs
+        finally:
+            for job in jobs:
+                job.kill()
+            for job in jobs:
+                job.wait()
+                job.channel.close()
+            self._jobs.difference_update(jobs)
+
+    def stop(self) -> None:
+        """End every program under way, and whatever judgement would start another."""
+        self._stopped.set()
+        for job in list(self._jobs):
+            job.kill()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +88,12 @@ class ScriptTests:
 
     def judge(self, code: str, bench: Bench) -> Verdict:
         """Run the cases in order; after one that runs out of time no other is tried."""
-        source = _program("solution", "run", code)
+        source = _program(solution, "run", code)
         passed, note = 0, None
         for number, (given, wanted) in enumerate(self.cases, start=1):
-            outcome = bench.sandbox.run([Program(source, given.encode("utf-8", "replace"), bench.limits)])[0]
+            program = Program(source, given.encode("utf-8", "replace"), _roomy(bench.limits, wanted))
+            with bench.started(program) as (job,):
+                outcome = job.wait()
             fault = _script_fault(outcome, wanted, self.tolerance)
             if fault is None:
                 passed += 1
@@ -91,11 +120,15 @@ class Examination:
     def judge(self, code: str, bench: Bench) -> Verdict:
         """Run the tests in order; all after the solution's process has ended are failed."""
         plan = json.dumps({**asdict(self), "thorough": bench.thorough})
-        tests = _program("examiner", "examine", plan, wired=True)
-        solution = _program("solution", "serve", self.prefix, code, wired=True)
+        tests = _program(examiner, "examine", plan, wired=True)
+        served = _program(solution, "serve", self.prefix, code, wired=True)
         patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + GRACE)
-        with _started(bench, Program(solution, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
+        with bench.started(Program(served, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
             return _Broker(first, second, patient.wall_seconds + GRACE).verdict(len(self.tests), bench.thorough)
+
+
+class _StoppedError(Exception):
+    """The batch is given up."""
 
 
 class _FaultError(Exception):
@@ -184,22 +217,6 @@ class _Broker:
         return kind, answer
 
 
-@contextmanager
-def _started(bench: Bench, *programs: Program) -> Iterator[list[Job]]:
-    """The programs under way; none is left afterwards, whatever happens."""
-    jobs: list[Job] = []
-    try:
-        for program in programs:
-            jobs.append(bench.sandbox.start(program))  # noqa: PERF401  # those started count if a later one fails
-        yield jobs
-    finally:
-        for job in jobs:
-            job.kill()
-        for job in jobs:
-            job.wait()
-            job.channel.close()
-
-
 def _outcome(job: Job) -> Outcome:
     """How a program that hung up ended."""
     late = Timer(LAST_WORDS, job.kill)
@@ -214,6 +231,11 @@ def _ran(outcome: Outcome) -> Outcome:
     if outcome.ended == "setup":
         raise RuntimeError(f"the sandbox did not start a program: {outcome.stderr[-300:].decode('utf-8', 'replace')}")
     return outcome
+
+
+def _roomy(limits: Limits, wanted: str) -> Limits:
+    """Limits under which the wanted output can be written, with as much again for blanks and messages."""
+    return replace(limits, output_kb=max(limits.output_kb, 2 * len(wanted.encode("utf-8", "replace")) // 1024))
 
 
 def _script_fault(outcome: Outcome, wanted: str, tolerance: float) -> str | None:
@@ -276,19 +298,18 @@ def _signal_name(code: int | None) -> str:
         return f"signal {code}"
 
 
-def _program(part: str, function: str, *arguments: str, wired: bool = False) -> str:
+def _program(part: ModuleType, function: str, *arguments: str, wired: bool = False) -> str:
     """Source that calls a function of one of this folder's sandbox programs; `wired` gives it `wire` first."""
     called = ["wire", *map(ascii, arguments)] if wired else [*map(ascii, arguments)]
     lines = ["import marshal, types", "space = {}", f"exec(marshal.loads({_compiled(part)!r}), space)"]
     if wired:
-        lines += ["wire = types.ModuleType('wire')", f"exec(marshal.loads({_compiled('wire')!r}), wire.__dict__)"]
+        lines += ["wire = types.ModuleType('wire')", f"exec(marshal.loads({_compiled(wire)!r}), wire.__dict__)"]
     return "\n".join([*lines, f"space[{function!r}]({', '.join(called)})", ""])
 
 
 @cache
-def _compiled(part: str) -> bytes:
+def _compiled(part: ModuleType) -> bytes:
     """A module of this folder, compiled once for all programs: the sandbox runs this very interpreter."""
-    spec = find_spec(f"rlllm.rewards.code.{part}")
-    assert spec is not None
-    assert spec.origin is not None
-    return marshal.dumps(compile(Path(spec.origin).read_bytes(), f"{part}.py", "exec", dont_inherit=True))
+    assert part.__file__ is not None
+    place = Path(part.__file__)
+    return marshal.dumps(compile(place.read_bytes(), place.name, "exec", dont_inherit=True))

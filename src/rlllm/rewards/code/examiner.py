@@ -13,9 +13,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-_WRAPPING = 20
-"""How much deeper arguments may be nested than answers, so that an answer can always be passed on."""
-
 
 class UnfitError(BaseException):
     """The tests cannot judge any solution here. No `Exception`, so that tests which catch those do not hide it."""
@@ -81,13 +78,15 @@ def _check_call(wire: Any, test: dict[str, Any]) -> str | None:
 
 
 def _equal(found: Any, wanted: Any, tolerance: float) -> bool:
-    """Equal as Python compares them, lists and tuples alike, numbers within an absolute or relative tolerance."""
+    """Equal as Python compares them, but lists and tuples alike, NaN and NaN, and numbers within a tolerance."""
     if isinstance(found, list | tuple) and isinstance(wanted, list | tuple):
         return len(found) == len(wanted) and all(map(_equal, found, wanted, [tolerance] * len(found)))
     if isinstance(found, dict) and isinstance(wanted, dict):
         return found.keys() == wanted.keys() and all(_equal(found[key], wanted[key], tolerance) for key in wanted)
     if tolerance and _is_real(found) and _is_real(wanted):
         return math.isclose(found, wanted, rel_tol=tolerance, abs_tol=tolerance)
+    if isinstance(found, float) and isinstance(wanted, float) and math.isnan(found):
+        return math.isnan(wanted)
     return bool(found == wanted)
 
 
@@ -98,7 +97,7 @@ def _is_real(value: Any) -> bool:
 def _proxy(wire: Any, name: str) -> Callable[..., Any]:
     def call(*arguments: Any, **keywords: Any) -> Any:
         try:
-            payload = wire.to_text((name, arguments, keywords), wire.DEEPEST + _WRAPPING)
+            payload = wire.to_text((name, arguments, keywords), wire.DEEPEST_CALL)
         except wire.NotPlainError as error:
             raise UnfitError(f"the tests pass what cannot leave their process: {error}") from None
         if len(payload) > wire.LARGEST_CALL:
@@ -129,15 +128,15 @@ def _read(wire: Any, name: str, kind: bytes, payload: bytes) -> Any:
 def _raised(name: str, message: str) -> Exception:
     """What the solution raised, as the built-in exception of that name where there is one."""
     base: Any = getattr(builtins, name, None)
-    known = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, _MANY_ARGUMENTS)
+    known = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, _UNUSABLE)
     error: Any = base.__new__(base) if known else RuntimeError()
     error.args = (message,) if known else (f"{name}: {message}",)
     error.of_the_solution = True
     return error
 
 
-_MANY_ARGUMENTS = (UnicodeError, ExceptionGroup)
-"""Exceptions that are not made of one message."""
+_UNUSABLE = (UnicodeError, ExceptionGroup, StopIteration, StopAsyncIteration)
+"""Exceptions that are not made of one message, and those that would end a loop of the tests as if all were well."""
 
 
 def _words(error: BaseException) -> str:

@@ -122,6 +122,8 @@ def _call(
 ) -> dict[str, Any]:
     given = wire.encode(list(args), wire.DEEPEST), wire.encode(dict(kwargs), wire.DEEPEST)
     wanted = [wire.encode(value, wire.DEEPEST) for value in expected]
+    if max(len(json.dumps(value)) for value in wanted) > wire.LARGEST_ANSWER:
+        raise UnfitRowError(f"{name} is to return more than {wire.LARGEST_ANSWER} bytes, which no answer may have")
     return {"call": str(name), "args": given[0], "kwargs": given[1], "expected": wanted, "tolerance": tolerance}
 
 

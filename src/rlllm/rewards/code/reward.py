@@ -69,6 +69,9 @@ class Code:
         pool = ThreadPoolExecutor(min(workers, max(1, len(samples))), thread_name_prefix="code-reward")
         try:
             return list(pool.map(lambda sample: _score(bench, sample), samples))
+        except BaseException:
+            bench.stop()  # else Ctrl-C would sit out every test of every script under way
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -65,7 +65,7 @@ def _sources(prefix: str, code: str) -> list[str]:
 
 def _answer(wire: Any, module: types.ModuleType, payload: bytes) -> tuple[bytes, bytes]:
     try:
-        name, arguments, keywords = wire.from_text(payload)
+        name, arguments, keywords = wire.from_text(payload, wire.DEEPEST_CALL)
         value = _function(module, name)(*arguments, **keywords)
     except BaseException as error:
         return wire.RAISED, _describe(wire, error)

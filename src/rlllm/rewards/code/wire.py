@@ -20,6 +20,9 @@ LARGEST_ANSWER = 2 << 20
 LARGEST_CALL = 16 << 20
 """Bytes of a call's arguments: more than of an answer, so that tests can pass any answer on."""
 DEEPEST = 100
+"""How deep an answer may be nested."""
+DEEPEST_CALL = 120
+"""How deep arguments may be: deeper than answers, so that tests can pass any answer on."""
 LONGEST_ITERATOR = 100_000
 NONCE = 8
 HEADER = 4 + NONCE + 1
@@ -44,13 +47,20 @@ def to_text(value: Any, depth: int = DEEPEST) -> bytes:
     return json.dumps(encode(value, depth), separators=(",", ":")).encode()
 
 
-def from_text(text: bytes) -> Any:
+def from_text(text: bytes, depth: int = DEEPEST) -> Any:
     """The value again, of plain types only.
 
     Raises:
-        ValueError, TypeError, KeyError, RecursionError: the text was not made by `to_text`.
+        ValueError, TypeError, KeyError, RecursionError: the text was not made by `to_text` with that depth.
     """
-    return decode(json.loads(text))
+    item = json.loads(text)
+    if _nesting(item) > depth:
+        raise ValueError("data that is nested too deep")
+    return decode(item)
+
+
+def _nesting(item: Any) -> int:
+    return 1 + max(map(_nesting, item), default=0) if isinstance(item, list) else 0
 
 
 def encode(value: Any, depth: int) -> Any:
@@ -109,6 +119,14 @@ _WRITERS: tuple[tuple[Any, Callable[[Any, int], Any]], ...] = (
     (range, lambda value, depth: ["r", *(_write_int(part, depth) for part in (value.start, value.stop, value.step))]),
     (Iterator, _write_iterator),
 )
+
+
+def _read_iterator(parts: list[Any]) -> Iterator[Any]:
+    if len(parts) > LONGEST_ITERATOR:
+        raise ValueError("an iterator longer than any that is written")
+    return iter([decode(part) for part in parts])
+
+
 _READERS: dict[str, Callable[[list[Any]], Any]] = {
     "i": lambda parts: int(parts[0], 16),
     "f": lambda parts: float(parts[0]),
@@ -120,7 +138,7 @@ _READERS: dict[str, Callable[[list[Any]], Any]] = {
     "c": lambda parts: complex(float.fromhex(parts[0]), float.fromhex(parts[1])),
     "b": lambda parts: bytes.fromhex(parts[0]),
     "r": lambda parts: range(*(decode(part) for part in parts)),
-    "g": lambda parts: iter([decode(part) for part in parts]),
+    "g": _read_iterator,
 }
 
 

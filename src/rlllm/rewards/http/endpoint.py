@@ -152,7 +152,7 @@ def _drop_torn_line(path: Path) -> None:
 def _content(raw: bytes) -> str:
     try:
         content = json.loads(raw)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
         raise PassingError(f"a reply that is no chat completion: {raw[:120]!r}") from error
     if not isinstance(content, str):
         raise PassingError(f"a chat completion without text: {raw[:120]!r}")

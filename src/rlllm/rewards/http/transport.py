@@ -280,7 +280,7 @@ def _of_status(error: urllib.error.HTTPError) -> Exception:
 
 def _seconds(header: str | None) -> float:
     """Retry-After where it is a number of seconds; its other form, a date, is left to the backoff."""
-    return float(header) if header and header.strip().isdigit() else 0.0
+    return float(header) if header and header.strip().isdecimal() else 0.0
 
 
 def _words(reason: object) -> str:

@@ -35,14 +35,21 @@ def read_answer(completion: str) -> Answer:
 
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\!,|,\\!)(?=\d{3}(?!\d))")
 _TOKEN = re.compile(
-    r"(?P<open>\\left\s*.|\\?[(\[{])|(?P<close>\\right\s*.|\\?[)\]}])"
+    r"(?P<aside>\(\s*(?:or|and)(?![a-zA-Z]))|(?P<open>\\left\s*.|\\?[(\[{])|(?P<close>\\right\s*.|\\?[)\]}])"
     r"|(?P<separator>[,;\n]|\\q?quad|(?:\\(?:text|mathrm|mbox)\s*\{\s*(?:or|and)\s*\})|(?<![a-zA-Z])(?:or|and)(?![a-zA-Z]))"
 )
 
 
+_WORDS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{([^{}]*)\}")
+
+
 def offers_several(answer: str) -> bool:
-    """Whether a marked answer separates at least two different parts with numbers in them, outside of any bracket."""
-    parts = {"".join(part.split()) for part in _top_level_parts(_THOUSANDS.sub("", answer))}
+    """Whether a marked answer separates at least two different parts with numbers in them, outside of any bracket.
+
+    `(or 6)` is a part as well, and words count the same inside of `\\text{}`.
+    """
+    plain = _WORDS.sub(r" \1 ", _THOUSANDS.sub("", answer))
+    parts = {"".join(part.split()) for part in _top_level_parts(plain)}
     return len([part for part in parts if re.search(r"\d", part)]) > 1
 
 
@@ -53,7 +60,7 @@ def _top_level_parts(text: str) -> Iterator[str]:
             depth += 1
         elif token["close"]:
             depth = max(0, depth - 1)
-        elif depth == 0:
+        elif depth == 0 or token["aside"]:
             yield text[start : token.start()]
             start = token.end()
     yield text[start:]
@@ -68,6 +75,17 @@ _NOT_SINGLE = re.compile(
 def is_single(reference: str) -> bool:
     """Whether a reference is one value: no list, set, tuple, interval, matrix or relation other than an equation."""
     return not _NOT_SINGLE.search(_THOUSANDS.sub("", reference))
+
+
+_RELATION = re.compile(
+    r"[<>\u2260\u2264\u2265\u226a\u226b]|\A\s*!=|\\(?:ne|neq|not|notin|lt|gt|le|ge|leq|geq|leqslant|geqslant|nless|ngtr|nleq"
+    r"|ngeq|ll|gg)(?![a-zA-Z])"
+)
+
+
+def is_relation(answer: str) -> bool:
+    """Whether an answer says how a value compares ("at least 5", "not 5"), where math-verify may see the value alone."""
+    return _RELATION.search(answer) is not None
 
 
 def holds_several_numbers(answer: str) -> bool:

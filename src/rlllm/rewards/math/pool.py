@@ -17,9 +17,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 from queue import LifoQueue
 from typing import Any
+
+from rlllm.rewards.math import worker as script
 
 START_SECONDS = 120.0
 
@@ -74,9 +75,9 @@ class Worker:
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:
-        script = str(Path(__file__).with_name("worker.py"))
+        assert script.__file__ is not None
         # -P: beside the script lies a math.py that must not hide the standard library's.
-        command = [sys.executable, "-P", "-W", "ignore", script]
+        command = [sys.executable, "-P", "-W", "ignore", script.__file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             _exchange(self._process, {}, START_SECONDS)

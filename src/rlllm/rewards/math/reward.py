@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.math.answers import Answer, holds_several_numbers, is_single, read_answer
+from rlllm.rewards.math.answers import Answer, holds_several_numbers, is_relation, is_single, read_answer
 from rlllm.rewards.math.exact import exactly_equal, read_exact
 from rlllm.rewards.math.pool import DeadError, LateError, Pool, Worker, pool
 from rlllm.rewards.verifiers.answers import NO_REFERENCE, reference_answer
@@ -29,11 +29,12 @@ class Math:
 
     The marked answer is compared; without a marker math-verify looks for one in the whole completion. An answer that it
     cannot read, or that takes longer than `timeout` seconds to compare, is worth 0.0 and noted; others of its batch do
-    not wait for it longer than that. Stricter than math-verify in four things:
+    not wait for it longer than that. Stricter than math-verify in five things:
 
     - Text before the last `</think>` is no answer, unless nothing follows it.
     - Marked answers that differ are one list; they are equal to a set, never to a single value.
     - So is one answer that offers several values ("3 or 4"), and an unmarked text that ends in a list of numbers.
+    - An inequality or a negation is not equal to a single value: to math-verify "\\geq 5" is 5.
     - Where math-verify can read only a part of the marked answer, that part must be its only number.
 
     Args:
@@ -136,6 +137,8 @@ class _Question:
         """The score that follows from the two texts as they stand, if the reference can be read."""
         if self.answer.several and is_single(self.reference):
             return Score(0.0, parsed=self.answer.text[-200:], note="several answers to choose from")
+        if self.answer.marked and is_relation(self.answer.text) and is_single(self.reference):
+            return Score(0.0, parsed=self.answer.text[-200:], note="a relation, where a value is asked for")
         if self.answer.marked and _squeezed(self.answer.text) == _squeezed(self.reference):
             return Score(1.0, parsed=self.answer.text)
         return None

@@ -33,11 +33,11 @@ def _parse(text: str) -> tuple[list[Any], bool]:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """`{gold}` asks whether the reference can be read; `{gold, answer}` whether the two are equal."""
+    """`{gold}` asks whether the reference can be read; `{gold, answer}` if the two are equal; `{}` if all is loaded."""
     from math_verify import verify
 
     if "gold" not in request:
-        return {"ready": True}
+        return {"ready": _is_read(_parse(r"\boxed{1}")[0])}  # loads sympy, which on a busy machine outlasts a deadline
     gold, _ = _parse(request["gold"])
     if "answer" not in request:
         return {"gold": _is_read(gold)}

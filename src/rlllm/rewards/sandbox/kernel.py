@@ -10,6 +10,7 @@ import os
 import platform
 import signal
 
+CLONE_PARENT = 0x0000_8000
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWCGROUP = 0x0200_0000
 CLONE_NEWUTS = 0x0400_0000

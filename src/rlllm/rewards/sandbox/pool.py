@@ -191,11 +191,12 @@ class IsolatedSandbox:
         return IsolatedJob(self, self._take(), next(self._names), program)
 
     def run(self, programs: Sequence[Program]) -> list[Outcome]:
-        if self._closed:
-            raise _unusable()
+        self._check_usable()  # in a fork the threads are gone, and what they are given is never begun
         return run_all(self._threads, self.start, programs)
 
     def close(self) -> None:
+        if os.getpid() != self._owner:
+            return  # a fork that ends must not hang up on its parent's workers
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
@@ -218,8 +219,7 @@ class IsolatedSandbox:
 
     def _take(self) -> Worker:
         with self._lock:
-            if self._closed or os.getpid() != self._owner:
-                raise _unusable()
+            self._check_usable()
             worker = next((one for one in self._popped() if one.process.poll() is None), None)
         worker = worker or Worker()
         worker.greet()
@@ -227,14 +227,14 @@ class IsolatedSandbox:
             self._busy.add(worker)
         return worker
 
+    def _check_usable(self) -> None:
+        if self._closed or os.getpid() != self._owner:
+            raise SandboxError("this sandbox is closed, or was opened by another process")
+
     def _popped(self) -> Iterator[Worker]:
         """Idle workers, one after the other; what the caller does not keep has ended by itself."""
         while self._idle:
             yield self._idle.pop()
-
-
-def _unusable() -> SandboxError:
-    return SandboxError("this sandbox is closed, or was opened by another process")
 
 
 def order_of(limits: Limits) -> dict[str, float]:

@@ -40,6 +40,7 @@ def become(limits: dict[str, Any], descriptors: list[int], walls: Walls) -> NoRe
 
     `descriptors` stand in the order of the constants above. What goes wrong on the way is written to the last of them.
     """
+    trouble = descriptors[-1]
     try:
         os.setsid()  # else kill(0, ...) would reach the worker, whose process group this was
         kernel.unshare(kernel.CLONE_NEWNS)
@@ -47,10 +48,11 @@ def become(limits: dict[str, Any], descriptors: list[int], walls: Walls) -> NoRe
         kernel.drop_capabilities()
         landlock.restrict(walls.rules)
         _place(descriptors)
+        trouble = TROUBLE
         _limit(limits)
         walls.calls.install()
     except BaseException as problem:
-        os.write(max(descriptors), repr(problem).encode())
+        os.write(trouble, repr(problem).encode())
         os._exit(1)
     os.close(TROUBLE)
     _run_program()

@@ -60,6 +60,8 @@ _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _LINE = struct.Struct("=HBBI")
 _X32 = 0x4000_0000
 _AF_UNIX = 1
+# With CLONE_PARENT a program makes children of the worker, which nobody reaps: its namespace then never ends.
+_NO_CLONE = kernel.NAMESPACES | kernel.CLONE_PARENT
 
 
 def allowed(column: int) -> list[int]:
@@ -76,7 +78,7 @@ def program() -> bytes:
         *(_line(_LOAD, _NUMBER), _line(_AT_LEAST, _X32, 0, 1), _line(_RETURN, _KILL)),
         *(_line(_EQUAL, _CLONE3[column], 0, 1), _line(_RETURN, _REFUSE | _ENOSYS)),  # libc then falls back on clone
         *(_line(_EQUAL, _CLONE[column], 0, 4), _line(_LOAD, _FIRST_ARGUMENT)),
-        *(_line(_ANY_BIT, kernel.NAMESPACES, 0, 1), _line(_RETURN, _REFUSE | _EPERM), _line(_RETURN, _ALLOW)),
+        *(_line(_ANY_BIT, _NO_CLONE, 0, 1), _line(_RETURN, _REFUSE | _EPERM), _line(_RETURN, _ALLOW)),
         *(_line(_EQUAL, _SOCKETPAIR[column], 0, 4), _line(_LOAD, _FIRST_ARGUMENT)),
         *(_line(_EQUAL, _AF_UNIX, 0, 1), _line(_RETURN, _ALLOW), _line(_RETURN, _REFUSE | _EPERM)),
     ]

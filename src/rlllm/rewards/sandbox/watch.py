@@ -18,6 +18,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _USER_TIME = 11
 """Fields of /proc/PID/stat after the name: user and system time, own and of reaped children, stand at 11 to 14."""
+_STARTED = 19
 _RESIDENT = 21
 
 
@@ -40,6 +41,7 @@ class Watch:
         """
         handle = os.pidfd_open(child)
         deadline = time.monotonic() + limits["wall"]
+        spent: dict[tuple[str, bytes], int] = {}
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         poll.register(self.line, select.POLLIN)
@@ -49,7 +51,7 @@ class Watch:
                 events = dict(poll.poll(max(0, 1000 * left)))
                 if handle in events or (self.line in events and self._told_to_stop(name)):
                     return None
-                if ended := self._exceeded(limits, descriptors, deadline):
+                if ended := self._exceeded(limits, descriptors, deadline, spent):
                     return ended
         finally:
             os.close(handle)
@@ -64,18 +66,23 @@ class Watch:
             message = line.recv(4096)
         return not message or json.loads(message).get("kill") == name
 
-    def _exceeded(self, limits: dict[str, Any], descriptors: list[int], deadline: float) -> str | None:
+    def _exceeded(
+        self, limits: dict[str, Any], descriptors: list[int], deadline: float, spent: dict[tuple[str, bytes], int]
+    ) -> str | None:
         if time.monotonic() >= deadline:
             return "time"
         if ended := self.written(limits, descriptors):
             return ended
-        seconds, size = self._used()
+        seconds, size = self._used(spent)
         if seconds > limits["cpu_total"]:
             return "time"
         return "memory" if size > limits["memory"] else None
 
-    def _used(self) -> tuple[float, int]:
-        """Processor seconds and resident bytes of everything in the job's namespace, but for its idle first process."""
+    def _used(self, spent: dict[tuple[str, bytes], int]) -> tuple[float, int]:
+        """Processor seconds and resident bytes of everything in the job's namespace, but for its idle first process.
+
+        `spent` holds the time of every process seen so far: the kernel forgets that of orphans, which nobody waits for.
+        """
         ticks = pages = 0
         first, *waiting = self._children("self")  # in the order of their birth
         waiting += self._children(first)
@@ -84,9 +91,11 @@ class Watch:
             waiting += self._children(number)
             fields = self._read(f"{number}/stat").rpartition(b")")[2].split()
             if fields:
-                ticks += sum(int(field) for field in fields[_USER_TIME : _USER_TIME + 4])
+                user, system, *of_children = (int(field) for field in fields[_USER_TIME : _USER_TIME + 4])
+                ticks += user + system + sum(of_children)
+                spent[number, fields[_STARTED]] = user + system
                 pages += int(fields[_RESIDENT])
-        return ticks / _TICK, pages * _PAGE
+        return max(ticks, sum(spent.values())) / _TICK, pages * _PAGE
 
     def _children(self, number: str) -> list[str]:
         try:

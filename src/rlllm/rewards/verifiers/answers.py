@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlllm.core.answers import extract_answer, has_answer_at_end, marked_answers
 from rlllm.core.errors import ConfigError, unknown
@@ -140,6 +141,8 @@ class Regex:
 
     pattern: str
     full: bool = False
+    deadline: ClassVar[float] = 5.0
+    """Seconds for one completion: a pattern such as `(a+)+$` may backtrack for ever, and cannot be interrupted."""
 
     def __post_init__(self) -> None:
         try:

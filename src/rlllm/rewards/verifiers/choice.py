@@ -135,12 +135,23 @@ def _stated_option(rest: str, options: Options) -> str | None:
     if label := named_option(rest, options):
         return label
     sentence = re.split(r"[.;!?](?:[\s*_)\]]|$)", rest, maxsplit=1)[0]
-    if label := named_option(sentence, options):
-        return label
+    label = named_option(sentence, options) or _committed(sentence, options)
+    return None if label and _lists_others(rest[len(sentence) :], label, options) else label
+
+
+def _committed(sentence: str, options: Options) -> str | None:
+    """The option at the beginning of a sentence, unless it names another one or takes it back."""
     first = _leading_label(sentence, options) or _leading_text(sentence, options)
     if first is None or re.match(r"[\s*_()]*(?:not|neither|nor|or|and)\b", sentence[len(first[1]) :], re.IGNORECASE):
         return None
     return None if _others_named(sentence[len(first[1]) :], first[0], options) else first[0]
+
+
+def _lists_others(text: str, own: str, options: Options) -> bool:
+    """Whether what follows the sentence is nothing but options, and not only the same one."""
+    pieces = [piece for piece in re.split(r"[\s.;,!?|/&]+", text) if piece]
+    named = [named_option(piece, options) for piece in pieces]
+    return bool(named) and None not in named and set(named) != {own}
 
 
 def _leading_label(sentence: str, options: Options) -> tuple[str, str] | None:
@@ -164,6 +175,9 @@ def _leading_text(sentence: str, options: Options) -> tuple[str, str] | None:
 
 def _others_named(rest: str, own: str, options: Options) -> bool:
     """Whether a sentence goes on to name another option by its label or text."""
+    text_of = _by_text(rest.lstrip(" ).:]"), options)
+    if text_of and _plain(options[text_of]) != _plain(options[own]):
+        return True
     following = f" {_words(rest)} "
     for label, text in options.items():
         words = _words(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
@@ -28,6 +28,8 @@ class Schema:
 
     schema: dict[str, Any] | bool | None = None
     column: str = "schema"
+    deadline: ClassVar[float] = 5.0
+    """Seconds for one completion: a `pattern` of the schema may backtrack for ever, and cannot be interrupted."""
 
     def __post_init__(self) -> None:
         if self.schema is not None and (fault := schema_fault(self.schema)):
