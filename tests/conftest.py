@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -11,7 +12,9 @@ from hypothesis import settings
 settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is no bug; a red run is one for all
 settings.register_profile("search", deadline=None, max_examples=1_000)  # new examples each time: look for bugs with it
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+_CACHE = tempfile.TemporaryDirectory(prefix="rlllm-cache-")  # no test reads or fills the cache of whoever runs it
 os.environ.update(
+    RLLLM_CACHE=_CACHE.name,
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",

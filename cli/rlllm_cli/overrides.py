@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Overrides = list[tuple[str, Any]]
 
 _KEY_VALUE = re.compile(r"\+*[A-Za-z_][\w.-]*=")
+_TASK_FILE = "lm-eval:"
+"""What a file of lm-evaluation-harness is named with; such a file is a task and no recipe."""
 _NEGATIVE = re.compile(r"-\.?\d")
 _TRUTH_WORDS = {"true", "false", "yes", "no", "on", "off", "0", "1", "none", "null"}
 
@@ -117,7 +119,7 @@ def _is_recipe(verb: str, word: str) -> bool:
     from rlllm.core.recipes import is_file_reference, list_recipes
 
     names = {name for entry in list_recipes() for name in (entry.name, Path(entry.name).name) if entry.stage == verb}
-    return word in names or is_file_reference(word)
+    return word in names or (is_file_reference(word) and not word.startswith(_TASK_FILE))
 
 
 def flag_overrides(flags: Mapping[str, Any], typed: Overrides) -> Overrides:

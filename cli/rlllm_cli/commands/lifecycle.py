@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -96,6 +96,23 @@ def reason(
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="MODEL|RUN",
+        help="A model to win against, or an earlier evaluation to compare with.",
+        show_default=False,
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option("--samples", metavar="K", help="Completions of each problem.", show_default=False)
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", metavar="", help="Sample again what the cache of completions has.")
+]
+
+
 def evaluate(
     ctx: typer.Context,
     words: options.TaskWords = None,
@@ -103,6 +120,9 @@ def evaluate(
     data: options.Data = None,
     columns: options.Columns = None,
     reward: options.Reward = None,
+    baseline: Baseline = None,
+    samples: Samples = None,
+    no_cache: NoCache = False,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -112,7 +132,9 @@ def evaluate(
     json: options.Json = False,
 ) -> None:
     """Measure a model on tasks, with intervals."""
-    flags = {"model": model, "data": data, "columns": columns, "reward": reward, "output_dir": output_dir, "seed": seed}
+    measured = {"model": model, "data": data, "columns": columns, "reward": reward, "baseline": baseline}
+    how = {"samples": samples, "cache": False if no_cache else None, "output_dir": output_dir, "seed": seed}
+    flags = {**measured, **how}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
 

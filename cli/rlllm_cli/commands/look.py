@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,59 +10,119 @@ import typer
 
 from rlllm_cli import completion, console, options, outcome
 
+_COLUMNS = (
+    "task",
+    "metric",
+    "items",
+    "before",
+    "after",
+    "change",
+    "p",
+    "p holm",
+    "gained",
+    "lost",
+    "crossover k",
+    "mde",
+)
+
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Evaluation run before.", autocompletion=completion.runs)],
     b: Annotated[str, typer.Argument(metavar="B", help="Evaluation run after.", autocompletion=completion.runs)],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[C]...", help="More of them, each against A.", autocompletion=completion.runs),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the page of these runs.", show_default=False)
+    ] = None,
     json: options.Json = False,
 ) -> None:
-    """Compare two evaluations problem by problem."""
-    from rlllm.stages.comparison import compare as compare_evaluations
+    """Compare evaluations problem by problem: every other one with the first."""
+    from rlllm.core.report import short_names
+    from rlllm.stages.comparison import compare_all, comparison_page, conclusion
 
-    comparison = compare_evaluations(a, b, seed=seed).to_json()
+    paths = [a, b, *(more or [])]
+    first, *others = short_names([Path(path) for path in paths])
+    comparisons = [found.to_json() for found in compare_all(paths, seed=seed)]
+    said = [conclusion(found, first, name) for found, name in zip(comparisons, others, strict=True)]
+    if html:
+        _write(html, comparison_page(paths, seed=seed))
     if json:
-        console.emit_json(comparison)
+        console.emit_json([{**found, "conclusion": text} for found, text in zip(comparisons, said, strict=True)])
         return
-    headers = ("task", "metric", "items", "before", "after", "change", "p", "gained", "lost")
-    console.table(headers, [_row(task) for task in comparison["tasks"]])
-    for name, tasks in ((a, comparison["only_a"]), (b, comparison["only_b"])):
-        if tasks:
-            console.say(f"only in {name}: {', '.join(tasks)}")
+    named = list(zip(others, comparisons, strict=True))
+    rows = [(*((name,) if more else ()), *_row(task)) for name, found in named for task in found["tasks"]]
+    console.table((*(("run",) if more else ()), *_COLUMNS), rows)
+    for name, found in named:
+        for which, tasks in ((first, found["only_a"]), (name, found["only_b"])):
+            if tasks:
+                console.say(f"only in {which}: {', '.join(tasks)}")
+    for text in said:
+        console.emit(text)
 
 
 def report(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run directory.", autocompletion=completion.runs)],
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Run directories, or folders of runs.", autocompletion=completion.runs),
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: RUN/report.html.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", help="Default: RUN/report.html, or comparison.html.", show_default=False),
     ] = None,
 ) -> None:
-    """Write a run's report, one self-contained HTML file, and print its path. A pipeline's was made at its end."""
+    """Write one self-contained HTML file about a run, or about several side by side, and print its path."""
+    from rlllm.stages.comparison import comparison_page
+
+    folder = Path(runs[0]) if len(runs) == 1 else Path()
+    if len(runs) == 1 and ((folder / "pipeline.json").exists() or not _holds_runs(folder)):
+        target, page = output or folder / "report.html", _single(folder)
+    else:
+        target, page = output or folder / "comparison.html", comparison_page(runs)
+    _write(target, page)
+    console.emit(str(target))
+
+
+def _single(folder: Path) -> str:
+    """The page of one run; a pipeline's was made at its end."""
     from rlllm.core.errors import ConfigError
     from rlllm.core.report import render_run
     from rlllm.core.runs import open_run
 
-    written = Path(run) / "report.html"
-    target = output or written
-    pipeline = (Path(run) / "pipeline.json").exists()
+    if not (folder / "pipeline.json").exists():
+        return render_run(open_run(folder))
     try:
-        page = written.read_text(encoding="utf-8") if pipeline else render_run(open_run(run))
+        return (folder / "report.html").read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read the pipeline's report: {error.strerror}", given=folder) from error
+
+
+def _holds_runs(folder: Path) -> bool:
+    """Whether it is no run itself but a folder of runs."""
+    from rlllm.core.runs import list_runs
+
+    return not (folder / "status.json").exists() and bool(list_runs(folder))
+
+
+def _write(target: Path, page: str) -> None:
+    from rlllm.core.errors import ConfigError
+
+    try:
         target.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write the report: {error.strerror}", given=target) from error
-    console.emit(str(target))
 
 
-def _row(task: Mapping[str, Any]) -> tuple[object, ...]:
+def _row(task: Mapping[str, Any]) -> Iterator[object]:
+    from rlllm.core.report.wording import crossover
+
     difference = task["difference"]
-    return (
-        task["task"],
-        task["metric"],
-        task["items"],
-        outcome.interval(task["before"]),
-        outcome.interval(task["after"]),
-        outcome.interval(difference),
-        f"{difference['p_value']:.3g}",
-        len(task["gained"]),
-        len(task["lost"]),
-    )
+    yield from (task["task"], task["metric"], task["items"])
+    yield from map(outcome.interval, (task["before"], task["after"], difference))
+    yield from (f"{difference['p_value']:.3g}", f"{task['p_holm']:.3g}")
+    yield from (len(task["gained"]), len(task["lost"]))
+    yield crossover(task["crossover_k"])
+    smallest = task["minimum_detectable_effect"]
+    yield None if smallest is None else f"{smallest:.3g}"

@@ -1,19 +1,25 @@
-"""Comparison of two evaluations, item by item.
+"""Comparison of two evaluations, or of several with the first, item by item.
 
 Two models that answered the same problems are compared on each problem, which cancels the difficulty of the problems
-and needs far fewer of them than two separate intervals. Evaluations of different problems are refused, not averaged.
+and needs far fewer of them than two separate intervals. Evaluations of different problems are refused, not averaged. Among
+several tasks and runs one difference is small by chance: p-values are also given as Holm corrects them over all of these.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from statistics import stdev
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.runs import Run, read_jsonl
+from rlllm.evals.crossover import Crossover, crossover
+from rlllm.evals.length_control import controlled_difference
 from rlllm.evals.metrics import score_bounds
+from rlllm.evals.multiplicity import holm
+from rlllm.evals.power import detectable, minimum_detectable_effect
 from rlllm.evals.statistics import (
     Interval,
     PairedDifference,
@@ -45,10 +51,28 @@ class TaskComparison:
     lost: list[str]
     p_gained_lost: float
     """McNemar's exact p-value of gained against lost."""
+    p_holm: float
+    """p-value of the difference, corrected for all that were compared together; of one alone the same as its p-value."""
+    crossover_k: Crossover | None
+    """Where before overtakes after in pass@k; None where completions do not plainly pass or fail, or there is one a problem."""
+    minimum_detectable_effect: float | None
+    """The true difference that this comparison finds with probability 0.8 at 5 %; None where nothing tells its spread."""
+    length_controlled: Interval | None
+    """The difference among completions of like length in characters; None without texts, or where lengths do not overlap."""
 
     def to_json(self) -> dict[str, Any]:
-        intervals = {name: getattr(self, name).to_json() for name in ("before", "after", "difference")}
-        return {**asdict(self), **intervals}
+        names = ("before", "after", "difference", "length_controlled")
+        found = {name: getattr(self, name) for name in names}
+        return {**asdict(self), **{name: interval and interval.to_json() for name, interval in found.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The items of one task in one run."""
+
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    lengths: dict[str, list[float]] = field(default_factory=dict)
+    """Characters of the completions; empty where the metric writes none, or not one for each score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +90,15 @@ class Comparison:
         return {**asdict(self), "tasks": [task.to_json() for task in self.tasks]}
 
 
-def compare(a: Items, b: Items, *, task: str = "", metric: str = "", seed: int = 0) -> TaskComparison:
+def compare(
+    a: Items,
+    b: Items,
+    *,
+    lengths: tuple[Items, Items] = ({}, {}),
+    task: str = "",
+    metric: str = "",
+    seed: int = 0,
+) -> TaskComparison:
     """Pair two sets of items by id and compare their mean scores.
 
     An item counts as solved when its mean score is at least one half: by half of its samples. Scores outside of [0, 1]
@@ -74,6 +106,7 @@ def compare(a: Items, b: Items, *, task: str = "", metric: str = "", seed: int =
 
     Args:
         a, b: before and after; items that only one of them has are counted and left out.
+        lengths: of the completions of a and of b, by item; without them nothing is controlled for length.
 
     Raises:
         ConfigError: no item in common.
@@ -92,6 +125,7 @@ def compare(a: Items, b: Items, *, task: str = "", metric: str = "", seed: int =
     levels = list(zip(shared, _levels(means_a, bool(bounds)), _levels(means_b, bool(bounds)), strict=True))
     gained = [name for name, old, new in levels if new > old]
     lost = [name for name, old, new in levels if new < old]
+    difference = paired_difference(means_a, means_b, seed, bounds=bounds)
     return TaskComparison(
         task=task,
         metric=metric,
@@ -100,21 +134,42 @@ def compare(a: Items, b: Items, *, task: str = "", metric: str = "", seed: int =
         only_b=len(b) - len(shared),
         before=mean_interval(before, seed, bounds=bounds),
         after=mean_interval(after, seed, bounds=bounds),
-        difference=paired_difference(means_a, means_b, seed, bounds=bounds),
+        difference=difference,
         gained=gained,
         lost=lost,
         p_gained_lost=mcnemar_exact(len(gained), len(lost)),
+        p_holm=difference.p_value,
+        crossover_k=_crossover(before, after, seed),
+        minimum_detectable_effect=_smallest_effect(before, after, bool(bounds)),
+        length_controlled=_length_controlled(shared, (before, after), lengths, seed) if bounds else None,
     )
 
 
+def compare_many(runs: Sequence[Run], *, seed: int = 0) -> list[Comparison]:
+    """Compare the first evaluation run with each of the others; `p_holm` corrects over all tasks of all of them.
+
+    Raises:
+        ConfigError: fewer than two runs; and whatever `compare_runs` raises.
+    """
+    if len(runs) < 2:
+        raise ConfigError("a comparison needs at least two evaluation runs", given=[str(run.path) for run in runs])
+    pairs = [_compare_pair(runs[0], other, seed) for other in runs[1:]]
+    corrected = iter(holm([task.difference.p_value for pair in pairs for task in pair.tasks]))
+    return [replace(pair, tasks=[replace(task, p_holm=next(corrected)) for task in pair.tasks]) for pair in pairs]
+
+
 def compare_runs(a: Run, b: Run, *, seed: int = 0) -> Comparison:
-    """Compare two evaluation runs over every task that both have.
+    """Compare two evaluation runs over every task that both have; `p_holm` corrects over the tasks.
 
     Raises:
         RunDirectoryError: a directory holds no evaluation.
         ConfigError: no task in common, or a task whose problems differ between the runs.
         DataError: an item without scores, or with one that is not finite.
     """
+    return compare_many([a, b], seed=seed)[0]
+
+
+def _compare_pair(a: Run, b: Run, seed: int) -> Comparison:
     tasks_a, tasks_b = _tasks(a), _tasks(b)
     shared = [name for name in tasks_a if name in tasks_b]
     if not shared:
@@ -124,13 +179,12 @@ def compare_runs(a: Run, b: Run, *, seed: int = 0) -> Comparison:
             hint="evaluate both models with the same eval tasks",
         )
     _check_hashes(shared, a, tasks_a, b, tasks_b)
-    items_a, items_b = _items(a), _items(b)
-    compared = [
-        compare(
-            items_a.get(name, {}), items_b.get(name, {}), task=name, metric=tasks_a[name].get("metric", ""), seed=seed
-        )
-        for name in shared
-    ]
+    items_a, items_b = items_of(a), items_of(b)
+    compared = []
+    for name in shared:
+        one, other = items_a.get(name, Evaluated()), items_b.get(name, Evaluated())
+        lengths, metric = (one.lengths, other.lengths), tasks_a[name].get("metric", "")
+        compared.append(compare(one.scores, other.scores, lengths=lengths, task=name, metric=metric, seed=seed))
     return Comparison(
         a=str(a.path),
         b=str(b.path),
@@ -138,6 +192,38 @@ def compare_runs(a: Run, b: Run, *, seed: int = 0) -> Comparison:
         only_a=[name for name in tasks_a if name not in tasks_b],
         only_b=[name for name in tasks_b if name not in tasks_a],
     )
+
+
+def _crossover(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], seed: int) -> Crossover | None:
+    rows = [*before, *after]
+    if min(map(len, rows)) < 2 or any(score not in (0.0, 1.0) for row in rows for score in row):
+        return None
+    counts = [[(len(row), int(sum(row))) for row in side] for side in (before, after)]
+    return crossover(counts[0], counts[1], seed=seed)
+
+
+def _smallest_effect(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], unit: bool) -> float | None:
+    """From the spread of the differences; where there is none yet, from what is usual for accuracies."""
+    means = item_means(before)
+    differences = [new - old for old, new in zip(means, item_means(after), strict=True)]
+    spread = stdev(differences) if len(differences) > 1 else 0.0
+    if spread > 0:
+        return detectable(spread / math.sqrt(len(differences)))
+    if not unit:
+        return None
+    samples = min(len(row) for row in (*before, *after))
+    rate = (math.fsum(means) + 1) / (len(means) + 2)
+    return minimum_detectable_effect(len(means), samples, paired=True, rate=rate)
+
+
+def _length_controlled(
+    names: Sequence[str], scores: tuple[Any, Any], lengths: tuple[Items, Items], seed: int
+) -> Interval | None:
+    sizes = [[side.get(name, ()) for name in names] for side in lengths]
+    for rows, sized in zip(scores, sizes, strict=True):
+        if any(len(row) != len(known) for row, known in zip(rows, sized, strict=True)):
+            return None
+    return controlled_difference(*scores, *sizes, seed=seed)
 
 
 def _levels(means: list[float], unit: bool) -> list[float]:
@@ -169,9 +255,19 @@ def _check_hashes(names: list[str], a: Run, tasks_a: dict[str, Any], b: Run, tas
             )
 
 
-def _items(run: Run) -> dict[str, dict[str, list[float]]]:
-    """Scores by task and id; a problem that occurs twice is one item with the samples of both."""
-    tasks: dict[str, dict[str, list[float]]] = {}
+def items_of(run: Run) -> dict[str, Evaluated]:
+    """Items of an evaluation run by task."""
+    tasks: dict[str, list[dict[str, Any]]] = {}
     for row in read_jsonl(run.path / "items.jsonl"):
-        tasks.setdefault(row["task"], {}).setdefault(row["id"], []).extend(row["scores"])
-    return tasks
+        tasks.setdefault(row["task"], []).append(row)
+    return {name: evaluated(rows) for name, rows in tasks.items()}
+
+
+def evaluated(rows: Iterable[Mapping[str, Any]]) -> Evaluated:
+    """The items of one task; a problem that occurs twice is one item with the samples of both."""
+    task = Evaluated()
+    for row in rows:
+        task.scores.setdefault(row["id"], []).extend(row["scores"])
+        texts = row.get("completions") or []
+        task.lengths.setdefault(row["id"], []).extend(float(len(text)) for text in texts)
+    return task

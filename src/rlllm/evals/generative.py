@@ -6,22 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RewardError
-from rlllm.core.records import Sample, task_of
+from rlllm.core.records import PromptTask, Sample, task_of
+from rlllm.evals.behaviour import majority_interval, profile
+from rlllm.evals.length_control import controlled_win_rate
 from rlllm.evals.metrics import average_interval, sampled_metrics, score_bounds
 from rlllm.evals.request import EvalRequest, Evaluation
-from rlllm.evals.sampling import sample, task_id
+from rlllm.evals.sampling import task_id
 from rlllm.evals.statistics import mean_interval, win_rate
+from rlllm.evals.votes import marked
 from rlllm.rewards.compose import Composition
 
 
 def evaluate_pass(request: EvalRequest) -> Evaluation:
-    """Sampled pass@1, avg@n and unbiased pass@k; the first reward decides, with a value of at least 1."""
-    drawn = _draw(request, *request.policy())
+    """Sampled pass@1, avg@n, unbiased pass@k and maj@n; the first reward decides, with a value of at least 1.
+
+    What is known beside these, such as curves and diversity, is in `extra` (see `behaviour.profile`).
+    """
+    drawn = request.draw(_tasks(request))
     scores = first_reward(_rewards(request), drawn)
     drawn, scores = [row for row, s in zip(drawn, scores, strict=True) if s], [s for s in scores if s]
     _check_judged(request, len(drawn))
     passed = [[float(value >= 1.0) for value in row] for row in scores]
     values = sampled_metrics(passed, request.ks, seed=request.seed)
+    answers = [marked([one.completion for one in row]) for row in drawn]
+    if request.samples > 1 and (vote := majority_interval(answers, passed, seed=request.seed)):
+        values[f"maj@{request.samples}"] = vote
     if scores != passed:
         values["score"] = average_interval(scores, seed=request.seed)
     flat = [one for row in drawn for one in row]
@@ -29,29 +38,34 @@ def evaluate_pass(request: EvalRequest) -> Evaluation:
         "unjudged": len(request.records) - len(drawn),
         "truncated": sum(one.truncated for one in flat) / len(flat),
         "mean_tokens": sum(one.tokens or 0 for one in flat) / len(flat),
+        **profile(drawn, passed, seed=request.seed),
     }
     return Evaluation(_items(drawn, passed), values, extra)
 
 
 def evaluate_gold(request: EvalRequest) -> Evaluation:
-    """Mean utility and win rate against the baseline: every completion of one meets every completion of the other."""
+    """Mean utility and win rates against the baseline: every completion of one meets every completion of the other.
+
+    Each completion is scored by itself, so that there is no order of two for a judge to prefer. Lengths are in characters,
+    which do not depend on a tokenizer.
+    """
     if request.baseline is None:
         raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
     rewards = _rewards(request)
-    ours = _draw(request, *request.policy())
-    theirs = _draw(request, *request.baseline())
-    scores = zip(ours, first_reward(rewards, ours), first_reward(rewards, theirs), strict=True)
-    judged = [(row, mine, other) for row, mine, other in scores if mine and other]
+    ours, theirs = request.draw(_tasks(request)), request.draw(_tasks(request), "baseline")
+    scores = zip(ours, theirs, first_reward(rewards, ours), first_reward(rewards, theirs), strict=True)
+    judged = [found for found in scores if found[2] and found[3]]
     _check_judged(request, len(judged))
-    mine, other = [mine for _, mine, _ in judged], [other for _, _, other in judged]
+    ours, theirs = [row for row, *_ in judged], [row for _, row, *_ in judged]
+    mine, other = [row for *_, row, _ in judged], [row for *_, row in judged]
     name, bounds = rewards.names[0], score_bounds(mine, other)
     values = {
         f"{name} win rate": win_rate(mine, other, request.seed),
+        f"{name} win rate, length-controlled": controlled_win_rate(mine, other, _characters(ours), _characters(theirs)),
         f"{name} utility": mean_interval(mine, request.seed, bounds=bounds),
         f"{name} utility of baseline": mean_interval(other, request.seed, bounds=bounds),
     }
-    extra = {"unjudged": len(ours) - len(judged)}
-    return Evaluation(_items([row for row, _, _ in judged], mine), values, extra)
+    return Evaluation(_items(ours, mine), values, {"unjudged": len(request.records) - len(judged)})
 
 
 def first_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
@@ -70,9 +84,12 @@ def every_reward(rewards: Composition, drawn: Sequence[Sequence[Sample]]) -> lis
     return tables
 
 
-def _draw(request: EvalRequest, model: Any, tokenizer: Any) -> list[list[Sample]]:
-    tasks = [task_of(record) for record in request.records]
-    return sample(model, tokenizer, tasks, request.sampling, samples=request.samples, seed=request.seed)
+def _tasks(request: EvalRequest) -> list[PromptTask]:
+    return [task_of(record) for record in request.records]
+
+
+def _characters(drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
+    return [[float(len(one.completion)) for one in row] for row in drawn]
 
 
 def _rewards(request: EvalRequest) -> Composition:
@@ -98,6 +115,9 @@ def _items(drawn: list[list[Sample]], scores: list[list[float]]) -> list[dict[st
             "prompt": row[0].prompt,
             "answer": row[0].answer,
             "completions": [one.completion for one in row],
+            "tokens": [one.tokens for one in row],
+            "truncated": [one.truncated for one in row],
+            "extracted": marked([one.completion for one in row]),
         }
         for row, values in zip(drawn, scores, strict=True)
     ]

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.evals.statistics import Bounds, Interval, mean_interval, preference
+from rlllm.evals.statistics import UNIT, Bounds, Interval, mean_interval, preference, resampled_sums
+
+if TYPE_CHECKING:
+    from numpy import ndarray
 
 Scores = Sequence[Sequence[float]]
 """For each item, the scores of its completions."""
@@ -36,6 +40,70 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
     if n - passed < k:
         return 1.0
     return 1.0 - math.prod(1.0 - k / count for count in range(n - passed + 1, n + 1))
+
+
+def pass_table(counts: Sequence[tuple[int, int]], ks: Sequence[int]) -> ndarray:
+    """`pass_at_k` of every item (N) and k (K), as a table (N, K).
+
+    Args:
+        counts: for each item how many completions were sampled and how many of them passed.
+        ks: numbers of attempts, each from 1 to the smallest number of samples.
+    """
+    return 1.0 - all_pass_table([(n, n - passed) for n, passed in counts], ks)
+
+
+def all_pass_table(counts: Sequence[tuple[int, int]], ks: Sequence[int]) -> ndarray:
+    """pass^k of every item and k, as a table (N, K): unbiased probability that all of k completions pass.
+
+    C(passed, k) / C(n, k), as a running product. Arguments as in `pass_table`.
+
+    Raises:
+        ConfigError: a k is below 1 or above the number of samples of some item.
+
+    Source: Yao et al. 2024 (tau-bench), arXiv:2406.12045, section 4.
+    """
+    import numpy as np
+
+    fewest = min(n for n, _ in counts)
+    if min(ks) < 1 or max(ks) > fewest:
+        raise ConfigError(f"k runs from 1 to {fewest}, the samples of an item", given=list(ks)[:8])
+    taken = np.arange(max(ks))
+    sampled, passed = np.asarray(counts, dtype=float).T[:, :, None]
+    return np.clip((passed - taken) / (sampled - taken), 0.0, 1.0).cumprod(axis=1)[:, np.asarray(ks) - 1]
+
+
+def doubling(n: int) -> list[int]:
+    """1, 2, 4, ... and n itself: the ks of a curve."""
+    return [*(2**power for power in range((n - 1).bit_length())), n]
+
+
+def curve(table: ndarray, ks: Sequence[int], *, seed: int = 0) -> list[dict[str, Any]]:
+    """The mean over items at each k, as rows `{"k", "estimate", "low", "high"}`. `table` (N, K) has values in [0, 1]."""
+    rows = []
+    for k, column in zip(ks, table.T, strict=True):
+        interval = mean_interval([[value] for value in column.tolist()], seed)
+        rows.append({"k": k, "estimate": interval.estimate, "low": interval.low, "high": interval.high})
+    return rows
+
+
+def cost_per_success(costs: Sequence[float], successes: Sequence[float], *, seed: int = 0) -> Interval | None:
+    """What one success costs: the sum of costs over the sum of successes, such as tokens for each correct answer.
+
+    The interval is a percentile bootstrap over items. Without any success there is no such number, and with few a draw of
+    the items can be without: the upper end is then infinite.
+
+    Args:
+        costs, successes: their sums over the completions of each item, in the same order.
+    """
+    import numpy as np
+
+    if not sum(successes):
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sums = resampled_sums(np.array([costs, successes], dtype=float).T, seed)
+        ratios = np.nan_to_num(sums[:, 0] / sums[:, 1], nan=math.inf, posinf=math.inf)
+    low, high = np.quantile(ratios, [0.025, 0.975], method="nearest")
+    return Interval(sum(costs) / sum(successes), float(low), float(high), len(costs), "bootstrap")
 
 
 def pass_at_k_per_item(scores: Scores, k: int, threshold: float = 1.0) -> list[float]:
@@ -92,4 +160,4 @@ def pair_accuracy(chosen: Sequence[float], rejected: Sequence[float], *, seed: i
 def score_bounds(*tables: Scores) -> Bounds | None:
     """(0, 1) if every score lies there, else None: the range of such a score is not known."""
     inside = all(0.0 <= value <= 1.0 for table in tables for values in table for value in values)
-    return (0.0, 1.0) if inside else None
+    return UNIT if inside else None

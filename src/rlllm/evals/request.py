@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from rlllm.core.records import Record
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import PromptTask, Record, Sample
+from rlllm.evals.sampling import Drawer
 from rlllm.evals.statistics import Interval
 from rlllm.rewards.compose import Composition
 from rlllm.rollouts.config import SamplingConfig
+
+PolicyName = Literal["model", "baseline"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class EvalRequest:
         ks: which pass@k to report; empty means pass@1 and pass@samples.
         seed: seeds sampling and resampling.
         baseline: gives the (causal model, tokenizer) to win against.
+        params: arguments of the metric, as the task's `params` gives them.
+        drawers: what draws for `draw`, by policy; where one is missing, its completions are sampled and not kept.
     """
 
     path: str
@@ -37,6 +43,30 @@ class EvalRequest:
     ks: Sequence[int] = ()
     seed: int = 0
     baseline: Callable[[], tuple[Any, Any]] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    drawers: Mapping[PolicyName, Drawer] = field(default_factory=dict)
+
+    def draw(self, tasks: Sequence[PromptTask], policy: PolicyName = "model") -> list[list[Sample]]:
+        """`samples` completions of every task by a policy; the outer list follows `tasks`.
+
+        They come from the run's log or the user's cache where they were drawn before, and else from the engine.
+
+        Raises:
+            ConfigError: the baseline is asked for, and there is none.
+        """
+        return self._drawer(policy).draw(tasks, self.sampling, samples=self.samples, seed=self.seed)
+
+    def each_block(self, tasks: Sequence[PromptTask]) -> Iterator[list[list[Sample]]]:
+        """What `draw` gives of the model, block by block."""
+        return self._drawer("model").each_block(tasks, self.sampling, samples=self.samples, seed=self.seed)
+
+    def _drawer(self, policy: PolicyName) -> Drawer:
+        if policy in self.drawers:
+            return self.drawers[policy]
+        give = self.policy if policy == "model" else self.baseline
+        if give is None:
+            raise ConfigError("there is no baseline to draw from", hint="say which model with --baseline MODEL")
+        return Drawer(give)
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,25 @@
-"""Sampling completions for an evaluation: the same chat rule, engine and rewards as in training."""
+"""Sampling completions for an evaluation: the same chat rule, engine and rewards as in training.
+
+Problems are drawn in blocks, each from a random stream of its own that is seeded by the evaluation's seed and the prompts of
+the block. An engine decodes many rows at once and draws them all from one generator, so a problem cannot have a stream to
+itself without being decoded alone. A block is as many problems as fill one batch of the engine: it is decoded as a whole,
+and what it gives depends on nothing outside of it. That is why blocks can be cached, and left out by a run that resumes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 from rlllm.core.builtins import ENGINES
 from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint
+from rlllm.evals.completions_cache import Block, Completion, Keeper
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.samples import draw
 
@@ -25,3 +38,93 @@ def sample(
     engine = ENGINES.load(sampling.engine)(model, tokenizer)
     torch.manual_seed(seed)
     return draw(engine, tokenizer, tasks, sampling, samples=samples)
+
+
+def blocks(tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int) -> list[Sequence[PromptTask]]:
+    """The tasks in their order, as many at a time as fill a batch of the engine; at least one."""
+    size = max(1, sampling.batch_size // samples)
+    return [tasks[start : start + size] for start in range(0, len(tasks), size)]
+
+
+@dataclass
+class Drawer:
+    """Draws the completions of one model, block by block, and never a block that is kept already.
+
+    Args:
+        policy: gives (causal model, tokenizer); called when a block has to be sampled.
+        identity: hash of all of the model that shapes what it writes; None where that is not known, and nothing is kept.
+        keeper: where blocks are kept.
+        progress: hears which block is next, and how many there are.
+    """
+
+    policy: Callable[[], tuple[Any, Any]]
+    identity: Callable[[], str | None] = lambda: None
+    keeper: Keeper = field(default_factory=Keeper)
+    progress: Callable[[int, int], None] = lambda block, blocks: None
+
+    def draw(
+        self, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int, seed: int
+    ) -> list[list[Sample]]:
+        """`samples` completions of every task; the outer list follows `tasks`."""
+        return [row for block in self.each_block(tasks, sampling, samples=samples, seed=seed) for row in block]
+
+    def each_block(
+        self, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int, seed: int
+    ) -> Iterator[list[list[Sample]]]:
+        """The same, as soon as each block is there. What was given is kept, whatever happens afterwards."""
+        parts, seen = blocks(tasks, sampling, samples), Counter[str]()
+        for number, part in enumerate(parts, 1):
+            prompts = fingerprint([task.prompt for task in part])
+            stream = block_seed(seed, prompts, seen[prompts])
+            seen[prompts] += 1
+            self.progress(number, len(parts))
+            block = self._block(part, sampling, samples, stream)
+            yield [[_sample(task, one) for one in row] for task, row in zip(part, block, strict=True)]
+
+    def _block(self, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int) -> Block:
+        model = self._identity
+        key = model and block_key(model, [task.prompt for task in tasks], sampling, samples=samples, stream=stream)
+        block = self.keeper.get(key, (len(tasks), samples)) if key else None
+        if block is None:
+            rows = sample(*self.policy(), tasks, sampling, samples=samples, seed=stream)
+            block = [[Completion(one.completion, one.tokens or 0, one.truncated) for one in row] for row in rows]
+            if key:
+                self.keeper.put(key, block)
+        return block
+
+    @cached_property
+    def _identity(self) -> str | None:
+        return self.identity()
+
+
+def block_seed(seed: int, prompts: str, occurrence: int) -> int:
+    """Seed of a block's stream, below 2^63.
+
+    Args:
+        seed: of the evaluation.
+        prompts: fingerprint of the block's prompts.
+        occurrence: how many blocks with just these prompts came before, so that repeated ones differ.
+    """
+    digest = hashlib.sha256(f"{seed}\0{prompts}\0{occurrence}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def block_key(model: str, prompts: Sequence[Prompt], sampling: SamplingConfig, *, samples: int, stream: int) -> str:
+    """SHA-256 of everything that the completions of a block depend on; answers and rewards are not among it.
+
+    Greedy decoding does not depend on the seed. The versions of the libraries count, because they change the last bits
+    of logits, and so now and then a token.
+    """
+    described = {
+        "model": model,
+        "prompts": list(prompts),
+        "sampling": sampling.model_dump(exclude={"batch_size"}),
+        "samples": samples,
+        "stream": stream if sampling.temperature else None,
+        "versions": [version(name) for name in ("torch", "transformers")],
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _sample(task: PromptTask, one: Completion) -> Sample:
+    return Sample(task.prompt, one.text, task.answer, task.meta, one.tokens, truncated=one.truncated)

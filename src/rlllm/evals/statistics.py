@@ -2,7 +2,8 @@
 
 The unit is the item (the problem), never the completion: eight completions of one problem are not eight independent
 observations, so every resampling draws items. All functions are deterministic: randomness comes from `seed`. numpy and
-scipy are imported inside functions.
+scipy are imported inside functions. How often each interval holds the truth is simulated in
+tests/unit/evals/test_coverage_by_simulation.py and listed in docs/concepts/statistics.md.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Interval:
     n: int
     """Items behind it."""
     method: str
-    """How it was made: `wilson`, `bootstrap`, or `constant` where all items had one value."""
+    """How it was made, such as `wilson`, `bootstrap`, or `constant` where all items had one value."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields; a bound that is not known (infinite) becomes None, which every JSON reader accepts."""
@@ -76,11 +77,15 @@ def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
         raise DataError("a proportion needs 0 <= successes <= n and n >= 1", given=f"{successes} of {n}")
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share = successes / n
+    low, high = _score_ends(share, n, z)
+    return Interval(share, 0.0 if successes == 0 else low, 1.0 if successes == n else high, n, "wilson")
+
+
+def _score_ends(share: float, n: float, z: float) -> Bounds:
+    """Where |share - p| = z sqrt(p (1 - p) / n)."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == n else centre + half
-    return Interval(share, low, high, n, "wilson")
+    return centre - half, centre + half
 
 
 def bootstrap_mean(
@@ -119,11 +124,41 @@ def mean_interval(
     confidence: float = 0.95,
     bounds: Bounds | None = UNIT,
 ) -> Interval:
-    """Wilson's interval where every item is plainly 0 or 1, else `bootstrap_mean`; arguments and errors as there."""
+    """Wilson's interval where items lie in [0, 1], else `bootstrap_mean`; arguments and errors as there.
+
+    Items that are plainly 0 or 1 get `wilson`, other items between 0 and 1 `clustered_wilson`.
+    """
     means = item_means(values_per_item)
     if all(mean in (0.0, 1.0) for mean in means):
         return wilson(sum(means), len(means), confidence)
+    if bounds == UNIT and all(0.0 <= mean <= 1.0 for mean in means) and not _same(means):
+        return clustered_wilson(means, confidence)
     return _bootstrap(means, seed, RESAMPLES, confidence, bounds)
+
+
+def clustered_wilson(means: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean of item means in [0, 1]: Wilson's interval with the number of trials that the spread of the items is worth.
+
+    n items of variance s^2 say as much as n p (1 - p) / s^2 independent trials: n where every item is all or nothing, more
+    where items differ less than that. Student's quantile with n - 1 degrees of freedom replaces the normal one. One more
+    item that is all or nothing is counted into s^2, because a few items that were never solved hide how far items can
+    differ. The percentile bootstrap in its place covers 90 % with 20 items of which one completion in ten passes.
+
+    Args:
+        means: one number in [0, 1] for each item, at least two, not all equal.
+
+    Source: the effective sample size of Korn & Graubard, Survey Methodology 24 (1998), 193, in Wilson's interval, as compared
+    by Franco et al., J. Surv. Stat. Methodol. 7 (2019), 334. The additional item is ours.
+    """
+    from scipy.special import stdtrit
+
+    n, p = len(means), math.fsum(means) / len(means)
+    quantile = -float(stdtrit(n - 1, (1 - confidence) / 2))
+    centre = (n * p + quantile**2 / 2) / (n + quantile**2)
+    squares = math.fsum((mean - p) ** 2 for mean in means)
+    variance = (squares + centre * (1 - centre)) / n
+    low, high = _score_ends(p, max(n, n * p * (1 - p) / variance), quantile)
+    return Interval(p, low, high, n, "wilson, clustered")
 
 
 def paired_difference(
@@ -135,11 +170,13 @@ def paired_difference(
     confidence: float = 0.95,
     bounds: Bounds | None = UNIT,
 ) -> PairedDifference:
-    """Mean of `after - before` over items, with a bootstrap interval and a sign-flip permutation p-value (two-sided).
+    """Mean of `after - before` over items, with its interval and a sign-flip permutation p-value (two-sided).
+
+    The interval is `matched_t` where all scores lie in [0, 1], else a bootstrap.
 
     Args:
         before, after: one number for each item, in the same order.
-        bounds: range of a single score; used where all differences are equal, see `bootstrap_mean`.
+        bounds: range of a single score; where all differences are equal, the interval is made from it, see `bootstrap_mean`.
 
     Raises:
         DataError: no items, different lengths, or a value that is not finite.
@@ -147,9 +184,35 @@ def paired_difference(
     if len(before) != len(after):
         raise DataError("paired scores need the same items", given=f"{len(before)} before, {len(after)} after")
     differences = item_means([[b - a] for a, b in zip(before, after, strict=True)])
-    widest = bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
-    interval = _bootstrap(differences, seed, resamples, confidence, widest)
+    if bounds == UNIT and all(0.0 <= value <= 1.0 for value in (*before, *after)) and not _same(differences):
+        interval = matched_t(differences, confidence)
+    else:
+        widest = bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
+        interval = _bootstrap(differences, seed, resamples, confidence, widest)
     return PairedDifference(interval, sign_flip_p(differences, seed, resamples=resamples))
+
+
+def matched_t(differences: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean of differences in [-1, 1]: Student's interval after one more item that rose and one that fell by as much.
+
+    Most items do not change, and a few that all rose say little about how many would fall. The two added items are Agresti and
+    Min's for differences of -1, 0 and 1; for others they move by the root mean square of the differences that are not 0. The
+    estimate stays the plain mean.
+
+    Args:
+        differences: one for each item, at least two, not all equal.
+
+    Source: Agresti & Min, Stat. Med. 24 (2005), 729.
+    """
+    from scipy.special import stdtrit
+
+    n, total = len(differences), math.fsum(differences)
+    squares = math.fsum(value * value for value in differences)
+    added = squares / sum(value != 0 for value in differences)
+    error = math.sqrt((squares + added - total * total / (n + 2)) / (n * (n + 2)))
+    half = -float(stdtrit(n - 1, (1 - confidence) / 2)) * error
+    centre = total / (n + 2)
+    return Interval(total / n, max(-1.0, centre - half), min(1.0, centre + half), n, "t, two items added")
 
 
 def sign_flip_p(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
@@ -227,12 +290,17 @@ def item_means(values_per_item: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(values) / len(values) for values in values_per_item]
 
 
+def _same(means: Sequence[float]) -> bool:
+    """All equal, but for the last bits."""
+    return max(means) - min(means) <= 1e-12 * max(1.0, abs(max(means)))
+
+
 def _bootstrap(means: list[float], seed: int, resamples: int, confidence: float, bounds: Bounds | None) -> Interval:
     import numpy as np
 
     items = np.asarray(means, dtype=float)
     estimate = math.fsum(means) / len(means)
-    if np.ptp(items) <= 1e-12 * max(1.0, abs(estimate)):
+    if _same(means):
         return _constant(estimate, len(means), confidence, bounds)
     tail = _expanded_tail(len(means), confidence)
     low, high = np.quantile(_resampled_means(items, seed, resamples), [tail, 1 - tail])
@@ -248,6 +316,17 @@ def _resampled_means(items: ndarray, seed: int, resamples: int) -> ndarray:
         for size in blocks_of(resamples, len(items))
     ]
     return np.concatenate(blocks)
+
+
+def resampled_sums(rows: ndarray, seed: int = 0, *, resamples: int = 2_000) -> ndarray:
+    """Sums over items of each column of `rows` (N, C), in resamples of the items: (R, C)."""
+    import numpy as np
+
+    generator, n, sums = np.random.default_rng(seed), len(rows), []
+    for size in blocks_of(resamples, n):
+        drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        sums.append(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n) @ rows)
+    return np.concatenate(sums)
 
 
 def blocks_of(total: int, width: int) -> list[int]:

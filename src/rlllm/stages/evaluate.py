@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
@@ -13,12 +12,13 @@ from rlllm.core.builtins import DATASETS, EVALS
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.events import Listener
-from rlllm.core.hardware import Hardware
 from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolution, fingerprint, record_hash
-from rlllm.core.runs import Run, append_jsonl, write_json
+from rlllm.core.runs import Run, write_json
 from rlllm.core.verdict import Facts
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
+from rlllm.evals.groups import group_of
+from rlllm.evals.harness_tasks import HARNESS, PREFIX, HarnessConfig, check_task, task_identity
 from rlllm.policies.sources import ModelSource, resolve_model
 from rlllm.rewards.compose import Composition
 from rlllm.rewards.config import RewardSpec
@@ -27,6 +27,7 @@ from rlllm.rewards.model import RewardModel
 from rlllm.rewards.process import ProcessModel
 from rlllm.rewards.sandbox.jobs import Isolation
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.stages.eval_baseline import Against, against, earlier_evaluation, model_of
 from rlllm.stages.plan import resolve_rewards
 from rlllm.stages.training import to_verdict
 
@@ -37,17 +38,24 @@ RECORDS: dict[str, type[Record]] = {
 """Record type a metric works on, where it is not PromptTask."""
 MODEL_METRICS: dict[str, Callable[[str], Any]] = {"rm": RewardModel, "steps": ProcessModel, "judge": LocalJudge}
 """Metrics of models that judge, with what refuses a folder that holds no such model; they take no reward."""
+STOPPABLE = ("pass", "best-of")
+"""Metrics with a pass@1, whose interval can end an evaluation."""
 
 
 class TaskSpec(Section):
     """One task: a metric on data. `arithmetic` is short for `{metric: pass, data: arithmetic}`."""
 
     metric: str = "pass"
-    """`pass`, `rm`, `gold`, `steps`, `best-of`, or a plugin's."""
+    """`pass`, `rm`, `gold`, `steps`, `best-of`, `safety`, `lm-eval`, or a plugin's."""
     data: DataConfig | None = None
     """What to evaluate on; default: the stage's `data`."""
     rewards: list[RewardSpec] = Field(default_factory=list)
     """What a completion is worth; default: the stage's `rewards`, else the data source's own."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the metric; for `lm-eval`, `task`."""
+    by: str | None = None
+    """Column whose values are groups, such as `level`: each gets a value of its own, and so does their mean; default: the
+    stage's `by`."""
     name: str | None = None
     """Label in results."""
 
@@ -56,6 +64,8 @@ class TaskSpec(Section):
     def _short(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
+        if value.startswith(PREFIX):
+            return {"metric": HARNESS, "params": {"task": value.removeprefix(PREFIX)}}
         return {"metric": value} if value in EVALS else {"data": value}
 
 
@@ -82,15 +92,23 @@ class EvalStage(StageConfig):
     sandbox: Isolation = "full"
     """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
     baseline: str | None = None
-    """Model to win against, for the gold task."""
+    """Model to win against, for the gold task; or an earlier evaluation of the same tasks, to compare with."""
     rows: int = Field(256, ge=1)
     """Problems for each task; from the held-out part where the data has one."""
     samples: int = Field(4, ge=1)
     """Completions sampled for each problem."""
+    by: str | None = None
+    """Column to group by, of the tasks that name none."""
     ks: list[int] = Field(default_factory=list)
     """Which pass@k to report; default pass@1 and pass@samples."""
     sampling: SamplingConfig = SamplingConfig()
     """How completions are sampled."""
+    cache: bool = True
+    """Take completions that were sampled before from the user's cache, and keep new ones there."""
+    stop_width: float | None = Field(None, gt=0, lt=1)
+    """Stop once the interval of pass@1 is no wider than this; `rows` is then the most that is used."""
+    harness: HarnessConfig = HarnessConfig()
+    """How tasks of lm-evaluation-harness are asked."""
 
     @model_validator(mode="after")
     def _enough_samples(self) -> EvalStage:
@@ -104,20 +122,36 @@ class EvalStage(StageConfig):
 
     def plan(self) -> EvalPlan:
         source = resolve_model(self.model, ensembles=all(task.metric == "rm" for task in self.tasks))
-        baseline = resolve_model(self.baseline) if self.baseline else None
+        earlier = earlier_evaluation(self.baseline) if self.baseline else None
+        baseline = resolve_model(self.baseline) if self.baseline and not earlier else None
         tasks = [_plan_task(self, spec) for spec in self.tasks]
+        metrics = {task.metric for task in tasks}
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
-        for metric in MODEL_METRICS.keys() & {task.metric for task in tasks}:
+        for metric in MODEL_METRICS.keys() & metrics:
             MODEL_METRICS[metric](source.path)
-        if self.samples < 2 and any(task.metric == "best-of" for task in tasks):
+        if earlier and "gold" in metrics:
+            baseline = resolve_model(model_of(earlier))
+        self._check(metrics, baseline)
+        compared = against(earlier, {task.name: task.hash(self) for task in tasks}) if earlier else None
+        return EvalPlan(self, source, baseline, tasks, compared)
+
+    def _check(self, metrics: set[str], baseline: ModelSource | None) -> None:
+        """Refuse settings that a metric cannot work with."""
+        if self.samples < 2 and "best-of" in metrics:
             raise ConfigError(
                 "best-of needs at least 2 samples to choose from", given=f"samples={self.samples}", hint="samples=8"
             )
-        if baseline is None and any(task.metric == "gold" for task in tasks):
+        if baseline is None and "gold" in metrics:
             raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
-        return EvalPlan(self, source, baseline, tasks)
+        if self.stop_width is not None and not metrics <= set(STOPPABLE):
+            raise ConfigError(
+                "stop_width watches pass@1, which not all tasks have",
+                given=", ".join(sorted(metrics - set(STOPPABLE))),
+                exists=STOPPABLE,
+                hint="evaluate these tasks without it",
+            )
 
 
 @dataclass(frozen=True)
@@ -129,17 +163,32 @@ class PlannedTask:
     records: list[Record]
     source: str
     rewards: Composition | None
+    params: dict[str, Any] = field(default_factory=dict)
+    by: str | None = None
 
     def hash(self, config: EvalStage) -> str:
         """Identity of what is measured: problems, rewards and sampling. Evaluations compare only where it is equal."""
+        if self.metric == HARNESS:
+            return task_identity(self.params)
         return fingerprint(
             [
                 self.metric,
                 [record_hash(record) for record in self.records],
                 self.rewards.fingerprint() if self.rewards else None,
                 config.sampling.model_dump(exclude={"batch_size", "engine"}),
+                *([self.params] if self.params else []),
             ]
         )
+
+    @property
+    def rows(self) -> int:
+        """Problems at most: how many a task of the harness has is not known before it is loaded."""
+        return self.params["limit"] if self.metric == HARNESS else len(self.records)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether its problems are answered by completions of the model, `samples` to each."""
+        return self.metric not in (*MODEL_METRICS, HARNESS)
 
 
 @dataclass(frozen=True)
@@ -150,26 +199,58 @@ class EvalPlan:
     source: ModelSource
     baseline: ModelSource | None
     tasks: list[PlannedTask]
+    against: Against | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         rows = [("stage", "eval"), ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}")]
         if self.baseline:
             rows.append(("baseline", f"{self.baseline.name} ({self.baseline.kind})"))
+        if self.against:
+            rows.append(("baseline", f"{self.against.run.path} (evaluation), for {', '.join(self.against.names)}"))
         for task in self.tasks:
             rewards = f", scored by {', '.join(task.rewards.names)}" if task.rewards else ""
-            rows.append(("task", f"{task.name}: {task.metric} on {len(task.records)} rows of {task.source}{rewards}"))
-        sampling = self.config.sampling
-        rows.append(("samples", f"{self.config.samples} a problem at temperature {sampling.temperature:g}"))
-        return rows
+            most = "at most " if task.metric == HARNESS else ""
+            rows.append(("task", f"{task.name}: {task.metric} on {most}{task.rows} rows of {task.source}{rewards}"))
+        return [*rows, *self._sampling_lines()]
+
+    @property
+    def completions(self) -> int:
+        """Completions that the tasks take, cached ones included."""
+        models = {task.name: 2 if task.metric == "gold" else 1 for task in self.tasks}
+        return sum(len(t.records) * self.config.samples * models[t.name] for t in self.tasks if t.sampled)
+
+    def detectable(self) -> dict[str, float]:
+        """Smallest true difference in pass@1 between two models that each task likely shows; see `evals.power`."""
+        from rlllm.evals.power import minimum_detectable_effect
+
+        return {
+            task.name: minimum_detectable_effect(len(task.records), self.config.samples, paired=True)
+            for task in self.tasks
+            if task.sampled and task.records
+        }
+
+    def _sampling_lines(self) -> Iterator[tuple[str, str]]:
+        config, sampling = self.config, self.config.sampling
+        if not self.completions:
+            return
+        yield "samples", f"{config.samples} a problem at temperature {sampling.temperature:g}"
+        upto = "up to " if config.stop_width is not None else ""
+        yield "completions", f"{upto}{self.completions:,} of at most {sampling.max_new_tokens:,} tokens"
+        for name, effect in self.detectable().items():
+            yield "detects", f"{name}: a difference of {effect:.3f} from a model measured on the same problems"
+        if config.stop_width is not None:
+            yield "stops", f"when the interval of pass@1 is at most {config.stop_width:g} wide"
 
     def to_json(self) -> dict[str, Any]:
         return {
             "stage": "eval",
             "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.path},
             "tasks": [
-                {"name": task.name, "metric": task.metric, "rows": len(task.records), "hash": task.hash(self.config)}
+                {"name": task.name, "metric": task.metric, "rows": task.rows, "hash": task.hash(self.config)}
                 for task in self.tasks
             ],
+            "completions": self.completions,
+            "detects": self.detectable(),
         }
 
 
@@ -182,74 +263,31 @@ def run(config: EvalStage, **options: Any) -> Run:
         RlllmError: the settings, the data or the model are wrong.
     """
     plan = config.plan()
-    facts = Facts(steps_requested=len(plan.tasks), rows=sum(len(task.records) for task in plan.tasks))
+    facts = Facts(steps_requested=len(plan.tasks), rows=sum(task.rows for task in plan.tasks))
 
     def work(run: Run, listener: Listener, resume: bool) -> None:
+        from rlllm.stages.eval_work import evaluate
+
         listener.started("eval", len(plan.tasks), run.path)
-        (run.path / "items.jsonl").unlink(missing_ok=True)
-        write_json(run.path / "results.json", _evaluate(plan, run, listener))
+        for label, text in plan.lines():
+            if label in ("completions", "detects"):
+                listener.note(f"{label}: {text}")
+        write_json(run.path / "results.json", evaluate(plan, run, listener, resume))
         facts.steps_done = len(plan.tasks)
 
     return to_verdict(config, facts, work, **options)
 
 
-def _evaluate(plan: EvalPlan, run: Run, listener: Listener) -> dict[str, Any]:
-    listener.phase("loading")
-    from rlllm.evals.request import EvalRequest
-    from rlllm.launch import local
-
-    hardware = local.prepare()
-    write_json(run.path / "env.json", local.environment(hardware))
-    config, models, tasks = plan.config, _Models(hardware), {}
-    for number, task in enumerate(plan.tasks, 1):
-        listener.phase(task.name)
-        request = EvalRequest(
-            path=plan.source.path,
-            policy=models.loader(plan.source),
-            records=task.records,
-            rewards=task.rewards,
-            sampling=config.sampling,
-            samples=config.samples,
-            ks=config.ks,
-            seed=config.seed,
-            baseline=models.loader(plan.baseline) if plan.baseline else None,
-        )
-        result = EVALS.load(task.metric)(request)
-        append_jsonl(run.path / "items.jsonl", [{"task": task.name, **item} for item in result.items])
-        tasks[task.name] = {
-            "hash": task.hash(config),
-            "metric": task.metric,
-            "items": len(result.items),
-            "samples": config.samples,
-            "values": {name: interval.to_json() for name, interval in result.values.items()},
-            **result.extra,
-        }
-        listener.step(number, {name: interval.estimate for name, interval in result.values.items()})
-    return {"tasks": tasks, "model": plan.source.name, "baseline": plan.baseline.name if plan.baseline else None}
-
-
-class _Models:
-    """Policies of an evaluation, each loaded once, when first asked for."""
-
-    def __init__(self, hardware: Hardware) -> None:
-        self.hardware = hardware
-        self.loaded: dict[str, tuple[Any, Any]] = {}
-
-    def loader(self, source: ModelSource) -> Callable[[], tuple[Any, Any]]:
-        return partial(self._get, source)
-
-    def _get(self, source: ModelSource) -> tuple[Any, Any]:
-        from rlllm.policies.loading import load_policy, load_tokenizer
-
-        if source.path not in self.loaded:
-            model = load_policy(source, bf16=self.hardware.bf16)
-            self.loaded[source.path] = (model.to(self.hardware.device), load_tokenizer(source))
-        return self.loaded[source.path]
-
-
 def _plan_task(config: EvalStage, spec: TaskSpec) -> PlannedTask:
     if ":" not in spec.metric and spec.metric not in EVALS:
         raise unknown("metric", spec.metric, EVALS.names())
+    by = spec.by or config.by
+    if spec.metric == HARNESS:
+        if by is not None:
+            raise ConfigError("tasks of lm-evaluation-harness have no columns to group by", given=f"by={by}")
+        params = {"limit": config.rows, **config.harness.model_dump(), **spec.params}
+        label = check_task(params)
+        return PlannedTask(spec.name or f"{PREFIX}{label}", HARNESS, [], "lm-evaluation-harness", None, params)
     data = spec.data or config.data
     kind = RECORDS.get(spec.metric, PromptTask)
     loaded = _load_rows(data, kind, config.rows)
@@ -259,7 +297,9 @@ def _plan_task(config: EvalStage, spec: TaskSpec) -> PlannedTask:
         specs = [RewardSpec(name="gold")]
     rewards = None if spec.metric in MODEL_METRICS else resolve_rewards(specs, loaded, sandbox=config.sandbox)
     name = spec.name or (data.name if spec.metric == "pass" else f"{spec.metric}:{data.name}")
-    return PlannedTask(name, spec.metric, list(records), loaded.source, rewards)
+    if by is not None:
+        group_of(records, by)  # a column that is not there is found before a model is loaded
+    return PlannedTask(name, spec.metric, list(records), loaded.source, rewards, dict(spec.params), by)
 
 
 def _load_rows(data: DataConfig, kind: type[Record], rows: int) -> Loaded:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from rlllm.core.report.controls import experiment
+from rlllm.core.report.controls import experiment, member_curves
+from rlllm.core.runs import Run, append_jsonl, write_json
 
 ADDED = {"estimate": 0.21, "low": 0.17, "high": 0.25, "n": 128, "method": "bootstrap"}
 
@@ -51,3 +53,14 @@ def test_a_bound_that_is_not_known_is_said_to_be_unknown() -> None:
 def test_an_ordinary_run_has_no_such_part() -> None:
     assert experiment({"measures": []}) is None
     assert experiment({}) is None
+
+
+def test_the_runs_of_an_experiment_share_their_drawings(tmp_path: Path) -> None:
+    write_json(tmp_path / "results.json", results())
+    assert member_curves(Run(tmp_path)) is None
+    for name in ("true-0", "random-0"):
+        (tmp_path / name).mkdir()
+        append_jsonl(tmp_path / name / "metrics.jsonl", [{"step": n, "reward": n / 9 + len(name)} for n in range(9)])
+    shown = member_curves(Run(tmp_path))
+    assert shown is not None
+    assert "Reward over steps: A from 6 to 6.89; B from 8 to 8.89" in shown

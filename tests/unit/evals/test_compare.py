@@ -9,7 +9,8 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, RunDirectoryError
 from rlllm.core.runs import Run, append_jsonl, write_json
-from rlllm.evals.compare import compare, compare_runs
+from rlllm.evals.compare import compare, compare_many, compare_runs
+from rlllm.evals.multiplicity import holm
 
 
 def make_run(path: Path, tasks: dict[str, dict[str, list[float]]], hashes: dict[str, str] | None = None) -> Run:
@@ -106,3 +107,74 @@ def test_an_item_without_scores_is_refused(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a", {"sums": {"1": []}})
     with pytest.raises(DataError, match="no score"):
         compare_runs(run, run)
+
+
+def solved(count: int, of: int = 40) -> dict[str, list[float]]:
+    return {str(item): [float(item < count)] * 2 for item in range(of)}
+
+
+def test_several_runs_are_compared_with_the_first_and_corrected_together(tmp_path: Path) -> None:
+    base = make_run(tmp_path / "base", {"sums": solved(10), "lists": solved(10)})
+    one = make_run(tmp_path / "one", {"sums": solved(17), "lists": solved(10)})
+    two = make_run(tmp_path / "two", {"sums": solved(30), "lists": solved(12)})
+    found = compare_many([base, one, two])
+    assert [(pair.a, pair.b) for pair in found] == [(str(base.path), str(one.path)), (str(base.path), str(two.path))]
+    tasks = [task for pair in found for task in pair.tasks]
+    raw = [task.difference.p_value for task in tasks]
+    assert [task.p_holm for task in tasks] == holm(raw)
+    alone = compare_runs(base, one).tasks[0]
+    assert (alone.difference.p_value, alone.p_holm) == (raw[0], 2 * raw[0])
+    assert tasks[0].p_holm == pytest.approx(3 * raw[0])
+
+
+def test_one_run_is_no_comparison(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least two"):
+        compare_many([make_run(tmp_path / "a", {"sums": {"1": [0.0]}})])
+
+
+def test_a_base_model_that_overtakes_is_found_from_its_counts() -> None:
+    base = {str(item): [1.0] + [0.0] * 7 for item in range(30)}
+    tuned = {str(item): [float(item < 15)] * 8 for item in range(30)}
+    found = compare(base, tuned).crossover_k
+    assert found is not None
+    assert (found.estimate, found.up_to) == (5, 8)
+
+
+@pytest.mark.parametrize("scores", [[1.0], [0.5, 1.0]])
+def test_one_sample_or_partial_credit_has_no_crossover(scores: list[float]) -> None:
+    assert compare({"1": scores, "2": scores}, {"1": scores, "2": scores}).crossover_k is None
+
+
+def test_the_smallest_detectable_effect_shrinks_with_problems_and_exists_where_nothing_changed() -> None:
+    few = compare(solved(10, 20), solved(12, 20)).minimum_detectable_effect
+    many = compare(solved(100, 200), solved(120, 200)).minimum_detectable_effect
+    same = compare(solved(10), solved(10)).minimum_detectable_effect
+    assert few is not None
+    assert many is not None
+    assert same is not None
+    assert 0 < many < few < 1
+    assert 0 < same < 0.5
+    assert compare({"1": [7.0]}, {"1": [7.0]}).minimum_detectable_effect is None
+
+
+def test_a_difference_is_controlled_for_length_where_every_score_has_a_text(tmp_path: Path) -> None:
+    runs = []
+    for name, sizes in (("a", (3, 3, 3, 9)), ("b", (3, 9, 9, 9))):
+        rows = [
+            {
+                "task": "sums",
+                "id": str(item),
+                "scores": [float(n == 9) for n in sizes],
+                "completions": ["x" * n for n in sizes],
+            }
+            for item in range(30)
+        ]
+        run = make_run(tmp_path / name, {"sums": {}})
+        append_jsonl(run.path / "items.jsonl", rows)
+        runs.append(run)
+    task = compare_runs(*runs).tasks[0]
+    assert task.difference.interval.estimate == 0.5
+    assert task.length_controlled is not None
+    assert task.length_controlled.estimate == 0
+    assert json.loads(json.dumps(task.to_json()))["length_controlled"]["estimate"] == 0
+    assert compare(solved(3), solved(5)).length_controlled is None

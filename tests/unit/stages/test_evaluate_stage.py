@@ -12,7 +12,9 @@ import pytest
 import rlllm
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, ModelError, RewardError, RlllmError, UnknownNameError
+from rlllm.core.events import Silent
 from rlllm.core.runs import Run, read_jsonl
+from rlllm.evals.multiplicity import holm
 from rlllm.stages.evaluate import EvalStage
 
 REWARDS = """
@@ -20,8 +22,28 @@ def vowel(sample): return float(any(letter in "aeiou" for letter in sample.compl
 def none(sample): return None
 def even(sample): return 1.0 if len(sample.prompt) % 2 == 0 else None
 def raises(sample): return 1 / 0
+def always(sample): return 1.0
+def length(sample): return float(len(sample.completion) > 4)
 """
 Evaluate = Callable[..., Run]
+
+
+class Notes(Silent):
+    """Remembers every note."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def about_completions(self) -> list[str]:
+        return [note for note in self.notes if note.endswith(("from the cache", "from before the interruption"))]
+
+
+@pytest.fixture
+def listener() -> Notes:
+    return Notes()
 
 
 @pytest.fixture
@@ -42,7 +64,7 @@ def test_a_task_has_its_values_with_intervals_and_a_row_for_each_problem(evaluat
     task = run.results["tasks"]["arithmetic"]
     items = list(read_jsonl(run.path / "items.jsonl"))
     assert run.ok
-    assert set(task["values"]) == {"pass@1", "avg@2", "pass@2"}
+    assert {"pass@1", "avg@2", "pass@2"} <= set(task["values"])
     assert len(items) == task["items"] == 6
     scores = [score for item in items for score in item["scores"]]
     assert task["values"]["pass@1"]["estimate"] == pytest.approx(sum(scores) / len(scores))
@@ -133,6 +155,13 @@ REFUSED: list[tuple[dict[str, Any], type[RlllmError], str]] = [
     ),
     ({"model": "no-such-model"}, ModelError, "no such model"),
     ({"baseline": "no-such-model", "tasks": "gold"}, ModelError, "no such model"),
+    ({"stop_width": 0.1, "tasks": "rm"}, ModelError, "not a reward model"),
+    ({"stop_width": 0.1, "tasks": "gold"}, ConfigError, "say against which"),
+    ({"stop_width": 2}, ConfigError, "stop_width: input should be less than 1"),
+    ({"tasks": "lm-eval"}, ConfigError, "which task of lm-evaluation-harness?"),
+    ({"tasks": "lm-eval:", "harness": {"include": ["no/such"]}}, ConfigError, "which task of lm-evaluation-harness?"),
+    ({"tasks": "lm-eval:x", "harness": {"include": ["no/such"]}}, ConfigError, "harness.include names no folder"),
+    ({"tasks": [{"metric": "lm-eval", "params": {"task": "x", "shot": 1}}]}, ConfigError, "lm-eval takes no shot"),
     ({"rows": 0}, ConfigError, "rows: input should be greater than or equal to 1"),
 ]
 
@@ -147,6 +176,89 @@ def test_what_cannot_be_evaluated_is_refused_while_planning(
     assert not (tmp_path / "run").exists()
 
 
+def test_stopping_by_width_is_refused_where_a_task_has_no_pass_at_1(evaluate: Evaluate, tiny_model: str) -> None:
+    with pytest.raises(ConfigError, match="stop_width watches pass@1, which not all tasks have\ngiven: gold"):
+        evaluate(tasks=["pass", "gold"], baseline=tiny_model, stop_width=0.2)
+
+
+def test_another_reward_on_the_same_completions_samples_nothing(evaluate: Evaluate, listener: Notes) -> None:
+    one = evaluate("a", reward="vowel", seed=11, listener=listener)
+    assert listener.about_completions() == []
+    two = evaluate("b", reward="length", seed=11, listener=listener)
+    assert listener.about_completions() == ["arithmetic: 12 completions from the cache"]
+    rows = [list(read_jsonl(run.path / "items.jsonl")) for run in (one, two)]
+    assert [row["completions"] for row in rows[0]] == [row["completions"] for row in rows[1]]
+
+
+def test_without_the_cache_the_same_is_sampled_again(evaluate: Evaluate, listener: Notes) -> None:
+    runs = [evaluate(name, reward="vowel", seed=12, cache=False, listener=listener) for name in ("a", "b")]
+    assert listener.about_completions() == []
+    assert runs[0].results == runs[1].results
+
+
+def test_an_earlier_evaluation_as_baseline_gives_the_paired_difference(evaluate: Evaluate) -> None:
+    before, after = evaluate("before", reward="vowel"), "after"
+    task = evaluate(after, reward="vowel", seed=1, baseline=str(before.path)).results["tasks"]["arithmetic"]
+    means = [
+        task["values"]["pass@1"]["estimate"],
+        before.results["tasks"]["arithmetic"]["values"]["pass@1"]["estimate"],
+    ]
+    assert task["values"]["over before"]["estimate"] == pytest.approx(means[0] - means[1])
+    assert (task["against"]["items"], task["against"]["only_a"], task["against"]["only_b"]) == (6, 0, 0)
+
+
+def test_against_a_baseline_each_p_value_is_one_of_as_many_as_there_are_tasks(evaluate: Evaluate) -> None:
+    tasks = [{"name": f"level {level}", "data": {"name": "arithmetic", "level": level}} for level in (1, 2)]
+    before = evaluate("before", reward="vowel", tasks=tasks)
+    found = evaluate("after", reward="vowel", tasks=tasks, seed=1, baseline=str(before.path)).results["tasks"]
+    plain = [task["against"]["difference"]["p_value"] for task in found.values()]
+    assert [task["against"]["p_holm"] for task in found.values()] == pytest.approx(holm(plain))
+
+
+def test_a_baseline_that_measured_something_else_is_refused(evaluate: Evaluate) -> None:
+    before = evaluate("before", reward="vowel", rows=5)
+    with pytest.raises(ConfigError, match="the baseline measured none of these tasks"):
+        evaluate("after", reward="vowel", baseline=str(before.path))
+
+
+def test_a_baseline_that_cannot_be_read_is_named(evaluate: Evaluate, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    for name in ("items.jsonl", "results.json"):
+        (tmp_path / "broken" / name).write_text("{")
+    with pytest.raises(ConfigError, match=r"the baseline's results\.json cannot be read"):
+        evaluate(baseline=str(tmp_path / "broken"))
+
+
+def test_the_gold_task_wins_against_the_model_of_an_earlier_evaluation(evaluate: Evaluate) -> None:
+    before = evaluate("before", tasks="arithmetic")
+    settings = resolve(
+        EvalStage, {**before.config["settings"], "baseline": str(before.path), "tasks": ["arithmetic", "gold"]}
+    )
+    plan = settings.plan()
+    assert plan.baseline is not None
+    assert plan.baseline.path == plan.source.path
+    assert plan.against is not None
+    assert dict(plan.against.names) == {"arithmetic": "arithmetic"}
+
+
+def test_a_sure_result_stops_early_and_says_how_many_problems_it_took(evaluate: Evaluate) -> None:
+    run = evaluate(
+        reward="always", rows=200, samples=1, stop_width=0.2, sampling={"batch_size": 20, "max_new_tokens": 2}
+    )
+    task = run.results["tasks"]["arithmetic"]
+    stopped, interval = task["stopped"], task["values"]["pass@1"]
+    assert stopped["reached"]
+    assert stopped["problems"] % 20 == 0
+    assert stopped["problems"] == task["items"] == interval["n"] < 200
+    assert interval["method"] == "confidence sequence"
+    assert interval["high"] - interval["low"] <= 0.2
+
+
+def test_a_width_out_of_reach_uses_every_problem(evaluate: Evaluate) -> None:
+    task = evaluate(reward="vowel", stop_width=0.01).results["tasks"]["arithmetic"]
+    assert task["stopped"] == {"problems": 6, "planned": 6, "width": 0.01, "reached": False}
+
+
 def test_evaluations_of_the_same_problems_compare_and_others_are_refused(evaluate: Evaluate, tiny_model: str) -> None:
     one, two = evaluate("a", reward="vowel"), evaluate("b", reward="vowel", seed=1)
     compared = rlllm.compare(one.path, two.path).tasks[0]
@@ -158,7 +270,8 @@ def test_evaluations_of_the_same_problems_compare_and_others_are_refused(evaluat
 def test_a_plan_says_what_will_be_measured_and_is_json(tiny_model: str) -> None:
     plan = resolve(EvalStage, {"model": tiny_model, "baseline": tiny_model, "tasks": ["pass", "gold"]}).plan()
     labels = [label for label, _ in plan.lines()]
-    assert labels == ["stage", "model", "baseline", "task", "task", "samples"]
+    expected = ["stage", "model", "baseline", "task", "task", "samples", "completions", "detects", "detects"]
+    assert labels == expected
     assert [task["metric"] for task in json.loads(json.dumps(plan.to_json()))["tasks"]] == ["pass", "gold"]
 
 

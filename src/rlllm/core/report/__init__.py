@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file for a run or a pipeline.
+"""The report: one self-contained HTML file for a run, a pipeline or several runs side by side.
 
 No network, no script, no image files: hand-made inline SVG and one style sheet. Everything a model or a user wrote is
 escaped by construction (see `markup`). The same files give the same bytes. Standard library only.
@@ -6,7 +6,9 @@ escaped by construction (see `markup`). The same files give the same bytes. Stan
 
 from __future__ import annotations
 
+from rlllm.core.report.comparison import render_comparison
 from rlllm.core.report.page import render_pipeline, render_run
+from rlllm.core.report.series import MOST, short_names
 from rlllm.core.report.summary import SummaryRow
 
-__all__ = ["SummaryRow", "render_pipeline", "render_run"]
+__all__ = ["MOST", "SummaryRow", "render_comparison", "render_pipeline", "render_run", "short_names"]

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlllm.core.report.axes import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Scale,
+    drawing,
+    linear,
+    place,
+    step_axis,
+    value_axis,
+)
 from rlllm.core.report.markup import Html, tag
-from rlllm.core.report.scales import Point, frame, smooth, thin, ticks, ticks_within
+from rlllm.core.report.scales import Point, frame, smooth, thin, ticks
 from rlllm.core.report.wording import change, count, fixed, is_number, labels, number
 
-Scale = Callable[[float], float]
-WIDTH, HEIGHT = 320, 168
-LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 26
 LANE_WIDTH, LANE_HEIGHT, LANE_PAD = 200, 34, 8
-
-
-def linear(low: float, high: float, start: float, end: float) -> Scale:
-    """Map low..high to start..end."""
-    factor = (end - start) / (high - low) if high > low else 0.0
-    return lambda value: start + (value - low) * factor
 
 
 def learning_curve(title: str, note: str, points: Sequence[Point]) -> Html:
@@ -43,40 +48,12 @@ def _plot(described: str, marks: Sequence[float], points: Sequence[Point], line:
     steps = [step for step, _ in points]
     x = linear(min(steps), max(steps), LEFT + 4, WIDTH - RIGHT - 4)
     y = linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
-    return tag(
-        "svg",
-        tag("title", described),
-        _value_axis(marks, y),
-        _step_axis(steps, x),
-        [tag("circle", cx=_at(x(step)), cy=_at(y(value)), r=1.6, class_="raw") for step, value in thin(points)],
-        _line(line, x, y),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
-    )
-
-
-def _value_axis(marks: Sequence[float], y: Scale) -> list[Html]:
-    drawn = []
-    for mark, label in zip(marks, labels(marks), strict=True):
-        height = _at(y(mark))
-        drawn.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=height, y2=height, class_="grid"))
-        drawn.append(tag("text", label, x=LEFT - 6, y=_at(y(mark) + 3.6), class_="tick end"))
-    return drawn
-
-
-def _step_axis(steps: Sequence[float], x: Scale) -> list[Html]:
-    marks = ticks_within(min(steps), max(steps)) or [steps[-1]]
-    drawn = [tag("text", "step", x=0, y=HEIGHT - 6, class_="tick")]
-    for mark in marks:
-        centre = x(mark) if len(steps) > 1 else (LEFT + WIDTH - RIGHT) / 2
-        side = "end" if centre > WIDTH - RIGHT - 20 else "middle"
-        at = WIDTH - RIGHT if side == "end" else centre
-        drawn.append(tag("text", number(mark), x=_at(at), y=HEIGHT - 6, class_=f"tick {side}"))
-    return drawn
+    raw = [tag("circle", cx=place(x(step)), cy=place(y(value)), r=1.6, class_="raw") for step, value in thin(points)]
+    return drawing(described, value_axis(marks, y), step_axis(steps, x), raw, _line(line, x, y))
 
 
 def _line(points: Sequence[Point], x: Scale, y: Scale) -> Html:
-    places = [f"{_at(x(step))},{_at(y(value))}" for step, value in thin(points)]
+    places = [f"{place(x(step))},{place(y(value))}" for step, value in thin(points)]
     end_x, end_y = places[-1].split(",")
     dot = tag("circle", cx=end_x, cy=end_y, r=3, class_="dot")
     return tag("g", tag("polyline", points=" ".join(places), class_="line"), dot)
@@ -90,26 +67,23 @@ def relation(title: str, note: str, points: Sequence[Point], fitted: Scale, acro
         fitted: number across -> number up.
         across: name of the number across.
     """
-    places = [place for place, _ in points]
+    places = [at for at, _ in points]
     marks = ticks(*frame([value for _, value in points]))
     edges = ticks(min(places), max(places), 3)
     x, y = linear(edges[0], edges[-1], LEFT + 4, WIDTH - RIGHT - 4), linear(marks[0], marks[-1], HEIGHT - BOTTOM, TOP)
-    inside = [(place, value) for place, value in points if marks[0] <= value <= marks[-1]]
+    inside = [(at, value) for at, value in points if marks[0] <= value <= marks[-1]]
     steps = [min(places) + (max(places) - min(places)) * part / 40 for part in range(41)]
-    curve = [(place, fitted(place)) for place in steps if marks[0] <= fitted(place) <= marks[-1]]
-    drawn = tag(
-        "svg",
-        tag("title", f"{title}: {count(len(points), 'observation')} and a fitted curve"),
-        _value_axis(marks, y),
+    curve = [(at, fitted(at)) for at in steps if marks[0] <= fitted(at) <= marks[-1]]
+    drawn = drawing(
+        f"{title}: {count(len(points), 'observation')} and a fitted curve",
+        value_axis(marks, y),
         tag("text", across, x=0, y=HEIGHT - 6, class_="tick"),
         [
-            tag("text", label, x=_at(x(edge)), y=HEIGHT - 6, class_="tick middle")
+            tag("text", label, x=place(x(edge)), y=HEIGHT - 6, class_="tick middle")
             for edge, label in zip(edges[1:-1], labels(edges)[1:-1], strict=True)
         ],
-        [tag("circle", cx=_at(x(place)), cy=_at(y(value)), r=1.6, class_="raw") for place, value in thin(inside)],
+        [tag("circle", cx=place(x(at)), cy=place(y(value)), r=1.6, class_="raw") for at, value in thin(inside)],
         _line(curve, x, y) if curve else None,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
     )
     caption = tag("figcaption", tag("span", title, class_="name"), tag("small", note))
     return tag("figure", caption, drawn, class_="curve")
@@ -120,8 +94,8 @@ def sparkline(title: str, points: Sequence[Point]) -> Html:
     values = [value for _, value in points]
     x = linear(points[0][0], points[-1][0], 3, 117)
     y = linear(min(values), max(values), 23, 5) if max(values) > min(values) else (lambda _: 14.0)
-    described = tag("title", f"{title}: from {number(values[0])} to {number(values[-1])}")
-    return tag("svg", described, _line(smooth(points), x, y), viewBox="0 0 120 28", role="img", class_="spark")
+    described = f"{title}: from {number(values[0])} to {number(values[-1])}"
+    return drawing(described, _line(smooth(points), x, y), width=120, height=28, kind="spark")
 
 
 def whiskers(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, low: float, high: float) -> Html:
@@ -132,17 +106,16 @@ def whiskers(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, 
     if len(drawn) == 1:
         drawn = [(drawn[0][0], LANE_HEIGHT / 2, drawn[0][2])]
     words = ", ".join(f"{kind} {fixed(value['estimate'])}" for value, _, kind in drawn)
-    return tag(
-        "svg",
-        tag("title", f"{words}, on a scale from {number(low)} to {number(high)}"),
+    return drawing(
+        f"{words}, on a scale from {number(low)} to {number(high)}",
         [
-            tag("line", x1=_at(x(mark)), x2=_at(x(mark)), y1=2, y2=LANE_HEIGHT - 2, class_="grid")
+            tag("line", x1=place(x(mark)), x2=place(x(mark)), y1=2, y2=LANE_HEIGHT - 2, class_="grid")
             for mark in (low, (low + high) / 2, high)
         ],
         [_whisker(value, height, kind, x, low, high) for value, height, kind in drawn],
-        viewBox=f"0 0 {LANE_WIDTH} {LANE_HEIGHT}",
-        role="img",
-        class_="whiskers",
+        width=LANE_WIDTH,
+        height=LANE_HEIGHT,
+        kind="whiskers",
     )
 
 
@@ -150,7 +123,7 @@ def whisker_axis(low: float, high: float) -> Html:
     """Labels of the axis that `whiskers` draws on."""
     places = (LANE_PAD, LANE_WIDTH / 2, LANE_WIDTH - LANE_PAD)
     names = labels([low, (low + high) / 2, high])
-    drawn = [tag("text", name, x=_at(at), y=11, class_="tick middle") for name, at in zip(names, places, strict=True)]
+    drawn = [tag("text", name, x=place(at), y=11, class_="tick middle") for name, at in zip(names, places, strict=True)]
     return tag("svg", drawn, viewBox=f"0 0 {LANE_WIDTH} 14", class_="whiskers axis", aria_hidden="true")
 
 
@@ -159,15 +132,12 @@ def _whisker(value: Mapping[str, Any], height: float, kind: str, x: Scale, low: 
         value[name] if is_number(value.get(name)) and math.isfinite(value[name]) else edge
         for name, edge in (("low", low), ("high", high))
     )
-    bar = tag("line", x1=_at(x(start)), x2=_at(x(end)), y1=_at(height), y2=_at(height), class_=f"whisker {kind}")
+    bar = tag(
+        "line", x1=place(x(start)), x2=place(x(end)), y1=place(height), y2=place(height), class_=f"whisker {kind}"
+    )
     bounded = any(is_number(value.get(name)) for name in ("low", "high"))
     return tag(
         "g",
         bar if bounded else None,
-        tag("circle", cx=_at(x(value["estimate"])), cy=_at(height), r=4, class_=f"mark {kind}"),
+        tag("circle", cx=place(x(value["estimate"])), cy=place(height), r=4, class_=f"mark {kind}"),
     )
-
-
-def _at(place: float) -> str:
-    """A coordinate, short."""
-    return f"{place:.1f}".removesuffix(".0")

@@ -54,12 +54,22 @@ class _Compared:
         return self.after.mean - self.before.mean
 
 
-def before_after(rows: Sequence[Row], level: int) -> Html | None:
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What the two columns are called, and how a sentence says that it is about the second."""
+
+    before: str = "Before"
+    after: str = "After"
+    then: str = "afterwards"
+
+
+def before_after(rows: Sequence[Row], level: int, sides: Sides = Sides()) -> Html | None:
     """The prompts that gained and lost most, and the worst and the best afterwards.
 
     Args:
         rows: `{"prompt", "answer", "before": [{"completion", "score"}], "after": [...]}`.
         level: heading level of the groups.
+        sides: names of the two columns.
     """
     compared = [_Compared(row, _drawn(row.get("before")), _drawn(row.get("after"))) for row in rows]
     if not compared:
@@ -68,8 +78,8 @@ def before_after(rows: Sequence[Row], level: int) -> Html | None:
     groups = [
         ("Gained most", _GROUP, [pair for pair in sorted(judged, key=lambda pair: -pair.change) if pair.change > 0]),
         ("Lost most", _GROUP, [pair for pair in sorted(judged, key=lambda pair: pair.change) if pair.change < 0]),
-        ("Worst afterwards", 1, sorted(judged, key=lambda pair: pair.after.mean or 0.0)),
-        ("Best afterwards", 1, sorted(judged, key=lambda pair: -(pair.after.mean or 0.0))),
+        (f"Worst {sides.then}", 1, sorted(judged, key=lambda pair: pair.after.mean or 0.0)),
+        (f"Best {sides.then}", 1, sorted(judged, key=lambda pair: -(pair.after.mean or 0.0))),
         ("Not judged", 1, [pair for pair in compared if pair.after.mean is None]),
     ]
     shown: set[int] = set()
@@ -78,8 +88,8 @@ def before_after(rows: Sequence[Row], level: int) -> Html | None:
         chosen = [pair for pair in pairs[:most] if id(pair) not in shown]
         shown.update(id(pair) for pair in chosen)
         if chosen:
-            drawn.append(_group(title, [_compared_card(pair) for pair in chosen], level))
-    return tag("div", tag("p", _counts(compared), class_="lead"), drawn)
+            drawn.append(_group(title, [_compared_card(pair, sides) for pair in chosen], level))
+    return tag("div", tag("p", _counts(compared, sides.then), class_="lead"), drawn)
 
 
 def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | None:
@@ -113,18 +123,18 @@ def items(rows: Iterable[Row], level: int) -> Html | None:
     return tag("div", groups) if groups else None
 
 
-def _counts(compared: Sequence[_Compared]) -> str:
+def _counts(compared: Sequence[_Compared], then: str) -> str:
     up, down = (sum(sign * pair.change > 1e-12 for pair in compared) for sign in (1, -1))
     rest = len(compared) - up - down
-    return f"Of {count(len(compared), 'prompt')}, {up} scored higher afterwards, {down} lower and {rest} the same."
+    return f"Of {count(len(compared), 'prompt')}, {up} scored higher {then}, {down} lower and {rest} the same."
 
 
 def _group(title: str, cards: Sequence[Html], level: int) -> Html:
     return tag("section", tag(f"h{level}", title), cards, class_="group")
 
 
-def _compared_card(pair: _Compared) -> Html:
-    columns = [_column("Before", pair.before), _column("After", pair.after)]
+def _compared_card(pair: _Compared, sides: Sides) -> Html:
+    columns = [_column(sides.before, pair.before), _column(sides.after, pair.after)]
     return tag("article", _prompt(pair.row), tag("div", columns, class_="pair"), class_="exchange")
 
 

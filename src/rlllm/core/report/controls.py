@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlllm.core.report.markup import Html, join, tag
+from rlllm.core.report.overlay import shared_curves
+from rlllm.core.report.series import MOST, legend, series_of
 from rlllm.core.report.tables import Head, cell, drawn_head, row, single_cells, table
 from rlllm.core.report.wording import DASH, fixed, is_number, number
+from rlllm.core.runs import Run
 
 
 def experiment(results: Mapping[str, Any]) -> Html | None:
@@ -17,6 +20,14 @@ def experiment(results: Mapping[str, Any]) -> Html | None:
         return None
     said = tag("ul", [tag("li", f"{text[:1].upper()}{text[1:]}.") for text in map(str, findings)], class_="findings")
     return join([said, *filter(None, (_controls(results.get("controls") or []), _runs(results.get("seeds") or [])))])
+
+
+def member_curves(run: Run) -> Html | None:
+    """Learning curves of the runs of an experiment in common drawings, one run of each kind; None where there are none."""
+    kinds = (run.results.get("seeds") or [])[:MOST]
+    series = series_of([Run(run.path / found["runs"][0]) for found in kinds])
+    drawn = shared_curves(series)
+    return join([legend(series), drawn]) if drawn else None
 
 
 def _controls(rows: Sequence[Mapping[str, Any]]) -> Html | None:

@@ -1,28 +1,27 @@
-"""The page: what stands where. Every part is left out when the run has no file for it."""
+"""The page of a run and of a pipeline: what stands where. Every part is left out when the run has no file for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rlllm.core.report import completions
 from rlllm.core.report.card import card_tables
-from rlllm.core.report.controls import experiment
+from rlllm.core.report.controls import experiment, member_curves
 from rlllm.core.report.curves import learning_curves, metric_table
 from rlllm.core.report.gains import gain_table
-from rlllm.core.report.markup import Child, Html, document, join, style_sheet, tag
+from rlllm.core.report.layout import Part, json_of, page, reproduce, section
+from rlllm.core.report.markup import Html, join, tag
+from rlllm.core.report.overlay import pass_curves
+from rlllm.core.report.problems import READING, problem_map
 from rlllm.core.report.provenance import command_block, command_of, facts, folded, settings_table
-from rlllm.core.report.results import results_tables
+from rlllm.core.report.results import further_table, results_tables
 from rlllm.core.report.rewards import Source, reward_table, shadow_curves, tally
 from rlllm.core.report.signals import Difficulty, difficulty_table, entropy_figure
 from rlllm.core.report.summary import SummaryRow, summary_table
 from rlllm.core.report.verdict import verdict_block, verdict_of_rows
-from rlllm.core.runs import Run, read_json, read_jsonl
-
-_STYLE = Path(__file__).with_name("style.css")
-_NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+from rlllm.core.runs import Run, read_jsonl
 
 
 @dataclass(slots=True)
@@ -40,7 +39,7 @@ class _Samples:
 
 def render_run(run: Run) -> str:
     """The report of one run, as the text of an HTML file. Missing files leave their part out."""
-    config = _json(run, "config.json")
+    config = json_of(run, "config.json")
     stage = str(config.get("stage") or "run")
     parts = _run_parts(run, level=2, prefix="")
     header = tag(
@@ -48,11 +47,10 @@ def render_run(run: Run) -> str:
         tag("p", f"rlllm {stage}", class_="eyebrow"),
         tag("h1", run.path.name or str(run.path)),
         verdict_block(run.verdict, run.status),
-        facts(config, _json(run, "env.json"), run.metrics()),
+        facts(config, json_of(run, "env.json"), run.metrics()),
         class_="page",
     )
-    nav = _contents([(anchor, title) for anchor, title, _ in parts])
-    return _page(f"{run.path.name} · rlllm {stage}", header, nav, [_section(2, *part) for part in parts])
+    return page(f"{run.path.name} · rlllm {stage}", header, parts, [section(2, *part) for part in parts])
 
 
 def render_pipeline(
@@ -79,47 +77,51 @@ def render_pipeline(
         verdict_of_rows(ok, rows, runs),
         class_="page",
     )
-    lines = list(commands) or [line for run in runs if (line := command_of(_json(run, "config.json")))]
-    parts: list[tuple[str, str, Child]] = []
+    lines = list(commands) or [line for run in runs if (line := command_of(json_of(run, "config.json")))]
+    parts: list[Part] = []
     if rows:
         parts.append(
             ("summary", "Before and after", [summary_table(rows), [tag("p", note, class_="note") for note in notes]])
         )
     if lines:
-        parts.append(("reproduce", "Run it again", _reproduce(lines)))
+        parts.append(("reproduce", "Run it again", reproduce(lines)))
     articles = [_run_article(run, position) for position, run in enumerate(runs, start=1)]
-    anchors = [(anchor, heading) for anchor, heading, _ in [*parts, *articles]]
-    body = [_section(2, *part) for part in parts] + [_section(2, *article, kind="run") for article in articles]
-    return _page(f"{title} · rlllm", header, _contents(anchors), body)
+    body = [section(2, *part) for part in parts] + [section(2, *article, kind="run") for article in articles]
+    return page(f"{title} · rlllm", header, [*parts, *articles], body)
 
 
-def _run_article(run: Run, position: int) -> tuple[str, str, Child]:
-    config = _json(run, "config.json")
+def _run_article(run: Run, position: int) -> Part:
+    config = json_of(run, "config.json")
     prefix = f"run{position}-"
     parts = _run_parts(run, level=3, prefix=prefix)
     content = [
         verdict_block(run.verdict, run.status),
-        facts(config, _json(run, "env.json"), run.metrics()),
-        [_section(3, *part) for part in parts],
+        facts(config, json_of(run, "env.json"), run.metrics()),
+        [section(3, *part) for part in parts],
     ]
     stage, name = str(config.get("stage", "")), run.path.name
     return f"run{position}", name if stage in name else f"{name} ({stage})", content
 
 
-def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Child]]:
+def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     """(anchor, title, content) of every part this run has files for."""
-    config, metrics = _json(run, "config.json"), run.metrics()
+    config, metrics = json_of(run, "config.json"), run.metrics()
     command = command_of(config)
     samples = _scan(run.samples())
     verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
     judged = run.verdict.get("facts") or {}
     watched = [found["shadow"] for found in judged.get("divergences") or ()]
-    compared = completions.before_after(list(read_jsonl(run.path / "before_after.jsonl")), level + 1)
+    before_after = list(read_jsonl(run.path / "before_after.jsonl"))
+    compared = completions.before_after(before_after, level + 1)
     written = compared or completions.sampled(samples.first, samples.last, level + 1)
-    parts: list[tuple[str, str, Child]] = [
+    parts: list[Part] = [
         ("results", "Results", results_tables(run.results)),
+        ("pass-at-k", "More samples", pass_curves(run.results)),
+        ("answers", "How the model answers", further_table(run.results)),
+        ("problems", "Problem by problem", _problem_map(before_after)),
         ("controls", "Controls" if run.results.get("controls") else "Seeds", experiment(run.results)),
-        ("card", "Reward model card", card_tables(_json(run, "card.json"), run.results)),
+        ("members", "Curves of the runs", member_curves(run)),
+        ("card", "Reward model card", card_tables(json_of(run, "card.json"), run.results)),
         ("curves", "Learning curves", learning_curves(metrics)),
         ("entropy", "Reward bought with entropy", entropy_figure(metrics)),
         ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
@@ -128,7 +130,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[tuple[str, str, Chi
         ("gains", "What the gain is made of", gain_table(judged.get("gains") or ())),
         ("completions", "Completions before and after" if compared else "Completions", written),
         ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),
-        ("again", "Run it again", _reproduce([command]) if command and not prefix else None),
+        ("again", "Run it again", reproduce([command]) if command and not prefix else None),
         ("details", "Details", _details(run, config, metrics, command if prefix else None)),
     ]
     return [(prefix + anchor, title, content) for anchor, title, content in parts if content]
@@ -139,11 +141,16 @@ def _details(run: Run, config: Mapping[str, Any], metrics: Sequence[dict[str, An
         [
             folded("Command", command_block([command]) if command else None),
             folded("Settings", settings_table(config.get("settings") or {})),
-            folded("Lineage", settings_table(_json(run, "lineage.json"))),
-            folded("Environment", settings_table(_json(run, "env.json"))),
+            folded("Lineage", settings_table(json_of(run, "lineage.json"))),
+            folded("Environment", settings_table(json_of(run, "env.json"))),
             folded("All logged metrics", metric_table(metrics)),
         ]
     )
+
+
+def _problem_map(before_after: Sequence[dict[str, Any]]) -> Html | None:
+    drawn = problem_map(before_after, "before", "after", "Held-out prompts")
+    return tag("div", drawn, tag("p", READING, class_="note"), class_="curves") if drawn else None
 
 
 def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:
@@ -158,40 +165,3 @@ def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:
             found.last = []
         found.last.append(row)
     return found
-
-
-def _reproduce(lines: Sequence[str]) -> Html:
-    return join([tag("p", "One click selects all of it.", class_="hint"), command_block(lines)])
-
-
-def _section(level: int, anchor: str, title: str, content: Child, kind: str | None = None) -> Html:
-    heading = tag(f"h{level}", title, id=f"{anchor}-title")
-    return tag("section", heading, content, id=anchor, class_=kind, aria_labelledby=f"{anchor}-title")
-
-
-def _contents(anchors: Sequence[tuple[str, str]]) -> Html | None:
-    if len(anchors) < 2:
-        return None
-    entries = [tag("li", tag("a", title, href=f"#{anchor}")) for anchor, title in anchors]
-    return tag("nav", tag("ul", entries), aria_label="Contents")
-
-
-def _page(title: str, header: Html, nav: Html | None, sections: Sequence[Html]) -> str:
-    head = join(
-        [
-            tag("meta", charset="utf-8"),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="color-scheme", content="light dark"),
-            tag("meta", http_equiv="Content-Security-Policy", content=_NO_NETWORK),
-            tag("meta", name="referrer", content="no-referrer"),
-            tag("title", title),
-            style_sheet(_STYLE.read_text(encoding="utf-8")),
-        ]
-    )
-    return document(head, join([header, nav, tag("main", sections)]))
-
-
-def _json(run: Run, name: str) -> Mapping[str, Any]:
-    path = run.path / name
-    value = read_json(path) if path.exists() else {}
-    return value if isinstance(value, Mapping) else {}

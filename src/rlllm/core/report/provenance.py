@@ -52,7 +52,7 @@ def folded(title: str, content: Html | None) -> Html | None:
 
 def settings_table(values: Mapping[str, Any]) -> Html | None:
     """A nested mapping as dotted keys and values."""
-    rows = list(_flat(values, ""))
+    rows = list(flattened(values))
     if not rows:
         return None
     shown = [tag("tr", tag("th", tag("code", key), scope="row"), tag("td", value)) for key, value in rows[:_MOST_ROWS]]
@@ -61,10 +61,11 @@ def settings_table(values: Mapping[str, Any]) -> Html | None:
     return tag("table", more, tag("tbody", shown), class_="settings")
 
 
-def _flat(value: Any, prefix: str) -> Iterable[tuple[str, str]]:
+def flattened(value: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Dotted keys and values, as text, of a nested mapping."""
     if isinstance(value, Mapping) and value:
         for key, part in value.items():
-            yield from _flat(part, f"{prefix}.{key}" if prefix else str(key))
+            yield from flattened(part, f"{prefix}.{key}" if prefix else str(key))
     elif prefix:
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         yield prefix, shortened(shown, 400)

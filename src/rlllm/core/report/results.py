@@ -46,10 +46,28 @@ def _tasks(tasks: Mapping[str, Any]) -> Html | None:
     for position, (task, details, measure, value) in enumerate(measured):
         same = position > 0 and measured[position - 1][0] == task
         cells = [cell("Measure", measure), *single_cells(value), cell("Method", str(value.get("method", DASH)))]
-        rows.append(row(task, "" if same else _size(details), cells, repeated=same))
+        rows.append(row(task, "" if same else size(details), cells, repeated=same))
     return table(heads, rows, unit=unit)
 
 
-def _size(details: Mapping[str, Any]) -> str:
+def further(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a task measured beside its values: every other estimate that it holds, one level down as well."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for key, value in details.items():
+        if key == "values" or not isinstance(value, Mapping):
+            continue
+        inside = {key.replace("_", " "): value} if "estimate" in value else value
+        found |= {name: part for name, part in inside.items() if isinstance(part, Mapping) and "estimate" in part}
+    return found
+
+
+def further_table(results: Mapping[str, Any]) -> Html | None:
+    """A table of `further` for every task of an evaluation; None where there is nothing further."""
+    tasks = {task: {"values": further(details)} for task, details in (results.get("tasks") or {}).items()}
+    return _tasks(tasks)
+
+
+def size(details: Mapping[str, Any]) -> str:
+    """How many problems, and how many samples of each."""
     amounts = [("items", "item"), ("samples", "sample")]
     return f" {TIMES} ".join(count(details[key], one) for key, one in amounts if isinstance(details.get(key), int))

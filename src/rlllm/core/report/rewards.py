@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.report.charts import learning_curve, sparkline
-from rlllm.core.report.markup import Html, tag
+from rlllm.core.report.layout import scrolled
+from rlllm.core.report.markup import Child, Html, tag
 from rlllm.core.report.scales import Point, ends
+from rlllm.core.report.series import Series
 from rlllm.core.report.wording import DASH, fixed, is_number
 
 
@@ -49,12 +51,30 @@ def reward_table(sources: Mapping[str, Source]) -> Html | None:
     """One row for each reward that scored anything."""
     if not sources:
         return None
-    heads = ["Reward", "First tenth", "Last tenth", "Over the run", "Scored", "Could not judge", "Errors"]
+    return _table("Rewards by source", "Reward", [_source_row(name, name, source) for name, source in sources.items()])
+
+
+def compared_rewards(series: Sequence[Series]) -> Html | None:
+    """Of each reward one row for each run that used it; None where no run logged completions."""
+    tallies: list[dict[str, Source]] = []
+    for one in series:
+        tallies.append({})
+        tally(tallies[-1], one.run.samples())
+    names = dict.fromkeys(name for found in tallies for name in found)
+    rows = [
+        _source_row(name, [one.label(), tag("small", name)], found[name])
+        for name in names
+        for one, found in zip(series, tallies, strict=True)
+        if name in found
+    ]
+    return _table("Rewards by source", "Run and reward", rows) if rows else None
+
+
+def _table(title: str, first: str, rows: Iterable[Html]) -> Html:
+    heads = [first, "First tenth", "Last tenth", "Over the run", "Scored", "Could not judge", "Errors"]
     kinds = ["", "num", "num", "", "num", "num", "num"]
     columns = [tag("th", head, scope="col", class_=kind) for head, kind in zip(heads, kinds, strict=True)]
-    body = [_source_row(name, source) for name, source in sources.items()]
-    table = tag("table", tag("thead", tag("tr", columns)), tag("tbody", body))
-    return tag("div", table, class_="scroll", role="region", aria_label="Rewards by source", tabindex="0")
+    return scrolled(title, tag("table", tag("thead", tag("tr", columns)), tag("tbody", rows)))
 
 
 def shadow_curves(total: Source, sources: Mapping[str, Source], shadows: Iterable[str]) -> Html | None:
@@ -67,13 +87,13 @@ def shadow_curves(total: Source, sources: Mapping[str, Source], shadows: Iterabl
     return tag("div", drawn, class_="curves")
 
 
-def _source_row(name: str, source: Source) -> Html:
+def _source_row(name: str, title: Child, source: Source) -> Html:
     points = source.points()
     first, last = ends(points) if points else (None, None)
     errors = tag("span", f"{source.errors:,}", class_="failed") if source.errors else "0"
     return tag(
         "tr",
-        tag("th", name, scope="row"),
+        tag("th", title, scope="row"),
         tag("td", fixed(first) if points else DASH, class_="num"),
         tag("td", tag("b", fixed(last)) if points else DASH, class_="num"),
         tag("td", sparkline(name, points) if len(points) > 1 else None),

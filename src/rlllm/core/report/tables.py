@@ -30,7 +30,7 @@ def table(heads: Sequence[Head], rows: Iterable[Html], *, unit: bool) -> Html:
     return tag("table", head, body, role="table", class_="cards unit" if unit else "cards")
 
 
-def row(name: str, note: str, cells: Iterable[Child], *, repeated: bool = False) -> Html:
+def row(name: Child, note: str, cells: Iterable[Child], *, repeated: bool = False) -> Html:
     """A row with its head; a name that only repeats the one above is shown on narrow screens only."""
     title = tag("span", name, class_="stage repeated" if repeated else "stage")
     return tag("tr", tag("th", title, tag("small", note), scope="row", role="rowheader"), cells, role="row")
@@ -52,31 +52,32 @@ def drawn_head(pairs: Iterable[Pair], *, paired: bool) -> tuple[Head, bool]:
 def pair_cells(before: IntervalJson | None, after: IntervalJson | None) -> list[Html]:
     """Before, after, and both drawn."""
     return [
-        cell("Before", _estimate(before), "num"),
-        cell("After", _estimate(after, strong=True), "num"),
+        cell("Before", estimate(before), "num"),
+        cell("After", estimate(after, strong=True), "num"),
         cell("95 % interval", _drawing(before, after), "drawn"),
     ]
 
 
-def single_cells(value: IntervalJson, among: Sequence[IntervalJson] = ()) -> list[Html]:
+def single_cells(value: IntervalJson, among: Sequence[IntervalJson] = (), label: str = "Estimate") -> list[Html]:
     """An estimate, and its drawing, on one scale with those `among` which it stands."""
     return [
-        cell("Estimate", _estimate(value, strong=True), "num"),
+        cell(label, estimate(value, strong=True), "num"),
         cell("95 % interval", _drawing(None, value, among), "drawn"),
     ]
 
 
-def change_cell(difference: IntervalJson | None, p: float | None) -> Html:
+def change_cell(difference: IntervalJson | None, p: float | None, label: str = "Change") -> Html:
     """A paired difference with its interval and p-value, as far as they are known."""
     shown: Child = p_value(p) if p is not None else DASH
     if difference and is_number(difference.get("estimate")):
         small = _bounds(difference, signed=True) + (f", {p_value(p)}" if p is not None else "")
         amount = fixed(difference["estimate"], _decimals(difference), signed=True)
         shown = [tag("b", amount), tag("small", small)]
-    return cell("Change", shown, "num")
+    return cell(label, shown, "num")
 
 
-def _estimate(value: IntervalJson | None, *, strong: bool = False) -> Child:
+def estimate(value: IntervalJson | None, *, strong: bool = False) -> Child:
+    """A number over its interval; a dash where it is not known."""
     if not _known(value):
         return DASH
     shown = fixed(value["estimate"], _decimals(value))

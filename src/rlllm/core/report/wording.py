@@ -63,6 +63,16 @@ def p_value(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
+def crossover(found: Mapping[str, Any] | None) -> str | None:
+    """From how many samples on the first model overtakes the second: `8 [4, 16]`, `none up to 32`; None where unknown."""
+    if not found:
+        return None
+    if found.get("estimate") is None:
+        return f"none up to {found.get('up_to')}"
+    low, high = (found.get(bound) or "?" for bound in ("low", "high"))
+    return f"{found['estimate']} [{low}, {high}]"
+
+
 def duration(seconds: float | None) -> str:
     """`8.2 s`, `3 min 05 s`, `2 h 14 min`."""
     if seconds is None or not math.isfinite(seconds):

@@ -1,0 +1,78 @@
+"""What `--baseline` names: a model to win against, or an earlier evaluation to compare with, problem by problem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.runs import Run, read_jsonl
+
+if TYPE_CHECKING:
+    from rlllm.evals.compare import TaskComparison
+
+
+@dataclass(frozen=True)
+class Against:
+    """An earlier evaluation that measured some of the same tasks.
+
+    Args:
+        run: the evaluation.
+        names: name of each task here, and of the same task there.
+    """
+
+    run: Run
+    names: Mapping[str, str]
+
+    def compare(self, name: str, metric: str, items: Iterable[Mapping[str, Any]], seed: int) -> TaskComparison:
+        """The earlier evaluation (before) against these items (after), over the items both have.
+
+        Raises:
+            ConfigError: they share no item.
+        """
+        from rlllm.evals.compare import compare, evaluated
+
+        rows = (row for row in read_jsonl(self.run.path / "items.jsonl") if row["task"] == self.names[name])
+        then, now = evaluated(rows), evaluated(items)
+        return compare(
+            then.scores, now.scores, lengths=(then.lengths, now.lengths), task=name, metric=metric, seed=seed
+        )
+
+
+def earlier_evaluation(reference: str) -> Run | None:
+    """The evaluation run in that folder, or None where it is something else. Raises ConfigError if it cannot be read."""
+    run = Run(Path(reference).expanduser())
+    if not (run.path / "items.jsonl").is_file():
+        return None
+    try:
+        return run if run.results.get("tasks") else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the baseline's results.json cannot be read: {error}", given=reference) from error
+
+
+def model_of(run: Run) -> str:
+    """The model that an evaluation measured, as its settings name it."""
+    return run.config["settings"]["model"]
+
+
+def against(run: Run, hashes: Mapping[str, str]) -> Against:
+    """The tasks of an earlier evaluation that are these.
+
+    Args:
+        run: the evaluation.
+        hashes: of each task that is planned, by name.
+
+    Raises:
+        ConfigError: it measured none of them.
+    """
+    there = {task.get("hash"): name for name, task in run.results["tasks"].items()}
+    names = {name: there[digest] for name, digest in hashes.items() if digest in there}
+    if not names:
+        raise ConfigError(
+            "the baseline measured none of these tasks (their problems, rewards or sampling differ)",
+            given=f"{', '.join(hashes)} here, {', '.join(there.values())} in {run.path}",
+            hint=f"evaluate with the settings in {run.path / 'config.json'}, or name a model",
+        )
+    return Against(run, names)
