@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from rlllm_cli import console
-from rlllm_cli.commands import doctor, lifecycle, look, parts, recipes, runs, whole
+from rlllm_cli.commands import chat, config_import, doctor, lifecycle, look, parts, recipes, runs, whole
 from rlllm_cli.invocation import Invocation
 from rlllm_cli.options import VerbCommand
 
@@ -27,8 +27,20 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "reason": lifecycle.reason,
         "eval": lifecycle.evaluate,
     },
-    "Look": {"compare": look.compare, "report": look.report, "runs": runs.app, "doctor": doctor.doctor},
-    "Parts": {"recipes": recipes.app, "methods": parts.methods, "rewards": parts.rewards, "data": parts.data},
+    "Look": {
+        "compare": look.compare,
+        "report": look.report,
+        "chat": chat.chat,
+        "runs": runs.app,
+        "doctor": doctor.doctor,
+    },
+    "Parts": {
+        "recipes": recipes.app,
+        "methods": parts.methods,
+        "rewards": parts.rewards,
+        "data": parts.data,
+        "config": config_import.app,
+    },
     "Whole": {"demo": whole.demo, "run": whole.run},
 }
 _HELP = {"help_option_names": ["-h", "--help"]}

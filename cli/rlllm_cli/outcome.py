@@ -138,6 +138,10 @@ def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"data.holdout={data['holdout']}"
     if data.get("level") is not None:
         yield f"data.level={data['level']}"
+    if data.get("on_bad_row") == "skip":
+        yield from ("--on-bad-row", "skip")
+    if data.get("streaming"):
+        yield "data.streaming=true"
     yield from (f"data.params.{key}={value}" for key, value in (data.get("params") or {}).items())
 
 

@@ -16,7 +16,7 @@ from command_line import Rlllm
         ("recipes lss", ["error: unknown command: lss", "", "hint: did you mean ls?"]),
         ("--versio", ["error: no such option: --versio", "", "hint: did you mean --version?"]),
         ("rewards ls --jsn", ["error: no such option: --jsn", "", "hint: did you mean --json?"]),
-        ("report", ["error: missing argument 'RUN'", "", "hint: rlllm report --help"]),
+        ("report", ["error: missing argument 'RUN...'", "", "hint: rlllm report --help"]),
         ("runs show a b", ["error: got unexpected extra argument(s) (b)", "", "hint: rlllm runs show --help"]),
         (
             "reason --learning 1",

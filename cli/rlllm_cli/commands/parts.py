@@ -8,16 +8,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlllm_cli import completion, console, options
-from rlllm_cli.commands import label_prefs, label_steps, reward_replay, reward_test
+from rlllm_cli.commands import (
+    data_build,
+    data_check,
+    data_export,
+    data_show,
+    label_prefs,
+    label_steps,
+    reward_replay,
+    reward_test,
+)
 
 if TYPE_CHECKING:
     from rlllm.core.registry import Registry
 
 rewards = typer.Typer(help="Rewards: what scores a completion.")
 methods = typer.Typer(help="Methods: named choices of loss, credit, mask and sampler.")
-data = typer.Typer(help="Data that needs no file.")
+data = typer.Typer(help="Data: look at it, check it, prepare it, label it, write it for others.")
 rewards.command("replay")(reward_replay.replay)
 rewards.command("test")(reward_test.reward_test)
+data.command("show")(data_show.show)
+data.command("check")(data_check.check)
+data.command("build")(data_build.build)
+data.command("mix")(data_build.mix)
+data.command("decontaminate")(data_build.decontaminate)
+data.command("export")(data_export.export)
 data.command("label-prefs")(label_prefs.label_prefs)
 data.command("label-steps")(label_steps.label_steps)
 

@@ -82,6 +82,7 @@ REWARDS = Registry(
             "rlllm.rewards.judge:Verdict", "1 if the verdict (A or B) is the row's answer: trains judges"
         ),
         "verdict-form": Builtin("rlllm.rewards.judge:VerdictForm", "1 if a critique stands before one final verdict"),
+        "refusal": Builtin("rlllm.rewards.refusal:Refusal", "1 if the completion refuses to help, else 0"),
         "coin": Builtin("rlllm.rewards.controls:Coin", "1 with probability p, whatever was written (a control)"),
         "flipped": Builtin("rlllm.rewards.controls:Flipped", "1 minus another reward (a control)"),
     },
@@ -106,6 +107,10 @@ DATASETS = Registry(
         "humaneval": Builtin("rlllm.data.code:humaneval", "164 Python functions to complete; a test set, for eval"),
         "gym": Builtin("rlllm.data.gym:gym", "any reasoning-gym task, as gym:NAME"),
         "verdicts": Builtin("rlllm.stages.verdict_data:verdicts", "judgements of simulated pairs, as verdicts:NAME"),
+        "choices": Builtin("rlllm.data.procedural.choices:choices", "multiple choice, as choices:TASK"),
+        "instructions": Builtin("rlllm.data.procedural.instructions:instructions", "prompts with 1 to 4 IFEval rules"),
+        "calls": Builtin("rlllm.data.procedural.calls:calls", "requests to call functions for, levels 1 to 4"),
+        "homonyms": Builtin("rlllm.data.procedural.homonyms:homonyms", "harmful and benign questions that sound alike"),
         "world": Builtin("rlllm.data.procedural.world:world", "a mixture of the three tasks, by params.weights"),
     },
     "rlllm data ls",
@@ -325,8 +330,10 @@ EVALS = Registry(
         "pass": Builtin("rlllm.evals.generative:evaluate_pass", "sampled pass@1, avg@k and unbiased pass@k on prompts"),
         "judge": Builtin("rlllm.evals.judging:evaluate_judge", "swap-consistent accuracy of a judge that writes"),
         "rm": Builtin("rlllm.evals.reward_model:evaluate_rm", "pair accuracy of a reward model"),
+        "lm-eval": Builtin("rlllm.evals.harness:evaluate_harness", "a task of lm-evaluation-harness, as lm-eval:NAME"),
         "gold": Builtin("rlllm.evals.generative:evaluate_gold", "gold win rate against a baseline model"),
         "steps": Builtin("rlllm.evals.steps:evaluate_steps", "how often a process reward model finds the first error"),
+        "safety": Builtin("rlllm.evals.safety:evaluate_safety", "refusals of harmful prompts, and of benign ones"),
         "best-of": Builtin(
             "rlllm.evals.selection:evaluate_selection", "best of n samples, as chosen by each further reward"
         ),

@@ -101,7 +101,12 @@ class StageConfig(Section):
 
 
 Config = TypeVar("Config", bound=StageConfig)
-COMMON_ALIASES = {"model_name_or_path": "model", "dataset_name": "data", "output-dir": "output_dir"}
+COMMON_ALIASES = {
+    "model_name_or_path": "model",
+    "dataset_name": "data",
+    "output-dir": "output_dir",
+    "on_bad_row": "data.on_bad_row",
+}
 
 
 def resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = ()) -> Config:

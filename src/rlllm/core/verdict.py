@@ -21,6 +21,8 @@ class Facts:
     rows: int = 0
     rows_needed: int = 1
     """Rows one optimizer step takes; fewer means that nothing can be trained."""
+    rows_cut: int = 0
+    """Training rows that reach the trainer's `max_length`, where longer ones are cut."""
     non_finite_steps: int = 0
     """Logged steps whose loss or gradient norm was NaN or infinite."""
     largest_gradient: float | None = None
@@ -233,6 +235,17 @@ def _rewards_grew(facts: Facts) -> Reason | None:
     )
 
 
+def _rows_cut(facts: Facts) -> Reason | None:
+    if not facts.rows_cut:
+        return None
+    return Reason(
+        "rows_cut",
+        f"{facts.rows_cut:,} of {facts.rows:,} training rows reach max_length, and what they have beyond it was not trained on",
+        "raise --max_length, or look at the rows: rlllm data show DATA --tokens",
+        fatal=False,
+    )
+
+
 def _moved(change: Mapping[str, Any]) -> str:
     """Size of a change and its interval, both without sign."""
     low, high = sorted((abs(change["low"]), abs(change["high"])))
@@ -268,6 +281,7 @@ _RULES = (
     _no_gradient,
     _weights_unchanged,
     _steps_missing,
+    _rows_cut,
     _rewards_failed,
     _rewards_grew,
     _overoptimised,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,27 +24,96 @@ from rlllm.core.records import (
     StepwiseSolution,
 )
 from rlllm.data import columns, messages
-from rlllm.data.files import Placed, excerpt, json_type
+from rlllm.data.bad_rows import BadRows
+from rlllm.data.formats import Placed, excerpt, json_type
+from rlllm.data.layouts.base import RowLayout
+from rlllm.data.layouts.table import recognise
 
+SAMPLED_ROWS = 64
+"""Rows from which the layout and the columns of a source are read."""
 _GROUPED_NUMBER = re.compile(r"^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$")
 _ASSISTANT_MARK = "\n\nAssistant:"
+_SKIP = "or count and leave out such rows: data.on_bad_row=skip"
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 def adapt(
-    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str
+    rows: Iterable[Placed], kind: type[Record], explicit: Mapping[str, str], source: str, bad: BadRows | None = None
 ) -> tuple[list[Any], dict[str, str]]:
-    """Records of one type, and the column map that was used.
+    """Records of one type, and the column map that was used (empty where a layout builds the records).
 
     Raises:
-        ConfigError, DataError: see `columns.choose`; or a row does not fit, named by its place.
+        ConfigError, DataError: see `fit`; or a row does not fit, named by its place, unless `bad` skips such rows.
     """
-    for placed in rows:
+    rows = list(rows)
+    adapter = fit(rows[:SAMPLED_ROWS], kind, explicit, source)
+    return list(adapter.records(rows, bad or BadRows())), dict(adapter.columns)
+
+
+def fit(head: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> Adapter:
+    """How the rows that begin with `head` become records of `kind`: by the user's map, a known layout, or known names.
+
+    Raises:
+        ConfigError, DataError: see `columns.choose`; or no row has columns.
+    """
+    rows = [placed for placed in head if isinstance(placed.row, Mapping)]
+    if not rows:
+        raise _no_columns(head[0], source)
+    layout = None if explicit else recognise([placed.row for placed in rows], kind)
+    if layout:
+        return Adapter(kind, layout.maps.get(kind, {}), source, layout)
+    return Adapter(kind, columns.choose(rows, kind, explicit, source), source)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What makes records of one type from the rows of one source; fixed by the first rows, the same for all."""
+
+    kind: type[Record]
+    columns: Mapping[str, str]
+    """Record field to column expression; empty where the layout builds the records."""
+    source: str
+    layout: RowLayout | None = None
+
+    def records(self, rows: Iterable[Placed], bad: BadRows) -> Iterator[Any]:
+        """The records of each row in order, none of a row that is skipped."""
+        build = _BUILDERS[self.kind]
+        for placed in self._joined(rows):
+            try:
+                made = [build(cells) for cells in self._cells(placed)]
+            except DataError as error:
+                bad.add(error)
+                continue
+            bad.good += bool(made)
+            bad.undecided += not made
+            yield from made
+
+    def _joined(self, rows: Iterable[Placed]) -> Iterator[Placed]:
+        """The rows, those that only together make a record as one."""
+        joined = self.layout.joined.get(self.kind) if self.layout else None
+        return iter(rows) if joined is None else joined(rows)
+
+    def _cells(self, placed: Placed) -> list[Cells]:
         if not isinstance(placed.row, Mapping):
-            raise DataError(f"{placed.place} is {json_type(placed.row)}, not a mapping of columns", given=source)
-    chosen = columns.choose(rows, kind, explicit, source)
-    build = _BUILDERS[kind]
-    return [build(Cells(placed.place, placed.row, chosen, source)) for placed in rows], chosen
+            raise _no_columns(placed, self.source)
+        if self.layout is None:
+            return [Cells(placed.place, placed.row, self.columns, self.source)]
+        if not self.layout.fits(placed.row):
+            raise DataError(
+                f"{placed.place} is not in the layout {self.layout.name} of the rows before: it needs {self.layout.needs}",
+                given=self.source,
+                exists=columns.column_names([placed.row]),
+                hint=f"say which column is which with --columns; {_SKIP}",
+            )
+        if self.kind in self.layout.maps:
+            return [Cells(placed.place, placed.row, self.columns, self.source)]
+        made = self.layout.expands[self.kind](placed.row, placed.place)
+        fields = columns.LAYOUTS[self.kind][0].fields
+        return [Cells(placed.place, row, {f: f for f in fields if f in row}, self.source) for row in made]
+
+
+def _no_columns(placed: Placed, source: str) -> DataError:
+    return DataError(f"{placed.place} is {json_type(placed.row)}, not a mapping of columns", given=source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +134,16 @@ class Cells:
         """The error for a value: field, column and place, then what is wrong with it."""
         column = self.columns.get(field, field)
         role = field if column == field else f"{field} (column {column})"
-        return DataError(f"{role} at {self.place} {problem}", given=self.source)
+        other = columns.another(self.row, field, self.columns)
+        hint = f"if another column is meant: --columns {field}={other}; {_SKIP}" if other else _SKIP.removeprefix("or ")
+        return DataError(f"{role} at {self.place} {problem}", given=self.source, hint=hint)
 
     def text(self, field: str, *, numbers: bool = False, empty: bool = False) -> str:
         """A text value. With `numbers`, a number becomes its text; with `empty`, blank text passes."""
         value = self.get(field)
         if numbers and isinstance(value, int | float) and not isinstance(value, bool):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise self.fail(field, "must be a finite number or text, found infinity")
             value = number_text(value)
         if value is None:
             raise self.fail(field, "is null or absent")
@@ -112,7 +185,9 @@ class Cells:
         return known
 
     def meta(self) -> dict[str, Any]:
-        """Every column that no field used."""
+        """Every column that no field used; of a stored record, its own `meta`."""
+        if "meta" in self.columns:
+            return dict(self.get("meta"))
         used = {key for expression in self.columns.values() for key in columns.consumed(self.row, expression)}
         return {str(key): value for key, value in self.row.items() if key not in used}
 
@@ -132,18 +207,20 @@ def final_answer(text: str) -> str:
 
 def _task(cells: Cells) -> PromptTask:
     meta = cells.meta()
+    prompt: Prompt
     if "messages" in cells.columns:
         conversation = messages.parse(cells.get("messages"), cells.place)
         speaks = any(turn["role"] == "assistant" for turn in conversation)
-        prompt: Prompt = messages.split_last(conversation, cells.place)[0] if speaks else conversation
-        if not prompt:
+        before = messages.split_last(conversation, cells.place)[0] if speaks else conversation
+        if not before:
             raise cells.fail("messages", "has nothing before the assistant's turn")
+        prompt = _with_system(before, meta)
     else:
         prompt = cells.prompt()
     if cells.get("answer") is None:
         return PromptTask(prompt, None, meta)
     full = cells.text("answer", numbers=True, empty=True)
-    answer = final_answer(full)
+    answer = full if "meta" in cells.columns else final_answer(full)
     if answer != full:
         meta.setdefault(cells.columns["answer"], full)
     return PromptTask(prompt, answer, meta)
@@ -156,10 +233,15 @@ def _conversation(cells: Cells) -> Conversation:
         return Conversation(*_join(cells.prompt(empty=True), *cells.completion("completion")), cells.meta())
     before, text = cells.dialogue("messages")
     meta = cells.meta()
+    return Conversation(_with_system(before, meta) or "", text, meta)
+
+
+def _with_system(turns: list[Message], meta: dict[str, Any]) -> list[Message]:
+    """The turns behind the text of a column `system` (ShareGPT), which is taken out of `meta`, unless they have their own."""
     system = meta.pop("system", None)
-    if isinstance(system, str) and system.strip() and not any(turn["role"] == "system" for turn in before):
-        before = [{"role": "system", "content": system}, *before]
-    return Conversation(before or "", text, meta)
+    if isinstance(system, str) and system.strip() and not any(turn["role"] == "system" for turn in turns):
+        return [{"role": "system", "content": system}, *turns]
+    return turns
 
 
 def _join(prompt: Prompt, before: list[Message], completion: str) -> tuple[Prompt, str]:

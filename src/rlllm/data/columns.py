@@ -12,7 +12,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, closest, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.data.files import Placed
+from rlllm.data.formats import Placed
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "prompt": (
@@ -46,8 +46,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 """Record field to the column expressions that mean it, the most specific first."""
 
-_SAMPLED_ROWS = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -75,7 +73,7 @@ def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, st
     """The column expression of every field that was found.
 
     Args:
-        rows: the data; column names are taken from its first rows.
+        rows: the first rows of the data; column names are taken from them.
         kind: the record type to make.
         explicit: the user's map; it overrides the well-known names field by field.
         source: what to call the data in messages.
@@ -84,7 +82,7 @@ def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, st
         ConfigError: the map names a field this record type does not have.
         DataError: a needed column is missing, or the map names a column that is not there.
     """
-    head = [placed.row for placed in rows[:_SAMPLED_ROWS]]
+    head = [placed.row for placed in rows]
     names = column_names(head)
     layouts = [layout for layout in LAYOUTS[kind] if explicit.keys() <= set(layout.fields)]
     if not layouts:
@@ -105,8 +103,10 @@ def read(row: Mapping[str, Any], expression: str) -> Any:
     if expression in row:
         return row[expression]
     if "+" in expression:
-        parts = [read(row, part) for part in expression.split("+")]
-        return "\n\n".join(str(part) for part in parts if part not in (None, ""))
+        parts = {name: read(row, name) for name in expression.split("+")}
+        if any(isinstance(part, list | tuple | Mapping) for part in parts.values()):
+            return parts  # not text, which the field says: lists have no reading as one text
+        return "\n\n".join(str(part) for part in parts.values() if part not in (None, ""))
     value: Any = row
     for key in expression.split("."):
         if not isinstance(value, Mapping):
@@ -123,6 +123,13 @@ def consumed(row: Mapping[str, Any], expression: str) -> set[str]:
 def column_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Every column of these rows in order of first appearance."""
     return list(dict.fromkeys(str(name) for row in rows for name in row))
+
+
+def another(row: Mapping[str, Any], field: str, chosen: Mapping[str, str]) -> str | None:
+    """A column that might be meant for a field whose own does not fit this row: similar in name, else any unused text."""
+    used = {name for expression in chosen.values() for name in consumed(row, expression)}
+    free = [str(name) for name, value in row.items() if name not in used and isinstance(value, str) and value.strip()]
+    return _similar(field, free) or next(iter(free), None)
 
 
 def no_column(

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
+from rlllm.data.bad_rows import OnBadRow
 
 _ROWS_SUFFIX = re.compile(r"^(?P<name>.+)#(?P<rows>[^#./\\]*)$", re.DOTALL)
 
@@ -22,8 +23,8 @@ class DataConfig(Section):
     """
 
     name: str = Field(default="arithmetic", min_length=1)
-    """A built-in or installed name, `gym:TASK`, a file (.jsonl .json .csv .tsv .parquet), a folder, `file.py:function`
-    or a Hub id."""
+    """A built-in or installed name, `gym:TASK`, a file (.jsonl .json .csv .tsv, also with .gz; .parquet .arrow .feather),
+    a folder, `file.py:function` or a Hub id."""
     rows: int | None = Field(default=None, ge=0)
     """Training rows to take, once the held-out ones are set aside. Unset: 2000 of a procedural source, all of a file."""
     holdout: int | None = Field(default=None, ge=0)
@@ -43,6 +44,10 @@ class DataConfig(Section):
     """Split of a Hub data set or of a folder that has several."""
     revision: str | None = None
     """Branch, tag or commit of a Hub data set."""
+    streaming: bool = False
+    """Take the rows of a Hub data set from a stream instead of downloading all of it first; needs `rows`."""
+    on_bad_row: OnBadRow = "fail"
+    """A row that is damaged or does not fit: `fail` stops at the first, `skip` counts them. More than half are refused."""
 
     @model_validator(mode="before")
     @classmethod

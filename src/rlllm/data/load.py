@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
-from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, Record, fingerprint, prompt_text, record_hash
 from rlllm.core.registry import describe
-from rlllm.data.adapt import adapt
+from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
-from rlllm.data.files import Placed
-from rlllm.data.request import DataRequest, Split
-from rlllm.data.sources import CallableSource, HubSource, PathSource, find
-from rlllm.data.unpair import find_conversion
+from rlllm.data.prepared import Manifest, read_manifest
+from rlllm.data.sources import CallableSource, HubSource, PathSource
+from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows
 
-PROCEDURAL_ROWS = 2000
 PROCEDURAL_HOLDOUT = 256
-_SOURCE_FIELDS = ("columns", "level", "params", "subset", "split", "revision")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,13 @@ class Loaded:
     hash: str = ""
     """Content hash over all records, `meta` included."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Record field to the column it was read from; empty when the source makes records itself."""
+    """Record field to the column it was read from; empty when the source or a layout makes the records."""
+    skipped: int = 0
+    """Rows that were left out because they are damaged or do not fit, under `on_bad_row: skip`."""
+    skipped_examples: tuple[str, ...] = ()
+    """Place and reason of the first 20 of them."""
+    undecided: int = 0
+    """Rows that prefer neither of two answers, and so made no pair."""
 
 
 def load(config: DataConfig, kind: type[Record]) -> Loaded:
@@ -57,40 +61,55 @@ def load(config: DataConfig, kind: type[Record]) -> Loaded:
         ConfigError: a setting that this kind of source does not take, or an unknown name.
         PluginError: an installed dataset is broken.
     """
-    source = find(config.name)
-    _refuse_other_settings(config, source)
+    source = open_source(config)
+    bad = BadRows(config.on_bad_row)
     if isinstance(source, CallableSource):
-        return _procedural(source, config, kind)
-    return _stored(source, config, kind)
+        return _procedural(source, config, kind, bad)
+    if isinstance(source, PathSource) and config.split == "train" and (manifest := read_manifest(source.path)):
+        return _prepared(source, manifest, config, kind, bad)
+    return _stored(source, config, kind, bad)
 
 
-def _refuse_other_settings(config: DataConfig, source: PathSource | HubSource | CallableSource) -> None:
-    defaults = DataConfig()
-    for name in _SOURCE_FIELDS:
-        value = getattr(config, name)
-        if name not in source.takes and value != getattr(defaults, name):
-            raise ConfigError(
-                f"data.{name} means nothing for {config.name}",
-                given=f"data.{name}={value}",
-                exists=sorted({"rows", "holdout", *source.takes}),
-                hint=f"leave data.{name} out",
-            )
+def _prepared(source: PathSource, manifest: Manifest, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
+    """Both parts of a prepared folder, as they were split when it was built."""
+    if config.holdout is not None and config.holdout > manifest.holdout:
+        raise DataError(
+            f"the prepared folder holds out {manifest.holdout} rows, not {config.holdout}",
+            given=config.name,
+            hint="leave data.holdout out, or build the folder with more",
+        )
+    parts = []
+    for split, limit in (("train", config.rows), ("holdout", config.holdout)):
+        reading = read_rows(source, config.model_copy(update={"split": split}), kind, bad)
+        parts.append(list(islice(reading.converted(config.name), limit)) if reading else [])
+    bad.settle(config.name)
+    return _loaded(parts[0], parts[1], f"{config.name} (prepared, {manifest.hash})", (), {}, bad)
 
 
-def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Record]) -> Loaded:
-    placed = source.rows(config)
-    if not placed:
-        return _loaded([], [], config.name, (), {})
-    conversion = find_conversion(placed, kind, config.columns, config.name)
-    if not config.holdout and config.rows is not None and conversion is None:
-        placed = placed[: config.rows]
-    records, columns = adapt(placed, conversion.stored if conversion else kind, config.columns, config.name)
+def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
+    reading = read_rows(source, config, kind, bad)
+    if reading is None:
+        return _loaded([], [], config.name, (), {}, bad)
+    stored = list(islice(reading.records, _needed(config, reading)))
+    bad.settle(config.name)
     name = config.name
-    if conversion:
-        stored, records = records, conversion.convert(records, config.name)
+    if reading.adapter.layout:
+        name += f" (layout {reading.adapter.layout.name})"
+    records = stored
+    if conversion := reading.conversion:
+        records = conversion.convert(stored, config.name)
         name += " " + conversion.words.format(made=len(records), stored=len(stored))
     kept, held = _split_by_prompt(records, config.holdout or 0, config.name)
-    return _loaded(kept[: config.rows], held, name, (), columns)
+    return _loaded(kept[: config.rows], held, name, (), dict(reading.adapter.columns), bad)
+
+
+def _needed(config: DataConfig, reading: Reading) -> int | None:
+    """Records that have to be read; None for all, where the held-out ones are chosen among them or rows are joined."""
+    if config.rows is None or reading.conversion:
+        return None
+    if config.streaming:
+        return config.rows + (config.holdout or 0)
+    return None if config.holdout else config.rows
 
 
 def _split_by_prompt(records: list[Any], wanted: int, name: str) -> tuple[list[Any], list[Any]]:
@@ -122,14 +141,12 @@ def _split_by_prompt(records: list[Any], wanted: int, name: str) -> tuple[list[A
     return [r for i, r in enumerate(records) if i not in held], [records[i] for i in sorted(held)]
 
 
-def _procedural(source: CallableSource, config: DataConfig, kind: type[Record]) -> Loaded:
-    clash = source.params.keys() & config.params.keys()
-    if clash:
-        raise ConfigError(f"data.params.{min(clash)} is already given by the name", given=config.name)
+def _procedural(source: CallableSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
     rows = PROCEDURAL_ROWS if config.rows is None else config.rows
-    train, columns = _generate(source, config, kind, "train", rows)
+    train, columns = generate(source, config, kind, "train", rows, bad)
     wanted = PROCEDURAL_HOLDOUT if config.holdout is None else config.holdout
-    held, held_columns = _generate(source, config, kind, "holdout", wanted)
+    held, held_columns = generate(source, config, kind, "holdout", wanted, bad)
+    bad.settle(config.name)
     trained = {split_key(record) for record in train}
     holdout = [record for record in held if split_key(record) not in trained]
     if config.holdout and not holdout:
@@ -138,40 +155,24 @@ def _procedural(source: CallableSource, config: DataConfig, kind: type[Record]) 
             given=config.name,
             hint="make other rows when request.split is 'holdout', or set data.holdout=0",
         )
-    return _loaded(train, holdout, config.name, source.rewards, columns or held_columns)
-
-
-def _generate(
-    source: CallableSource, config: DataConfig, kind: type[Record], split: Split, rows: int
-) -> tuple[list[Any], dict[str, str]]:
-    if not rows:
-        return [], {}
-    params = {**config.params, **source.params}
-    placed = source.rows(DataRequest(kind, split, rows, config.seed, config.level, params))
-    if not placed or not isinstance(placed[0].row, Record):
-        return adapt(placed, kind, config.columns, source.name) if placed else ([], {})
-    if config.columns:
-        raise ConfigError("data.columns means nothing for a dataset that makes records", given=source.name)
-    return [_of_kind(item, kind) for item in placed], {}
-
-
-def _of_kind(placed: Placed, kind: type[Record]) -> Any:
-    if isinstance(placed.row, kind):
-        return placed.row
-    raise DataError(
-        f"{placed.place} is a {type(placed.row).__name__}, where {kind.__name__} was asked for",
-        hint="a dataset makes records of request.kind, or mappings",
-    )
+    return _loaded(train, holdout, config.name, source.rewards, columns or held_columns, bad)
 
 
 def _loaded(
-    train: list[Any], holdout: list[Any], name: str, rewards: tuple[str, ...], columns: dict[str, str]
+    train: list[Any],
+    holdout: list[Any],
+    name: str,
+    rewards: tuple[str, ...],
+    columns: dict[str, str],
+    bad: BadRows,
 ) -> Loaded:
     if not train and not holdout:
+        bad.settle(name)
         raise DataError("the data set has no rows", given=name, hint="raise data.rows or data.holdout")
-    words = f"{name}: {len(train):,} training rows" + (f", {len(holdout):,} held out" if holdout else "")
+    counts = [f"{len(train):,} training rows", f"{len(holdout):,} held out" if holdout else "", bad.words()]
+    words = f"{name}: {', '.join(filter(None, counts))}"
     digest = fingerprint({"train": _hashes(train, name), "holdout": _hashes(holdout, name)})
-    return Loaded(train, holdout, words, rewards, digest, columns)
+    return Loaded(train, holdout, words, rewards, digest, columns, bad.count, tuple(bad.examples), bad.undecided)
 
 
 def _hashes(records: Iterable[Record], name: str) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import Message
-from rlllm.data.files import json_type
+from rlllm.data.formats import json_type
 
 ROLES = {
     "system": "system",
@@ -25,7 +25,7 @@ ROLES = {
 """Role names in use (ShareGPT's among them) to the roles of chat templates."""
 
 
-def is_messages(value: Any) -> bool:
+def is_messages(value: Any) -> TypeGuard[Sequence[Mapping[str, Any]]]:
     """True for a non-empty list of mappings."""
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
 

@@ -7,7 +7,7 @@ Hub id (`org/name`). A folder called like a registered name is meant by `./name`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,11 @@ from typing import Any, ClassVar
 from rlllm.core.builtins import DATASETS
 from rlllm.core.errors import ConfigError, DataError, PluginError, RlllmError, closest, unknown
 from rlllm.core.registry import describe
+from rlllm.data import prepared
+from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
-from rlllm.data.files import READERS, Placed, data_files, missing, nearest, number_rows, read_file, read_folder
+from rlllm.data.files import data_files, iterate_file, iterate_folder, missing, nearest
+from rlllm.data.formats import READERS, Placed, number_rows, suffix_of
 from rlllm.data.request import DataRequest
 
 _CALLABLE = re.compile(r"^[^:\s][^:]*:[A-Za-z_]\w*$")
@@ -31,29 +34,41 @@ class PathSource:
     path: Path
     takes: ClassVar[frozenset[str]] = frozenset({"columns", "split"})
 
-    def rows(self, config: DataConfig) -> list[Placed]:
+    def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
+        """The rows in order, as they are read."""
+        if (self.path / prepared.MANIFEST).is_file():
+            return prepared.rows(self.path, config.split, bad)
         if self.path.is_dir():
-            return read_folder(self.path, config.split)
+            return iterate_folder(self.path, config.split, bad)
         if config.split != DataConfig.model_fields["split"].default:
             raise ConfigError("a file has no splits", given=f"data.split={config.split}", hint="leave data.split out")
-        return read_file(self.path)
+        return iterate_file(self.path, bad)
 
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """A data set of the Hugging Face Hub, downloaded or taken from its cache."""
+    """A data set of the Hugging Face Hub: downloaded whole or taken from its cache, or streamed as far as it is needed."""
 
     name: str
-    takes: ClassVar[frozenset[str]] = frozenset({"columns", "subset", "split", "revision"})
+    takes: ClassVar[frozenset[str]] = frozenset({"columns", "subset", "split", "revision", "streaming"})
 
-    def rows(self, config: DataConfig) -> list[Placed]:
+    def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
+        """The rows in order; a stream is read no further than its rows are taken."""
+        if config.streaming and config.rows is None:
+            raise ConfigError(
+                "a streamed data set needs a number of rows",
+                given=f"data.streaming=true with {self.name}",
+                hint=f"say how many to take: {self.name}#10000",
+            )
         from datasets import load_dataset
 
         try:
-            data = load_dataset(self.name, config.subset, split=config.split, revision=config.revision)
+            data = load_dataset(
+                self.name, config.subset, split=config.split, revision=config.revision, streaming=config.streaming
+            )
+            yield from number_rows(data, self.name)
         except Exception as error:
             raise self._failure(error) from error
-        return number_rows(data, self.name)
 
     def _failure(self, error: Exception) -> DataError:
         offline = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
@@ -89,7 +104,7 @@ class CallableSource:
     def rows(self, request: DataRequest) -> list[Placed]:
         """What the callable gives for a request, records or mappings, at most `request.rows` of them."""
         try:
-            return number_rows(islice(self.make(request), request.rows), self.name)
+            return list(number_rows(islice(self.make(request), request.rows), self.name))
         except RlllmError:
             raise
         except Exception as error:
@@ -120,7 +135,7 @@ def find(name: str) -> Source:
     path = Path(name).expanduser() if name.startswith("~/") else Path(name)
     if _exists(path):
         return PathSource(path)
-    looks_local = path.suffix.lower() in READERS or name.startswith((".", "/", "~"))
+    looks_local = suffix_of(path) in READERS or name.startswith((".", "/", "~"))
     if looks_local or ("/" in name and _exists(path.parent)):
         raise missing(path)
     if _HUB_ID.match(name):

@@ -13,8 +13,8 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, prompt_text
-from rlllm.data import columns
-from rlllm.data.files import Placed
+from rlllm.data.adapt import fit
+from rlllm.data.formats import Placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,10 @@ class Conversion:
 def find_conversion(
     rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str
 ) -> Conversion | None:
-    """The conversion these rows need to become records of `kind`; None where their columns fit as they are, or not at all."""
+    """The conversion that data with these first rows needs to become records of `kind`.
+
+    None where its columns fit as they are, or not at all.
+    """
     if kind not in CONVERSIONS or _fit(rows, kind, explicit, source):
         return None
     conversion = CONVERSIONS[kind]
@@ -40,10 +43,8 @@ def find_conversion(
 
 
 def _fit(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> bool:
-    if not all(isinstance(placed.row, Mapping) for placed in rows):
-        return False
     try:
-        columns.choose(rows, kind, explicit, source)
+        fit(rows, kind, explicit, source)
     except (ConfigError, DataError):
         return False
     return True

@@ -15,6 +15,7 @@ from rlllm.core.errors import ConfigError, DataError, unknown
 from rlllm.core.records import LabelledCompletion, fingerprint
 from rlllm.core.runs import Run
 from rlllm.core.verdict import Facts
+from rlllm.stages.limits import note_cut
 from rlllm.stages.outcomes import measure_alignment
 from rlllm.stages.pairs import note_pairs
 from rlllm.stages.plan import Plan
@@ -162,7 +163,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     args = job.arguments(job.plan.family.config)
     dataset = _rows(job)
     try:
-        return make(
+        made = make(
             model=job.model,
             args=args,
             train_dataset=dataset,
@@ -173,6 +174,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
         )
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
+    return note_cut(job, made)
 
 
 def reference_of(job: Job, args: Any) -> Any:

@@ -23,7 +23,7 @@ def run(plan: Plan, **options: Any) -> Run:
         DataError: some pairs have a margin and some have none, which no loss can use.
     """
     check(plan)
-    run = train(plan, Parts(load_scorer, _build, _measure, expect=note_pairs), **options)
+    run = train(plan, Parts(load_scorer, build, _measure, expect=note_pairs), **options)
     if run.ok:
         from rlllm.rewards.model import RewardModel
 
@@ -39,7 +39,7 @@ def load_scorer(source: Any, tokenizer: Any, hardware: Any) -> Any:
     return load_classifier(source, tokenizer, bf16=hardware.bf16)
 
 
-def _build(job: Job, callbacks: list[Any]) -> Any:
+def build(job: Job, callbacks: list[Any]) -> Any:
     from rlllm.algorithms import rows
     from rlllm.algorithms.trainers import PairwiseReward
 

@@ -38,7 +38,7 @@ def run(plan: Plan, **options: Any) -> Run:
         DataError: every step has the same label.
     """
     check(plan)
-    return train(plan, Parts(_load, _build, _measure), **options)
+    return train(plan, Parts(_load, build, _measure), **options)
 
 
 def check(plan: Plan) -> None:
@@ -73,7 +73,7 @@ def _load(source: Any, tokenizer: Any, hardware: Any) -> Any:
     return load_step_classifier(source, tokenizer, bf16=hardware.bf16)
 
 
-def _build(job: Job, callbacks: list[Any]) -> Any:
+def build(job: Job, callbacks: list[Any]) -> Any:
     from rlllm.algorithms.process import ProcessReward, step_rows
 
     arguments = job.arguments("RewardConfig")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlllm.core.runs import Run
+from rlllm.stages.limits import note_cut
 from rlllm.stages.plan import Plan, plan_training
 from rlllm.stages.settings import TrainingConfig
 from rlllm.stages.training import Job, Parts, load_causal_model, train
@@ -36,14 +37,14 @@ def run(config: SFTStage, **options: Any) -> Run:
 
 def imitate(plan: Plan, **options: Any) -> Run:
     """Run a plan of the family `sft`."""
-    return train(plan, Parts(load_causal_model, _build, _measure), **options)
+    return train(plan, Parts(load_causal_model, build, _measure), **options)
 
 
-def _build(job: Job, callbacks: list[Any]) -> Any:
+def build(job: Job, callbacks: list[Any]) -> Any:
     from rlllm.algorithms import rows
     from rlllm.algorithms.trainers import Supervised
 
-    return Supervised(
+    trainer = Supervised(
         model=job.model,
         args=job.arguments("SFTConfig"),
         train_dataset=rows.conversations(job.plan.loaded.train, job.tokenizer),
@@ -51,6 +52,7 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
         peft_config=job.adapters(),
         callbacks=callbacks,
     )
+    return note_cut(job, trainer)
 
 
 def _measure(job: Job, model: Any) -> list[Measured]:

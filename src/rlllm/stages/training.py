@@ -136,12 +136,12 @@ def to_verdict(
         resume, overwrite: as `--resume` and `--overwrite`.
         recipe, command: what the settings came from, for the record.
     """
-    listener = listener or Silent()
+    listener, started = listener or Silent(), time.monotonic()
     run = open_run_directory(config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
     if not facts.hopeless:
         with _failures_noted(run):
             work(run, listener, resume)
-    return conclude(run, facts, listener)
+    return conclude(run, facts, listener, time.monotonic() - started)
 
 
 @contextmanager
@@ -160,6 +160,7 @@ def open_run_directory(
     """Make or reopen the run directory and write down what is about to run."""
     path = config.output_dir or Path("runs") / f"{config.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
     run = runs.create(path, digest=config.digest(), overwrite=overwrite, resume=resume)
+    spent = run.status.get("seconds", 0.0) if resume else 0.0
     if not resume:
         settings = config.model_dump(mode="json")
         write_json(
@@ -167,16 +168,16 @@ def open_run_directory(
             {"digest": config.digest(), "stage": config.stage, "command": command, "settings": settings},
         )
         (run.path / "recipe.yaml").write_text(dump(dict(recipe or settings)), encoding="utf-8")
-    run.set_status("running", stage=config.stage)
+    run.set_status("running", stage=config.stage, seconds=spent)
     return run
 
 
-def conclude(run: Run, facts: Facts, listener: Listener) -> Run:
-    """Write verdict, status and report."""
+def conclude(run: Run, facts: Facts, listener: Listener, seconds: float) -> Run:
+    """Write verdict, status and report; `seconds` of wall time add to those of the sessions that ended before a resume."""
     verdict = judge(facts)
     write_json(run.path / "verdict.json", verdict.to_json())
     state = "interrupted" if facts.interrupted else "done" if verdict.ok else "failed"
-    run.set_status(state, stage=run.config["stage"])
+    run.set_status(state, stage=run.config["stage"], seconds=round(run.status.get("seconds", 0.0) + seconds, 1))
     (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
     listener.finished(run.path)
     return run
@@ -223,6 +224,9 @@ def _lineage(plan: Plan, tokenizer: Any) -> dict[str, Any]:
             "train": len(plan.loaded.train),
             "holdout": len(plan.loaded.holdout),
             "columns": dict(plan.loaded.columns),
+            "skipped": plan.loaded.skipped,
+            "skipped_examples": list(plan.loaded.skipped_examples),
+            "undecided": plan.loaded.undecided,
         },
         "rewards": {"names": plan.rewards.names, "hash": plan.rewards.fingerprint()} if plan.rewards else None,
         "template": fingerprint(tokenizer.chat_template) if tokenizer.chat_template else None,

@@ -50,6 +50,7 @@ def one(row: dict[str, Any], kind: type[Record], columns: dict[str, str] | None 
         ({"query": "p", "target": 0.5}, PromptTask("p", "0.5")),
         ({"query": "p", "target": 72.0}, PromptTask("p", "72")),
         ({"query": "p", "target": float("nan")}, PromptTask("p")),
+        ({"query": "p", "target": 10**400}, PromptTask("p", "1" + "0" * 400)),
         ({"input": "p", "output": "a"}, PromptTask("p", "a")),
         (GSM8K, PromptTask("How many?", "72", {"answer": GSM8K["answer"]})),
         ({"question": "p", "answer": "#### 1,072"}, PromptTask("p", "1072", {"answer": "#### 1,072"})),
@@ -59,6 +60,7 @@ def one(row: dict[str, Any], kind: type[Record], columns: dict[str, str] | None 
         (VERL, PromptTask([USER], "4", {key: VERL[key] for key in ("data_source", "reward_model", "extra_info")})),
         ({"messages": [SYSTEM, USER, FOUR]}, PromptTask([SYSTEM, USER])),
         ({"messages": [USER], "answer": "4"}, PromptTask([USER], "4")),
+        ({"messages": [USER], "system": "Be brief."}, PromptTask([SYSTEM, USER])),
     ],
 )
 def test_prompt_tasks_are_read_from_well_known_columns(row: dict[str, Any], expected: PromptTask) -> None:
@@ -204,6 +206,9 @@ def test_a_value_that_does_not_fit_names_its_row(row: dict[str, Any], kind: type
     ("row", "kind", "problem"),
     [
         ({"prompt": "p", "completion": ""}, Conversation, "completion at row 1 of rows is empty"),
+        ({"instruction": ["i"], "input": "x", "output": "o"}, Conversation, "prompt .* found an object"),
+        ({"instruction": 3, "input": "", "output": "o", "system": "s"}, Conversation, "no text in instruction"),
+        ({"prompt": "p", "answer": float("inf")}, PromptTask, "must be a finite number or text, found infinity"),
         ({"text": ""}, Conversation, "text at row 1 of rows is empty"),
         ({"messages": [USER]}, Conversation, "no assistant turn"),
         ({"messages": []}, Conversation, "an empty list"),

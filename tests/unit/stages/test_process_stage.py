@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,10 @@ def test_the_steps_task_refuses_a_model_that_judges_no_steps(nano: str, tmp_path
     assert not (tmp_path / "eval").exists()
 
 
+METHODS = ["exact-2", "weighted exact-2", "process", "weighted process", "majority"]
+"""Ways to choose among samples, each named over those behind it."""
+
+
 def test_best_of_n_compares_what_each_reward_would_choose(trained: Run, nano: str, tmp_path: Path) -> None:
     run = rlllm.evaluate(
         model=nano,
@@ -97,15 +102,15 @@ def test_best_of_n_compares_what_each_reward_would_choose(trained: Run, nano: st
     assert list(values) == [
         "pass@1",
         "pass@3",
-        "majority@3",
+        "maj@3",
+        "weighted@3 process",
         "best-of-3 process",
+        "weighted@3 exact-2",
         "best-of-3 exact-2",
-        "exact-2 over process",
-        "exact-2 over majority",
-        "process over majority",
+        *(f"{a} over {b}" for a, b in combinations(METHODS, 2)),
     ]
     assert values["best-of-3 exact-2"] == values["pass@3"]  # a selector that knows the answer is the oracle
-    assert values["process over majority"] == pytest.approx(values["best-of-3 process"] - values["majority@3"])
+    assert values["process over majority"] == pytest.approx(values["best-of-3 process"] - values["maj@3"])
     assert task["without_score"] == {"process": 0, "exact-2": 0}
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
@@ -57,13 +58,24 @@ class Problem:
 Draw = Callable[[random.Random], Problem]
 
 
+class Keyed(Protocol):
+    """What has a key that decides its split."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Drawn = TypeVar("Drawn", bound=Keyed)
+Item = TypeVar("Item")
+
+
 def split_of(key: str) -> Split:
     """The split a problem belongs to: held out if the first 64 bits of its key's SHA-256 divide by five."""
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     return "holdout" if number % HOLDOUT_IN == 0 else "train"
 
 
-def stream(draw: Draw, split: Split, seed: str) -> Iterator[Problem]:
+def stream(draw: Callable[[random.Random], Drawn], split: Split, seed: str) -> Iterator[Drawn]:
     """Problems of one split without repetition. Once all are used, train starts over and the held-out split ends."""
     generator = random.Random(seed)
     seen: set[str] = set()
@@ -90,3 +102,36 @@ def level_of(request: DataRequest, task: str, default: int, highest: int) -> int
     if not 1 <= level <= highest:
         raise ConfigError(f"{task} has levels 1 to {highest}", given=f"level={level}", hint=f"the default is {default}")
     return level
+
+
+def levels_of(request: DataRequest, task: str, default: int, highest: int) -> tuple[int, ...]:
+    """The levels that the name asks for (`arithmetic:1-5`, `arithmetic:3`), else the one that `level_of` gives.
+
+    Raises:
+        ConfigError: no such levels, or levels in the name and a level beside it.
+    """
+    asked = request.params.get("levels")
+    if asked is None:
+        return (level_of(request, task, default, highest),)
+    if request.level is not None:
+        raise ConfigError("the levels are given twice", given=f"{task}:{asked} and level={request.level}")
+    match = re.fullmatch(r"([1-9])(?:-([1-9]))?", str(asked))
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= first <= last <= highest:
+        raise ConfigError(
+            f"{task} has levels 1 to {highest}", given=f"{task}:{asked}", hint=f"write {task}:1-{highest}, or {task}:1"
+        )
+    return tuple(range(first, last + 1))
+
+
+def in_turn(streams: Sequence[Iterator[Item]]) -> Iterator[Item]:
+    """One item of each stream after another; a stream that has ended drops out."""
+    open_streams = list(streams)
+    while open_streams:
+        for one in tuple(open_streams):
+            try:
+                item = next(one)
+            except StopIteration:
+                open_streams.remove(one)
+            else:
+                yield item

@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
 from rlllm.core.errors import ConfigError, DataError, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
 from rlllm.data.procedural.preferences import AnnotatorParams, make_labelled, make_pair
-from rlllm.data.procedural.problems import Draw, Problem, level_of, stream
+from rlllm.data.procedural.problems import Draw, Problem, in_turn, levels_of, stream
 from rlllm.data.procedural.stepwise import StepwiseParams, make_solution
 from rlllm.data.procedural.writer import WriterParams, write
 from rlllm.data.request import DataRequest
@@ -27,7 +27,10 @@ class ProceduralTask:
     """A dataset of one task: called with a request, gives its records.
 
     The same request gives the same rows. A held-out request gives fewer rows when the level has fewer problems.
+    `NAME:1-3` takes problems of levels 1 to 3 in turn.
     """
+
+    argument: ClassVar[str] = "levels"
 
     name: str
     tiers: Mapping[int, Draw]
@@ -37,10 +40,18 @@ class ProceduralTask:
     """Names of the rewards that fit this task."""
 
     def __call__(self, request: DataRequest) -> list[Record]:
-        params = parse_params(ProceduralParams, request.params)
-        level = level_of(request, self.name, self.default_level, max(self.tiers))
-        problems = stream(self.tiers[level], request.split, f"{self.name} {level} {request.split} {request.seed}")
-        return make_records(problems, request, params)
+        params = parse_params(ProceduralParams, without_levels(request.params))
+        levels = levels_of(request, self.name, self.default_level, max(self.tiers))
+        streams = [
+            stream(self.tiers[level], request.split, f"{self.name} {level} {request.split} {request.seed}")
+            for level in levels
+        ]
+        return make_records(in_turn(streams), request, params)
+
+
+def without_levels(params: Mapping[str, Any]) -> dict[str, Any]:
+    """`data.params` without the levels, which `levels_of` reads."""
+    return {name: value for name, value in params.items() if name != "levels"}
 
 
 def make_records(problems: Iterable[Problem], request: DataRequest, params: ProceduralParams) -> list[Record]:

@@ -1,0 +1,53 @@
+"""`rlllm data export`: what was written, how to read it back, and what the layout could not carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlllm_cli import completion, console, options
+from rlllm_cli.commands.data_show import Kind
+
+
+def export(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA", help="Built-in name, file, folder or Hub id; NAME#N.", autocompletion=completion.datasets
+        ),
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="TOOL", help="verl, openrlhf, llamafactory or trl.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE|DIR", help="A folder gets train and test files.")],
+    kind: Kind = None,
+    columns: options.Columns = None,
+    holdout: Annotated[
+        int | None, typer.Option("--holdout", metavar="N", help="Rows for a test file.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace files that exist.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Write a data set in the layout of another tool."""
+    from rlllm.data.config import DataConfig
+    from rlllm.stages.export import export_data
+
+    given = {
+        "name": data,
+        **({"columns": columns} if columns else {}),
+        **({} if holdout is None else {"holdout": holdout}),
+    }
+    done = export_data(DataConfig.checked(given), to=to, out=out, kind=kind, overwrite=overwrite)
+    if json:
+        console.emit_json(done.to_json())
+        return
+    mapped = ",".join(f"{field}={column}" for field, column in done.written.columns.items())
+    console.fields(
+        [
+            ("data", f"{done.source}, read as {done.kind}"),
+            *(("written", f"{rows:,} rows in {file}") for file, rows in done.written.files.items()),
+            *([("read back", f"--columns {mapped}")] if mapped else []),
+        ]
+    )
+    for warning in done.written.warnings:
+        console.say(f"warning: {warning}")

@@ -1,0 +1,169 @@
+"""`rlllm data show`: records on the screen, and the tokens of a stage with marks that need no colour to be read."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rlllm_cli import completion, console, options, overrides
+
+if TYPE_CHECKING:
+    from rlllm.stages.show import Shown, ShownRecord
+    from rlllm.stages.trainer_view import SequenceView, Token
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA", help="Built-in name, file, folder or Hub id; NAME#N.", autocompletion=completion.datasets
+    ),
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the verb, such as max_length=512.", show_default=False),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="VERB|METHOD|RECORD",
+        help="Read it as for this verb or method, or as this record type. Default: the most specific that fits.",
+        show_default=False,
+    ),
+]
+_TRAINS, _IDLE = "+", "-"
+_LEGEND = f"{_TRAINS} trains, {_IDLE} does not, EOS ends a completion"
+_GREEN = "32"
+
+
+def show(
+    data: Data,
+    words: Words = None,
+    rows: Annotated[int, typer.Option("--rows", metavar="N", help="Records to show.")] = 3,
+    kind: Kind = None,
+    columns: options.Columns = None,
+    tokens: Annotated[bool, typer.Option("--tokens", metavar="", help="Show what the trainer sees.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Whose tokens. Default: nano.", show_default=False)
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Show records as they are read, and with --tokens what the trainer of a stage sees of them."""
+    from rlllm.core.errors import ConfigError
+    from rlllm.data.config import DataConfig
+    from rlllm.stages.show import show_data
+
+    typed = overrides.read_words("data show", words or ())
+    if typed.bare:
+        raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example max_length=512")
+    if not tokens and (model or typed.overrides):
+        raise ConfigError("a model and settings only matter for tokens", hint="add --tokens")
+    config = DataConfig.checked({"name": data, **({"columns": columns} if columns else {})})
+    chosen = (model or "nano") if tokens else None
+    shown = show_data(config, kind=kind, rows=rows, model=chosen, settings=typed.overrides)
+    if json:
+        console.emit_json(shown.to_json())
+    else:
+        _print(shown)
+
+
+def _print(shown: Shown) -> None:
+    console.fields(
+        [
+            ("data", shown.source),
+            ("read as", f"{shown.kind}, for rlllm {shown.verb} --method {shown.method}"),
+            (
+                "columns",
+                ", ".join(f"{field}={column}" for field, column in shown.columns.items()) or "made by the source",
+            ),
+            *([("tokens of", f"{shown.model}, max_length {shown.max_length or 'none'}")] if shown.model else []),
+        ]
+    )
+    if shown.model:
+        console.emit(_LEGEND)
+    for one in shown.records:
+        _print_record(one, shown.columns)
+
+
+def _print_record(one: ShownRecord, columns: Any) -> None:
+    console.emit("")
+    console.heading(f"row {one.row}")
+    console.fields(_record_lines(one.record, columns))
+    for sequence in one.sequences:
+        console.emit("")
+        _print_sequence(sequence)
+
+
+def _record_lines(record: Any, columns: Any) -> Iterator[tuple[str, str]]:
+    for part in fields(record):
+        value = getattr(record, part.name)
+        if part.name == "meta":
+            yield from ((f"meta.{name}", _text(item)) for name, item in value.items())
+        elif value is not None:
+            source = columns.get(part.name, part.name)
+            yield part.name if source == part.name else f"{part.name} ({source})", _text(value)
+
+
+def _text(value: Any) -> str:
+    """A value for a reader: messages one a line, texts as they are."""
+    if isinstance(value, str):
+        return value or "(empty)"
+    if isinstance(value, list) and value and all(isinstance(turn, dict) and "role" in turn for turn in value):
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in value)
+    if isinstance(value, tuple):
+        return "\n".join(f"{number}: {item}" for number, item in enumerate(value, start=1))
+    return str(value)
+
+
+def _print_sequence(sequence: SequenceView) -> None:
+
+    console.heading(f"{sequence.name}: {_summary(sequence)}")
+    for note in sequence.notes:
+        console.emit(console.visible(f"! {note}"))
+    rows: list[tuple[str, str]] = [("rendered", sequence.rendered)]
+    check = sequence.check
+    if check is not None and check.same:
+        rows.append(("template", f"training and generation are the same; then the template adds {check.added!r}"))
+    elif check is not None and check.difference is not None:
+        rows.append(("training", repr(check.difference.training)))
+        rows.append(("generation", repr(check.difference.generation)))
+    console.fields(rows)
+    _print_tokens("tokens", sequence.tokens, set(sequence.ends))
+    cut: list[Token] = sequence.cut
+    _print_tokens("cut off", cut, set())
+
+
+def _summary(sequence: SequenceView) -> str:
+    if sequence.dropped:
+        return "left out"
+    trains = sum(token.trains for token in sequence.tokens)
+    ends = [
+        f"EOS at {place} ({'trains' if sequence.tokens[place].trains else 'does not train'})" for place in sequence.ends
+    ]
+    return f"{len(sequence.tokens)} tokens, {trains} train, {', '.join(ends) or 'no EOS'}"
+
+
+def _print_tokens(label: str, tokens: Sequence[Token], ends: set[int]) -> None:
+    """Tokens as `+56=8`, wrapped; green where they train and the terminal has colours."""
+    if not tokens:
+        return
+    width = max(40, shutil.get_terminal_size((100, 24)).columns)
+    words = [_word(token, place in ends) for place, token in enumerate(tokens)]
+    lines = textwrap.wrap(" ".join(words), width - 2, break_long_words=False, break_on_hyphens=False)
+    console.emit(f"{label}:")
+    for line in lines:
+        console.emit("  " + " ".join(_painted(word) for word in line.split(" ")))
+
+
+def _word(token: Token, ends: bool) -> str:
+    text = console.visible(token.text).replace("\n", "\\n").replace("\t", "\\t").replace(" ", "\u2423")
+    return f"{_TRAINS if token.trains else _IDLE}{token.id}={text}" + (" EOS" if ends else "")
+
+
+def _painted(word: str) -> str:
+    return console.paint(word, _GREEN, sys.stdout) if word.startswith(_TRAINS) else word

@@ -1,0 +1,118 @@
+"""What a trainer sees of its rows: the batch that its own data set and its own collator make, read out token by token.
+
+Nothing is tokenised or masked here. A trainer is built as its stage builds it, on a network of a few weights: what becomes
+of a row depends on the tokenizer and the settings alone, and so a model of any size can be looked at without loading it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+IGNORED = -100
+UNLIMITED = 1 << 30
+"""A `max_length` that cuts nothing. Not None: TRL's older trainers take that for 512."""
+_SIDES = {1: ("text",), 2: ("chosen", "rejected"), 3: ("chosen", "rejected", "reference")}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One sequence of a batch, without its padding."""
+
+    name: str
+    """`text`, or the side of a pair: `chosen`, `rejected`, `reference`."""
+    ids: list[int]
+    trains: list[bool]
+    """Whether the loss reads the token; all False where no single token is trained, as in pairwise reward models."""
+
+
+def stand_in(tokenizer: Any, *, scores: bool = False) -> Any:
+    """A network for a trainer that is built and never run: one layer, with one score a text where `scores`."""
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+
+    config = LlamaConfig(
+        vocab_size=max(len(tokenizer), 1),
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        num_key_value_heads=1,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        num_labels=1,
+    )
+    return (LlamaForSequenceClassification if scores else LlamaForCausalLM)(config)
+
+
+def first_batch(trainer: Any, family: str) -> list[Seen]:
+    """The sequences of the first row that the trainer kept; none where it left out every row.
+
+    Args:
+        trainer: of a family in `READERS`.
+        family: its name.
+    """
+    if not len(trainer.train_dataset):
+        return []
+    return READERS[family](trainer.data_collator([trainer.train_dataset[0]]))
+
+
+def prompt_ids(args: Any, tokenizer: Any, dataset: Any) -> list[int]:
+    """Token ids from which the loop samples for the first row, by the tokenisation of TRL's GRPOTrainer."""
+    from rlllm.algorithms._trl import GRPOTrainer
+
+    trainer = GRPOTrainer(
+        model=stand_in(tokenizer),
+        reward_funcs=[_no_reward],
+        args=args,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+    )
+    return list(trainer._tokenize_prompts([dataset[0]["prompt"]])[0][0])
+
+
+def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
+    return [None] * len(completions)
+
+
+def _by_labels(batch: Mapping[str, Any]) -> list[Seen]:
+    return _rows(batch, batch["labels"] != IGNORED)
+
+
+def _by_mask(batch: Mapping[str, Any]) -> list[Seen]:
+    return _rows(batch, batch["completion_mask"] == 1)
+
+
+def _scored_whole(batch: Mapping[str, Any]) -> list[Seen]:
+    return _rows(batch, batch["input_ids"] != batch["input_ids"])
+
+
+def _rows(batch: Mapping[str, Any], trains: Any) -> list[Seen]:
+    names = _SIDES[len(batch["input_ids"])]
+    real = batch["attention_mask"] == 1
+    columns = zip(names, batch["input_ids"], trains, real, strict=True)
+    return [Seen(name, ids[kept].tolist(), marks[kept].tolist()) for name, ids, marks, kept in columns]
+
+
+def _by_side(batch: Mapping[str, Any]) -> list[Seen]:
+    sides = ("chosen", "rejected")
+    return [
+        Seen(side, batch[f"{side}_input_ids"][0].tolist(), (batch[f"{side}_labels"][0] != IGNORED).tolist())
+        for side in sides
+    ]
+
+
+READERS: dict[str, Callable[[Mapping[str, Any]], list[Seen]]] = {
+    "sft": _by_labels,
+    "process": _by_labels,
+    "pairs": _by_mask,
+    "tpo": _by_mask,
+    "labels": _by_mask,
+    "orpo": _by_side,
+    "cpo": _by_side,
+    "rrhf": _by_side,
+    "bt": _scored_whole,
+    "ensemble": _scored_whole,
+}
+"""Family of methods to how its batches say which tokens train."""

@@ -1,0 +1,278 @@
+"""Records as the rows of other tools: verl, OpenRLHF, LLaMA-Factory, and TRL itself.
+
+Each tool has a table of record types to functions that make one row. What a layout has no place for goes into extra columns
+where the tool allows them, and is counted and named where it does not: nothing is lost without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.records import (
+    Conversation,
+    LabelledCompletion,
+    Message,
+    PreferencePair,
+    Prompt,
+    PromptTask,
+    Record,
+    StepwiseSolution,
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row comes from; verl's rows say so."""
+
+    source: str
+    split: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowForm:
+    """How one record type is written for one tool.
+
+    Args:
+        row: record, place -> the tool's columns, without the record's other columns (`meta`).
+        columns: the map that reads it back: record field to column expression; empty where no map does.
+        meta_in: the column that takes the record's other columns; "" puts each beside the others.
+        turns: whether a prompt of plain text becomes one user turn.
+    """
+
+    row: Callable[[Any, Place], Row]
+    columns: Mapping[str, str]
+    meta_in: str = ""
+    turns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A tool: its file type and its layouts."""
+
+    suffix: str
+    rows: Mapping[type[Record], RowForm]
+    chats: Mapping[type[Record], RowForm] = field(default_factory=dict)
+    """Layouts where a prompt is a list of messages; by default those of `rows`."""
+    folder_only: bool = False
+    """Whether files are found through an index beside them."""
+
+    def layout(self, kind: type[Record], name: str, *, chat: bool) -> RowForm:
+        """The layout of a record type. Raises ConfigError for one that the tool does not train on."""
+        if kind not in self.rows:
+            raise ConfigError(
+                f"{name} has no layout for {kind.__name__} rows",
+                exists=[own.__name__ for own in self.rows],
+                hint="read the data as one of these with --kind, or write it with --to trl",
+            )
+        return self.chats.get(kind, self.rows[kind]) if chat else self.rows[kind]
+
+
+def target_of(name: str) -> Target:
+    """The tool of this name. Raises UnknownNameError."""
+    if name not in TARGETS:
+        raise unknown("tool to export to", name, TARGETS)
+    return TARGETS[name]
+
+
+def row_of(record: Any, layout: RowForm, place: Place) -> tuple[Row, list[str]]:
+    """One row, and the names of the record's other columns that have no place in it."""
+    row = layout.row(record, place)
+    home = row.setdefault(layout.meta_in, {}) if layout.meta_in else row
+    taken = {*home, *_roots(layout)}
+    lost = [name for name in record.meta if name in taken and not (name in row and row[name] == record.meta[name])]
+    home.update({name: value for name, value in record.meta.items() if name not in taken})
+    return row, lost
+
+
+def _roots(layout: RowForm) -> set[str]:
+    """The columns the layout means to be read, present in this row or not."""
+    return set() if layout.meta_in else {expression.partition(".")[0] for expression in layout.columns.values()}
+
+
+def turns(prompt: Prompt) -> list[Message]:
+    """The prompt as messages: plain text is one user turn, by the chat rule; no text is no turn."""
+    if not prompt:
+        return []
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(turn) for turn in prompt]
+
+
+def _answered(prompt: Prompt, completion: str) -> list[Message]:
+    return [*turns(prompt), {"role": "assistant", "content": completion}]
+
+
+def _side(text: str) -> list[Message]:
+    return [{"role": "assistant", "content": text}]
+
+
+def _verl_task(task: PromptTask, place: Place) -> Row:
+    source = str(task.meta.get("data_source", place.source))
+    return {
+        "data_source": source,
+        "prompt": turns(task.prompt),
+        "ability": str(task.meta.get("ability", source)),
+        "reward_model": {"style": "model" if task.answer is None else "rule", "ground_truth": task.answer},
+        "extra_info": {"split": place.split, "index": place.index},
+    }
+
+
+def _verl_conversation(record: Conversation, place: Place) -> Row:
+    return {
+        "messages": _answered(record.prompt, record.completion),
+        "extra_info": {"split": place.split, "index": place.index},
+    }
+
+
+def _pair(record: PreferencePair) -> Row:
+    return {} if record.margin is None else {"margin": record.margin}
+
+
+def _trl_task(task: PromptTask, place: Place) -> Row:
+    return {"prompt": task.prompt, "answer": task.answer}
+
+
+def _trl_conversation(record: Conversation, place: Place) -> Row:
+    return {"prompt": record.prompt, "completion": record.completion}
+
+
+def _trl_conversation_chat(record: Conversation, place: Place) -> Row:
+    return {"prompt": turns(record.prompt), "completion": _side(record.completion)}
+
+
+def _trl_pair(record: PreferencePair, place: Place) -> Row:
+    return {"prompt": record.prompt, "chosen": record.chosen, "rejected": record.rejected, **_pair(record)}
+
+
+def _trl_pair_chat(record: PreferencePair, place: Place) -> Row:
+    sides = {"chosen": _side(record.chosen), "rejected": _side(record.rejected)}
+    return {"prompt": turns(record.prompt), **sides, **_pair(record)}
+
+
+def _trl_label(record: LabelledCompletion, place: Place) -> Row:
+    return {"prompt": record.prompt, "completion": record.completion, "label": record.label}
+
+
+def _trl_label_chat(record: LabelledCompletion, place: Place) -> Row:
+    return {"prompt": turns(record.prompt), "completion": _side(record.completion), "label": record.label}
+
+
+def _trl_steps(record: StepwiseSolution, place: Place) -> Row:
+    return {"prompt": record.prompt, "completions": list(record.steps), "labels": list(record.labels)}
+
+
+def _openrlhf_task(task: PromptTask, place: Place) -> Row:
+    return {"input": task.prompt, "label": task.answer}
+
+
+def _openrlhf_conversation(record: Conversation, place: Place) -> Row:
+    return {"input": record.prompt, "output": record.completion}
+
+
+def _openrlhf_label(record: LabelledCompletion, place: Place) -> Row:
+    return {"input": record.prompt, "output": record.completion, "label": record.label}
+
+
+def _alpaca(prompt: Prompt) -> Row:
+    return {"instruction": prompt, "input": ""}
+
+
+_SHARE_GPT = {"user": "human", "assistant": "gpt", "system": "system", "tool": "observation"}
+
+
+def _share_gpt(messages: list[Message]) -> list[Message]:
+    return [{"from": _SHARE_GPT[turn["role"]], "value": turn["content"]} for turn in messages]
+
+
+def _gpt(text: str) -> Message:
+    return {"from": "gpt", "value": text}
+
+
+def _factory_conversation(record: Conversation, place: Place) -> Row:
+    return {**_alpaca(record.prompt), "output": record.completion}
+
+
+def _factory_conversation_chat(record: Conversation, place: Place) -> Row:
+    return {"conversations": _share_gpt(_answered(record.prompt, record.completion))}
+
+
+def _factory_pair(record: PreferencePair, place: Place) -> Row:
+    return {**_alpaca(record.prompt), "chosen": record.chosen, "rejected": record.rejected, **_pair(record)}
+
+
+def _factory_pair_chat(record: PreferencePair, place: Place) -> Row:
+    sides = {"chosen": _gpt(record.chosen), "rejected": _gpt(record.rejected)}
+    return {"conversations": _share_gpt(turns(record.prompt)), **sides, **_pair(record)}
+
+
+def _factory_label(record: LabelledCompletion, place: Place) -> Row:
+    return {**_alpaca(record.prompt), "output": record.completion, "kto_tag": record.label}
+
+
+def _factory_label_chat(record: LabelledCompletion, place: Place) -> Row:
+    return {"conversations": _share_gpt(_answered(record.prompt, record.completion)), "kto_tag": record.label}
+
+
+_COMPLETION = {"prompt": "prompt", "completion": "completion"}
+_PAIR = {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected", "margin": "margin"}
+_LABEL = {**_COMPLETION, "label": "label"}
+_INPUT = {"prompt": "input", "completion": "output"}
+_ALPACA = {"prompt": "instruction+input"}
+_GPT_PAIR = {"prompt": "conversations", "chosen": "chosen.value", "rejected": "rejected.value", "margin": "margin"}
+
+TARGETS: dict[str, Target] = {
+    "trl": Target(
+        ".jsonl",
+        {
+            PromptTask: RowForm(_trl_task, {"prompt": "prompt", "answer": "answer"}),
+            Conversation: RowForm(_trl_conversation, _COMPLETION),
+            PreferencePair: RowForm(_trl_pair, _PAIR),
+            LabelledCompletion: RowForm(_trl_label, _LABEL),
+            StepwiseSolution: RowForm(_trl_steps, {"prompt": "prompt", "steps": "completions", "labels": "labels"}),
+        },
+        {
+            Conversation: RowForm(_trl_conversation_chat, _COMPLETION, turns=True),
+            PreferencePair: RowForm(_trl_pair_chat, _PAIR, turns=True),
+            LabelledCompletion: RowForm(_trl_label_chat, _LABEL, turns=True),
+        },
+    ),
+    "verl": Target(
+        ".parquet",
+        {
+            PromptTask: RowForm(
+                _verl_task, {"prompt": "prompt", "answer": "reward_model.ground_truth"}, "extra_info", turns=True
+            ),
+            Conversation: RowForm(_verl_conversation, {"messages": "messages"}, "extra_info", turns=True),
+        },
+    ),
+    "openrlhf": Target(
+        ".jsonl",
+        {
+            PromptTask: RowForm(_openrlhf_task, {"prompt": "input", "answer": "label"}),
+            Conversation: RowForm(_openrlhf_conversation, _INPUT),
+            PreferencePair: RowForm(_trl_pair, _PAIR),
+            LabelledCompletion: RowForm(_openrlhf_label, {**_INPUT, "label": "label"}),
+        },
+    ),
+    "llamafactory": Target(
+        ".json",
+        {
+            Conversation: RowForm(_factory_conversation, {**_ALPACA, "completion": "output"}),
+            PreferencePair: RowForm(
+                _factory_pair, {**_ALPACA, "chosen": "chosen", "rejected": "rejected", "margin": "margin"}
+            ),
+            LabelledCompletion: RowForm(_factory_label, {**_ALPACA, "completion": "output", "label": "kto_tag"}),
+        },
+        {
+            Conversation: RowForm(_factory_conversation_chat, {"messages": "conversations"}, turns=True),
+            PreferencePair: RowForm(_factory_pair_chat, _GPT_PAIR, turns=True),
+            LabelledCompletion: RowForm(_factory_label_chat, {}, turns=True),
+        },
+        folder_only=True,
+    ),
+}
+"""Tool to its layouts, as its documentation has them."""

@@ -1,0 +1,1 @@
+"""Column layouts of published data sets."""

@@ -1,0 +1,91 @@
+"""Settings of data at scale: what counts as a duplicate, as contamination, and how sources are mixed. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rlllm.core.config import Section
+from rlllm.core.errors import ConfigError
+from rlllm.data.config import DataConfig
+
+
+class NearDuplicates(Section):
+    """Which rows repeat an earlier one."""
+
+    over: Literal["row", "prompt"] = "row"
+    """What is compared: the prompt with its completions or answer, or the prompt alone, which leaves one row a prompt."""
+    threshold: float = Field(0.8, gt=0, le=1)
+    """Least Jaccard similarity of the sets of word n-grams, as MinHash estimates it. 1 drops only rows that are equal but for
+    case, white space and punctuation."""
+    words: int = Field(5, ge=1, le=32)
+    """Words of an n-gram; a shorter text repeats another only where both are equal."""
+    same_numbers: bool = True
+    """Rows whose numbers differ are different problems, however alike their words."""
+
+
+class ContaminationRules(Section):
+    """What of an evaluation set a training row may not hold."""
+
+    against: list[DataConfig] = Field(default_factory=list)
+    """Evaluation sets: names as in `data`. Of a set with a held-out part, that part."""
+    words: int = Field(8, ge=2, le=32)
+    """Words of an n-gram. A shorter evaluation prompt counts only where it is the whole prompt of a row."""
+    overlap: float = Field(0.7, gt=0, le=1)
+    """Least share of an evaluation prompt's n-grams in one training row (PaLM, arXiv 2204.02311, section 8)."""
+    similarity: float = Field(0.5, gt=0, le=1)
+    """Least Jaccard similarity of word pairs between a prompt and an evaluation prompt with the same numbers."""
+    variants: int = Field(10, ge=1, le=32)
+    """What stands in more different training prompts than this is a template, and no evidence that a prompt was reworded; an
+    n-gram in more evaluation prompts is boilerplate. Counted roughly."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and isinstance(value.get("against"), str | Mapping):
+            return {**value, "against": [value["against"]]}
+        return value
+
+
+class Mixture(Section):
+    """How many rows of each source, and in which order."""
+
+    weights: list[float] | None = None
+    """Share of each source, in the order of `sources`; they need not add up to 1. Unset: by size."""
+    temperature: float | None = Field(None, gt=0)
+    """Shares by size^(1/T): 1 is by size, large T is uniform."""
+    rows: int | None = Field(None, ge=1)
+    """Rows in all. Unset: as many as keep the shares without going over `epochs`."""
+    limits: list[int | None] | None = None
+    """Most rows of each source to draw from, null for all: its first ones that no check dropped."""
+    epochs: float = Field(1.0, gt=0)
+    """Most times that a source is gone through."""
+    curriculum: str | None = None
+    """Sort rows by this, the least first: a numeric column, or `length` for the characters of the row."""
+    seed: int = 0
+    """Of the choice of rows and their order."""
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _parse_weights(cls, value: Any) -> Any:
+        """Accept `2,1`, the command line's spelling."""
+        return value.split(",") if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Mixture:
+        if self.weights is not None and self.temperature is not None:
+            raise ConfigError("shares come from weights or from a temperature, not from both", hint="leave one out")
+        weights = self.weights
+        if weights is not None and not (all(0 <= weight < float("inf") for weight in weights) and sum(weights) > 0):
+            raise ConfigError("weights must be finite, at least 0, and one of them more", given=weights)
+        if self.limits is not None and any(limit is not None and limit < 0 for limit in self.limits):
+            raise ConfigError("a limit is a number of rows", given=self.limits)
+        return self
+
+    def check_sources(self, sources: int) -> None:
+        """Raise ConfigError where weights or limits are not one a source."""
+        for name, values in (("weights", self.weights), ("limits", self.limits)):
+            if values is not None and len(values) != sources:
+                raise ConfigError(f"{len(values)} {name} for {sources} sources", given=values, hint="give one a source")

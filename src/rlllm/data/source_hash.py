@@ -1,0 +1,45 @@
+"""Whether data sets are still what they were: a hash over the bytes behind their names, without reading rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rlllm import __version__
+from rlllm.core.records import fingerprint
+from rlllm.core.runs import file_hash
+from rlllm.data.config import DataConfig
+from rlllm.data.sources import CallableSource, HubSource, find
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def sources_key(sources: Sequence[DataConfig], settings: Mapping[str, Any]) -> str:
+    """A hash of the settings, all the sources' bytes and the version of rlllm; empty where a source's bytes cannot be known.
+
+    Raises:
+        DataError, ConfigError: a name that nothing has.
+    """
+    marks = [_mark(source) for source in sources]
+    return "" if None in marks else fingerprint({"version": __version__, "settings": settings, "sources": marks})
+
+
+def _mark(data: DataConfig) -> Any:
+    """What decides the source's rows; None for an installed data set, or one of the Hub that is not pinned to a commit."""
+    source = find(data.name)
+    own = data.model_dump(mode="json")
+    if isinstance(source, HubSource):
+        return own if _COMMIT.fullmatch(data.revision or "") else None
+    if isinstance(source, CallableSource):
+        return _of_callable(source, own)
+    files = sorted(path for path in source.path.rglob("*") if path.is_file()) if source.path.is_dir() else [source.path]
+    return {**own, "files": {str(path.relative_to(source.path.parent)): file_hash(path) for path in files}}
+
+
+def _of_callable(source: CallableSource, own: dict[str, Any]) -> Any:
+    if source.builtin:
+        return own
+    file = Path(source.name.partition(":")[0])
+    return {**own, "file": file_hash(file)} if file.is_file() else None

@@ -1,0 +1,59 @@
+"""Rows as long as a trainer's `max_length`: TRL cuts them there and says nothing. Here they are counted and named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rlllm.core.records import prompt_text
+from rlllm.stages.training import Job
+
+SIDES = (
+    ("input_ids",),
+    ("prompt_ids", "completion_ids"),
+    ("prompt_ids", "chosen_ids"),
+    ("prompt_ids", "rejected_ids"),
+)
+"""Columns whose lengths in tokens add up to one sequence, in the data sets that TRL's trainers make."""
+_SHOWN = 3
+_EXCERPT = 60
+
+
+def note_cut(job: Job, trainer: Any) -> Any:
+    """Count the rows that reach `max_length` into the run's facts, name the first ones, and return the trainer."""
+    limit = trainer.args.max_length
+    if limit is None or getattr(trainer.args, "packing", False):  # packed rows are all of that length
+        return trainer
+    reached = [index for index, tokens in enumerate(lengths(trainer.train_dataset, job.tokenizer)) if tokens >= limit]
+    job.facts.rows_cut = len(reached)
+    if reached:
+        first = "; ".join(_begins(trainer.train_dataset[index]) for index in reached[:_SHOWN])
+        count = f"{len(reached):,} of {len(trainer.train_dataset):,} rows"
+        job.listener.note(f"{count} reach max_length={limit} tokens and are cut there: {first}")
+    return trainer
+
+
+def lengths(dataset: Any, tokenizer: Any) -> list[int]:
+    """Tokens of every row's longest sequence, in the rows' order."""
+    import pyarrow.compute as pc
+
+    if (
+        "chosen_input_ids" in dataset.column_names
+    ):  # TRL's older trainers have cut those already, each side in its own way
+        return _lengths_of_pairs(dataset, tokenizer)
+    table = dataset.with_format("arrow")[:]
+    sides = [side for side in SIDES if set(side) <= set(dataset.column_names)]
+    tokens = [sum(pc.list_value_length(table[name]).to_numpy() for name in side) for side in sides]
+    return [int(max(row)) for row in zip(*tokens, strict=True)]
+
+
+def _lengths_of_pairs(dataset: Any, tokenizer: Any) -> list[int]:
+    def longest(row: dict[str, str]) -> int:
+        texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
+        return max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
+
+    return [longest(row) for row in dataset.select_columns(["prompt", "chosen", "rejected"])]
+
+
+def _begins(row: dict[str, Any]) -> str:
+    text = " ".join(prompt_text(row.get("prompt") or row.get("text") or "").split())
+    return repr(text if len(text) <= _EXCERPT else text[: _EXCERPT - 3] + "...")

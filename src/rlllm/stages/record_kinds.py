@@ -1,0 +1,57 @@
+"""Which record type data is read as: what was asked for, what a prepared folder holds, or the most specific that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.records import PromptTask, Record
+from rlllm.data.config import DataConfig
+from rlllm.data.prepared import read_manifest
+from rlllm.data.sources import CallableSource, find
+from rlllm.data.stream import stream
+from rlllm.stages.show import KINDS, view_of
+
+_TRIED = 16
+
+
+def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
+    """The record type of a data set.
+
+    Args:
+        data: the data set; some of its rows are read.
+        kind: a verb, a method or a record type, as `rlllm data show --kind` takes it.
+
+    Raises:
+        DataError, ConfigError: the data set cannot be read as any type; the message is that of the most general one.
+        UnknownNameError: nobody knows the kind.
+    """
+    if kind is not None:
+        return view_of(kind).family.record
+    if manifest := read_manifest(Path(data.name)):
+        return manifest.record
+    if isinstance(find(data.name), CallableSource):
+        return PromptTask
+    *others, last = KINDS.values()
+    for other in others:
+        try:
+            if list(islice(stream(data, other), _TRIED)):
+                return other
+        except (DataError, ConfigError):
+            continue
+    return last
+
+
+def common_kind(sources: Iterable[DataConfig], kind: str | None = None) -> type[Record]:
+    """The record type that all of these data sets are read as. Raises as `record_kind`, and where they differ."""
+    found = {source.name: record_kind(source, kind) for source in sources}
+    if len(set(found.values())) > 1:
+        names = ", ".join(f"{name}: {record.__name__}" for name, record in found.items())
+        raise ConfigError(
+            "the sources are of different types",
+            given=names,
+            hint="say how to read them: a kind, such as sft or PreferencePair",
+        )
+    return next(iter(found.values()))

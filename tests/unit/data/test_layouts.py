@@ -1,0 +1,253 @@
+"""Rows in the column layouts of published data sets, to records: one fixture for each layout, one table of what it gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layout_table import EXPECTED
+
+from rlllm.core.errors import DataError
+from rlllm.core.records import (
+    Conversation,
+    LabelledCompletion,
+    PreferencePair,
+    PromptTask,
+    Record,
+    Sample,
+    StepwiseSolution,
+)
+from rlllm.data.adapt import adapt
+from rlllm.data.bad_rows import BadRows
+from rlllm.data.config import DataConfig
+from rlllm.data.formats import number_rows
+from rlllm.data.layouts.table import LAYOUTS
+from rlllm.data.load import Loaded, load
+from rlllm.data.stream import stream
+from rlllm.rewards.code.records import suite_of
+from rlllm.rewards.verifiers.choice import Choice
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "layouts"
+NAMES = sorted(path.stem for path in FIXTURES.iterdir())
+KINDS: tuple[type[Record], ...] = (PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution)
+
+
+def loaded(name: str, kind: type[Record], **settings: Any) -> Loaded:
+    return load(DataConfig(name=str(FIXTURES / f"{name}.jsonl"), **settings), kind)
+
+
+def made(rows: list[dict[str, Any]], kind: type[Record], bad: BadRows | None = None) -> list[Any]:
+    return adapt(number_rows(rows, "rows"), kind, {}, "rows", bad)[0]
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (FIXTURES / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def content(record: Record) -> tuple[Any, ...]:
+    """The fields before `meta`, with lists for tuples."""
+    return tuple(list(value) if isinstance(value, tuple) else value for value in list(asdict(record).values())[:-1])
+
+
+@pytest.mark.parametrize(("name", "kind", "layout", "records", "meta"), EXPECTED)
+def test_a_published_layout_gives_the_records_of_the_table(
+    name: str, kind: type[Record], layout: str | None, records: list[tuple[Any, ...]], meta: list[str]
+) -> None:
+    data = loaded(name, kind)
+    assert [content(record) for record in data.train] == records
+    assert {key for record in data.train for key in record.meta} == set(meta)
+    assert (f"(layout {layout})" in data.source) == (layout is not None)
+
+
+def test_every_layout_and_every_fixture_stands_in_the_table() -> None:
+    assert {row[0] for row in EXPECTED} == set(NAMES)
+    stored = {layout.name for layout in LAYOUTS if layout.name.startswith("of stored")}
+    assert {row[2] for row in EXPECTED if row[2]} == {layout.name for layout in LAYOUTS} - stored
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_written_as_json_comes_back_as_the_same_record(name: str) -> None:
+    for kind in KINDS:
+        try:
+            records = loaded(name, kind).train
+        except DataError:
+            continue
+        rows = [json.loads(json.dumps(asdict(record))) for record in records]
+        assert made(rows, kind) == records
+        assert list(stream(DataConfig(name=str(FIXTURES / f"{name}.jsonl")), kind)) == records
+
+
+MIXED = ("trl_", "alpaca_chat")
+"""Fixtures whose prompts are text in one row and messages in another, which a table cannot hold."""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "records"), [(row[0], row[1], row[3]) for row in EXPECTED if not row[0].startswith(MIXED)]
+)
+def test_the_same_rows_as_a_table_of_typed_columns_give_the_same_records(
+    tmp_path: Path, name: str, kind: type[Record], records: list[tuple[Any, ...]]
+) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = rows_of(name)
+    keys = dict.fromkeys(key for row in rows for key in row)
+    table = pyarrow.Table.from_pylist([{key: row.get(key) for key in keys} for row in rows])
+    parquet.write_table(table, tmp_path / "rows.parquet")
+    data = load(DataConfig(name=str(tmp_path / "rows.parquet")), kind)
+    assert [content(record) for record in data.train] == records
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+SAID = TEXT.filter(lambda text: bool(text.strip()))
+MESSAGES = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user"]), "content": TEXT}), min_size=1, max_size=2
+)
+PROMPTS = SAID | MESSAGES
+META = st.dictionaries(
+    st.sampled_from(["answer", "prompt", "solution", "messages", "meta", "text", "label", "id"]),
+    st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_size=2),
+    max_size=4,
+)
+STEPS = st.lists(st.tuples(SAID, st.booleans()), min_size=1, max_size=3)
+
+
+def _stepwise(prompt: Any, steps: list[tuple[str, bool]], meta: dict[str, Any]) -> StepwiseSolution:
+    return StepwiseSolution(prompt, tuple(step for step, _ in steps), tuple(right for _, right in steps), meta)
+
+
+RECORDS = st.one_of(
+    st.builds(PromptTask, PROMPTS, st.none() | TEXT, META),
+    st.builds(Conversation, TEXT.filter(lambda text: not text or bool(text.strip())) | MESSAGES, SAID, META),
+    st.builds(PreferencePair, PROMPTS, SAID, TEXT, st.none() | st.floats(-9, 9), META),
+    st.builds(LabelledCompletion, PROMPTS, SAID, st.booleans(), META),
+    st.builds(_stepwise, PROMPTS, STEPS, META),
+)
+
+
+@settings(deadline=None)
+@given(record=RECORDS)
+def test_any_record_comes_back_from_json_as_it_was_whatever_its_other_columns_are_called(record: Record) -> None:
+    assert made([json.loads(json.dumps(asdict(record)))], type(record)) == [record]
+
+
+def test_a_stored_record_is_a_task_too_with_the_answer_of_its_columns() -> None:
+    row = json.loads(json.dumps(asdict(PreferencePair("p", "a", "b", 1.0, {"answer": 4, "id": 1}))))
+    assert made([row], PromptTask) == [PromptTask("p", "4", {"answer": 4, "id": 1})]
+
+
+def test_rows_with_equal_scores_make_no_pair_and_are_counted() -> None:
+    data = loaded("helpsteer2", PreferencePair)
+    assert (len(data.train), data.undecided, data.skipped) == (1, 1, 0)
+    assert "1 rows without a preference left out" in data.source
+
+
+def test_columns_that_are_mapped_win_over_the_layout() -> None:
+    data = loaded("gsm8k", PromptTask, columns={"prompt": "answer"})
+    assert data.train[0].prompt.startswith("Two crates")
+    assert "(layout" not in data.source
+
+
+@pytest.mark.parametrize("name", ["arc", "commonsense_qa", "mmlu", "mmlu_pro", "option_columns"])
+def test_the_reward_for_choices_reads_the_options_and_knows_the_right_one(name: str) -> None:
+    for task in loaded(name, PromptTask).train:
+        right = Choice()(Sample(task.prompt, f"The answer is {task.answer}.", task.answer, task.meta))
+        wrong = Choice()(Sample(task.prompt, "The answer is Z.", task.answer, task.meta))
+        assert (right.value, wrong.value) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["apps", "humaneval", "mbpp", "mbpp_sanitized"])
+def test_the_reward_for_code_reads_the_tests(name: str) -> None:
+    for task in loaded(name, PromptTask).train:
+        assert suite_of(Sample(task.prompt, "", None, task.meta))
+
+
+def _without(name: str, key: str) -> dict[str, Any]:
+    return {column: value for column, value in rows_of(name)[0].items() if column != key}
+
+
+def _prm(steps: Any) -> dict[str, Any]:
+    return {**rows_of("prm800k")[0], "label": {"steps": steps}}
+
+
+MISFITS: list[tuple[str, type[Record], dict[str, Any], str]] = [
+    ("gsm8k", PromptTask, {"question": "q", "answer": "no mark"}, "layout gsm8k .* needs question, and an answer that"),
+    ("math", PromptTask, {"problem": "p", "solution": "no box"}, "layout math .* needs"),
+    ("mmlu", PromptTask, {"question": "q", "choices": ["a", "b"], "answer": 2}, "layout mmlu"),
+    ("mmlu", PromptTask, {"question": "q", "choices": ["a", "b"], "answer": True}, "layout mmlu"),
+    ("arc", PromptTask, {**rows_of("arc")[0], "answerKey": "E"}, "layout arc"),
+    ("ultrafeedback", PreferencePair, {"instruction": "q", "completions": []}, "layout ultrafeedback"),
+    (
+        "ultrafeedback",
+        PreferencePair,
+        {"instruction": "q", "completions": [{"response": "a", "overall_score": "N/A"}]},
+        "has no number in overall_score",
+    ),
+    (
+        "ultrafeedback_binarized",
+        PreferencePair,
+        {**rows_of("ultrafeedback_binarized")[0], "score_chosen": 1.0},
+        "scores chosen below rejected: 1 and 3",
+    ),
+    ("helpsteer2", PreferencePair, {**rows_of("helpsteer2")[0], "prompt": "alone"}, "begins 1 rows with one prompt"),
+    ("helpsteer2", PreferencePair, _without("helpsteer2", "response"), "layout helpsteer2"),
+    ("helpsteer3", PreferencePair, {**rows_of("helpsteer3")[0], "overall_preference": None}, "has no number in"),
+    ("prm800k", StepwiseSolution, _prm([]), "has no rated step"),
+    ("prm800k", StepwiseSolution, _prm([3]), "a step that is no object"),
+    ("prm800k", StepwiseSolution, _prm([{"completions": [], "chosen_completion": 0}]), "chooses a completion"),
+    ("prm800k", StepwiseSolution, _prm([{"completions": [{"text": "a", "rating": 5}]}]), "has the rating 5"),
+    (
+        "math_shepherd",
+        StepwiseSolution,
+        {**rows_of("math_shepherd")[0], "label": "something else"},
+        "is not its input with . or - for the tag of step 1",
+    ),
+    ("apps", Conversation, {**rows_of("apps")[0], "solutions": "[oops"}, "solutions that are no JSON list"),
+    ("apps", Conversation, {**rows_of("apps")[0], "solutions": "[]"}, "has no solution"),
+    ("apps", Conversation, {**rows_of("apps")[0], "solutions": '["\\ud800"]'}, "half a character"),
+    (
+        "deepmath",
+        Conversation,
+        {**rows_of("deepmath")[0], **dict.fromkeys(["r1_solution_1", "r1_solution_2", "r1_solution_3"])},
+        "has no solution",
+    ),
+    ("alpaca_chat", Conversation, {**rows_of("alpaca_chat")[0], "history": ["odd"]}, "a history that is not a list"),
+    ("mbpp", PromptTask, {**rows_of("mbpp")[0], "test_list": []}, "layout mbpp"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "row", "problem"), MISFITS)
+def test_a_row_that_does_not_fit_the_layout_is_refused_or_counted(
+    name: str, kind: type[Record], row: dict[str, Any], problem: str
+) -> None:
+    good = rows_of(name)
+    with pytest.raises(DataError, match=problem) as caught:
+        made([*good, row], kind)
+    assert "row " in caught.value.what
+    assert "data.on_bad_row=skip" in str(caught.value.hint)
+    bad = BadRows("skip")
+    assert made([*good, row], kind, bad) == made(good, kind)
+    assert (bad.count, bad.examples) == (1, [caught.value.what])
+
+
+LOOKALIKES: list[tuple[type[Record], dict[str, Any], tuple[Any, ...]]] = [
+    (PromptTask, {"instruction": "i", "input": "x", "output": "long", "answer": "4"}, ("i\n\nx", "4")),
+    (PromptTask, {"question": "q", "choices": ["1", "2", "3"], "answer": "2"}, ("q", "2")),
+    (PromptTask, {"question": "q", "choices": ["B", "A"], "answer": "A"}, ("q", "A")),
+    (PromptTask, {"question": "q", "A": "1", "C": "3", "answer": "C"}, ("q", "C")),
+    (PreferencePair, {"chosen": "a", "rejected": "b", "prompt": "\n\nHuman: x"}, ("\n\nHuman: x", "a", "b", None)),
+    (PromptTask, {"prompt": "p", "answer": "a", "meta": "text"}, ("p", "a")),
+    (Conversation, {"prompt": "p", "completion": "a", "meta": {}, "id": 1}, ("p", "a")),
+]
+
+
+@pytest.mark.parametrize(("kind", "row", "fields"), LOOKALIKES)
+def test_a_row_that_only_looks_like_a_layout_is_read_by_its_column_names(
+    kind: type[Record], row: dict[str, Any], fields: tuple[Any, ...]
+) -> None:
+    assert [content(record) for record in made([row], kind)] == [fields]
