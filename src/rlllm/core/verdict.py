@@ -23,6 +23,8 @@ class Facts:
     """Rows one optimizer step takes; fewer means that nothing can be trained."""
     rows_cut: int = 0
     """Training rows that reach the trainer's `max_length`, where longer ones are cut."""
+    prompts_beyond_context: int = 0
+    """Prompts after which the model's context has no room for a completion of the greatest length."""
     non_finite_steps: int = 0
     """Logged steps whose loss or gradient norm was NaN or infinite."""
     largest_gradient: float | None = None
@@ -246,6 +248,17 @@ def _rows_cut(facts: Facts) -> Reason | None:
     )
 
 
+def _prompts_beyond_context(facts: Facts) -> Reason | None:
+    if not facts.prompts_beyond_context:
+        return None
+    return Reason(
+        "prompts_beyond_context",
+        f"{facts.prompts_beyond_context:,} of {facts.rows:,} prompts leave the model's context no room for a whole completion",
+        "lower rollout.max_new_tokens, or leave these prompts out",
+        fatal=False,
+    )
+
+
 def _moved(change: Mapping[str, Any]) -> str:
     """Size of a change and its interval, both without sign."""
     low, high = sorted((abs(change["low"]), abs(change["high"])))
@@ -282,6 +295,7 @@ _RULES = (
     _weights_unchanged,
     _steps_missing,
     _rows_cut,
+    _prompts_beyond_context,
     _rewards_failed,
     _rewards_grew,
     _overoptimised,

@@ -13,6 +13,7 @@ from rlllm.evals.metrics import average_interval, sampled_metrics, score_bounds
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import task_id
 from rlllm.evals.statistics import mean_interval, win_rate
+from rlllm.evals.teacher_forcing import token_entropies
 from rlllm.evals.votes import marked
 from rlllm.rewards.compose import Composition
 
@@ -33,6 +34,8 @@ def evaluate_pass(request: EvalRequest) -> Evaluation:
         values[f"maj@{request.samples}"] = vote
     if scores != passed:
         values["score"] = average_interval(scores, seed=request.seed)
+    if request.entropy:
+        values["entropy"] = mean_interval(token_entropies(*request.policy(), drawn), request.seed, bounds=None)
     flat = [one for row in drawn for one in row]
     extra = {
         "unjudged": len(request.records) - len(drawn),

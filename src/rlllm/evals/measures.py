@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlllm.core.padding import padded
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
 from rlllm.evals.generative import every_reward, first_reward
 from rlllm.evals.metrics import score_bounds
 from rlllm.evals.reward_model import pair_scores
 from rlllm.evals.sampling import sample
 from rlllm.evals.statistics import item_means, mean_interval, paired_difference, preference, win_rate
-from rlllm.policies import chat
+from rlllm.evals.teacher_forcing import batch, encode
 from rlllm.rewards.compose import Composition
 from rlllm.rewards.model import RewardModel
 from rlllm.rollouts.config import SamplingConfig
@@ -143,8 +142,8 @@ def measure_kl(model: Any, start: Any, tokenizer: Any, drawn: Sequence[Sequence[
 def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation]) -> list[float]:
     import torch
 
-    rows = [_encode(tokenizer, record) for record in records]
-    ids, mask = _padded(rows, tokenizer.pad_token_id, model.device)
+    rows = [encode(tokenizer, record) for record in records]
+    ids, mask = batch(rows, tokenizer.pad_token_id, model.device)
     was_training = model.training
     model.eval()
     ours, theirs = (
@@ -165,7 +164,7 @@ def measure_loss(model: Any, tokenizer: Any, records: Sequence[Conversation], ba
     """Mean negative log-likelihood (nats) of each held-out completion's tokens; lower is better."""
     import torch
 
-    rows = [_encode(tokenizer, record) for record in records]
+    rows = [encode(tokenizer, record) for record in records]
     losses: list[list[float]] = []
     was_training = model.training
     model.eval()
@@ -187,29 +186,10 @@ def _sampled(name: str, drawn: list[list[Sample]], scores: list[list[float]], wi
     )
 
 
-def _encode(tokenizer: Any, record: Conversation) -> tuple[list[int], int]:
-    """Token ids of prompt and completion, and where the completion begins."""
-    if not record.prompt:
-        return tokenizer(record.completion + tokenizer.eos_token)["input_ids"], 1
-    prompt = chat.encode_prompts(tokenizer, [record.prompt])[0]
-    if chat.is_chat(tokenizer):
-        messages = [*chat.as_prompt(tokenizer, record.prompt), *chat.as_completion(tokenizer, record.completion)]
-        return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"], len(prompt)
-    return tokenizer(str(record.prompt) + record.completion + tokenizer.eos_token)["input_ids"], len(prompt)
-
-
-def _padded(rows: list[tuple[list[int], int]], pad: int, device: Any) -> tuple[Any, Any]:
-    """Token ids and attention mask of rows, padded on the right."""
-    import torch
-
-    ids, mask = padded([row for row, _ in rows], pad)
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
-
-
 def _losses(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[list[float]]:
     import torch
 
-    ids, mask = _padded(rows, pad, model.device)
+    ids, mask = batch(rows, pad, model.device)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     logps = torch.log_softmax(logits, -1).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
     return [

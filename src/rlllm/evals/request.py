@@ -30,6 +30,7 @@ class EvalRequest:
         ks: which pass@k to report; empty means pass@1 and pass@samples.
         seed: seeds sampling and resampling.
         baseline: gives the (causal model, tokenizer) to win against.
+        entropy: also measure the model's entropy along its completions, where a metric samples and can.
         params: arguments of the metric, as the task's `params` gives them.
         drawers: what draws for `draw`, by policy; where one is missing, its completions are sampled and not kept.
     """
@@ -43,6 +44,7 @@ class EvalRequest:
     ks: Sequence[int] = ()
     seed: int = 0
     baseline: Callable[[], tuple[Any, Any]] | None = None
+    entropy: bool = False
     params: Mapping[str, Any] = field(default_factory=dict)
     drawers: Mapping[PolicyName, Drawer] = field(default_factory=dict)
 

@@ -77,6 +77,7 @@ def _request(plan: EvalPlan, task: PlannedTask, models: Models, keeper: Keeper, 
         ks=config.ks,
         seed=config.seed,
         baseline=models.loader(plan.baseline) if plan.baseline else None,
+        entropy=config.entropy,
         params=task.params,
         drawers=drawers,
     )

@@ -103,6 +103,8 @@ class EvalStage(StageConfig):
     """Which pass@k to report; default pass@1 and pass@samples."""
     sampling: SamplingConfig = SamplingConfig()
     """How completions are sampled."""
+    entropy: bool = False
+    """Of the metric `pass`: also the model's entropy along its completions, in nats a token, by one more pass over them."""
     cache: bool = True
     """Take completions that were sampled before from the user's cache, and keep new ones there."""
     stop_width: float | None = Field(None, gt=0, lt=1)
@@ -145,6 +147,12 @@ class EvalStage(StageConfig):
             )
         if baseline is None and "gold" in metrics:
             raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
+        if self.entropy and "pass" not in metrics:
+            raise ConfigError(
+                "entropy is measured by the metric pass alone",
+                given=", ".join(sorted(metrics)),
+                hint="leave entropy out",
+            )
         if self.stop_width is not None and not metrics <= set(STOPPABLE):
             raise ConfigError(
                 "stop_width watches pass@1, which not all tasks have",

@@ -1,10 +1,14 @@
-"""Rows as long as a trainer's `max_length`: TRL cuts them there and says nothing. Here they are counted and named."""
+"""Rows that are too long: TRL cuts them at `max_length`, and a model writes past its context, and neither says so.
+
+Here they are counted, named, and put into the run's facts.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rlllm.core.records import prompt_text
+from rlllm.policies.chat import encode_prompts
 from rlllm.stages.training import Job
 
 SIDES = (
@@ -14,6 +18,8 @@ SIDES = (
     ("prompt_ids", "rejected_ids"),
 )
 """Columns whose lengths in tokens add up to one sequence, in the data sets that TRL's trainers make."""
+_ENCODED = 10_000
+"""Prompts that are tokenized to be measured; of more, the longest."""
 _SHOWN = 3
 _EXCERPT = 60
 
@@ -30,6 +36,27 @@ def note_cut(job: Job, trainer: Any) -> Any:
         count = f"{len(reached):,} of {len(trainer.train_dataset):,} rows"
         job.listener.note(f"{count} reach max_length={limit} tokens and are cut there: {first}")
     return trainer
+
+
+def note_beyond_context(job: Job, completion: int) -> None:
+    """Count the prompts after which the model's context has no room for a whole completion, among the longest ones.
+
+    Args:
+        job: of the loop.
+        completion: tokens of a completion at most.
+    """
+    context = getattr(job.model.config.get_text_config(), "max_position_embeddings", None)
+    if context is None:
+        return
+    prompts = sorted((task.prompt for task in job.plan.loaded.train), key=lambda prompt: len(prompt_text(prompt)))
+    longest = prompts[: -_ENCODED - 1 : -1]
+    tokens = [len(ids) for ids in encode_prompts(job.tokenizer, longest)]
+    beyond = [prompt for prompt, length in zip(longest, tokens, strict=True) if length + completion > context]
+    job.facts.prompts_beyond_context = len(beyond)
+    if beyond:
+        first = "; ".join(_begins({"prompt": prompt}) for prompt in beyond[:_SHOWN])
+        count = f"{len(beyond):,} of {len(prompts):,} prompts"
+        job.listener.note(f"{count} leave less than {completion} of the model's {context} positions: {first}")
 
 
 def lengths(dataset: Any, tokenizer: Any) -> list[int]:

@@ -14,6 +14,7 @@ from rlllm.core.verdict import alarm_text
 from rlllm.rewards.binding import display_names
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages import environments
+from rlllm.stages.limits import note_beyond_context
 from rlllm.stages.loop_settings import LoopSettings, component, critic_source
 from rlllm.stages.outcomes import measure_alignment
 from rlllm.stages.plan import Plan, named_models
@@ -71,6 +72,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
         **chosen,
     )
     args = _arguments(job)
+    note_beyond_context(job, args.max_completion_length)
     with_critic = "values" in getattr(chosen["credit"], "needs", ())
     loop = PolicyLoop(
         slots=slots,

@@ -64,3 +64,21 @@ def test_rows_below_max_length_are_not_spoken_of(tiny_model: str, tmp_path: Path
     run, said = trained("sft", {}, tiny_model, tmp_path, max_length=200)
     assert run.verdict["facts"]["rows_cut"] == 0
     assert not [text for text in said if "max_length" in text]
+
+
+def test_prompts_that_leave_no_room_for_a_completion_are_counted_and_named(tiny_model: str, tmp_path: Path) -> None:
+    rows = [{"prompt": "x" * length, "answer": "1"} for length in (3, 4, 5, 500)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    notes = Notes()
+    run = rlllm.reason(
+        model=tiny_model,
+        data=str(tmp_path / "rows.jsonl"),
+        rewards=[{"name": "coin", "p": 0.5}],
+        rollout={"max_new_tokens": 16, "group_size": 2},
+        trainer={"max_steps": 1, "per_device_train_batch_size": 4},
+        output_dir=tmp_path / "run",
+        listener=notes,
+    )
+    assert [text for text in notes.said if "1 of 4 prompts leave less than 16 of the model's 512 positions" in text]
+    assert run.verdict["facts"]["prompts_beyond_context"] == 1
+    assert "prompts_beyond_context" in [reason["code"] for reason in run.verdict["reasons"] if not reason["fatal"]]

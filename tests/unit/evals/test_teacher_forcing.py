@@ -1,0 +1,28 @@
+"""The entropy along completions equals what NumPy makes of the model's logits, whatever the padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from rlllm.core.records import Conversation, Sample
+from rlllm.evals.teacher_forcing import encode, token_entropies
+from rlllm.policies.loading import load_policy, load_tokenizer
+from rlllm.policies.sources import resolve_model
+
+
+def test_entropies_are_those_of_the_next_token_over_the_completion_and_its_end(tiny_model: str) -> None:
+    source = resolve_model(tiny_model)
+    model, tokenizer = load_policy(source, bf16=False), load_tokenizer(source)
+    drawn = [[Sample("1 + 1 = ?", "2"), Sample("1 + 1 = ?", "a much longer one")], [Sample("Why?", "")]]
+    found = token_entropies(model, tokenizer, drawn)
+    for samples, entropies in zip(drawn, found, strict=True):
+        for one, entropy in zip(samples, entropies, strict=True):
+            ids, begin = encode(tokenizer, Conversation(one.prompt, one.completion))
+            with torch.inference_mode():
+                logits = model(torch.tensor([ids])).logits[0, begin - 1 : -1].double().numpy()
+            chances = np.exp(logits - logits.max(-1, keepdims=True))
+            chances /= chances.sum(-1, keepdims=True)
+            assert len(logits) == len(one.completion) + 1
+            assert entropy == pytest.approx(float(-(chances * np.log(chances)).sum(-1).mean()), abs=1e-5)
