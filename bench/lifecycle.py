@@ -6,8 +6,10 @@ python bench/lifecycle.py [SEED ...]        (default 0 1 2; the runs stay in run
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,9 +20,12 @@ def run_demo(seed: int) -> tuple[list[dict], float]:
     """Summary rows of one demo and its wall time in seconds."""
     out = ROOT / f"seed-{seed}"
     command = [str(Path(sys.executable).with_name("rlllm")), "demo", "--seed", str(seed), "--output-dir", str(out)]
-    started = time.monotonic()
-    subprocess.run([*command, "--overwrite"], check=True, stdout=subprocess.DEVNULL)
-    return json.loads((out / "pipeline.json").read_text())["summary"], time.monotonic() - started
+    with tempfile.TemporaryDirectory() as cache:  # completions kept from an earlier run would cost no time
+        started = time.monotonic()
+        environment = {**os.environ, "RLLLM_CACHE": cache}
+        subprocess.run([*command, "--overwrite"], check=True, stdout=subprocess.DEVNULL, env=environment)
+        seconds = time.monotonic() - started
+    return json.loads((out / "pipeline.json").read_text())["summary"], seconds
 
 
 def interval(value: dict | None) -> str:
