@@ -332,6 +332,9 @@ EVALS = Registry(
         "rm": Builtin("rlllm.evals.reward_model:evaluate_rm", "pair accuracy of a reward model"),
         "lm-eval": Builtin("rlllm.evals.harness:evaluate_harness", "a task of lm-evaluation-harness, as lm-eval:NAME"),
         "gold": Builtin("rlllm.evals.generative:evaluate_gold", "gold win rate against a baseline model"),
+        "win-rate": Builtin(
+            "rlllm.evals.duels:evaluate_duels", "win rate against a baseline, by a judge in both orders"
+        ),
         "steps": Builtin("rlllm.evals.steps:evaluate_steps", "how often a process reward model finds the first error"),
         "safety": Builtin("rlllm.evals.safety:evaluate_safety", "refusals of harmful prompts, and of benign ones"),
         "best-of": Builtin(

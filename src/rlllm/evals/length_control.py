@@ -27,10 +27,22 @@ _COIN = 0.25
 
 
 def controlled_win_rate(ours: Table, theirs: Table, our_lengths: Table, their_lengths: Table) -> Interval:
+    """`controlled_outcomes` of scored completions: within a problem every one of ours meets every one of theirs.
+
+    Args:
+        ours, theirs: scores of the completions; same problems in the same order.
+        our_lengths, their_lengths: lengths of the same completions, in tokens or characters.
+
+    Raises:
+        DataError: no problems, tables of different shapes, or a score that is not finite.
+    """
+    return _controlled(*_comparisons(ours, theirs, our_lengths, their_lengths))
+
+
+def controlled_outcomes(outcomes: Table, differences: Table) -> Interval:
     """Length-controlled win rate: the modelled chance to win against a completion of equal length.
 
-    Within a problem every completion of one meets every completion of the other; a tie is half a win. With the difference of
-    lengths d, and its root mean square s over all comparisons,
+    A tie is half a win. With the difference of lengths d, ours minus theirs, and its root mean square s over all comparisons,
 
         P(win) = sigmoid(a + b tanh(d / s)),    reported: sigmoid(a).
 
@@ -41,20 +53,24 @@ def controlled_win_rate(ours: Table, theirs: Table, our_lengths: Table, their_le
     the toss of a coin would bring, so that models which tie throughout do not get a point.
 
     Args:
-        ours, theirs: scores of the completions; same problems in the same order.
-        our_lengths, their_lengths: lengths of the same completions, in tokens or characters.
-
-    Raises:
-        DataError: no problems, tables of different shapes, or a score that is not finite.
+        outcomes: for each problem 1, 0.5 or 0 of each of its comparisons.
+        differences: d of the same comparisons.
 
     Source: Dubois et al. 2024, arXiv 2404.04475, section 3; sandwich: Liang & Zeger, Biometrika 73 (1986), 13.
     """
     import numpy as np
+
+    problem = np.repeat(np.arange(len(outcomes)), [len(row) for row in outcomes])
+    won, longer = (np.concatenate([np.asarray(row, dtype=float) for row in table]) for table in (outcomes, differences))
+    return _controlled(won, longer, problem)
+
+
+def _controlled(outcomes: ndarray, differences: ndarray, problem: ndarray) -> Interval:
+    import numpy as np
     from scipy.special import stdtrit
 
-    outcomes, differences, problem = _comparisons(ours, theirs, our_lengths, their_lengths)
+    problems = int(problem[-1]) + 1
     scale = math.sqrt(float(np.mean(differences**2))) or 1.0
-    problems = len(ours)
     outcomes, differences, problem = (
         np.append(column, added) for column, added in ((outcomes, 0.5), (differences, 0.0), (problem, problems))
     )
