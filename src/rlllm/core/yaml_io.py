@@ -40,7 +40,7 @@ def parse(text: str, *, source: str) -> Any:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"not valid YAML{place}: {error.problem}", given=source) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, such as 2024-13-45
         raise ConfigError(f"not valid YAML: {error}", given=source) from error
 
 
@@ -48,7 +48,7 @@ def parse_scalar(text: str) -> Any:
     """A command-line value: number, boolean, null, list or mapping where it reads as one, else the text itself."""
     try:
         value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
     return text if value is None and text.strip().lower() not in ("null", "~") else value
 

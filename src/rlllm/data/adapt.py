@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.answers import extract_answer
@@ -62,7 +62,8 @@ def fit(head: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str],
     layout = None if explicit else recognise([placed.row for placed in rows], kind)
     if layout:
         return Adapter(kind, layout.maps.get(kind, {}), source, layout)
-    return Adapter(kind, columns.choose(rows, kind, explicit, source), source)
+    chosen = columns.choose(rows, kind, explicit, source)
+    return Adapter(kind, chosen, source, unseen=columns.unseen(rows, kind, explicit, chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Adapter:
     """Record field to column expression; empty where the layout builds the records."""
     source: str
     layout: RowLayout | None = None
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    """Columns that had no value when columns were chosen, and would be chosen with one, each with the map that reads it."""
 
     def records(self, rows: Iterable[Placed], bad: BadRows) -> Iterator[Any]:
         """The records of each row in order, none of a row that is skipped."""
@@ -97,6 +100,7 @@ class Adapter:
         if not isinstance(placed.row, Mapping):
             raise _no_columns(placed, self.source)
         if self.layout is None:
+            self._refuse_unseen(placed)
             return [Cells(placed.place, placed.row, self.columns, self.source)]
         if not self.layout.fits(placed.row):
             raise DataError(
@@ -110,6 +114,16 @@ class Adapter:
         made = self.layout.expands[self.kind](placed.row, placed.place)
         fields = columns.LAYOUTS[self.kind][0].fields
         return [Cells(placed.place, row, {f: f for f in fields if f in row}, self.source) for row in made]
+
+    def _refuse_unseen(self, placed: Placed) -> None:
+        """A column that begins to be filled later would be left out of every row, or of some, by the order of the rows."""
+        for column, better in self.unseen.items():
+            if column in placed.row and columns.filled(placed.row, column):
+                raise DataError(
+                    f"{placed.place} has a value in the column {column}, which the first {SAMPLED_ROWS} rows lack",
+                    given=self.source,
+                    hint=f"put such a row among the first, which reads {better}; or say which column is which with --columns",
+                )
 
 
 def _no_columns(placed: Placed, source: str) -> DataError:
@@ -158,6 +172,8 @@ class Cells:
         value = self.get("prompt")
         if messages.is_messages(value):
             return messages.parse(value, self.place)
+        if empty and value == []:
+            return ""
         if isinstance(value, list | dict):
             raise self.fail("prompt", f"must be text or a list of messages, found {json_type(value)}")
         return self.text("prompt", empty=empty)
@@ -253,16 +269,23 @@ def _join(prompt: Prompt, before: list[Message], completion: str) -> tuple[Promp
 
 
 def _pair(cells: Cells) -> PreferencePair:
-    chosen, rejected = cells.get("chosen"), cells.get("rejected")
+    chosen, rejected, meta = cells.get("chosen"), cells.get("rejected"), cells.meta()
     if messages.is_messages(chosen) and messages.is_messages(rejected):
         prompt, better, worse = _pair_of_messages(cells)
+        given = cells.get("prompt")
+        if isinstance(given, str) and isinstance(prompt, list) and not _says(prompt, given):
+            meta.setdefault(cells.columns["prompt"], given)
     else:
         better, worse = cells.text("chosen"), cells.text("rejected", empty=True)
         if "prompt" in cells.columns:
             prompt = cells.prompt()
         else:
             prompt, better, worse = _split_dialogue(cells, better, worse)
-    return PreferencePair(prompt, better, worse, _margin(cells), cells.meta())
+    return PreferencePair(prompt, better, worse, _margin(cells), meta)
+
+
+def _says(turns: list[Message], text: str) -> bool:
+    return any(turn["content"].strip() == text.strip() for turn in turns)
 
 
 def _pair_of_messages(cells: Cells) -> tuple[Prompt, str, str]:

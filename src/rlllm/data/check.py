@@ -199,6 +199,13 @@ def record_text(record: Record) -> str:
     return "\n\n".join([prompt_text(record.prompt), *(text for text in _texts(record).values() if text)])
 
 
+def label_of(record: Record) -> str:
+    """What a record says of its text, as words; empty for types without labels."""
+    if isinstance(record, LabelledCompletion):
+        return str(record.label)
+    return " ".join(map(str, record.labels)) if isinstance(record, StepwiseSolution) else ""
+
+
 def _texts(record: Any) -> dict[str, str | None]:
     return _TEXT_FIELDS[type(record)](record)
 

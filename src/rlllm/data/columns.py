@@ -40,7 +40,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
     "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
     "margin": ("margin",),
-    "label": ("label",),
+    "label": ("label", "kto_tag"),
     "steps": ("steps", "completions"),
     "labels": ("labels", "step_labels"),
 }
@@ -96,6 +96,29 @@ def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, st
         if all(field in chosen for field in layout.needs):
             return chosen
     raise no_column(layouts[0].needs, kind, head, explicit, source)
+
+
+def unseen(
+    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """Columns without a value in these rows that would have been chosen with one, each with the map that reads it."""
+    head = [placed.row for placed in rows]
+    layout = next(layout for layout in LAYOUTS[kind] if set(layout.needs) <= chosen.keys() <= set(layout.fields))
+    found: dict[str, str] = {}
+    for field in layout.fields:
+        known = () if field in explicit else ALIASES[field]
+        for expression in known[: known.index(chosen[field])] if chosen.get(field) in known else known:
+            for column in (part.partition(".")[0] for part in expression.split("+")):
+                if not any(filled(row, column) for row in head):
+                    found.setdefault(column, f"{field}={expression}")
+    return found
+
+
+def filled(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a row has a value in a column: no null, no blank cell, no NaN."""
+    value = row.get(column)
+    empty = value is None or (isinstance(value, str) and not value) or (isinstance(value, float) and value != value)
+    return not empty
 
 
 def read(row: Mapping[str, Any], expression: str) -> Any:

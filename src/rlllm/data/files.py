@@ -62,7 +62,7 @@ def iterate_folder(path: Path, split: str, bad: BadRows) -> Iterator[Placed]:
     Raises:
         DataError: no data files, files of several kinds, no such split; or as `iterate_file`.
     """
-    if (path / "dataset_dict.json").exists() or (path / "state.json").exists():
+    if is_saved(path):
         yield from _read_saved(path, split)
         return
     files = sorted(file for file in path.iterdir() if file.is_file() and suffix_of(file) in READERS)
@@ -77,6 +77,11 @@ def iterate_folder(path: Path, split: str, bad: BadRows) -> Iterator[Placed]:
         raise DataError(f"the folder mixes {' and '.join(kinds)} files", given=path, exists=names, hint="name one file")
     for file in _of_split(files, split, path):
         yield from iterate_file(file, bad)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return (path / "dataset_dict.json").exists() or (path / "state.json").exists()
 
 
 def missing(path: Path) -> DataError:

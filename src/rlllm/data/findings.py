@@ -112,8 +112,8 @@ class Tally:
         )
 
     def _languages(self) -> Finding | None:
-        total = self.scripts.total()
-        shares = {name: count / total for name, count in self.scripts.most_common()} if total else {}
+        written = Counter({name: count for name, count in self.scripts.items() if name != "none"})
+        shares = {name: count / written.total() for name, count in written.most_common()}
         if len(shares) < 2:
             return None
         return Finding(

@@ -81,7 +81,7 @@ def _prepared(source: PathSource, manifest: Manifest, config: DataConfig, kind: 
     parts = []
     for split, limit in (("train", config.rows), ("holdout", config.holdout)):
         reading = read_rows(source, config.model_copy(update={"split": split}), kind, bad)
-        parts.append(list(islice(reading.converted(config.name), limit)) if reading else [])
+        parts.append(list(islice(reading.converted(config.name, bad), limit)) if reading else [])
     bad.settle(config.name)
     return _loaded(parts[0], parts[1], f"{config.name} (prepared, {manifest.hash})", (), {}, bad)
 
@@ -97,8 +97,9 @@ def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Recor
         name += f" (layout {reading.adapter.layout.name})"
     records = stored
     if conversion := reading.conversion:
-        records = conversion.convert(stored, config.name)
+        records = conversion.convert(stored, config.name, bad)
         name += " " + conversion.words.format(made=len(records), stored=len(stored))
+        bad.settle(config.name)
     kept, held = _split_by_prompt(records, config.holdout or 0, config.name)
     return _loaded(kept[: config.rows], held, name, (), dict(reading.adapter.columns), bad)
 

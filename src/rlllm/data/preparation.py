@@ -60,7 +60,7 @@ class Mixture(Section):
     """Rows in all. Unset: as many as keep the shares without going over `epochs`."""
     limits: list[int | None] | None = None
     """Most rows of each source to draw from, null for all: its first ones that no check dropped."""
-    epochs: float = Field(1.0, gt=0)
+    epochs: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Most times that a source is gone through."""
     curriculum: str | None = None
     """Sort rows by this, the least first: a numeric column, or `length` for the characters of the row."""
@@ -78,7 +78,7 @@ class Mixture(Section):
         if self.weights is not None and self.temperature is not None:
             raise ConfigError("shares come from weights or from a temperature, not from both", hint="leave one out")
         weights = self.weights
-        if weights is not None and not (all(0 <= weight < float("inf") for weight in weights) and sum(weights) > 0):
+        if weights is not None and not (all(weight >= 0 for weight in weights) and 0 < sum(weights) < float("inf")):
             raise ConfigError("weights must be finite, at least 0, and one of them more", given=weights)
         if self.limits is not None and any(limit is not None and limit < 0 for limit in self.limits):
             raise ConfigError("a limit is a number of rows", given=self.limits)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlllm import __version__
+from rlllm.core.errors import DataError
 from rlllm.core.records import fingerprint
+from rlllm.core.registry import describe
 from rlllm.core.runs import file_hash
 from rlllm.data.config import DataConfig
+from rlllm.data.files import is_saved
 from rlllm.data.sources import CallableSource, HubSource, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -34,8 +37,18 @@ def _mark(data: DataConfig) -> Any:
         return own if _COMMIT.fullmatch(data.revision or "") else None
     if isinstance(source, CallableSource):
         return _of_callable(source, own)
-    files = sorted(path for path in source.path.rglob("*") if path.is_file()) if source.path.is_dir() else [source.path]
-    return {**own, "files": {str(path.relative_to(source.path.parent)): file_hash(path) for path in files}}
+    files = sorted(path for path in _entries(source.path) if path.is_file())
+    try:
+        return {**own, "files": {str(path.relative_to(source.path.parent)): file_hash(path) for path in files}}
+    except OSError as error:
+        raise DataError(f"the data cannot be read: {describe(error)}", given=data.name) from error
+
+
+def _entries(path: Path) -> Iterable[Path]:
+    """What the rows of a path can be read from: only folders written by `save_to_disk` hold any deeper down."""
+    if not path.is_dir():
+        return [path]
+    return path.rglob("*") if is_saved(path) else path.iterdir()
 
 
 def _of_callable(source: CallableSource, own: dict[str, Any]) -> Any:

@@ -40,7 +40,7 @@ def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -
         yield from generate(source, config, kind, "train", rows, bad)[0]
         yield from generate(source, config, kind, "holdout", config.holdout or 0, bad)[0]
     elif reading := read_rows(source, config, kind, bad):
-        yield from islice(reading.converted(config.name), config.rows)
+        yield from islice(reading.converted(config.name, bad), config.rows)
     bad.settle(config.name)
 
 
@@ -70,9 +70,9 @@ class Reading:
     conversion: Conversion | None
     """How those become records of the type that was asked for; None where they are of that type."""
 
-    def converted(self, source: str) -> Iterator[Any]:
+    def converted(self, source: str, bad: BadRows) -> Iterator[Any]:
         """Records of the type that was asked for."""
-        return iter(self.conversion.convert(list(self.records), source)) if self.conversion else self.records
+        return iter(self.conversion.convert(list(self.records), source, bad)) if self.conversion else self.records
 
 
 def read_rows(source: PathSource | HubSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Reading | None:

@@ -14,6 +14,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, prompt_text
 from rlllm.data.adapt import fit
+from rlllm.data.bad_rows import BadRows
 from rlllm.data.formats import Placed
 
 
@@ -23,8 +24,8 @@ class Conversion:
 
     stored: type[Record]
     """The type that is in the rows."""
-    convert: Callable[[Sequence[Any], str], list[Any]]
-    """Records of the stored type and the name of the data -> records of the wanted type."""
+    convert: Callable[[Sequence[Any], str, BadRows], list[Any]]
+    """Records of the stored type, the name of the data, and what is done with bad ones -> records of the wanted type."""
     words: str
     """What was done, for a reader; `made` and `stored` are the two counts."""
 
@@ -50,44 +51,47 @@ def _fit(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str]
     return True
 
 
-def labels_of_pairs(pairs: Sequence[PreferencePair], source: str) -> list[LabelledCompletion]:
+def labels_of_pairs(pairs: Sequence[PreferencePair], source: str, bad: BadRows) -> list[LabelledCompletion]:
     """Two labelled completions of each pair, the good one first; a margin goes into `meta`.
 
     Raises:
-        DataError: a rejected completion is empty, and so nothing that could be judged.
+        DataError: a rejected completion is empty, and so nothing that could be judged; `bad` may skip such a pair.
     """
     made = []
     for number, pair in enumerate(pairs, start=1):
         if not pair.rejected.strip():
-            raise DataError(f"rejected of pair {number} is empty: no completion to label", given=source)
+            bad.add(DataError(f"rejected of pair {number} is empty: no completion to label", given=source))
+            bad.good -= 1  # as a pair it was fine
+            continue
         meta = dict(pair.meta) if pair.margin is None else {**pair.meta, "margin": pair.margin}
         made.append(LabelledCompletion(pair.prompt, pair.chosen, True, meta))
         made.append(LabelledCompletion(pair.prompt, pair.rejected, False, meta))
     return made
 
 
-def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str) -> list[PreferencePair]:
+def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str, bad: BadRows) -> list[PreferencePair]:
     """The pairs of each prompt, first good with first bad and so on.
 
     Columns in which the two agree stay; where they differ, `score` becomes `score_chosen` and `score_rejected`.
 
     Raises:
-        DataError: a prompt has more completions of one label than of the other, so that some would be left over.
+        DataError: a prompt has more completions of one label than of the other, so that some would be left over, whatever is
+            done with bad rows.
     """
     sides: dict[str, tuple[list[LabelledCompletion], list[LabelledCompletion]]] = defaultdict(lambda: ([], []))
     for row in rows:
         sides[fingerprint(row.prompt)][not row.label].append(row)
-    uneven = [(good, bad) for good, bad in sides.values() if len(good) != len(bad)]
+    uneven = [(good, poor) for good, poor in sides.values() if len(good) != len(poor)]
     if uneven:
-        good, bad = uneven[0]
-        left = sum(abs(len(good) - len(bad)) for good, bad in uneven)
+        good, poor = uneven[0]
+        left = sum(abs(len(good) - len(poor)) for good, poor in uneven)
         raise DataError(
             f"labelled completions do not pair up: {left:,} of {len(rows):,} would be left over "
-            f"({prompt_text([*good, *bad][0].prompt)[:40]!r} has {len(good)} good and {len(bad)} bad)",
+            f"({prompt_text([*good, *poor][0].prompt)[:40]!r} has {len(good)} good and {len(poor)} bad)",
             given=source,
             hint="learn from the labels themselves with: rlllm align --method kto; or give chosen and rejected columns",
         )
-    return [_pair(*both) for good, bad in sides.values() for both in zip(good, bad, strict=True)]
+    return [_pair(*both) for good, poor in sides.values() for both in zip(good, poor, strict=True)]
 
 
 def _pair(good: LabelledCompletion, bad: LabelledCompletion) -> PreferencePair:

@@ -16,11 +16,12 @@ from rlllm.core.config import Section
 from rlllm.core.errors import DataError
 from rlllm.core.events import Listener, Silent
 from rlllm.data.bad_rows import BadRows
-from rlllm.data.check import CheckReport, Measures, record_text
+from rlllm.data.check import CheckReport, Measures, label_of, record_text
 from rlllm.data.config import DataConfig
 from rlllm.data.findings import Finding
-from rlllm.data.load import split_key
+from rlllm.data.load import PROCEDURAL_HOLDOUT, split_key
 from rlllm.data.preparation import ContaminationRules, NearDuplicates
+from rlllm.data.sources import CallableSource, find
 from rlllm.data.stream import stream
 from rlllm.stages.record_kinds import record_kind
 
@@ -90,10 +91,15 @@ def _check(config: DataCheck, source: DataConfig, listener: Listener) -> Checked
         for record in chunk:
             measures.add(record)
         texts = [record_text(record) for record in chunk]
-        finder.add(texts if config.near_duplicates.over == "row" else [split_key(record) for record in chunk])
+        if config.near_duplicates.over == "row":
+            finder.add(texts, [label_of(record) for record in chunk])
+        else:
+            finder.add([split_key(record) for record in chunk])
         if contamination:
             prompts = map(split_key, chunk)
             contamination.add([RowText(prompt, text) for prompt, text in zip(prompts, texts, strict=True)])
+    if not rows and source.holdout is None and isinstance(find(source.name), CallableSource):
+        return _check(config, source.model_copy(update={"holdout": PROCEDURAL_HOLDOUT}), listener)  # a test set
     if not rows:
         raise DataError("the data set has no rows", given=source.name)
     report = measures.report(f"{source.name}: {rows:,} rows", {})

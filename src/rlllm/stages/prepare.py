@@ -165,7 +165,12 @@ def _published(out: Path) -> Iterator[Path]:
         yield partial
         if out.exists():
             os.replace(out, former)
-        os.replace(partial, out)
+        try:
+            os.replace(partial, out)
+        except BaseException:
+            if former.exists() and not out.exists():
+                os.replace(former, out)
+            raise
     except OSError as error:
         raise ConfigError(f"the folder cannot be written: {error.strerror or error}", given=out) from error
     finally:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
-from pathlib import Path
 
-from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Record
 from rlllm.data.config import DataConfig
-from rlllm.data.prepared import read_manifest
 from rlllm.data.sources import CallableSource, find
-from rlllm.data.stream import stream
-from rlllm.stages.show import KINDS, view_of
-
-_TRIED = 16
+from rlllm.stages.show import most_specific, view_of
 
 
 def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
@@ -25,23 +19,14 @@ def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
         kind: a verb, a method or a record type, as `rlllm data show --kind` takes it.
 
     Raises:
-        DataError, ConfigError: the data set cannot be read as any type; the message is that of the most general one.
+        DataError, ConfigError: there is no such data set, or a setting that it does not take.
         UnknownNameError: nobody knows the kind.
     """
     if kind is not None:
         return view_of(kind).family.record
-    if manifest := read_manifest(Path(data.name)):
-        return manifest.record
     if isinstance(find(data.name), CallableSource):
         return PromptTask
-    *others, last = KINDS.values()
-    for other in others:
-        try:
-            if list(islice(stream(data, other), _TRIED)):
-                return other
-        except (DataError, ConfigError):
-            continue
-    return last
+    return most_specific(data)
 
 
 def common_kind(sources: Iterable[DataConfig], kind: str | None = None) -> type[Record]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rlllm.core.builtins import METHODS
@@ -16,9 +18,15 @@ from rlllm.core.records import (
     Record,
     StepwiseSolution,
 )
+from rlllm.data.adapt import SAMPLED_ROWS, adapt
+from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
+from rlllm.data.formats import Placed
+from rlllm.data.layouts.stored import stored_kind
 from rlllm.data.load import Loaded, load
+from rlllm.data.prepared import read_manifest
 from rlllm.data.sources import CallableSource, find
+from rlllm.data.stream import open_source
 from rlllm.stages.catalog import config_class
 from rlllm.stages.families import Family, family_of
 from rlllm.stages.trainer_view import SequenceView, eyes
@@ -148,7 +156,8 @@ def read_as(config: DataConfig, kind: str | None) -> tuple[View, Loaded]:
         return view, _some(load(config, view.family.record), config)
     if isinstance(find(config.name), CallableSource):
         return view_of("PromptTask"), _some(load(config, PromptTask), config)
-    return _sniffed(config)
+    kind = most_specific(config).__name__
+    return view_of(kind), _some(load(config, KINDS[kind]), config)
 
 
 def _some(loaded: Loaded, config: DataConfig) -> Loaded:
@@ -157,14 +166,33 @@ def _some(loaded: Loaded, config: DataConfig) -> Loaded:
     return loaded
 
 
-def _sniffed(config: DataConfig) -> tuple[View, Loaded]:
-    """The first record type that these rows are, rather than can be turned into; the last one's error if they are none."""
-    *others, last = KINDS
-    for name in others:
-        try:
-            loaded = _some(load(config, KINDS[name]), config)
-        except (DataError, ConfigError):
-            continue
-        if not (name == "PreferencePair" and "label" in loaded.columns):
-            return view_of(name), loaded
-    return view_of(last), _some(load(config, KINDS[last]), config)
+def most_specific(config: DataConfig) -> type[Record]:
+    """The first record type that at least half of the first rows are, rather than can be turned into; else the last.
+
+    Records that rlllm wrote are of the type they were written as. Bad rows do not decide: whoever reads the data then hears of
+    them.
+
+    Raises:
+        DataError, ConfigError: as `data.stream.open_source`.
+    """
+    if manifest := read_manifest(Path(config.name)):
+        return manifest.record
+    source = open_source(config)
+    assert not isinstance(source, CallableSource)
+    *others, last = KINDS.values()
+    try:
+        head = list(islice(source.rows(config, BadRows("skip")), SAMPLED_ROWS))
+    except (DataError, ConfigError):
+        return last
+    written = stored_kind([placed.row for placed in head if isinstance(placed.row, Mapping)])
+    return written or next((kind for kind in others if head and _holds(head, kind, config)), last)
+
+
+def _holds(head: Sequence[Placed], kind: type[Record], config: DataConfig) -> bool:
+    bad = BadRows("skip")
+    try:
+        adapt(head, kind, config.columns, config.name, bad)
+        bad.settle(config.name)
+    except (DataError, ConfigError):
+        return False
+    return bad.good + bad.undecided > 0

@@ -57,8 +57,9 @@ _ALONE = {
     "gradient_accumulation_steps": 1,
     "steps_per_generation": None,
     "generation_batch_size": None,
+    "beta": 0.0,
 }
-"""Batch arithmetic under which TRL's GRPOTrainer takes a data set of one row."""
+"""Batch arithmetic under which TRL's GRPOTrainer takes a data set of one row, and no reference model, which it would load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,24 @@ class Eyes:
         return self.plan.settings.get("max_length", table["max_length"]["default"])
 
     def see(self, record: Any) -> list[SequenceView]:
-        """The sequences of one record: one text, the sides of a pair, or the prompt where the model writes the rest."""
-        if self.plan.family.name in SAMPLED:
-            return [self._prompt(record)]
+        """The sequences of one record: one text, the sides of a pair, or the prompt where the model writes the rest.
+
+        Raises:
+            DataError: the chat template refuses the record, or the tokenizer has none and the record is a chat.
+            ConfigError: TRL refuses the settings.
+        """
+        from jinja2 import TemplateError
+
+        try:
+            return [self._prompt(record)] if self.plan.family.name in SAMPLED else self._recorded(record)
+        except TemplateError as error:
+            raise DataError(
+                f"the chat template of the tokenizer fails: {error}",
+                given=str(record.prompt)[:120],
+                hint="leave out what it does not take, such as system prompts, or use another model",
+            ) from error
+
+    def _recorded(self, record: Any) -> list[SequenceView]:
         from rlllm.algorithms.seen import UNLIMITED, Seen
 
         whole = self._sequences(record, {"max_length": UNLIMITED})
@@ -146,6 +162,8 @@ class Eyes:
             try:
                 return load_target(BUILDERS[family.name])(job, [])
             except DataError:
+                if changed:  # without a limit no row is left out for its length
+                    raise
                 return None
 
     def _company(self, record: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from rlllm.core.records import (
     StepwiseSolution,
 )
 from rlllm.data.adapt import adapt
+from rlllm.data.bad_rows import BadRows
 from rlllm.data.files import number_rows
 
 USER = {"role": "user", "content": "2 + 2?"}
@@ -239,3 +241,28 @@ def test_an_unusable_value_is_one_data_error(row: dict[str, Any], kind: type[Rec
 def test_rows_need_not_all_have_the_same_columns() -> None:
     rows = number_rows([{"prompt": "a"}, {"prompt": "b", "answer": "4", "extra": 1}], "rows")
     assert adapt(rows, PromptTask, {}, "rows")[0] == [PromptTask("a"), PromptTask("b", "4", {"extra": 1})]
+
+
+@pytest.mark.parametrize(
+    ("row", "late", "kind", "better"),
+    [
+        ({"instruction": "a", "output": "b"}, {"input": "c"}, Conversation, "prompt=instruction[+]input"),
+        ({"prompt": "a"}, {"answer": "4"}, PromptTask, "answer=answer"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, {"margin": 2}, PreferencePair, "margin=margin"),
+    ],
+)
+def test_a_column_that_begins_after_the_first_rows_is_not_left_out_unseen(
+    row: dict[str, Any], late: dict[str, Any], kind: type[Record], better: str
+) -> None:
+    rows = [dict(row) for _ in range(70)]
+    assert len(adapt(number_rows([*rows, dict.fromkeys(late)], "rows"), kind, {}, "rows", BadRows("skip"))[0]) == 70
+    with pytest.raises(DataError, match=f"row 71 of rows has a value in the column {min(late)}") as caught:
+        adapt(number_rows([*rows, {**row, **late}], "rows"), kind, {}, "rows")
+    assert re.search(better, str(caught.value.hint))
+    assert adapt(number_rows([{**row, **late}, *rows], "rows"), kind, {}, "rows")
+
+
+def test_a_prompt_beside_messages_that_do_not_say_it_is_kept() -> None:
+    pair = {"chosen": [USER, FOUR], "rejected": [USER, FIVE]}
+    assert one({**pair, "prompt": USER["content"]}, PreferencePair).meta == {}
+    assert one({**pair, "prompt": "You are terse."}, PreferencePair).meta == {"prompt": "You are terse."}

@@ -216,3 +216,16 @@ def test_held_out_rows_need_a_folder_and_files_are_not_replaced(tmp_path: Path) 
     assert json.loads(file.read_text()) == {"prompt": "c", "completion": "d"}
     with pytest.raises(UnknownNameError, match="unknown tool"):
         write(splits, "verll", tmp_path, source="x")
+
+
+def test_text_without_a_prompt_among_chats_survives_trls_layout(tmp_path: Path) -> None:
+    records = [Conversation([{"role": "user", "content": "a?"}], "b"), Conversation("", "plain text")]
+    written = write({"train": records}, "trl", tmp_path / "rows.jsonl", source="x")
+    assert read_back(written, Conversation) == records
+
+
+def test_llamafactorys_labels_are_read_without_a_map(tmp_path: Path) -> None:
+    record = LabelledCompletion("a?", "b", False)
+    written = write({"train": [record]}, "llamafactory", tmp_path, source="x")
+    back = load(DataConfig(name=next(iter(written.files))), LabelledCompletion).train
+    assert [(row.completion, row.label) for row in back] == [("b", False)]

@@ -88,3 +88,8 @@ def test_the_script_of_a_text_is_that_of_most_letters(text: str, script: str) ->
 def test_a_mix_of_scripts_is_told() -> None:
     records = [Conversation("Hello", "x")] * 999 + [Conversation("Привет", "x")]
     assert found(records)["scripts"] == "prompts are in latin 100%, cyrillic under 1%"
+
+
+def test_prompts_without_letters_are_in_no_script() -> None:
+    records = [PromptTask("2 + 2 = ?"), PromptTask("What is 2 + 2?")]
+    assert "scripts" not in found(records)

@@ -251,3 +251,33 @@ def test_a_row_that_only_looks_like_a_layout_is_read_by_its_column_names(
     kind: type[Record], row: dict[str, Any], fields: tuple[Any, ...]
 ) -> None:
     assert [content(record) for record in made([row], kind)] == [fields]
+
+
+@pytest.mark.parametrize("column", ["ground_truth", "final_answer", "solution", "target"])
+def test_a_label_beside_an_answer_is_not_the_answer(column: str) -> None:
+    (task,) = made([{"prompt": "2 + 2?", column: "4", "label": "algebra"}], PromptTask)
+    assert (task.answer, task.meta) == ("4", {"label": "algebra"})
+
+
+def test_more_than_five_options_are_all_listed() -> None:
+    options = {letter: f"option {letter}" for letter in "ABCDEFGH"}
+    (task,) = made([{"question": "Which?", **options, "answer": "B"}], PromptTask)
+    assert "H. option H" in task.prompt
+    assert (task.answer, list(task.meta)) == ("B", ["choices"])
+
+
+def test_a_row_of_verl_without_a_ground_truth_is_a_task_without_an_answer() -> None:
+    prompt = [{"role": "user", "content": "2 + 2?"}]
+    rows = [{"prompt": prompt, "reward_model": {"style": "rule", "ground_truth": answer}} for answer in ("4", None)]
+    assert [task.answer for task in made([*rows, rows[0]], PromptTask)] == ["4", None, "4"]
+
+
+def test_a_prompt_of_openrlhf_without_a_label_is_a_task_without_an_answer() -> None:
+    rows = [{"input": "2 + 2?", "label": "4"}, {"input": "Why?", "label": None}]
+    assert [task.answer for task in made(rows, PromptTask)] == ["4", None]
+
+
+def test_a_box_without_braces_is_a_result_of_math() -> None:
+    rows = [{"problem": "2 + 2?", "solution": text} for text in (r"It is $\boxed{4}.$", r"Hence $x = \boxed 4$.")]
+    assert [task.answer for task in made(rows, PromptTask)] == ["4", "4"]
+    assert [task.meta for task in made(rows, PromptTask)] == [{"solution": row["solution"]} for row in rows]

@@ -145,3 +145,10 @@ def test_texts_longer_than_a_block_are_read_whole() -> None:
     words = words_of([text, "end"])
     assert words.counts.tolist() == [240_000, 1]
     assert len(np.unique(words.hashes)) == 3
+
+
+def test_rows_with_different_labels_do_not_repeat_each_other() -> None:
+    text = sentence(random.Random(3))
+    finder = DuplicateFinder(NearDuplicates())
+    finder.add([text, text.upper(), f"{text} yes", f"{text} no", text], ["True", "False", "True", "False", "True"])
+    assert finder.find().first.tolist() == [0, 1, 0, 1, 0]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record
+from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.unpair import labels_of_pairs, pairs_of_labels
@@ -48,7 +49,7 @@ def test_a_file_of_pairs_gives_one_good_and_one_bad_completion_a_pair_and_says_s
 
 
 def test_a_margin_is_kept_in_the_columns_of_both() -> None:
-    good, bad = labels_of_pairs([PreferencePair("p", "yes", "no", 0.5, {"id": 1})], "here")
+    good, bad = labels_of_pairs([PreferencePair("p", "yes", "no", 0.5, {"id": 1})], "here", BadRows())
     assert good.meta == bad.meta == {"id": 1, "margin": 0.5}
 
 
@@ -86,7 +87,7 @@ def test_columns_that_differ_between_the_two_of_a_pair_keep_both_values() -> Non
         LabelledCompletion("p", "yes", True, {"task": "t", "gold": 2.0}),
         LabelledCompletion("p", "no", False, {"task": "t", "gold": 1.0}),
     ]
-    [pair] = pairs_of_labels(rows, "here")
+    [pair] = pairs_of_labels(rows, "here", BadRows())
     assert pair.meta == {"task": "t", "gold_chosen": 2.0, "gold_rejected": 1.0}
 
 
@@ -127,5 +128,14 @@ TEXT = st.text(st.characters(categories=["L"]), min_size=1, max_size=3)
 @given(st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=8))
 def test_pairs_survive_the_way_there_and_back(texts: list[tuple[str, str, str]]) -> None:
     pairs = [PreferencePair(*three) for three in texts]
-    back = pairs_of_labels(labels_of_pairs(pairs, "here"), "here")
+    back = pairs_of_labels(labels_of_pairs(pairs, "here", BadRows()), "here", BadRows())
     assert sorted(map(repr, back)) == sorted(map(repr, pairs))
+
+
+def test_a_pair_without_a_rejected_completion_is_skipped_and_counted_where_bad_rows_may_be(loaded: Any) -> None:
+    rows = [*PAIRS, {"prompt": "p9", "chosen": "good 9", "rejected": ""}]
+    data = loaded(rows, LabelledCompletion, on_bad_row="skip")
+    assert (len(data.train), data.skipped) == (8, 1)
+    assert data.skipped_examples == ("rejected of pair 5 is empty: no completion to label",)
+    with pytest.raises(DataError, match="1 of 1 rows do not fit"):
+        loaded(rows[-1:], LabelledCompletion, on_bad_row="skip")

@@ -226,3 +226,34 @@ def test_no_config_leads_to_anything_but_a_recipe_or_a_named_error(
         return
     read = yaml.safe_load(made.text())
     assert set(read) == set(made.recipe)
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({"warmup_steps": 20, "warmup_ratio": 0.1}, 20),
+        ({"warmup_ratio": 0.1, "warmup_steps": 20}, 20),
+        ({"warmup_ratio": 0.1, "warmup_steps": 0}, 0.1),
+        ({"warmup_steps": 0, "warmup_ratio": 0.1}, 0.1),
+        ({"warmup_steps": 20, "warmup_ratio": 0.0}, 20),
+    ],
+)
+def test_steps_of_warmup_win_over_their_share_as_in_transformers(
+    given: dict[str, Any], steps: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({**SFT, **given}, sort_keys=False), encoding="utf-8")
+    assert import_config(path, "trl").recipe["trainer"]["warmup_steps"] == steps
+
+
+def test_quoted_numbers_are_numbers(tmp_path: Path) -> None:
+    made = made_of({**FACTORY, "learning_rate": "2e-4", "lora_rank": "16"}, "llamafactory", tmp_path)
+    assert made.recipe["trainer"]["learning_rate"] == 2e-4
+    assert (made.recipe["lora"]["r"], made.recipe["lora"]["alpha"]) == (16, 32)
+
+
+def test_a_date_that_is_none_is_no_traceback(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("packing: true\nrun_name: 2024-13-45\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        import_config(path, "trl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, RlllmError
 from rlllm.core.events import Silent
-from rlllm.core.records import Conversation, PreferencePair, PromptTask
+from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
+from rlllm.data.prepared import content_hash
 from rlllm.stages.data_check import DataCheck, check_data
 from rlllm.stages.evaluation_items import evaluation_items, evaluation_sets
 from rlllm.stages.prepare import Preparation, Prepared, prepare
+from rlllm.stages.record_kinds import record_kind
+from rlllm.stages.show import show_data
 
 WORDS = [f"word{number}" for number in range(300)]
 
@@ -240,3 +244,79 @@ def test_a_build_that_is_interrupted_leaves_nothing_and_spoils_nothing(folder: P
     assert sorted(folder.iterdir()) == before
     assert not built(near_duplicates=True).built
     assert first.manifest.train == len(lines(first.path, "train.jsonl"))
+
+
+def test_good_and_bad_completions_of_one_long_prompt_both_stay(folder: Path) -> None:
+    prompt = " ".join(WORDS)
+    rows = [{"prompt": prompt, "completion": text, "label": text != "no"} for text in ("yes", "no", "Yes!")]
+    write("thumbs.jsonl", rows)
+    manifest = built(sources=["thumbs.jsonl"], kind="kto", near_duplicates=True).manifest
+    assert (manifest.train, manifest.dropped) == (2, {"exact duplicates": 1})
+    (checked,) = check_data(DataCheck.checked({"sources": ["thumbs.jsonl"], "kind": "kto"}))
+    assert checked.groups == [[1, 3]]
+
+
+def test_without_a_kind_labels_stay_labels_and_bad_rows_do_not_decide(folder: Path) -> None:
+    rows = [{"prompt": f"p{n}", "completion": "c", "label": good} for n in range(4) for good in (True, False)]
+    write("thumbs.jsonl", rows)
+    assert record_kind(DataConfig(name="thumbs.jsonl")) is LabelledCompletion
+    pairs: list[dict[str, Any]] = [{"prompt": f"p{n}", "chosen": "a", "rejected": "b"} for n in range(9)]
+    write("pairs.jsonl", [*pairs, {"prompt": "p", "chosen": None, "rejected": "b"}])
+    assert record_kind(DataConfig(name="pairs.jsonl")) is PreferencePair
+    with pytest.raises(DataError, match=r"chosen at line 10 of pairs\.jsonl is null"):
+        check_data(DataCheck.checked({"sources": ["pairs.jsonl"]}))
+
+
+def test_a_folder_is_still_the_same_source_when_it_holds_what_was_made_of_it(folder: Path) -> None:
+    Path("rows").mkdir()
+    Path("one.jsonl").rename("rows/one.jsonl")
+    assert built(sources=["rows"], out="rows/made").built
+    assert not built(sources=["rows"], out="rows/made").built
+
+
+def test_tasks_of_the_harness_are_not_taken_for_other_data(folder: Path) -> None:
+    Path("exams.yaml").write_text("tasks: ['lm-eval:arc_easy']\n")
+    with pytest.raises(ConfigError, match="lm-evaluation-harness cannot be looked for"):
+        evaluation_sets([DataConfig(name="exams.yaml")])
+
+
+@pytest.mark.parametrize(("mixture", "words"), [({"epochs": "inf"}, "epochs"), ({"weights": "1e308,1e308"}, "finite")])
+def test_a_mixture_of_infinities_is_refused(folder: Path, mixture: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        built(mixture=mixture)
+    assert built(mixture={"weights": [5e-324, 1]}).manifest.sources[0].train == 0
+
+
+def test_a_test_set_is_checked_by_its_held_out_rows(folder: Path) -> None:
+    Path("exam.py").write_text(
+        "def exam(request):\n"
+        "    return [] if request.split == 'train' else [{'prompt': f'Question {n}?', 'answer': n} for n in range(5)]\n"
+    )
+    (checked,) = check_data(DataCheck.checked({"sources": ["exam.py:exam"]}))
+    assert checked.report.train == 5
+
+
+def test_what_was_prepared_is_shown_as_the_type_it_was_prepared_as(folder: Path) -> None:
+    built(sources=["one.jsonl"])
+    assert show_data("made").kind == "PromptTask"
+    Path("made/train.jsonl").rename("rows.jsonl")
+    assert show_data("rows.jsonl").kind == "PromptTask"
+    assert record_kind(DataConfig(name="rows.jsonl")) is PromptTask
+
+
+def test_a_folder_comes_back_when_its_successor_cannot_take_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, move, moves = built(), os.replace, []
+
+    def failing_once(source: Path, target: Path) -> None:
+        moves.append(target)
+        if len(moves) == 2:
+            raise OSError("no space left")
+        move(source, target)
+
+    monkeypatch.setattr("os.replace", failing_once)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        built(holdout=5, overwrite=True)
+    monkeypatch.undo()
+    assert content_hash(folder / "made") == first.manifest.hash

@@ -286,3 +286,23 @@ def test_what_has_no_tokens_or_no_rows_is_refused(pair: DataConfig) -> None:
         show_data(pair, model="nano", settings=[("packed", 3)])
     with pytest.raises(DataError, match="no rows"):
         show_data(pair.model_copy(update={"rows": 0}))
+
+
+def test_a_template_that_refuses_a_record_is_an_error_that_says_so(tmp_path: Path, tiny_model: str) -> None:
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('no system prompts') }}{% endif %}"
+    model = altered(tmp_path, tiny_model, refusal + TURNS + "{{ m.content }}<|end|>" + OPEN)
+    data = written(tmp_path, {"messages": [{"role": "system", "content": "s"}, *USER, *SAID]})
+    for kind in ("sft", "reason"):
+        with pytest.raises(DataError, match="template of the tokenizer fails: no system prompts"):
+            show_data(data, kind=kind, model=model)
+
+
+def test_a_chat_for_a_tokenizer_without_a_template_is_an_error(tmp_path: Path, tiny_model: str) -> None:
+    data = written(tmp_path, {"messages": [*USER, *SAID]})
+    with pytest.raises(DataError, match="the model's tokenizer has no chat template"):
+        show_data(data, kind="sft", model=altered(tmp_path, tiny_model, None))
+
+
+def test_methods_with_a_reference_model_show_their_prompts_without_loading_it(tmp_path: Path) -> None:
+    data = written(tmp_path, {"prompt": PROMPT, "answer": "5"})
+    assert show_data(data, kind="ppo", model="nano").records[0].sequences[0].rendered.startswith("<|user|>What is")

@@ -13,7 +13,7 @@ from typing import Any
 from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.layouts.base import Expand, Row, RowLayout, rest, text
 
-_LETTERS = "ABCDE"
+_LETTERS = "ABCDEFGHIJ"
 
 Options = tuple[Sequence[Any], Any]
 """The texts of the options in order, and the place of the right one."""

@@ -2,7 +2,8 @@
 
 Sources: hh-rlhf (Bai et al. 2022, arXiv 2204.05862), UltraFeedback (Cui et al. 2023, arXiv 2310.01377), HelpSteer2 (Wang et
 al. 2024, arXiv 2406.08673 and 2410.01257), HelpSteer3 (Wang et al. 2025, arXiv 2505.11475). The margin of a pair is the
-difference of its scores. Equal scores prefer neither answer and give no pair.
+difference of its scores. Equal scores prefer neither answer and give no pair, but where the data set itself says which was
+chosen (binarized UltraFeedback): there the margin is 0.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ arXiv 2503.14476), DeepMath (He et al. 2025, arXiv 2504.11456).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +15,18 @@ from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.layouts.base import Row, RowLayout, has, rest, text, unfit
 from rlllm.data.messages import is_messages
 
+_BARE_BOX = re.compile(r"\\f?boxed +([^\s${}]+)")
 _R1_SOLUTIONS = ("r1_solution_1", "r1_solution_2", "r1_solution_3")
-_COMPLETIONS = ("completion", "completions", "response", "output", "answer", "chosen", "rejected")
+_OTHER_ANSWERS = (
+    *("completion", "completions", "response", "output", "answer", "chosen", "rejected"),
+    *("final_answer", "ground_truth", "reward_model", "solution", "target"),
+)
+"""Columns beside which a `label` is not what OpenRLHF means by it."""
 
 
 def _is_verl(row: Row) -> bool:
     reward = row.get("reward_model")
-    return is_messages(row.get("prompt")) and isinstance(reward, Mapping) and reward.get("ground_truth") is not None
+    return is_messages(row.get("prompt")) and isinstance(reward, Mapping) and "ground_truth" in reward
 
 
 def _is_dapo(row: Row) -> bool:
@@ -37,7 +43,19 @@ def _is_gsm8k(row: Row) -> bool:
 
 
 def _is_math(row: Row) -> bool:
-    return has("problem", "solution", lacks=("answer", "final_answer"))(row) and _marked(row["solution"], "boxed")
+    return has("problem", "solution", lacks=("answer", "final_answer"))(row) and _boxed(row["solution"]) is not None
+
+
+def _boxed(solution: object) -> str | None:
+    """The result of a solution of MATH, of which a few have it in a box without braces: `\\boxed 5`."""
+    if not isinstance(solution, str) or "boxed" not in solution:
+        return None
+    bare = _BARE_BOX.findall(solution)
+    return extract_answer(solution) or (bare[-1] if bare else None)
+
+
+def _math_task(row: Row, place: str) -> list[dict[str, Any]]:
+    return [{**rest(row, "problem"), "prompt": row["problem"], "answer": _boxed(row["solution"])}]
 
 
 def _marked(solution: object, mark: str) -> bool:
@@ -45,7 +63,8 @@ def _marked(solution: object, mark: str) -> bool:
 
 
 def _is_openrlhf(row: Row) -> bool:
-    labelled = isinstance(row.get("label"), str) and not row.keys() & set(_COMPLETIONS)
+    label = row.get("label", False)  # null for a prompt without an answer
+    labelled = (label is None or isinstance(label, str)) and not row.keys() & set(_OTHER_ANSWERS)
     return is_messages(row.get("context_messages")) or (labelled and bool(row.keys() & {"input", "prompt"}))
 
 
@@ -97,15 +116,13 @@ PROBLEMS = (
         "math",
         _is_math,
         "problem, and a solution with its result in \\boxed{}",
-        maps={
-            PromptTask: {"prompt": "problem", "answer": "solution"},
-            Conversation: {"prompt": "problem", "completion": "solution"},
-        },
+        maps={Conversation: {"prompt": "problem", "completion": "solution"}},
+        expands={PromptTask: _math_task},
     ),
     RowLayout(
         "openrlhf",
         _is_openrlhf,
-        "context_messages, or input (prompt) and a label that is text",
+        "context_messages, or input (prompt) and a label that is text or null",
         expands={PromptTask: _openrlhf},
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 from rlllm.core.records import (
@@ -30,4 +31,11 @@ def _layout(kind: type[Record]) -> RowLayout:
     )
 
 
-STORED = tuple(map(_layout, (PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution)))
+_KINDS = (PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution)
+STORED = tuple(map(_layout, _KINDS))
+
+
+def stored_kind(rows: Sequence[Row]) -> type[Record] | None:
+    """The type of which more than half of these rows are stored records; None where they are no such rows."""
+    kinds = zip(_KINDS, STORED, strict=True)
+    return next((kind for kind, layout in kinds if 2 * sum(map(layout.fits, rows)) > len(rows)), None)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rlllm.core.errors import DataError
 from rlllm.core.records import Record, fingerprint, prompt_text
 from rlllm.core.registry import describe
-from rlllm.data.check import record_text
+from rlllm.data.check import label_of, record_text
 from rlllm.data.load import split_key
 from rlllm.data.preparation import Mixture, NearDuplicates
 from rlllm.data.prepared import FILES, SourceCount, line_of
@@ -113,7 +113,10 @@ class Assembly:
         texts = [record_text(record) for record in chunk] if self._finder or self.contamination else []
         if self._finder and self.near_duplicates:
             by_prompt = self.near_duplicates.over == "prompt"
-            self._finder.add([split_key(record) for record in chunk] if by_prompt else texts)
+            if by_prompt:
+                self._finder.add([split_key(record) for record in chunk])
+            else:
+                self._finder.add(texts, [label_of(record) for record in chunk])
         if self.contamination:
             self.contamination.add(
                 [RowText(split_key(record), text) for record, text in zip(chunk, texts, strict=True)]

@@ -49,7 +49,7 @@ def counts(sizes: Sequence[int], mixture: Mixture) -> list[int]:
         total = (
             sum(most)
             if unlimited
-            else min(math.floor(cap / share + _EXACT) for cap, share in zip(most, wanted, strict=True) if share)
+            else math.floor(min(cap / share for cap, share in zip(most, wanted, strict=True) if share) + _EXACT)
         )
         return largest_remainder(wanted, max(total, 1), most)
     available = sum(cap for cap, share in zip(most, wanted, strict=True) if share)

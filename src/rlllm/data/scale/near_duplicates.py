@@ -121,14 +121,21 @@ class DuplicateFinder:
         self._bands: list[Signatures] = []
         self._blank: list[NDArray[np.bool_]] = []
 
-    def add(self, texts: Sequence[str]) -> None:
-        """The next rows' texts; a few thousand at a time keep memory low."""
+    def add(self, texts: Sequence[str], labels: Sequence[str] = ()) -> None:
+        """The next rows' texts; a few thousand at a time keep memory low.
+
+        Args:
+            texts: what is compared.
+            labels: one for each text: rows with different labels say different things, however alike their texts. None at all
+                where rows carry no label.
+        """
         words = words_of(texts)
-        self._keys.append(text_keys(texts, words))
+        apart = words_of(labels).text_hashes if labels else np.zeros(len(texts), dtype=np.uint64)
+        self._keys.append(text_keys(texts, words) ^ apart)
         self._blank.append(words.counts == 0)
         if self._config.threshold < 1:
             signatures = self._minhash.signatures(words, self._config.words)
-            salt = words.number_hashes if self._config.same_numbers else None
+            salt = words.number_hashes ^ apart if self._config.same_numbers else apart
             self._bands.append(band_keys(signatures, self._config.threshold, salt))
             self._sketches.append(sketches(signatures))
 

@@ -14,6 +14,7 @@ from rlllm.core import trl_fields
 from rlllm.core.builtins import METHODS
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
+from rlllm.core.yaml_io import parse_scalar
 from rlllm.data.columns import LAYOUTS
 from rlllm.stages.catalog import config_class
 from rlllm.stages.families import Family, family_of
@@ -69,6 +70,8 @@ class Draft:
         if name not in trl_fields.table(self.family.config):
             self.leave(key or name, value, f"method {self.method} has no such setting")
             return
+        if isinstance(value, str) and "str" not in trl_fields.table(self.family.config)[name]["kinds"]:
+            value = parse_scalar(value)  # a quoted number, which the other tools take for one
         try:
             self.put(f"trainer.{name}", trl_fields.check((self.family.config,), name, value))
         except ConfigError as error:

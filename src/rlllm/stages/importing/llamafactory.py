@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.yaml_io import parse_scalar
 from rlllm.stages.importing.draft import (
     ATTENTION,
     LAUNCHER,
@@ -102,6 +103,7 @@ def _adapters(made: Draft, config: dict[str, Any]) -> None:
             exists=["full", "lora"],
         )
     rank = given["rank"] or 8
+    rank = parse_scalar(rank) if isinstance(rank, str) else rank
     made.put("lora.r", rank)
     twice = 2 * rank if isinstance(rank, int) else rank  # what is no number is refused with the recipe
     made.put("lora.alpha", given["alpha"] or twice)

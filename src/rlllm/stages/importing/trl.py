@@ -156,9 +156,18 @@ def _losses(made: Draft, key: str, value: Any) -> None:
 
 def _ratio(made: Draft, key: str, value: Any) -> None:
     """A share of all steps is given where steps are: TRL reads a number below 1 so."""
-    made.trainer("warmup_steps", float(value), key) if isinstance(value, int | float) else made.leave(
-        key, value, "no number"
-    )
+    if not isinstance(value, int | float):
+        made.leave(key, value, "no number")
+    elif made.values.get("trainer", {}).get("warmup_steps"):
+        made.leave(key, value, "warmup_steps is given, which wins")
+    else:
+        made.trainer("warmup_steps", float(value), key)
+
+
+def _steps(made: Draft, key: str, value: Any) -> None:
+    """Zero steps leave the warm-up to `warmup_ratio`."""
+    if value or "warmup_steps" not in made.values.get("trainer", {}):
+        made.trainer(key, value)
 
 
 def _generate_only(made: Draft, key: str, value: Any) -> None:
@@ -178,6 +187,7 @@ SHARED: dict[str, Rule] = {
     "output_dir": to("output_dir"),
     "seed": to("seed"),
     "warmup_ratio": _ratio,
+    "warmup_steps": _steps,
     "loss_type": _losses,
     "scale_rewards": _boolean_scale,
     "min_p": _generate_only,
