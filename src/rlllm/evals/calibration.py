@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rlllm.core.errors import DataError
-from rlllm.evals.statistics import Interval, resampled_sums
+from rlllm.evals.statistics import Interval, constant, resampled_sums
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -34,6 +35,7 @@ def calibration_error(
     high: of calibrated models they miss the 0. The interval here is e - q to e + q, where q is the 95 % quantile over
     resamples of the problems of the sum over bins of how far each bin's gap moves. By the triangle inequality the ECE itself
     moves no further: the interval holds the truth in at least 95 % of cases (93 % of 100 calibrated problems), mostly in more.
+    Where no gap moves, because all problems are alike, it is that of `statistics.constant`.
 
     Args:
         confidence, outcome: numbers in [0, 1], one for each problem.
@@ -55,6 +57,9 @@ def calibration_error(
     estimate = float(np.abs(found).sum()) / len(values)
     moves = np.abs(resampled_sums(gaps, seed) - found).sum(axis=1) / len(values)
     reach = float(np.quantile(moves, 0.95))
+    if reach <= 1e-12:
+        alike = constant(estimate, len(values), (-1.0, 1.0))
+        return replace(alike, low=max(0.0, alike.low))
     return Interval(
         estimate, max(0.0, estimate - reach), min(1.0, estimate + reach), len(values), "bootstrap, at least"
     )

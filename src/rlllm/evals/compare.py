@@ -153,7 +153,11 @@ def compare_many(runs: Sequence[Run], *, seed: int = 0) -> list[Comparison]:
     """
     if len(runs) < 2:
         raise ConfigError("a comparison needs at least two evaluation runs", given=[str(run.path) for run in runs])
-    pairs = [_compare_pair(runs[0], other, seed) for other in runs[1:]]
+    return adjusted([compare_pair(runs[0], other, seed) for other in runs[1:]])
+
+
+def adjusted(pairs: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with `p_holm` corrected over all tasks of all of them."""
     corrected = iter(holm([task.difference.p_value for pair in pairs for task in pair.tasks]))
     return [replace(pair, tasks=[replace(task, p_holm=next(corrected)) for task in pair.tasks]) for pair in pairs]
 
@@ -169,7 +173,8 @@ def compare_runs(a: Run, b: Run, *, seed: int = 0) -> Comparison:
     return compare_many([a, b], seed=seed)[0]
 
 
-def _compare_pair(a: Run, b: Run, seed: int) -> Comparison:
+def compare_pair(a: Run, b: Run, seed: int) -> Comparison:
+    """Two runs, with `p_holm` as if each task stood alone; for several, see `adjusted`. Raises as `compare_runs`."""
     tasks_a, tasks_b = _tasks(a), _tasks(b)
     shared = [name for name in tasks_a if name in tasks_b]
     if not shared:

@@ -138,14 +138,15 @@ class Keeper:
     """Completions that an earlier start of this run had drawn."""
     drawn: int = 0
     """Completions that were sampled, and kept."""
-    _own: set[str] = field(default_factory=set)
+    own: set[str] = field(default_factory=set)
+    """Keys of blocks that this start of the run has met already, maybe for another task: they count as nothing again."""
 
     def get(self, key: str, shape: tuple[int, int]) -> Block | None:
         """A kept block of so many problems with so many completions each."""
         block = _fitting(self.log.get(key) if self.log else None, shape)
         if block is not None:
-            self.resumed += 0 if key in self._own else _size(block)
-            self._own.add(key)
+            self.resumed += 0 if key in self.own else _size(block)
+            self.own.add(key)
             return block
         block = _fitting(self.cache.get(key) if self.cache else None, shape)
         if block is not None:
@@ -166,7 +167,7 @@ class Keeper:
             self.warn(f"the cache of completions cannot be written: {error.strerror}: {error.filename}")
 
     def _note(self, key: str, block: Block) -> None:
-        self._own.add(key)
+        self.own.add(key)
         if self.log:
             self.log.put(key, block)
 

@@ -83,6 +83,14 @@ class EngineLM(HFLM):
         """Log-likelihood of each continuation after its context, and whether greedy decoding would write it."""
         if not self.shares:
             return super()._loglikelihood_tokens(list(requests), disable_tqdm=True, override_bs=override_bs)
+        for texts, _, continuation in requests:
+            if not 0 < len(continuation) <= self.max_length:
+                raise ConfigError(
+                    f"the task asks how likely a text of {len(continuation)} tokens is, and the model takes 1 to "
+                    f"{self.max_length}",
+                    given=str(texts)[-200:],
+                    hint="the harness cannot score it either: leave the document out, or take a model with a longer context",
+                )
         places = [split(context, continuation, self.max_length) for _, context, continuation in requests]
         askers: dict[tuple[Prefix, Tail], list[int]] = {}
         for index, place in enumerate(places):

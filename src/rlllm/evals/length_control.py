@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import DataError
-from rlllm.evals.statistics import Interval, resampled_sums
+from rlllm.evals.statistics import Interval, constant, resampled_sums
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -130,7 +130,8 @@ def controlled_difference(
     The completions of both models together are cut into five strata of equal size by length. The result is the sum over
     strata of (accuracy after - accuracy before) * w, where w is the stratum's share of all completions: direct
     standardisation to the pooled lengths. A stratum that one model never writes compares nothing; it is left out, and w is
-    rescaled over the others. The interval is a percentile bootstrap over problems, with the strata held.
+    rescaled over the others. The interval is a percentile bootstrap over problems, with the strata held; where it does not
+    move, that of `statistics.constant`.
 
     Args:
         before, after: 0 or 1, or a score in [0, 1], of each completion; same problems in the same order.
@@ -151,6 +152,8 @@ def controlled_difference(
     if not math.isfinite(estimate):
         return None
     drawn = _standardised(resampled_sums(sums, seed))
+    if np.nanmax(drawn) - np.nanmin(drawn) <= 1e-12:
+        return constant(float(estimate), len(before), (-1.0, 1.0))
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Interval(float(estimate), float(low), float(high), len(before), "bootstrap within strata of length")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.evals.statistics import UNIT, Bounds, Interval, mean_interval, preference, resampled_sums
+from rlllm.evals.statistics import UNIT, Bounds, Interval, constant, mean_interval, preference, resampled_sums
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -90,7 +90,7 @@ def cost_per_success(costs: Sequence[float], successes: Sequence[float], *, seed
     """What one success costs: the sum of costs over the sum of successes, such as tokens for each correct answer.
 
     The interval is a percentile bootstrap over items. Without any success there is no such number, and with few a draw of
-    the items can be without: the upper end is then infinite.
+    the items can be without: the upper end is then infinite. Of items that are all alike nothing is known of either end.
 
     Args:
         costs, successes: their sums over the completions of each item, in the same order.
@@ -102,6 +102,8 @@ def cost_per_success(costs: Sequence[float], successes: Sequence[float], *, seed
     with np.errstate(divide="ignore", invalid="ignore"):
         sums = resampled_sums(np.array([costs, successes], dtype=float).T, seed)
         ratios = np.nan_to_num(sums[:, 0] / sums[:, 1], nan=math.inf, posinf=math.inf)
+    if np.allclose(ratios, ratios[0]):
+        return constant(sum(costs) / sum(successes), len(costs), None)
     low, high = np.quantile(ratios, [0.025, 0.975], method="nearest")
     return Interval(sum(costs) / sum(successes), float(low), float(high), len(costs), "bootstrap")
 

@@ -47,7 +47,8 @@ def divergence(
 
     Args:
         rows: rows of `samples.jsonl`: `step`, `reward` (the weighted total, None where undefined), and `rewards` with the
-            `value` of every reward by name. Completions without a value are left out.
+            `value` of every reward by name. Completions without a value are left out; so are traces, which the policy did not
+            write.
         proxy: the reward that is maximised: the name of one, or `PROXY` for the weighted total.
         shadow: name of a reward that is only watched.
         confidence: of both intervals.
@@ -58,6 +59,8 @@ def divergence(
     """
     values: dict[float, tuple[list[float], list[float]]] = {}
     for row in rows:
+        if row.get("trace"):
+            continue
         pair = values.setdefault(float(row["step"]), ([], []))
         for seen, name in zip(pair, (proxy, shadow), strict=True):
             value = row.get("reward") if name == PROXY else (row.get("rewards", {}).get(name) or {}).get("value")

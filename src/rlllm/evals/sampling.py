@@ -113,15 +113,16 @@ def block_key(model: str, prompts: Sequence[Prompt], sampling: SamplingConfig, *
     """SHA-256 of everything that the completions of a block depend on; answers and rewards are not among it.
 
     Greedy decoding does not depend on the seed. The versions of the libraries count, because they change the last bits
-    of logits, and so now and then a token.
+    of logits, and so now and then a token; and the engine's own. The size of a batch counts only where it cuts a problem.
     """
     described = {
         "model": model,
         "prompts": list(prompts),
         "sampling": sampling.model_dump(exclude={"batch_size"}),
         "samples": samples,
+        "together": min(samples, sampling.batch_size),
         "stream": stream if sampling.temperature else None,
-        "versions": [version(name) for name in ("torch", "transformers")],
+        "versions": [version(name) for name in ("rlllm", "torch", "transformers")],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -129,7 +129,7 @@ def mean_interval(
     Items that are plainly 0 or 1 get `wilson`, other items between 0 and 1 `clustered_wilson`.
     """
     means = item_means(values_per_item)
-    if all(mean in (0.0, 1.0) for mean in means):
+    if bounds == UNIT and all(mean in (0.0, 1.0) for mean in means):
         return wilson(sum(means), len(means), confidence)
     if bounds == UNIT and all(0.0 <= mean <= 1.0 for mean in means) and not _same(means):
         return clustered_wilson(means, confidence)
@@ -193,11 +193,11 @@ def paired_difference(
 
 
 def matched_t(differences: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Mean of differences in [-1, 1]: Student's interval after one more item that rose and one that fell by as much.
+    """Mean of differences in [-1, 1]: Student's interval after two more items, of which half a one rose and half a one fell.
 
     Most items do not change, and a few that all rose say little about how many would fall. The two added items are Agresti and
-    Min's for differences of -1, 0 and 1; for others they move by the root mean square of the differences that are not 0. The
-    estimate stays the plain mean.
+    Min's for differences of -1, 0 and 1 (one half in each of the four cells); for others the halves move by the root mean
+    square of the differences that are not 0. The estimate stays the plain mean.
 
     Args:
         differences: one for each item, at least two, not all equal.
@@ -301,7 +301,7 @@ def _bootstrap(means: list[float], seed: int, resamples: int, confidence: float,
     items = np.asarray(means, dtype=float)
     estimate = math.fsum(means) / len(means)
     if _same(means):
-        return _constant(estimate, len(means), confidence, bounds)
+        return constant(estimate, len(means), bounds, confidence)
     tail = _expanded_tail(len(means), confidence)
     low, high = np.quantile(_resampled_means(items, seed, resamples), [tail, 1 - tail])
     return Interval(estimate, float(low), float(high), len(means), "bootstrap")
@@ -342,7 +342,8 @@ def _expanded_tail(n: int, confidence: float) -> float:
     return NormalDist().cdf(math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, (1 - confidence) / 2)))
 
 
-def _constant(value: float, n: int, confidence: float, bounds: Bounds | None) -> Interval:
+def constant(value: float, n: int, bounds: Bounds | None, confidence: float = 0.95) -> Interval:
+    """The interval of a mean of `n` items that are all alike, of which resampling says nothing; see `bootstrap_mean`."""
     if bounds is None or not bounds[0] <= value <= bounds[1]:
         return Interval(value, -math.inf, math.inf, n, "constant")
     other = wilson(0, n, confidence).high

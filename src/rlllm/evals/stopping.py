@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rlllm.core.records import Sample, Score, task_of
+from rlllm.core.records import Sample, Score, fingerprint, task_of
 from rlllm.evals.request import EvalRequest
 from rlllm.evals.sequential import ConfidenceSequence
 from rlllm.evals.statistics import Interval
@@ -23,8 +23,8 @@ VALUE = "pass@1"
 """The value whose interval decides."""
 PASSES = 1.0
 
-Known = dict[tuple[str, str, str | None], Score | None]
-"""Scores by prompt, completion and answer."""
+Known = dict[str, Score | None]
+"""Scores by a hash of all that a reward can read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def _recall(known: Mapping[Any, Score | None], samples: Sequence[Sample]) -> lis
     return [known[_key(one)] or Score(None) for one in samples]
 
 
-def _key(one: Sample) -> tuple[str, str, str | None]:
-    return str(one.prompt), one.completion, one.answer
+def _key(one: Sample) -> str:
+    return fingerprint([one.prompt, one.completion, one.answer, dict(one.meta)])
 
 
 def _width(interval: Interval) -> float:

@@ -29,26 +29,41 @@ def batch(rows: list[tuple[list[int], int]], pad: int, device: Any) -> tuple[Any
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
+LOGITS = 1 << 26
+"""Logits computed at once, at most, unless one completion alone has more: 256 MB in float32."""
+
+
 def token_entropies(model: Any, tokenizer: Any, drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
     """Mean entropy (nats) of the next-token distribution, at temperature 1, over each completion's tokens and its end.
 
     Args:
         drawn: for each problem, its completions.
     """
-    import torch
-
     was_training = model.training
     model.eval()
+    vocabulary = model.get_input_embeddings().num_embeddings
     entropies = []
-    with torch.inference_mode():
-        for samples in drawn:
-            rows = [encode(tokenizer, Conversation(one.prompt, one.completion)) for one in samples]
-            ids, mask = batch(rows, tokenizer.pad_token_id, model.device)
-            logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-            logps = torch.log_softmax(logits, -1)
-            tokens = -(logps.exp() * logps).sum(-1)
-            entropies.append(
-                [float(tokens[at, start - 1 : len(row) - 1].mean()) for at, (row, start) in enumerate(rows)]
-            )
+    for samples in drawn:
+        rows = [_as_sampled(tokenizer, one) for one in samples]
+        size = max(1, LOGITS // (vocabulary * max(len(row) for row, _ in rows)))
+        parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+        entropies.append([value for part in parts for value in _entropies(model, part, tokenizer.pad_token_id)])
     model.train(was_training)
     return entropies
+
+
+def _as_sampled(tokenizer: Any, one: Sample) -> tuple[list[int], int]:
+    """Token ids of prompt and completion as an engine has them, without an end, and where the completion begins."""
+    prompt = chat.encode_prompts(tokenizer, [one.prompt])[0]
+    return [*prompt, *tokenizer(one.completion, add_special_tokens=False)["input_ids"]], len(prompt)
+
+
+def _entropies(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[float]:
+    import torch
+
+    ids, mask = batch(rows, pad, model.device)
+    with torch.inference_mode():
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+        logps = torch.log_softmax(logits, -1)
+        tokens = -(logps.exp() * logps).sum(-1)
+    return [float(tokens[at, max(start - 1, 0) : len(row)].mean()) for at, (row, start) in enumerate(rows)]

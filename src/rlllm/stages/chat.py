@@ -127,7 +127,8 @@ class Dialogue:
             return sys.maxsize
         if length >= window:
             raise DataError(
-                f"the conversation has {length:,} tokens, and {self.name} reads {window:,}", hint="/reset begins anew"
+                f"the conversation has {length:,} tokens, and {self.name} reads {window:,}",
+                hint="/reset begins anew" if self.messages else "ask with fewer words",
             )
         return int(window) - length
 

@@ -96,16 +96,20 @@ def runs_of(paths: Sequence[Path | str]) -> list[Run]:
 
 
 def _contests(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
-    """Comparisons with the first run as JSON, and a sentence about each."""
+    """Comparisons with the first run as JSON, and a sentence about each; of a run that does not compare, why."""
+    from rlllm.evals.compare import adjusted, compare_pair
+
     evaluations = [run for run in runs if (run.path / "items.jsonl").exists() and run.results.get("tasks")]
     if runs[0] not in evaluations or len(evaluations) < 2:
         return [], []
-    try:
-        contests = [found.to_json() for found in compare_all([run.path for run in evaluations], seed=seed)]
-    except RlllmError as error:
-        return [], [f"not compared: {error.what}"]
-    first = names[runs[0].path]
-    return contests, [conclusion(found, first, names[Path(found["b"])]) for found in contests]
+    first, pairs, refused = names[runs[0].path], [], []
+    for run in evaluations[1:]:
+        try:
+            pairs.append(compare_pair(runs[0], run, seed))
+        except RlllmError as error:
+            refused.append(f"{names[run.path]} and {first} are not compared: {error.what}")
+    contests = [found.to_json() for found in adjusted(pairs)]
+    return contests, [*(conclusion(found, first, names[Path(found["b"])]) for found in contests), *refused]
 
 
 def _decided(task: Mapping[str, Any]) -> int:

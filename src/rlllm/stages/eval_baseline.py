@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError
+from rlllm.core.registry import describe
 from rlllm.core.runs import Run, read_jsonl
 
 if TYPE_CHECKING:
     from rlllm.evals.compare import TaskComparison
+
+_COMPARED = itemgetter("task", "id", "scores")
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,15 @@ def earlier_evaluation(reference: str) -> Run | None:
     if not (run.path / "items.jsonl").is_file():
         return None
     try:
-        return run if run.results.get("tasks") else None
-    except (OSError, ValueError) as error:
+        tasks = run.results.get("tasks")
+    except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"the baseline's results.json cannot be read: {error}", given=reference) from error
+    try:  # now, and not when there is something to compare with them, which may be hours later
+        for row in read_jsonl(run.path / "items.jsonl"):
+            _COMPARED(row)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"the baseline's items.jsonl cannot be read: {describe(error)}", given=reference) from error
+    return run if tasks else None
 
 
 def model_of(run: Run) -> str:

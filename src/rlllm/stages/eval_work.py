@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rlllm.core.builtins import EVALS
 from rlllm.core.events import Listener
 from rlllm.core.hardware import Hardware
-from rlllm.core.records import fingerprint
+from rlllm.core.records import fingerprint, task_of
 from rlllm.core.runs import Run, append_jsonl, file_hash, read_json, write_json
 from rlllm.evals.completions_cache import Cache, Keeper, Log, cache_folder
 from rlllm.evals.groups import group_of, grouped
@@ -20,6 +20,7 @@ from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sampling import Drawer
 from rlllm.evals.stopping import VALUE, Stopped, until_narrow
 from rlllm.policies.sources import ModelSource
+from rlllm.stages.limits import beyond_context
 
 if TYPE_CHECKING:
     from rlllm.stages.evaluate import EvalPlan, PlannedTask
@@ -40,13 +41,14 @@ def evaluate(plan: EvalPlan, run: Run, listener: Listener, resume: bool) -> dict
     write_json(known, local.environment(hardware))
     (run.path / "items.jsonl").unlink(missing_ok=True)
     log, models, tasks = Log(run.path / LOG), Models(hardware), {}
+    met: set[str] = set()
     for number, task in enumerate(plan.tasks, 1):
         listener.phase(task.name)
-        keeper = Keeper(log, Cache(cache_folder()) if plan.config.cache else None, listener.note)
+        keeper = Keeper(log, Cache(cache_folder()) if plan.config.cache else None, listener.note, own=met)
         result, stopped = _measure(plan, task, _request(plan, task, models, keeper, listener))
         append_jsonl(run.path / "items.jsonl", [{"task": task.name, **item} for item in result.items])
         tasks[task.name] = _described(plan, task, result, stopped)
-        for text in _sources(task.name, keeper):
+        for text in [*_sources(task.name, keeper), *_beyond(plan, task, models)]:
             listener.note(text)
         listener.step(number, {name: value["estimate"] for name, value in tasks[task.name]["values"].items()})
     _correct([task["against"] for task in tasks.values() if "against" in task])
@@ -107,7 +109,7 @@ def _described(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped: S
         "hash": task.hash(plan.config),
         "metric": task.metric,
         "items": len(result.items),
-        "samples": plan.config.samples,
+        **({"samples": plan.config.samples} if task.sampled else {}),
         "values": {name: interval.to_json() for name, interval in values.items()},
         **more,
     }
@@ -124,6 +126,16 @@ def _sources(name: str, keeper: Keeper) -> list[str]:
     """In words, where completions came from that were not sampled now."""
     kept = {"from the cache": keeper.found, "from before the interruption": keeper.resumed}
     return [f"{name}: {count:,} completions {words}" for words, count in kept.items() if count]
+
+
+def _beyond(plan: EvalPlan, task: PlannedTask, models: Models) -> list[str]:
+    """In words, which prompts were too long for the model, where it was asked anything."""
+    policy = models.loaded.get(plan.source.path)
+    if policy is None or not task.sampled:
+        return []
+    prompts = [task_of(record).prompt for record in task.records]
+    found = beyond_context(*policy, prompts, plan.config.sampling.max_new_tokens)
+    return [f"{task.name}: {found[1]}"] if found and found[1] else []
 
 
 @dataclass

@@ -38,6 +38,8 @@ RECORDS: dict[str, type[Record]] = {
 """Record type a metric works on, where it is not PromptTask."""
 MODEL_METRICS: dict[str, Callable[[str], Any]] = {"rm": RewardModel, "steps": ProcessModel, "judge": LocalJudge}
 """Metrics of models that judge, with what refuses a folder that holds no such model; they take no reward."""
+CONTESTS = ("gold", "win-rate")
+"""Metrics of a model against a baseline."""
 STOPPABLE = ("pass", "best-of")
 """Metrics with a pass@1, whose interval can end an evaluation."""
 
@@ -46,7 +48,7 @@ class TaskSpec(Section):
     """One task: a metric on data. `arithmetic` is short for `{metric: pass, data: arithmetic}`."""
 
     metric: str = "pass"
-    """`pass`, `rm`, `gold`, `steps`, `best-of`, `safety`, `lm-eval`, or a plugin's."""
+    """`pass`, `rm`, `gold`, `win-rate`, `steps`, `best-of`, `safety`, `lm-eval`, or a plugin's."""
     data: DataConfig | None = None
     """What to evaluate on; default: the stage's `data`."""
     rewards: list[RewardSpec] = Field(default_factory=list)
@@ -83,7 +85,7 @@ class EvalStage(StageConfig):
         "output_path": "output_dir",
     }
 
-    tasks: list[TaskSpec] = Field(default_factory=lambda: [TaskSpec()])
+    tasks: list[TaskSpec] = Field(default_factory=lambda: [TaskSpec()], min_length=1)
     """What to measure: names of metrics or data sets, or sections."""
     data: DataConfig = DataConfig()
     """Data of the tasks that name none."""
@@ -114,6 +116,8 @@ class EvalStage(StageConfig):
 
     @model_validator(mode="after")
     def _enough_samples(self) -> EvalStage:
+        if self.ks and min(self.ks) < 1:
+            raise ConfigError("pass@k is for k from 1 on", given=f"ks={self.ks}")
         if self.ks and max(self.ks) > self.samples:
             raise ConfigError(
                 f"pass@{max(self.ks)} needs at least {max(self.ks)} samples",
@@ -133,7 +137,7 @@ class EvalStage(StageConfig):
             raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
         for metric in MODEL_METRICS.keys() & metrics:
             MODEL_METRICS[metric](source.path)
-        if earlier and "gold" in metrics:
+        if earlier and metrics & set(CONTESTS):
             baseline = resolve_model(model_of(earlier))
         self._check(metrics, baseline)
         compared = against(earlier, {task.name: task.hash(self) for task in tasks}) if earlier else None
@@ -145,8 +149,10 @@ class EvalStage(StageConfig):
             raise ConfigError(
                 "best-of needs at least 2 samples to choose from", given=f"samples={self.samples}", hint="samples=8"
             )
-        if baseline is None and "gold" in metrics:
-            raise ConfigError("the gold task compares two models", hint="say against which with --baseline MODEL")
+        if baseline is None and (contests := sorted(metrics & set(CONTESTS))):
+            raise ConfigError(
+                f"the {contests[0]} task compares two models", hint="say against which with --baseline MODEL"
+            )
         if self.entropy and "pass" not in metrics:
             raise ConfigError(
                 "entropy is measured by the metric pass alone",
@@ -224,15 +230,16 @@ class EvalPlan:
     @property
     def completions(self) -> int:
         """Completions that the tasks take, cached ones included."""
-        models = {task.name: 2 if task.metric == "gold" else 1 for task in self.tasks}
+        models = {task.name: 2 if task.metric in CONTESTS else 1 for task in self.tasks}
         return sum(len(t.records) * self.config.samples * models[t.name] for t in self.tasks if t.sampled)
 
     def detectable(self) -> dict[str, float]:
         """Smallest true difference in pass@1 between two models that each task likely shows; see `evals.power`."""
         from rlllm.evals.power import minimum_detectable_effect
 
+        different = self.config.samples if self.config.sampling.temperature else 1
         return {
-            task.name: minimum_detectable_effect(len(task.records), self.config.samples, paired=True)
+            task.name: minimum_detectable_effect(len(task.records), different, paired=True)
             for task in self.tasks
             if task.sampled and task.records
         }
@@ -242,6 +249,8 @@ class EvalPlan:
         if not self.completions:
             return
         yield "samples", f"{config.samples} a problem at temperature {sampling.temperature:g}"
+        if config.samples > 1 and not sampling.temperature:
+            yield "greedy", f"the {config.samples} completions of a problem are all the same: samples=1 says as much"
         upto = "up to " if config.stop_width is not None else ""
         yield "completions", f"{upto}{self.completions:,} of at most {sampling.max_new_tokens:,} tokens"
         for name, effect in self.detectable().items():
@@ -278,7 +287,7 @@ def run(config: EvalStage, **options: Any) -> Run:
 
         listener.started("eval", len(plan.tasks), run.path)
         for label, text in plan.lines():
-            if label in ("completions", "detects"):
+            if label in ("greedy", "completions", "detects"):
                 listener.note(f"{label}: {text}")
         write_json(run.path / "results.json", evaluate(plan, run, listener, resume))
         facts.steps_done = len(plan.tasks)

@@ -5,9 +5,10 @@ Here they are counted, named, and put into the run's facts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.records import prompt_text
+from rlllm.core.records import Prompt, prompt_text
 from rlllm.policies.chat import encode_prompts
 from rlllm.stages.training import Job
 
@@ -39,24 +40,39 @@ def note_cut(job: Job, trainer: Any) -> Any:
 
 
 def note_beyond_context(job: Job, completion: int) -> None:
-    """Count the prompts after which the model's context has no room for a whole completion, among the longest ones.
+    """Count the prompts of a loop that are `beyond_context` into the run's facts, and name the first ones.
 
     Args:
         job: of the loop.
         completion: tokens of a completion at most.
     """
-    context = getattr(job.model.config.get_text_config(), "max_position_embeddings", None)
-    if context is None:
+    found = beyond_context(job.model, job.tokenizer, [task.prompt for task in job.plan.loaded.train], completion)
+    if found is None:
         return
-    prompts = sorted((task.prompt for task in job.plan.loaded.train), key=lambda prompt: len(prompt_text(prompt)))
-    longest = prompts[: -_ENCODED - 1 : -1]
-    tokens = [len(ids) for ids in encode_prompts(job.tokenizer, longest)]
+    job.facts.prompts_beyond_context, said = found
+    if said:
+        job.listener.note(said)
+
+
+def beyond_context(model: Any, tokenizer: Any, prompts: Sequence[Prompt], completion: int) -> tuple[int, str] | None:
+    """How many prompts leave no room for a whole completion in the model's context, among the longest ones, and that in words.
+
+    Args:
+        completion: tokens of a completion at most.
+
+    Returns:
+        The words are empty where there are none; None where the context is not known.
+    """
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if context is None:
+        return None
+    longest = sorted(prompts, key=lambda prompt: len(prompt_text(prompt)))[: -_ENCODED - 1 : -1]
+    tokens = [len(ids) for ids in encode_prompts(tokenizer, longest)]
     beyond = [prompt for prompt, length in zip(longest, tokens, strict=True) if length + completion > context]
-    job.facts.prompts_beyond_context = len(beyond)
-    if beyond:
-        first = "; ".join(_begins({"prompt": prompt}) for prompt in beyond[:_SHOWN])
-        count = f"{len(beyond):,} of {len(prompts):,} prompts"
-        job.listener.note(f"{count} leave less than {completion} of the model's {context} positions: {first}")
+    first = "; ".join(_begins({"prompt": prompt}) for prompt in beyond[:_SHOWN])
+    count = f"{len(beyond):,} of {len(prompts):,} prompts"
+    said = f"{count} leave less than {completion} of the model's {context} positions: {first}"
+    return len(beyond), said if beyond else ""
 
 
 def lengths(dataset: Any, tokenizer: Any) -> list[int]:

@@ -286,6 +286,17 @@ def test_rewards_that_failed_or_could_not_judge_are_counted_apart(tmp_path: Path
     assert [row[-3:] for row in rows] == [["120", "0", "0"], ["120", "120", "0"], ["120", "0", "120"]]
 
 
+def test_traces_are_nothing_that_the_model_wrote(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    before = render_run(run)
+    traces = [
+        {**row, "trace": True, "reward": 9.0, "completion": "by another", "rewards": {"exact": {"value": 9.0}}}
+        for row in run.samples()
+    ]
+    append_jsonl(run.path / "samples.jsonl", traces)
+    assert render_run(run) == before
+
+
 def test_a_shown_completion_is_the_one_closest_to_the_mean(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     (run.path / "before_after.jsonl").unlink()

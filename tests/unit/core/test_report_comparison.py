@@ -199,6 +199,7 @@ def test_the_same_runs_give_the_same_comparison(tmp_path: Path) -> None:
         (["runs/seed-0/eval", "runs/seed-1/eval"], ["seed-0/eval", "seed-1/eval"]),
         (["a/x", "b/x", "y"], ["a/x", "b/x", "y"]),
         (["same", "same"], ["same", "same"]),
+        ([".", "../after"], [".", "after"]),
         ([], []),
     ],
 )

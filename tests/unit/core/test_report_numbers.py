@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.core.report.markup import join
 from rlllm.core.report.scales import ends, frame, smooth, thin, ticks, ticks_within
+from rlllm.core.report.tables import estimate
 from rlllm.core.report.wording import (
     DASH,
     MINUS,
@@ -128,3 +130,12 @@ def test_one_spike_does_not_flatten_the_frame_but_real_growth_is_kept() -> None:
 
 def test_ends_are_means_of_the_first_and_last_tenth() -> None:
     assert ends([(float(step), float(step)) for step in range(20)]) == (0.5, 18.5)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"), [(1.0, 2.0, "1.00 to 2.00"), (1.0, None, "1.00 to ?"), (None, None, "interval unknown")]
+)
+def test_a_bound_that_is_known_is_shown_where_the_other_is_not(
+    low: float | None, high: float | None, shown: str
+) -> None:
+    assert shown in str(join([estimate({"estimate": 1.5, "low": low, "high": high, "n": 3, "method": "bootstrap"})]))

@@ -136,6 +136,14 @@ def test_any_record_comes_back_from_json_as_it_was_whatever_its_other_columns_ar
     assert made([json.loads(json.dumps(asdict(record)))], type(record)) == [record]
 
 
+def test_a_stored_conversation_is_a_task_with_the_answer_that_its_completion_marks() -> None:
+    marked = {"prompt": "1 + 2?", "completion": "1 + 2 = 3\n#### 3", "meta": {"level": 1}}
+    rows = [marked, {**marked, "meta": {"answer": "three"}}, {**marked, "completion": "no mark"}]
+    found, _ = adapt(number_rows(rows, "rows"), PromptTask, {}, "rows", BadRows())
+    assert [task.answer for task in found] == ["3", "three", None]
+    assert [task.meta for task in found] == [{"level": 1}, {}, {"level": 1}]
+
+
 def test_a_stored_record_is_a_task_too_with_the_answer_of_its_columns() -> None:
     row = json.loads(json.dumps(asdict(PreferencePair("p", "a", "b", 1.0, {"answer": 4, "id": 1}))))
     assert made([row], PromptTask) == [PromptTask("p", "4", {"answer": 4, "id": 1})]

@@ -19,6 +19,7 @@ from rlllm.evals.crossover import crossover
 from rlllm.evals.diversity import distinct_n, diversity, self_similarity
 from rlllm.evals.length_control import accuracy_by_length, controlled_difference, controlled_win_rate
 from rlllm.evals.metrics import all_pass_table, cost_per_success, curve, doubling, pass_at_k, pass_table
+from rlllm.evals.statistics import wilson
 
 
 @pytest.mark.parametrize(("n", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 9])])
@@ -114,6 +115,21 @@ def test_calibration_error_weighs_the_gap_of_each_bin_by_its_problems() -> None:
     # 0.3: |0.5 - 0.3| of 2 problems; from 0.9 on: |0.75 - 0.95| of 4, as 1.0 belongs to the last bin.
     assert found.estimate == pytest.approx((2 * 0.2 + 4 * 0.2) / 6)
     assert 0 <= found.low <= found.estimate <= found.high <= 1
+
+
+@pytest.mark.parametrize("problems", [1, 3, 40])
+def test_problems_that_are_all_alike_are_not_known_to_be_all_there_are(problems: int) -> None:
+    unseen = wilson(0, problems).high
+    calibration = calibration_error([0.5] * problems, [0] * problems)
+    assert (calibration.estimate, calibration.method) == (0.5, "constant")
+    assert (calibration.low, calibration.high) == pytest.approx((max(0, 0.5 - 1.5 * unseen), 0.5 + 0.5 * unseen))
+    right, lengths = [[1.0]] * problems, [[9.0]] * problems
+    difference = controlled_difference(right, right, lengths, lengths)
+    assert difference is not None
+    assert (difference.low, difference.high) == pytest.approx((-unseen, unseen))
+    tokens = cost_per_success([30.0] * problems, [1.0] * problems)
+    assert tokens is not None
+    assert (tokens.estimate, tokens.low, tokens.high) == (30, -math.inf, math.inf)
 
 
 @pytest.mark.parametrize(("confidence", "outcome"), [([], []), ([0.5], [1, 0]), ([1.2], [1]), ([math.nan], [1])])

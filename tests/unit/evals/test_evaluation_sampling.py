@@ -106,6 +106,7 @@ def test_the_key_of_a_block_follows_all_that_its_completions_depend_on() -> None
         key(top_k=3),
         key(max_new_tokens=7),
         key(engine="hf"),
+        key(batch_size=1),
     ]
     assert len(set(changed)) == len(changed)
     assert key(batch_size=9) == key()

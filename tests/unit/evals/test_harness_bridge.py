@@ -120,6 +120,17 @@ def test_odd_contexts_are_scored_as_by_the_harness(model: Model) -> None:
     assert [logp for logp, _ in ours] == pytest.approx([logp for logp, _ in theirs], abs=1e-2, rel=1e-5)
 
 
+@pytest.mark.parametrize(("continuation", "tokens"), [("", "0"), ("long " * 2000, "1000")])
+def test_what_the_harness_cannot_score_is_refused_and_gets_no_number(
+    model: Model, continuation: str, tokens: str
+) -> None:
+    from rlllm.evals.harness_model import EngineLM
+    from rlllm.rollouts.config import SamplingConfig
+
+    with pytest.raises(ConfigError, match=f"a text of {tokens}[0-9]* tokens"):
+        EngineLM(*model, SamplingConfig(batch_size=4)).loglikelihood(asked(("What?", continuation)))
+
+
 def test_whole_texts_are_scored_as_by_the_harness(model: Model) -> None:
     from lm_eval.models.huggingface import HFLM
 
@@ -160,6 +171,7 @@ def test_a_task_of_the_harness_is_evaluated_like_any_other(nano: str, tmp_path: 
     task = run.results["tasks"]["lm-eval:rlllm_sums_choice"]
     items = [row for row in read_jsonl(run.path / "items.jsonl") if row["task"] == "lm-eval:rlllm_sums_choice"]
     assert len(items) == task["items"] == 5
+    assert "samples" not in task, "the harness asks once, whatever the other tasks do"
     assert task["values"]["acc"]["estimate"] == pytest.approx(sum(row["scores"][0] for row in items) / 5)
     assert task["values"]["acc"]["method"] == "wilson"
     assert len({row["id"] for row in items}) == 5

@@ -84,6 +84,12 @@ def test_plain_zero_one_items_get_wilsons_interval() -> None:
     assert mean_interval([[1.0], [0.0], [1.0, 1.0]]) == wilson(2, 3)
 
 
+def test_means_that_happen_to_be_zero_or_one_are_no_proportion_where_scores_go_further() -> None:
+    interval = mean_interval([[1.0, -1.0], [1.0, -1.0], [1.0, 1.0]], bounds=None)
+    assert interval.method == "bootstrap"
+    assert mean_interval([[1.0, -1.0]] * 3, bounds=None).low == -math.inf
+
+
 @pytest.mark.parametrize("values", [[], [[]], [[1.0], []], [[math.nan]], [[math.inf, 1.0]]])
 def test_missing_or_non_finite_scores_are_refused(values: list[list[float]]) -> None:
     with pytest.raises(DataError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -31,7 +31,9 @@ class Echo(Drawer):
     ) -> Iterator[list[list[Sample]]]:
         for start in range(0, len(tasks), 10):
             part = tasks[start : start + 10]
-            yield [[Sample(task.prompt, task.answer or "", task.answer, tokens=1)] * samples for task in part]
+            yield [
+                [Sample(task.prompt, task.answer or "", task.answer, task.meta, tokens=1)] * samples for task in part
+            ]
 
 
 def request(answers: Sequence[str], *judges: Judge, seed: int = 0) -> EvalRequest:
@@ -90,6 +92,16 @@ def test_a_reward_is_asked_once_and_then_answers_from_memory() -> None:
     ]
     assert None not in shortened.rewards.score(drawn).values[0]
     assert len(calls) == 40
+
+
+def test_what_is_remembered_follows_every_column_a_reward_can_read() -> None:
+    asked = request(["right"] * 4, lambda sample: float(sample.meta["odd"]))
+    tasks = [PromptTask("the same problem", "right", {"odd": number % 2}) for number in range(4)]
+    shortened, where = stopped(replace(asked, records=tasks), 0.01)
+    assert where.interval.estimate == 0.5
+    assert shortened.rewards is not None
+    drawn = [Sample(task.prompt, "right", task.answer, task.meta) for task in tasks]
+    assert shortened.rewards.score(drawn).values[0] == [0.0, 1.0, 0.0, 1.0]
 
 
 def test_only_the_first_reward_is_asked_while_looking() -> None:

@@ -26,3 +26,23 @@ def test_entropies_are_those_of_the_next_token_over_the_completion_and_its_end(t
             chances /= chances.sum(-1, keepdims=True)
             assert len(logits) == len(one.completion) + 1
             assert entropy == pytest.approx(float(-(chances * np.log(chances)).sum(-1).mean()), abs=1e-5)
+
+
+def test_many_completions_are_measured_in_parts_with_the_same_numbers(
+    tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = resolve_model(tiny_model)
+    model, tokenizer = load_policy(source, bf16=False), load_tokenizer(source)
+    drawn = [[Sample("1 + 1 = ?", "a" * length) for length in (2, 9, 4)]]
+    whole = token_entropies(model, tokenizer, drawn)
+    monkeypatch.setattr("rlllm.evals.teacher_forcing.LOGITS", 1)
+    assert token_entropies(model, tokenizer, drawn)[0] == pytest.approx(whole[0], abs=1e-5)
+
+
+def test_what_a_template_writes_behind_a_completion_is_not_measured(tiny_model: str) -> None:
+    source = resolve_model(tiny_model)
+    model, tokenizer = load_policy(source, bf16=False), load_tokenizer(source)
+    drawn = [[Sample("1 + 1 = ?", "2")]]
+    plain = token_entropies(model, tokenizer, drawn)
+    tokenizer.chat_template += "{% if not add_generation_prompt %}{{ 'and so on' }}{% endif %}"
+    assert token_entropies(model, tokenizer, drawn) == plain

@@ -105,9 +105,12 @@ def test_ctrl_c_ends_the_reply_keeps_what_was_said_and_the_chat_goes_on(loaded: 
 
 def test_a_conversation_that_outgrows_the_window_is_refused_and_nothing_is_cut(dialogue: Dialogue) -> None:
     window = dialogue.model.config.max_position_embeddings
-    with pytest.raises(DataError, match=f"nano reads {window:,}"):
+    with pytest.raises(DataError, match=f"nano reads {window:,}\nhint: ask with fewer words"):
         dialogue.reply("1 " * window, GREEDY, 0, lambda _: None)
     assert dialogue.messages == [], "what was not answered was not said"
+    dialogue.reply("1", GREEDY, 0, lambda _: None)
+    with pytest.raises(DataError, match="hint: /reset begins anew"):
+        dialogue.reply("1 " * window, GREEDY, 0, lambda _: None)
 
 
 def test_rewards_judge_each_reply_against_the_answer(tmp_path: Path) -> None:

@@ -13,9 +13,10 @@ import rlllm
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, ModelError, RewardError, RlllmError, UnknownNameError
 from rlllm.core.events import Silent
+from rlllm.core.report.results import further
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.evals.multiplicity import holm
-from rlllm.stages.evaluate import EvalStage
+from rlllm.stages.evaluate import EvalPlan, EvalStage
 
 REWARDS = """
 def vowel(sample): return float(any(letter in "aeiou" for letter in sample.completion))
@@ -142,11 +143,13 @@ def test_a_reward_that_judges_nothing_is_named(evaluate: Evaluate, tmp_path: Pat
 
 
 REFUSED: list[tuple[dict[str, Any], type[RlllmError], str]] = [
+    ({"tasks": []}, ConfigError, "tasks: "),
     ({"tasks": ["gold"]}, ConfigError, "say against which with --baseline MODEL"),
     ({"tasks": ["rm"]}, ModelError, "not a reward model"),
     ({"tasks": ["arithmetic", "arithmetic"]}, ConfigError, "two tasks have the same name"),
     ({"tasks": [{"metric": "pas"}]}, UnknownNameError, "unknown metric: pas\nhint: did you mean pass?"),
     ({"tasks": ["aritmetic"]}, UnknownNameError, "did you mean arithmetic?"),
+    ({"ks": [0, 2]}, ConfigError, "pass@k is for k from 1 on\ngiven: ks=[0, 2]"),
     ({"ks": [4]}, ConfigError, "pass@4 needs at least 4 samples\ngiven: samples=2\nhint: samples=4"),
     (
         {"tasks": ["best-of"], "samples": 1},
@@ -190,6 +193,16 @@ def test_another_reward_on_the_same_completions_samples_nothing(evaluate: Evalua
     assert [row["completions"] for row in rows[0]] == [row["completions"] for row in rows[1]]
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_completions_of_another_task_are_no_interruption(evaluate: Evaluate, listener: Notes, cache: bool) -> None:
+    tasks = [{"name": "one"}, {"name": "two"}]
+    run = evaluate(reward="vowel", tasks=tasks, seed=13, cache=cache, listener=listener)
+    assert listener.about_completions() == []
+    again = evaluate(reward="vowel", tasks=tasks, seed=13, cache=cache, listener=listener, resume=True)
+    assert listener.about_completions() == ["one: 12 completions from before the interruption"]
+    assert again.results == run.results
+
+
 def test_without_the_cache_the_same_is_sampled_again(evaluate: Evaluate, listener: Notes) -> None:
     runs = [evaluate(name, reward="vowel", seed=12, cache=False, listener=listener) for name in ("a", "b")]
     assert listener.about_completions() == []
@@ -205,6 +218,7 @@ def test_an_earlier_evaluation_as_baseline_gives_the_paired_difference(evaluate:
     ]
     assert task["values"]["over before"]["estimate"] == pytest.approx(means[0] - means[1])
     assert (task["against"]["items"], task["against"]["only_a"], task["against"]["only_b"]) == (6, 0, 0)
+    assert not {"before", "after", "difference", "crossover_k"} & further(task).keys(), "is not how the model answers"
 
 
 def test_against_a_baseline_each_p_value_is_one_of_as_many_as_there_are_tasks(evaluate: Evaluate) -> None:
@@ -227,6 +241,28 @@ def test_a_baseline_that_cannot_be_read_is_named(evaluate: Evaluate, tmp_path: P
         (tmp_path / "broken" / name).write_text("{")
     with pytest.raises(ConfigError, match=r"the baseline's results\.json cannot be read"):
         evaluate(baseline=str(tmp_path / "broken"))
+
+
+def test_a_baseline_whose_rows_are_damaged_is_named_before_anything_is_sampled(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    before = evaluate("before", reward="vowel")
+    for damaged in ("{\n", '{"task": "arithmetic"}\n', "[]\n"):
+        (before.path / "items.jsonl").write_text(damaged)
+        with pytest.raises(ConfigError, match=r"the baseline's items\.jsonl cannot be read"):
+            evaluate("after", reward="vowel", baseline=str(before.path))
+    assert not (tmp_path / "after").exists()
+
+
+def test_prompts_that_leave_no_room_in_the_context_are_counted_and_named(
+    evaluate: Evaluate, listener: Notes, tmp_path: Path
+) -> None:
+    rows = [{"prompt": "long " * 200, "answer": "1"}, {"prompt": "short", "answer": "1"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tasks = [{"name": "odd", "data": str(tmp_path / "rows.jsonl")}]
+    evaluate(reward="vowel", tasks=tasks, listener=listener)
+    found = next(note for note in listener.notes if "positions" in note)
+    assert found.startswith("odd: 1 of 2 prompts leave less than 6 of the model's 512 positions: 'long long")
 
 
 def test_the_gold_task_wins_against_the_model_of_an_earlier_evaluation(evaluate: Evaluate) -> None:
@@ -273,6 +309,18 @@ def test_a_plan_says_what_will_be_measured_and_is_json(tiny_model: str) -> None:
     expected = ["stage", "model", "baseline", "task", "task", "samples", "completions", "detects", "detects"]
     assert labels == expected
     assert [task["metric"] for task in json.loads(json.dumps(plan.to_json()))["tasks"]] == ["pass", "gold"]
+
+
+def test_greedy_completions_are_one_whatever_their_number(tiny_model: str) -> None:
+    def plan(**settings: Any) -> EvalPlan:
+        return resolve(EvalStage, {"model": tiny_model, "rows": 50}, settings.items()).plan()
+
+    greedy = {"sampling.temperature": 0.0}
+    assert plan(samples=8, **greedy).detectable() == plan(samples=1).detectable()
+    assert plan(samples=8).detectable()["arithmetic"] < plan(samples=1).detectable()["arithmetic"]
+    said = dict(plan(samples=8, **greedy).lines())
+    assert said["greedy"] == "the 8 completions of a problem are all the same: samples=1 says as much"
+    assert "greedy" not in dict([*plan(samples=1, **greedy).lines(), *plan(samples=8).lines()])
 
 
 def test_the_hash_of_a_task_follows_all_that_is_measured(tiny_model: str) -> None:

@@ -17,7 +17,7 @@ from rlllm.core.report.overlay import pass_curves
 from rlllm.core.report.problems import READING, problem_map
 from rlllm.core.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.core.report.results import further_table, results_tables
-from rlllm.core.report.rewards import Source, reward_table, shadow_curves, tally
+from rlllm.core.report.rewards import Source, reward_table, shadow_curves, tally, written
 from rlllm.core.report.signals import Difficulty, difficulty_table, entropy_figure
 from rlllm.core.report.summary import SummaryRow, summary_table
 from rlllm.core.report.verdict import verdict_block, verdict_of_rows
@@ -113,7 +113,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     watched = [found["shadow"] for found in judged.get("divergences") or ()]
     before_after = list(read_jsonl(run.path / "before_after.jsonl"))
     compared = completions.before_after(before_after, level + 1)
-    written = compared or completions.sampled(samples.first, samples.last, level + 1)
+    texts = compared or completions.sampled(samples.first, samples.last, level + 1)
     parts: list[Part] = [
         ("results", "Results", results_tables(run.results)),
         ("pass-at-k", "More samples", pass_curves(run.results)),
@@ -128,7 +128,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
         ("rewards", "Rewards by source", reward_table(samples.sources)),
         ("watched", "Proxy and watched rewards", shadow_curves(samples.total, samples.sources, watched)),
         ("gains", "What the gain is made of", gain_table(judged.get("gains") or ())),
-        ("completions", "Completions before and after" if compared else "Completions", written),
+        ("completions", "Completions before and after" if compared else "Completions", texts),
         ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),
         ("again", "Run it again", reproduce([command]) if command and not prefix else None),
         ("details", "Details", _details(run, config, metrics, command if prefix else None)),
@@ -155,7 +155,7 @@ def _problem_map(before_after: Sequence[dict[str, Any]]) -> Html | None:
 
 def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:
     found = _Samples()
-    for row in rows:
+    for row in written(rows):
         tally(found.sources, [row])
         found.difficulty.add(row)
         found.total.add(float(row.get("step") or 0), {"value": row.get("reward")})

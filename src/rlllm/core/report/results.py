@@ -51,10 +51,10 @@ def _tasks(tasks: Mapping[str, Any]) -> Html | None:
 
 
 def further(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """What a task measured beside its values: every other estimate that it holds, one level down as well."""
+    """What a task measured beside its values and what it was compared with: every other estimate, one level down as well."""
     found: dict[str, Mapping[str, Any]] = {}
     for key, value in details.items():
-        if key == "values" or not isinstance(value, Mapping):
+        if key in ("values", "against") or not isinstance(value, Mapping):
             continue
         inside = {key.replace("_", " "): value} if "estimate" in value else value
         found |= {name: part for name, part in inside.items() if isinstance(part, Mapping) and "estimate" in part}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,8 @@ from rlllm.core.report.markup import Child, Html, tag
 from rlllm.core.report.scales import Point, ends
 from rlllm.core.report.series import Series
 from rlllm.core.report.wording import DASH, fixed, is_number
+
+Row = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -39,6 +41,11 @@ class Source:
         return [(step, total / judged) for step, (total, judged) in sorted(self.by_step.items())]
 
 
+def written(rows: Iterable[Row]) -> Iterator[Row]:
+    """The rows of `samples.jsonl` that the policy wrote: all but traces, which stand in a group beside its samples."""
+    return (row for row in rows if not row.get("trace"))
+
+
 def tally(sources: dict[str, Source], rows: Iterable[Mapping[str, Any]]) -> None:
     """Add sampled completions to the totals of their rewards."""
     for row in rows:
@@ -59,7 +66,7 @@ def compared_rewards(series: Sequence[Series]) -> Html | None:
     tallies: list[dict[str, Source]] = []
     for one in series:
         tallies.append({})
-        tally(tallies[-1], one.run.samples())
+        tally(tallies[-1], written(one.run.samples()))
     names = dict.fromkeys(name for found in tallies for name in found)
     rows = [
         _source_row(name, [one.label(), tag("small", name)], found[name])

@@ -71,7 +71,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     """The last parts of each path, as few as tell them all apart; one and the same path twice keeps its whole name."""
     most = max((len(path.parts) for path in paths), default=0)
     for parts in range(1, most + 1):
-        names = ["/".join(path.parts[-parts:]) for path in paths]
+        names = ["/".join(path.parts[-parts:]) or str(path) for path in paths]
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]

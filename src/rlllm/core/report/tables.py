@@ -86,10 +86,11 @@ def estimate(value: IntervalJson | None, *, strong: bool = False) -> Child:
 
 def _bounds(value: IntervalJson, *, signed: bool = False) -> str:
     low, high = value.get("low"), value.get("high")
-    if low is None or high is None:
+    if low is None and high is None:
         return "no interval" if value.get("method") == "no interval" else "interval unknown"
     digits = _decimals(value)
-    return f"{fixed(low, digits, signed=signed)} to {fixed(high, digits, signed=signed)}"
+    ends = ("?" if end is None else fixed(end, digits, signed=signed) for end in (low, high))
+    return " to ".join(ends)
 
 
 def _decimals(value: IntervalJson) -> int:

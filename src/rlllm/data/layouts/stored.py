@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
+from rlllm.core.answers import extract_answer
 from rlllm.core.records import (
     Conversation,
     LabelledCompletion,
@@ -22,13 +24,23 @@ def _layout(kind: type[Record]) -> RowLayout:
     def fits(row: Row) -> bool:
         return row.keys() == set(names) and isinstance(row["meta"], dict)
 
+    same = {kind: {name: name for name in names}}
     as_tasks = {"prompt": "prompt", "answer": "meta.answer", "meta": "meta"}
     return RowLayout(
         name=f"of stored {kind.__name__} records",
         fits=fits,
         needs=f"the fields {', '.join(names)} and no others",
-        maps={PromptTask: as_tasks, kind: {name: name for name in names}},
+        maps=same if kind is Conversation else {PromptTask: as_tasks, **same},
+        expands={PromptTask: _task_of_conversation} if kind is Conversation else {},
     )
+
+
+def _task_of_conversation(row: Row, place: str) -> list[dict[str, Any]]:
+    """The prompt, with the answer that the row brings, or else the one that its completion marks."""
+    answer = row["meta"].get("answer")
+    if answer is None:
+        answer = extract_answer(str(row["completion"]))
+    return [{**row["meta"], "prompt": row["prompt"], **({} if answer is None else {"answer": answer})}]
 
 
 _KINDS = (PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution)
