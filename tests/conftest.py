@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import tempfile
 
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is no bug; a red run is one for all
 settings.register_profile("search", deadline=None, max_examples=1_000)  # new examples each time: look for bugs with it
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell starts background jobs deaf to Ctrl-C, and tests send it
 _CACHE = tempfile.TemporaryDirectory(prefix="rlllm-cache-")  # no test reads or fills the cache of whoever runs it
 os.environ.update(
     RLLLM_CACHE=_CACHE.name,
