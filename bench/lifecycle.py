@@ -29,7 +29,10 @@ def run_demo(seed: int) -> tuple[list[dict], float]:
 
 
 def interval(value: dict | None) -> str:
-    return "" if value is None else f"{value['estimate']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    if value is None:
+        return ""
+    ends = [value["low"], value["high"]]
+    return f"{value['estimate']:.3f}" + ("" if None in ends else " [{:.3f}, {:.3f}]".format(*ends))
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict
         return [{"name": after.name, "higher_is_better": better, "before": None, "after": distance, "difference": None}]
     judged = [(old, new) for old, new in zip(before.scores, after.scores, strict=True) if old and new]
     then, now = [old for old, _ in judged], [new for _, new in judged]
-    bounds = score_bounds(then, now)
+    bounds = score_bounds(then, now) if before.higher_is_better else None  # a loss below 1 is bounded by nothing
     change = paired_difference(item_means(then), item_means(now), seed, bounds=bounds)
     rows = [
         {
