@@ -76,6 +76,10 @@ class StepwiseSolution:
 
 
 Record = PromptTask | Conversation | PreferencePair | LabelledCompletion | StepwiseSolution
+RECORD_TYPES: dict[str, type[Record]] = {
+    kind.__name__: kind for kind in (StepwiseSolution, PreferencePair, LabelledCompletion, Conversation, PromptTask)
+}
+"""All record types by name, the most specific first."""
 
 
 @dataclass(frozen=True, slots=True)

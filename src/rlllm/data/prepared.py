@@ -18,14 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import (
-    Conversation,
-    LabelledCompletion,
-    PreferencePair,
-    PromptTask,
-    Record,
-    StepwiseSolution,
-)
+from rlllm.core.records import RECORD_TYPES, Record, StepwiseSolution
 from rlllm.core.runs import read_json, write_json
 from rlllm.data.bad_rows import BadRows
 from rlllm.data.files import iterate_file
@@ -33,11 +26,7 @@ from rlllm.data.formats import Placed
 
 MANIFEST = "prepared.json"
 FILES = {"train": "train.jsonl", "holdout": "holdout.jsonl"}
-KINDS: dict[str, type[Record]] = {
-    kind.__name__: kind for kind in (PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution)
-}
-"""Name of a record type to the type."""
-_FIELDS = {kind: [item.name for item in fields(kind)] for kind in KINDS.values()}
+_FIELDS = {kind: [item.name for item in fields(kind)] for kind in RECORD_TYPES.values()}
 _FORMAT = 1
 
 
@@ -76,7 +65,7 @@ class Manifest:
 
     @property
     def record(self) -> type[Record]:
-        return KINDS[self.kind]
+        return RECORD_TYPES[self.kind]
 
 
 def read_manifest(path: Path) -> Manifest | None:
@@ -101,8 +90,10 @@ def read_manifest(path: Path) -> Manifest | None:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{MANIFEST} cannot be read", given=file, hint="build the folder again") from error
-    if manifest.kind not in KINDS:
-        raise DataError(f"{MANIFEST} names a record type nobody knows: {manifest.kind}", given=file, exists=KINDS)
+    if manifest.kind not in RECORD_TYPES:
+        raise DataError(
+            f"{MANIFEST} names a record type nobody knows: {manifest.kind}", given=file, exists=RECORD_TYPES
+        )
     return manifest
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rlllm.data.config import DataConfig
 from rlllm.data.export_files import Written, write
 from rlllm.data.exports import target_of
-from rlllm.stages.show import read_as
+from rlllm.stages.record_kinds import read_as
 
 
 @dataclass(frozen=True, slots=True)

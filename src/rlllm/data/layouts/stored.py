@@ -7,14 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from rlllm.core.answers import extract_answer
-from rlllm.core.records import (
-    Conversation,
-    LabelledCompletion,
-    PreferencePair,
-    PromptTask,
-    Record,
-    StepwiseSolution,
-)
+from rlllm.core.records import RECORD_TYPES, Conversation, PromptTask, Record
 from rlllm.data.layouts.base import Row, RowLayout
 
 
@@ -43,11 +36,10 @@ def _task_of_conversation(row: Row, place: str) -> list[dict[str, Any]]:
     return [{**row["meta"], "prompt": row["prompt"], **({} if answer is None else {"answer": answer})}]
 
 
-_KINDS = (PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution)
-STORED = tuple(map(_layout, _KINDS))
+STORED = tuple(map(_layout, RECORD_TYPES.values()))
 
 
 def stored_kind(rows: Sequence[Row]) -> type[Record] | None:
     """The type of which more than half of these rows are stored records; None where they are no such rows."""
-    kinds = zip(_KINDS, STORED, strict=True)
+    kinds = zip(RECORD_TYPES.values(), STORED, strict=True)
     return next((kind for kind, layout in kinds if 2 * sum(map(layout.fits, rows)) > len(rows)), None)
