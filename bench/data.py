@@ -104,7 +104,7 @@ def _measured(job: Callable[[list[Path], Path], dict[str, Any]], files: list[Pat
 
 
 def with_rlllm(files: list[Path], folder: Path) -> dict[str, Any]:
-    from rlllm.stages.prepare import Preparation, prepare
+    from rlllm.tools.data.build import Preparation, prepare
 
     mixture = {"weights": [2, 1]}
     values = {"sources": list(map(str, files)), "kind": "PromptTask", "near_duplicates": True, "mixture": mixture}

@@ -130,8 +130,8 @@ def make_sides(task: str, folder: Path, documents: list[dict[str, Any]], args: a
     from lm_eval import evaluator
     from lm_eval.models.huggingface import HFLM
 
-    from rlllm.evals.harness import load_tasks
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
+    from rlllm.evals.harness.run import load_tasks
     from rlllm.policies.loading import load_policy, load_tokenizer
     from rlllm.policies.sources import resolve_model
     from rlllm.rollouts.config import SamplingConfig
@@ -180,8 +180,8 @@ def watched(backend: Any) -> list[float]:
 
 def pass_rate(model: Any, tokenizer: Any, documents: list[dict[str, Any]], sampling: Any) -> float:
     """pass@1 of `rlllm eval` on the same questions."""
-    from rlllm.core.builtins import EVALS
     from rlllm.core.records import PromptTask
+    from rlllm.evals.registry import EVALS
     from rlllm.evals.request import EvalRequest
     from rlllm.rewards.compose import build
     from rlllm.rewards.config import RewardSpec

@@ -92,8 +92,8 @@ class Ours:
     """An engine of rlllm, in this process."""
 
     def __init__(self, name: str, model: Any, args: argparse.Namespace) -> None:
-        from rlllm.core.builtins import ENGINES
         from rlllm.rollouts.config import SamplingConfig
+        from rlllm.rollouts.registry import ENGINES
 
         model.generation_config.eos_token_id = None
         self.engine = ENGINES.load(name)(model, Endless())
@@ -177,7 +177,7 @@ def ceilings(model: Any, batch: int) -> dict[str, float]:
     """Tokens a second if only the weights' products, or only reading the weights, took time."""
     import torch
 
-    from rlllm.rollouts.native_linear import laid_out
+    from rlllm.rollouts.engines.native.linear import laid_out
 
     weights = [module.weight.detach() for module in model.modules() if isinstance(module, torch.nn.Linear)]
     inputs = {size: torch.randn(batch, size) for size in {weight.size(1) for weight in weights}}

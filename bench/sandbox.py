@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rlllm.rewards.sandbox import open_sandbox
-from rlllm.rewards.sandbox.jobs import Program
+from rlllm.rewards.isolation.sandbox import open_sandbox
+from rlllm.rewards.isolation.sandbox.jobs import Program
 
 SOURCE, EXPECTED = "print(1)", b"1\n"
 

@@ -24,9 +24,9 @@ from datasets import Dataset
 from torch import Tensor
 
 from rlllm.algorithms._trl import GRPOConfig, GRPOTrainer
-from rlllm.algorithms.linear import product
-from rlllm.algorithms.slots.surrogates import Plain
-from rlllm.algorithms.updates import LeanUpdates
+from rlllm.algorithms.cpu.onednn_linear import product
+from rlllm.algorithms.loss_computation import LeanUpdates
+from rlllm.algorithms.losses.surrogates import Plain
 from rlllm.launch.products import onednn_pays
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.sources import resolve_model

@@ -61,10 +61,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def _spare_the_collector() -> None:
     """Every trainer collects garbage when it starts; among all that TRL imports, that takes longer than a tiny run."""
-    import rlllm.algorithms.loop
+    import rlllm.algorithms.trainer
     import rlllm.algorithms.trainers
 
-    assert rlllm.algorithms.loop
+    assert rlllm.algorithms.trainer
     gc.collect()
     gc.freeze()
 

@@ -30,19 +30,19 @@ def pipelines(incomplete: str) -> list[str]:
 
 
 def methods(incomplete: str) -> list[str]:
-    from rlllm.core.builtins import METHODS
+    from rlllm.algorithms.registry import METHODS
 
     return METHODS.names()
 
 
 def rewards(incomplete: str) -> list[str]:
-    from rlllm.core.builtins import REWARDS
+    from rlllm.rewards.registry import REWARDS
 
     return REWARDS.names()
 
 
 def datasets(incomplete: str) -> list[str]:
-    from rlllm.core.builtins import DATASETS
+    from rlllm.data.registry import DATASETS
 
     return DATASETS.names()
 
@@ -63,6 +63,6 @@ def runs(incomplete: str) -> list[str]:
 
 
 def controls(incomplete: str) -> list[str]:
-    from rlllm.stages.controls import CONTROLS
+    from rlllm.training.controls import CONTROLS
 
     return list(CONTROLS)

@@ -130,7 +130,7 @@ def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
     yield from ("--data", data["name"])
     if data.get("columns"):
         yield from ("--columns", ",".join(f"{field}={column}" for field, column in data["columns"].items()))
-    from rlllm.core.builtins import DATASETS
+    from rlllm.data.registry import DATASETS
 
     if (
         data.get("holdout") and data["name"].partition(":")[0] not in DATASETS

@@ -255,8 +255,9 @@ def _config(verb: str) -> type[StageConfig]:
 
 def _meant(verb: str, word: str, following: Sequence[str]) -> str | None:
     """What a bare word that is no recipe was probably meant to be, as something to type."""
-    from rlllm.core.builtins import DATASETS, REWARDS
     from rlllm.core.config import known_keys
+    from rlllm.data.registry import DATASETS
+    from rlllm.rewards.registry import REWARDS
 
     if word.replace("-", "_") in {key.replace("-", "_") for key in known_keys(_config(verb))}:
         return f"did you mean {word}={following[0] if following else 'VALUE'}?"

@@ -29,7 +29,7 @@ HEAVY = {
     "trl",
 }
 LIGHT_ROOMS = ("rlllm.core", "rlllm.data", "rlllm.rewards", "rlllm.stages", "rlllm.algorithms.methods", "rlllm_cli")
-HEAVY_PARTS = ("rlllm.data.scale",)
+HEAVY_PARTS = ("rlllm.data.prepare",)
 """Packages of light rooms that are heavy as a whole, and so imported inside of functions only."""
 NEVER_FOR_A_LOOK = ("torch", "transformers", "trl", "datasets")
 DRIVER = f"""

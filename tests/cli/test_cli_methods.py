@@ -9,9 +9,9 @@ import pytest
 from command_line import Rlllm
 
 from rlllm.algorithms.methods.base import Method
-from rlllm.core.builtins import METHODS
+from rlllm.algorithms.registry import METHODS
 from rlllm.core.runs import Run
-from rlllm.stages.families import family_of
+from rlllm.training.families import family_of
 
 REWARD = (
     "def vowels(sample): return sum(letter in 'aeiou' for letter in sample.completion) + len(sample.completion) / 99"

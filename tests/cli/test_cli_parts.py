@@ -8,9 +8,11 @@ import pytest
 import yaml
 from command_line import Rlllm
 
-from rlllm.core.builtins import DATASETS, METHODS, REWARDS, SLOTS
+from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.core.recipes import list_recipes
 from rlllm.core.registry import Registry
+from rlllm.data.registry import DATASETS
+from rlllm.rewards.registry import REWARDS
 
 SHORT = """# rlllm reason short
 data: {name: arithmetic, rows: 64}

@@ -18,7 +18,9 @@ import pytest
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 PREAMBLE = """
 import json, sys
-from rlllm.core.builtins import DATASETS, METHODS, REWARDS
+from rlllm.algorithms.registry import METHODS
+from rlllm.data.registry import DATASETS
+from rlllm.rewards.registry import REWARDS
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
 from rlllm.data.config import DataConfig

@@ -15,12 +15,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from trl import GRPOConfig, GRPOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.utils import RepeatSampler
 
-from rlllm.algorithms import _trl, rows
-from rlllm.algorithms.arguments import trl_arguments
+from rlllm.algorithms import _trl, to_trl_dataset
 from rlllm.algorithms.field_tables import tables
-from rlllm.algorithms.loop import PolicyLoop
 from rlllm.algorithms.offline import TRAINERS, trainer_class
+from rlllm.algorithms.trainer import PolicyLoop
 from rlllm.algorithms.trainers import PairwiseReward, Supervised
+from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core import trl_fields
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import Conversation, PreferencePair
@@ -108,7 +108,7 @@ def test_a_save_is_sealed_and_leaves_no_card(tiny_model: str, tmp_path: Path) ->
         args=trl_arguments(
             "SFTConfig", {"max_steps": 2, "save_steps": 1}, checkpoints=tmp_path, seed=0, hardware=HARDWARE
         ),
-        train_dataset=rows.conversations(CHATS, tokenizer),
+        train_dataset=to_trl_dataset.conversations(CHATS, tokenizer),
         processing_class=tokenizer,
     )
     trainer.train()
@@ -241,10 +241,12 @@ def test_a_trainer_takes_the_columns_we_send_and_trains(
         tokenizer.chat_template = None
     if trainer_class is PairwiseReward:
         model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
-        dataset = rows.pairs(records, tokenizer, margins=True)
+        dataset = to_trl_dataset.pairs(records, tokenizer, margins=True)
     else:
         model = AutoModelForCausalLM.from_pretrained(tiny_model)
-        dataset = (rows.pairs if trainer_class is Preference else rows.conversations)(records, tokenizer)
+        dataset = (to_trl_dataset.pairs if trainer_class is Preference else to_trl_dataset.conversations)(
+            records, tokenizer
+        )
     settings = {"max_steps": 1, "save_strategy": "no"}
     args = trl_arguments(config, settings, checkpoints=tmp_path, seed=0, hardware=HARDWARE)
     trainer = trainer_class(model=model, args=args, train_dataset=dataset, processing_class=tokenizer)
@@ -260,7 +262,7 @@ def test_the_margin_column_reaches_the_loss(tiny_model: str, tmp_path: Path) -> 
         trainer = PairwiseReward(
             model=AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1),
             args=trl_arguments("RewardConfig", {"max_steps": 1}, checkpoints=tmp_path, seed=0, hardware=HARDWARE),
-            train_dataset=rows.pairs(records, AutoTokenizer.from_pretrained(tiny_model), margins=True),
+            train_dataset=to_trl_dataset.pairs(records, AutoTokenizer.from_pretrained(tiny_model), margins=True),
             processing_class=AutoTokenizer.from_pretrained(tiny_model),
         )
         trainer.train()

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.loop import PolicyLoop, Slots
-from rlllm.algorithms.slots.samplers import InOrder
+from rlllm.algorithms.samplers.prompt_samplers import InOrder
+from rlllm.algorithms.trainer import PolicyLoop, Slots
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build

@@ -13,10 +13,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
-from rlllm.algorithms.kl import Penalty
-from rlllm.algorithms.loop import PolicyLoop, Slots
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.kl_controller import Penalty
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.slots.batch import RolloutBatch
+from rlllm.algorithms.trainer import PolicyLoop, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
-from rlllm.algorithms.loop import PolicyLoop, Slots
+from rlllm.algorithms.trainer import PolicyLoop, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec

@@ -12,8 +12,8 @@ from first_update import roll_out
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.algorithms.advantages.best_of import BestOf, best_of
 from rlllm.algorithms.methods.alignment import RAFT
-from rlllm.algorithms.slots.best_of import BestOf, best_of
 
 NAN = math.nan
 GROUPS = st.integers(2, 6).flatmap(

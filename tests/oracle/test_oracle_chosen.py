@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.logps import chosen_logps, token_signals
+from rlllm.algorithms.cpu.logps import chosen_logps, token_signals
 
 
 def drawn(seed: int, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:

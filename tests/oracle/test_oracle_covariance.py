@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.covariance import ClipCovariance, KLCovariance, covariance, largest, share
-from rlllm.algorithms.slots.masks import EntropyTop20, TopEntropy
-from rlllm.algorithms.slots.surrogates import Given
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.losses.covariance import ClipCovariance, KLCovariance, covariance, largest, share
+from rlllm.algorithms.losses.surrogates import Given
+from rlllm.algorithms.masks.masks import EntropyTop20, TopEntropy
 from rlllm.core.errors import ConfigError
 
 SHAPE = (4, 6)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.credit import Group, LeaveOneOut, leave_one_out
-from rlllm.algorithms.slots.masks import All, RandomTokens
-from rlllm.algorithms.slots.samplers import InOrder, Shuffle
+from rlllm.algorithms.advantages.group import Group, LeaveOneOut, leave_one_out
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.masks.masks import All, RandomTokens
+from rlllm.algorithms.samplers.prompt_samplers import InOrder, Shuffle
 
 NAN = math.nan
 REWARDS = st.floats(-100, 100, width=32) | st.just(NAN)

@@ -10,7 +10,7 @@ import torch
 from steered import GROUP, inputs, logged, loop, tasks
 
 from rlllm.algorithms.rollout import group_advantages
-from rlllm.algorithms.slots.samplers import Band, Dynamic, PromptSampler
+from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic, PromptSampler
 
 ROWS = 4 * GROUP
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rlllm.core.entropy_law import FEWEST, fit, fit_that_means_something
+from rlllm.report.entropy_law import FEWEST, fit, fit_that_means_something
 
 PAIRS = st.lists(st.tuples(st.floats(0, 3), st.floats(-2, 2)), min_size=3, max_size=40)
 

@@ -13,10 +13,10 @@ from first_update import roll_out
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.algorithms.advantages.group import Group
+from rlllm.algorithms.advantages.lagrange import Lagrange, constrained
+from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.methods.alignment import CONSTRAINED
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.credit import Group
-from rlllm.algorithms.slots.lagrange import Lagrange, constrained
 from rlllm.core.errors import ConfigError
 
 NAN = math.nan

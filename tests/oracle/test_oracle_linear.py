@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import embedding, linear
 
-from rlllm.algorithms.linear import OneDNNLinear
+from rlllm.algorithms.cpu.onednn_linear import OneDNNLinear
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 

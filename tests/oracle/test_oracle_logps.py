@@ -27,7 +27,7 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.forward import completion_logps
+from rlllm.algorithms.cpu.forward import completion_logps
 from rlllm.assets.build_nano import build_tokenizer
 
 TEMPERATURE = 0.7

@@ -15,15 +15,15 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.loop import PolicyLoop, Slots
+from rlllm.algorithms.advantages.group import LeaveOneOut, leave_one_out
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.loss_computation import LeanUpdates
+from rlllm.algorithms.losses.surrogates import Plain
+from rlllm.algorithms.masks.masks import RandomTokens
 from rlllm.algorithms.methods import policy
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.credit import LeaveOneOut, leave_one_out
-from rlllm.algorithms.slots.masks import RandomTokens
-from rlllm.algorithms.slots.samplers import InOrder
-from rlllm.algorithms.slots.surrogates import Plain
-from rlllm.algorithms.updates import LeanUpdates
+from rlllm.algorithms.samplers.prompt_samplers import InOrder
+from rlllm.algorithms.trainer import PolicyLoop, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec

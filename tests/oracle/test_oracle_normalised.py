@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.confidence import Confidence, LowEntropy, completion_mean, group_normalised
-from rlllm.algorithms.slots.normalised import (
+from rlllm.algorithms.advantages.confidence import Confidence, LowEntropy, completion_mean, group_normalised
+from rlllm.algorithms.advantages.reinforce_plus_plus import (
     LitePPO,
     ReinforcePlusPlus,
     ReinforcePlusPlusBaseline,
     moments,
     standardised,
 )
+from rlllm.algorithms.batch import RolloutBatch
 from rlllm.core.errors import ConfigError
 
 NAN = math.nan

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from rlllm.algorithms import forward, packing
+from rlllm.algorithms.cpu import forward, packing
 
 SIZES = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 LENGTHS = [9, 2, 3, 1, 5, 4, 2, 2]

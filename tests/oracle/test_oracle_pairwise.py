@@ -10,9 +10,9 @@ import pytest
 import torch
 from first_update import Rollout, roll_out
 
+from rlllm.algorithms.advantages.group import Group
+from rlllm.algorithms.advantages.pairwise import Pairwise, pairwise
 from rlllm.algorithms.methods.alignment import ONLINE_DPO
-from rlllm.algorithms.slots.credit import Group
-from rlllm.algorithms.slots.pairwise import Pairwise, pairwise
 from rlllm.core.errors import ConfigError
 
 NAN = math.nan

@@ -13,7 +13,8 @@ import torch
 from fed_trainers import Twins, learning, rollout, rows, save_llama, twins
 from torch import Tensor
 
-from rlllm.algorithms import forward, parts, updates
+from rlllm.algorithms import loss_computation
+from rlllm.algorithms.cpu import forward, microbatches
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 TOLERANCE = 1e-5
@@ -29,8 +30,8 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def every_saving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut into parts of few tokens, and share however short a prompt: these batches are too small to be worth it."""
-    monkeypatch.setattr(parts, "OVERHEAD", 0)
-    monkeypatch.setattr(updates, "PART_BYTES", ROOM)
+    monkeypatch.setattr(microbatches, "OVERHEAD", 0)
+    monkeypatch.setattr(loss_computation, "PART_BYTES", ROOM)
     monkeypatch.setattr(forward, "SHORTEST_PREFIX", 1)
 
 
@@ -221,7 +222,9 @@ def test_passes_without_a_gradient_take_no_more_rows_than_have_room_for_their_lo
     loop, inputs, rows = twins(llama, tmp_path, {}).loop, rollout(), []
     whole = loop._signals(inputs, {"logps"})["logps"]
     loop.model.register_forward_hook(lambda model, args, kwargs, out: rows.append(len(out.logits)), with_kwargs=True)
-    monkeypatch.setattr(updates, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1))
+    monkeypatch.setattr(
+        loss_computation, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1)
+    )
     again, learn = loop._signals(inputs, {"logps"})["logps"], inputs["completion_mask"].bool()
     torch.testing.assert_close(again[learn], whole[learn], atol=TOLERANCE, rtol=TOLERANCE)
     assert max(rows) == 3

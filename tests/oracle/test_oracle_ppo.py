@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlllm.algorithms.critic import explained_variance, value_loss
-from rlllm.algorithms.kl import Penalty, adapted
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.gae import GAE, gae, token_rewards, whitened
+from rlllm.algorithms.advantages.gae import GAE, gae, token_rewards, whitened
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.kl_controller import Penalty, adapted
+from rlllm.algorithms.ppo.critic import explained_variance, value_loss
 from rlllm.core.errors import ConfigError
 
 

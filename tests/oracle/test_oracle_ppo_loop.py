@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl import GRPOConfig
 
-from rlllm.algorithms.critic import Critic
-from rlllm.algorithms.forward import completion_values
-from rlllm.algorithms.loop import PolicyLoop, Slots
-from rlllm.algorithms.slots.batch import RolloutBatch
-from rlllm.algorithms.slots.gae import GAE
-from rlllm.algorithms.slots.samplers import InOrder
+from rlllm.algorithms.advantages.gae import GAE
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.cpu.forward import completion_values
+from rlllm.algorithms.ppo.critic import Critic
+from rlllm.algorithms.samplers.prompt_samplers import InOrder
+from rlllm.algorithms.trainer import PolicyLoop, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec

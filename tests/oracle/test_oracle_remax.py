@@ -12,9 +12,9 @@ from first_update import roll_out
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.algorithms.advantages.group import Group
+from rlllm.algorithms.advantages.remax import ReMax, over_greedy
 from rlllm.algorithms.methods.alignment import REMAX
-from rlllm.algorithms.slots.credit import Group
-from rlllm.algorithms.slots.remax import ReMax, over_greedy
 
 VALUES = st.floats(-100, 100, width=32) | st.just(math.nan)
 

@@ -10,11 +10,11 @@ import torch
 from steered import GROUP, inputs, logged, loop, tasks
 from torch import Tensor
 
-from rlllm.algorithms.slots.hints import Hints
-from rlllm.algorithms.slots.replay import Replay
-from rlllm.algorithms.slots.samplers import Band, Dynamic
-from rlllm.algorithms.slots.surrogates import Traces as Shaped
-from rlllm.algorithms.slots.traces import Traces
+from rlllm.algorithms.demonstrations import Traces
+from rlllm.algorithms.losses.surrogates import Traces as Shaped
+from rlllm.algorithms.samplers.hints import Hints
+from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic
+from rlllm.algorithms.samplers.replay import Replay
 
 ROWS = 4 * GROUP
 

@@ -11,13 +11,13 @@ import torch
 from first_update import Rollout, roll_out
 from torch import Tensor
 
+from rlllm.algorithms.advantages.group import Group
+from rlllm.algorithms.losses.covariance import KLCovariance, covariance
+from rlllm.algorithms.losses.surrogates import GeometricMean, Traces
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.methods.policy import GMPO
 from rlllm.algorithms.methods.regularised import KL_COV
 from rlllm.algorithms.methods.signals import LUFFY
-from rlllm.algorithms.slots.covariance import KLCovariance, covariance
-from rlllm.algorithms.slots.credit import Group
-from rlllm.algorithms.slots.surrogates import GeometricMean, Traces
 
 
 def moved_rollout(model: str, folder: Path, method: Method, surrogate: Any) -> tuple[Rollout, Tensor, Tensor]:

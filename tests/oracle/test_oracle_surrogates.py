@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from rlllm.algorithms.slots.surrogates import GeometricMean, Given, Plain, Traces
+from rlllm.algorithms.losses.surrogates import GeometricMean, Given, Plain, Traces
 from rlllm.core.errors import ConfigError
 
 SHAPE = (3, 5)

@@ -18,7 +18,7 @@ import typer
 from rlllm_cli import completion, console, options, overrides
 
 if TYPE_CHECKING:
-    from rlllm.stages.chat import Chat, Hear, Reply
+    from rlllm.tools.chat import Chat, Hear, Reply
 
 WIDE = 100
 """Columns from which two replies stand side by side."""
@@ -49,7 +49,7 @@ def chat(
     """Talk to a model, or to two side by side."""
     from rlllm.rewards.config import RewardSpec
     from rlllm.rollouts.config import SamplingConfig
-    from rlllm.stages.chat import open_chat
+    from rlllm.tools.chat import open_chat
 
     opened = open_chat(
         [a] if b is None else [a, b],

@@ -37,7 +37,7 @@ def import_(
     json: options.Json = False,
 ) -> None:
     """Turn a config of another tool into a recipe, and list what it could not carry over."""
-    from rlllm.stages.importing.recipe import import_config
+    from rlllm.tools.import_config.recipe import import_config
 
     imported = import_config(file, tool, stage)
     for note in imported.notes():

@@ -11,7 +11,7 @@ from rlllm_cli import completion, console, options, overrides
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
-    from rlllm.stages.prepare import Preparation, Prepared
+    from rlllm.tools.data.build import Preparation, Prepared
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
 Overwrite = Annotated[
@@ -54,7 +54,7 @@ def build(
     """Read, check, deduplicate, decontaminate, hold out and mix data into a folder that every stage reads."""
     from rlllm.core.errors import ConfigError
     from rlllm.core.yaml_io import read
-    from rlllm.stages.prepare import Preparation
+    from rlllm.tools.data.build import Preparation
 
     typed = overrides.read_words("data build", words)
     if len(typed.bare) > 1:
@@ -96,7 +96,7 @@ def mix(
     json: options.Json = False,
 ) -> None:
     """Mix data sets by weight, into a folder that every stage reads."""
-    from rlllm.stages.prepare import Preparation
+    from rlllm.tools.data.build import Preparation
 
     mixture = {"weights": weights, "temperature": temperature, "rows": rows, "epochs": epochs, "curriculum": curriculum}
     given = {key: value for key, value in {**mixture, "seed": seed}.items() if value is not None}
@@ -114,14 +114,14 @@ def decontaminate(
     json: options.Json = False,
 ) -> None:
     """Drop the rows that hold prompts of evaluation sets; write the rest into a folder that every stage reads."""
-    from rlllm.stages.prepare import Preparation
+    from rlllm.tools.data.build import Preparation
 
     values = {"sources": data, "contamination": {"against": against}, "out": out, "kind": kind}
     _run(ctx, Preparation.checked({**values, "overwrite": overwrite}), json)
 
 
 def _run(ctx: typer.Context, config: Preparation, json: bool) -> None:
-    from rlllm.stages.prepare import prepare
+    from rlllm.tools.data.build import prepare
 
     with listening() as listener:
         prepared = prepare(config, listener=listener, command=str(ctx.obj))

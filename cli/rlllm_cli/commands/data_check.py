@@ -12,7 +12,7 @@ from rlllm_cli.commands.data_build import Kind, Sources
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
-    from rlllm.stages.data_check import Checked
+    from rlllm.tools.data.check import Checked
 
 
 def check(
@@ -34,7 +34,7 @@ def check(
     json: options.Json = False,
 ) -> None:
     """Say what data holds, and what to know before training on it: duplicates, bias, contamination."""
-    from rlllm.stages.data_check import DataCheck, check_data
+    from rlllm.tools.data.check import DataCheck, check_data
 
     own = {**({"columns": columns} if columns else {}), "on_bad_row": "skip" if skip else "fail"}
     config = DataCheck.checked(

@@ -30,7 +30,7 @@ def export(
 ) -> None:
     """Write a data set in the layout of another tool."""
     from rlllm.data.config import DataConfig
-    from rlllm.stages.export import export_data
+    from rlllm.tools.data.export import export_data
 
     given = {
         "name": data,

@@ -14,8 +14,8 @@ import typer
 from rlllm_cli import completion, console, options, overrides
 
 if TYPE_CHECKING:
-    from rlllm.stages.show import Shown, ShownRecord
-    from rlllm.stages.trainer_view import SequenceView, Token
+    from rlllm.tools.data.show import Shown, ShownRecord
+    from rlllm.tools.data.tokenized_view import SequenceView, Token
 
 Data = Annotated[
     str,
@@ -56,7 +56,7 @@ def show(
     """Show records as they are read, and with --tokens what the trainer of a stage sees of them."""
     from rlllm.core.errors import ConfigError
     from rlllm.data.config import DataConfig
-    from rlllm.stages.show import show_data
+    from rlllm.tools.data.show import show_data
 
     typed = overrides.read_words("data show", words or ())
     if typed.bare:

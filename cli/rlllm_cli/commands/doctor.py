@@ -68,7 +68,7 @@ def _requirements() -> Iterator[tuple[str, Any]]:
 
 def _machine() -> dict[str, str]:
     """What can be said without importing torch."""
-    from rlllm.core.builtins import ENGINES, ENVIRONMENTS
+    from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
@@ -90,7 +90,7 @@ def _deep() -> tuple[dict[str, str], list[str]]:
 
     from rlllm.core.errors import RlllmError
     from rlllm.launch import local
-    from rlllm.rewards.sandbox import missing_layers
+    from rlllm.rewards.isolation.sandbox import missing_layers
 
     hardware = local.prepare()
     missing = missing_layers()

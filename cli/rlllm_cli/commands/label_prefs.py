@@ -11,7 +11,7 @@ from rlllm_cli import console, options, outcome
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
-    from rlllm.stages.preference_labels import LabelReport
+    from rlllm.tools.data.label_prefs import LabelReport
 
 Judge = Annotated[
     str,
@@ -59,7 +59,7 @@ def label_prefs(
     json: options.Json = False,
 ) -> None:
     """Let a judge or a reward label preference pairs, for train-rm and align."""
-    from rlllm.stages.preference_labels import LabelPrefsConfig, judge_spec, label_preferences, preview
+    from rlllm.tools.data.label_prefs import LabelPrefsConfig, judge_spec, label_preferences, preview
 
     config = LabelPrefsConfig.of(
         data={"name": data, **({"columns": columns} if columns else {})},

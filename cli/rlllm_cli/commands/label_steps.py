@@ -37,8 +37,8 @@ def label_steps(
 ) -> None:
     """Label the steps of a model's solutions by rollouts (Math-Shepherd), as rows for train-rm --method process."""
     from rlllm.core.config import resolve
-    from rlllm.stages.step_labels import StepLabelConfig
-    from rlllm.stages.step_labels import label_steps as label
+    from rlllm.tools.data.label_steps import StepLabelConfig
+    from rlllm.tools.data.label_steps import label_steps as label
 
     flags = {
         "model": model,

@@ -173,8 +173,8 @@ def launch(
 
 def show_plan(config: Any, as_json: bool) -> None:
     """What would run, to stdout."""
-    from rlllm.stages.costs import cost_of
-    from rlllm.stages.plan import plan
+    from rlllm.training.cost import cost_of
+    from rlllm.training.plan import plan
 
     planned = plan(config)
     cost = cost_of(planned)

@@ -40,8 +40,8 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Compare evaluations problem by problem: every other one with the first."""
-    from rlllm.core.report import short_names
-    from rlllm.stages.comparison import compare_all, comparison_page, conclusion
+    from rlllm.report import short_names
+    from rlllm.tools.compare import compare_all, comparison_page, conclusion
 
     paths = [a, b, *(more or [])]
     first, *others = short_names([Path(path) for path in paths])
@@ -74,7 +74,7 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained HTML file about a run, or about several side by side, and print its path."""
-    from rlllm.stages.comparison import comparison_page
+    from rlllm.tools.compare import comparison_page
 
     folder = Path(runs[0]) if len(runs) == 1 else Path()
     if len(runs) == 1 and ((folder / "pipeline.json").exists() or not _holds_runs(folder)):
@@ -88,8 +88,8 @@ def report(
 def _single(folder: Path) -> str:
     """The page of one run; a pipeline's was made at its end."""
     from rlllm.core.errors import ConfigError
-    from rlllm.core.report import render_run
     from rlllm.core.runs import open_run
+    from rlllm.report import render_run
 
     if not (folder / "pipeline.json").exists():
         return render_run(open_run(folder))
@@ -116,7 +116,7 @@ def _write(target: Path, page: str) -> None:
 
 
 def _row(task: Mapping[str, Any]) -> Iterator[object]:
-    from rlllm.core.report.wording import crossover
+    from rlllm.report.wording import crossover
 
     difference = task["difference"]
     yield from (task["task"], task["metric"], task["items"])

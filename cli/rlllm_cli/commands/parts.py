@@ -40,7 +40,7 @@ data.command("label-steps")(label_steps.label_steps)
 @rewards.command("ls")
 def list_rewards(json: options.Json = False) -> None:
     """List rewards: built in and from plugins."""
-    from rlllm.core.builtins import REWARDS
+    from rlllm.rewards.registry import REWARDS
 
     _list(REWARDS, json)
 
@@ -48,7 +48,7 @@ def list_rewards(json: options.Json = False) -> None:
 @data.command("ls")
 def list_data(json: options.Json = False) -> None:
     """List procedural data sets: built in and from plugins."""
-    from rlllm.core.builtins import DATASETS
+    from rlllm.data.registry import DATASETS
 
     _list(DATASETS, json)
 
@@ -63,7 +63,7 @@ def list_methods(
     json: options.Json = False,
 ) -> None:
     """List methods: built in and from plugins."""
-    from rlllm.core.builtins import METHODS, SLOTS
+    from rlllm.algorithms.registry import METHODS, SLOTS
     from rlllm.stages.catalog import config_class
 
     if stage is not None:
@@ -80,7 +80,7 @@ def show_method(
     """What a method presets, and where it comes from."""
     from dataclasses import asdict
 
-    from rlllm.core.builtins import METHODS
+    from rlllm.algorithms.registry import METHODS
 
     shown = asdict(METHODS.load(name))
     if json:
@@ -115,7 +115,7 @@ def _entry_json(entry: Any) -> dict[str, Any]:
 
 def _stages_of(name: str) -> tuple[str, ...]:
     """The stages that may name a method; none for a plugin's that does not load, which is an error only where it is named."""
-    from rlllm.core.builtins import METHODS
+    from rlllm.algorithms.registry import METHODS
     from rlllm.core.errors import RlllmError
 
     try:

@@ -12,7 +12,7 @@ from rlllm_cli import completion, console, options, overrides
 from rlllm_cli.outcome import interval
 
 if TYPE_CHECKING:
-    from rlllm.stages.rescore import Replayed
+    from rlllm.tools.rewards_replay import Replayed
 
 _PARTS = 8
 """Rows of the table over the steps."""
@@ -39,7 +39,7 @@ def replay(
     json: options.Json = False,
 ) -> None:
     """Score a run's stored completions with other rewards: what would scores, advantages and gradient signs have been?"""
-    from rlllm.stages.rescore import rescore
+    from rlllm.tools.rewards_replay import rescore
 
     replayed = rescore(run, overrides.read_rewards(rewards), out=out, shown=count, seed=seed or 0)
     if json:

@@ -12,7 +12,7 @@ from rlllm_cli import completion, console, options, outcome
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
-    from rlllm.stages.reward_findings import Card, Example
+    from rlllm.training.reward_findings import Card, Example
 
 
 Reward = Annotated[
@@ -66,7 +66,7 @@ def reward_test(
 ) -> None:
     """Try a reward on right, wrong, rewritten and hostile answers; write its card."""
     from rlllm.core.errors import ConfigError
-    from rlllm.stages.reward_tests import RewardBench, bench_reward
+    from rlllm.tools.rewards_test import RewardBench, bench_reward
 
     if columns is not None and data is None:
         raise ConfigError("--columns says what the columns of --data are", given=columns, hint="add --data FILE")

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlllm.algorithms import parts
-from rlllm.algorithms.slots.batch import weighted
-from rlllm.algorithms.slots.replay import StoredGroup, spread
+from rlllm.algorithms.batch import weighted
+from rlllm.algorithms.cpu import microbatches
+from rlllm.algorithms.samplers.replay import StoredGroup, spread
 from rlllm.core.records import Prompt, Sample
 from rlllm.rollouts.environments.base import STORED
 
@@ -69,7 +69,7 @@ class Rollout:
         at = torch.tensor(index, dtype=torch.long, device=self.rewards.device)
         return Rollout(
             rows=[self.rows[row] for row in index],
-            output=parts.take(self.output, at),
+            output=microbatches.take(self.output, at),
             rewards=self.rewards[at],
             group_size=size,
             samples=[self.samples[row] for row in index],

@@ -44,15 +44,15 @@ class Facts:
     failure: str | None = None
     """The error that ended the run, if one did."""
     divergences: list[dict[str, Any]] = field(default_factory=list)
-    """How the reward that is maximised moved beside each one that is only watched; see `evals.overoptimization`."""
+    """How the training reward moved beside each monitored one; see `evals.monitors.overoptimization`."""
     alarms: list[dict[str, Any]] = field(default_factory=list)
-    """The first alarm of each watched reward that did not follow the one that is maximised; see `evals.shadow`."""
+    """The first alarm of each watched reward that did not follow the one that is maximised; see `evals.monitors.monitored_rewards`."""
     gains: list[dict[str, Any]] = field(default_factory=list)
-    """What the gain of each reward is made of; see `evals.gains`."""
+    """What the gain of each reward is made of; see `evals.monitors.gain_decomposition`."""
     reward_faults: list[dict[str, Any]] = field(default_factory=list)
     """Every reward that failed on samples, or kept memory; see `rewards.compose.Composition.faults`."""
     controls: list[dict[str, Any]] = field(default_factory=list)
-    """What the true reward gained beyond each control run, where there were any; see `stages.control_results`."""
+    """What the true reward gained beyond each control run, where there were any; see `training.control_results`."""
 
     @property
     def hopeless(self) -> bool:

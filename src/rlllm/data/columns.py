@@ -12,7 +12,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, closest, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.data.formats import Placed
+from rlllm.data.io.formats import Placed
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "prompt": (

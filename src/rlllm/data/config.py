@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
-from rlllm.data.bad_rows import OnBadRow
+from rlllm.data.inspect.bad_rows import OnBadRow
 
 _ROWS_SUFFIX = re.compile(r"^(?P<name>.+)#(?P<rows>[^#./\\]*)$", re.DOTALL)
 

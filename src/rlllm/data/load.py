@@ -15,11 +15,11 @@ from typing import Any
 from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, Record, fingerprint, prompt_text, record_hash
 from rlllm.core.registry import describe
-from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
-from rlllm.data.prepared import Manifest, read_manifest
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows
+from rlllm.data.prepare.folder import Manifest, read_manifest
 from rlllm.data.sources import CallableSource, HubSource, PathSource
-from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows
 
 PROCEDURAL_HOLDOUT = 256
 

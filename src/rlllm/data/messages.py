@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import Message
-from rlllm.data.formats import json_type
+from rlllm.data.io.formats import json_type
 
 ROLES = {
     "system": "system",

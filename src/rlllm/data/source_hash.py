@@ -13,7 +13,7 @@ from rlllm.core.records import fingerprint
 from rlllm.core.registry import describe
 from rlllm.core.runs import file_hash
 from rlllm.data.config import DataConfig
-from rlllm.data.files import is_saved
+from rlllm.data.io.files import is_saved
 from rlllm.data.sources import CallableSource, HubSource, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

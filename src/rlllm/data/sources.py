@@ -13,14 +13,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rlllm.core.builtins import DATASETS
 from rlllm.core.errors import ConfigError, DataError, PluginError, RlllmError, closest, unknown
 from rlllm.core.registry import describe
-from rlllm.data import prepared
-from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
-from rlllm.data.files import data_files, iterate_file, iterate_folder, missing, nearest
-from rlllm.data.formats import READERS, Placed, number_rows, suffix_of
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.files import data_files, iterate_file, iterate_folder, missing, nearest
+from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
+from rlllm.data.prepare import folder
+from rlllm.data.registry import DATASETS
 from rlllm.data.request import DataRequest
 
 _CALLABLE = re.compile(r"^[^:\s][^:]*:[A-Za-z_]\w*$")
@@ -36,8 +36,8 @@ class PathSource:
 
     def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
         """The rows in order, as they are read."""
-        if (self.path / prepared.MANIFEST).is_file():
-            return prepared.rows(self.path, config.split, bad)
+        if (self.path / folder.MANIFEST).is_file():
+            return folder.rows(self.path, config.split, bad)
         if self.path.is_dir():
             return iterate_folder(self.path, config.split, bad)
         if config.split != DataConfig.model_fields["split"].default:

@@ -15,12 +15,8 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.runs import Run, read_jsonl
-from rlllm.evals.crossover import Crossover, crossover
-from rlllm.evals.length_control import controlled_difference
-from rlllm.evals.metrics import score_bounds
-from rlllm.evals.multiplicity import holm
-from rlllm.evals.power import detectable, minimum_detectable_effect
-from rlllm.evals.statistics import (
+from rlllm.evals.statistics.crossover import Crossover, crossover
+from rlllm.evals.statistics.intervals import (
     Interval,
     PairedDifference,
     item_means,
@@ -28,6 +24,10 @@ from rlllm.evals.statistics import (
     mean_interval,
     paired_difference,
 )
+from rlllm.evals.statistics.length_control import controlled_difference
+from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.evals.statistics.pass_estimators import score_bounds
+from rlllm.evals.statistics.power import detectable, minimum_detectable_effect
 
 Items = Mapping[str, Sequence[float]]
 """Item id -> the scores of its completions."""

@@ -14,10 +14,10 @@ from typing import Any
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, Record, StepwiseSolution, task_of
-from rlllm.evals.metrics import score_bounds
 from rlllm.evals.request import Evaluation
 from rlllm.evals.sampling import task_id
-from rlllm.evals.statistics import Interval, mean_interval
+from rlllm.evals.statistics.intervals import Interval, mean_interval
+from rlllm.evals.statistics.pass_estimators import score_bounds
 
 MOST_GROUPS = 200
 Groups = Mapping[str, str | None]

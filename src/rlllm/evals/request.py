@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Record, Sample
 from rlllm.evals.sampling import Drawer
-from rlllm.evals.statistics import Interval
+from rlllm.evals.statistics.intervals import Interval
 from rlllm.rewards.compose import Composition
 from rlllm.rollouts.config import SamplingConfig
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rlllm.evals.statistics import paired_difference
+from rlllm.evals.statistics.intervals import paired_difference
 
 if TYPE_CHECKING:
     from numpy import ndarray

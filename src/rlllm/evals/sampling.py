@@ -17,10 +17,10 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from rlllm.core.builtins import ENGINES
 from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint
-from rlllm.evals.completions_cache import Block, Completion, Keeper
+from rlllm.evals.sample_cache import Block, Completion, Keeper
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.registry import ENGINES
 from rlllm.rollouts.samples import draw
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.padding import padded
 from rlllm.core.records import Conversation, Sample
 from rlllm.policies import chat
+from rlllm.policies.padding import padded
 
 
 def encode(tokenizer: Any, record: Conversation) -> tuple[list[int], int]:

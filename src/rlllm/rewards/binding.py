@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rlllm.core.arguments import converted
-from rlllm.core.builtins import REWARDS
+from rlllm.core.argument_types import converted
 from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
 from rlllm.core.records import Sample, fingerprint
 from rlllm.core.registry import describe
 from rlllm.rewards.config import DEADLINE, RewardSpec
+from rlllm.rewards.registry import REWARDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def _is_async(function: Any) -> bool:
 
 def _awaited(reward: Any, many: Any, deadline: float | None) -> tuple[Callable[[Sequence[Sample]], Any], int]:
     """An async reward as one of batches, and how many samples it has under way at once."""
-    from rlllm.rewards.delivery.awaiting import PARALLEL, Awaited, Gathered
+    from rlllm.rewards.isolation.awaiting import PARALLEL, Awaited, Gathered
 
     if many is None:
         return Gathered(reward, deadline).score_batch, PARALLEL

@@ -19,9 +19,9 @@ from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample, Score, fingerprint
 from rlllm.rewards.binding import BoundReward, bind, display_names
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.delivery.memory import LEAK, resident
-from rlllm.rewards.delivery.quarantine import FILE, Quarantine
-from rlllm.rewards.delivery.reading import Failure, scored
+from rlllm.rewards.isolation.memory import LEAK, resident
+from rlllm.rewards.isolation.quarantine import FILE, Quarantine
+from rlllm.rewards.score_parsing import Failure, scored
 
 SMALLEST_SHARE_BASE = 8
 """Samples a reward must have seen before a share of errors means anything."""
@@ -234,7 +234,7 @@ def _delivered(spec: RewardSpec, bound: BoundReward) -> BoundReward:
     """The reward behind its deadline, where it has one."""
     if bound.deadline is None:
         return bound
-    from rlllm.rewards.delivery.process import delivered
+    from rlllm.rewards.isolation.process import delivered
 
     return delivered(spec, bound)
 

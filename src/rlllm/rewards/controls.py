@@ -1,6 +1,6 @@
 """Rewards that carry no sense, on purpose: what a run gains from one of these, it does not owe to its true reward.
 
-They are made for the controls of `rlllm reason` (stages/controls.py) and may also be named in a recipe. Both are pure
+They are made for the controls of `rlllm reason` (training/controls.py) and may also be named in a recipe. Both are pure
 functions of what they are given, so a resumed run sees the same scores.
 """
 

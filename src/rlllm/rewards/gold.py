@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlllm.core.answers import extract_answer
 from rlllm.core.records import Sample, Score
-from rlllm.core.utility import appraise
+from rlllm.data.procedural.gold_utility import appraise
+from rlllm.parsing.answers import extract_answer
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rlllm.core.answers import extract_answer
 from rlllm.core.records import Prompt, Sample, Score
+from rlllm.parsing.answers import extract_answer
 from rlllm.rewards.verifiers.answers import NO_ANSWER, read_number
 
 ALONE = "one completion is no vote"

@@ -12,11 +12,11 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
-from rlllm.stages import reward_cards
-from rlllm.stages.families import configs_of
-from rlllm.stages.loop_settings import LoopSettings, plan_loop
-from rlllm.stages.outcomes import annotator
-from rlllm.stages.plan import Plan, plan_training, resolve_rewards
+from rlllm.training import reward_cards
+from rlllm.training.before_after import annotator
+from rlllm.training.families import configs_of
+from rlllm.training.plan import Plan, plan_training, resolve_rewards
+from rlllm.training.rl_settings import LoopSettings, plan_loop
 
 
 class AlignStage(LoopSettings):
@@ -63,7 +63,7 @@ class AlignStage(LoopSettings):
 def run(config: AlignStage, **options: Any) -> Run:
     """Align a model; measures it on held-out prompts before and after, if there is a judge or a reward.
 
-    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
+    Options are those of `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     reward_cards.announce(plan, options.get("listener"))

@@ -41,7 +41,10 @@ STAGES = {
             "Reinforce reasoning with verifiable rewards (GRPO)",
         ),
         StageEntry(
-            "eval", "rlllm.stages.evaluate:EvalStage", "rlllm.stages.evaluate:run", "Measure a model, with intervals"
+            "eval",
+            "rlllm.stages.evaluate.settings:EvalStage",
+            "rlllm.stages.evaluate.settings:run",
+            "Measure a model, with intervals",
         ),
     )
 }

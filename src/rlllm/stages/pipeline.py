@@ -18,8 +18,8 @@ from rlllm.core.config import Section, StageConfig, resolve
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.events import Listener, Silent
 from rlllm.core.recipes import find_recipe, read_recipe
-from rlllm.core.report import SummaryRow, render_pipeline
 from rlllm.core.runs import Run, read_json, write_json
+from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import config_class, stage_function
 
 

@@ -9,15 +9,16 @@ from pydantic import Field, field_validator
 
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.runs import Run
-from rlllm.stages import controls, environments, online, reward_cards
-from rlllm.stages.environments import EnvironmentSpec
-from rlllm.stages.families import configs_of
-from rlllm.stages.loop_settings import LoopSettings, plan_loop
-from rlllm.stages.plan import Plan, plan_training
-from rlllm.stages.training import Job
+from rlllm.training import controls, environment_runs, reward_cards
+from rlllm.training.environment_runs import EnvironmentSpec
+from rlllm.training.families import configs_of
+from rlllm.training.flow import Job
+from rlllm.training.plan import Plan, plan_training
+from rlllm.training.rl_settings import LoopSettings, plan_loop
+from rlllm.training.trainers import rl
 
 if TYPE_CHECKING:
-    from rlllm.evals.measures import Measured
+    from rlllm.evals.before_after import Measured
 
 
 class ReasonStage(LoopSettings):
@@ -54,9 +55,9 @@ class ReasonStage(LoopSettings):
 
     def plan(self) -> Plan:
         plan = plan_training(self, self.method)
-        environment = environments.chosen(self.environment)
-        rewards = self.rewards or environments.default_rewards(environment, plan.loaded)
-        planned = environments.within(plan_loop(plan, rewards), environment)
+        environment = environment_runs.chosen(self.environment)
+        rewards = self.rewards or environment_runs.default_rewards(environment, plan.loaded)
+        planned = environment_runs.within(plan_loop(plan, rewards), environment)
         _check_reward(planned)
         return controls.expand(reward_cards.attach(planned, rewards, required=self.require_card))
 
@@ -79,29 +80,29 @@ def run(config: ReasonStage, **options: Any) -> Run:
     """Reinforce with verifiable rewards; measures pass@1 on held-out prompts before and after, in the environment if any.
 
     With `controls` or `seeds` it is several such runs and their comparison. Options are those of
-    `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
+    `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     reward_cards.announce(plan, options.get("listener"))
-    return (controls if plan.runs else online).run(plan, measure=_measure, **options)
+    return (controls if plan.runs else rl).run(plan, measure=_measure, **options)
 
 
 def _measure(job: Job, model: Any) -> list[Measured]:
-    from rlllm.evals.measures import measure_pass
+    from rlllm.evals.before_after import measure_pass
 
     assert job.plan.rewards is not None
     held_out = job.plan.measured_on
     if not held_out:
         return []
     if job.plan.environment is not None:
-        return environments.measure(job, model)
+        return environment_runs.measure(job, model)
     return [
         measure_pass(
             model,
             job.tokenizer,
             held_out,
             job.plan.rewards,
-            online.sampling(job),
+            rl.sampling(job),
             samples=job.config.eval.samples,
             seed=job.config.seed,
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlllm.core.runs import Run
-from rlllm.stages.limits import note_cut
-from rlllm.stages.plan import Plan, plan_training
-from rlllm.stages.settings import TrainingConfig
-from rlllm.stages.training import Job, Parts, load_causal_model, train
+from rlllm.training.flow import Job, Parts, load_causal_model, train
+from rlllm.training.plan import Plan, plan_training
+from rlllm.training.settings import TrainingConfig
+from rlllm.training.truncation import note_cut
 
 if TYPE_CHECKING:
-    from rlllm.evals.measures import Measured
+    from rlllm.evals.before_after import Measured
 
 
 class SFTStage(TrainingConfig):
@@ -30,7 +30,7 @@ class SFTStage(TrainingConfig):
 def run(config: SFTStage, **options: Any) -> Run:
     """Fine-tune on example completions; measures the held-out loss before and after.
 
-    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
+    Options are those of `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     return imitate(config.plan(), **options)
 
@@ -41,13 +41,13 @@ def imitate(plan: Plan, **options: Any) -> Run:
 
 
 def build(job: Job, callbacks: list[Any]) -> Any:
-    from rlllm.algorithms import rows
+    from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.trainers import Supervised
 
     trainer = Supervised(
         model=job.model,
         args=job.arguments("SFTConfig"),
-        train_dataset=rows.conversations(job.plan.loaded.train, job.tokenizer),
+        train_dataset=to_trl_dataset.conversations(job.plan.loaded.train, job.tokenizer),
         processing_class=job.tokenizer,
         peft_config=job.adapters(),
         callbacks=callbacks,
@@ -56,7 +56,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
 
 
 def _measure(job: Job, model: Any) -> list[Measured]:
-    from rlllm.evals.measures import measure_loss
+    from rlllm.evals.before_after import measure_loss
 
     held_out = job.plan.measured_on
     return [measure_loss(model, job.tokenizer, held_out)] if held_out else []

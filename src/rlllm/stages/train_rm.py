@@ -9,11 +9,11 @@ from pydantic import Field
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run
-from rlllm.stages import reward_generative
-from rlllm.stages.families import configs_of
-from rlllm.stages.loop_settings import LoopSettings
-from rlllm.stages.plan import Plan, plan_training
-from rlllm.stages.settings import HoldoutConfig
+from rlllm.training.families import configs_of
+from rlllm.training.plan import Plan, plan_training
+from rlllm.training.rl_settings import LoopSettings
+from rlllm.training.settings import HoldoutConfig
+from rlllm.training.trainers import generative_rm
 
 
 class TrainRMStage(LoopSettings):
@@ -37,7 +37,7 @@ class TrainRMStage(LoopSettings):
         if plan.family.name != "generative":
             self._refuse_loop_settings()
         plan.family.check(plan)
-        return reward_generative.prepare(plan) if plan.family.name == "generative" else plan
+        return generative_rm.prepare(plan) if plan.family.name == "generative" else plan
 
     def _refuse_loop_settings(self) -> None:
         for name in sorted({"rewards", "rollout"} & self.model_fields_set):
@@ -51,7 +51,7 @@ class TrainRMStage(LoopSettings):
 def run(config: TrainRMStage, **options: Any) -> Run:
     """Train a reward model; measures it on held-out rows before and after.
 
-    Options are those of `stages.training.to_verdict`: listener, resume, overwrite, recipe, command.
+    Options are those of `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     return plan.family.run(plan, **options)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from rlllm.algorithms.critic import Critic
+from rlllm.algorithms.ppo.critic import Critic
 
 
 class Settings:

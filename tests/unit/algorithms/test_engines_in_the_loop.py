@@ -61,7 +61,7 @@ def test_what_an_engine_returns_is_what_is_scored_and_recorded(tiny_model: str, 
 
 
 def test_an_engine_is_asked_once_a_rollout_with_the_runs_sampling(tiny_model: str, tmp_path: Path) -> None:
-    from rlllm.core.builtins import ENGINES
+    from rlllm.rollouts.registry import ENGINES
 
     run(tiny_model, tmp_path, "Scripted", max_completion_length=13, temperature=0.5, top_k=7, top_p=0.9)
     asked = ENGINES.load(f"{tmp_path / 'engines.py'}:Scripted").asked

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.algorithms.arguments import trl_arguments
-from rlllm.algorithms.epochs import EpochSampler
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.slots.samplers import InOrder, Shuffle
+from rlllm.algorithms.prompt_order import EpochSampler
+from rlllm.algorithms.registry import METHODS, SLOTS
+from rlllm.algorithms.samplers.prompt_samplers import InOrder, Shuffle
+from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core import trl_fields
-from rlllm.core.builtins import METHODS, SLOTS
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
 from rlllm.stages.catalog import STAGES, config_class
-from rlllm.stages.families import family_of
+from rlllm.training.families import family_of
 
 CPU = Hardware("cpu", bf16=False, threads=1)
 NAMES = sorted(METHODS.builtins)

@@ -20,7 +20,7 @@ PAIRS = [
 def trained_loss(model: Any, tokenizer: Any, pairs: list[PreferencePair], folder: Path, **settings: Any) -> float:
     from trl import RewardConfig
 
-    from rlllm.algorithms import rows
+    from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.trainers import PairwiseReward
 
     trainer = PairwiseReward(
@@ -33,7 +33,7 @@ def trained_loss(model: Any, tokenizer: Any, pairs: list[PreferencePair], folder
             per_device_train_batch_size=3,
             **settings,
         ),
-        train_dataset=rows.pairs(pairs, tokenizer, margins=True),
+        train_dataset=to_trl_dataset.pairs(pairs, tokenizer, margins=True),
         processing_class=tokenizer,
     )
     batch = next(iter(trainer.get_train_dataloader()))
@@ -61,7 +61,7 @@ def scorer(tiny_model: str) -> tuple[Any, Any]:
 def test_the_loss_is_bradley_terry_with_margin_and_centring(
     scorer: tuple[Any, Any], margins: bool, centring: float | None, tmp_path: Path
 ) -> None:
-    from rlllm.rewards.model import RewardModel
+    from rlllm.rewards.models.scalar import RewardModel
 
     pairs = PAIRS if margins else [PreferencePair(p.prompt, p.chosen, p.rejected) for p in PAIRS]
     reward = RewardModel.of(*scorer)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.parts import Costs, merged, partition, share, take, worth
+from rlllm.algorithms.cpu.microbatches import Costs, merged, partition, share, take, worth
 
 rows = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 5)), min_size=1, max_size=200)
 

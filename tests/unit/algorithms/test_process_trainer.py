@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from rlllm.algorithms.arguments import trl_arguments
-from rlllm.algorithms.process import IGNORED, ProcessReward, StepCollator, step_loss, step_rows
+from rlllm.algorithms.prm_trainer import IGNORED, ProcessReward, StepCollator, step_loss, step_rows
+from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core.errors import DataError
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import StepwiseSolution

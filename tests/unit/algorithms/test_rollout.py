@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.algorithms.rollout import Rollout, join, merge_metrics, packed, unpacked
-from rlllm.algorithms.slots.replay import StoredGroup
-from rlllm.core.padding import padded
+from rlllm.algorithms.samplers.replay import StoredGroup
 from rlllm.core.records import Sample
+from rlllm.policies.padding import padded
 
 PAD = 99
 SIZE = 2

@@ -12,10 +12,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.slots.hints import Hints, beginning
-from rlllm.algorithms.slots.replay import Replay, StoredGroup, spread
-from rlllm.algorithms.slots.samplers import Band, Dynamic, InOrder, PassRates, PromptSampler, Stream, as_sampler, mixed
-from rlllm.algorithms.slots.traces import Traces, inserted
+from rlllm.algorithms.demonstrations import Traces, inserted
+from rlllm.algorithms.samplers.hints import Hints, beginning
+from rlllm.algorithms.samplers.prompt_samplers import (
+    Band,
+    Dynamic,
+    InOrder,
+    PassRates,
+    PromptSampler,
+    Stream,
+    as_sampler,
+    mixed,
+)
+from rlllm.algorithms.samplers.replay import Replay, StoredGroup, spread
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import PromptTask
 
@@ -235,7 +244,7 @@ def test_a_plain_function_is_a_sampler_that_only_orders() -> None:
 
 
 def test_samplers_are_made_without_torch() -> None:
-    rooms = "rlllm.algorithms.slots"
+    rooms = "rlllm.algorithms.advantages"
     program = (
         f"import sys, {rooms}.samplers, {rooms}.replay, {rooms}.hints, {rooms}.traces; print('torch' in sys.modules)"
     )

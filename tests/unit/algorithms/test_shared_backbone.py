@@ -13,14 +13,14 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import rlllm
-from rlllm.algorithms.critic import Critic
-from rlllm.algorithms.shared import AdapterScorer, Trunk, active, adapter_of, new_adapter, stored_adapter
+from rlllm.algorithms.ppo.critic import Critic
+from rlllm.algorithms.ppo.shared_backbone import AdapterScorer, Trunk, active, adapter_of, new_adapter, stored_adapter
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.core.runs import Run
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.model import RewardModel
+from rlllm.rewards.models.scalar import RewardModel
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4}
 SAMPLES = [Sample("1 + 2 = ?", "#### 3"), Sample("4 + 4 = ?", "4+4=8\n#### 8"), Sample("What is 1 + 1?", "2")]

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from rlllm.algorithms.dynamic_sampling import Steering
 from rlllm.algorithms.rollout import Rollout, group_advantages
-from rlllm.algorithms.slots.replay import Replay
-from rlllm.algorithms.slots.samplers import Band, Dynamic, PromptSampler
-from rlllm.algorithms.steering import Steering
+from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic, PromptSampler
+from rlllm.algorithms.samplers.replay import Replay
 from rlllm.core.records import Sample
 
 GROUP = 2

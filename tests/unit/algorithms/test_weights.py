@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.weights import checksum, finite
+from rlllm.algorithms.weight_checks import checksum, finite
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 

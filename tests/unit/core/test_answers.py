@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.answers import extract_answer, has_answer_at_end, marked_answers
+from rlllm.parsing.answers import extract_answer, has_answer_at_end, marked_answers
 
 READINGS = [
     ("7+8=15\n#### 85", "85"),

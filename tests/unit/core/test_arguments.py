@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.arguments import converted
+from rlllm.core.argument_types import converted
 from rlllm.core.errors import ConfigError
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.expressions import ExpressionError, countdown_fault, evaluate
+from rlllm.parsing.expressions import ExpressionError, countdown_fault, evaluate
 
 VALUES = [
     ("3 + 5 * 2", Fraction(13), [3, 5, 2]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlllm.core.padding import padded
+from rlllm.policies.padding import padded
 
 ROWS = [[5], [], [1, 2, 3]]
 TABLE = [

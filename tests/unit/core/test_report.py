@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rlllm.core.report as report
-from rlllm.core.report import SummaryRow, render_pipeline, render_run
-from rlllm.core.report.markup import Html, tag, text
-from rlllm.core.report.wording import MINUS
+import rlllm.report as report
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Facts, judge
+from rlllm.report import SummaryRow, render_pipeline, render_run
+from rlllm.report.markup import Html, tag, text
+from rlllm.report.wording import MINUS
 
 HOSTILE = "</pre></style><script>alert(1)</script><img src=x onerror=alert(2)> \"'&amp; \x00\x1b[31m \u202eabc \ud800"
 FILES = (

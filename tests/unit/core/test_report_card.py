@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.report import render_run
-from rlllm.core.report.card import card_tables
-from rlllm.core.report.results import results_tables
-from rlllm.core.report.rewards import Source, shadow_curves
 from rlllm.core.runs import Run, append_jsonl, write_json
+from rlllm.report import render_run
+from rlllm.report.card import card_tables
+from rlllm.report.results import results_tables
+from rlllm.report.rewards import Source, shadow_curves
 
 
 def interval(estimate: float, low: float | None, high: float | None) -> dict[str, Any]:

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rlllm.core.report as report
-from rlllm.core.report import render_comparison, render_run, short_names
-from rlllm.core.report.overlay import pass_at_k, shared_curves
-from rlllm.core.report.problems import HELD_OUT, paired_rows, problem_map
-from rlllm.core.report.series import MOST, series_of
-from rlllm.core.report.wording import crossover
+import rlllm.report as report
 from rlllm.core.runs import Run, append_jsonl, write_json
+from rlllm.report import render_comparison, render_run, short_names
+from rlllm.report.overlay import pass_at_k, shared_curves
+from rlllm.report.problems import HELD_OUT, paired_rows, problem_map
+from rlllm.report.series import MOST, series_of
+from rlllm.report.wording import crossover
 
 HOSTILE = "</pre></style><script>alert(1)</script><img src=x onerror=alert(2)> \"'&amp; \x00\x1b[31m \u202eabc"
 PARTS = {

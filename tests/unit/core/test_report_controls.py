@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.report.controls import experiment, member_curves
 from rlllm.core.runs import Run, append_jsonl, write_json
+from rlllm.report.controls import experiment, member_curves
 
 ADDED = {"estimate": 0.21, "low": 0.17, "high": 0.25, "n": 128, "method": "bootstrap"}
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.report.markup import join
-from rlllm.core.report.scales import ends, frame, smooth, thin, ticks, ticks_within
-from rlllm.core.report.tables import estimate
-from rlllm.core.report.wording import (
+from rlllm.report.markup import join
+from rlllm.report.scales import ends, frame, smooth, thin, ticks, ticks_within
+from rlllm.report.tables import estimate
+from rlllm.report.wording import (
     DASH,
     MINUS,
     change,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.report.signals import Difficulty, difficulty_table, entropy_figure
+from rlllm.report.signals import Difficulty, difficulty_table, entropy_figure
 
 
 def logged(steps: int, law: bool = True) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from rlllm.core.records import Sample
-from rlllm.core.utility import appraise, gold_utility
+from rlllm.data.procedural.gold_utility import appraise, gold_utility
 
 UTILITIES = [
     ("#### 85", 1.75),

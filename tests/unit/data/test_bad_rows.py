@@ -10,10 +10,10 @@ import pytest
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, LabelledCompletion, PromptTask
-from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.stream import stream
 from rlllm.data.load import load
-from rlllm.data.stream import stream
 
 GOOD = [{"prompt": f"p{n}", "answer": str(n)} for n in range(6)]
 

@@ -11,8 +11,8 @@ import pytest
 from rlllm.core.records import PromptTask, prompt_text
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.data.preparation import ContaminationRules
-from rlllm.data.scale.contamination import Contamination, ContaminationReport, Item, RowText
+from rlllm.data.prepare.contamination import Contamination, ContaminationReport, Item, RowText
+from rlllm.data.prepare.settings import ContaminationRules
 
 NOUNS = re.findall(
     r"\w+",

@@ -16,9 +16,9 @@ from rlllm.core.records import (
     Record,
     StepwiseSolution,
 )
-from rlllm.data.adapt import adapt
-from rlllm.data.bad_rows import BadRows
-from rlllm.data.files import number_rows
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.files import number_rows
+from rlllm.data.to_records import adapt
 
 USER = {"role": "user", "content": "2 + 2?"}
 FOUR = {"role": "assistant", "content": "4"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, StepwiseSolution
-from rlllm.data.check import Lengths, check
+from rlllm.data.inspect.summary import Lengths, check
 from rlllm.data.load import Loaded
 
 

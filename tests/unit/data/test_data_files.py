@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rlllm.core.errors import DataError
-from rlllm.data.files import read_file, read_folder
+from rlllm.data.io.files import read_file, read_folder
 
 ROWS = [{"prompt": "one\ntwo", "answer": "1"}, {"prompt": 'a "b", ü', "answer": "2"}]
 

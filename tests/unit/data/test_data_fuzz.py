@@ -19,10 +19,10 @@ from rlllm.core.records import (
     Record,
     StepwiseSolution,
 )
-from rlllm.data.check import check
 from rlllm.data.columns import ALIASES
 from rlllm.data.config import DataConfig
-from rlllm.data.files import READERS
+from rlllm.data.inspect.summary import check
+from rlllm.data.io.files import READERS
 from rlllm.data.load import Loaded, load
 
 KINDS = st.sampled_from([PromptTask, Conversation, PreferencePair, LabelledCompletion, StepwiseSolution])

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.answers import extract_answer
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, StepwiseSolution, record_hash
 from rlllm.data.config import DataConfig
 from rlllm.data.gym import gym, task_names
 from rlllm.data.load import load
 from rlllm.data.request import DataRequest
+from rlllm.parsing.answers import extract_answer
 
 FEW = ["chain_sum", "tower_of_hanoi", "bf", "graph_color", "arc_1d", "composite"]
 

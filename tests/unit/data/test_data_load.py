@@ -249,7 +249,7 @@ def test_loading_a_local_file_imports_nothing_heavy(tmp_path: Path) -> None:
     name = write(tmp_path / "a.jsonl", prompts(3))
     heavy = {"torch", "transformers", "datasets", "trl", "numpy", "scipy", "pyarrow", "reasoning_gym"}
     code = (
-        "import sys\nfrom rlllm.core.records import PromptTask\nfrom rlllm.data.check import check\n"
+        "import sys\nfrom rlllm.core.records import PromptTask\nfrom rlllm.data.inspect.summary import check\n"
         "from rlllm.data.config import DataConfig\nfrom rlllm.data.load import load\n"
         f"print(check(load(DataConfig(name={name!r}, holdout=1), PromptTask)).train)\n"
         f"print(sorted({heavy!r} & set(sys.modules)))"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.builtins import DATASETS
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
 from rlllm.data.config import DataConfig
@@ -15,6 +14,7 @@ from rlllm.data.load import load
 from rlllm.data.procedural.homonyms import BENIGN, HARMFUL
 from rlllm.data.procedural.instructions import FAMILIES
 from rlllm.data.procedural.problems import in_turn
+from rlllm.data.registry import DATASETS
 from rlllm.data.request import DataRequest
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec

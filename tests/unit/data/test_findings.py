@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.data.check import check_records
-from rlllm.data.findings import script_of, two_sided_p, uniform_p
+from rlllm.data.inspect.checks import script_of, two_sided_p, uniform_p
+from rlllm.data.inspect.summary import check_records
 
 
 def found(records: Sequence[Record]) -> dict[str, str]:

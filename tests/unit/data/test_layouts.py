@@ -22,13 +22,13 @@ from rlllm.core.records import (
     Sample,
     StepwiseSolution,
 )
-from rlllm.data.adapt import adapt
-from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
-from rlllm.data.formats import number_rows
-from rlllm.data.layouts.table import LAYOUTS
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.formats import number_rows
+from rlllm.data.io.stream import stream
 from rlllm.data.load import Loaded, load
-from rlllm.data.stream import stream
+from rlllm.data.schemas.table import LAYOUTS
+from rlllm.data.to_records import adapt
 from rlllm.rewards.code.records import suite_of
 from rlllm.rewards.verifiers.choice import Choice
 

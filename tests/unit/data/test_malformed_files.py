@@ -18,8 +18,8 @@ import pytest
 
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.data.bad_rows import OnBadRow
 from rlllm.data.config import DataConfig
+from rlllm.data.inspect.bad_rows import OnBadRow
 from rlllm.data.load import Loaded, load
 
 ROWS = [{"prompt": f"What is {n} + {n}? \u00fc", "answer": f"{2 * n}", "id": f"row {n}"} for n in range(8)]

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.data.preparation import Mixture
-from rlllm.data.scale.mixing import by_curriculum, counts, draw, largest_remainder, shares
+from rlllm.data.prepare.mixing import by_curriculum, counts, draw, largest_remainder, shares
+from rlllm.data.prepare.settings import Mixture
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.data.preparation import NearDuplicates
-from rlllm.data.scale.near_duplicates import DuplicateFinder, Duplicates, MinHash, bands_for, similarity, sketches
-from rlllm.data.scale.shingles import words_of
+from rlllm.data.prepare.near_duplicates import DuplicateFinder, Duplicates, MinHash, bands_for, similarity, sketches
+from rlllm.data.prepare.settings import NearDuplicates
+from rlllm.data.prepare.shingles import words_of
 
 VOCABULARY = [f"w{number}x" for number in range(400)]
 

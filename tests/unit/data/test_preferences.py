@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Sample
-from rlllm.core.utility import gold_utility
 from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.countdown import countdown
+from rlllm.data.procedural.gold_utility import gold_utility
 from rlllm.data.procedural.lists import lists
 from rlllm.data.procedural.preferences import AnnotatorParams, prefers
 from rlllm.data.procedural.world import world

@@ -21,8 +21,9 @@ from rlllm.core.records import (
     StepwiseSolution,
 )
 from rlllm.data.config import DataConfig
+from rlllm.data.io.stream import stream
 from rlllm.data.load import load
-from rlllm.data.prepared import (
+from rlllm.data.prepare.folder import (
     FILES,
     MANIFEST,
     Manifest,
@@ -33,7 +34,6 @@ from rlllm.data.prepared import (
     records,
     write_manifest,
 )
-from rlllm.data.stream import stream
 
 PAIRS = [PreferencePair(f"p{number}", "good", "bad", 0.5, {"source": "x", "n": number}) for number in range(5)]
 

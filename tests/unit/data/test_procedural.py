@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlllm.core.answers import extract_answer
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
-from rlllm.core.expressions import countdown_fault
 from rlllm.core.records import Conversation, PromptTask, Sample
-from rlllm.core.utility import CONCISE_WEIGHT, appraise, gold_utility
 from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.countdown import countdown
+from rlllm.data.procedural.gold_utility import CONCISE_WEIGHT, appraise, gold_utility
 from rlllm.data.procedural.lists import OPERATIONS, WORDINGS, lists
 from rlllm.data.procedural.problems import split_of
 from rlllm.data.procedural.world import TIERS, world
 from rlllm.data.request import DataRequest
+from rlllm.parsing.answers import extract_answer
+from rlllm.parsing.expressions import countdown_fault
 
 ALL = [(task, level) for task in (arithmetic, countdown, lists) for level in task.tiers]
 IDS = [f"{task.name}-{level}" for task, level in ALL]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record
-from rlllm.data.bad_rows import BadRows
 from rlllm.data.config import DataConfig
+from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.load import Loaded, load
-from rlllm.data.unpair import labels_of_pairs, pairs_of_labels
+from rlllm.data.pairs_to_labels import labels_of_pairs, pairs_of_labels
 
 PAIRS: list[dict[str, Any]] = [
     {"prompt": f"p{n}", "chosen": f"good {n}", "rejected": f"bad {n}", "source": n} for n in range(4)

@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Sample
-from rlllm.evals.behaviour import behaviour, majority_interval, profile
-from rlllm.evals.calibration import calibration_error, majority_share
-from rlllm.evals.crossover import crossover
-from rlllm.evals.diversity import distinct_n, diversity, self_similarity
-from rlllm.evals.length_control import accuracy_by_length, controlled_difference, controlled_win_rate
-from rlllm.evals.metrics import all_pass_table, cost_per_success, curve, doubling, pass_at_k, pass_table
-from rlllm.evals.statistics import wilson
+from rlllm.evals.metrics.calibration import calibration_error, majority_share
+from rlllm.evals.metrics.diversity import distinct_n, diversity, self_similarity
+from rlllm.evals.metrics.response_statistics import behaviour, majority_interval, profile
+from rlllm.evals.statistics.crossover import crossover
+from rlllm.evals.statistics.intervals import wilson
+from rlllm.evals.statistics.length_control import accuracy_by_length, controlled_difference, controlled_win_rate
+from rlllm.evals.statistics.pass_estimators import (
+    all_pass_table,
+    cost_per_success,
+    curve,
+    doubling,
+    pass_at_k,
+    pass_table,
+)
 
 
 @pytest.mark.parametrize(("n", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 9])])

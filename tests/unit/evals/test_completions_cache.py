@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.evals.completions_cache import Block, Cache, Completion, Keeper, Log, cache_folder
+from rlllm.evals.sample_cache import Block, Cache, Completion, Keeper, Log, cache_folder
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 BLOCK = [[Completion("4 \ud83d half an emoji, 日本", 3, False), Completion("", 0, True)]]
@@ -101,7 +101,7 @@ def test_no_partial_file_is_left_behind(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from rlllm.evals.completions_cache import Cache, Completion
+from rlllm.evals.sample_cache import Cache, Completion
 cache, block = Cache(Path(sys.argv[1])), [[Completion("x" * 5000, 1, False)]]
 for _ in range(100):
     cache.put(sys.argv[2], block)

@@ -12,13 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlllm.evals.calibration import calibration_error
-from rlllm.evals.length_control import controlled_difference, controlled_win_rate
-from rlllm.evals.metrics import cost_per_success, pass_table
-from rlllm.evals.power import minimum_detectable_effect
-from rlllm.evals.seeds import crossed_bootstrap, t_interval
-from rlllm.evals.sequential import Bets, ConfidenceSequence
-from rlllm.evals.statistics import (
+from rlllm.evals.metrics.calibration import calibration_error
+from rlllm.evals.statistics.intervals import (
     Interval,
     bootstrap_mean,
     mcnemar_exact,
@@ -27,6 +22,11 @@ from rlllm.evals.statistics import (
     sign_flip_p,
     wilson,
 )
+from rlllm.evals.statistics.length_control import controlled_difference, controlled_win_rate
+from rlllm.evals.statistics.pass_estimators import cost_per_success, pass_table
+from rlllm.evals.statistics.power import minimum_detectable_effect
+from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
+from rlllm.evals.statistics.sequential import Bets, ConfidenceSequence
 
 LEAST, MOST = 0.93, 0.97
 DATA_SETS = 1_000

@@ -10,11 +10,11 @@ import pytest
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import PromptTask, Sample
-from rlllm.evals.duels import evaluate_duels
+from rlllm.evals.metrics.win_rate import evaluate_duels
 from rlllm.evals.request import EvalRequest
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.judge import Judge
+from rlllm.rewards.judges.judge import Judge
 from rlllm.rollouts.config import SamplingConfig
 
 OURS, THEIRS = "ours is the longer text", "theirs"

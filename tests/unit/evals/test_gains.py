@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rlllm.core.report.gains import gain_table
-from rlllm.evals.gains import BINS, FORMS, decompose, form_of, gains, length_of
+from rlllm.evals.monitors.gain_decomposition import BINS, FORMS, decompose, form_of, gains, length_of
+from rlllm.report.gains import gain_table
 
 Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 RIGHT, WRONG = "so\n#### 7", "it is 7"

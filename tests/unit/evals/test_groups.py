@@ -10,7 +10,7 @@ from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolut
 from rlllm.evals.groups import MOST_GROUPS, group_of, grouped, item_ids, mean_of
 from rlllm.evals.request import Evaluation
 from rlllm.evals.sampling import task_id
-from rlllm.evals.statistics import Interval, mean_interval, wilson
+from rlllm.evals.statistics.intervals import Interval, mean_interval, wilson
 
 
 def tasks(*levels: object) -> list[Record]:

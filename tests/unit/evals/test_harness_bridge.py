@@ -15,8 +15,8 @@ import rlllm
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import read_jsonl
-from rlllm.evals.harness_tasks import check_task, task_identity
-from rlllm.stages.evaluate import EvalStage
+from rlllm.evals.harness.tasks import check_task, task_identity
+from rlllm.stages.evaluate.settings import EvalStage
 
 pytest.importorskip("lm_eval", reason="pip install 'rlllm[lm-eval]'")
 ROOT = Path(__file__).resolve().parents[3]
@@ -48,8 +48,8 @@ def both(model: Model, batch_size: int, **asked: Any) -> list[Mapping[str, Any]]
     from lm_eval import evaluator
     from lm_eval.models.huggingface import HFLM
 
-    from rlllm.evals.harness import load_tasks
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
+    from rlllm.evals.harness.run import load_tasks
     from rlllm.rollouts.config import SamplingConfig
 
     backends = (
@@ -111,7 +111,7 @@ PAIRS = [
 def test_odd_contexts_are_scored_as_by_the_harness(model: Model) -> None:
     from lm_eval.models.huggingface import HFLM
 
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
     from rlllm.rollouts.config import SamplingConfig
 
     theirs = HFLM(pretrained=model[0], tokenizer=model[1], batch_size=4).loglikelihood(asked(*PAIRS), disable_tqdm=True)
@@ -124,7 +124,7 @@ def test_odd_contexts_are_scored_as_by_the_harness(model: Model) -> None:
 def test_what_the_harness_cannot_score_is_refused_and_gets_no_number(
     model: Model, continuation: str, tokens: str
 ) -> None:
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
     from rlllm.rollouts.config import SamplingConfig
 
     with pytest.raises(ConfigError, match=f"a text of {tokens}[0-9]* tokens"):
@@ -134,7 +134,7 @@ def test_what_the_harness_cannot_score_is_refused_and_gets_no_number(
 def test_whole_texts_are_scored_as_by_the_harness(model: Model) -> None:
     from lm_eval.models.huggingface import HFLM
 
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
     from rlllm.rollouts.config import SamplingConfig
 
     texts = asked(("one two three",), ("x",), ("a longer text " * 200,))
@@ -147,7 +147,7 @@ def test_whole_texts_are_scored_as_by_the_harness(model: Model) -> None:
 def test_what_no_engine_offers_the_backend_does(model: Model) -> None:
     from lm_eval.models.huggingface import HFLM
 
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
     from rlllm.rollouts.config import SamplingConfig
 
     requests = asked(("<|user|>What is 2 + 2?<|assistant|>", {"until": [], "max_gen_toks": 12, "num_beams": 2}))
@@ -156,7 +156,7 @@ def test_what_no_engine_offers_the_backend_does(model: Model) -> None:
 
 
 def test_more_tokens_than_the_context_holds_are_refused(model: Model) -> None:
-    from rlllm.evals.harness_model import EngineLM
+    from rlllm.evals.harness.model import EngineLM
     from rlllm.rollouts.config import SamplingConfig
 
     with pytest.raises(ConfigError, match="more tokens than the model's context holds"):
@@ -194,7 +194,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "words"), REFUSED)
 def test_a_task_that_does_not_load_is_named(tmp_path: Path, name: str, words: str) -> None:
-    from rlllm.evals.harness import load_tasks
+    from rlllm.evals.harness.run import load_tasks
 
     text = (TASKS / "sums_choice.yaml").read_text().replace("rlllm_sums_choice", "bad_data", 1)
     (tmp_path / "bad.yaml").write_text(text.replace("sums_choice.jsonl", "missing.jsonl"))
@@ -240,7 +240,7 @@ def test_a_plan_names_the_task_and_imports_nothing_heavy(nano: str) -> None:
 
 
 def test_a_task_that_would_run_the_models_programs_is_refused(tmp_path: Path) -> None:
-    from rlllm.evals.harness import load_tasks
+    from rlllm.evals.harness.run import load_tasks
 
     path = tmp_path / "unsafe.yaml"
     path.write_text((TASKS / "sums_write.yaml").read_text() + "unsafe_code: true\n")
@@ -249,13 +249,13 @@ def test_a_task_that_would_run_the_models_programs_is_refused(tmp_path: Path) ->
 
 
 def test_what_goes_on_past_the_first_tokens_is_one_text(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlllm.evals import harness_model
+    from rlllm.evals.harness.run import model
     from rlllm.rollouts.config import SamplingConfig
 
     requests = asked(
         *[(f"<|user|>What is {n} + 3?<|assistant|>", {"until": ["zzz"], "max_gen_toks": 30}) for n in range(5)]
     )
-    lm = harness_model.EngineLM(*model, SamplingConfig(batch_size=4))
+    lm = model.EngineLM(*model, SamplingConfig(batch_size=4))
     whole = lm.generate_until(requests)
-    monkeypatch.setattr(harness_model, "FIRST_TOKENS", 3)
+    monkeypatch.setattr(model, "FIRST_TOKENS", 3)
     assert lm.generate_until(requests) == whole

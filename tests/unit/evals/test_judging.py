@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair
-from rlllm.evals.judging import Judgement, both_orders, cohens_kappa, judge_measures, judge_pairs
-from rlllm.evals.measures import difference
+from rlllm.evals.before_after import difference
+from rlllm.evals.metrics.judge import Judgement, both_orders, cohens_kappa, judge_measures, judge_pairs
 from rlllm.rollouts.config import SamplingConfig
 
 REPLIES = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from rlllm.core.verdict import Facts, judge
-from rlllm.evals.overoptimization import PROXY, change, divergence, divergences
+from rlllm.evals.monitors.overoptimization import PROXY, change, divergence, divergences
 
 
 def rows(proxy: NDArray[np.float64], shadow: NDArray[np.float64]) -> list[dict[str, Any]]:

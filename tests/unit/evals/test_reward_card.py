@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, Sample, Score
-from rlllm.evals.card import (
+from rlllm.evals.rm_card import (
     Row,
     calibrated_ece,
     card,
@@ -193,7 +193,7 @@ def test_truncation_takes_the_last_third() -> None:
 
 
 def test_a_card_of_many_pairs_draws_in_blocks() -> None:
-    from rlllm.evals.statistics import blocks_of
+    from rlllm.evals.statistics.intervals import blocks_of
 
     assert sum(blocks_of(1000, 500_000)) == 1000
     assert max(blocks_of(1000, 500_000)) * 500_000 <= 2_000_000

@@ -10,8 +10,8 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import PromptTask, Sample
+from rlllm.evals.metrics.safety import evaluate_safety
 from rlllm.evals.request import EvalRequest
-from rlllm.evals.safety import evaluate_safety
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from rlllm.core.errors import DataError
-from rlllm.evals.seeds import crossed_bootstrap, t_interval
+from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
 
 
 @pytest.mark.parametrize("values", [[0.1, 0.3], [0.21, 0.18, 0.25, 0.2, 0.19], [-1.0, 0.0, 4.0]])

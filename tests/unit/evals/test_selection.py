@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.evals.metrics import pass_at_k
-from rlllm.evals.votes import (
+from rlllm.evals.metrics.majority_vote import (
     MOST_SUBSETS,
     best_of,
     best_of_k,
@@ -21,6 +20,7 @@ from rlllm.evals.votes import (
     vote_weights,
     weighted_majority,
 )
+from rlllm.evals.statistics.pass_estimators import pass_at_k
 
 SCORES = st.sampled_from([None, -1.0, 0.0, 0.5, 0.5, 2.0])
 ROWS = st.lists(st.tuples(SCORES, st.sampled_from([0.0, 1.0])), min_size=1, max_size=7)

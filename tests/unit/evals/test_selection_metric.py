@@ -10,9 +10,9 @@ import pytest
 
 from rlllm.core.errors import RewardError
 from rlllm.core.records import PromptTask, Sample
-from rlllm.evals.metrics import pass_at_k
+from rlllm.evals.metrics.best_of_n import evaluate_selection
 from rlllm.evals.request import EvalRequest
-from rlllm.evals.selection import evaluate_selection
+from rlllm.evals.statistics.pass_estimators import pass_at_k
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig

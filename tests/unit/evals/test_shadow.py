@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.verdict import Facts, alarm_text, judge
-from rlllm.evals.shadow import ERROR, EVERY, LEAST, Moments, ShadowWatch, look, moments_of
+from rlllm.evals.monitors.monitored_rewards import ERROR, EVERY, LEAST, Moments, ShadowWatch, look, moments_of
 
 COMPLETIONS = 64
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rlllm.core.errors import DataError
-from rlllm.evals.statistics import (
+from rlllm.evals.statistics.intervals import (
     Interval,
     bootstrap_mean,
     mcnemar_exact,

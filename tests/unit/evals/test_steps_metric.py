@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.records import StepwiseSolution
-from rlllm.evals.steps import Judged, first_error_chance, step_auc
+from rlllm.evals.metrics.prm_steps import Judged, first_error_chance, step_auc
 
 RIGHT, LATE, EARLY = (True, True, True), (True, True, False), (False, False)
 

@@ -11,9 +11,9 @@ import pytest
 
 from rlllm.core.errors import RewardError
 from rlllm.core.records import PromptTask, Sample
+from rlllm.evals.early_stopping import until_narrow
 from rlllm.evals.request import EvalRequest
 from rlllm.evals.sampling import Drawer
-from rlllm.evals.stopping import until_narrow
 from rlllm.rewards.binding import BoundReward
 from rlllm.rewards.compose import Composition
 from rlllm.rollouts.config import SamplingConfig

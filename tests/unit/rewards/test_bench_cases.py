@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.builtins import REWARDS
 from rlllm.core.errors import DataError
 from rlllm.core.records import PromptTask
 from rlllm.rewards.bench.cases import read_cases, shipped, shipped_names, shipped_params
 from rlllm.rewards.bench.derive import ATTACK, FORM, derive
 from rlllm.rewards.bench.variants import STYLES, problems
+from rlllm.rewards.registry import REWARDS
 from rlllm.rewards.verifiers.answers import read_number
 
 TASKS = [PromptTask("What is 17 + 25?", "42"), PromptTask("What is 9 - 16?", "-7"), PromptTask("1000 * 2?", "2000")]

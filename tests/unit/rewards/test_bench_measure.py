@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.core.builtins import REWARDS
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.rewards.bench.cases import Case
@@ -16,6 +15,7 @@ from rlllm.rewards.bench.measure import measure
 from rlllm.rewards.bench.variants import STYLES
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.registry import REWARDS
 
 ODD = """
 def raises(sample):

@@ -18,9 +18,9 @@ from rlllm.rewards.code.records import suite_of
 from rlllm.rewards.code.reward import Code, code_in, fenced_blocks
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.sandbox import open_sandbox
-from rlllm.rewards.sandbox.jobs import Limits, Outcome, Program
-from rlllm.rewards.sandbox.layers import SandboxError
+from rlllm.rewards.isolation.sandbox import open_sandbox
+from rlllm.rewards.isolation.sandbox.jobs import Limits, Outcome, Program
+from rlllm.rewards.isolation.sandbox.layers import SandboxError
 
 ADD = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
 CALLS = {

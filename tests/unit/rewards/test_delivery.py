@@ -16,8 +16,8 @@ from rlllm.core.records import Sample, Score
 from rlllm.rewards.binding import bind
 from rlllm.rewards.compose import Composition, build
 from rlllm.rewards.config import DEADLINE, RewardSpec
-from rlllm.rewards.delivery.memory import resident
-from rlllm.rewards.delivery.reading import Failure, scored
+from rlllm.rewards.isolation.memory import resident
+from rlllm.rewards.score_parsing import Failure, scored
 
 REWARDS = """
 import asyncio, os, re, sys, time

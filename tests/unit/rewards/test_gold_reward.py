@@ -1,7 +1,7 @@
 """The gold utility as a reward."""
 
 from rlllm.core.records import Sample
-from rlllm.core.utility import gold_utility
+from rlllm.data.procedural.gold_utility import gold_utility
 from rlllm.rewards.gold import Gold
 
 

@@ -18,7 +18,7 @@ from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.http.endpoint import Endpoint, Refusal, _content
 from rlllm.rewards.http.transport import PassingError, _seconds
-from rlllm.rewards.judge import Judge
+from rlllm.rewards.judges.judge import Judge
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.rewards.judge_prompts import comparison, rating, read_rating, read_verdict, well_formed
+from rlllm.rewards.judges.prompts import comparison, rating, read_rating, read_verdict, well_formed
 
 VERDICTS = [
     ("A is wrong.\nVerdict: B", "B"),

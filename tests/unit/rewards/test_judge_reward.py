@@ -11,8 +11,8 @@ import pytest
 from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.records import Sample
 from rlllm.rewards.http.endpoint import Refusal, Reply
-from rlllm.rewards.judge import Comparison, Judge, Opinion, Verdict, VerdictForm
-from rlllm.rewards.local_judge import LocalJudge
+from rlllm.rewards.judges.judge import Comparison, Judge, Opinion, Verdict, VerdictForm
+from rlllm.rewards.judges.local import LocalJudge
 
 VALUES = [
     ("A is right.\nVerdict: A", "A", 1.0),

@@ -16,8 +16,8 @@ from rlllm.policies.loading import load_classifier, load_step_classifier, load_t
 from rlllm.policies.sources import resolve_model
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.model import RewardModel
-from rlllm.rewards.process import ProcessModel, encode_steps, first_below, split_steps
+from rlllm.rewards.models.process import ProcessModel, encode_steps, first_below, split_steps
+from rlllm.rewards.models.scalar import RewardModel
 
 PROMPT = "What is 17 + 25?"
 STEPS = ["7+5=12", "1+2+1=4", "#### 42"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.delivery.reading import Failure, read, scored
+from rlllm.rewards.score_parsing import Failure, read, scored
 
 
 def samples(*completions: str) -> list[Sample]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.records import Sample
 from rlllm.rewards.bench.cases import shipped
-from rlllm.rewards.refusal import Refusal
+from rlllm.rewards.verifiers.refusal import Refusal
 
 
 def value(text: str, **settings: int) -> float | None:

@@ -15,8 +15,8 @@ from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.delivery.reading import Failure
 from rlllm.rewards.http.remote import Remote
+from rlllm.rewards.score_parsing import Failure
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]
 

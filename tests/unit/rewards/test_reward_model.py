@@ -11,10 +11,10 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, ModelError
 from rlllm.core.records import Prompt, Sample
-from rlllm.rewards.classifier import Classifier
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.model import RewardModel
+from rlllm.rewards.models.classifier import Classifier
+from rlllm.rewards.models.scalar import RewardModel
 
 TEMPLATE = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</s>{% endfor %}"
 SAMPLES = [

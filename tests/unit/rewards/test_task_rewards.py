@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rlllm.core.records import Sample
-from rlllm.rewards.tasks import Countdown, Gym
+from rlllm.rewards.verifiers.procedural import Countdown, Gym
 
 COUNTDOWN = [
     # completion, value

@@ -12,7 +12,7 @@ from rlllm.policies.chat import encode_prompts
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.sources import resolve_model
 from rlllm.rollouts.config import RolloutConfig, SamplingConfig
-from rlllm.rollouts.hf import HFEngine
+from rlllm.rollouts.engines.hf import HFEngine
 
 END = 257
 PROMPTS = ["a", "a much longer prompt than the others", "bb", "ccc"]

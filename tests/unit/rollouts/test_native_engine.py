@@ -13,8 +13,8 @@ from torch import Tensor
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.sources import resolve_model
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.hf import HFEngine
-from rlllm.rollouts.native import NativeEngine
+from rlllm.rollouts.engines.hf import HFEngine
+from rlllm.rollouts.engines.native.engine import NativeEngine
 
 GREEDY = SamplingConfig(temperature=0, max_new_tokens=24)
 A, B, C, D = [5, 6, 7], [9] * 21, [30, 31], [70, 60, 50, 40, 30]

@@ -14,10 +14,10 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.native import batches
-from rlllm.rollouts.native_attention import Layout
-from rlllm.rollouts.native_choice import BLOCK, HEAD, choose
-from rlllm.rollouts.native_linear import Linear, laid_out
+from rlllm.rollouts.engines.native.attention import Layout
+from rlllm.rollouts.engines.native.engine import batches
+from rlllm.rollouts.engines.native.linear import Linear, laid_out
+from rlllm.rollouts.engines.native.token_sampling import BLOCK, HEAD, choose
 
 ROWS = 30_000
 LARGE = 5 * BLOCK + 37

@@ -10,9 +10,9 @@ import transformers
 from torch import Tensor, nn
 
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.hf import HFEngine
-from rlllm.rollouts.native import NativeEngine
-from rlllm.rollouts.native_tiers import TIERS
+from rlllm.rollouts.engines.hf import HFEngine
+from rlllm.rollouts.engines.native.decoders import TIERS
+from rlllm.rollouts.engines.native.engine import NativeEngine
 
 SIZES: dict[str, Any] = {
     "vocab_size": 53,
@@ -181,7 +181,7 @@ def test_a_checkpointing_hook_is_no_obstacle() -> None:
 
 
 def test_a_model_whose_copy_does_not_fit_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlllm.rollouts.native_weights.COPY_SHARE", 1e-9)
+    monkeypatch.setattr("rlllm.rollouts.engines.native.weight_layout.COPY_SHARE", 1e-9)
     engine = NativeEngine(model_of("Llama"), Tokens())
     assert engine.tier == "generic"
     assert engine.reason.startswith("not fast: a second copy of its weights takes")

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, ExitCode
-from rlllm.stages.batches import BatchPlan, plan_batches
+from rlllm.training.batch_arithmetic import BatchPlan, plan_batches
 
 SHORT = {
     "b": "per_device_train_batch_size",

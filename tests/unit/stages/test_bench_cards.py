@@ -12,9 +12,9 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.rewards.bench.cases import shipped_names
 from rlllm.stages.catalog import config_class
-from rlllm.stages.reward_cards import find
-from rlllm.stages.reward_findings import Card
-from rlllm.stages.reward_tests import RewardBench, bench_reward
+from rlllm.tools.rewards_test import RewardBench, bench_reward
+from rlllm.training.reward_cards import find
+from rlllm.training.reward_findings import Card
 
 SLOW = {"math", "code"}
 """Rewards with processes of their own; their rooms try their cases."""

@@ -21,8 +21,8 @@ from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.sources import resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.hf import HFEngine
-from rlllm.stages.chat import Chat, Dialogue, Streamer, open_chat
+from rlllm.rollouts.engines.hf import HFEngine
+from rlllm.tools.chat import Chat, Dialogue, Streamer, open_chat
 
 GREEDY = SamplingConfig(temperature=0, max_new_tokens=40)
 WARM = SamplingConfig(temperature=1, max_new_tokens=12)

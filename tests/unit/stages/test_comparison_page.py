@@ -9,7 +9,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.runs import Run, append_jsonl, write_json
-from rlllm.stages.comparison import compare_all, comparison_page, conclusion, runs_of
+from rlllm.tools.compare import compare_all, comparison_page, conclusion, runs_of
 
 
 def evaluated(path: Path, passed: float, *, tasks: tuple[str, ...] = ("sums",), hashed: str = "h") -> Run:

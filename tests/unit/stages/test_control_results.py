@@ -11,7 +11,7 @@ from scipy import stats
 
 from rlllm.core.runs import Run, write_json
 from rlllm.core.verdict import Facts, judge
-from rlllm.stages.control_results import compare, judged
+from rlllm.training.control_results import compare, judged
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ import rlllm
 from rlllm.core.errors import ConfigError, UnknownNameError
 from rlllm.core.runs import Run, read_json
 from rlllm.rewards.config import RewardSpec
-from rlllm.stages.controls import CONTROLS, hit_rate, part_plan
 from rlllm.stages.reason import ReasonStage
+from rlllm.training.controls import CONTROLS, hit_rate, part_plan
 
 REWARD = """
 def vowels(sample):

@@ -9,8 +9,8 @@ import pytest
 
 from rlllm.policies.sources import NANO
 from rlllm.stages.align import AlignStage
-from rlllm.stages.costs import Cost, cost_of, parameters
 from rlllm.stages.reason import ReasonStage
+from rlllm.training.cost import Cost, cost_of, parameters
 
 SMALL: dict[str, Any] = {
     "data": {"name": "arithmetic", "rows": 40, "holdout": 8},

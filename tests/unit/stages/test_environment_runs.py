@@ -13,8 +13,8 @@ import pytest
 
 import rlllm
 from rlllm.core.errors import ConfigError, UnknownNameError
-from rlllm.stages.plan import Plan
 from rlllm.stages.reason import ReasonStage
+from rlllm.training.plan import Plan
 
 ENGINE = '''
 import itertools

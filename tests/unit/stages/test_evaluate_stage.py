@@ -13,10 +13,10 @@ import rlllm
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, ModelError, RewardError, RlllmError, UnknownNameError
 from rlllm.core.events import Silent
-from rlllm.core.report.results import further
 from rlllm.core.runs import Run, read_jsonl
-from rlllm.evals.multiplicity import holm
-from rlllm.stages.evaluate import EvalPlan, EvalStage
+from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.report.results import further
+from rlllm.stages.evaluate.settings import EvalPlan, EvalStage
 
 REWARDS = """
 def vowel(sample): return float(any(letter in "aeiou" for letter in sample.completion))

@@ -14,8 +14,8 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.rewards.judge_prompts import read_verdict, well_formed
-from rlllm.stages.reward_generative import questions
+from rlllm.rewards.judges.prompts import read_verdict, well_formed
+from rlllm.training.trainers.generative_rm import questions
 
 WRITES = """
 def letters(sample): return float(len(set(sample.completion)))

@@ -15,7 +15,7 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, RlllmError, UnknownNameError
 from rlllm.core.recipes import find_recipe, read_recipe
 from rlllm.stages.catalog import config_class
-from rlllm.stages.importing.recipe import Imported, import_config
+from rlllm.tools.import_config.recipe import Imported, import_config
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.glob("*/*.y*ml"))

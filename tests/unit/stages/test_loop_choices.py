@@ -9,9 +9,9 @@ import pytest
 
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
-from rlllm.stages.loop_settings import SlotSpec, component
-from rlllm.stages.plan import Plan
 from rlllm.stages.reason import ReasonStage
+from rlllm.training.plan import Plan
+from rlllm.training.rl_settings import SlotSpec, component
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 VOTE = [{"name": "exact", "weight": 0}, "majority"]

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import rlllm
-from rlllm.core.builtins import METHODS
+from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.runs import Run, read_json
-from rlllm.stages.families import FAMILIES, family_of
-from rlllm.stages.offline import LOSSES
+from rlllm.training.families import FAMILIES, family_of
+from rlllm.training.trainers.preference import LOSSES
 
 OFFLINE = sorted(
     name

@@ -14,10 +14,10 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError, ExitCode, ModelError, RlllmError, UnknownNameError
 from rlllm.stages.align import AlignStage
 from rlllm.stages.catalog import STAGES, config_class, stage_function
-from rlllm.stages.loop_settings import SlotSpec, component
-from rlllm.stages.plan import Plan, plan, resolve_method
 from rlllm.stages.reason import ReasonStage
 from rlllm.stages.train_rm import TrainRMStage
+from rlllm.training.plan import Plan, plan, resolve_method
+from rlllm.training.rl_settings import SlotSpec, component
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 
@@ -221,7 +221,7 @@ def test_planning_leaves_the_heavy_libraries_alone(tiny_model: str) -> None:
         "import sys\n"
         "from rlllm.core.config import resolve\n"
         "from rlllm.stages.catalog import STAGES, config_class\n"
-        "from rlllm.stages.plan import plan\n"
+        "from rlllm.training.plan import plan\n"
         "for verb in ('sft', 'train-rm', 'align', 'reason', 'eval'):\n"
         f"    plan(resolve(config_class(verb), {{'data': 'arithmetic#20'}}, [('model', {tiny_model!r})]))\n"
         "print(sorted({'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules)))"

@@ -95,7 +95,7 @@ def test_a_model_with_dropout_that_did_not_move_is_no_distance_from_its_start(ti
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from rlllm.core.records import Sample
-    from rlllm.evals.measures import measure_kl
+    from rlllm.evals.before_after import measure_kl
 
     model, start = (AutoModelForCausalLM.from_pretrained(tiny_model, attention_dropout=0.5) for _ in range(2))
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)

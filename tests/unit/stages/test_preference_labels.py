@@ -17,8 +17,8 @@ from rlllm.core.records import PreferencePair
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.rewards.config import RewardSpec
-from rlllm.stages.contests import Contest, Ruling, kappa_of, label_rows
-from rlllm.stages.preference_labels import LabelPrefsConfig, judge_spec, label_preferences
+from rlllm.tools.data.candidate_pairs import Contest, Ruling, kappa_of, label_rows
+from rlllm.tools.data.label_prefs import LabelPrefsConfig, judge_spec, label_preferences
 
 PAIRS = [
     {

@@ -15,12 +15,12 @@ from rlllm.core.events import Silent
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.data.prepared import content_hash
-from rlllm.stages.data_check import DataCheck, check_data
-from rlllm.stages.evaluation_items import evaluation_items, evaluation_sets
-from rlllm.stages.prepare import Preparation, Prepared, prepare
-from rlllm.stages.record_kinds import record_kind
-from rlllm.stages.show import show_data
+from rlllm.data.prepare.folder import content_hash
+from rlllm.tools.data.build import Preparation, Prepared, prepare
+from rlllm.tools.data.check import DataCheck, check_data
+from rlllm.tools.data.evaluation_items import evaluation_items, evaluation_sets
+from rlllm.tools.data.record_types import record_kind
+from rlllm.tools.data.show import show_data
 
 WORDS = [f"word{number}" for number in range(300)]
 

@@ -21,14 +21,14 @@ from rlllm.core.records import StepwiseSolution
 from rlllm.core.runs import Run
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.evals.steps import measure_steps
+from rlllm.evals.metrics.prm_steps import measure_steps
 from rlllm.policies.loading import load_policy
 from rlllm.policies.sources import resolve_model
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.process import ProcessModel
-from rlllm.stages.plan import named_models
-from rlllm.stages.reward_process import WITHOUT_EFFECT, refuse_settings_without_effect
-from rlllm.stages.step_labels import StepLabelConfig, label_from_outcomes, label_steps
+from rlllm.rewards.models.process import ProcessModel
+from rlllm.tools.data.label_steps import StepLabelConfig, label_from_outcomes, label_steps
+from rlllm.training.plan import named_models
+from rlllm.training.trainers.prm import WITHOUT_EFFECT, refuse_settings_without_effect
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 12}
 

@@ -15,7 +15,7 @@ from rlllm.core.records import PromptTask
 from rlllm.core.runs import Run, append_jsonl, read_json, read_jsonl, write_json
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.stages.rescore import Credit, credit_of, rescore, whole_groups
+from rlllm.tools.rewards_replay import Credit, credit_of, rescore, whole_groups
 
 DATA = {"name": "countdown", "rows": 4, "holdout": 0}
 REWARDS = """

@@ -14,7 +14,7 @@ import pytest
 import rlllm
 from rlllm.core.errors import ConfigError, DataError, ModelError
 from rlllm.core.runs import Run, file_hash, read_json
-from rlllm.rewards.ensemble import read_ensemble
+from rlllm.rewards.models.ensemble import read_ensemble
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 12}
 Train = Callable[..., Run]
@@ -178,8 +178,8 @@ def test_an_ensemble_needs_two_members_and_is_no_model_to_start_from(ensemble: R
 
 def test_ensembles_of_different_seeds_share_no_member() -> None:
     from rlllm.core.config import resolve
-    from rlllm.stages.reward_ensemble import member_plan
     from rlllm.stages.train_rm import TrainRMStage
+    from rlllm.training.trainers.rm_ensemble import member_plan
 
     seeds = []
     for seed in (0, 1):

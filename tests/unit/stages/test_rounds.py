@@ -15,7 +15,7 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, Sample
 from rlllm.core.runs import Run, file_hash, read_json, read_jsonl
 from rlllm.core.verdict import Facts, judge
-from rlllm.stages.rounds import data_against_own, extremes, records_of, steps_per_round
+from rlllm.training.trainers.iterative import data_against_own, extremes, records_of, steps_per_round
 
 SETTINGS: dict[str, Any] = {
     "method": "iterative-dpo",

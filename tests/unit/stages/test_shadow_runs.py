@@ -12,9 +12,9 @@ from rlllm.core.config import resolve
 from rlllm.core.events import Silent
 from rlllm.core.records import Sample
 from rlllm.core.runs import Run
-from rlllm.stages.online import recorder
 from rlllm.stages.reason import ReasonStage
-from rlllm.stages.training import Job
+from rlllm.training.flow import Job
+from rlllm.training.trainers.rl import recorder
 
 HACK = """
 def mentions(sample):

@@ -12,7 +12,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.data.config import DataConfig
-from rlllm.stages.show import Shown, show_data
+from rlllm.tools.data.show import Shown, show_data
 
 PROMPT, GOOD, BAD = "What is 2 + 3?", "It is 5.", "No idea"
 USER, SAID, OTHER = (
@@ -119,9 +119,9 @@ def test_prompts_are_those_from_which_the_loop_samples(tiny_model: str, tmp_path
     from rlllm.launch import local
     from rlllm.policies.loading import load_policy, load_tokenizer
     from rlllm.policies.sources import resolve_model
-    from rlllm.stages import online
     from rlllm.stages.reason import ReasonStage
-    from rlllm.stages.training import Job
+    from rlllm.training.flow import Job
+    from rlllm.training.trainers import rl
 
     data = written(tmp_path, {"prompt": PROMPT, "answer": "5"})
     settings = {"per_device_train_batch_size": 2, "rollout": {"group_size": 2, "max_new_tokens": 2}}
@@ -129,7 +129,7 @@ def test_prompts_are_those_from_which_the_loop_samples(tiny_model: str, tmp_path
     plan = resolve(ReasonStage, recipe).plan()
     source = resolve_model(tiny_model)
     job = Job(plan, Run(tmp_path), local.prepare(), load_tokenizer(source), load_policy(source), Silent())
-    loop = online.build(job, [])
+    loop = rl.build(job, [])
     output = loop._generate_and_score_completions([loop.train_dataset[0]] * 2)
     shown = sides(show_data(data, kind="reason", rows=1, model=tiny_model))
     assert shown["prompt"][0] == output["prompt_ids"][0].tolist()

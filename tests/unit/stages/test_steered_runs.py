@@ -11,8 +11,8 @@ import pytest
 import rlllm
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
-from rlllm.stages.plan import plan
 from rlllm.stages.reason import ReasonStage
+from rlllm.training.plan import plan
 
 
 def planned(**settings: Any) -> Any:

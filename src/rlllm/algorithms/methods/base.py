@@ -19,7 +19,7 @@ class Method:
         settings: TRL config fields it sets (names as in TRL).
         slots: slot name -> component name, for methods of the loop; see `rlllm methods ls --slots`.
         notes: what differs from the paper, or must be known before use.
-        family: what trains it, a name in `stages.families`; the stage's own where it is empty.
+        family: what trains it, a name in `training.families`; the stage's own where it is empty.
         also: further stages that may name it.
         sections: presets of the stage's own sections, e.g. {"rollout": {"group_size": 1}}.
         reward: name of the reward it learns from, where it would be another method without it.

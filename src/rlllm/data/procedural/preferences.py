@@ -1,4 +1,4 @@
-"""Pairs and single completions labelled by a simulated annotator whose true taste is `core.utility.gold_utility`.
+"""Pairs and single completions labelled by a simulated annotator whose true utility is `gold_utility.gold_utility`.
 
 Bradley-Terry: the better of two solutions is chosen with probability sigmoid(gap / temperature), and the choice is then
 reversed at the flip rate. A single solution is weighed in the same way against a fixed utility, `threshold`: thumbs up if
@@ -17,7 +17,7 @@ from pydantic import Field
 from rlllm.core.config import Section
 from rlllm.core.errors import DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair
-from rlllm.core.utility import CORRECT_WEIGHT, gold_utility
+from rlllm.data.procedural.gold_utility import CORRECT_WEIGHT, gold_utility
 from rlllm.data.procedural.problems import Problem
 from rlllm.data.procedural.writer import Rate, WriterParams, write
 

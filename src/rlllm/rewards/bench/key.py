@@ -14,9 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rlllm.core.builtins import REWARDS
 from rlllm.core.records import fingerprint
 from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.registry import REWARDS
 
 _INSTALLED = "site-packages"
 """A project folder may hold its environment; the libraries in it are not the reward's code."""

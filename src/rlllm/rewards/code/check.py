@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Any
 
 from rlllm.rewards.code import examiner, solution, wire
-from rlllm.rewards.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
+from rlllm.rewards.isolation.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
 GRACE = 5.0
 """Seconds of wall time that the tests have beyond their solution, and the broker beyond both."""

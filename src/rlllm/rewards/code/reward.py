@@ -19,8 +19,8 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.code.check import Bench
 from rlllm.rewards.code.records import Suite, UnfitRowError, is_completed, suite_of
-from rlllm.rewards.sandbox import open_sandbox
-from rlllm.rewards.sandbox.jobs import Limits, Sandbox
+from rlllm.rewards.isolation.sandbox import open_sandbox
+from rlllm.rewards.isolation.sandbox.jobs import Limits, Sandbox
 
 WALL_PER_CPU = 3.0
 """Wall time that a program has for each second of processor time it may use."""

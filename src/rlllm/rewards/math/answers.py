@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlllm.core.answers import marked_answers
+from rlllm.parsing.answers import marked_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Answer:
 
 
 def read_answer(completion: str) -> Answer:
-    """The final answer, marked or not; see `core.answers` for the markers."""
+    """The final answer, marked or not; see `parsing.answers` for the markers."""
     text = completion.rpartition("</think>")[2]
     text = text if text.strip() else completion
     marks = list({"".join(mark.answer.split()): mark.answer for mark in marked_answers(text)}.values())

@@ -1,7 +1,7 @@
 """Rewards that compare text with text: no model, no import beyond the standard library, one small class each.
 
 A reward answers None when the sample lacks what it needs (no reference answer), and 0.0 only when the completion is
-wrong. Final answers are read by `core.answers` alone, so every verifier agrees on what the answer of a completion is.
+wrong. Final answers are read by `parsing.answers` alone, so every verifier agrees on what the answer of a completion is.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rlllm.core.answers import extract_answer, has_answer_at_end, marked_answers
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import Sample, Score
+from rlllm.parsing.answers import extract_answer, has_answer_at_end, marked_answers
 
 NO_ANSWER = "no marked final answer"
 NO_REFERENCE = "the sample has no reference answer"

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from rlllm.core.answers import marked_answers
 from rlllm.core.errors import unknown
 from rlllm.core.records import Sample, Score
+from rlllm.parsing.answers import marked_answers
 from rlllm.rewards.verifiers.answers import NO_REFERENCE, reference_answer
 from rlllm.rewards.verifiers.submissions import final_part
 

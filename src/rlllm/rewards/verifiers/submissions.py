@@ -1,7 +1,7 @@
 """Reading what a completion submits: the one block of SQL, JSON or calls in it. Two different submissions are none.
 
 Text of a thinking model counts from behind its last `</think>`. Then, in this order: the fenced blocks of the languages asked
-for, the marked answers of `core.answers`, the whole text. Nothing here is slower than linear in the length of the text.
+for, the marked answers of `parsing.answers`, the whole text. Nothing here is slower than linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from rlllm.core.answers import marked_answers
+from rlllm.parsing.answers import marked_answers
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 _FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*")

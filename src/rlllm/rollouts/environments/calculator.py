@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rlllm.core.expressions import evaluate
+from rlllm.parsing.expressions import evaluate
 
 
 class Calculator:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from rlllm.core.arguments import converted
+from rlllm.core.argument_types import converted
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.verifiers.instructions.table import CHECKS, Check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rlllm.rewards.verifiers.instructions import layout, surface, words
+from rlllm.rewards.verifiers.instructions import structure, surface, words
 
 Check = Callable[..., bool | None]
 
@@ -18,14 +18,14 @@ CHECKS: Mapping[str, Check] = {
     "length_constraints:number_sentences": words.has_sentence_count,
     "length_constraints:number_paragraphs": words.has_paragraph_count,
     "length_constraints:nth_paragraph_first_word": words.has_first_word,
-    "detectable_content:postscript": layout.has_postscript,
-    "detectable_content:number_placeholders": layout.has_placeholders,
-    "detectable_format:number_bullet_lists": layout.has_bullets,
-    "detectable_format:number_highlighted_sections": layout.has_highlights,
-    "detectable_format:multiple_sections": layout.has_sections,
-    "detectable_format:json_format": layout.is_json,
-    "detectable_format:title": layout.has_title,
-    "detectable_format:constrained_response": layout.is_constrained_response,
+    "detectable_content:postscript": structure.has_postscript,
+    "detectable_content:number_placeholders": structure.has_placeholders,
+    "detectable_format:number_bullet_lists": structure.has_bullets,
+    "detectable_format:number_highlighted_sections": structure.has_highlights,
+    "detectable_format:multiple_sections": structure.has_sections,
+    "detectable_format:json_format": structure.is_json,
+    "detectable_format:title": structure.has_title,
+    "detectable_format:constrained_response": structure.is_constrained_response,
     "combination:two_responses": surface.has_two_responses,
     "combination:repeat_prompt": surface.repeats_prompt,
     "change_case:capital_word_frequency": surface.has_capital_words,

@@ -1,0 +1,123 @@
+"""Generalised advantage estimation: credit of each token from a critic's values. With it the loop is PPO.
+
+Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rlllm.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlllm.algorithms.batch import RolloutBatch
+
+
+@dataclass(frozen=True)
+class GAE:
+    """GAE (Schulman et al. 2015, arXiv 1506.02438, eq. 16) over the tokens of a completion.
+
+    The reward of a token is minus its KL penalty; the last token adds the completion's reward. The value after it is 0.
+
+    Args:
+        gamma: discount of a token step.
+        lam: the actor's lambda.
+        critic_lam: lambda of the critic's targets; 1 gives the unbiased return (decoupled as in VC-PPO, arXiv 2503.01491).
+        length_alpha: length-adaptive actor lambda, 1 - 1 / (alpha * length) (VAPO, arXiv 2504.05118, eq. 9); replaces `lam`.
+        whiten_rewards: divide token rewards by their deviation over the rollout, mean kept.
+        whiten: shift and scale advantages to mean 0, deviation 1 over the rollout's tokens (of this process).
+    """
+
+    gamma: float = 1.0
+    lam: float = 0.95
+    critic_lam: float = 1.0
+    length_alpha: float | None = None
+    whiten_rewards: bool = False
+    whiten: bool = True
+    needs: ClassVar[tuple[str, ...]] = ("values",)
+
+    def __post_init__(self) -> None:
+        for name in ("gamma", "lam", "critic_lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"credit gae: {name} is between 0 and 1", given=getattr(self, name))
+        if self.length_alpha is not None and self.length_alpha <= 0:
+            raise ConfigError("credit gae: length_alpha is above 0", given=self.length_alpha)
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        """(B, T) advantages; 0 in rows no reward could judge."""
+        assert batch.values is not None
+        known = judged(batch)
+        raw = gae(self._rewards(batch), batch.values, known, self.gamma, self._lambda(batch.learnable))
+        return whitened(raw, known) * known if self.whiten else raw
+
+    def targets(self, batch: RolloutBatch) -> Tensor:
+        """(B, T) returns for the critic; its own values in rows no reward could judge, which teach it nothing."""
+        assert batch.values is not None
+        known = judged(batch)
+        lam = batch.values.new_full((len(known),), self.critic_lam)
+        raw = gae(self._rewards(batch), batch.values, known, self.gamma, lam)
+        return raw + batch.values
+
+    def _rewards(self, batch: RolloutBatch) -> Tensor:
+        rewards = token_rewards(batch)
+        if not self.whiten_rewards:
+            return rewards
+        return whitened(rewards, judged(batch), shift=False)
+
+    def _lambda(self, learnable: Tensor) -> Tensor:
+        lengths = learnable.sum(1).float()
+        if self.length_alpha is None:
+            return lengths.new_full(lengths.shape, self.lam)
+        return (1 - 1 / (self.length_alpha * lengths.clamp(min=1))).clamp(min=0.0)
+
+
+def judged(batch: RolloutBatch) -> Tensor:
+    """(B, T) 0/1: the learnable tokens of rows that have a reward."""
+    return batch.learnable * (~batch.total.isnan()).unsqueeze(1)
+
+
+def token_rewards(batch: RolloutBatch) -> Tensor:
+    """(B, T): minus the KL penalty at each token, the completion's reward added at its last."""
+    import torch
+
+    penalty = torch.zeros_like(batch.learnable, dtype=torch.float32) if batch.penalty is None else batch.penalty
+    rewards = -penalty * batch.learnable
+    positions = torch.arange(batch.learnable.size(1), device=rewards.device)
+    last = (batch.learnable * positions).argmax(1)
+    total = batch.total.nan_to_num(nan=0.0) * batch.learnable.any(1)
+    return rewards.scatter_add(1, last.unsqueeze(1), total.unsqueeze(1).to(rewards.dtype))
+
+
+def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: Tensor) -> Tensor:
+    """Advantages A_t = d_t + gamma * lam * A_{t+1}, d_t = r_t + gamma * V_{t+1} - V_t over the tokens of `mask`, 0 elsewhere.
+
+    Args:
+        rewards, values, mask: (B, T); tokens outside `mask` are stepped over.
+        gamma: discount.
+        lam: (B,) lambda of each row.
+    """
+    import torch
+
+    later = torch.zeros_like(values[:, 0])
+    after = torch.zeros_like(later)
+    lam = lam.to(values)
+    columns = []
+    for t in reversed(range(values.size(1))):
+        inside = mask[:, t].bool()
+        advantage = rewards[:, t] + gamma * after - values[:, t] + gamma * lam * later
+        columns.append(torch.where(inside, advantage, torch.zeros_like(advantage)))
+        later = torch.where(inside, advantage, later)
+        after = torch.where(inside, values[:, t], after)
+    return torch.stack(columns[::-1], dim=1)
+
+
+def whitened(values: Tensor, mask: Tensor, *, shift: bool = True) -> Tensor:
+    """(B, T) to mean 0 (or the old mean, without `shift`) and deviation 1 over the tokens of `mask`."""
+    count = mask.sum().clamp(min=1)
+    mean = (values * mask).sum() / count
+    variance = (((values - mean) ** 2) * mask).sum() / count
+    scaled = (values - mean) * (variance + 1e-8).rsqrt()
+    return scaled if shift else scaled + mean

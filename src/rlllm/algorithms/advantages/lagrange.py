@@ -1,0 +1,125 @@
+"""Lagrangian credit: maximise the reward while the mean cost stays under a bound.
+
+The multiplier is state of the run: it goes into checkpoints through `state_dict`. Torch is imported when the first rollout
+is credited, so that a plan can call `check` without it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from rlllm.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlllm.algorithms.batch import RolloutBatch
+
+LARGEST_EXPONENT = 700.0
+"""exp of more than this is no float any more."""
+
+
+@dataclass
+class Lagrange:
+    """(A_reward - lambda A_cost) / (1 + lambda), both leave-one-out (Safe-RLHF: Dai et al. 2023, arXiv 2310.12773).
+
+    After every rollout log lambda moves by `rate` times (mean cost - `bound`), so lambda grows while the bound is broken
+    and stays above zero. The paper multiplies that step by lambda as well, which makes a small multiplier slow to rise.
+    A completion whose reward or cost is unknown gets 0 and stands in no baseline.
+    """
+
+    compares_group: ClassVar[bool] = True
+
+    cost: str = ""
+    """Name of the reward that is a cost: large is bad. Its weight is 0, so that it stays out of the total."""
+    bound: float = 0.0
+    """Mean cost that is allowed."""
+    rate: float = 0.05
+    """Step of log lambda per unit of cost above the bound."""
+    start: float = 1.0
+    """First lambda."""
+    log_multiplier: float = field(init=False)
+    """Log of the current lambda."""
+    mean_cost: float = field(init=False, default=math.nan)
+    """Mean cost of the last rollout, over all processes; NaN where none was known."""
+
+    def __post_init__(self) -> None:
+        if not self.start > 0 or not self.rate >= 0:
+            raise ConfigError(
+                "credit lagrange: start is above 0 and rate is not below 0",
+                given=f"start={self.start} rate={self.rate}",
+                hint="lambda is the exponential of what is learned, so it never is 0",
+            )
+        self.log_multiplier = math.log(self.start)
+
+    def check(self, names: Sequence[str], weights: Sequence[float]) -> None:
+        """Raise ConfigError unless the cost is one of the rewards and has weight 0."""
+        if self.cost not in names:
+            raise ConfigError(
+                f"credit lagrange: no reward is named {self.cost}"
+                if self.cost
+                else "credit lagrange: which is the cost?",
+                exists=names,
+                hint="add the cost to the rewards with weight 0, and name it in credit.cost",
+            )
+        weight = weights[list(names).index(self.cost)]
+        if weight:
+            raise ConfigError(
+                f"the cost {self.cost} is also part of the reward",
+                given=f"weight {weight:g}",
+                hint="give it weight 0: the multiplier decides how much it counts",
+            )
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        self.check(batch.names, batch.weights.tolist())
+        costs = batch.rewards[:, batch.names.index(self.cost)]
+        advantages = constrained(batch.grouped, costs.view_as(batch.grouped), self.log_multiplier).view(-1)
+        self._observe(costs[~costs.isnan()])
+        return advantages
+
+    def _observe(self, costs: Tensor) -> None:
+        self.mean_cost = _mean(costs)
+        if not math.isnan(self.mean_cost):
+            self.log_multiplier += self.rate * (self.mean_cost - self.bound)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """For the log, after a rollout: its mean cost and the lambda that the next one will be credited with."""
+        multiplier = math.exp(min(self.log_multiplier, LARGEST_EXPONENT))
+        return {"lagrange/lambda": multiplier, "lagrange/cost": self.mean_cost}
+
+    def state_dict(self) -> dict[str, float]:
+        return {"log_multiplier": self.log_multiplier, "mean_cost": self.mean_cost}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.log_multiplier = state["log_multiplier"]
+        self.mean_cost = state["mean_cost"]
+
+
+def constrained(rewards: Tensor, costs: Tensor, log_multiplier: float) -> Tensor:
+    """(N, G) rewards and costs, NaN where undefined, to (N, G) advantages under the multiplier exp(`log_multiplier`).
+
+    The two factors 1 / (1 + lambda) and lambda / (1 + lambda) are sigmoids of the log, which no lambda overflows.
+    """
+    import torch
+
+    from rlllm.algorithms.advantages.group import leave_one_out
+
+    undefined = rewards.isnan() | costs.isnan()
+    gain, harm = (leave_one_out(values.masked_fill(undefined, torch.nan)) for values in (rewards, costs))
+    share = torch.sigmoid(torch.tensor(log_multiplier, dtype=gain.dtype, device=gain.device))
+    return (1 - share) * gain - share * harm
+
+
+def _mean(values: Tensor) -> float:
+    """Mean over every process's values, so that all processes move the multiplier alike; NaN where there are none."""
+    import torch
+
+    totals = torch.stack([values.sum().float(), torch.tensor(float(values.numel()), device=values.device)])
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(totals)
+    total, count = totals.tolist()
+    return total / count if count else math.nan

@@ -1,0 +1,234 @@
+"""Forward passes over the completion part of a batch: only the columns any row uses, and each prompt once for all its rows.
+
+Positions are counted from the first real token, so that left padding changes nothing, whatever the architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+import torch
+from torch import Tensor
+
+from rlllm.algorithms.cpu.logps import chosen_logps, token_signals
+from rlllm.algorithms.cpu.packing import Layout, laid_out, layout
+
+SHORTEST_PREFIX = 8
+"""Prompt tokens below which a second pass through the model costs more than it saves."""
+_UNSHARED: WeakSet[Any] = WeakSet()
+"""Models whose cache turned out to be of a kind that cannot be shared."""
+_PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Window:
+    """A padded batch cut to the columns any row uses.
+
+    B rows, W columns, of which the last `kept` belong to completions; `keep` is their number before the cut.
+    """
+
+    ids: Tensor
+    """(B, W)."""
+    mask: Tensor
+    """(B, W) 0/1."""
+    kept: int
+    keep: int
+
+    @classmethod
+    def of(cls, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Window:
+        """Cut a batch (B, P + keep) whose last `keep` columns are completions."""
+        used = attention_mask.any(dim=0).nonzero().squeeze(1)
+        prompt = input_ids.size(1) - keep
+        first, last = int(used[0]), max(int(used[-1]) + 1, prompt + 1)
+        return cls(input_ids[:, first:last], attention_mask[:, first:last], last - prompt, keep)
+
+    @property
+    def positions(self) -> Tensor:
+        """(B, W) position of each token in its own row."""
+        return (self.mask.cumsum(1) - 1).clamp(min=0)
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, kept) completion tokens."""
+        return self.ids[:, -self.kept :]
+
+    @property
+    def prefix(self) -> int:
+        """Columns before the last prompt token, which predicts the first token of the completion."""
+        return self.ids.size(1) - self.kept - 1
+
+    def pad(self, values: Tensor) -> Tensor:
+        """(B, kept) back to (B, keep), with zeros where columns were cut off."""
+        return torch.nn.functional.pad(values, (0, self.keep - self.kept))
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """Logits (R, T, V) of a pass, the tokens (R, T) they predict, and where these belong."""
+
+    logits: Tensor
+    targets: Tensor
+    window: Window
+    packed: Layout | None = None
+
+    def restore(self, values: Tensor) -> Tensor:
+        """(R, T) values of the targets, each at its place in the padded batch (B, keep)."""
+        if self.packed is not None:
+            values = self.packed.unpack(values, *self.window.targets.shape)
+        return self.window.pad(values)
+
+
+def completion_logps(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float, *, share: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies (nats) of the last `keep` tokens, both (B, keep); entropies carry no gradient.
+
+    Args:
+        share: pass a prompt through the model once for all rows that have it, where the model's cache allows. What stands
+            after the end of a completion may then be zero.
+    """
+    passed = _passed(model, Window.of(input_ids, attention_mask, keep), share=share)
+    logps, entropies = chosen_logps(passed.logits, passed.targets, temperature)
+    return passed.restore(logps), passed.restore(entropies)
+
+
+@torch.no_grad()
+def completion_signals(
+    model: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float, wanted: Set[str]
+) -> dict[str, Tensor]:
+    """What slot components ask for of the last `keep` tokens, each (B, keep): see `logps.token_signals`."""
+    passed = _passed(model, Window.of(input_ids, attention_mask, keep), share=True)
+    signals = token_signals(passed.logits, passed.targets, temperature, wanted)
+    return {name: passed.restore(values) for name, values in signals.items()}
+
+
+def _passed(model: Any, window: Window, *, share: bool) -> _Passed:
+    if share and window.prefix >= SHORTEST_PREFIX and model not in _UNSHARED:
+        shared = _shared(model, window)
+        if shared is not None:
+            return shared
+    output = model(
+        input_ids=window.ids,
+        attention_mask=window.mask,
+        position_ids=window.positions,
+        logits_to_keep=window.kept + 1,
+        use_cache=False,
+    )
+    return _Passed(output.logits[:, -window.kept - 1 : -1], window.targets, window)
+
+
+def _shared(model: Any, window: Window) -> _Passed | None:
+    """Every distinct prompt passed once; None where nothing is saved or the cache cannot be shared."""
+    before = window.prefix
+    prompts = torch.cat([window.ids[:, :before], window.mask[:, :before]], dim=1)
+    distinct, owner = torch.unique(prompts, dim=0, return_inverse=True)
+    if 2 * len(distinct) > len(prompts) or getattr(model, "is_gradient_checkpointing", False):
+        return None
+    if getattr(model.config.get_text_config(), "output_router_logits", False):  # it counts experts by the whole mask
+        return None
+    ids, mask = distinct.split(before, dim=1)
+    if not mask.any(dim=1).all():
+        return None
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=1, use_cache=True)
+    prefix: Any = getattr(output, "past_key_values", None)  # a recurrent model has another kind of state
+    if not _plain(prefix, before):
+        _UNSHARED.add(model)
+        return None
+    packed = _layout(model, window, owner)
+    for layer in prefix.layers:
+        of_row = owner if packed is None else packed.prompts
+        layer.keys, layer.values = layer.keys.index_select(0, of_row), layer.values.index_select(0, of_row)
+    given, places = window.ids[:, before:-1], window.positions[:, before:-1]
+    seen, targets = window.mask[:, :-1], window.targets
+    if packed is not None:
+        given, places, targets = packed.pack(given, 0), packed.pack(places, 0), packed.pack(targets, 0)
+        seen = packed.attention(mask, model.dtype)
+    output = model(input_ids=given, attention_mask=seen, position_ids=places, past_key_values=prefix, use_cache=True)
+    return _Passed(output.logits, targets, window, packed)
+
+
+def _layout(model: Any, window: Window, owner: Tensor) -> Layout | None:
+    if not packs(model, window.prefix):
+        return None
+    lengths = window.mask[:, -window.kept :].sum(1).clamp(min=1)
+    price = 1 / (3 * model.config.get_text_config().hidden_size)
+    return layout(lengths.tolist(), owner.tolist(), price, window.prefix)
+
+
+def packs(model: Any, prefix: int) -> bool:
+    """Whether completions of one prompt may lie side by side in one row; see `packing`.
+
+    The model must look where a mask of all pairs of tokens says, and nowhere else: by its settings, and by a trial made once.
+
+    Args:
+        prefix: prompt tokens before the last.
+    """
+    if prefix < SHORTEST_PREFIX or getattr(model, "is_gradient_checkpointing", False):
+        return False
+    if model not in _PACKS:
+        _PACKS[model] = _heeds_masks(model.config.get_text_config()) and _packs_alike(model)
+    return _PACKS[model]
+
+
+def _heeds_masks(config: Any) -> bool:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    windows = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+    return (
+        getattr(config, "_attn_implementation", None) in ("sdpa", "eager")
+        and kinds == {"full_attention"}
+        and not any(windows)
+    )
+
+
+@torch.no_grad()
+def _packs_alike(model: Any) -> bool:
+    """Whether two completions in one row get the logits they get in rows of their own."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            alone, together = (_tried(model, rows) for rows in ([[0], [1]], [[0, 1]]))
+    except Exception:  # a model that cannot read such a mask fails in a way of its own
+        return False
+    return torch.allclose(together, alone, atol=1e-4, rtol=1e-3)
+
+
+def _tried(model: Any, rows: list[list[int]]) -> Tensor:
+    """Logits (5, V) of two short completions of one prompt, laid out in these rows."""
+    prompt, completions = torch.tensor([[1, 2, 3]]), torch.tensor([[4, 5, 0], [6, 7, 8]])
+    packed, known = laid_out(rows, [2, 3], [0, 0]), torch.ones_like(prompt)
+    cache = model(input_ids=prompt, attention_mask=known, use_cache=True).past_key_values
+    for layer in cache.layers:
+        layer.keys, layer.values = (states.index_select(0, packed.prompts) for states in (layer.keys, layer.values))
+    output = model(
+        input_ids=packed.pack(completions, 0),
+        attention_mask=packed.attention(known, model.dtype),
+        position_ids=packed.pack(torch.arange(3, 6).expand(2, 3), 0),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return output.logits[packed.row, packed.slot][packed.owner.argsort(stable=True)]
+
+
+def _plain(cache: Any, positions: int) -> bool:
+    """Whether a cache is a key and a value tensor a layer, over all positions, and nothing else."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    layers = cache.layers if isinstance(cache, DynamicCache) else []
+    plain = (type(layer) is DynamicLayer and layer.get_seq_length() == positions for layer in layers)
+    return bool(layers) and all(plain)
+
+
+def completion_values(trunk: Any, head: Any, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
+    """A value head's estimates (B, keep), each before its completion token is written.
+
+    Args:
+        trunk: a transformers base model (hidden states, no head).
+        head: linear map from hidden states (..., H) to (..., 1), in a precision of its own.
+    """
+    window = Window.of(input_ids, attention_mask, keep)
+    output = trunk(input_ids=window.ids, attention_mask=window.mask, position_ids=window.positions, use_cache=False)
+    hidden = output.last_hidden_state[:, -window.kept - 1 : -1].to(head.weight.dtype)
+    return window.pad(head(hidden).squeeze(-1).float())

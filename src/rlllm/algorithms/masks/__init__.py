@@ -1,0 +1,1 @@
+"""Masks: which completion tokens learn."""

@@ -1,0 +1,153 @@
+"""The critic of PPO: a value model with an optimizer of its own, trained beside the policy on the same micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlllm.algorithms.cpu.forward import completion_values
+
+_FILES = ("critic.safetensors", "critic_optimizer.pt")
+
+
+class Critic:
+    """Values of a policy's states, learned from the returns of its rollouts.
+
+    Args:
+        trunk: hidden states of prompt and completion.
+        head: hidden state to value.
+        args: the run's TRL settings: schedule, Adam's numbers and the gradient norm limit are shared with the policy.
+        learning_rate: peak rate; None takes five times the policy's.
+        clip: range of the clipped value loss; None for none.
+        warmup_steps: optimizer steps in which the policy is held still.
+    """
+
+    def __init__(
+        self,
+        trunk: Any,
+        head: Any,
+        args: Any,
+        *,
+        learning_rate: float | None = None,
+        clip: float | None = 0.2,
+        warmup_steps: int = 0,
+    ) -> None:
+        self.trunk = trunk
+        self.head = head
+        self.args = args
+        self.clip = clip
+        self.warmup_steps = warmup_steps
+        rate = 5 * args.learning_rate if learning_rate is None else learning_rate
+        betas = (args.adam_beta1, args.adam_beta2)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters(), lr=rate, betas=betas, eps=args.adam_epsilon, weight_decay=args.weight_decay
+        )
+        self.scheduler: Any = None
+
+    def _named(self) -> list[tuple[str, Any]]:
+        """Everything the critic learns; on a shared backbone that is an adapter and the head."""
+        return [*self.trunk.named_parameters(), *(("head." + name, p) for name, p in self.head.named_parameters())]
+
+    def parameters(self) -> list[Any]:
+        """What the optimizer moves."""
+        return [parameter for _, parameter in self._named()]
+
+    def start(self, device: Any, steps: int) -> None:
+        """Move to the device and lay out the learning-rate schedule over `steps` optimizer steps."""
+        from transformers import get_scheduler
+
+        for module in (self.trunk, self.head):
+            if isinstance(module, torch.nn.Module):  # with its buffers; a shared trunk is where the policy is
+                module.to(device)
+        self._share(lambda parameter: torch.distributed.broadcast(parameter.data, 0))
+        args = self.args
+        self.scheduler = get_scheduler(
+            args.lr_scheduler_type,
+            self.optimizer,
+            num_warmup_steps=args.get_warmup_steps(steps),
+            num_training_steps=steps,
+        )
+
+    def values(self, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
+        """(B, keep) value of the state before each of the last `keep` tokens.
+
+        Its weights learn only from here to the next `step`: on a shared backbone they are parameters of the policy's model
+        too, and must not be taken for the policy's.
+        """
+        self._learn(torch.is_grad_enabled())
+        return completion_values(self.trunk, self.head, input_ids, attention_mask, keep)
+
+    def step(self) -> float:
+        """One optimizer step on the gradients gathered so far; returns their norm before clipping."""
+        self._share(_average_gradient)
+        limit = self.args.max_grad_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        self._learn(False)
+        return float(norm)
+
+    def _share(self, exchange: Callable[[Any], Any]) -> None:
+        """Exchange every parameter with the other processes, if there are any: their critics stay one."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for parameter in self.parameters():
+                exchange(parameter)
+
+    def _learn(self, learning: bool) -> None:
+        for parameter in self.parameters():
+            parameter.requires_grad_(learning)
+
+    def save(self, folder: Path) -> None:
+        """Weights and optimizer into a checkpoint folder."""
+        from safetensors.torch import save_file
+
+        save_file({name: p.detach().contiguous() for name, p in self._named()}, folder / _FILES[0])
+        state = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
+        torch.save(state, folder / _FILES[1])
+
+    def load(self, folder: Path) -> None:
+        """The state `save` wrote; call after `start`."""
+        from safetensors.torch import load_file
+
+        saved = load_file(folder / _FILES[0])
+        with torch.no_grad():
+            for name, parameter in self._named():
+                parameter.copy_(saved[name])
+        state = torch.load(folder / _FILES[1], weights_only=True, map_location="cpu")
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+
+
+def _average_gradient(parameter: Any) -> None:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    torch.distributed.all_reduce(parameter.grad)
+    parameter.grad /= torch.distributed.get_world_size()
+
+
+def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
+    """Half the mean squared error over the tokens of `mask`, clipped as in PPO's code (Schulman et al. 2017).
+
+    All (B, T). With `clip`, a value that moved further than it from `old` is also judged at the edge of that range, and the
+    larger error counts: 0.5 * mean(max((V - R)^2, (old + clip(V - old) - R)^2)).
+    """
+    errors = (values - returns) ** 2
+    if clip is not None:
+        held = old + (values - old).clamp(-clip, clip)
+        errors = torch.maximum(errors, (held - returns) ** 2)
+    return 0.5 * (errors * mask).sum() / mask.sum().clamp(min=1.0)
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+    """1 - Var(R - V) / Var(R) over the tokens of `mask`: 1 is a perfect critic, 0 one that knows only the mean."""
+    chosen = mask.bool()
+    target = returns[chosen]
+    if not len(target):
+        return 0.0
+    spread = target.var(correction=0)
+    return float(1 - (target - values[chosen]).var(correction=0) / spread) if spread > 0 else 0.0

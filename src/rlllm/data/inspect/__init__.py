@@ -1,0 +1,1 @@
+"""What a data set holds: summary, checks of its rows, rows that were left out, data card."""

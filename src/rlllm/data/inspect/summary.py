@@ -1,0 +1,220 @@
+"""A look at the data before a model loads: sizes, duplicates, pairs that teach nothing, labels. Counts; changes nothing.
+
+Records are looked at one at a time and none is kept: a million rows cost one number each and a count for each length.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rlllm.core.records import (
+    Conversation,
+    LabelledCompletion,
+    PreferencePair,
+    PromptTask,
+    Record,
+    StepwiseSolution,
+    prompt_text,
+)
+from rlllm.data.inspect.checks import Finding, Tally
+from rlllm.data.load import Loaded, split_key
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Quantiles of text lengths, in characters (nearest rank)."""
+
+    shortest: int
+    median: int
+    p90: int
+    p99: int
+    longest: int
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Lengths | None:
+        """Quantiles of these texts' lengths; None when there are none."""
+        return cls.of_counts(Counter(map(len, texts)))
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[int, int]) -> Lengths | None:
+        """Quantiles of lengths that are given with how often each occurs; None when there are none."""
+        total = sum(counts.values())
+        if not total:
+            return None
+        ranks = [max(1, -(-percent * total // 100)) for percent in (0, 50, 90, 99, 100)]
+        found: list[int] = []
+        seen = 0
+        for size in sorted(counts):
+            seen += counts[size]
+            while len(found) < len(ranks) and ranks[len(found)] <= seen:
+                found.append(size)
+        return cls(*found)
+
+    def __str__(self) -> str:
+        return f"{self.shortest:,} to {self.longest:,}, median {self.median:,}, p90 {self.p90:,}, p99 {self.p99:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a data set holds."""
+
+    source: str
+    kind: str
+    """Name of the record type."""
+    train: int
+    holdout: int
+    prompt_lengths: Lengths | None
+    completion_lengths: Lengths | None
+    """Over every completion (both of a pair); of PromptTask rows, over their answers."""
+    duplicate_prompts: int
+    """Training rows whose prompt has stood in an earlier row."""
+    identical_pairs: int
+    """Preference pairs whose two completions are the same text."""
+    empty_fields: dict[str, int]
+    """Rows whose field is blank or absent, by field; only fields where that occurs."""
+    longest_row: tuple[str, int, int]
+    """Split, row number in it (from 1) and characters of the row with the most text."""
+    columns: dict[str, str]
+    labels: Mapping[str, int] = field(default_factory=dict)
+    """Label, or answer where there are few different ones, to its rows (steps, of stepwise solutions)."""
+    scripts: Mapping[str, int] = field(default_factory=dict)
+    """Script of the prompt to rows."""
+    findings: list[Finding] = field(default_factory=list)
+    """What stands out of labels, positions, lengths and languages."""
+
+    def lines(self) -> list[str]:
+        """The report for a reader, one fact a line."""
+        split, number, size = self.longest_row
+        facts = [
+            self.source,
+            f"prompt characters: {self.prompt_lengths}" if self.prompt_lengths else "",
+            f"{_NOUNS.get(self.kind, 'completion')} characters: {self.completion_lengths}"
+            if self.completion_lengths
+            else "",
+            f"longest row: number {number} of {split}, {size:,} characters",
+            *(finding.words for finding in self.all_findings()),
+            "columns: " + ", ".join(f"{field}={column}" for field, column in self.columns.items())
+            if self.columns
+            else "",
+        ]
+        return [fact for fact in facts if fact]
+
+    def all_findings(self) -> list[Finding]:
+        """Everything a reader would want to know before training."""
+        counted = [
+            Finding("duplicates", f"repeated prompts: {self.duplicate_prompts:,} of {self.train:,} training rows")
+            if self.duplicate_prompts
+            else None,
+            Finding("identical", f"chosen equals rejected in {self.identical_pairs:,} pairs")
+            if self.identical_pairs
+            else None,
+            *(Finding("empty", f"{name} is empty in {count:,} rows") for name, count in self.empty_fields.items()),
+        ]
+        return [*(finding for finding in counted if finding), *self.findings]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "findings": [asdict(finding) for finding in self.all_findings()]}
+
+
+_NOUNS = {"PromptTask": "answer", "PreferencePair": "chosen and rejected", "StepwiseSolution": "step"}
+
+
+def check(loaded: Loaded) -> CheckReport:
+    """Count and measure every record of a data set, the held-out ones included (duplicates: training rows only)."""
+    return check_records({"train": loaded.train, "holdout": loaded.holdout}, loaded.source, loaded.columns)
+
+
+def check_records(
+    splits: Mapping[str, Iterable[Record]], source: str, columns: Mapping[str, str] | None = None
+) -> CheckReport:
+    """The same of records that come one at a time, by split (`train`, `holdout`); at least one record in all."""
+    measured = Measures()
+    for split, records in splits.items():
+        for record in records:
+            measured.add(record, split)
+    return measured.report(source, columns or {})
+
+
+class Measures:
+    """Running counts of a check."""
+
+    def __init__(self) -> None:
+        self._rows: Counter[str] = Counter()
+        self._prompts: set[int] = set()
+        self._prompt_lengths: Counter[int] = Counter()
+        self._text_lengths: Counter[int] = Counter()
+        self._empty: Counter[str] = Counter()
+        self._identical = 0
+        self._longest = ("train", 0, -1)
+        self._tally = Tally()
+        self._kind = ""
+
+    def add(self, record: Record, split: str = "train") -> None:
+        """Count one record."""
+        prompt = prompt_text(record.prompt)
+        texts = _texts(record)
+        self._kind = type(record).__name__
+        self._rows[split] += 1
+        if split == "train":
+            self._prompts.add(hash(split_key(record)))
+        if record.prompt:
+            self._prompt_lengths[len(prompt)] += 1
+        size = len(prompt)
+        for name, text in texts.items():
+            size += len(text or "")
+            if text is not None:
+                self._text_lengths[len(text)] += 1
+            if not (text or "").strip():
+                self._empty[name] += 1
+        self._identical += isinstance(record, PreferencePair) and record.chosen == record.rejected
+        if size > self._longest[2]:
+            self._longest = (split, self._rows[split], size)
+        self._tally.add(record, prompt)
+
+    def report(self, source: str, columns: Mapping[str, str]) -> CheckReport:
+        """What has been counted so far."""
+        return CheckReport(
+            source=source,
+            kind=self._kind,
+            train=self._rows["train"],
+            holdout=self._rows["holdout"],
+            prompt_lengths=Lengths.of_counts(self._prompt_lengths),
+            completion_lengths=Lengths.of_counts(self._text_lengths),
+            duplicate_prompts=self._rows["train"] - len(self._prompts),
+            identical_pairs=self._identical,
+            empty_fields=dict(self._empty),
+            longest_row=self._longest,
+            columns=dict(columns),
+            labels=self._tally.label_shares(),
+            scripts=dict(self._tally.scripts.most_common()),
+            findings=self._tally.findings(),
+        )
+
+
+def record_text(record: Record) -> str:
+    """All text of a record, its prompt first; blank lines between."""
+    return "\n\n".join([prompt_text(record.prompt), *(text for text in _texts(record).values() if text)])
+
+
+def label_of(record: Record) -> str:
+    """What a record says of its text, as words; empty for types without labels."""
+    if isinstance(record, LabelledCompletion):
+        return str(record.label)
+    return " ".join(map(str, record.labels)) if isinstance(record, StepwiseSolution) else ""
+
+
+def _texts(record: Any) -> dict[str, str | None]:
+    return _TEXT_FIELDS[type(record)](record)
+
+
+_TEXT_FIELDS: dict[type, Callable[[Any], dict[str, str | None]]] = {
+    PromptTask: lambda record: {"answer": record.answer},
+    Conversation: lambda record: {"completion": record.completion},
+    LabelledCompletion: lambda record: {"completion": record.completion},
+    PreferencePair: lambda record: {"chosen": record.chosen, "rejected": record.rejected},
+    StepwiseSolution: lambda record: {f"step {number}": step for number, step in enumerate(record.steps, start=1)},
+}
+"""Record type to its text fields beside the prompt."""

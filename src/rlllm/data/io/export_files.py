@@ -1,0 +1,242 @@
+"""Exported rows to files: JSON lines, one JSON list, or Parquet; a whole file or none, and a report of what was changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.records import LabelledCompletion, PreferencePair, Record
+from rlllm.core.registry import describe
+from rlllm.data.io.export_formats import Place, Row, RowForm, Target, row_of, target_of
+
+_INDEX = "dataset_info.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written."""
+
+    files: dict[str, int]
+    """File to its number of rows."""
+    columns: dict[str, str]
+    """The map that reads the files back: record field to column."""
+    warnings: list[str] = field(default_factory=list)
+    """What the layout could not carry as it was."""
+
+
+def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: str, overwrite: bool = False) -> Written:
+    """Write records in a tool's layout.
+
+    Args:
+        splits: "train" and, where there are held-out records, "test"; records of one type.
+        to: the tool, a name in `exports.TARGETS`.
+        out: a folder that gets one file a split, or a file of the tool's type for "train" alone.
+        source: what verl's rows say they come from, and the name of LLaMA-Factory's data set.
+        overwrite: replace files that exist.
+
+    Raises:
+        ConfigError: an unknown tool, a record type it does not train on, a file where a folder is needed, or one that exists.
+        DataError: values that the file type cannot hold.
+    """
+    target = target_of(to)
+    records = [record for part in splits.values() for record in part]
+    kind = type(records[0])
+    chat = any(isinstance(record.prompt, list) for record in records)
+    layout = target.layout(kind, to, chat=chat)
+    paths = _paths(splits, to, target, out)
+    _refuse_existing([*paths.values(), *([out / _INDEX] if target.folder_only else [])], overwrite)
+    tables, warnings = _tables(splits, layout, source)
+    for split, path in paths.items():
+        _WRITERS[target.suffix](path, tables[split], warnings)
+    if target.folder_only:
+        _write_index(out / _INDEX, paths, source, kind, layout, tables)
+    changed = layout.turns and sum(isinstance(record.prompt, str) for record in records)
+    if changed:
+        warnings.append(f"{changed:,} prompts of plain text became one user turn")
+    if not layout.columns:
+        warnings.append("rlllm reads no such rows back: keep the original")
+    files = {str(path): len(tables[split]) for split, path in paths.items()}
+    return Written(files, _present(layout, records), list(dict.fromkeys(warnings)))
+
+
+def _present(layout: RowForm, records: Sequence[Any]) -> dict[str, str]:
+    """The column map, without fields that no record has."""
+    return {
+        name: column
+        for name, column in layout.columns.items()
+        if not hasattr(records[0], name) or any(getattr(record, name) is not None for record in records)
+    }
+
+
+def _paths(splits: Mapping[str, Any], to: str, target: Target, out: Path) -> dict[str, Path]:
+    if not out.suffix or out.is_dir():
+        return {split: out / f"{split}{target.suffix}" for split in splits}
+    if target.folder_only:
+        raise ConfigError(f"{to} finds its data through an index: name a folder", given=out, hint=f"--out {out.stem}")
+    if out.suffix != target.suffix:
+        raise ConfigError(
+            f"{to} reads {target.suffix} files", given=out, hint=f"--out {out.with_suffix(target.suffix)}"
+        )
+    if len(splits) > 1:
+        raise ConfigError(
+            "held-out rows get a file of their own: name a folder",
+            given=out,
+            hint=f"--out {out.stem}, or data.holdout=0",
+        )
+    return dict.fromkeys(splits, out)
+
+
+def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise ConfigError("the file exists", given=path, hint="add --overwrite, or give another name")
+
+
+def _tables(
+    splits: Mapping[str, Sequence[Any]], layout: RowForm, source: str
+) -> tuple[dict[str, list[Row]], list[str]]:
+    lost: Counter[str] = Counter()
+    tables: dict[str, list[Row]] = {}
+    for split, records in splits.items():
+        tables[split] = []
+        for index, record in enumerate(records):
+            row, names = row_of(record, layout, Place(source, split, index))
+            tables[split].append(row)
+            lost.update(names)
+    return tables, [
+        f"column {name} of {count:,} rows is left out: the layout has a column of that name"
+        for name, count in lost.items()
+    ]
+
+
+def _write_jsonl(path: Path, rows: Sequence[Row], warnings: list[str]) -> None:
+    _replace(path, "".join(_json(row, warnings) + "\n" for row in rows))
+
+
+def _write_json(path: Path, rows: Sequence[Row], warnings: list[str]) -> None:
+    _replace(path, "[\n" + ",\n".join(_json(row, warnings) for row in rows) + "\n]\n")
+
+
+def _json(row: Row, warnings: list[str]) -> str:
+    def as_text(value: Any) -> str:
+        warnings.append(f"values of type {type(value).__name__} are written as text")
+        return str(value)
+
+    try:
+        return json.dumps(row, ensure_ascii=False, default=as_text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"a row cannot be written as JSON: {describe(error)}", given=str(row)[:120]) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a whole file, or leave what was there."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # half an emoji becomes JSON's own \ud83d
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise ConfigError(f"cannot write the file: {error.strerror}", given=path) from error
+
+
+def _write_parquet(path: Path, rows: Sequence[Row], warnings: list[str]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    awkward = _awkward(rows)
+    table = _arrow([_with_json_text(row, awkward, warnings) for row in rows])
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(table, partial)
+        os.replace(partial, path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ConfigError(f"cannot write the file: {describe(error)}", given=path) from error
+
+
+def _arrow(rows: Sequence[Row]) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.Table.from_pylist(list(rows))
+    except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError, TypeError) as error:
+        raise DataError(f"the rows do not fit a Parquet table: {describe(error)[:160]}") from error
+
+
+def _awkward(rows: Sequence[Row]) -> set[str]:
+    """The columns inside `extra_info` whose values have no one Arrow type."""
+    values: dict[str, list[Any]] = {}
+    for row in rows:
+        for name, value in row["extra_info"].items():
+            values.setdefault(name, []).append(value)
+    return {name for name, column in values.items() if not _one_type(column)}
+
+
+def _one_type(values: Sequence[Any]) -> bool:
+    import pyarrow
+
+    try:
+        found = pyarrow.array(values)
+    except (pyarrow.ArrowException, OverflowError, TypeError):
+        return False
+    return not pyarrow.types.is_nested(found.type) and found.to_pylist() == list(values)
+
+
+def _with_json_text(row: Row, awkward: set[str], warnings: list[str]) -> Row:
+    """The row with values that have no type of their own in Parquet as JSON text."""
+    extra = dict(row["extra_info"])
+    for name in awkward & extra.keys():
+        extra[name] = _json({"": extra[name]}, warnings)[5:-1]
+        warnings.append(f"extra_info.{name} is written as JSON text: its values have no single plain type")
+    return {**row, "extra_info": extra}
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[Row], list[str]], None]] = {
+    ".jsonl": _write_jsonl,
+    ".json": _write_json,
+    ".parquet": _write_parquet,
+}
+
+
+def _write_index(
+    path: Path,
+    files: Mapping[str, Path],
+    source: str,
+    kind: type[Record],
+    layout: RowForm,
+    tables: Mapping[str, Sequence[Row]],
+) -> None:
+    """LLaMA-Factory's `dataset_info.json`: name of a data set to its file, format and columns."""
+    name = Path(source).stem.replace(":", "-") or "data"
+    share_gpt = any("conversations" in row for rows in tables.values() for row in rows[:1])
+    entry: dict[str, Any] = {"formatting": "sharegpt" if share_gpt else "alpaca"}
+    if kind is PreferencePair:
+        entry["ranking"] = True
+    entry["columns"] = {
+        **({"messages": "conversations"} if share_gpt else {"prompt": "instruction", "query": "input"}),
+        **({"chosen": "chosen", "rejected": "rejected"} if kind is PreferencePair else {}),
+        **({"response": "output"} if not share_gpt and kind is not PreferencePair else {}),
+        **({"kto_tag": "kto_tag"} if kind is LabelledCompletion else {}),
+    }
+    if share_gpt:
+        entry["tags"] = {
+            "role_tag": "from",
+            "content_tag": "value",
+            "user_tag": "human",
+            "assistant_tag": "gpt",
+            "observation_tag": "observation",
+            "system_tag": "system",
+        }
+    index = {
+        f"{name}{'' if split == 'train' else '_' + split}": {"file_name": file.name, **entry}
+        for split, file in files.items()
+        if tables[split]
+    }
+    _replace(path, json.dumps(index, indent=2, ensure_ascii=False) + "\n")

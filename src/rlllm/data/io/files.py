@@ -1,0 +1,151 @@
+"""Local files and folders to rows, in order and one at a time. What is missing or mixed is named; see `formats` for damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rlllm.core.errors import DataError, closest
+from rlllm.core.registry import describe
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
+
+_SPLIT_WORDS = {"train", "test", "validation", "valid", "val", "dev", "eval"}
+
+
+def read_file(path: Path) -> list[Placed]:
+    """All rows of one data file, in order.
+
+    Raises:
+        DataError: the file is missing, empty, of an unknown kind, or broken at a named line.
+    """
+    return list(iterate_file(path, BadRows()))
+
+
+def read_folder(path: Path, split: str) -> list[Placed]:
+    """All rows of a folder; see `iterate_folder`."""
+    return list(iterate_folder(path, split, BadRows()))
+
+
+def iterate_file(path: Path, bad: BadRows) -> Iterator[Placed]:
+    """Rows of one data file, in order, as they are read.
+
+    Raises:
+        DataError: as `read_file`, when the reading comes to it; a bad row only as `bad` has it.
+    """
+    if not path.is_file():
+        raise missing(path)
+    reader = READERS.get(suffix_of(path))
+    if reader is None:
+        raise DataError(
+            f"cannot read {suffix_of(path) or 'a file without a suffix'} as data",
+            given=path,
+            exists=READERS,
+            hint="convert it to JSON lines: one object a line",
+        )
+    before, empty = bad.count, True
+    try:
+        for placed in reader(path, bad):
+            empty = False
+            yield placed
+    except OSError as error:
+        raise DataError(f"the data file cannot be read: {describe(error)}", given=path) from error
+    if empty and bad.count == before:
+        raise DataError("the data file is empty: it has no rows", given=path)
+
+
+def iterate_folder(path: Path, split: str, bad: BadRows) -> Iterator[Placed]:
+    """Rows of all data files directly in a folder, sorted by name, or of a folder written by `save_to_disk`.
+
+    Files named after a split (`train-00000.parquet`, `test.jsonl`) are read only for that split.
+
+    Raises:
+        DataError: no data files, files of several kinds, no such split; or as `iterate_file`.
+    """
+    if is_saved(path):
+        yield from _read_saved(path, split)
+        return
+    files = sorted(file for file in path.iterdir() if file.is_file() and suffix_of(file) in READERS)
+    if not files:
+        found = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        raise DataError(
+            "the folder holds no data files", given=path, exists=found, hint=f"it needs {', '.join(READERS)}"
+        )
+    kinds = sorted({suffix_of(file) for file in files})
+    if len(kinds) > 1:
+        names = [file.name for file in files]
+        raise DataError(f"the folder mixes {' and '.join(kinds)} files", given=path, exists=names, hint="name one file")
+    for file in _of_split(files, split, path):
+        yield from iterate_file(file, bad)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return (path / "dataset_dict.json").exists() or (path / "state.json").exists()
+
+
+def missing(path: Path) -> DataError:
+    """The error for a path that is not there: the nearest name in its folder first."""
+    folder = path.parent
+    if not folder.is_dir():
+        return DataError(
+            "no such data file: its folder does not exist", given=path, hint=f"there is no folder {folder}"
+        )
+    names = data_files(folder)
+    near = nearest(path.name, names)
+    return DataError(
+        "no such data file",
+        given=path,
+        exists=[] if near else names,
+        hint=f"did you mean {folder / near}?" if near else "built-in names are listed by: rlllm data ls",
+    )
+
+
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """The file name closest to a misspelt one, which may lack its suffix."""
+    stems = {Path(other).stem: other for other in names}
+    stem = closest(Path(name).stem, stems)
+    return closest(name, names) or (stems[stem] if stem else None)
+
+
+def data_files(folder: Path) -> list[str]:
+    """Names of the data files of a folder, for did-you-mean; none where it cannot be listed."""
+    try:
+        entries = sorted(folder.iterdir())
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return []
+    return [entry.name for entry in entries if suffix_of(entry) in READERS]
+
+
+def _of_split(files: list[Path], split: str, folder: Path) -> list[Path]:
+    splits = {file: _split_word(file) for file in files}
+    if not any(splits.values()):
+        if split == "train":
+            return files
+        raise DataError(f"the folder has no split {split}: its files carry no split names", given=folder)
+    chosen = [file for file in files if splits[file] == split]
+    if not chosen:
+        names = sorted({word for word in splits.values() if word})
+        raise DataError(f"the folder has no split {split}", given=folder, exists=names, hint=f"data.split={names[0]}")
+    return chosen
+
+
+def _split_word(file: Path) -> str | None:
+    word = file.stem.lower().replace("_", "-").replace(".", "-").split("-")[0]
+    return word if word in _SPLIT_WORDS else None
+
+
+def _read_saved(path: Path, split: str) -> Iterator[Placed]:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        data = load_from_disk(str(path))
+        if isinstance(data, DatasetDict):
+            if split not in data:
+                raise DataError(f"the saved data set has no split {split}", given=path, exists=sorted(data))
+            data = data[split]
+        yield from number_rows(data, path.name)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"the saved data set cannot be read: {describe(error)}", given=path) from error

@@ -1,0 +1,113 @@
+"""Pairs as labelled completions, and the other way round: only where nothing is lost, and always said.
+
+A pair is one good and one bad completion. Labelled completions are pairs where every prompt has as many good as bad ones;
+they pair up in the order in which they stand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, prompt_text
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.formats import Placed
+from rlllm.data.to_records import fit
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How records of a type come from rows that hold another."""
+
+    stored: type[Record]
+    """The type that is in the rows."""
+    convert: Callable[[Sequence[Any], str, BadRows], list[Any]]
+    """Records of the stored type, the name of the data, and what is done with bad ones -> records of the wanted type."""
+    words: str
+    """What was done, for a reader; `made` and `stored` are the two counts."""
+
+
+def find_conversion(
+    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str
+) -> Conversion | None:
+    """The conversion that data with these first rows needs to become records of `kind`.
+
+    None where its columns fit as they are, or not at all.
+    """
+    if kind not in CONVERSIONS or _fit(rows, kind, explicit, source):
+        return None
+    conversion = CONVERSIONS[kind]
+    return conversion if _fit(rows, conversion.stored, explicit, source) else None
+
+
+def _fit(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> bool:
+    try:
+        fit(rows, kind, explicit, source)
+    except (ConfigError, DataError):
+        return False
+    return True
+
+
+def labels_of_pairs(pairs: Sequence[PreferencePair], source: str, bad: BadRows) -> list[LabelledCompletion]:
+    """Two labelled completions of each pair, the good one first; a margin goes into `meta`.
+
+    Raises:
+        DataError: a rejected completion is empty, and so nothing that could be judged; `bad` may skip such a pair.
+    """
+    made = []
+    for number, pair in enumerate(pairs, start=1):
+        if not pair.rejected.strip():
+            bad.add(DataError(f"rejected of pair {number} is empty: no completion to label", given=source))
+            bad.good -= 1  # as a pair it was fine
+            continue
+        meta = dict(pair.meta) if pair.margin is None else {**pair.meta, "margin": pair.margin}
+        made.append(LabelledCompletion(pair.prompt, pair.chosen, True, meta))
+        made.append(LabelledCompletion(pair.prompt, pair.rejected, False, meta))
+    return made
+
+
+def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str, bad: BadRows) -> list[PreferencePair]:
+    """The pairs of each prompt, first good with first bad and so on.
+
+    Columns in which the two agree stay; where they differ, `score` becomes `score_chosen` and `score_rejected`.
+
+    Raises:
+        DataError: a prompt has more completions of one label than of the other, so that some would be left over, whatever is
+            done with bad rows.
+    """
+    sides: dict[str, tuple[list[LabelledCompletion], list[LabelledCompletion]]] = defaultdict(lambda: ([], []))
+    for row in rows:
+        sides[fingerprint(row.prompt)][not row.label].append(row)
+    uneven = [(good, poor) for good, poor in sides.values() if len(good) != len(poor)]
+    if uneven:
+        good, poor = uneven[0]
+        left = sum(abs(len(good) - len(poor)) for good, poor in uneven)
+        raise DataError(
+            f"labelled completions do not pair up: {left:,} of {len(rows):,} would be left over "
+            f"({prompt_text([*good, *poor][0].prompt)[:40]!r} has {len(good)} good and {len(poor)} bad)",
+            given=source,
+            hint="learn from the labels themselves with: rlllm align --method kto; or give chosen and rejected columns",
+        )
+    return [_pair(*both) for good, poor in sides.values() for both in zip(good, poor, strict=True)]
+
+
+def _pair(good: LabelledCompletion, bad: LabelledCompletion) -> PreferencePair:
+    shared = {key for key in good.meta.keys() & bad.meta.keys() if good.meta[key] == bad.meta[key]}
+    meta = {key: good.meta[key] for key in good.meta if key in shared}
+    for side, row in (("chosen", good), ("rejected", bad)):
+        meta |= {f"{key}_{side}": value for key, value in row.meta.items() if key not in shared}
+    return PreferencePair(good.prompt, good.completion, bad.completion, meta=meta)
+
+
+CONVERSIONS: dict[type[Record], Conversion] = {
+    LabelledCompletion: Conversion(
+        PreferencePair, labels_of_pairs, "as {made:,} labelled completions from {stored:,} pairs"
+    ),
+    PreferencePair: Conversion(
+        LabelledCompletion, pairs_of_labels, "as {made:,} pairs from {stored:,} labelled completions"
+    ),
+}
+"""Wanted record type to the conversion that can make it."""

@@ -1,0 +1,116 @@
+"""How many rows of each source a mixture takes, which, and in what order: arrays of row numbers, never rows.
+
+Shares are given, or p_i ~ n_i^(1/T) of the sizes (Devlin et al. 2019; T5, section 3.5.2). Counts are whole numbers that add
+up exactly (largest remainder); a source that runs out gives its part to the others. Everything follows from the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlllm.core.errors import DataError
+from rlllm.data.prepare.settings import Mixture
+
+Places = NDArray[np.int64]
+_EXACT = 1e-9
+"""Slack of products of floats that ought to be whole numbers."""
+
+
+def shares(sizes: Sequence[int], mixture: Mixture) -> list[float]:
+    """Share of each source, adding up to 1; a source without rows has none."""
+    if mixture.weights is not None:
+        raw = list(mixture.weights)
+        missing = [number for number, size in enumerate(sizes, start=1) if not size and raw[number - 1]]
+        if missing:
+            raise DataError(f"source {missing[0]} of the mixture has weight and no rows", hint="set its weight to 0")
+    else:
+        largest = max(sizes, default=0)
+        raw = [(size / largest) ** (1 / (mixture.temperature or 1.0)) if size else 0.0 for size in sizes]
+    total = sum(raw)
+    if not total:
+        raise DataError("the mixture has no rows")
+    return [share / total for share in raw]
+
+
+def counts(sizes: Sequence[int], mixture: Mixture) -> list[int]:
+    """Rows to take of each source, which has `sizes` rows after its limit.
+
+    Raises:
+        DataError: `rows` cannot be had within `epochs`, or there is nothing to mix.
+    """
+    wanted = shares(sizes, mixture)
+    most = [math.floor(size * mixture.epochs + _EXACT) for size in sizes]
+    if mixture.rows is None:
+        unlimited = mixture.weights is None and mixture.temperature is None
+        total = (
+            sum(most)
+            if unlimited
+            else math.floor(min(cap / share for cap, share in zip(most, wanted, strict=True) if share) + _EXACT)
+        )
+        return largest_remainder(wanted, max(total, 1), most)
+    available = sum(cap for cap, share in zip(most, wanted, strict=True) if share)
+    if mixture.rows > available:
+        raise DataError(
+            f"the mixture wants {mixture.rows:,} rows, its sources give {available:,}",
+            given=f"rows of the sources: {', '.join(map(str, sizes))}",
+            hint=f"lower mixture.rows, or repeat rows with mixture.epochs={math.ceil(mixture.rows / max(1, sum(sizes)))}",
+        )
+    return largest_remainder(wanted, mixture.rows, most)
+
+
+def largest_remainder(shares: Sequence[float], total: int, most: Sequence[int]) -> list[int]:
+    """Whole numbers near `total` times each share that add up to `total`, none above its `most`.
+
+    Where a source runs out, what it lacks goes to the others by their shares. Equal remainders: the earlier source first.
+    """
+    taken = [0] * len(shares)
+    while (rest := total - sum(taken)) > 0:
+        open_to = [i for i, share in enumerate(shares) if share and taken[i] < most[i]]
+        weight = sum(shares[i] for i in open_to)
+        if not open_to:
+            break
+        quotas = {i: rest * shares[i] / weight for i in open_to}
+        whole = {i: math.floor(quota + _EXACT) for i, quota in quotas.items()}
+        by_remainder = sorted(open_to, key=lambda i: (whole[i] - quotas[i], i))
+        for i in by_remainder[: rest - sum(whole.values())]:
+            whole[i] += 1
+        for i in open_to:
+            taken[i] = min(most[i], taken[i] + whole[i])
+    return taken
+
+
+def draw(sources: Sequence[Places], mixture: Mixture) -> Places:
+    """Row numbers of the mixture, in its order.
+
+    Args:
+        sources: for each source the numbers of its rows, in order.
+        mixture: a single source keeps its order unless rows are chosen of it or repeated; several are shuffled together.
+
+    A source is gone through whole, in a new order each time, before one of its rows is repeated.
+    """
+    limits = mixture.limits or [None] * len(sources)
+    limited = [rows[:limit] for rows, limit in zip(sources, limits, strict=True)]
+    taken = counts([len(rows) for rows in limited], mixture)
+    chosen = [
+        _epochs(rows, count, [mixture.seed, index])
+        for index, (rows, count) in enumerate(zip(limited, taken, strict=True))
+    ]
+    if len(sources) == 1 and taken[0] <= len(limited[0]):
+        return np.sort(chosen[0])
+    together = np.concatenate(chosen)
+    return together[np.random.Generator(np.random.PCG64([mixture.seed, len(sources), 1])).permutation(len(together))]
+
+
+def _epochs(rows: Places, count: int, seed: list[int]) -> Places:
+    generator = np.random.Generator(np.random.PCG64(seed))
+    passes = [generator.permutation(rows) for _ in range(math.ceil(count / len(rows)))] if count else []
+    return np.concatenate([rows[:0], *passes])[:count]
+
+
+def by_curriculum(drawn: Places, values: NDArray[np.float64]) -> Places:
+    """The drawn rows from the least value to the greatest; equal ones stay in their order."""
+    return drawn[np.argsort(values[drawn], kind="stable")]

@@ -1,0 +1,205 @@
+"""Rows that say the same: equal but for case and punctuation, or nearly equal by MinHash. The first of a group stays.
+
+MinHash (Broder 1997) with 128 permutations over word n-grams, candidates by banded locality-sensitive hashing, then each
+candidate judged by its whole sketch, of which eight bits a permutation are kept (b-bit minwise hashing, Li & König 2010).
+Per row 128 bytes of sketch and 4 a band are held, some 210 in all; no text is. Rows whose numbers differ are different
+problems, however alike their words, unless `same_numbers` is off.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlllm.data.prepare.settings import NearDuplicates
+from rlllm.data.prepare.shingles import Hashes, Places, Words, mix, text_keys, words_of
+
+PERMUTATIONS = 128
+_SEED = 20260
+_RECALL = 0.97
+"""Least chance that a pair just at the threshold shares a band."""
+_VERIFIED = 1 << 16
+"""Pairs whose sketches are compared at a time."""
+Signatures = NDArray[np.uint32]
+Sketches = NDArray[np.uint8]
+
+
+class MinHash:
+    """The same 128 permutations for everyone: signatures of different calls can be compared."""
+
+    def __init__(self) -> None:
+        generator = np.random.Generator(np.random.PCG64(_SEED))
+        self._factors = generator.integers(0, 1 << 32, PERMUTATIONS, dtype=np.uint32) | np.uint32(1)
+        self._offsets = generator.integers(0, 1 << 32, PERMUTATIONS, dtype=np.uint32)
+
+    def signatures(self, words: Words, size: int) -> Signatures:
+        """(texts, 128) least permuted hash over the n-grams of each text; a text without words has the greatest number."""
+        grams, rows = words.ngrams(size)
+        made = np.full((PERMUTATIONS, len(words.counts)), np.iinfo(np.uint32).max, dtype=np.uint32)
+        if not len(grams):
+            return made.T
+        values = (grams >> np.uint64(32)).astype(np.uint32)
+        starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
+        filled = rows[starts]
+        permuted = np.empty_like(values)
+        for number in range(PERMUTATIONS):
+            np.multiply(values, self._factors[number], out=permuted)
+            np.add(permuted, self._offsets[number], out=permuted)
+            made[number, filled] = np.minimum.reduceat(permuted, starts)
+        return np.ascontiguousarray(made.T)
+
+
+def bands_for(threshold: float) -> tuple[int, int]:
+    """Bands and rows of a band: the most selective choice that still proposes 97 % of the pairs at the threshold."""
+    for rows in range(PERMUTATIONS, 1, -1):
+        bands = PERMUTATIONS // rows
+        if 1 - (1 - threshold**rows) ** bands >= _RECALL:
+            return bands, rows
+    return PERMUTATIONS, 1
+
+
+def band_keys(signatures: Signatures, threshold: float, salt: Hashes | None = None) -> Signatures:
+    """(texts, bands) one number a band; texts that share one are candidates. `salt` keeps unlike texts apart."""
+    bands, rows = bands_for(threshold)
+    keys = np.empty((len(signatures), bands), dtype=np.uint32)
+    for band in range(bands):
+        key = np.full(len(signatures), band, dtype=np.uint64) if salt is None else salt + np.uint64(band)
+        for column in signatures[:, band * rows : (band + 1) * rows].T:
+            key = mix(key) + column
+        keys[:, band] = mix(key) >> np.uint64(32)
+    return keys
+
+
+def sketches(signatures: Signatures) -> Sketches:
+    """(texts, 128) eight well-mixed bits of each number."""
+    return ((signatures * np.uint32(0x9E3779B1)) >> np.uint32(24)).astype(np.uint8)
+
+
+def similarity(left: Sketches, right: Sketches) -> NDArray[np.float64]:
+    """(pairs,) estimated Jaccard similarity of the n-gram sets; its standard error is at most 0.045."""
+    chance = 1 / 256
+    return ((left == right).mean(axis=1) - chance) / (1 - chance)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Which row each row repeats."""
+
+    first: Places
+    """(rows,) the row that stays of the group; itself where the row stays."""
+    exact: int
+    """Rows dropped as equal but for case, white space and punctuation."""
+    near: int
+    """Rows dropped as nearly equal."""
+
+    @property
+    def stays(self) -> NDArray[np.bool_]:
+        """(rows,) True for the rows to keep."""
+        return self.first == np.arange(len(self.first))
+
+    def groups(self, limit: int = 20) -> list[list[int]]:
+        """The largest groups, each with its members in order; the first of each stays."""
+        members: dict[int, list[int]] = defaultdict(list)
+        for row in np.flatnonzero(~self.stays):
+            members[int(self.first[row])].append(int(row))
+        largest = sorted(members, key=lambda first: (-len(members[first]), first))[:limit]
+        return [[first, *members[first]] for first in largest]
+
+
+class DuplicateFinder:
+    """Takes rows in order, some at a time, and finds the groups among all of them."""
+
+    def __init__(self, config: NearDuplicates) -> None:
+        self._config = config
+        self._minhash = MinHash()
+        self._keys: list[Hashes] = []
+        self._sketches: list[Sketches] = []
+        self._bands: list[Signatures] = []
+        self._blank: list[NDArray[np.bool_]] = []
+
+    def add(self, texts: Sequence[str], labels: Sequence[str] = ()) -> None:
+        """The next rows' texts; a few thousand at a time keep memory low.
+
+        Args:
+            texts: what is compared.
+            labels: one for each text: rows with different labels say different things, however alike their texts. None at all
+                where rows carry no label.
+        """
+        words = words_of(texts)
+        apart = words_of(labels).text_hashes if labels else np.zeros(len(texts), dtype=np.uint64)
+        self._keys.append(text_keys(texts, words) ^ apart)
+        self._blank.append(words.counts == 0)
+        if self._config.threshold < 1:
+            signatures = self._minhash.signatures(words, self._config.words)
+            salt = words.number_hashes ^ apart if self._config.same_numbers else apart
+            self._bands.append(band_keys(signatures, self._config.threshold, salt))
+            self._sketches.append(sketches(signatures))
+
+    def find(self) -> Duplicates:
+        """The groups. Exact ones come first, so that a near group compares one row of each; near is transitive."""
+        keys = np.concatenate([np.zeros(0, dtype=np.uint64), *self._keys])
+        _, index, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        first = index[inverse].astype(np.int64)
+        exact = int((first != np.arange(len(first))).sum())
+        if not self._bands:
+            return Duplicates(first, exact, 0)
+        rows = np.flatnonzero((first == np.arange(len(first))) & ~np.concatenate(self._blank))
+        near = self._near(rows, len(first))
+        dropped = int((near[rows] != rows).sum())
+        return Duplicates(near[first], exact, dropped)
+
+    def _near(self, rows: Places, total: int) -> Places:
+        """(total,) the first row of each near group; of rows that were not asked about, themselves."""
+        groups = _Groups(total)
+        stored = np.concatenate(self._sketches)
+        for band in range(self._bands[0].shape[1]):
+            keys = np.concatenate([chunk[:, band] for chunk in self._bands])[rows]
+            for left, right in _candidates(rows, keys):
+                apart = groups.roots[left] != groups.roots[right]
+                left, right = left[apart], right[apart]
+                for begin in range(0, len(left), _VERIFIED):
+                    part = slice(begin, begin + _VERIFIED)
+                    alike = similarity(stored[left[part]], stored[right[part]]) >= self._config.threshold
+                    groups.join(left[part][alike], right[part][alike])
+        return groups.roots
+
+
+def _candidates(rows: Places, keys: Signatures) -> list[tuple[Places, Places]]:
+    """Pairs of rows of one band: each row with the first and with the one before it of those that share its key."""
+    order = np.argsort(keys, kind="stable")
+    rows, keys = rows[order], keys[order]
+    same = np.flatnonzero(keys[1:] == keys[:-1]) + 1
+    if not len(same):
+        return []
+    begins = np.concatenate([[True], keys[1:] != keys[:-1]])
+    leader = np.maximum.accumulate(np.where(begins, np.arange(len(keys)), 0))
+    return [(rows[leader[same]], rows[same]), (rows[same - 1], rows[same])]
+
+
+class _Groups:
+    """Disjoint sets of rows, each known by its smallest."""
+
+    def __init__(self, total: int) -> None:
+        self.roots: Places = np.arange(total, dtype=np.int64)
+
+    def join(self, left: Places, right: Places) -> None:
+        """Unite the sets of each pair, and point every row at its root again."""
+        if not len(left):
+            return
+        for one, other in zip(left.tolist(), right.tolist(), strict=True):
+            low, high = sorted((self._root(one), self._root(other)))
+            self.roots[high] = low
+        while True:
+            shorter = self.roots[self.roots]
+            if np.array_equal(shorter, self.roots):
+                return
+            self.roots = shorter
+
+    def _root(self, row: int) -> int:
+        while self.roots[row] != row:
+            row = int(self.roots[row])
+        return row

@@ -1,0 +1,34 @@
+"""Data sets that ship with rlllm, by name. A static table, so that listing imports nothing."""
+
+from __future__ import annotations
+
+from rlllm.core.registry import Builtin, Registry
+
+DATASETS = Registry(
+    "dataset",
+    "rlllm.datasets",
+    {
+        "arithmetic": Builtin("rlllm.data.procedural.arithmetic:arithmetic", "sums with worked steps, levels 1 to 5"),
+        "countdown": Builtin(
+            "rlllm.data.procedural.countdown:countdown", "reach a target with given numbers, levels 1 to 4"
+        ),
+        "lists": Builtin("rlllm.data.procedural.lists:lists", "transform a list of letters or digits, levels 1 to 4"),
+        "calculator": Builtin(
+            "rlllm.data.procedural.tools:calculator", "arithmetic for a calculator; as conversations, how to call it"
+        ),
+        "guess": Builtin(
+            "rlllm.data.procedural.tools:guess", "hidden numbers to guess, levels 1 to 2; as conversations, games"
+        ),
+        "humaneval": Builtin("rlllm.data.code:humaneval", "164 Python functions to complete; a test set, for eval"),
+        "gym": Builtin("rlllm.data.gym:gym", "any reasoning-gym task, as gym:NAME"),
+        "verdicts": Builtin(
+            "rlllm.data.procedural.verdicts:verdicts", "judgements of simulated pairs, as verdicts:NAME"
+        ),
+        "choices": Builtin("rlllm.data.procedural.choices:choices", "multiple choice, as choices:TASK"),
+        "instructions": Builtin("rlllm.data.procedural.instructions:instructions", "prompts with 1 to 4 IFEval rules"),
+        "calls": Builtin("rlllm.data.procedural.calls:calls", "requests to call functions for, levels 1 to 4"),
+        "homonyms": Builtin("rlllm.data.procedural.homonyms:homonyms", "harmful and benign questions that sound alike"),
+        "world": Builtin("rlllm.data.procedural.world:world", "a mixture of the three tasks, by params.weights"),
+    },
+    "rlllm data ls",
+)

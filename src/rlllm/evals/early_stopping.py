@@ -1,0 +1,106 @@
+"""Evaluating until the interval of pass@1 is narrow enough, block by block.
+
+Problems are taken in a random order, so that those seen so far stand for all. The interval holds at every look
+(`sequential.ConfidenceSequence`), hence also at the one that ended the evaluation.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from rlllm.core.records import Sample, Score, fingerprint, task_of
+from rlllm.evals.request import EvalRequest
+from rlllm.evals.statistics.intervals import Interval
+from rlllm.evals.statistics.sequential import ConfidenceSequence
+from rlllm.rewards.compose import Composition
+
+VALUE = "pass@1"
+"""The value whose interval decides."""
+PASSES = 1.0
+
+Known = dict[str, Score | None]
+"""Scores by a hash of all that a reward can read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Where an evaluation ended."""
+
+    problems: int
+    """Problems used, with those the reward could not judge."""
+    planned: int
+    width: float
+    """The width that was asked for."""
+    interval: Interval
+    """Of pass@1, valid at all times; its `n` counts judged problems."""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the interval is as narrow as was asked; else there were no more problems."""
+        return _width(self.interval) <= self.width
+
+    def to_json(self) -> dict[str, Any]:
+        return {"problems": self.problems, "planned": self.planned, "width": self.width, "reached": self.reached}
+
+
+def until_narrow(request: EvalRequest, rewards: Composition, width: float) -> tuple[EvalRequest, Stopped | None]:
+    """Draw and score blocks of problems until the interval of pass@1 is no wider than `width`.
+
+    Args:
+        request: what would be evaluated.
+        rewards: its rewards; the first says what passes, with a value of at least 1.
+        width: from 0 to 1.
+
+    Returns:
+        The request for the problems that were used, whose first reward remembers what it said of their completions; and
+        where it stopped, or None if the reward could judge no problem.
+    """
+    order = list(request.records)
+    random.Random(request.seed).shuffle(order)
+    sequence, known, used, judged = ConfidenceSequence(), Known(), 0, False
+    first = replace(rewards, rewards=rewards.rewards[:1])
+    for block in request.each_block([task_of(record) for record in order]):
+        used += len(block)
+        values = _passed(first, block, known)
+        sequence.update(values)
+        judged = judged or bool(values)
+        if judged and _width(sequence.interval) <= width:
+            break
+    shortened = replace(request, records=order[:used], rewards=_remembering(rewards, known))
+    return shortened, Stopped(used, len(order), width, sequence.interval) if judged else None
+
+
+def _passed(first: Composition, block: Sequence[Sequence[Sample]], known: Known) -> list[float]:
+    """Share of the samples that pass, for each problem whose samples all could be judged."""
+    flat = [one for row in block for one in row]
+    scores = first.score(flat)
+    known.update({_key(one): score for one, score in zip(flat, scores.details[0], strict=True)})
+    values = iter(scores.values[0])
+    rows = [[next(values) for _ in row] for row in block]
+    return [sum((value or 0.0) >= PASSES for value in row) / len(row) for row in rows if None not in row]
+
+
+def _remembering(rewards: Composition, known: Known) -> Composition:
+    """The rewards, whose first one answers from memory: a reward may cost much, or say something else the second time."""
+    first = replace(
+        rewards.rewards[0], many=partial(_recall, known), one=None, deadline=None, process_id=os.getpid, together=1
+    )
+    return replace(rewards, rewards=(first, *rewards.rewards[1:]))
+
+
+def _recall(known: Mapping[Any, Score | None], samples: Sequence[Sample]) -> list[Score]:
+    # where the reward failed there is no score; it was counted then, and now cannot judge
+    return [known[_key(one)] or Score(None) for one in samples]
+
+
+def _key(one: Sample) -> str:
+    return fingerprint([one.prompt, one.completion, one.answer, dict(one.meta)])
+
+
+def _width(interval: Interval) -> float:
+    return interval.high - interval.low

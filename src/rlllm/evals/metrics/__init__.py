@@ -1,0 +1,1 @@
+"""Metrics: one module each, from a request to measured values with intervals."""

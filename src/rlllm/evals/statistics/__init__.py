@@ -1,0 +1,1 @@
+"""Statistics: intervals, paired tests, multiple testing, power, sequential stopping."""

@@ -1,0 +1,70 @@
+"""Intervals over repeated runs: training again under another seed is the observation, not one more problem.
+
+Two views of the same table of seeds and problems: Student's t over the seeds' means (it asks what another seed would give, and
+is honest with few of them), and a bootstrap over both at once (it also asks what other problems would give).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from rlllm.core.errors import DataError
+from rlllm.evals.statistics.intervals import RESAMPLES, Interval, blocks_of
+
+T_OVER_SEEDS = "t over seeds"
+CROSSED = "bootstrap over seeds and problems"
+
+
+def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean of one value a seed, with Student's t interval; `n` counts seeds.
+
+    Where all values are equal (or there is one) they say nothing about their spread, and the interval is infinite.
+
+    Raises:
+        DataError: no values, or one that is not finite.
+
+    Source: Student, Biometrika 6 (1908), 1.
+    """
+    from scipy.special import stdtrit
+
+    if not values or not all(math.isfinite(value) for value in values):
+        raise DataError("a mean over seeds needs finite numbers", given=list(values)[:8])
+    mean, count = fmean(values), len(values)
+    if max(values) - min(values) <= 1e-12 * max(1.0, abs(mean)):
+        return Interval(mean, -math.inf, math.inf, count, T_OVER_SEEDS)
+    half = float(stdtrit(count - 1, (1 + confidence) / 2)) * stdev(values) / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half, count, T_OVER_SEEDS)
+
+
+def crossed_bootstrap(
+    table: Sequence[Sequence[float]], seed: int = 0, *, resamples: int = RESAMPLES, confidence: float = 0.95
+) -> Interval:
+    """Mean of a table (S seeds, N problems), with the percentile interval of the pigeonhole bootstrap.
+
+    Seeds and problems are drawn anew, independently of each other; every seed met the same problems, so problems are no part
+    of a seed. With two or three seeds it is too narrow: seeds drawn from so few repeat each other. `n` counts problems.
+
+    Raises:
+        DataError: no seeds, no problems, rows of different lengths, or a value that is not finite.
+
+    Source: Owen, Ann. Appl. Stat. 1 (2007), 386.
+    """
+    import numpy as np
+
+    if not table or not len(table[0]) or len({len(row) for row in table}) > 1:
+        raise DataError("seeds and problems make a table: the same problems for each seed", given=[*map(len, table)])
+    values = np.asarray(table, dtype=float)
+    if not np.isfinite(values).all():
+        raise DataError("a value of the table is not finite")
+    seeds, problems = values.shape
+    generator = np.random.default_rng(seed)
+    means = []
+    for size in blocks_of(resamples, problems + seeds):
+        rows = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=size)
+        columns = generator.multinomial(problems, np.full(problems, 1 / problems), size=size)
+        means.append(np.einsum("rs,sn,rn->r", rows, values, columns, optimize=True) / (seeds * problems))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Interval(float(values.mean()), float(low), float(high), problems, CROSSED)

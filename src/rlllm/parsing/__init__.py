@@ -1,0 +1,1 @@
+"""Text parsing that data and rewards share: final answers and arithmetic expressions."""

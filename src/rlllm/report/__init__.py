@@ -1,0 +1,14 @@
+"""The report: one self-contained HTML file for a run, a pipeline or several runs side by side.
+
+No network, no script, no image files: hand-made inline SVG and one style sheet. Everything a model or a user wrote is
+escaped by construction (see `markup`). The same files give the same bytes. Standard library only.
+"""
+
+from __future__ import annotations
+
+from rlllm.report.comparison import render_comparison
+from rlllm.report.page import render_pipeline, render_run
+from rlllm.report.series import MOST, short_names
+from rlllm.report.summary import SummaryRow
+
+__all__ = ["MOST", "SummaryRow", "render_comparison", "render_pipeline", "render_run", "short_names"]

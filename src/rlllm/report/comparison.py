@@ -1,0 +1,135 @@
+"""The page of several runs: what they measured side by side, problem by problem, their curves, costs and settings.
+
+Statistics are not made here: comparisons come in as `rlllm compare --json` gives them. Every part is left out when no run
+has a file for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlllm.core.runs import Run
+from rlllm.report.completions import Sides, before_after
+from rlllm.report.contests import Contests, Pairs, evaluated_tasks, problem_maps
+from rlllm.report.costs import costs_table
+from rlllm.report.differences import differences
+from rlllm.report.layout import Part, json_of, page, reproduce, section
+from rlllm.report.markup import Html, join, tag
+from rlllm.report.overlay import shared_curves
+from rlllm.report.problems import HELD_OUT, READING, paired_rows
+from rlllm.report.provenance import command_of
+from rlllm.report.rewards import compared_rewards
+from rlllm.report.series import Series, legend, series_of
+from rlllm.report.tables import Head, change_cell, drawn_head, pair_cells, row, table
+
+_HOLM = "p-values are adjusted by Holm's method over all tasks and runs of this page."
+
+
+def render_comparison(
+    title: str,
+    runs: Sequence[Run],
+    contests: Sequence[Mapping[str, Any]] = (),
+    said: Sequence[str] = (),
+    commands: Sequence[str] = (),
+) -> str:
+    """The report of several runs against the first of them, as the text of an HTML file.
+
+    Args:
+        title: heading of the page.
+        runs: two to `series.MOST` runs; the first is the one the others are compared with.
+        contests: comparisons of evaluations with the first run; `b` is the path of the other one.
+        said: sentences at the top of the page.
+        commands: what to type to get this page again; each run's own command follows.
+    """
+    series = series_of(runs)
+    found = {one.letter: contest for one in series[1:] for contest in contests if contest["b"] == str(one.run.path)}
+    pairs = {one.letter: paired_rows(runs[0], one.run) for one in series[1:]}
+    parts = [part for part in _parts(series, found, pairs, commands) if part[2]]
+    header = tag(
+        "header",
+        tag("p", "rlllm comparison", class_="eyebrow"),
+        tag("h1", title),
+        tag("ul", [tag("li", text) for text in said], class_="said") if said else None,
+        legend(series),
+        class_="page",
+    )
+    return page(f"{title} · rlllm", header, parts, [section(2, *part) for part in parts])
+
+
+def _parts(series: Sequence[Series], contests: Contests, pairs: Pairs, commands: Sequence[str]) -> list[Part]:
+    tasks = evaluated_tasks(series, contests, pairs)
+    lines = [*commands, *filter(None, (command_of(json_of(one.run, "config.json")) for one in series))]
+    settings = [json_of(one.run, "config.json").get("settings") or {} for one in series]
+    lineage = [json_of(one.run, "lineage.json") for one in series]
+    envs = [json_of(one.run, "env.json") for one in series]
+    return [
+        ("results", "Evaluations", _tasks(tasks, contests)),
+        ("measures", "Before and after training", _measures(series, pairs)),
+        ("curves", "Learning curves", _curves(series)),
+        ("rewards", "Rewards by source", compared_rewards(series)),
+        ("costs", "Costs", costs_table(series, envs)),
+        ("completions", "Completions side by side", _completions(series, pairs)),
+        ("settings", "Settings that differ", differences(series, settings, "setting") if any(settings) else None),
+        ("lineage", "Lineage", differences(series, lineage, "entry") if any(lineage) else None),
+        ("again", "Run it again", reproduce(lines) if lines else None),
+    ]
+
+
+def _tasks(tasks: Sequence[tuple[str, Html]], contests: Contests) -> Html | None:
+    if not tasks:
+        return None
+    adjusted = any("p_holm" in task for contest in contests.values() for task in contest.get("tasks") or [])
+    drawn = [tag("section", tag("h3", name), content, class_="task") for name, content in tasks]
+    return join([*drawn, [tag("p", words, class_="note") for words in (READING, _HOLM)] if adjusted else None])
+
+
+def _measures(series: Sequence[Series], pairs: Pairs) -> Html | None:
+    """Of each measure every run before and after its own training, and the held-out prompts of the runs against each other."""
+    names = dict.fromkeys(measure["name"] for one in series for measure in one.run.results.get("measures") or [])
+    drawn = [tag("section", tag("h3", name), _measure(name, series), class_="task") for name in names]
+    maps = problem_maps(series, pairs, HELD_OUT)
+    if maps:
+        drawn.append(tag("section", tag("h3", "Held-out prompts"), tag("div", maps, class_="curves"), class_="task"))
+    return join(drawn) if drawn else None
+
+
+def _measure(name: str, series: Sequence[Series]) -> Html:
+    every = [(one, measure) for one in series for measure in one.run.results.get("measures") or []]
+    found = [(one, measure) for one, measure in every if measure["name"] == name]
+    drawn, unit = drawn_head([(measure.get("before"), measure.get("after")) for _, measure in found], paired=True)
+    heads: list[Head] = [("Run", ""), ("Before", "num"), ("After", "num"), drawn, ("Change", "num")]
+    rows = [
+        row(
+            one.label(),
+            "" if measure.get("higher_is_better", True) else "lower is better",
+            [
+                *pair_cells(measure.get("before"), measure.get("after")),
+                change_cell(measure.get("difference"), (measure.get("difference") or {}).get("p_value")),
+            ],
+        )
+        for one, measure in found
+    ]
+    return table(heads, rows, unit=unit)
+
+
+def _curves(series: Sequence[Series]) -> Html | None:
+    drawn = shared_curves(series)
+    note = tag("p", "Of what at least two runs logged, smoothed over a tenth of the steps.", class_="lead")
+    return join([note, drawn]) if drawn else None
+
+
+def _completions(series: Sequence[Series], pairs: Pairs) -> Html | None:
+    """The problems that each run gained and lost most against the first, with what both wrote."""
+    drawn = []
+    first = series[0]
+    for one in series[1:]:
+        sides = Sides(first.title, one.title, f"with {one.letter}")
+        for task, rows in pairs[one.letter].items():
+            written = [entry for entry in rows if any(side["completion"] for side in entry["before"] + entry["after"])]
+            shown = before_after(written, 4, sides)
+            if shown:
+                drawn.append(
+                    tag("section", tag("h3", f"{task}: {one.letter} against {first.letter}"), shown, class_="task")
+                )
+    return join(drawn) if drawn else None

@@ -1,0 +1,174 @@
+"""What the model wrote: before and after training side by side, or the extremes of what was sampled.
+
+Which prompts are shown is decided by their mean scores, ties by file order; of each prompt the completion whose score
+is closest to that mean (the first of them), so that nobody picks a flattering one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rlllm.core.records import prompt_text
+from rlllm.report.markup import Html, tag
+from rlllm.report.wording import count, is_number, number, shortened
+
+Row = Mapping[str, Any]
+_GROUP = 3
+"""Prompts shown of those that gained, and of those that lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The completions of one prompt; a score is None where no reward could judge."""
+
+    completions: Sequence[str]
+    scores: Sequence[float | None]
+
+    @property
+    def mean(self) -> float | None:
+        known = [score for score in self.scores if score is not None]
+        return math.fsum(known) / len(known) if known else None
+
+    def typical(self) -> int:
+        """Position of the completion to show."""
+        mean = self.mean
+        known = [position for position, score in enumerate(self.scores) if score is not None]
+        return min(known, key=lambda position: abs((self.scores[position] or 0.0) - (mean or 0.0)), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One prompt before and after."""
+
+    row: Row
+    before: _Drawn
+    after: _Drawn
+
+    @property
+    def change(self) -> float:
+        if self.before.mean is None or self.after.mean is None:
+            return 0.0
+        return self.after.mean - self.before.mean
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What the two columns are called, and how a sentence says that it is about the second."""
+
+    before: str = "Before"
+    after: str = "After"
+    then: str = "afterwards"
+
+
+def before_after(rows: Sequence[Row], level: int, sides: Sides = Sides()) -> Html | None:
+    """The prompts that gained and lost most, and the worst and the best afterwards.
+
+    Args:
+        rows: `{"prompt", "answer", "before": [{"completion", "score"}], "after": [...]}`.
+        level: heading level of the groups.
+        sides: names of the two columns.
+    """
+    compared = [_Compared(row, _drawn(row.get("before")), _drawn(row.get("after"))) for row in rows]
+    if not compared:
+        return None
+    judged = [pair for pair in compared if pair.after.mean is not None]
+    groups = [
+        ("Gained most", _GROUP, [pair for pair in sorted(judged, key=lambda pair: -pair.change) if pair.change > 0]),
+        ("Lost most", _GROUP, [pair for pair in sorted(judged, key=lambda pair: pair.change) if pair.change < 0]),
+        (f"Worst {sides.then}", 1, sorted(judged, key=lambda pair: pair.after.mean or 0.0)),
+        (f"Best {sides.then}", 1, sorted(judged, key=lambda pair: -(pair.after.mean or 0.0))),
+        ("Not judged", 1, [pair for pair in compared if pair.after.mean is None]),
+    ]
+    shown: set[int] = set()
+    drawn: list[Html] = []
+    for title, most, pairs in groups:
+        chosen = [pair for pair in pairs[:most] if id(pair) not in shown]
+        shown.update(id(pair) for pair in chosen)
+        if chosen:
+            drawn.append(_group(title, [_compared_card(pair, sides) for pair in chosen], level))
+    return tag("div", tag("p", _counts(compared, sides.then), class_="lead"), drawn)
+
+
+def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | None:
+    """Lowest and highest reward of the first and of the last logged step, for runs without a before-and-after file."""
+    drawn = []
+    for title, rows in (("First logged step", first), ("Last logged step", last if last != first else [])):
+        scored = sorted((row for row in rows if is_number(row.get("reward"))), key=lambda row: row["reward"])
+        extremes = [("Lowest reward", scored[0]), ("Highest reward", scored[-1])] if scored else []
+        cards = [
+            _single_card(row, kind, _Drawn([str(row.get("completion"))], [row["reward"]])) for kind, row in extremes
+        ]
+        if cards:
+            drawn.append(_group(title, [tag("div", cards, class_="pair")], level))
+    return tag("div", drawn) if drawn else None
+
+
+def items(rows: Iterable[Row], level: int) -> Html | None:
+    """Of every task of an evaluation the two items with the lowest and the two with the highest mean score."""
+    tasks: dict[str, list[tuple[float, Row, _Drawn]]] = {}
+    for row in rows:
+        drawn = _Drawn([str(text) for text in row.get("completions") or []], _scores(row.get("scores") or []))
+        if drawn.completions and drawn.mean is not None:
+            tasks.setdefault(str(row.get("task")), []).append((drawn.mean, row, drawn))
+    groups = []
+    for task, members in tasks.items():
+        ranked = sorted(members, key=lambda member: member[0])
+        ends = [("Lowest score", member) for member in ranked[:2]]
+        ends += [("Highest score", member) for member in ranked[2:][-2:]]
+        cards = [_single_card(row, kind, drawn) for kind, (_, row, drawn) in ends]
+        groups.append(_group(task, [tag("div", cards, class_="pair")], level))
+    return tag("div", groups) if groups else None
+
+
+def _counts(compared: Sequence[_Compared], then: str) -> str:
+    up, down = (sum(sign * pair.change > 1e-12 for pair in compared) for sign in (1, -1))
+    rest = len(compared) - up - down
+    return f"Of {count(len(compared), 'prompt')}, {up} scored higher {then}, {down} lower and {rest} the same."
+
+
+def _group(title: str, cards: Sequence[Html], level: int) -> Html:
+    return tag("section", tag(f"h{level}", title), cards, class_="group")
+
+
+def _compared_card(pair: _Compared, sides: Sides) -> Html:
+    columns = [_column(sides.before, pair.before), _column(sides.after, pair.after)]
+    return tag("article", _prompt(pair.row), tag("div", columns, class_="pair"), class_="exchange")
+
+
+def _single_card(row: Row, kind: str, drawn: _Drawn) -> Html:
+    return tag("article", _prompt(row), _column(kind, drawn), class_="exchange")
+
+
+def _prompt(row: Row) -> Html:
+    prompt, answer = row.get("prompt"), row.get("answer")
+    shown = prompt_text(prompt) if isinstance(prompt, str | list) and prompt else "(empty prompt)"
+    reference = tag("p", "Reference ", tag("code", shortened(str(answer), 200)), class_="reference")
+    return tag("header", _words(shortened(shown, 800)), reference if answer is not None else None)
+
+
+def _column(kind: str, drawn: _Drawn) -> Html:
+    position = drawn.typical()
+    written = drawn.completions[position] if drawn.completions else ""
+    score = drawn.scores[position] if position < len(drawn.scores) else None
+    judged = f"score {number(score)}" if score is not None else "not judged"
+    if len(drawn.completions) > 1 and drawn.mean is not None:
+        judged += f", mean of {len(drawn.completions)}: {number(drawn.mean)}"
+    label = tag("p", tag("span", kind), tag("span", judged, class_="score"), class_="label")
+    return tag("div", label, _words(shortened(written) or "(nothing)"), class_="column")
+
+
+def _words(written: str) -> Html:
+    """Text of a model: keeps its line breaks, and `dir=auto` keeps other scripts readable."""
+    return tag("pre", written, dir="auto", class_="words")
+
+
+def _drawn(entries: object) -> _Drawn:
+    rows = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    return _Drawn([str(row.get("completion", "")) for row in rows], _scores([row.get("score") for row in rows]))
+
+
+def _scores(values: Sequence[object]) -> list[float | None]:
+    return [value if is_number(value) and math.isfinite(value) else None for value in values]

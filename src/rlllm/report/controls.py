@@ -1,0 +1,83 @@
+"""An experiment of several runs: what the true reward adds over each control, and what each run gained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rlllm.core.runs import Run
+from rlllm.report.markup import Html, join, tag
+from rlllm.report.overlay import shared_curves
+from rlllm.report.series import MOST, legend, series_of
+from rlllm.report.tables import Head, cell, drawn_head, row, single_cells, table
+from rlllm.report.wording import DASH, fixed, is_number, number
+
+
+def experiment(results: Mapping[str, Any]) -> Html | None:
+    """The parts for `controls`, `seeds` and `findings` of results.json; None for a run that is no experiment."""
+    findings = results.get("findings") or []
+    if not findings:
+        return None
+    said = tag("ul", [tag("li", f"{text[:1].upper()}{text[1:]}.") for text in map(str, findings)], class_="findings")
+    return join([said, *filter(None, (_controls(results.get("controls") or []), _runs(results.get("seeds") or [])))])
+
+
+def member_curves(run: Run) -> Html | None:
+    """Learning curves of the runs of an experiment in common drawings, one run of each kind; None where there are none."""
+    kinds = (run.results.get("seeds") or [])[:MOST]
+    series = series_of([Run(run.path / found["runs"][0]) for found in kinds])
+    drawn = shared_curves(series)
+    return join([legend(series), drawn]) if drawn else None
+
+
+def _controls(rows: Sequence[Mapping[str, Any]]) -> Html | None:
+    if not rows:
+        return None
+    drawn, unit = drawn_head([(None, found["added"]) for found in rows], paired=False)
+    heads: list[Head] = [
+        ("Compared with", ""),
+        ("Gain, true reward", "num"),
+        ("Gain, control", "num"),
+        ("Added", "num"),
+        drawn,
+    ]
+    body = [
+        row(
+            str(found["phrase"]),
+            str(found["how"]),
+            [
+                cell("Gain, true reward", fixed(found["gain"], signed=True), "num"),
+                cell("Gain, control", fixed(found["control_gain"], signed=True), "num"),
+                *single_cells(found["added"], [other["added"] for other in rows]),
+            ],
+        )
+        for found in rows
+    ]
+    both = [_clustered(found) for found in rows if found.get("clustered")]
+    return join([table(heads, body, unit=unit), *both])
+
+
+def _clustered(found: Mapping[str, Any]) -> Html:
+    """The other interval of several seeds, in words."""
+    value = found["clustered"]
+    bounds = f"{fixed(value['low'], signed=True)} to {fixed(value['high'], signed=True)}"
+    return tag("p", f"Over {found['phrase']}, with seeds and prompts drawn anew at once: {bounds}.", class_="note")
+
+
+def _runs(rows: Sequence[Mapping[str, Any]]) -> Html | None:
+    """Gain of every run; each number leads to that run's own report."""
+    if not rows:
+        return None
+    heads = ["Runs", *(f"Seed {seed}" for seed in rows[0]["seeds"]), "Spread", "Tokens"]
+    columns = [tag("th", head, scope="col", class_=None if head == "Runs" else "num") for head in heads]
+    body = [tag("tr", tag("th", str(found["name"]), scope="row"), list(_run_cells(found))) for found in rows]
+    inner = tag("table", tag("thead", tag("tr", columns)), tag("tbody", body))
+    return tag("div", inner, class_="scroll", role="region", aria_label="Gain of every run", tabindex="0")
+
+
+def _run_cells(found: Mapping[str, Any]) -> Iterable[Html]:
+    for gain, name in zip(found["gains"], found["runs"], strict=True):
+        yield tag("td", tag("a", fixed(gain, signed=True), href=f"{name}/report.html"), class_="num")
+    yield tag("td", fixed(found["spread"]) if len(found["gains"]) > 1 else DASH, class_="num")
+    tokens = [count for count in found["tokens"] if is_number(count)]
+    yield tag("td", number(sum(tokens)) if tokens else DASH, class_="num")

@@ -1,0 +1,167 @@
+"""The page of a run and of a pipeline: what stands where. Every part is left out when the run has no file for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlllm.core.runs import Run, read_jsonl
+from rlllm.report import completions
+from rlllm.report.card import card_tables
+from rlllm.report.controls import experiment, member_curves
+from rlllm.report.curves import learning_curves, metric_table
+from rlllm.report.gains import gain_table
+from rlllm.report.layout import Part, json_of, page, reproduce, section
+from rlllm.report.markup import Html, join, tag
+from rlllm.report.overlay import pass_curves
+from rlllm.report.problems import READING, problem_map
+from rlllm.report.provenance import command_block, command_of, facts, folded, settings_table
+from rlllm.report.results import further_table, results_tables
+from rlllm.report.rewards import Source, reward_table, shadow_curves, tally, written
+from rlllm.report.signals import Difficulty, difficulty_table, entropy_figure
+from rlllm.report.summary import SummaryRow, summary_table
+from rlllm.report.verdict import verdict_block, verdict_of_rows
+
+
+@dataclass(slots=True)
+class _Samples:
+    """What one pass over samples.jsonl keeps."""
+
+    sources: dict[str, Source] = field(default_factory=dict)
+    total: Source = field(default_factory=Source)
+    """The weighted total that the run maximises."""
+    difficulty: Difficulty = field(default_factory=Difficulty)
+    first: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the first logged step."""
+    last: list[dict[str, Any]] = field(default_factory=list)
+
+
+def render_run(run: Run) -> str:
+    """The report of one run, as the text of an HTML file. Missing files leave their part out."""
+    config = json_of(run, "config.json")
+    stage = str(config.get("stage") or "run")
+    parts = _run_parts(run, level=2, prefix="")
+    header = tag(
+        "header",
+        tag("p", f"rlllm {stage}", class_="eyebrow"),
+        tag("h1", run.path.name or str(run.path)),
+        verdict_block(run.verdict, run.status),
+        facts(config, json_of(run, "env.json"), run.metrics()),
+        class_="page",
+    )
+    return page(f"{run.path.name} · rlllm {stage}", header, parts, [section(2, *part) for part in parts])
+
+
+def render_pipeline(
+    title: str,
+    rows: Sequence[SummaryRow],
+    runs: Sequence[Run],
+    commands: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> str:
+    """The report of several runs: a summary table, the commands, then every run.
+
+    Args:
+        title: heading of the page.
+        rows: one summary row for each number the pipeline is judged by.
+        runs: the runs, in the order they ran.
+        commands: what to type to get the same again; by default each run's own command.
+        notes: paragraphs below the table.
+    """
+    ok = all(row.ok for row in rows) and all(run.ok for run in runs)
+    header = tag(
+        "header",
+        tag("p", "rlllm pipeline", class_="eyebrow"),
+        tag("h1", title),
+        verdict_of_rows(ok, rows, runs),
+        class_="page",
+    )
+    lines = list(commands) or [line for run in runs if (line := command_of(json_of(run, "config.json")))]
+    parts: list[Part] = []
+    if rows:
+        parts.append(
+            ("summary", "Before and after", [summary_table(rows), [tag("p", note, class_="note") for note in notes]])
+        )
+    if lines:
+        parts.append(("reproduce", "Run it again", reproduce(lines)))
+    articles = [_run_article(run, position) for position, run in enumerate(runs, start=1)]
+    body = [section(2, *part) for part in parts] + [section(2, *article, kind="run") for article in articles]
+    return page(f"{title} · rlllm", header, [*parts, *articles], body)
+
+
+def _run_article(run: Run, position: int) -> Part:
+    config = json_of(run, "config.json")
+    prefix = f"run{position}-"
+    parts = _run_parts(run, level=3, prefix=prefix)
+    content = [
+        verdict_block(run.verdict, run.status),
+        facts(config, json_of(run, "env.json"), run.metrics()),
+        [section(3, *part) for part in parts],
+    ]
+    stage, name = str(config.get("stage", "")), run.path.name
+    return f"run{position}", name if stage in name else f"{name} ({stage})", content
+
+
+def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
+    """(anchor, title, content) of every part this run has files for."""
+    config, metrics = json_of(run, "config.json"), run.metrics()
+    command = command_of(config)
+    samples = _scan(run.samples())
+    verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
+    judged = run.verdict.get("facts") or {}
+    watched = [found["shadow"] for found in judged.get("divergences") or ()]
+    before_after = list(read_jsonl(run.path / "before_after.jsonl"))
+    compared = completions.before_after(before_after, level + 1)
+    texts = compared or completions.sampled(samples.first, samples.last, level + 1)
+    parts: list[Part] = [
+        ("results", "Results", results_tables(run.results)),
+        ("pass-at-k", "More samples", pass_curves(run.results)),
+        ("answers", "How the model answers", further_table(run.results)),
+        ("problems", "Problem by problem", _problem_map(before_after)),
+        ("controls", "Controls" if run.results.get("controls") else "Seeds", experiment(run.results)),
+        ("members", "Curves of the runs", member_curves(run)),
+        ("card", "Reward model card", card_tables(json_of(run, "card.json"), run.results)),
+        ("curves", "Learning curves", learning_curves(metrics)),
+        ("entropy", "Reward bought with entropy", entropy_figure(metrics)),
+        ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
+        ("rewards", "Rewards by source", reward_table(samples.sources)),
+        ("watched", "Proxy and watched rewards", shadow_curves(samples.total, samples.sources, watched)),
+        ("gains", "What the gain is made of", gain_table(judged.get("gains") or ())),
+        ("completions", "Completions before and after" if compared else "Completions", texts),
+        ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),
+        ("again", "Run it again", reproduce([command]) if command and not prefix else None),
+        ("details", "Details", _details(run, config, metrics, command if prefix else None)),
+    ]
+    return [(prefix + anchor, title, content) for anchor, title, content in parts if content]
+
+
+def _details(run: Run, config: Mapping[str, Any], metrics: Sequence[dict[str, Any]], command: str | None) -> Html:
+    return join(
+        [
+            folded("Command", command_block([command]) if command else None),
+            folded("Settings", settings_table(config.get("settings") or {})),
+            folded("Lineage", settings_table(json_of(run, "lineage.json"))),
+            folded("Environment", settings_table(json_of(run, "env.json"))),
+            folded("All logged metrics", metric_table(metrics)),
+        ]
+    )
+
+
+def _problem_map(before_after: Sequence[dict[str, Any]]) -> Html | None:
+    drawn = problem_map(before_after, "before", "after", "Held-out prompts")
+    return tag("div", drawn, tag("p", READING, class_="note"), class_="curves") if drawn else None
+
+
+def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:
+    found = _Samples()
+    for row in written(rows):
+        tally(found.sources, [row])
+        found.difficulty.add(row)
+        found.total.add(float(row.get("step") or 0), {"value": row.get("reward")})
+        if not found.first or row.get("step") == found.first[0].get("step"):
+            found.first.append(row)
+        if found.last and row.get("step") != found.last[0].get("step"):
+            found.last = []
+        found.last.append(row)
+    return found

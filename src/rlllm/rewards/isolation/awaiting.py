@@ -1,0 +1,101 @@
+"""Rewards written with `async def`: awaited side by side on one event loop, which runs in a daemon thread of its own.
+
+So they work wherever a reward is called from, a notebook's running loop included, and nothing of them holds up Ctrl-C or the
+end of the process. The loop lives as long as the process: clients that are bound to a loop keep their connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import cache
+from threading import Thread
+from typing import Any
+
+from rlllm.core.errors import RlllmError
+from rlllm.core.records import Sample
+from rlllm.rewards.score_parsing import failure, late
+
+PARALLEL = 32
+"""Samples of a batch that are awaited at once."""
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await on the process's own loop. Ctrl-C cancels what is awaited."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid()))
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """A batch reward made of one that is awaited sample by sample.
+
+    Args:
+        function: the async reward.
+        seconds: deadline of one sample, counted from its own start; None waits for ever.
+    """
+
+    function: Callable[[Sample], Awaitable[Any]]
+    seconds: float | None = None
+
+    def score_batch(self, samples: Sequence[Sample]) -> list[Any]:
+        """What the reward returned for each sample, or a `Failure`.
+
+        Raises:
+            RlllmError: the reward found its own setup wrong.
+        """
+        results: list[Any] = run(self._all(samples))
+        for result in results:
+            if isinstance(result, RlllmError):
+                raise result
+        return results
+
+    async def _all(self, samples: Sequence[Sample]) -> list[Any]:
+        gate = asyncio.Semaphore(PARALLEL)
+        return await asyncio.gather(*(self._one(gate, sample) for sample in samples))
+
+    async def _one(self, gate: asyncio.Semaphore, sample: Sample) -> Any:
+        async with gate:
+            start = time.perf_counter()
+            limit = asyncio.timeout(self.seconds)
+            try:
+                async with limit:
+                    return await self.function(sample)
+            except RlllmError as error:
+                return error
+            except (Exception, SystemExit, asyncio.CancelledError) as error:
+                if _is_cancelled():
+                    raise
+                seconds = time.perf_counter() - start
+                return late(self.seconds, seconds) if limit.expired() else failure(error, seconds)
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """A batch reward whose `score_batch` is an `async def`."""
+
+    function: Callable[[Sequence[Sample]], Coroutine[Any, Any, Any]]
+
+    def score_batch(self, samples: Sequence[Sample]) -> Any:
+        return run(self.function(samples))
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody outside asked this task to stop, as against code that raises CancelledError by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+@cache
+def _loop(_process_id: int) -> asyncio.AbstractEventLoop:
+    """The loop of this process; a fork has none of its parent's threads, so it gets its own."""
+    loop = asyncio.new_event_loop()
+    Thread(target=loop.run_forever, name="rlllm-rewards", daemon=True).start()
+    return loop

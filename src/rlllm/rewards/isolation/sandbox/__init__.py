@@ -1,0 +1,47 @@
+"""Where programs a model wrote are run: isolated from the host, or not at all."""
+
+from __future__ import annotations
+
+import sys
+
+from rlllm.rewards.isolation.sandbox.jobs import Isolation, Sandbox
+
+__all__ = ["missing_layers", "open_sandbox"]
+
+
+def open_sandbox(isolation: Isolation = "full", workers: int | None = None) -> Sandbox:
+    """A sandbox, with its workers started.
+
+    Args:
+        isolation: `full`, every layer of `docs/guides/sandbox.md`; `none`, a plain child process with limits, which keeps
+            nothing from a program that means harm.
+        workers: how many programs `run` has under way at once; by default two for each core.
+
+    Raises:
+        SandboxError: a layer of full isolation is missing on this machine.
+    """
+    if isolation == "none":
+        from rlllm.rewards.isolation.sandbox.plain import PlainSandbox
+
+        return PlainSandbox(workers)
+    from rlllm.rewards.isolation.sandbox.layers import layer_missing
+
+    if sys.platform != "linux":
+        raise layer_missing("linux", sys.platform)
+    from rlllm.rewards.isolation.sandbox.pool import IsolatedSandbox
+
+    return IsolatedSandbox(workers)
+
+
+def missing_layers() -> list[str]:
+    """Why full isolation is refused on this machine, a line for each layer found missing; empty where it works.
+
+    Layers build on each other, so mending the one that is named may bring up another.
+    """
+    from rlllm.rewards.isolation.sandbox.layers import SandboxError
+
+    try:
+        open_sandbox("full", workers=1).close()
+    except SandboxError as error:
+        return [f"{error.what} ({error.given})"]
+    return []

@@ -1,0 +1,1 @@
+"""Rewards that are trained models: scalar, process, ensembles, classifiers."""

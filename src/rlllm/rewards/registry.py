@@ -1,0 +1,96 @@
+"""Rewards that ship with rlllm, by name. A static table, so that listing imports nothing."""
+
+from __future__ import annotations
+
+from rlllm.core.registry import Builtin, Registry
+
+REWARDS = Registry(
+    "reward",
+    "rlllm.rewards",
+    {
+        "exact": Builtin(
+            "rlllm.rewards.verifiers.answers:Exact", "1 if the final answer equals the reference, as text"
+        ),
+        "numeric": Builtin(
+            "rlllm.rewards.verifiers.answers:Numeric",
+            "1 if the final answer is the reference number, within a tolerance",
+        ),
+        "regex": Builtin("rlllm.rewards.verifiers.answers:Regex", "1 if the completion matches a pattern"),
+        "format": Builtin(
+            "rlllm.rewards.verifiers.answers:Format", "1 if there is exactly one marked final answer, at the end"
+        ),
+        "length": Builtin("rlllm.rewards.verifiers.answers:Length", "0 within the budget, falling to -1 above it"),
+        "overlong": Builtin("rlllm.rewards.shaping:Overlong", "0 well under a limit, falling to -1 at it (DAPO)"),
+        "cosine": Builtin(
+            "rlllm.rewards.shaping:Cosine", "a correctness reward scaled by length: short if right, long if wrong"
+        ),
+        "budget": Builtin(
+            "rlllm.rewards.shaping:Budget", "minus the distance to the length that was asked for, in tokens (L1)"
+        ),
+        "repetition": Builtin(
+            "rlllm.rewards.shaping:Repetition", "minus the share of n-grams that repeat an earlier one"
+        ),
+        "eos": Builtin(
+            "rlllm.rewards.verifiers.answers:Ended", "0 if the completion ended by itself, -1 at the length limit"
+        ),
+        "math": Builtin(
+            "rlllm.rewards.math.reward:Math", "1 if math-verify finds the final answer equal to the reference"
+        ),
+        "majority": Builtin(
+            "rlllm.rewards.majority:Majority",
+            "1 if most completions of the prompt give the same answer (needs no labels)",
+        ),
+        "code": Builtin("rlllm.rewards.code.reward:Code", "1 if the program passes the row's tests, run in isolation"),
+        "choice": Builtin(
+            "rlllm.rewards.verifiers.choice:Choice", "1 if the completion commits to the right option, and to no other"
+        ),
+        "instructions": Builtin(
+            "rlllm.rewards.verifiers.instructions.reward:Instructions",
+            "the row's instructions are followed (IFEval)",
+        ),
+        "schema": Builtin(
+            "rlllm.rewards.verifiers.schema:Schema", "1 if the completion is JSON, valid under a JSON schema"
+        ),
+        "sql": Builtin(
+            "rlllm.rewards.verifiers.sql:SQL", "1 if the query gives the reference's rows on SQLite, in memory"
+        ),
+        "calls": Builtin(
+            "rlllm.rewards.verifiers.calls:Calls", "1 if the expected functions are called, with allowed arguments"
+        ),
+        "language": Builtin(
+            "rlllm.rewards.verifiers.language:Language", "share of the letters in the expected language"
+        ),
+        "countdown": Builtin(
+            "rlllm.rewards.verifiers.procedural:Countdown",
+            "1 if the expression uses the numbers and reaches the target",
+        ),
+        "gym": Builtin("rlllm.rewards.verifiers.procedural:Gym", "the reasoning-gym scorer of the row's task"),
+        "gold": Builtin(
+            "rlllm.rewards.gold:Gold", "the simulated annotator's true utility: correct, well formed, concise"
+        ),
+        "model": Builtin(
+            "rlllm.rewards.models.scalar:RewardModel", "score of a trained reward model (run, folder or Hub id)"
+        ),
+        "process": Builtin(
+            "rlllm.rewards.models.process:ProcessModel",
+            "chance that every step is right, by a trained process reward model",
+        ),
+        "remote": Builtin(
+            "rlllm.rewards.http.remote:Remote", "what a server of one's own says, asked in batches over HTTP"
+        ),
+        "judge": Builtin(
+            "rlllm.rewards.judges.judge:Judge", "what a judge model or endpoint says: rated, or against a reference"
+        ),
+        "environment": Builtin("rlllm.rewards.environment:Earned", "what the run's environment says of the rollout"),
+        "verdict": Builtin(
+            "rlllm.rewards.judges.judge:Verdict", "1 if the verdict (A or B) is the row's answer: trains judges"
+        ),
+        "verdict-form": Builtin(
+            "rlllm.rewards.judges.judge:VerdictForm", "1 if a critique stands before one final verdict"
+        ),
+        "refusal": Builtin("rlllm.rewards.verifiers.refusal:Refusal", "1 if the completion refuses to help, else 0"),
+        "coin": Builtin("rlllm.rewards.controls:Coin", "1 with probability p, whatever was written (a control)"),
+        "flipped": Builtin("rlllm.rewards.controls:Flipped", "1 minus another reward (a control)"),
+    },
+    "rlllm rewards ls",
+)

@@ -1,0 +1,70 @@
+"""Rewards for tasks whose answers are many: the solution is checked, not compared with a reference."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from rlllm.core.records import Sample, Score
+from rlllm.core.registry import describe
+from rlllm.parsing.answers import extract_answer
+from rlllm.parsing.expressions import countdown_fault
+from rlllm.rewards.verifiers.answers import NO_ANSWER
+
+
+@dataclass(frozen=True)
+class Countdown:
+    """1 if the marked expression uses every number once and makes the target, else 0; None for rows of other tasks.
+
+    Reads `numbers` and `target` of the row.
+    """
+
+    def __call__(self, sample: Sample) -> Score:
+        if "numbers" not in sample.meta or "target" not in sample.meta:
+            return Score(None, note="the row has no numbers and target")
+        answer = extract_answer(sample.completion)
+        if answer is None:
+            return Score(0.0, note=NO_ANSWER)
+        numbers = [int(number) for number in sample.meta["numbers"]]
+        fault = countdown_fault(answer, numbers, int(sample.meta["target"]))
+        return Score(float(fault is None), parsed=answer, note=fault)
+
+
+@dataclass(frozen=True)
+class Gym:
+    """reasoning-gym's own scorer of the row's task, from 0 to 1; None for rows of other tasks.
+
+    Reads `gym_task`, `gym_params` and `gym_entry` of the row. Without a marked answer the whole completion is taken for
+    the answer. Where the scorer raises on an answer but reads its own reference, the answer is worth 0.0 and noted.
+    """
+
+    def __call__(self, sample: Sample) -> Score:
+        if "gym_task" not in sample.meta or "gym_entry" not in sample.meta:
+            return Score(None, note="the row is not from reasoning-gym")
+        entry = sample.meta["gym_entry"]
+        score = _scorer(sample.meta["gym_task"], json.dumps(sample.meta.get("gym_params", {})))
+        answer = extract_answer(sample.completion) or sample.completion.strip()
+        try:
+            return Score(score(answer, entry), parsed=answer)
+        except Exception as error:
+            score(entry["answer"], entry)
+            return Score(0.0, parsed=answer, note=f"unreadable answer: {describe(error)}"[:200])
+
+
+@cache
+def _scorer(task: str, params: str) -> Callable[[str, Mapping[str, Any]], float]:
+    """The scorer of a task under its parameters (JSON text), kept from writing to standard output."""
+    import reasoning_gym
+
+    def score(answer: str, entry: Mapping[str, Any]) -> float:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return float(dataset.score_answer(answer, entry))
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        dataset = reasoning_gym.create_dataset(task, seed=0, **json.loads(params))
+    return score

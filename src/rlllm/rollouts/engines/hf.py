@@ -1,0 +1,79 @@
+"""The `hf` engine: transformers' `generate` in this process. Slow and always right; other engines are measured against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rlllm.policies.padding import padded
+from rlllm.rollouts.config import SamplingConfig
+
+
+@dataclass(frozen=True)
+class HFEngine:
+    """Sample completions with a causal language model.
+
+    Args:
+        model: a transformers causal language model.
+        tokenizer: its tokenizer, with a padding token.
+    """
+
+    model: Any
+    tokenizer: Any
+
+    @torch.no_grad()
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
+        """Completion token ids for each prompt, up to and including the first end-of-sequence token.
+
+        Prompts are decoded in batches of `sampling.batch_size`, longest first, so that little is padded; the order of
+        the result is the order of `prompts`. Draws from the global torch RNG: seed it for repeatable results.
+        """
+        order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]), reverse=True)
+        completions: list[list[int]] = [[] for _ in prompts]
+        was_training = self.model.training
+        self.model.eval()
+        for start in range(0, len(order), sampling.batch_size):
+            chunk = order[start : start + sampling.batch_size]
+            for index, ids in zip(chunk, self._batch([prompts[i] for i in chunk], sampling), strict=True):
+                completions[index] = ids
+        self.model.train(was_training)
+        return completions
+
+    def _batch(self, prompts: list[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
+        pad = self.tokenizer.pad_token_id
+        device = self.model.device
+        ids, mask = (torch.tensor(part, device=device) for part in padded(prompts, pad, left=True))
+        stops = self.stop_ids()
+        choice: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature > 0:
+            choice = {
+                "do_sample": True,
+                "temperature": sampling.temperature,
+                "top_p": sampling.top_p,
+                "top_k": sampling.top_k,
+            }
+        output = self.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=sampling.max_new_tokens,
+            pad_token_id=pad,
+            eos_token_id=sorted(stops),
+            **choice,
+        )
+        return [_until_stop(row, stops) for row in output[:, ids.size(1) :].tolist()]
+
+    def stop_ids(self) -> set[int]:
+        """Every token that ends a completion: the tokenizer's and the generation config's."""
+        configured = self.model.generation_config.eos_token_id
+        stops = set(configured if isinstance(configured, list) else [configured])
+        return {token for token in stops | {self.tokenizer.eos_token_id} if token is not None}
+
+
+def _until_stop(ids: list[int], stops: set[int]) -> list[int]:
+    for position, token in enumerate(ids):
+        if token in stops:
+            return ids[: position + 1]
+    return ids

@@ -1,0 +1,130 @@
+"""The `native` engine: decoding made for reinforcement learning, where many completions share a prompt.
+
+A prompt is computed once for all its completions, rows that ended leave the batch, and a token is drawn without racing the
+whole vocabulary. How well that works depends on the model: `native_tiers` chooses among three ways to decode it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.hf import HFEngine
+from rlllm.rollouts.engines.native.decoders import TIERS, Tier, best_tier
+from rlllm.rollouts.engines.native.token_sampling import choose
+from rlllm.rollouts.engines.native.weight_layout import window
+
+CHOICE_ROWS = 64
+"""Rows whose logits exist at once."""
+DROPPED_SHARE = 8
+"""Rows are dropped when one in so many has ended: moving the others' keys and values costs something too."""
+
+Batch = list[tuple[Sequence[int], list[int]]]
+"""Distinct prompts, each with the rows that continue it."""
+
+
+class NativeEngine:
+    """Sample completions with a causal language model, fast.
+
+    Args:
+        model: a transformers causal language model, or one with adapters.
+        tokenizer: its tokenizer, with a padding token.
+
+    Attributes:
+        tier: `fast`, `generic` or `generate`.
+        reason: why it is not a better one; empty for `fast`.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.plain = HFEngine(model, tokenizer)
+        self._tier, self.reason = best_tier(model, TIERS)
+
+    @property
+    def tier(self) -> str:
+        return self._tier.name if self._tier else "generate"
+
+    def stop_ids(self) -> set[int]:
+        """Every token that ends a completion: the tokenizer's and the generation config's."""
+        return self.plain.stop_ids()
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
+        """Completion token ids for each prompt, up to and including the first end-of-sequence token.
+
+        Equal prompts are decoded together, at most `sampling.batch_size` rows at once, longest first; the order of the
+        result is the order of `prompts`. Draws from the global torch RNG: seed it for repeatable results.
+
+        Raises:
+            NoDistributionError: the model's logits are no distribution.
+        """
+        tier = self._tier_for(prompts, sampling)
+        if tier is None:
+            return self.plain.generate(prompts, sampling)
+        completions: list[list[int]] = [[] for _ in prompts]
+        if not prompts:
+            return completions
+        stops = self.stop_ids()
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with tier.gradless():
+                decoder = tier.decoder(self.model)
+                for batch in batches(prompts, sampling.batch_size):
+                    _decode(decoder, batch, sampling, stops, completions)
+        finally:
+            self.model.train(was_training)
+        return completions
+
+    def _tier_for(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> Tier | None:
+        if not all(prompts):
+            return None
+        if self.tier == "fast" and prompts:
+            limit = window(self.model)
+            if limit and max(map(len, prompts)) + sampling.max_new_tokens > limit:
+                return best_tier(self.model, TIERS[1:])[0]
+        return self._tier
+
+
+def _decode(
+    decoder: Any, batch: Batch, sampling: SamplingConfig, stops: set[int], completions: list[list[int]]
+) -> None:
+    """Continue every row of a batch, into its list of `completions`."""
+    rows = [row for _, members in batch for row in members]
+    owners = [index for index, (_, members) in enumerate(batch) for _ in members]
+    states = decoder.prefill([prompt for prompt, _ in batch], owners, sampling.max_new_tokens)
+    alive = list(range(len(rows)))
+    for left in reversed(range(sampling.max_new_tokens)):
+        tokens = torch.cat([choose(decoder.logits(part), sampling) for part in states.split(CHOICE_ROWS)])
+        drawn = tokens.tolist()
+        for position in alive:
+            completions[rows[position]].append(drawn[position])
+        alive = [position for position in alive if drawn[position] not in stops]
+        if not alive or not left:
+            return
+        if (len(rows) - len(alive)) * DROPPED_SHARE >= len(rows):
+            decoder.keep(alive)
+            tokens = tokens[alive]
+            rows = [rows[position] for position in alive]
+            alive = list(range(len(rows)))
+        states = decoder.advance(tokens)
+
+
+def batches(prompts: Sequence[Sequence[int]], size: int) -> list[Batch]:
+    """Rows by prompt, longest first, at most `size` in a batch; only a prompt with more rows than that is cut in two."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        groups.setdefault(tuple(prompt), []).append(row)
+    made: list[Batch] = []
+    free = 0
+    for prompt, rows in sorted(groups.items(), key=lambda group: len(group[0]), reverse=True):
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            if len(part) > free:
+                made.append([])
+                free = size
+            made[-1].append((prompt, part))
+            free -= len(part)
+    return made

@@ -1,0 +1,28 @@
+"""Engines and environments that ship with rlllm, by name. A static table, so that listing imports nothing."""
+
+from __future__ import annotations
+
+from rlllm.core.registry import Builtin, Registry
+
+ENGINES = Registry(
+    "engine",
+    "rlllm.engines",
+    {
+        "hf": Builtin("rlllm.rollouts.engines.hf:HFEngine", "transformers' generate, in this process"),
+        "native": Builtin(
+            "rlllm.rollouts.engines.native.engine:NativeEngine",
+            "shared prompts, ended rows dropped, fused layers; in this process",
+        ),
+    },
+    "rlllm doctor",
+)
+
+ENVIRONMENTS = Registry(
+    "environment",
+    "rlllm.environments",
+    {
+        "calculator": Builtin("rlllm.rollouts.environments.calculator:Calculator", "exact arithmetic, as a tool"),
+        "guess": Builtin("rlllm.rollouts.environments.guess:Guess", "a hidden number, found by higher and lower"),
+    },
+    "rlllm doctor",
+)

@@ -1,0 +1,1 @@
+"""`rlllm eval`: settings, plan, measurement and comparison with a baseline."""

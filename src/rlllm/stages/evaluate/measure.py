@@ -1,0 +1,175 @@
+"""What an evaluation does once it is planned: load models when they are needed, draw, measure, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.events import Listener
+from rlllm.core.hardware import Hardware
+from rlllm.core.records import fingerprint, task_of
+from rlllm.core.runs import Run, append_jsonl, file_hash, read_json, write_json
+from rlllm.evals.early_stopping import VALUE, Stopped, until_narrow
+from rlllm.evals.groups import group_of, grouped
+from rlllm.evals.registry import EVALS
+from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
+from rlllm.evals.sample_cache import Cache, Keeper, Log, cache_folder
+from rlllm.evals.sampling import Drawer
+from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.policies.sources import ModelSource
+from rlllm.training.truncation import beyond_context
+
+if TYPE_CHECKING:
+    from rlllm.stages.evaluate.settings import EvalPlan, PlannedTask
+
+LOG = "completions.jsonl"
+"""Every block of completions as it was drawn; what `--resume` goes on from."""
+_SHAPING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+"""Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
+
+
+def evaluate(plan: EvalPlan, run: Run, listener: Listener, resume: bool) -> dict[str, Any]:
+    """Measure every task; the content of `results.json`. Rows of `items.jsonl` are written as each task is done."""
+    listener.phase("loading")
+    from rlllm.launch import local
+
+    known = run.path / "env.json"
+    hardware = local.prepare(read_json(known) if resume and known.exists() else None)
+    write_json(known, local.environment(hardware))
+    (run.path / "items.jsonl").unlink(missing_ok=True)
+    log, models, tasks = Log(run.path / LOG), Models(hardware), {}
+    met: set[str] = set()
+    for number, task in enumerate(plan.tasks, 1):
+        listener.phase(task.name)
+        keeper = Keeper(log, Cache(cache_folder()) if plan.config.cache else None, listener.note, own=met)
+        result, stopped = _measure(plan, task, _request(plan, task, models, keeper, listener))
+        append_jsonl(run.path / "items.jsonl", [{"task": task.name, **item} for item in result.items])
+        tasks[task.name] = _described(plan, task, result, stopped)
+        for text in [*_sources(task.name, keeper), *_beyond(plan, task, models)]:
+            listener.note(text)
+        listener.step(number, {name: value["estimate"] for name, value in tasks[task.name]["values"].items()})
+    _correct([task["against"] for task in tasks.values() if "against" in task])
+    baseline = plan.baseline.name if plan.baseline else None
+    return {"tasks": tasks, "model": plan.source.name, "baseline": baseline}
+
+
+def _request(plan: EvalPlan, task: PlannedTask, models: Models, keeper: Keeper, listener: Listener) -> EvalRequest:
+    config = plan.config
+
+    def progress(name: str, block: int, blocks: int) -> None:
+        if blocks > 1:
+            listener.phase(f"{task.name}: {name}block {block} of {blocks}")
+
+    def drawer(source: ModelSource, name: str = "") -> Drawer:
+        return Drawer(models.loader(source), partial(models.identity, source), keeper, partial(progress, name))
+
+    drawers: dict[PolicyName, Drawer] = {"model": drawer(plan.source)}
+    if plan.baseline:
+        drawers["baseline"] = drawer(plan.baseline, "baseline, ")
+    return EvalRequest(
+        path=plan.source.path,
+        policy=models.loader(plan.source),
+        records=task.records,
+        rewards=task.rewards,
+        sampling=config.sampling,
+        samples=config.samples,
+        ks=config.ks,
+        seed=config.seed,
+        baseline=models.loader(plan.baseline) if plan.baseline else None,
+        entropy=config.entropy,
+        params=task.params,
+        drawers=drawers,
+    )
+
+
+def _measure(plan: EvalPlan, task: PlannedTask, request: EvalRequest) -> tuple[Evaluation, Stopped | None]:
+    stopped = None
+    if plan.config.stop_width is not None and request.rewards is not None:
+        request, stopped = until_narrow(request, request.rewards, plan.config.stop_width)
+    result = EVALS.load(task.metric)(request)
+    if task.by is not None:
+        result = grouped(result, group_of(task.records, task.by), task.by, request.seed)
+    if stopped is not None:
+        result = replace(result, values={**result.values, VALUE: stopped.interval})
+    return result, stopped
+
+
+def _described(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped: Stopped | None) -> dict[str, Any]:
+    values, more = dict(result.values), dict(result.extra)
+    if stopped is not None:
+        more["stopped"] = stopped.to_json()
+    if plan.against is not None and task.name in plan.against.names:
+        compared = plan.against.compare(task.name, task.metric, result.items, plan.config.seed)
+        values[f"over {plan.against.run.path.name}"] = compared.difference.interval
+        more["against"] = {"run": str(plan.against.run.path), **compared.to_json()}
+    return {
+        "hash": task.hash(plan.config),
+        "metric": task.metric,
+        "items": len(result.items),
+        **({"samples": plan.config.samples} if task.sampled else {}),
+        "values": {name: interval.to_json() for name, interval in values.items()},
+        **more,
+    }
+
+
+def _correct(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Put into each comparison its p-value as one of so many."""
+    corrected = holm([compared["difference"]["p_value"] for compared in comparisons])
+    for compared, p in zip(comparisons, corrected, strict=True):
+        compared["p_holm"] = p
+
+
+def _sources(name: str, keeper: Keeper) -> list[str]:
+    """In words, where completions came from that were not sampled now."""
+    kept = {"from the cache": keeper.found, "from before the interruption": keeper.resumed}
+    return [f"{name}: {count:,} completions {words}" for words, count in kept.items() if count]
+
+
+def _beyond(plan: EvalPlan, task: PlannedTask, models: Models) -> list[str]:
+    """In words, which prompts were too long for the model, where it was asked anything."""
+    policy = models.loaded.get(plan.source.path)
+    if policy is None or not task.sampled:
+        return []
+    prompts = [task_of(record).prompt for record in task.records]
+    found = beyond_context(*policy, prompts, plan.config.sampling.max_new_tokens)
+    return [f"{task.name}: {found[1]}"] if found and found[1] else []
+
+
+@dataclass
+class Models:
+    """Policies of an evaluation, each loaded once, when first asked for."""
+
+    hardware: Hardware
+    loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    identities: dict[str, str | None] = field(default_factory=dict)
+
+    def loader(self, source: ModelSource) -> Callable[[], tuple[Any, Any]]:
+        """Gives the (causal model, tokenizer) of a source."""
+        return partial(self._get, source)
+
+    def identity(self, source: ModelSource) -> str | None:
+        """Hash of a model's files, device and precision; None for a Hub id that does not say which commit it loaded."""
+        if source.path not in self.identities:
+            content = _content(source.folder) if source.folder else self._commit(source)
+            known = [content, self.hardware.device, self.hardware.bf16]
+            self.identities[source.path] = fingerprint(known) if content else None
+        return self.identities[source.path]
+
+    def _commit(self, source: ModelSource) -> str | None:
+        return getattr(self._get(source)[0].config, "_commit_hash", None)
+
+    def _get(self, source: ModelSource) -> tuple[Any, Any]:
+        from rlllm.policies.loading import load_policy, load_tokenizer
+
+        if source.path not in self.loaded:
+            model = load_policy(source, bf16=self.hardware.bf16)
+            self.loaded[source.path] = (model.to(self.hardware.device), load_tokenizer(source))
+        return self.loaded[source.path]
+
+
+def _content(folder: Path) -> list[list[str]]:
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _SHAPING)
+    return [[path.name, file_hash(path)] for path in paths]

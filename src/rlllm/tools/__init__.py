@@ -1,0 +1,1 @@
+"""Commands around training: chat, compare, data, rewards, configs of other tools."""

@@ -1,0 +1,296 @@
+"""Talking to models: what was said so far, replies that can be heard as they come, and what rewards say of them.
+
+How it looks is the command line's business. The chat rule is that of training and evaluation: a model with a chat template is
+given messages, a model without one continues the text so far. Nothing is cut off silently: a conversation that outgrows the
+model's window is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.records import Message, Prompt, Sample
+from rlllm.policies.chat import encode_prompts, is_chat
+from rlllm.policies.sources import resolve_model
+from rlllm.rewards.compose import Composition, build
+from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.config import SamplingConfig
+from rlllm.training.plan import named_models
+
+Hear = Callable[[str], None]
+"""Called with each piece of a reply as soon as it can be read."""
+Ending = Literal["end", "length", "interrupted"]
+_CUT_CHARACTER = "\ufffd"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said, and what rewards say of it."""
+
+    model: str
+    text: str
+    tokens: int
+    ending: Ending
+    """`end`: by itself; `length`: at the limit or the end of the window; `interrupted`: by Ctrl-C."""
+    rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Name of each reward to its `value` with what it read (`parsed`) and noted; empty for an interrupted reply."""
+
+
+class Dialogue:
+    """One model's side of a chat: its own replies are its context, never another model's.
+
+    Args:
+        name: what the model is called.
+        model: a causal language model.
+        tokenizer: its tokenizer.
+    """
+
+    def __init__(self, name: str, model: Any, tokenizer: Any) -> None:
+        self.name, self.model, self.tokenizer = name, model, tokenizer
+        self.messages: list[Message] = []
+
+    @property
+    def chats(self) -> bool:
+        """Whether the model takes messages; else it continues text."""
+        return is_chat(self.tokenizer)
+
+    def reset(self, system: str | None = None) -> None:
+        """Forget everything, and begin with a system message if there is one.
+
+        Raises:
+            ConfigError: a system message for a model without a chat template.
+        """
+        if system and not self.chats:
+            raise ConfigError(
+                "a model without a chat template takes no system message", given=self.name, hint="put it into the text"
+            )
+        self.messages = [{"role": "system", "content": system}] if system else []
+
+    def asked(self, text: str) -> Prompt:
+        """The prompt for the next reply: all messages, or the text so far with `text` on a line of its own."""
+        if self.chats:
+            return [*self.messages, {"role": "user", "content": text}]
+        said = "".join(one["content"] + "\n" * (one["role"] == "assistant") for one in self.messages)
+        return said + text
+
+    def reply(self, text: str, sampling: SamplingConfig, seed: int, hear: Hear) -> Reply:
+        """The model's answer to `text`, which both become part of the conversation.
+
+        A KeyboardInterrupt ends the reply and is not passed on; what was said until then is kept.
+
+        Raises:
+            DataError: the conversation fills the model's window.
+        """
+        ids = encode_prompts(self.tokenizer, [self.asked(text)])[0]
+        streamer = Streamer(self.tokenizer, hear)
+        ending = self._generate(ids, sampling, seed, streamer)
+        said = streamer.text()
+        self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": said}]
+        return Reply(self.name, said, len(streamer.ids), ending)
+
+    def _generate(self, ids: list[int], sampling: SamplingConfig, seed: int, streamer: Streamer) -> Ending:
+        import torch
+
+        from rlllm.rollouts.engines.hf import HFEngine
+
+        stops = HFEngine(self.model, self.tokenizer).stop_ids()
+        choice: dict[str, Any] = {"do_sample": False}
+        if sampling.temperature:
+            kept = sampling.model_dump(include={"temperature", "top_p", "top_k"})
+            choice = {"do_sample": True, **kept}
+        prompt = torch.tensor([ids], device=self.model.device)
+        torch.manual_seed(seed)
+        try:
+            self.model.eval().generate(
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=min(sampling.max_new_tokens, self._room(len(ids))),
+                pad_token_id=self.tokenizer.pad_token_id,
+                eos_token_id=sorted(stops),
+                streamer=streamer,
+                **choice,
+            )
+        except KeyboardInterrupt:
+            return "interrupted"
+        return "end" if streamer.ids and streamer.ids[-1] in stops else "length"
+
+    def _room(self, length: int) -> int:
+        """Tokens that fit behind a prompt."""
+        window = getattr(self.model.config, "max_position_embeddings", None)
+        if window is None:
+            return sys.maxsize
+        if length >= window:
+            raise DataError(
+                f"the conversation has {length:,} tokens, and {self.name} reads {window:,}",
+                hint="/reset begins anew" if self.messages else "ask with fewer words",
+            )
+        return int(window) - length
+
+
+class Streamer:
+    """What transformers' `generate` tells its tokens: turns them into text and passes on what can be read already.
+
+    A token may hold a part of a character, so text is passed on only up to the last whole one. Each time only the tokens
+    since the last two pieces are decoded, because a tokenizer may treat the first token of a text differently.
+
+    Args:
+        tokenizer: what decodes.
+        hear: called with each new piece of text.
+
+    Attributes:
+        ids: the tokens so far, without the prompt's.
+    """
+
+    def __init__(self, tokenizer: Any, hear: Hear) -> None:
+        self.tokenizer, self.hear = tokenizer, hear
+        self.ids: list[int] = []
+        self._prompted = False
+        self._context, self._heard = 0, 0
+
+    def put(self, value: Any) -> None:
+        """Take a tensor of token ids: the prompt's first, then one token at a time."""
+        if not self._prompted:
+            self._prompted = True
+            return
+        self.ids += value.reshape(-1).tolist()
+        before = self._decoded(self.ids[self._context : self._heard])
+        now = self._decoded(self.ids[self._context :])
+        if len(now) > len(before) and not now.endswith(_CUT_CHARACTER):
+            self._context, self._heard = self._heard, len(self.ids)
+            self.hear(now[len(before) :])
+
+    def end(self) -> None:
+        """Pass on what is left at the end of a reply, whole character or not."""
+        rest = self._decoded(self.ids[self._context :])[len(self._decoded(self.ids[self._context : self._heard])) :]
+        if rest:
+            self.hear(rest)
+
+    def text(self) -> str:
+        """All of the reply."""
+        return self._decoded(self.ids)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+
+@dataclass
+class Chat:
+    """One model, or several that are asked the same.
+
+    Args:
+        dialogues: one for each model, with different names.
+        sampling: how replies are sampled; may be replaced between two questions.
+        rewards: what replies are worth; None for nothing.
+        seed: the reply to a chat's n-th question is drawn under `seed + n`, whichever model gives it.
+        system: the system message every conversation begins with.
+        answer: the reference answer that rewards compare with.
+    """
+
+    dialogues: list[Dialogue]
+    sampling: SamplingConfig
+    rewards: Composition | None = None
+    seed: int = 0
+    system: str | None = None
+    answer: str | None = None
+    questions: int = 0
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin every conversation anew. Raises ConfigError where a model cannot take the system message."""
+        for dialogue in self.dialogues:
+            dialogue.reset(self.system)
+
+    def instruct(self, system: str | None) -> None:
+        """Set the system message and begin anew. Raises ConfigError, and changes nothing, where a model cannot take it."""
+        before, self.system = self.system, system
+        try:
+            self.reset()
+        except ConfigError:
+            self.system = before
+            raise
+
+    def replies(self, text: str, hear: Callable[[str], Hear] = lambda name: _nobody) -> Iterator[Reply]:
+        """Every model's answer, one after another, scored. Ctrl-C ends one, and those that would have followed are left out.
+
+        Args:
+            text: what is asked.
+            hear: told a model's name when its reply begins; gives what hears it as it comes.
+
+        Raises:
+            DataError: the conversation fills a model's window.
+            RewardError: a reward fails.
+        """
+        self.questions += 1
+        for dialogue in self.dialogues:
+            prompt = dialogue.asked(text)
+            reply = dialogue.reply(text, self.sampling, self.seed + self.questions, hear(dialogue.name))
+            yield self._scored(prompt, reply)
+            if reply.ending == "interrupted":
+                return
+
+    def _scored(self, prompt: Prompt, reply: Reply) -> Reply:
+        if self.rewards is None or reply.ending == "interrupted":
+            return reply
+        truncated = reply.ending == "length"
+        sample = Sample(prompt, reply.text, self.answer, {}, reply.tokens, truncated)
+        rewards = self.rewards.score([sample]).describe(0)
+        return replace(reply, rewards=rewards)
+
+    def save(self, path: Path) -> None:
+        """Write every conversation as one JSON line: `model` and `messages`, which `rlllm data show` reads.
+
+        Raises:
+            ConfigError: the file exists or cannot be written.
+        """
+        rows = [{"model": one.name, "messages": one.messages} for one in self.dialogues]
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        except FileExistsError as error:
+            raise ConfigError("the file exists already", given=path, hint="name another file") from error
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the conversation cannot be saved: {error}", given=path) from error
+
+
+def open_chat(
+    models: Sequence[str],
+    sampling: SamplingConfig,
+    *,
+    rewards: Sequence[RewardSpec] = (),
+    seed: int = 0,
+    system: str | None = None,
+    answer: str | None = None,
+) -> Chat:
+    """Load models and rewards for a chat. Names and rewards are checked before anything is loaded.
+
+    Raises:
+        RlllmError: a model or reward that does not exist or does not load, or a system message for a model that takes none.
+    """
+    sources = [resolve_model(reference) for reference in models]
+    composition = build(named_models(rewards), watched=True) if rewards else None
+    from rlllm.launch import local
+    from rlllm.policies.loading import load_policy, load_tokenizer
+
+    hardware = local.prepare()
+    names = _different([source.name for source in sources])
+    dialogues = [
+        Dialogue(name, load_policy(source, bf16=hardware.bf16).to(hardware.device), load_tokenizer(source))
+        for name, source in zip(names, sources, strict=True)
+    ]
+    return Chat(dialogues, sampling, composition, seed, system, answer)
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    return [name if name not in names[:place] else f"{name} {place + 1}" for place, name in enumerate(names)]
+
+
+def _nobody(_: str) -> None:
+    return

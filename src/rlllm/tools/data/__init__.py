@@ -1,0 +1,1 @@
+"""Commands on data: check, build, show, export, label."""

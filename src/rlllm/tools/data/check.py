@@ -1,0 +1,144 @@
+"""`rlllm data check`: what a data set holds, and what a reader would want to know of it before training. Changes nothing.
+
+Rows are read one at a time; memory does not grow with their texts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from rlllm.core.config import Section
+from rlllm.core.errors import DataError
+from rlllm.core.events import Listener, Silent
+from rlllm.data.config import DataConfig
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.inspect.checks import Finding
+from rlllm.data.inspect.summary import CheckReport, Measures, label_of, record_text
+from rlllm.data.io.stream import stream
+from rlllm.data.load import PROCEDURAL_HOLDOUT, split_key
+from rlllm.data.prepare.settings import ContaminationRules, NearDuplicates
+from rlllm.data.sources import CallableSource, find
+from rlllm.tools.data.record_types import record_kind
+
+if TYPE_CHECKING:
+    from rlllm.data.prepare.contamination import ContaminationReport
+    from rlllm.data.prepare.near_duplicates import Duplicates
+
+_SHOWN = 5
+
+
+class DataCheck(Section):
+    """Settings of `rlllm data check`."""
+
+    sources: list[DataConfig] = Field(min_length=1)
+    """What to check, each by itself."""
+    kind: str | None = None
+    """Verb, method or record type to read it as. Unset: the most specific type that fits."""
+    near_duplicates: NearDuplicates = NearDuplicates()
+    """Which rows repeat an earlier one."""
+    contamination: ContaminationRules = ContaminationRules()
+    """Evaluation sets to look for in the rows."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found in one data set."""
+
+    report: CheckReport
+    """Of the rows as they are read, before any are held out."""
+    found: list[Finding]
+    """Everything worth a look, duplicates, contamination and skipped rows included."""
+    hits: list[dict[str, Any]] = field(default_factory=list)
+    """Some contaminated rows: `row` from 1, `rule`, `score`, `item`."""
+    groups: list[list[int]] = field(default_factory=list)
+    """The largest groups of rows that say the same, numbered from 1."""
+    skipped: list[str] = field(default_factory=list)
+    """Some rows that did not fit."""
+
+    def to_json(self) -> dict[str, Any]:
+        extra = {"hits": self.hits, "groups": self.groups, "skipped": self.skipped}
+        return {**self.report.to_json(), "findings": [{"name": f.name, "words": f.words} for f in self.found], **extra}
+
+
+def check_data(config: DataCheck, listener: Listener | None = None) -> list[Checked]:
+    """Check every data set.
+
+    Raises:
+        DataError, ConfigError: one of them cannot be read.
+    """
+    return [_check(config, source, listener or Silent()) for source in config.sources]
+
+
+def _check(config: DataCheck, source: DataConfig, listener: Listener) -> Checked:
+    from rlllm.data.prepare.assembly import chunks
+    from rlllm.data.prepare.contamination import Contamination, RowText
+    from rlllm.data.prepare.near_duplicates import DuplicateFinder
+    from rlllm.tools.data.evaluation_items import evaluation_items
+
+    kind, bad, measures = record_kind(source, config.kind), BadRows(source.on_bad_row), Measures()
+    finder = DuplicateFinder(config.near_duplicates)
+    against = config.contamination.against
+    contamination = Contamination(evaluation_items(against), config.contamination) if against else None
+    listener.phase(f"reading {source.name}")
+    rows = 0
+    for chunk in chunks(stream(source, kind, bad)):
+        rows += len(chunk)
+        for record in chunk:
+            measures.add(record)
+        texts = [record_text(record) for record in chunk]
+        if config.near_duplicates.over == "row":
+            finder.add(texts, [label_of(record) for record in chunk])
+        else:
+            finder.add([split_key(record) for record in chunk])
+        if contamination:
+            prompts = map(split_key, chunk)
+            contamination.add([RowText(prompt, text) for prompt, text in zip(prompts, texts, strict=True)])
+    if not rows and source.holdout is None and isinstance(find(source.name), CallableSource):
+        return _check(config, source.model_copy(update={"holdout": PROCEDURAL_HOLDOUT}), listener)  # a test set
+    if not rows:
+        raise DataError("the data set has no rows", given=source.name)
+    report = measures.report(f"{source.name}: {rows:,} rows", {})
+    duplicates, hits = finder.find(), contamination.report() if contamination else None
+    found = [*report.all_findings(), *_repeated(duplicates), *_contaminated(hits, rows), *_skipped(bad)]
+    return Checked(report, found, _hits(hits), _groups(duplicates), bad.examples)
+
+
+def _repeated(duplicates: Duplicates) -> Iterable[Finding]:
+    for words, count in (("equal but for case and punctuation", duplicates.exact), ("nearly equal", duplicates.near)):
+        if count:
+            yield Finding("repeated rows", f"{count:,} rows repeat an earlier one, {words}")
+
+
+def _contaminated(report: ContaminationReport | None, rows: int) -> Iterable[Finding]:
+    if report and len(report.rows):
+        rules = ", ".join(f"{count:,} by rule {rule}" for rule, count in report.by_rule().items())
+        yield Finding("contamination", f"{len(report.rows):,} of {rows:,} rows hold evaluation prompts: {rules}")
+        for name, (found, total) in report.by_source().items():
+            if found:
+                yield Finding("contamination", f"{found:,} of {total:,} prompts of {name} are in the rows")
+
+
+def _skipped(bad: BadRows) -> Iterable[Finding]:
+    if words := bad.words():
+        yield Finding("skipped", words)
+
+
+def _hits(report: ContaminationReport | None) -> list[dict[str, Any]]:
+    """Some hits of every rule."""
+    shown: Counter[str] = Counter()
+    some = []
+    for hit in report.hits() if report else ():
+        shown[hit.rule] += 1
+        if shown[hit.rule] <= _SHOWN:
+            item = {"source": hit.item.source, "row": hit.item.number, "prompt": hit.item.text}
+            some.append({"row": hit.row + 1, "rule": hit.rule, "score": round(hit.score, 3), "item": item})
+    return some
+
+
+def _groups(duplicates: Duplicates) -> list[list[int]]:
+    return [[row + 1 for row in group] for group in duplicates.groups(_SHOWN)]

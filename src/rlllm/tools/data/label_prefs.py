@@ -1,0 +1,294 @@
+"""AI feedback: a judge or a reward decides which of two responses is better, and the pairs go to a file.
+
+A judge that writes sees every pair in both orders (Bai et al. 2022, arXiv 2212.08073; Lee et al. 2023, arXiv 2309.00267,
+on position bias). Where the orders disagree there is no preference: the pair is dropped, or kept as a tie by option. A reward
+scores each response alone, so order cannot matter; equal scores are a tie. What could not be judged is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+from rlllm.core.config import Section
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.events import Listener, Silent
+from rlllm.core.records import PreferencePair, PromptTask
+from rlllm.core.runs import write_jsonl
+from rlllm.core.yaml_io import parse
+from rlllm.data.config import DataConfig
+from rlllm.data.load import Loaded, load
+from rlllm.policies.sources import resolve_model
+from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.judges.judge import Judge
+from rlllm.rewards.registry import REWARDS
+from rlllm.rollouts.config import SamplingConfig
+from rlllm.tools.data.candidate_pairs import Contest, Ruling, by_judge, by_scores, kappa_of, label_rows
+from rlllm.training.plan import resolve_rewards, reward_of
+
+RESPONSES = ("responses", "completions", "candidates")
+"""Columns that may hold the list of responses to a prompt."""
+
+
+class LabelPrefsConfig(Section):
+    """Settings of `rlllm data label-prefs`."""
+
+    data: DataConfig
+    """Rows with a prompt and two responses (chosen and rejected) or a list of them; with `model` only prompts are read."""
+    judge: RewardSpec
+    """`{name: judge, path: ...}`, `{name: judge, endpoint: ...}`, or any other reward, whose scores then decide."""
+    output: Path
+    """JSON-lines file to write."""
+    model: str | None = None
+    """Samples two responses for each prompt, instead of reading them."""
+    sampling: SamplingConfig = SamplingConfig(max_new_tokens=256)
+    """How the two responses are sampled."""
+    ties: Literal["drop", "keep"] = "drop"
+    """What becomes of pairs without a preference: `keep` writes them as they came, with agreement 0.5 and tie true."""
+    overwrite: bool = False
+    """Replace the output file."""
+    seed: int = 0
+    """Seeds sampling."""
+
+    @classmethod
+    def of(cls, **values: Any) -> LabelPrefsConfig:
+        """The settings, checked. Raises ConfigError for a value that does not fit."""
+        return cls.checked(values)
+
+
+Ruler = Callable[[Sequence[Contest]], list[Ruling]]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReport:
+    """What came of the labelling."""
+
+    output: str
+    pairs: int
+    """Pairs with two different responses."""
+    identical: int
+    """Pairs left out because both responses are one text."""
+    written: int
+    ties: int
+    """Pairs on which the orders disagree, or whose scores are equal."""
+    unjudged: int
+    """Pairs without a verdict in either order, or without a score."""
+    agreement: dict[str, Any] | None
+    """Share of judged pairs on which both orders agree, with a 95 % interval; None for rewards, which see no order."""
+    kappa: float | None
+    """Cohen's kappa against the labels of the data, over decided pairs; None without labels."""
+    match: dict[str, Any] | None
+    """Share of decided pairs on which judge and data agree, with a 95 % interval; None without labels."""
+    first_unjudged: str | None
+    """Why the first unjudged pair has no ruling."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge_spec(text: str, **settings: Any) -> RewardSpec:
+    """The judge a user named: a URL, a reward's name, a mapping (`{name: model, path: runs/rm}`), or a model.
+
+    A reward model (one score, an ensemble, or steps) scores; any other model writes. Settings that are None are left out.
+
+    Raises:
+        ConfigError: a setting of a judge that writes, where a reward was named.
+        ModelError: no such model.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    spec = _named(text)
+    if given and spec.name != "judge":
+        raise ConfigError(
+            f"{next(iter(given)).replace('_', '-')} is for a judge that writes, and {spec.name} is a reward",
+            given=text,
+            hint="leave it out, or name a language model or an endpoint",
+        )
+    return spec.model_copy(update={"params": {**spec.params, **given}})
+
+
+def _named(text: str) -> RewardSpec:
+    if text.startswith(("http://", "https://")):
+        return RewardSpec(name="judge", params={"endpoint": text})
+    if text.lstrip().startswith("{"):
+        return RewardSpec.checked({"name": "judge", **parse(text, source="--judge")})
+    if text in REWARDS or ":" in text:
+        return RewardSpec(name=text)
+    return RewardSpec(name=reward_of(text), params={"path": text})
+
+
+def label_preferences(config: LabelPrefsConfig, listener: Listener | None = None) -> LabelReport:
+    """Label pairs and write rows `prompt`, `chosen`, `rejected`, `agreement` and the row's other columns.
+
+    Columns that name a side (`gold_chosen` and `gold_rejected`) change places with it. Nothing is written unless all is done.
+
+    Raises:
+        ConfigError: the output exists, or the judge's settings are wrong.
+        DataError: no row has two different responses, or not one pair could be judged or decided.
+        RewardError: the judge failed.
+    """
+    listener = listener or Silent()
+    loaded, candidates, rule = _prepared(config)
+    if config.model is not None or "path" in config.judge.params:
+        from rlllm.launch import local
+
+        local.prepare()
+    if config.model is not None:
+        listener.phase("sampling responses")
+        candidates = _sampled(config, loaded)
+    contests = [contest for contest in candidates if contest.first != contest.second]
+    if not contests:
+        raise DataError(
+            f"no row has two different responses: {len(candidates)} pairs, each of one text",
+            given=loaded.source,
+            hint="sample at a higher temperature, or give rows with different responses",
+        )
+    listener.phase(f"judging {len(contests)} pairs")
+    rulings = rule(contests)
+    if all(ruling.share is None for ruling in rulings):
+        raise DataError(
+            f"the judge decided none of {len(contests)} pairs",
+            given=rulings[0].note,
+            hint="is it a model that follows instructions? A reward needs what it reads, such as an answer",
+        )
+    rows = list(label_rows(contests, rulings, keep_ties=config.ties == "keep"))
+    if not rows:
+        raise DataError(
+            f"the judge prefers neither response in any of {len(contests)} pairs",
+            given=config.judge.name,
+            hint="keep such pairs as ties with --keep-ties, or let another judge decide",
+        )
+    _write(config.output, rows)
+    return _report(config, contests, rulings, len(rows), len(candidates) - len(contests))
+
+
+def preview(config: LabelPrefsConfig) -> list[tuple[str, str]]:
+    """What would be done, as label and value; nothing is sampled, judged or written. Errors as in `label_preferences`."""
+    loaded, candidates, _ = _prepared(config)
+    sampled = config.model is not None
+    pairs = len(loaded.train) if sampled else sum(contest.first != contest.second for contest in candidates)
+    asked = f", {2 * pairs} questions" if config.judge.name == "judge" else ""
+    return [
+        ("data", loaded.source),
+        ("pairs", f"up to {pairs}, sampled from {config.model}" if sampled else str(pairs)),
+        ("judge", f"{config.judge.name}{asked}"),
+        ("output", str(config.output)),
+    ]
+
+
+def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[Contest], Ruler]:
+    """Everything that can be checked before a model loads or a request is sent."""
+    _check_output(config)
+    if config.model is not None:
+        resolve_model(config.model)
+    loaded, candidates = read_candidates(config)
+    return loaded, candidates, _ruler(config.judge, loaded)
+
+
+def read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[Contest]]:
+    """The data, and every pair of responses in them; none yet where a model is to write them.
+
+    Raises:
+        DataError: the rows hold no responses.
+    """
+    if config.model is not None:
+        return load(config.data, PromptTask), []
+    try:
+        loaded = load(config.data, PreferencePair)
+        contests = [Contest(p.prompt, p.chosen, p.rejected, p.meta, labelled=True) for p in loaded.train]
+    except DataError as no_pairs:
+        loaded, contests = _listed(config.data, no_pairs)
+    return loaded, contests
+
+
+def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[Contest]]:
+    """Rows with a list of responses: every two of them are a pair."""
+    try:
+        loaded = load(data, PromptTask)
+    except DataError:
+        raise no_pairs from None
+    column = next((name for name in RESPONSES if loaded.train and name in loaded.train[0].meta), None)
+    if column is None:
+        raise no_pairs
+    contests = []
+    for number, task in enumerate(loaded.train, start=1):
+        responses = task.meta.get(column)
+        if not isinstance(responses, list) or len(responses) < 2 or not all(isinstance(r, str) for r in responses):
+            raise DataError(f"{column} at row {number} must be a list of two or more texts", given=loaded.source)
+        meta = {**{name: value for name, value in task.meta.items() if name != column}, "answer": task.answer}
+        meta = {name: value for name, value in meta.items() if value is not None}
+        contests += [Contest(task.prompt, *two, meta, labelled=False) for two in combinations(responses, 2)]
+    return loaded, contests
+
+
+def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[Contest]:
+    from rlllm.evals.sampling import sample
+    from rlllm.launch import local
+    from rlllm.policies.loading import load_policy, load_tokenizer
+
+    source = resolve_model(str(config.model))
+    hardware = local.prepare()
+    model = load_policy(source, bf16=hardware.bf16).to(hardware.device)
+    drawn = sample(model, load_tokenizer(source), loaded.train, config.sampling, samples=2, seed=config.seed)
+    return [
+        Contest(
+            task.prompt,
+            row[0].completion,
+            row[1].completion,
+            {**task.meta, **({} if task.answer is None else {"answer": task.answer})},
+            labelled=False,
+        )
+        for task, row in zip(loaded.train, drawn, strict=True)
+    ]
+
+
+def _ruler(spec: RewardSpec, loaded: Loaded) -> Ruler:
+    """What decides contests: the judge's verdicts in both orders, or a reward's scores. Built before anything is sampled."""
+    composition = resolve_rewards([spec], loaded)
+    judge = getattr(composition.rewards[0].many, "__self__", None)
+    if isinstance(judge, Judge):
+        return lambda contests: by_judge(judge, contests)
+    return lambda contests: by_scores(composition, contests)
+
+
+def _report(
+    config: LabelPrefsConfig, contests: Sequence[Contest], rulings: Sequence[Ruling], written: int, identical: int
+) -> LabelReport:
+    from rlllm.evals.statistics.intervals import wilson
+
+    shares = [ruling.share for ruling in rulings if ruling.share is not None]
+    decided = [
+        ruling.share == 1.0
+        for contest, ruling in zip(contests, rulings, strict=True)
+        if contest.labelled and ruling.share in (0.0, 1.0)
+    ]
+    by_order = all(ruling.scores is None for ruling in rulings)
+    ties = sum(share == 0.5 for share in shares)
+    return LabelReport(
+        output=str(config.output),
+        pairs=len(contests),
+        identical=identical,
+        written=written,
+        ties=ties,
+        unjudged=len(rulings) - len(shares),
+        agreement=wilson(len(shares) - ties, len(shares)).to_json() if by_order else None,
+        kappa=kappa_of(decided),
+        match=wilson(sum(decided), len(decided)).to_json() if decided else None,
+        first_unjudged=next((ruling.note for ruling in rulings if ruling.share is None), None),
+    )
+
+
+def _check_output(config: LabelPrefsConfig) -> None:
+    if config.output.suffix.lower() not in (".jsonl", ".ndjson"):
+        raise ConfigError("the output is a JSON-lines file", given=config.output, hint=f"{config.output.stem}.jsonl")
+    if config.output.exists() and not config.overwrite:
+        raise ConfigError("the output file exists", given=config.output, hint="name another, or add --overwrite")
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    try:
+        write_jsonl(path, rows)
+    except OSError as error:
+        raise ConfigError(f"the output cannot be written: {error.strerror}", given=path) from error

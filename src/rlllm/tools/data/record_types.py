@@ -1,0 +1,142 @@
+"""Which record type data is read as: what was asked for, what a prepared folder holds, or the most specific that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rlllm.algorithms.registry import METHODS
+from rlllm.core.errors import ConfigError, DataError, unknown
+from rlllm.core.records import (
+    RECORD_TYPES,
+    Conversation,
+    LabelledCompletion,
+    PreferencePair,
+    PromptTask,
+    Record,
+    StepwiseSolution,
+)
+from rlllm.data.config import DataConfig
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.formats import Placed
+from rlllm.data.io.stream import open_source
+from rlllm.data.load import Loaded, load
+from rlllm.data.prepare.folder import read_manifest
+from rlllm.data.schemas.stored import stored_kind
+from rlllm.data.sources import CallableSource, find
+from rlllm.data.to_records import SAMPLED_ROWS, adapt
+from rlllm.stages.catalog import config_class
+from rlllm.training.families import Family, family_of
+
+_METHOD_OF: dict[type[Record], str] = {
+    StepwiseSolution: "process",
+    PreferencePair: "dpo",
+    LabelledCompletion: "kto",
+    Conversation: "sft",
+    PromptTask: "grpo",
+}
+_VERBS = ("sft", "train-rm", "align", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How data is looked at: through the eyes of a method."""
+
+    verb: str
+    method: str
+    family: Family
+
+
+def view_of(kind: str) -> View:
+    """The method behind a verb's, a method's or a record type's name. Raises UnknownNameError."""
+    types = {name.lower(): _METHOD_OF[record] for name, record in RECORD_TYPES.items()}
+    if kind in _VERBS:
+        name = str(config_class(kind).model_fields["method"].default)
+    elif kind.lower() in types:
+        name = types[kind.lower()]
+    elif kind in METHODS:
+        name = kind
+    else:
+        raise unknown("kind of data", kind, [*_VERBS, *RECORD_TYPES, *METHODS.names()])
+    method = METHODS.load(name)
+    return View(kind if kind in _VERBS else method.stage, name, family_of(method))
+
+
+def read_as(config: DataConfig, kind: str | None) -> tuple[View, Loaded]:
+    """A data set with training rows, read for a verb, a method or a record type; None is the most specific that fits.
+
+    Raises:
+        DataError: it cannot be read so, or has no training rows.
+        ConfigError: an unknown kind, or a setting that this kind of source does not take.
+    """
+    record = record_kind(config, kind)
+    loaded = load(config, record)
+    if not loaded.train:
+        hint = "all its rows are held out: rlllm data check looks at those" if loaded.holdout else "raise data.rows"
+        raise DataError("there are no training rows to show", given=config.name, hint=hint)
+    return view_of(kind or record.__name__), loaded
+
+
+def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
+    """The record type of a data set.
+
+    Args:
+        data: the data set; some of its rows are read.
+        kind: a verb, a method or a record type, as `rlllm data show --kind` takes it.
+
+    Raises:
+        DataError, ConfigError: there is no such data set, or a setting that it does not take.
+        UnknownNameError: nobody knows the kind.
+    """
+    if kind is not None:
+        return view_of(kind).family.record
+    if isinstance(find(data.name), CallableSource):
+        return PromptTask
+    return most_specific(data)
+
+
+def common_kind(sources: Iterable[DataConfig], kind: str | None = None) -> type[Record]:
+    """The record type that all of these data sets are read as. Raises as `record_kind`, and where they differ."""
+    found = {source.name: record_kind(source, kind) for source in sources}
+    if len(set(found.values())) > 1:
+        names = ", ".join(f"{name}: {record.__name__}" for name, record in found.items())
+        raise ConfigError(
+            "the sources are of different types",
+            given=names,
+            hint="say how to read them: a kind, such as sft or PreferencePair",
+        )
+    return next(iter(found.values()))
+
+
+def most_specific(config: DataConfig) -> type[Record]:
+    """The first record type that at least half of the first rows are, rather than can be turned into; else the last.
+
+    Records that rlllm wrote are of the type they were written as. Bad rows do not decide: whoever reads the data then hears of
+    them.
+
+    Raises:
+        DataError, ConfigError: as `data.io.stream.open_source`.
+    """
+    if manifest := read_manifest(Path(config.name)):
+        return manifest.record
+    source = open_source(config)
+    assert not isinstance(source, CallableSource)
+    *others, last = RECORD_TYPES.values()
+    try:
+        head = list(islice(source.rows(config, BadRows("skip")), SAMPLED_ROWS))
+    except (DataError, ConfigError):
+        return last
+    written = stored_kind([placed.row for placed in head if isinstance(placed.row, Mapping)])
+    return written or next((kind for kind in others if head and _holds(head, kind, config)), last)
+
+
+def _holds(head: Sequence[Placed], kind: type[Record], config: DataConfig) -> bool:
+    bad = BadRows("skip")
+    try:
+        adapt(head, kind, config.columns, config.name, bad)
+        bad.settle(config.name)
+    except (DataError, ConfigError):
+        return False
+    return bad.good + bad.undecided > 0

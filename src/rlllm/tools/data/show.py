@@ -1,0 +1,89 @@
+"""`rlllm data show`: records as they are read, and the tokens that the trainer of a stage makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import Record
+from rlllm.data.config import DataConfig
+from rlllm.tools.data.record_types import read_as
+from rlllm.tools.data.tokenized_view import SequenceView, eyes
+
+WINDOW = 1000
+"""Rows that are read at least: whether rows have prompts is decided over the data set, not over the shown ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRecord:
+    """A record and, where asked for, its sequences."""
+
+    row: int
+    """Number among the training rows, from 1."""
+    record: Record
+    sequences: list[SequenceView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What `rlllm data show` prints."""
+
+    source: str
+    kind: str
+    """Name of the record type."""
+    verb: str
+    method: str
+    columns: Mapping[str, str]
+    """Record field to the column it was read from; empty where the source makes records itself."""
+    records: list[ShownRecord]
+    model: str | None = None
+    max_length: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def show_data(
+    data: DataConfig | str | Mapping[str, Any],
+    *,
+    kind: str | None = None,
+    rows: int = 3,
+    model: str | None = None,
+    settings: Iterable[tuple[str, Any]] = (),
+) -> Shown:
+    """Read a data set and show its first records.
+
+    Args:
+        data: what to read: a name, or settings.
+        kind: a training verb, a method, or the name of a record type; None finds the most specific that fits.
+        rows: records to show.
+        model: show the tokens that training this model would see; None shows no tokens, and needs no torch.
+        settings: overrides of the verb's settings, such as ("max_length", 64).
+
+    Raises:
+        DataError: the data cannot be read as that kind.
+        ConfigError: an unknown kind or setting, or a method whose trainer sees no recorded rows.
+        ModelError: the model does not exist or does not load.
+    """
+    if rows < 1:
+        raise ConfigError("at least one row is shown", given=f"rows={rows}")
+    config = DataConfig.checked(data)
+    limited = config if config.rows is not None else config.model_copy(update={"rows": max(rows, WINDOW)})
+    view, loaded = read_as(limited, kind)
+    records = loaded.train[:rows]
+    shown = [ShownRecord(number, record) for number, record in enumerate(records, start=1)]
+    source = loaded.source + (
+        ", and no more were read" if config.rows is None and len(loaded.train) == limited.rows else ""
+    )
+    base = Shown(source, type(records[0]).__name__, view.verb, view.method, loaded.columns, shown)
+    if model is None:
+        return base
+    trainer = eyes(view.verb, view.method, loaded, model, settings)
+    return replace(
+        base,
+        records=[replace(one, sequences=trainer.see(one.record)) for one in shown],
+        model=model,
+        max_length=trainer.limit,
+    )

@@ -1,0 +1,174 @@
+"""A recipe under construction: what a foreign config says in rlllm's words, and what it says that rlllm has no words for.
+
+A key of another tool is looked up in that tool's table and handed to a rule. Keys that no table knows are tried as TRL's
+own, under their own name, since all these tools stand on the same trainer. Nothing is dropped without a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlllm.algorithms.registry import METHODS
+from rlllm.core import trl_fields
+from rlllm.core.config import StageConfig
+from rlllm.core.errors import ConfigError
+from rlllm.core.yaml_io import parse_scalar
+from rlllm.data.columns import LAYOUTS
+from rlllm.stages.catalog import config_class
+from rlllm.training.families import Family, family_of
+
+
+@dataclass(frozen=True, slots=True)
+class Unmapped:
+    """A setting that the recipe does not carry."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+@dataclass
+class Draft:
+    """The recipe so far."""
+
+    tool: str
+    verb: str
+    method: str
+    values: dict[str, Any] = field(default_factory=dict)
+    unmapped: list[Unmapped] = field(default_factory=list)
+
+    @property
+    def config(self) -> type[StageConfig]:
+        return config_class(self.verb)
+
+    @property
+    def family(self) -> Family:
+        return family_of(METHODS.load(self.method))
+
+    def put(self, path: str, value: Any) -> None:
+        """Set a key of the recipe; a dot reaches into a section."""
+        *sections, name = path.split(".")
+        node = self.values
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[name] = value
+
+    def leave(self, key: str, value: Any, reason: str) -> None:
+        """Note a setting that is not carried over."""
+        self.unmapped.append(Unmapped(key, value, reason))
+
+    def trainer(self, name: str, value: Any, key: str | None = None) -> None:
+        """Set a field of TRL's; note it (as `key`) where this method's trainer does not take it.
+
+        What rlllm keeps in a section of its own, such as `num_generations`, goes there.
+        """
+        if self.family.name == "loop" and name in self.config.aliases:
+            self.put(self.config.aliases[name], value)
+            return
+        if name not in trl_fields.table(self.family.config):
+            self.leave(key or name, value, f"method {self.method} has no such setting")
+            return
+        if isinstance(value, str) and "str" not in trl_fields.table(self.family.config)[name]["kinds"]:
+            value = parse_scalar(value)  # a quoted number, which the other tools take for one
+        try:
+            self.put(f"trainer.{name}", trl_fields.check((self.family.config,), name, value))
+        except ConfigError as error:
+            self.leave(key or name, value, f"{error.what}{f'; {error.hint}' if error.hint else ''}")
+
+    def columns(self, mapped: Mapping[str, str]) -> None:
+        """Set the column map; note what the method's records have no field for."""
+        fields = {field for layout in LAYOUTS[self.family.record] for field in layout.fields}
+        fitting = dict(mapped)
+        if "messages" in fitting and "messages" not in fields and "completion" not in fields:
+            fitting["prompt"] = fitting.pop("messages")
+        for name in [name for name in fitting if name not in fields]:
+            self.leave(f"columns.{name}", fitting.pop(name), f"{self.family.record.__name__} rows have no {name}")
+        if fitting:
+            self.put("data.columns", fitting)
+
+    def read(self, config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
+        """Bring in every setting of a config by the tool's table; null is a tool's own default and says nothing."""
+        for key, value in config.items():
+            if value is None:
+                continue
+            if key in rules:
+                rules[key](self, key, value)
+            elif key in trl_fields.table(self.family.config):
+                self.trainer(key, value)
+            else:
+                self.leave(key, value, f"neither rlllm nor TRL's {self.family.config} has such a setting")
+
+    def recipe(self) -> dict[str, Any]:
+        """The settings in the order in which recipes are written."""
+        whole = {"method": self.method, **self.values}
+        order = ("model", "data", "method", "rewards", "rollout", "kl", "lora", "trainer", "eval", "seed", "output_dir")
+        first = {key: whole[key] for key in order if key in whole}
+        return {**first, **{key: value for key, value in whole.items() if key not in first}}
+
+
+Rule = Callable[[Draft, str, Any], None]
+"""What becomes of a key: draft, key, value."""
+
+
+def to(path: str) -> Rule:
+    """The value goes to this place of the recipe as it is."""
+    return lambda draft, key, value: draft.put(path, value)
+
+
+def as_trl(name: str) -> Rule:
+    """The value goes to a field of TRL's that is called otherwise."""
+    return lambda draft, key, value: draft.trainer(name, value, key)
+
+
+def left(reason: str) -> Rule:
+    """Nothing here corresponds."""
+    return lambda draft, key, value: draft.leave(key, value, reason)
+
+
+def text_length(draft: Draft, key: str, value: Any) -> None:
+    """The longest text that is trained on, where texts are recorded ones."""
+    if draft.family.name == "loop":
+        draft.leave(key, value, PROMPT_LENGTH)
+    else:
+        draft.trainer("max_length", value, key)
+
+
+def unless(usual: Any, reason: str) -> Rule:
+    """The usual value says nothing; any other has no counterpart."""
+
+    def rule(draft: Draft, key: str, value: Any) -> None:
+        if value != usual:
+            draft.leave(key, value, reason)
+
+    return rule
+
+
+def mapping(value: Any, what: str) -> dict[str, Any]:
+    """A nested mapping. Raises ConfigError for anything else."""
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return dict(value)
+    raise ConfigError(f"{what} is not a mapping of settings", given=repr(value)[:120])
+
+
+def one_data_set(names: list[Any], key: str) -> Any:
+    """The only data set of a config. Raises ConfigError where there are several: a recipe reads one."""
+    if len(names) == 1:
+        return names[0]
+    raise ConfigError(
+        f"{key} names {len(names)} data sets, and a recipe reads one" if names else f"{key} names no data set",
+        given=", ".join(str(name.get("path", name) if isinstance(name, Mapping) else name) for name in names) or None,
+        hint="mix them first: rlllm data mix A B --out DIR" if names else None,
+    )
+
+
+QUANTISED = "models are trained in full or with LoRA, never quantised"
+PROMPT_LENGTH = "prompts are never cut: drop long ones from the data"
+NO_EVAL = "no rows are evaluated between steps; held-out rows are measured before and after: data.holdout=N"
+BY_HARDWARE = "the number format is chosen by the hardware"
+ATTENTION = "attention is chosen by transformers"
+TEMPLATE = "the tokenizer's own chat template is used; look at it with: rlllm data show DATA --tokens"
+LAUNCHER = "a recipe says what to train, not on which machines"
+SHELL = "set it in the shell"
+"""Reasons that several tools share."""

@@ -1,0 +1,94 @@
+"""`rlllm config import`: read a foreign config, make a recipe that resolves, and say what it leaves out."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rlllm.core import yaml_io
+from rlllm.core.config import resolve
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.stages.catalog import config_class
+from rlllm.tools.import_config import axolotl, llamafactory, trl
+from rlllm.tools.import_config.draft import Draft, Unmapped
+
+TOOLS: dict[str, Callable[[Mapping[str, Any], str | None, Path], Draft]] = {
+    "trl": lambda config, stage, path: trl.draft(config, stage, path.stem),
+    "llamafactory": llamafactory.draft,
+    "axolotl": lambda config, stage, path: axolotl.draft(config, stage),
+}
+_NAMES = {"trl": "TRL", "llamafactory": "LLaMA-Factory", "axolotl": "Axolotl"}
+_WIDEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A recipe made of another tool's config."""
+
+    tool: str
+    source: str
+    verb: str
+    recipe: dict[str, Any]
+    unmapped: list[Unmapped]
+    """Settings that the recipe does not carry, each with the reason."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def text(self, file: str = "FILE") -> str:
+        """The recipe as YAML; its head says how to run it, and what was left out."""
+        head = [
+            f"Imported from {_NAMES[self.tool]}: {_line(self.source)}",
+            "",
+            f"  rlllm {self.verb} {shlex.quote(file)}",
+        ]
+        if self.unmapped:
+            head += ["", "Not carried over:", *(f"  {line}" for line in self.notes())]
+        return "".join(f"# {line}".rstrip() + "\n" for line in head) + yaml_io.dump(self.recipe)
+
+    def notes(self) -> list[str]:
+        """What was left out, one setting a line."""
+        return [f"{_line(one.key)}={_line(one.value)}: {_line(one.reason, None)}" for one in self.unmapped]
+
+
+def import_config(path: str | Path, tool: str, stage: str | None = None) -> Imported:
+    """Turn a config of another tool into a recipe.
+
+    Args:
+        path: a YAML or JSON file.
+        tool: `trl`, `llamafactory` or `axolotl`.
+        stage: what the tool calls the kind of training; needed where its file does not say (TRL).
+
+    Raises:
+        ConfigError: the file cannot be read, or says something for which there is no recipe at all.
+    """
+    if tool not in TOOLS:
+        raise unknown("tool to import from", tool, TOOLS)
+    path = Path(path)
+    draft = TOOLS[tool](_read(path), stage, path)
+    recipe = draft.recipe()
+    resolve(config_class(draft.verb), recipe)
+    return Imported(tool, path.name, draft.verb, recipe, draft.unmapped)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml_io.read(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the config: {reason}", given=path) from error
+    except RecursionError as error:
+        raise ConfigError("cannot read the config: it is nested too deeply", given=path) from error
+    if not isinstance(config, dict) or not config or not all(isinstance(key, str) for key in config):
+        raise ConfigError("a config is a mapping of settings", given=path, hint="give the tool's YAML or JSON file")
+    return config
+
+
+def _line(value: Any, width: int | None = _WIDEST) -> str:
+    """A value on one line of printable text."""
+    text = " ".join(str(value).split())
+    text = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return text if width is None or len(text) <= width else text[: width - 3] + "..."

@@ -1,0 +1,247 @@
+"""What a planned run of the loop will cost, counted before anything is loaded: completions, tokens, passes, memory.
+
+Counts follow from the settings; nothing is measured and no time is guessed. Memory is what the weights, the optimizer and the
+key-value cache take by arithmetic; activations come on top and depend on the kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rlllm.core import trl_fields
+from rlllm.training.batch_arithmetic import BatchPlan
+from rlllm.training.plan import Plan
+from rlllm.training.rl_settings import LoopSettings, component
+
+_BYTES = 4
+"""Of a weight, a gradient, and each of Adam's two moments: the loop trains in 32 bits unless the device has bfloat16."""
+_SCORED = {"logps", "entropies", "certainty"}
+"""Fields of the rollout that one more forward pass of the policy gives."""
+_LARGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes by what they hold."""
+
+    parameters: int
+    """Numbers in the policy's weights."""
+    trained: int
+    """Numbers that are trained: all, or those of the adapters; a critic's come on top."""
+    weights: int
+    """Of the policy, and of a reference and a critic where the run has them."""
+    training: int
+    """Gradients and Adam's two moments."""
+    cache: int | None
+    """Keys and values of a rollout whose completions all reach the limit, without their prompts; None if not known."""
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.training + (self.cache or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one run; `runs` of them are made."""
+
+    runs: int
+    steps: int
+    rollouts: int
+    completions: int
+    """Sampled in rollouts; what a sampler rejects and draws again comes on top."""
+    resampled: int
+    """At most so many more, in the further rollouts of a sampler that fills up groups."""
+    tokens_sampled: int
+    """If every completion reached the limit."""
+    tokens_trained: int
+    """The same, counted each time a completion is trained on."""
+    forward: int
+    """Completions that pass through a model of the run: policy, reference and critic, each counted."""
+    backward: int
+    """Completions that pass back."""
+    memory: Memory | None
+    max_tokens: int | None = None
+    """The budget of tokens that may end the run before all of this."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self) -> Iterator[tuple[str, str]]:
+        """Label and value rows for a person."""
+        if self.runs > 1:
+            yield "runs", f"{self.runs} whole runs, one after another; each costs:"
+        yield (
+            "cost",
+            f"{self.steps:,} steps, {self.rollouts:,} rollouts, {self.completions:,} completions, "
+            f"at most {self.tokens_sampled:,} tokens sampled",
+        )
+        if self.max_tokens:
+            yield "", f"or fewer: max_tokens ends it at {self.max_tokens:,} tokens of prompts and completions"
+        if self.resampled:
+            yield (
+                "",
+                f"the sampler may draw up to {self.resampled:,} completions more, to replace groups without signal",
+            )
+        yield (
+            "",
+            f"at most {self.tokens_trained:,} tokens trained on; "
+            f"completions passed forward {self.forward:,}, backward {self.backward:,}",
+        )
+        if self.runs > 1:
+            yield (
+                "",
+                f"all runs: {self.runs * self.completions:,} completions, at most {self.runs * self.tokens_sampled:,} tokens "
+                f"sampled and {self.runs * self.tokens_trained:,} trained on",
+            )
+        if self.memory:
+            yield "memory", _describe(self.memory)
+
+
+def cost_of(plan: Any) -> Cost | None:
+    """The cost of a plan; None for one that does not run the loop, or whose data are too small for a step."""
+    if not isinstance(plan, Plan) or plan.batches is None or not isinstance(plan.config, LoopSettings):
+        return None
+    if len(plan.loaded.train) < plan.rows_needed:
+        return None
+    batches, limit = plan.batches, plan.config.rollout.max_new_tokens
+    steps = _steps(plan, batches)
+    if steps is None:
+        return None
+    rollouts = math.ceil(steps * batches.completions_per_step / _uses(plan, batches))
+    completions, trained = rollouts * batches.completions_per_rollout, steps * batches.completions_per_step
+    parts = [component(slot, spec) for slot, spec in plan.slots.items()]
+    needs = {name for part in parts for name in getattr(part, "needs", ())}
+    rounds = max((getattr(part, "rounds", 0) for part in parts), default=0)
+    greedy = rollouts * batches.prompts_per_rollout if "greedy" in needs else 0
+    critic = "values" in needs
+    policy = critic or _scores_again(plan, batches) or bool(needs & _SCORED)
+    scored = policy + _has_reference(plan) + critic
+    return Cost(
+        runs=max(1, len(plan.runs)),
+        steps=steps,
+        rollouts=rollouts,
+        completions=completions + greedy,
+        resampled=rounds * completions,
+        tokens_sampled=(completions + greedy) * limit,
+        tokens_trained=trained * limit,
+        forward=trained * (1 + critic) + completions * scored,
+        backward=trained * (1 + critic),
+        memory=_memory(plan, critic),
+        max_tokens=plan.config.max_tokens,
+    )
+
+
+def parameters(folder: Path) -> dict[str, list[int]] | None:
+    """Name and shape of every weight, from the headers of the *.safetensors files; None if one cannot be read."""
+    shapes: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        header = _header(path)
+        if header is None:
+            return None
+        shapes |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    return shapes or None
+
+
+def _header(path: Path) -> dict[str, Any] | None:
+    """The format: eight bytes with the header's length, little endian, then the header in JSON."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= _LARGEST_HEADER:
+                return None
+            return json.loads(file.read(length))
+    except (OSError, ValueError):
+        return None
+
+
+def _setting(plan: Plan, name: str) -> Any:
+    return plan.settings.get(name, trl_fields.table("GRPOConfig")[name]["default"])
+
+
+def _steps(plan: Plan, batches: BatchPlan) -> int | None:
+    """Optimizer steps, counted as Trainer does; a last part of an epoch that fills no rollout is dropped."""
+    if _setting(plan, "max_steps") > 0:
+        return int(_setting(plan, "max_steps"))
+    rollouts = len(plan.loaded.train) // batches.prompts_per_rollout
+    per_epoch = math.ceil(rollouts * _uses(plan, batches) / batches.completions_per_step)
+    return math.ceil(per_epoch * _setting(plan, "num_train_epochs")) or None
+
+
+def _uses(plan: Plan, batches: BatchPlan) -> int:
+    """How many completions one rollout gives to train on, each as often as it is used."""
+    return int(batches.completions_per_rollout * _setting(plan, "num_iterations"))
+
+
+def _scores_again(plan: Plan, batches: BatchPlan) -> bool:
+    """TRL scores a rollout under the policy that sampled it when it outlives the step that follows, for the ratio's sake."""
+    return batches.completions_per_step % _uses(plan, batches) != 0 or _has_reference(plan)
+
+
+def _has_reference(plan: Plan) -> bool:
+    return float(_setting(plan, "beta")) > 0
+
+
+def _memory(plan: Plan, critic: bool) -> Memory | None:
+    folder, config = plan.source.folder, plan.config
+    shapes = parameters(folder) if folder else None
+    if folder is None or shapes is None or plan.batches is None:
+        return None
+    count = sum(math.prod(shape) for shape in shapes.values())
+    trained = count if config.lora is None else _adapters(shapes, config.lora.r)
+    own_critic = critic and not config.critic.share_backbone  # type: ignore[attr-defined]
+    models = 1 + (_has_reference(plan) and config.lora is None) + own_critic
+    learning = trained + (count if own_critic else trained if critic else 0)
+    limit = plan.batches.completions_per_rollout * config.rollout.max_new_tokens  # type: ignore[attr-defined]
+    per_token = _cache_per_token(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    return Memory(
+        parameters=count,
+        trained=trained,
+        weights=models * count * _BYTES,
+        training=3 * learning * _BYTES,
+        cache=per_token and per_token * limit,
+    )
+
+
+def _adapters(shapes: Mapping[str, list[int]], rank: int) -> int:
+    """Numbers in low-rank adapters on every linear layer but the embeddings and the head, peft's `all-linear`."""
+    linear = (shape for name, shape in shapes.items() if len(shape) == 2 and not _OUTSIDE & set(name.split(".")))
+    return sum(rank * sum(shape) for shape in linear)
+
+
+_OUTSIDE = {"embed_tokens", "wte", "wpe", "embed_in", "lm_head", "embed_out"}
+
+
+def _cache_per_token(config: Mapping[str, Any]) -> int | None:
+    """Bytes of keys and values of one token, from the usual names of config.json; None where these are missing."""
+    text = config.get("text_config") or config
+    try:
+        heads = text.get("num_key_value_heads") or text["num_attention_heads"]
+        size = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
+        return int(2 * text["num_hidden_layers"] * heads * size * _BYTES)
+    except KeyError:
+        return None
+
+
+def _describe(memory: Memory) -> str:
+    trained = "" if memory.trained == memory.parameters else f" and {_short(memory.trained)} in adapters"
+    cache = f", keys and values up to {_size(memory.cache)}" if memory.cache else ""
+    return (
+        f"{_short(memory.parameters)} parameters{trained}: weights {_size(memory.weights)}, gradients and Adam "
+        f"{_size(memory.training)}{cache}; in 32 bits, activations not counted"
+    )
+
+
+def _short(count: int) -> str:
+    for unit, size in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,140 @@
+"""Reward cards: what the bench found out about a reward, where cards lie, and what a run asks of them.
+
+    runs/reward-cards/exact-1b2c3d4e.json    the newest card of this reward with these arguments
+
+A card holds the hash of the reward's code, arguments and model. Once that differs, the card is stale and speaks of another
+reward. A run shows the cards of the rewards that it trains on; with `require_card` it does not start without.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.events import Listener
+from rlllm.core.runs import read_json, write_json
+from rlllm.rewards.bench.key import code_key, identity
+from rlllm.rewards.config import RewardSpec
+from rlllm.training.plan import Plan, chosen_rewards
+from rlllm.training.rl_settings import LoopSettings
+
+if TYPE_CHECKING:
+    from rlllm.training.reward_findings import Card
+
+FOLDER = Path("runs") / "reward-cards"
+
+
+def save(card: Card, spec: RewardSpec) -> Path:
+    """Write the card where runs in this folder look for it; an earlier one of the same reward is replaced."""
+    path = path_of(spec)
+    try:
+        write_json(path, card.to_json())
+    except OSError as error:
+        raise ConfigError(f"the card cannot be written: {error.strerror}", given=path) from error
+    return path
+
+
+def path_of(spec: RewardSpec) -> Path:
+    """Where the card of a reward with these arguments lies."""
+    name = re.sub(r"[^\w.-]+", "-", spec.name.rpartition(":")[2] or spec.name)[:60]
+    return FOLDER / f"{name}-{identity(spec)[:8]}.json"
+
+
+def find(spec: RewardSpec) -> dict[str, Any] | None:
+    """The card of a reward with these arguments, stale or not; None if there is none that can be read."""
+    try:
+        card = read_json(path_of(spec))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return card if isinstance(card, dict) and {"key", "ok", "n"} <= card.keys() else None
+
+
+def is_stale(card: Mapping[str, Any], spec: RewardSpec) -> bool:
+    """Whether the reward has changed since."""
+    return card["key"] != code_key(spec)
+
+
+def attach(plan: Plan, specs: Sequence[RewardSpec], *, required: bool) -> Plan:
+    """The plan with a line for each card that its rewards have.
+
+    Args:
+        plan: of a loop.
+        specs: the rewards as given; none for the data source's own.
+        required: whether every reward that trains needs a card that is current and passes.
+
+    Raises:
+        ConfigError: a card that is required is missing, stale or failed.
+    """
+    config = plan.config
+    assert isinstance(config, LoopSettings)
+    specs = chosen_rewards(specs, plan.loaded, config.sandbox)
+    if required:
+        demand(specs, config.data.name)
+    return replace(plan, cards=tuple(summaries(specs)))
+
+
+def summaries(specs: Sequence[RewardSpec]) -> Iterator[str]:
+    """One line for each reward that trains and has a card."""
+    for spec in specs:
+        card = find(spec) if spec.weight else None
+        if card:
+            yield f"{spec.name}: {'STALE, its code has changed since: ' if is_stale(card, spec) else ''}{summary(card)}"
+
+
+def summary(card: Mapping[str, Any]) -> str:
+    """The card in a line."""
+    shares = [
+        f"{label} {card[name]['estimate']:.3f}"
+        for name, label in (("precision", "precision"), ("recall", "recall"), ("as_stated", "scores as stated"))
+        if card.get(name)
+    ]
+    troubles = [f"{card[name]} {name}" for name in ("errors", "changed") if card.get(name)]
+    verdict = "passes" if card["ok"] else "FAILS"
+    return ", ".join([f"{verdict} on {card['n']} cases", *shares, *troubles])
+
+
+def announce(plan: Plan, listener: Listener | None) -> None:
+    """Tell whoever watches a run what its rewards' cards say."""
+    if listener is not None:
+        for line in plan.cards:
+            listener.note(f"reward card: {line}")
+
+
+def demand(specs: Sequence[RewardSpec], data: str) -> None:
+    """Refuse a reward that trains and has no card, a stale one, or one that it failed.
+
+    Args:
+        specs: the rewards of a run.
+        data: what the run trains on, to test a reward on that brings no cases.
+
+    Raises:
+        ConfigError: with the command that makes the card.
+    """
+    from rlllm.rewards.bench.cases import shipped
+
+    for spec in specs:
+        if not spec.weight:
+            continue
+        card = find(spec)
+        if card is None:
+            fault = "has no card"
+        elif is_stale(card, spec):
+            fault = "has changed since its card was made"
+        elif not card["ok"]:
+            fault = f"did not pass its bench: {'; '.join(card.get('reasons', []))}"
+        else:
+            continue
+        own = shipped(spec.name, spec.params) is not None
+        command = f"rlllm rewards test {typed(spec)}" + ("" if own else f" --data {shlex.quote(data)}")
+        raise ConfigError(f"the reward {spec.name} {fault}", given="require_card=true", hint=command)
+
+
+def typed(spec: RewardSpec) -> str:
+    """The reward as it is typed in a shell."""
+    return shlex.quote(json.dumps({"name": spec.name, **spec.params}) if spec.params else spec.name)

@@ -1,0 +1,52 @@
+"""The card of a trained reward model: made from the model as it was saved, so that it tells about what will be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rlllm.core.events import Listener
+from rlllm.core.records import PreferencePair
+from rlllm.core.runs import Run, write_json
+from rlllm.report import render_run
+
+if TYPE_CHECKING:
+    from rlllm.evals.rm_card import Row
+    from rlllm.rewards.models.scalar import RewardModel
+
+
+def add_card(run: Run, scorer: RewardModel, pairs: Sequence[PreferencePair], *, seed: int, listener: Listener) -> None:
+    """Write `card.json`, put the card's main values into `results.json`, and the whole into the report.
+
+    Without held-out pairs there is no card, and the listener is told why.
+    """
+    if not pairs:
+        listener.note("no card: there are no held-out pairs (data.holdout, eval.rows)")
+        return
+    listener.phase("card")
+    from rlllm.evals.metrics.rm_accuracy import pair_scores
+    from rlllm.evals.rm_card import card, card_json
+
+    scores = pair_scores(scorer, pairs)
+    rows = card(scorer, pairs, [a for a, _ in scores], [b for _, b in scores], seed)
+    write_json(run.path / "card.json", card_json(rows))
+    _add_results(run, rows)
+    (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
+
+
+def _add_results(run: Run, rows: Sequence[Row]) -> None:
+    """Main rows as measures without a before; what the run measured already is not said twice."""
+    measures = list(run.results.get("measures", []))
+    known = {measure["name"] for measure in measures}
+    measures += [
+        {
+            "name": row.name,
+            "higher_is_better": row.higher_is_better is not False,
+            "before": None,
+            "after": row.value.to_json(),
+            "difference": None,
+        }
+        for row in rows
+        if row.main and row.value is not None and row.name not in known
+    ]
+    write_json(run.path / "results.json", {**run.results, "measures": measures})

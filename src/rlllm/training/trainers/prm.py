@@ -1,0 +1,114 @@
+"""Process reward models: a token classifier that learns from step labels which steps are right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core import trl_fields
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.runs import Run
+from rlllm.training.flow import Job, Parts, train
+from rlllm.training.plan import Plan
+
+if TYPE_CHECKING:
+    from rlllm.evals.before_after import Measured
+
+WITHOUT_EFFECT = (
+    "activation_offloading",
+    "center_rewards_coefficient",
+    "chat_template_path",
+    "dataset_num_proc",
+    "eos_token",
+    "label_smoothing_factor",
+    "model_init_kwargs",
+    "pad_to_multiple_of",
+    "pad_token",
+    "trust_remote_code",
+)
+"""Fields of TRL's RewardConfig that its pairwise trainer or transformers' own loss reads; here they would do nothing."""
+
+
+def run(plan: Plan, **options: Any) -> Run:
+    """Train on step labels; measures how often the first wrong step of held-out solutions is found, before and after.
+
+    Raises:
+        ConfigError: a setting that would have no effect.
+        DataError: every step has the same label.
+    """
+    check(plan)
+    return train(plan, Parts(_load, build, _measure), **options)
+
+
+def check(plan: Plan) -> None:
+    """Refuse what a process reward model cannot be trained with; see `run`."""
+    refuse_settings_without_effect(plan.settings)
+    _refuse_one_class(plan)
+
+
+def refuse_settings_without_effect(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a setting of `WITHOUT_EFFECT` that is not TRL's default."""
+    fields = trl_fields.table("RewardConfig")
+    for name in WITHOUT_EFFECT:
+        if name in settings and settings[name] != fields[name]["default"]:
+            raise ConfigError(
+                f"{name} has no effect on a process reward model", given=f"{name}={settings[name]}", hint="leave it out"
+            )
+
+
+def _refuse_one_class(plan: Plan) -> None:
+    labels = {label for record in plan.loaded.train for label in record.labels}
+    if len(labels) == 1:
+        raise DataError(
+            f"every step is labelled {'right' if labels.pop() else 'wrong'}, so there is nothing to tell apart",
+            given=plan.loaded.source,
+            hint="give solutions with right and wrong steps",
+        )
+
+
+def _load(source: Any, tokenizer: Any, hardware: Any) -> Any:
+    from rlllm.policies.loading import load_step_classifier
+
+    return load_step_classifier(source, tokenizer, bf16=hardware.bf16)
+
+
+def build(job: Job, callbacks: list[Any]) -> Any:
+    from rlllm.algorithms.prm_trainer import ProcessReward, step_rows
+
+    arguments = job.arguments("RewardConfig")
+    records = job.plan.loaded.train
+    dataset = step_rows(records, job.tokenizer, arguments.max_length)
+    if len(dataset) < len(records):
+        left = len(records) - len(dataset)
+        job.listener.note(f"{left} of {len(records)} solutions are left out: longer than {arguments.max_length} tokens")
+    return ProcessReward(
+        model=_adapted(job, arguments),
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=job.tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def _adapted(job: Job, arguments: Any) -> Any:
+    """The model, with adapters where they are wanted; the new head is always trained whole."""
+    adapters = job.adapters("TOKEN_CLS")
+    if adapters is None:
+        return job.model
+    from peft import get_peft_model
+
+    adapters.exclude_modules = ["score", "classifier"]  # for token classifiers, peft takes the head for one more layer
+    if arguments.gradient_checkpointing:
+        job.model.enable_input_require_grads()
+    return get_peft_model(job.model, adapters)
+
+
+def _measure(job: Job, model: Any) -> list[Measured]:
+    from rlllm.evals.metrics.prm_steps import measure_steps
+    from rlllm.rewards.models.process import ProcessModel
+
+    held_out = job.plan.measured_on
+    longest = job.plan.settings.get("max_length", trl_fields.table("RewardConfig")["max_length"]["default"])
+    scorer = ProcessModel.of(model, job.tokenizer, longest or sys.maxsize)
+    return measure_steps(scorer, held_out) if held_out else []

@@ -1,0 +1,113 @@
+"""Ensembles of Bradley-Terry reward models, as one run made of whole runs.
+
+The members differ by seed alone, which draws the new head and the order of the data. Each is a run of its own under
+`members/N`, with verdict, checkpoints and report; `model/ensemble.json` refers to their models. A member that fails ends
+the ensemble, and a resumed ensemble keeps every member that is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core.events import Listener
+from rlllm.core.records import PreferencePair
+from rlllm.core.runs import Run, read_json, write_json
+from rlllm.core.verdict import Facts
+from rlllm.training.child_runs import add_facts, run_part
+from rlllm.training.families import FAMILIES
+from rlllm.training.flow import to_verdict
+from rlllm.training.pairs import note_pairs
+from rlllm.training.plan import Plan, resolve_method
+from rlllm.training.rm_cards import add_card
+from rlllm.training.trainers import bradley_terry
+
+if TYPE_CHECKING:
+    from rlllm.evals.before_after import Measured
+    from rlllm.rewards.models.scalar import RewardModel
+
+CENTRED_ON = 256
+"""Pairs, at most, over which a member's mean score is taken."""
+
+
+def run(plan: Plan, **options: Any) -> Run:
+    """Train the members one after another; options as in `training.flow.to_verdict`."""
+    bradley_terry.check(plan)
+    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
+    note_pairs(plan, facts)
+
+    def work(run: Run, listener: Listener, resume: bool) -> None:
+        members = _train_members(plan, run, facts, listener, resume)
+        if facts.failure is None and not facts.interrupted:
+            scorer = _assemble(plan, run, members)
+            write_json(run.path / "results.json", {"measures": _results(plan, members, scorer)})
+            add_card(run, scorer, plan.measured_on, seed=plan.config.seed, listener=listener)
+
+    return to_verdict(plan.config, facts, work, **options)
+
+
+def member_plan(plan: Plan, number: int, folder: Path) -> Plan:
+    """The plan of member `number` (from 1): Bradley-Terry, and a seed that no ensemble of another seed uses."""
+    method = resolve_method("bt", plan.config.stage)
+    seed = plan.config.seed * plan.config.members + number - 1  # type: ignore[attr-defined]
+    config = plan.config.model_copy(update={"method": method.name, "seed": seed, "output_dir": folder})
+    settings = {**method.settings, **plan.config.trainer}
+    return replace(plan, config=config, method=method, family=FAMILIES["bt"], settings=settings)
+
+
+def _train_members(plan: Plan, run: Run, facts: Facts, listener: Listener, resume: bool) -> list[Run]:
+    """The members' runs, as far as they came; the first that does not succeed is the last."""
+    total, members = plan.config.members, []  # type: ignore[attr-defined]
+    for number in range(1, total + 1):
+        listener.note(f"member {number} of {total}")
+        folder = run.path / "members" / str(number)
+        members.append(run_part(member_plan(plan, number, folder), listener=listener, resume=resume))
+        if not add_facts(facts, members[-1], f"member {number} of {total}"):
+            break
+    return members
+
+
+def _assemble(plan: Plan, run: Run, members: Sequence[Run]) -> RewardModel:
+    """Write `model/ensemble.json`, lineage and environment; returns the ensemble."""
+    from rlllm.rewards.models.ensemble import Member, write_ensemble
+    from rlllm.rewards.models.scalar import RewardModel
+
+    pairs = (plan.loaded.holdout or plan.loaded.train)[:CENTRED_ON]
+    centres = [_centre(member.model, pairs) for member in members]
+    write_ensemble(run.model, [Member(m.model, centre) for m, centre in zip(members, centres, strict=True)])
+    write_json(run.path / "env.json", read_json(members[0].path / "env.json"))
+    lineage = read_json(members[0].path / "lineage.json")
+    places = [str(member.path.relative_to(run.path)) for member in members]
+    write_json(run.path / "lineage.json", {**lineage, "members": places})
+    return RewardModel(str(run.model))
+
+
+def _centre(model: Path, pairs: Sequence[PreferencePair]) -> float:
+    from rlllm.evals.metrics.rm_accuracy import pair_scores
+    from rlllm.rewards.models.scalar import RewardModel
+
+    return fmean(score for both in pair_scores(RewardModel(str(model)), pairs) for score in both)
+
+
+def _results(plan: Plan, members: Sequence[Run], scorer: RewardModel) -> list[dict[str, Any]]:
+    """The ensemble against its untrained members, and against its trained ones taken alone."""
+    from rlllm.evals.before_after import difference, measure_pairs
+
+    held_out = plan.measured_on
+    if not held_out:
+        return []
+    after, seed = measure_pairs(scorer, held_out), plan.config.seed
+    alone = replace(_mean_of(members, "after"), name="pair accuracy, one member -> ensemble")
+    return [*difference(_mean_of(members, "before"), after, seed=seed), *difference(alone, after, seed=seed)]
+
+
+def _mean_of(members: Sequence[Run], when: str) -> Measured:
+    """Each pair's outcome, averaged over the members: what one of them, drawn at random, is expected to get."""
+    from rlllm.evals.before_after import Measured
+
+    measured = [Measured(**read_json(member.path / f"measured_{when}.json")[0]) for member in members]
+    items = zip(*(one.scores for one in measured), strict=True)
+    return Measured(measured[0].name, [[fmean(score for scores in item for score in scores)] for item in items])
