@@ -111,10 +111,10 @@ def make_tasks(folder: Path, args: argparse.Namespace) -> dict[str, list[dict[st
 
 
 def choice_document(dice: random.Random, sentences: int) -> dict[str, Any]:
-    facts = [(dice.choice(NAMES), dice.choice(THINGS), dice.choice(PLACES)) for _ in range(sentences)]
-    who, what, where = dice.choice(facts)
+    diagnostics = [(dice.choice(NAMES), dice.choice(THINGS), dice.choice(PLACES)) for _ in range(sentences)]
+    who, what, where = dice.choice(diagnostics)
     return {
-        "story": " ".join(f"{name} put {thing} {place}." for name, thing, place in facts),
+        "story": " ".join(f"{name} put {thing} {place}." for name, thing, place in diagnostics),
         "question": f"Where did {who} put {what}?",
         "choices": PLACES,
         "label": PLACES.index(where),

@@ -100,7 +100,7 @@ def reinforce(name: str, seed: int) -> dict[str, Any]:
     made = rlllm("reason", f"{folder}.yaml", "--output-dir", folder, "--overwrite")
     if not (ROOT / folder / "verdict.json").exists():
         raise SystemExit(made.stderr[-2000:])
-    facts = json.loads((ROOT / folder / "verdict.json").read_text(encoding="utf-8"))["facts"]
+    diagnostics = json.loads((ROOT / folder / "verdict.json").read_text(encoding="utf-8"))["diagnostics"]
     lines = (ROOT / folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     fifth = len(rows) // 5
@@ -111,7 +111,7 @@ def reinforce(name: str, seed: int) -> dict[str, Any]:
             for key in (PROXY, shadow)
         ],
         "listing": mean(all(letter in row["completion"] for letter in LETTERS) for row in rows[-fifth:]),
-        "alarm": facts["alarms"][0]["step"] if facts["alarms"] else None,
+        "alarm": diagnostics["alarms"][0]["step"] if diagnostics["alarms"] else None,
     }
 
 

@@ -96,7 +96,7 @@ def pass_at(scores: list[list[float]], k: int) -> float:
     return mean(values)
 
 
-def facts(folder: Path) -> dict[str, float]:
+def diagnostics(folder: Path) -> dict[str, float]:
     """The numbers of one run."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     measured = {when: json.loads((folder / f"measured_{when}.json").read_text())[0] for when in ("before", "after")}
@@ -136,12 +136,12 @@ def table(methods: list[str], timed: int | None) -> None:
     print("| method | seeds | " + " | ".join(columns) + " | wall s | pass@1 over grpo |")
     print("|" + "---|" * (len(columns) + 4))
     counted = [seed for seed in range(10) if seed != timed]
-    baseline = {seed: facts(ROOT / "grpo" / f"seed-{seed}") for seed in counted if finished("grpo", seed)}
+    baseline = {seed: diagnostics(ROOT / "grpo" / f"seed-{seed}") for seed in counted if finished("grpo", seed)}
     for method in methods:
         seeds = [seed for seed in counted if finished(method, seed)]
         if not seeds:
             continue
-        found = [facts(ROOT / method / f"seed-{seed}") for seed in seeds]
+        found = [diagnostics(ROOT / method / f"seed-{seed}") for seed in seeds]
         cells = [interval([one[column] for one in found]) for column in columns[:3]]
         cells += [
             f"{mean(one[column] for one in found):.{digits}f}"
@@ -153,7 +153,7 @@ def table(methods: list[str], timed: int | None) -> None:
         over = interval(paired) if paired and method != "grpo" else ""
         print(f"| {method} | {len(seeds)} | " + " | ".join(cells) + f" | {seconds(method, timed)} | {over} |")
     for method in set(methods) & {"dapo", DYNAMIC}:
-        found = [facts(ROOT / method / f"seed-{seed}") for seed in counted if finished(method, seed)]
+        found = [diagnostics(ROOT / method / f"seed-{seed}") for seed in counted if finished(method, seed)]
         if found:
             kept, extra = (mean(one[name] for one in found) for name in ("kept", "extra"))
             print(f"{method}: {kept:.0%} of the groups drawn were kept; {extra:.0%} of the tokens went into the others")

@@ -25,14 +25,14 @@ from torch import Tensor
 
 from rlllm.algorithms._trl import GRPOConfig, GRPOTrainer
 from rlllm.algorithms.cpu.onednn_linear import product
-from rlllm.algorithms.loss_computation import LeanUpdates
+from rlllm.algorithms.loss_computation import LossComputation
 from rlllm.algorithms.losses.surrogates import Plain
 from rlllm.launch.products import onednn_pays
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.sources import resolve_model
 
 
-class Lean(LeanUpdates, GRPOTrainer):
+class Lean(LossComputation, GRPOTrainer):
     """TRL's trainer with the loop's passes."""
 
     slots = SimpleNamespace(surrogate=Plain())

@@ -49,7 +49,7 @@ def summary(run: Run) -> Iterator[tuple[str, str]]:
     yield "run", str(run.path)
     yield "verdict", verdict_words(run)
     yield from measured(run.results)
-    yield from gained((run.verdict.get("facts") or {}).get("gains") or ())
+    yield from gained((run.verdict.get("diagnostics") or {}).get("gains") or ())
 
 
 def gained(gains: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

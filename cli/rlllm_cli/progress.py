@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rlllm_cli.console import say
 
 if TYPE_CHECKING:
-    from rlllm.core.events import Listener
+    from rlllm.core.events import ProgressCallback
 
 SHOWN = (
     ("reward", ("reward",)),
@@ -111,7 +111,7 @@ class LiveProgress:
 
 
 @contextmanager
-def listening() -> Iterator[Listener]:
+def listening() -> Iterator[ProgressCallback]:
     """The listener that suits stderr. A Ctrl-C the stage could not turn into a saved run is said here, and passed on."""
     try:
         with _display() as progress:
@@ -122,7 +122,7 @@ def listening() -> Iterator[Listener]:
 
 
 @contextmanager
-def _display() -> Iterator[Listener]:
+def _display() -> Iterator[ProgressCallback]:
     if not sys.stderr.isatty():
         yield LineProgress()
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.config import resolve
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.recipes import find_recipe, read_recipe
 from rlllm.core.runs import Run
 from rlllm.stages.catalog import config_class, stage_function
@@ -52,7 +52,7 @@ def run_pipeline(
     recipe: str | Mapping[str, Any],
     output_dir: str | Path,
     *,
-    listener: Listener | None = None,
+    listener: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> PipelineRun:
@@ -72,7 +72,7 @@ def _verb(
     verb: str,
     recipe: str | Mapping[str, Any] | None,
     *,
-    listener: Listener | None = None,
+    listener: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,

@@ -45,6 +45,6 @@ def test_ctrl_c_saves_and_the_printed_line_resumes(tmp_path: Path) -> None:
     )
     assert resumed.returncode == 0, resumed.stderr
     ended = json.loads(resumed.stdout)
-    assert (ended["ok"], ended["verdict"]["facts"]["steps_done"]) == (True, 80)
+    assert (ended["ok"], ended["verdict"]["diagnostics"]["steps_done"]) == (True, 80)
     steps = [row["step"] for row in map(json.loads, (tmp_path / ended["run"] / "metrics.jsonl").open())]
     assert steps == list(range(1, 81))

@@ -18,11 +18,11 @@ REWARD = (
 )
 SMALL = "data.rows=16 data.holdout=0 learning_rate=1e-3 max_steps=2"
 FOR_FAMILY = {
-    "loop": "max_new_tokens=6",
+    "rl": "max_new_tokens=6",
     "generative": "max_new_tokens=6 rewards=rewards.py:vowels",
     "ensemble": "members=2",
-    "rounds": "max_new_tokens=6 rounds=2",
-    "self-play": "max_new_tokens=6 rounds=2",
+    "iterative-dpo": "max_new_tokens=6 rounds=2",
+    "spin": "max_new_tokens=6 rounds=2",
 }
 
 
@@ -34,7 +34,7 @@ def method(name: str) -> Method:
 
 def cases() -> list[tuple[str, str]]:
     built_in = sorted(METHODS.builtins)
-    return [(name, stage) for name in built_in for stage in (method(name).stage, *method(name).also)]
+    return [(name, stage) for name in built_in for stage in method(name).stages]
 
 
 @pytest.mark.parametrize("name", sorted(METHODS.builtins))
@@ -50,9 +50,9 @@ def test_a_method_runs_two_steps_in_every_stage_that_has_it(
     (tmp_path / "rewards.py").write_text(REWARD)
     words = shlex.split(rlllm(f"methods show {name}").out.splitlines()[-1].replace("gold", "rewards.py:vowels"))[2:]
     family = family_of(method(name)).name
-    if family == "loop" and ("--reward" not in words or name == "ttrl"):  # no two answers of a random model agree
+    if family == "rl" and ("--reward" not in words or name == "ttrl"):  # no two answers of a random model agree
         words += ["--reward", "rewards.py:vowels"]
     small = f"{SMALL} {FOR_FAMILY.get(family, '')}".split()
     said = rlllm(stage, *words, *small, "--model", tiny_model, "--output-dir", "run")
     assert said.code == 0, said.err
-    assert Run(tmp_path / "run").verdict["facts"]["steps_done"] >= 2
+    assert Run(tmp_path / "run").verdict["diagnostics"]["steps_done"] >= 2

@@ -82,8 +82,9 @@ def test_a_method_is_shown_with_its_source_and_presets(rlllm: Rlllm) -> None:
     assert "importance_sampling_level: sequence" in said.out
     assert "arXiv" in said.out
     assert said.out.endswith("rlllm reason --method gspo\n")
-    also = "also      reason\nsections  rollout.group_size: 2\n          kl.where: nowhere\n"
-    assert also in rlllm("methods show online-dpo").out
+    shown = rlllm("methods show online-dpo").out
+    assert "stages      align, reason\n" in shown
+    assert "defaults    rollout.group_size: 2\n            kl.where: nowhere\n" in shown
     assert rlllm("methods show gspo --json").json["settings"]["importance_sampling_level"] == "sequence"
 
 
@@ -164,9 +165,9 @@ def test_eval_recipes_are_told_from_tasks(rlllm: Rlllm, model: str) -> None:
 
 def test_doctor_lists_versions_and_the_machine(rlllm: Rlllm) -> None:
     report = rlllm("doctor --json")
-    facts = report.json["facts"]
+    diagnostics = report.json["diagnostics"]
     assert report.code == (0 if report.json["ok"] else 1)
-    assert {"rlllm", "python", "torch", "transformers", "trl", "cpus", "gpu driver", "telemetry"} <= set(facts)
-    assert "pytest" not in facts, "extras are not needed"
+    assert {"rlllm", "python", "torch", "transformers", "trl", "cpus", "gpu driver", "telemetry"} <= set(diagnostics)
+    assert "pytest" not in diagnostics, "extras are not needed"
     lines = rlllm("doctor").out.splitlines()
-    assert lines[0].split() == ["rlllm", facts["rlllm"]]
+    assert lines[0].split() == ["rlllm", diagnostics["rlllm"]]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm_cli.progress import LineProgress, LiveProgress, Pace, clock, listening, numbers
 
 RUN = Path("runs/reason-1")
 
 
-def play(listener: Listener) -> None:
+def play(listener: ProgressCallback) -> None:
     """A short run, told in the order stages tell it: phases may come before the steps are counted."""
     listener.phase("loading")
     listener.started("reason", 3, RUN)
@@ -76,8 +76,8 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers() -> None:
         assert shown.count(text) >= 2, text
 
 
-@pytest.mark.parametrize("listener", [Silent(), LineProgress()])
-def test_every_listener_hears_the_whole_protocol(listener: Listener) -> None:
+@pytest.mark.parametrize("listener", [NullProgress(), LineProgress()])
+def test_every_listener_hears_the_whole_protocol(listener: ProgressCallback) -> None:
     play(listener)
 
 

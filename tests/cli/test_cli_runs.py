@@ -13,7 +13,7 @@ import typer
 from command_line import Rlllm
 
 from rlllm.core.runs import Run, append_jsonl, write_json
-from rlllm.core.verdict import Facts, judge
+from rlllm.core.verdict import Diagnostics, judge
 from rlllm_cli import outcome
 from rlllm_cli.invocation import Invocation
 from rlllm_cli.outcome import conclude, next_commands
@@ -61,14 +61,14 @@ Make = Callable[..., Run]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def build(name: str = "one", stage: str = "reason", facts: Facts | None = None, **settings: Any) -> Run:
+    def build(name: str = "one", stage: str = "reason", diagnostics: Diagnostics | None = None, **settings: Any) -> Run:
         run = Run(tmp_path / "runs" / name)
-        verdict = judge(facts or Facts(steps_requested=2, steps_done=2, rows=8))
+        verdict = judge(diagnostics or Diagnostics(steps_requested=2, steps_done=2, rows=8))
         command = f"rlllm {stage} --output-dir runs/{name}"
         settings = {"model": "nano", "data": {"name": "arithmetic"}, **settings}
         write_json(run.path / "config.json", {"stage": stage, "digest": "d", "command": command, "settings": settings})
         write_json(run.path / "verdict.json", verdict.to_json())
-        interrupted = facts is not None and facts.interrupted
+        interrupted = diagnostics is not None and diagnostics.interrupted
         run.set_status("interrupted" if interrupted else "done" if verdict.ok else "failed")
         run.model.mkdir()
         return run
@@ -78,7 +78,7 @@ def make(tmp_path: Path) -> Make:
 
 def test_runs_are_listed_with_their_verdict_and_result(make: Make, rlllm: Rlllm) -> None:
     write_json(make("one").path / "results.json", {"measures": [MEASURE]})
-    make("two", facts=Facts(steps_requested=2, steps_done=2, rows=8, weights_changed=False))
+    make("two", diagnostics=Diagnostics(steps_requested=2, steps_done=2, rows=8, weights_changed=False))
     said = rlllm("runs ls")
     assert said.code == 0
     header, first, second = said.out.splitlines()
@@ -168,7 +168,7 @@ def test_a_success_ends_with_what_to_type_next(make: Make, capsys: pytest.Captur
 
 
 def test_a_failure_names_its_reasons_and_exits_with_one(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make(facts=Facts(steps_requested=2, steps_done=2, rows=8, reward_rows=64, reward_spread=0.0))
+    run = make(diagnostics=Diagnostics(steps_requested=2, steps_done=2, rows=8, reward_rows=64, reward_spread=0.0))
     with pytest.raises(typer.Exit) as ended:
         conclude(run, Invocation(("reason",)), as_json=False)
     assert ended.value.exit_code == 1
@@ -179,7 +179,9 @@ def test_a_failure_names_its_reasons_and_exits_with_one(make: Make, capsys: pyte
 
 
 def test_a_warning_does_not_fail_a_run(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make(stage="align", facts=Facts(steps_requested=2, steps_done=2, rows=8, pairs=8, identical_pairs=1))
+    run = make(
+        stage="align", diagnostics=Diagnostics(steps_requested=2, steps_done=2, rows=8, pairs=8, identical_pairs=1)
+    )
     conclude(run, Invocation(("align",)), as_json=False)
     assert capsys.readouterr().err.startswith("warning: chosen equals rejected in 1 of 8 pairs")
 
@@ -187,7 +189,7 @@ def test_a_warning_does_not_fail_a_run(make: Make, capsys: pytest.CaptureFixture
 def test_an_interrupted_run_exits_with_130_and_says_how_to_resume(
     make: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make(facts=Facts(steps_requested=9, steps_done=2, rows=8, interrupted=True))
+    run = make(diagnostics=Diagnostics(steps_requested=9, steps_done=2, rows=8, interrupted=True))
     with pytest.raises(typer.Exit) as ended:
         conclude(run, Invocation(("reason", "quickstart", "max_steps=9")), as_json=True)
     assert ended.value.exit_code == 130

@@ -149,7 +149,7 @@ def test_an_installed_method_loads_under_its_name(plugins: Path) -> None:
     reply = ask(
         """
         method = METHODS.load("lite-grpo")
-        answer(type=type(method).__name__, name=method.name, stage=method.stage, settings=dict(method.settings))
+        answer(type=type(method).__name__, name=method.name, stage=method.stages[0], settings=dict(method.settings))
         """,
         plugins,
     )

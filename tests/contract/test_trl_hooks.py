@@ -18,7 +18,7 @@ from trl.trainer.utils import RepeatSampler
 from rlllm.algorithms import _trl, to_trl_dataset
 from rlllm.algorithms.field_tables import tables
 from rlllm.algorithms.offline import TRAINERS, trainer_class
-from rlllm.algorithms.trainer import PolicyLoop
+from rlllm.algorithms.trainer import RLTrainer
 from rlllm.algorithms.trainers import PairwiseReward, Supervised
 from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core import trl_fields
@@ -26,7 +26,7 @@ from rlllm.core.hardware import Hardware
 from rlllm.core.records import Conversation, PreferencePair
 from rlllm.core.runs import verify_manifest
 
-Preference = trainer_class(TRAINERS["pairs"], "dpo")
+Preference = trainer_class(TRAINERS["dpo"], "dpo")
 OFFLINE = [getattr(_trl, base) for base in sorted({trainer.base for trainer in TRAINERS.values()})]
 """TRL's trainers of recorded preferences."""
 HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
@@ -83,7 +83,7 @@ def test_a_hook_takes_the_parameters_that_are_passed_on(hook: Callable[..., Any]
 
 def test_every_private_override_is_under_contract() -> None:
     """An underscored method that exists in TRL and in the loop is a hook, and has to stand in the table above."""
-    own = {name for cls in (PolicyLoop, Supervised) for base in cls.__mro__ for name in own_names(base)}
+    own = {name for cls in (RLTrainer, Supervised) for base in cls.__mro__ for name in own_names(base)}
     hooked = {name for name in own if name.startswith("_") and not name.startswith("__") and hasattr(GRPOTrainer, name)}
     assert hooked <= {hook.__name__ for hook, _ in HOOKS}
 

@@ -17,9 +17,9 @@ from rlllm.core.runs import Run
 EVALUATE = """
 import json, os, signal, sys
 import rlllm
-from rlllm.core.events import Silent
+from rlllm.core.events import NullProgress
 
-class Killer(Silent):
+class Killer(NullProgress):
     def phase(self, name):
         print(name, flush=True)
         if name == sys.argv[2]:

@@ -131,7 +131,7 @@ def test_after_ctrl_c_a_resume_equals_the_uninterrupted_run(train: Train, whole:
     stopper = Stopper(step)
     stopped = train(verb, "stopped", listener=stopper)
     assert (stopped.status["state"], codes(stopped), stopped.ok) == ("interrupted", ["interrupted"], False)
-    assert stopped.verdict["facts"]["steps_done"] == step + 1
+    assert stopped.verdict["diagnostics"]["steps_done"] == step + 1
     assert stopped.latest_checkpoint() == stopped.checkpoints / f"checkpoint-{step + 1}"
     assert stopper.notes == ["Ctrl-C: saving a checkpoint after this step (again to stop at once)"]
     assert not stopped.model.exists()
@@ -180,7 +180,7 @@ def test_a_loop_stopped_in_the_middle_of_a_rollout_resumes_exactly(
     monkeypatch.setenv("CALLS_UNTIL_CTRL_C", str(calls))
     stopped = train("reason", "stopped", **settings)
     assert codes(stopped) == ["interrupted"]
-    done = stopped.verdict["facts"]["steps_done"]
+    done = stopped.verdict["diagnostics"]["steps_done"]
     assert 0 < done < 8
     monkeypatch.delenv("CALLS_UNTIL_CTRL_C")
     resumed = train("reason", "stopped", resume=True, **settings)
@@ -268,7 +268,7 @@ def test_a_finished_run_may_be_resumed_and_stays_as_it_was(train: Train, whole: 
     shutil.rmtree(again.model)
     resumed = train(verb, "again", resume=True, **settings)
     assert (resumed.ok, codes(resumed)) == (True, [])
-    assert resumed.verdict["facts"] == whole(verb, **settings).verdict["facts"]
+    assert resumed.verdict["diagnostics"] == whole(verb, **settings).verdict["diagnostics"]
     assert_same_run(resumed, whole(verb, **settings))
 
 
@@ -305,5 +305,14 @@ def test_the_verdict_of_a_resumed_run_covers_the_steps_before(train: Train, tmp_
     train("reason", "stopped", listener=Stopper(4), **settings)
     resumed = train("reason", "stopped", resume=True, **settings)
     assert (resumed.ok, codes(resumed)) == (uninterrupted.ok, codes(uninterrupted)) == (True, [])
-    facts = ("reward_rows", "reward_undefined", "reward_spread", "largest_gradient", "steps_done", "steps_requested")
-    assert [resumed.verdict["facts"][key] for key in facts] == [uninterrupted.verdict["facts"][key] for key in facts]
+    diagnostics = (
+        "reward_rows",
+        "reward_undefined",
+        "reward_spread",
+        "largest_gradient",
+        "steps_done",
+        "steps_requested",
+    )
+    assert [resumed.verdict["diagnostics"][key] for key in diagnostics] == [
+        uninterrupted.verdict["diagnostics"][key] for key in diagnostics
+    ]

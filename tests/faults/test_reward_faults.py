@@ -95,7 +95,7 @@ def test_a_run_goes_on_over_a_late_sample_and_says_so(tmp_path: Path) -> None:
 def test_a_reward_that_is_always_late_stops_the_run_by_name(tmp_path: Path) -> None:
     run = train(tmp_path, "always_late")
     assert not run.ok
-    assert "the reward always_late failed on 24 of 24 completions" in run.verdict["facts"]["failure"]
+    assert "the reward always_late failed on 24 of 24 completions" in run.verdict["diagnostics"]["failure"]
     assert len(list(read_jsonl(run.path / "quarantine.jsonl"))) == 24
 
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from trl import GRPOConfig, GRPOTrainer
 
 from rlllm.algorithms.samplers.prompt_samplers import InOrder
-from rlllm.algorithms.trainer import PolicyLoop, Slots
+from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
@@ -99,10 +99,10 @@ class Twins:
     """TRL's trainer and the loop, with equal weights."""
 
     stock: GRPOTrainer
-    loop: PolicyLoop
+    loop: RLTrainer
 
     @property
-    def both(self) -> tuple[GRPOTrainer, PolicyLoop]:
+    def both(self) -> tuple[GRPOTrainer, RLTrainer]:
         return self.stock, self.loop
 
 
@@ -116,7 +116,7 @@ def twins(model: str, folder: Path, settings: Mapping[str, Any], *, lora: bool =
         ],
         **_common(model, folder, settings, lora),
     )
-    loop = PolicyLoop(
+    loop = RLTrainer(
         slots=Slots(rewards=rewards, sampler=InOrder(), engine=Written),
         tasks=TASKS,
         on_rollout=lambda rows: None,

@@ -1,4 +1,4 @@
-"""The gradient of the loop's first update on a rollout, through TRL's own loss, for credits that claim to be another loss."""
+"""The gradient of the first update on a rollout, through TRL's own loss, for advantages that claim to be another loss."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.kl_controller import Penalty
+from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.trainer import PolicyLoop, Slots
+from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
@@ -29,7 +29,7 @@ def vowels(sample): return sum(c in "aeiou" for c in sample.completion) + 0.01 *
 
 @dataclass
 class Witness:
-    """A credit that keeps the batch it was given."""
+    """A advantage that keeps the batch it was given."""
 
     inner: Callable[[RolloutBatch], Tensor]
     seen: list[RolloutBatch] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Witness:
 class Rollout:
     """One rollout of the loop: two prompts, four completions each, of up to six tokens."""
 
-    trainer: PolicyLoop
+    trainer: RLTrainer
     batch: RolloutBatch
     output: dict[str, Any]
 
@@ -59,7 +59,7 @@ class Rollout:
         """(B,) log-probability of each completion, with a gradient."""
         ids = self.batch.completion_ids.unsqueeze(2)
         tokens = torch.log_softmax(self.logits(), -1).gather(2, ids).squeeze(2)
-        return (tokens * self.batch.learnable).sum(1)
+        return (tokens * self.batch.loss_mask).sum(1)
 
     def gradient(self, loss: Tensor) -> Tensor:
         """Of all weights, as one vector."""
@@ -67,13 +67,13 @@ class Rollout:
         return torch.cat([grad.flatten() for grad in grads])
 
     def update(self, advantages: Tensor | None = None) -> Tensor:
-        """Gradient of TRL's loss under the credit's advantages, or those given."""
+        """Gradient of TRL's loss under the advantage's advantages, or those given."""
         given = self.output["advantages"] if advantages is None else advantages
         return self.gradient(self.trainer._compute_loss(self.trainer.model, {**self.output, "advantages": given}))
 
 
-def roll_out(model: str, folder: Path, method: Method, credit: Callable[[RolloutBatch], Tensor]) -> Rollout:
-    """One rollout under a method's TRL settings, with its KL placement and a credit in place of its own."""
+def roll_out(model: str, folder: Path, method: Method, advantage: Callable[[RolloutBatch], Tensor]) -> Rollout:
+    """One rollout under a method's TRL settings, with its KL placement and a advantage in place of its own."""
     (folder / "reward.py").write_text(REWARD)
     args = GRPOConfig(
         str(folder),
@@ -88,11 +88,11 @@ def roll_out(model: str, folder: Path, method: Method, credit: Callable[[Rollout
         **method.settings,
     )
     chats = [{"prompt": [{"role": "user", "content": task.prompt}], "row": row} for row, task in enumerate(TASKS)]
-    witness = Witness(credit)
+    witness = Witness(advantage)
     rewards = build([RewardSpec(name=f"{folder / 'reward.py'}:vowels")])
-    penalty = Penalty(method.sections.get("kl", {}).get("where", "loss"), args.beta)
-    trainer = PolicyLoop(
-        slots=Slots(rewards=rewards, credit=witness, kl=penalty),
+    penalty = KLController(method.defaults.get("kl", {}).get("where", "loss"), args.beta)
+    trainer = RLTrainer(
+        slots=Slots(rewards=rewards, advantage=witness, kl=penalty),
         tasks=TASKS,
         on_rollout=lambda rows: None,
         model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),

@@ -10,7 +10,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
-from rlllm.algorithms.trainer import PolicyLoop, Slots
+from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
@@ -63,7 +63,7 @@ def loop(
     rewards: tuple[tuple[str, float], ...] = (("varied", 1.0),),
     settings: dict[str, Any] | None = None,
     **slots: Any,
-) -> PolicyLoop:
+) -> RLTrainer:
     """A loop whose rollouts take four prompts, four completions each."""
     (folder / "reward.py").write_text(REWARDS)
     data = tasks() if data is None else data
@@ -71,7 +71,7 @@ def loop(
     rows = [{"prompt": [{"role": "user", "content": task.prompt}], "row": i} for i, task in enumerate(data)]
     torch.manual_seed(0)
     weights = [weight for _, weight in rewards]
-    trainer = PolicyLoop(
+    trainer = RLTrainer(
         slots=Slots(rewards=composition, **slots),
         tasks=data,
         on_rollout=records.extend,
@@ -84,10 +84,10 @@ def loop(
     return trainer
 
 
-def inputs(trainer: PolicyLoop, *prompts: int) -> list[dict[str, Any]]:
+def inputs(trainer: RLTrainer, *prompts: int) -> list[dict[str, Any]]:
     """The rows TRL would ask the loop to complete."""
     return [trainer.train_dataset[row] for row in prompts for _ in range(GROUP)]
 
 
-def logged(trainer: PolicyLoop, name: str) -> list[float]:
+def logged(trainer: RLTrainer, name: str) -> list[float]:
     return trainer._metrics["train"][name]

@@ -1,4 +1,4 @@
-"""Best-of-n credit: what it selects, and that its update is supervised fine-tuning on what it selected."""
+"""Best-of-n advantage: what it selects, and that its update is supervised fine-tuning on what it selected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.algorithms.advantages.best_of import BestOf, best_of
-from rlllm.algorithms.methods.alignment import RAFT
+from rlllm.algorithms.methods.rl.raft import METHOD as RAFT
 
 NAN = math.nan
 GROUPS = st.integers(2, 6).flatmap(
@@ -53,7 +53,7 @@ def test_the_update_is_the_gradient_of_cross_entropy_on_the_selected_completions
     rollout = roll_out(tiny_model, tmp_path, RAFT, BestOf())
     selected = best_of(rollout.batch.grouped).view(-1).bool()
     assert selected.sum() == 2
-    tokens = rollout.batch.learnable.bool() & selected.unsqueeze(1)
+    tokens = rollout.batch.loss_mask.bool() & selected.unsqueeze(1)
     loss = torch.nn.functional.cross_entropy(rollout.logits()[tokens], rollout.batch.completion_ids[tokens])
     expected = rollout.gradient(loss)
     assert expected.norm() > 0.1
@@ -63,9 +63,9 @@ def test_the_update_is_the_gradient_of_cross_entropy_on_the_selected_completions
 def test_winners_are_weighted_by_the_tokens_that_learn(tiny_model: str, tmp_path: Path) -> None:
     batch = roll_out(tiny_model, tmp_path, RAFT, BestOf()).batch
     lengths = torch.tensor([3, 5, 2, 4, 6, 1, 1, 2])
-    learnable = (torch.arange(batch.learnable.size(1)) < lengths.unsqueeze(1)).long()
+    loss_mask = (torch.arange(batch.loss_mask.size(1)) < lengths.unsqueeze(1)).long()
     rewards = torch.tensor([0.0, 1.0, 0.5, 0.5, NAN, NAN, 2.0, 2.0]).unsqueeze(1)
-    small = replace(batch, learnable=learnable, rewards=rewards, group_size=2, weights=torch.ones(1))
+    small = replace(batch, loss_mask=loss_mask, rewards=rewards, group_size=2, weights=torch.ones(1))
     weight = (3 + 5 + 2 + 4 + 6 + 1 + 1 + 2) / 5
     assert BestOf()(small).tolist() == pytest.approx([0, weight, 0, 0, 0, 0, 0, 0])
     assert BestOf()(replace(small, rewards=torch.ones(8, 1))).tolist() == [0.0] * 8

@@ -29,14 +29,14 @@ def batch(logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray) -> Rollou
         prompt_ids=ones,
         prompt_mask=ones,
         completion_ids=ones,
-        learnable=torch.tensor(mask),
+        loss_mask=torch.tensor(mask),
         group_size=2,
         rewards=torch.zeros(4, 1),
         weights=torch.ones(1),
-        advantages=torch.zeros(4),
+        trl_advantages=torch.zeros(4),
         columns=[{}] * 4,
         logps=torch.tensor(logps),
-        credit=torch.tensor(advantages),
+        advantages=torch.tensor(advantages),
     )
 
 
@@ -61,9 +61,9 @@ def test_clip_cov_takes_at_most_its_share_and_only_out_of_the_band(
 ) -> None:
     made = batch(logps, advantages, mask)
     kept = ClipCovariance(fraction=fraction, low=1.0, high=5.0)(made)
-    assert kept.dtype == made.learnable.dtype
-    assert bool((kept <= made.learnable).all())
-    dropped = (made.learnable - kept).numpy().astype(bool)
+    assert kept.dtype == made.loss_mask.dtype
+    assert bool((kept <= made.loss_mask).all())
+    dropped = (made.loss_mask - kept).numpy().astype(bool)
     if not mask.any():
         return
     values = oracle(logps, np.broadcast_to(advantages[:, None], SHAPE), mask)
@@ -79,8 +79,8 @@ def test_clip_cov_is_the_whole_mask_at_fraction_zero_and_outside_every_band(
     logps: np.ndarray, advantages: np.ndarray
 ) -> None:
     made = batch(logps, advantages, np.ones(SHAPE, dtype=np.int64))
-    assert ClipCovariance(fraction=0.0)(made) is made.learnable
-    assert ClipCovariance(fraction=1.0, low=1000.0, high=2000.0)(made) is made.learnable
+    assert ClipCovariance(fraction=0.0)(made) is made.loss_mask
+    assert ClipCovariance(fraction=1.0, low=1000.0, high=2000.0)(made) is made.loss_mask
 
 
 def test_clip_cov_draws_from_the_global_generator() -> None:
@@ -153,7 +153,7 @@ def test_entropy_masks_are_settings_of_trl_and_leave_the_batch_alone() -> None:
     assert TopEntropy(0.1).settings == {"top_entropy_quantile": 0.1}
     assert EntropyTop20.settings == EntropyTop20().settings == {"top_entropy_quantile": 0.2}
     for mask in (TopEntropy(), EntropyTop20()):
-        assert mask(made) is made.learnable
+        assert mask(made) is made.loss_mask
     assert TopEntropy(1.0).settings == {"top_entropy_quantile": 1.0}
 
 
@@ -172,6 +172,6 @@ def test_a_credit_of_one_number_a_completion_counts_for_each_of_its_tokens() -> 
     logps = np.linspace(-3, 0, 24, dtype=np.float32).reshape(SHAPE)
     rows = np.array([-2.0, 0.0, 1.0, 4.0], dtype=np.float32)
     made = batch(logps, rows, np.ones(SHAPE, dtype=np.int64))
-    spelled = replace(made, credit=torch.tensor(rows).unsqueeze(1).expand(SHAPE))
+    spelled = replace(made, advantages=torch.tensor(rows).unsqueeze(1).expand(SHAPE))
     mask = ClipCovariance(fraction=1.0, low=0.5, high=3.0)
     assert torch.equal(mask(made), mask(spelled))

@@ -1,4 +1,4 @@
-"""Credit and masks against plain Python: what each paper's formula says, written down without tensors."""
+"""Advantage and masks against plain Python: what each paper's formula says, written down without tensors."""
 
 from __future__ import annotations
 
@@ -88,18 +88,18 @@ def test_leave_one_out_is_the_centred_reward_scaled_by_the_group(groups: list[li
     torch.testing.assert_close(leave_one_out(rewards), centred, atol=1e-3, rtol=0)
 
 
-def batch(rewards: Tensor, weights: list[float], group_size: int, learnable: Tensor | None = None) -> RolloutBatch:
+def batch(rewards: Tensor, weights: list[float], group_size: int, loss_mask: Tensor | None = None) -> RolloutBatch:
     rows = rewards.size(0)
     ones = torch.ones(rows, 3, dtype=torch.long)
     return RolloutBatch(
         prompt_ids=ones,
         prompt_mask=ones,
         completion_ids=ones,
-        learnable=ones if learnable is None else learnable,
+        loss_mask=ones if loss_mask is None else loss_mask,
         group_size=group_size,
         rewards=rewards,
         weights=torch.tensor(weights),
-        advantages=torch.arange(rows, dtype=torch.float),
+        trl_advantages=torch.arange(rows, dtype=torch.float),
         columns=[{} for _ in range(rows)],
     )
 
@@ -126,20 +126,20 @@ MASKS = st.lists(st.lists(st.integers(0, 1), min_size=7, max_size=7), min_size=1
 
 @given(MASKS, st.floats(0, 1))
 def test_a_mask_is_a_subset_of_what_may_learn(given_mask: list[list[int]], fraction: float) -> None:
-    learnable = torch.tensor(given_mask)
-    made = batch(torch.zeros(len(given_mask), 1), [1.0], 1, learnable)
+    loss_mask = torch.tensor(given_mask)
+    made = batch(torch.zeros(len(given_mask), 1), [1.0], 1, loss_mask)
     for mask in (All()(made), RandomTokens(fraction)(made)):
-        assert mask.shape == learnable.shape
-        assert mask.dtype == learnable.dtype
-        assert bool((mask <= learnable).all())
+        assert mask.shape == loss_mask.shape
+        assert mask.dtype == loss_mask.dtype
+        assert bool((mask <= loss_mask).all())
         assert set(mask.unique().tolist()) <= {0, 1}
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.2, 0.75, 1.0])
 def test_the_random_mask_keeps_about_its_share(fraction: float) -> None:
     torch.manual_seed(0)
-    learnable = torch.ones(200, 100, dtype=torch.long)
-    kept = RandomTokens(fraction)(batch(torch.zeros(200, 1), [1.0], 1, learnable))
+    loss_mask = torch.ones(200, 100, dtype=torch.long)
+    kept = RandomTokens(fraction)(batch(torch.zeros(200, 1), [1.0], 1, loss_mask))
     assert kept.float().mean().item() == pytest.approx(fraction, abs=0.02)
 
 

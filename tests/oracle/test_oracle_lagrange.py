@@ -1,4 +1,4 @@
-"""Lagrangian credit against plain Python: the mixture of two leave-one-out advantages, and how the multiplier moves."""
+"""Lagrangian advantage against plain Python: the mixture of two leave-one-out advantages, and how the multiplier moves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.advantages.lagrange import Lagrange, constrained
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.methods.alignment import CONSTRAINED
+from rlllm.algorithms.methods.rl.constrained import METHOD as CONSTRAINED
 from rlllm.core.errors import ConfigError
 
 NAN = math.nan
@@ -58,10 +58,10 @@ def batch(tiny_model: str, tmp_path: Path) -> RolloutBatch:
 
 
 def test_the_multiplier_rises_while_the_mean_cost_is_above_the_bound_and_falls_below_it(batch: RolloutBatch) -> None:
-    credit = Lagrange(cost="harm", bound=0.5, rate=0.1, start=2.0)
-    first = credit(batch)
+    advantage = Lagrange(cost="harm", bound=0.5, rate=0.1, start=2.0)
+    first = advantage(batch)
     mean = 4 / 7
-    assert credit.metrics == pytest.approx(
+    assert advantage.metrics == pytest.approx(
         {"lagrange/lambda": 2.0 * math.exp(0.1 * (mean - 0.5)), "lagrange/cost": mean}
     )
     rows = list(zip(batch.total.tolist(), batch.rewards[:, 1].tolist(), strict=True))
@@ -74,10 +74,10 @@ def test_the_multiplier_rises_while_the_mean_cost_is_above_the_bound_and_falls_b
 
 
 def test_a_rollout_without_any_known_cost_moves_nothing(batch: RolloutBatch) -> None:
-    credit = Lagrange(cost="harm", start=2.0)
+    advantage = Lagrange(cost="harm", start=2.0)
     unknown = torch.stack([batch.rewards[:, 0], torch.full((8,), NAN)], dim=1)
-    assert credit(replace(batch, rewards=unknown)).tolist() == [0.0] * 8
-    assert credit.metrics["lagrange/lambda"] == pytest.approx(2.0)
+    assert advantage(replace(batch, rewards=unknown)).tolist() == [0.0] * 8
+    assert advantage.metrics["lagrange/lambda"] == pytest.approx(2.0)
 
 
 def test_a_resumed_multiplier_continues_where_it_stood(batch: RolloutBatch) -> None:

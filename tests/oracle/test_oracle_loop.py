@@ -17,18 +17,20 @@ from trl import GRPOConfig, GRPOTrainer
 
 from rlllm.algorithms.advantages.group import LeaveOneOut, leave_one_out
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.loss_computation import LeanUpdates
+from rlllm.algorithms.loss_computation import LossComputation
 from rlllm.algorithms.losses.surrogates import Plain
 from rlllm.algorithms.masks.masks import RandomTokens
-from rlllm.algorithms.methods import policy
 from rlllm.algorithms.methods.base import Method
+from rlllm.algorithms.methods.rl import rloo
+from rlllm.algorithms.registry import METHODS as METHOD_REGISTRY
 from rlllm.algorithms.samplers.prompt_samplers import InOrder
-from rlllm.algorithms.trainer import PolicyLoop, Slots
+from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
 
-METHODS = [value for value in vars(policy).values() if isinstance(value, Method)]
+NAMES = ("grpo", "dr-grpo", "gspo", "cispo", "rloo", "dapo", "bnpo", "sapo", "luspo", "vespo", "gmpo")
+METHODS = [METHOD_REGISTRY.load(name) for name in NAMES]
 TASKS = [PromptTask(f"{a} + {a} = ?", str(2 * a)) for a in range(12)]
 REWARD = """
 def vowels(sample): return value(sample.completion)
@@ -65,7 +67,7 @@ def rows() -> Dataset:
     )
 
 
-class SameForward(LeanUpdates, GRPOTrainer):
+class SameForward(LossComputation, GRPOTrainer):
     """TRL's trainer with the loop's forward passes and no slots: the two differ in the last bits otherwise.
 
     That these passes give TRL's own losses and gradients is shown in test_oracle_parity.
@@ -87,10 +89,10 @@ def stock_weights(model: str, args: GRPOConfig, kind: type[GRPOTrainer] = SameFo
     return trainer.model.state_dict()
 
 
-def loop(model: str, folder: Path, args: GRPOConfig, records: list[dict[str, Any]], **slots: Any) -> PolicyLoop:
+def loop(model: str, folder: Path, args: GRPOConfig, records: list[dict[str, Any]], **slots: Any) -> RLTrainer:
     (folder / "reward.py").write_text(REWARD)
     rewards = build([RewardSpec(name=f"{folder / 'reward.py'}:vowels")])
-    return PolicyLoop(
+    return RLTrainer(
         slots=Slots(rewards=rewards, **{"sampler": InOrder(), **slots}),
         tasks=TASKS,
         on_rollout=records.extend,
@@ -162,10 +164,10 @@ def test_an_entropy_bonus_moves_the_weights(tiny_model: str, tmp_path: Path) -> 
 
 @dataclass(frozen=True)
 class PerToken:
-    """Group credit, written out for every token."""
+    """Group advantage, written out for every token."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.advantages.unsqueeze(1).expand(batch.learnable.shape).clone()
+        return batch.advantages.unsqueeze(1).expand(batch.loss_mask.shape).clone()
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,11 @@ class CopyOfAll:
     """A mask that keeps every token, but is another tensor than the batch's own."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.learnable.clone()
+        return batch.loss_mask.clone()
 
 
 @pytest.mark.parametrize("loss", ["grpo", "dapo", "dr_grpo", "cispo"])
-@pytest.mark.parametrize("slots", [{"credit": PerToken()}, {"mask": CopyOfAll()}], ids=["per token", "full mask"])
+@pytest.mark.parametrize("slots", [{"advantage": PerToken()}, {"mask": CopyOfAll()}], ids=["per token", "full mask"])
 def test_the_long_way_round_changes_nothing(tiny_model: str, tmp_path: Path, loss: str, slots: dict[str, Any]) -> None:
     args = config(tmp_path, loss_type=loss)
     assert differing(loop_weights(tiny_model, tmp_path, args, **slots), loop_weights(tiny_model, tmp_path, args)) == []
@@ -194,7 +196,7 @@ def test_a_masked_batch_is_normalised_by_the_tokens_that_learn(tiny_model: str, 
 
 def test_leave_one_out_through_the_loop_is_the_formula(tiny_model: str, tmp_path: Path) -> None:
     records: list[dict[str, Any]] = []
-    loop(tiny_model, tmp_path, config(tmp_path, **policy.RLOO.settings), records, credit=LeaveOneOut()).train()
+    loop(tiny_model, tmp_path, config(tmp_path, **rloo.METHOD.settings), records, advantage=LeaveOneOut()).train()
     assert len(records) == 16
     rewards = torch.tensor([row["reward"] for row in records]).view(-1, 4)
     expected = leave_one_out(rewards).view(-1).tolist()

@@ -1,4 +1,4 @@
-"""Credits normalised over the rollout, and label-free ones, against NumPy: the papers' formulas written down plainly."""
+"""Advantages normalised over the rollout, and label-free ones, against NumPy: the papers' formulas written down plainly."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def batch(rewards: list[float], lengths: list[int] | None = None, group_size: in
         prompt_ids=ids,
         prompt_mask=ids,
         completion_ids=ids,
-        learnable=real.long(),
+        loss_mask=real.long(),
         group_size=group_size,
         rewards=torch.tensor(rewards).unsqueeze(1),
         weights=torch.ones(1),
-        advantages=torch.zeros(rows),
+        trl_advantages=torch.zeros(rows),
         columns=[{} for _ in rewards],
     )
 
@@ -126,15 +126,15 @@ def test_a_flat_group_gets_nothing_from_lite_ppo_beside_a_mixed_one() -> None:
 
 def test_a_rollout_nobody_could_judge_gives_zeros() -> None:
     made = flat_batch([[NAN, NAN], [NAN, NAN]])
-    for credit in (ReinforcePlusPlus(), ReinforcePlusPlusBaseline(), LitePPO()):
-        assert not credit(made).any()
+    for advantage in (ReinforcePlusPlus(), ReinforcePlusPlusBaseline(), LitePPO()):
+        assert not advantage(made).any()
 
 
 @given(SPREAD)
 def test_a_constant_added_to_every_reward_changes_no_advantage(groups: list[list[float]]) -> None:
     shifted = [[reward + 8 for reward in group] for group in groups]
-    for credit in (ReinforcePlusPlus(), ReinforcePlusPlusBaseline(), LitePPO()):
-        torch.testing.assert_close(credit(flat_batch(shifted)), credit(flat_batch(groups)), atol=2e-3, rtol=0)
+    for advantage in (ReinforcePlusPlus(), ReinforcePlusPlusBaseline(), LitePPO()):
+        torch.testing.assert_close(advantage(flat_batch(shifted)), advantage(flat_batch(groups)), atol=2e-3, rtol=0)
 
 
 @given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=20))
@@ -159,7 +159,7 @@ class Measured:
     def __init__(self, tokens: Tensor, lengths: list[int], group_size: int) -> None:
         self.certainty = tokens
         self.entropies = 10 - tokens
-        self.learnable = (torch.arange(tokens.size(1)) < torch.tensor(lengths).unsqueeze(1)).long()
+        self.loss_mask = (torch.arange(tokens.size(1)) < torch.tensor(lengths).unsqueeze(1)).long()
         self.group_size = group_size
 
 

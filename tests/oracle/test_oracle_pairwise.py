@@ -1,4 +1,4 @@
-"""Pairwise credit against the losses it stands for: DPO's and IPO's gradients, by automatic differentiation."""
+"""Pairwise advantage against the losses it stands for: DPO's and IPO's gradients, by automatic differentiation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from first_update import Rollout, roll_out
 
 from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.advantages.pairwise import Pairwise, pairwise
-from rlllm.algorithms.methods.alignment import ONLINE_DPO
+from rlllm.algorithms.methods.rl.online_dpo import METHOD as ONLINE_DPO
 from rlllm.core.errors import ConfigError
 
 NAN = math.nan
@@ -60,10 +60,10 @@ def test_the_first_update_is_the_gradient_of_the_preference_loss(rollout: Rollou
     drawn = rollout.batch
     noise = torch.randn(drawn.completion_ids.shape, generator=torch.Generator().manual_seed(7))
     logps = torch.log_softmax(rollout.logits(), -1).gather(2, drawn.completion_ids.unsqueeze(2)).squeeze(2).detach()
-    padding = drawn.learnable == 0
+    padding = drawn.loss_mask == 0
     batch = replace(drawn, logps=logps.masked_fill(padding, NAN), ref_logps=logps + noise)
     ours = rollout.update(Pairwise(beta=0.5, loss=loss)(batch))
-    reference = ((logps + noise) * drawn.learnable).sum(1).view(-1, 4)
+    reference = ((logps + noise) * drawn.loss_mask).sum(1).view(-1, 4)
     ratios = rollout.logps().view(-1, 4) - reference
     pairs = [(group.argmax(), group.argmin()) for group in drawn.grouped]
     h = torch.stack([row[best] - row[worst] for row, (best, worst) in zip(ratios, pairs, strict=True)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlllm.algorithms.advantages.gae import GAE, gae, token_rewards, whitened
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.kl_controller import Penalty, adapted
+from rlllm.algorithms.kl_controller import KLController, adapted
 from rlllm.algorithms.ppo.critic import explained_variance, value_loss
 from rlllm.core.errors import ConfigError
 
@@ -33,17 +33,17 @@ def batch(
 ) -> RolloutBatch:
     width = width or max(lengths)
     rows = len(total)
-    learnable = (torch.arange(width) < torch.tensor(lengths).unsqueeze(1)).long()
+    loss_mask = (torch.arange(width) < torch.tensor(lengths).unsqueeze(1)).long()
     empty = torch.zeros(rows, 1, dtype=torch.long)
     return RolloutBatch(
         prompt_ids=empty,
         prompt_mask=empty,
         completion_ids=torch.zeros(rows, width, dtype=torch.long),
-        learnable=learnable,
+        loss_mask=loss_mask,
         group_size=1,
         rewards=torch.tensor(total).unsqueeze(1),
         weights=torch.ones(1),
-        advantages=torch.zeros(rows),
+        trl_advantages=torch.zeros(rows),
         columns=[{} for _ in total],
         values=torch.zeros(rows, width) if values is None else values,
         penalty=penalty,
@@ -72,11 +72,11 @@ def test_gae_is_the_sum_of_discounted_temporal_differences_whatever_the_padding(
 def test_without_values_and_with_lambda_and_gamma_one_it_is_reinforce_with_a_baseline() -> None:
     made = batch([1.0, 0.0, 2.0], [3, 2, 4])
     raw = GAE(gamma=1, lam=1, whiten=False)(made)
-    assert torch.equal(raw, made.total.unsqueeze(1) * made.learnable)
+    assert torch.equal(raw, made.total.unsqueeze(1) * made.loss_mask)
     shifted = GAE(gamma=1, lam=1, whiten=True)(made)
     tokens = np.repeat([1.0, 0.0, 2.0], [3, 2, 4])
     expected = (tokens - tokens.mean()) / np.sqrt(tokens.var() + 1e-8)
-    np.testing.assert_allclose(shifted[made.learnable.bool()], expected, rtol=1e-5)
+    np.testing.assert_allclose(shifted[made.loss_mask.bool()], expected, rtol=1e-5)
 
 
 def test_a_token_in_the_middle_that_may_not_learn_is_stepped_over() -> None:
@@ -96,10 +96,10 @@ def test_the_reward_stands_at_the_last_token_and_the_penalty_at_every_one() -> N
 def test_a_row_no_reward_could_judge_moves_neither_actor_nor_critic() -> None:
     values = torch.tensor([[0.3, 0.1], [0.2, 0.4]])
     alone, beside = batch([1.0], [2], values[:1]), batch([1.0, float("nan")], [2, 2], values)
-    credit = GAE()
-    assert torch.equal(credit(beside)[:1], credit(alone))
-    assert not credit(beside)[1].any()
-    assert torch.equal(credit.targets(beside)[1], values[1])
+    advantage = GAE()
+    assert torch.equal(advantage(beside)[:1], advantage(alone))
+    assert not advantage(beside)[1].any()
+    assert torch.equal(advantage.targets(beside)[1], values[1])
 
 
 def test_the_critics_lambda_is_its_own() -> None:
@@ -111,8 +111,8 @@ def test_the_critics_lambda_is_its_own() -> None:
 
 
 def test_a_length_adaptive_lambda_grows_with_the_completion() -> None:
-    credit = GAE(length_alpha=0.5)
-    lam = credit._lambda(torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]]))
+    advantage = GAE(length_alpha=0.5)
+    lam = advantage._lambda(torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]]))
     assert lam.tolist() == [0.0, 0.5]
 
 
@@ -167,10 +167,10 @@ def test_the_adaptive_coefficient_keeps_its_sign_however_large_a_rollout() -> No
 
 
 def test_a_fixed_coefficient_stays_and_an_adaptive_one_is_state() -> None:
-    fixed, moving = Penalty("loss", 0.1), Penalty("reward", 0.1, target=1.0)
+    fixed, moving = KLController("loss", 0.1), KLController("reward", 0.1, target=1.0)
     for penalty in (fixed, moving):
         penalty.update(9.0, 100)
     assert fixed.coefficient == 0.1
-    again = Penalty("reward", 0.1, target=1.0)
+    again = KLController("reward", 0.1, target=1.0)
     again.load_state_dict(moving.state_dict())
     assert again.coefficient == moving.coefficient > 0.1

@@ -19,7 +19,7 @@ from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.cpu.forward import completion_values
 from rlllm.algorithms.ppo.critic import Critic
 from rlllm.algorithms.samplers.prompt_samplers import InOrder
-from rlllm.algorithms.trainer import PolicyLoop, Slots
+from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
@@ -33,10 +33,10 @@ class Raw:
     """The reward itself, for every token: REINFORCE without a baseline."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.total.unsqueeze(1) * batch.learnable
+        return batch.total.unsqueeze(1) * batch.loss_mask
 
 
-def loop(model: str, folder: Path, credit: Any, critic: Any = None, **settings: Any) -> PolicyLoop:
+def loop(model: str, folder: Path, advantage: Any, critic: Any = None, **settings: Any) -> RLTrainer:
     (folder / "reward.py").write_text(REWARD)
     defaults = {"loss_type": "bnpo", "num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 6}
     quiet = {"use_cpu": True, "bf16": False, "gradient_checkpointing": False, "disable_tqdm": True}
@@ -44,8 +44,8 @@ def loop(model: str, folder: Path, credit: Any, critic: Any = None, **settings: 
         str(folder / "out"),
         **{**defaults, **quiet, "max_steps": 3, "learning_rate": 1e-2, "logging_strategy": "no", **settings},
     )
-    return PolicyLoop(
-        slots=Slots(build([RewardSpec(name=f"{folder / 'reward.py'}:vowels")]), sampler=InOrder(), credit=credit),
+    return RLTrainer(
+        slots=Slots(build([RewardSpec(name=f"{folder / 'reward.py'}:vowels")]), sampler=InOrder(), advantage=advantage),
         tasks=TASKS,
         on_rollout=lambda rows: None,
         critic=critic and critic(args),
@@ -66,7 +66,7 @@ def classifier(model: str) -> Any:
     return made
 
 
-def weights(trainer: PolicyLoop) -> dict[str, Tensor]:
+def weights(trainer: RLTrainer) -> dict[str, Tensor]:
     trainer.train()
     return trainer.model.state_dict()
 
@@ -98,7 +98,7 @@ def test_a_warm_up_moves_the_critic_and_holds_the_policy(tiny_model: str, tmp_pa
 
 
 def test_the_clipped_loss_is_that_of_the_paper(tiny_model: str, tmp_path: Path) -> None:
-    """Schulman et al. 2017, eq. 7, averaged over the learnable tokens, for old probabilities far enough to be clipped."""
+    """Schulman et al. 2017, eq. 7, averaged over the loss_mask tokens, for old probabilities far enough to be clipped."""
     trainer = loop(tiny_model, tmp_path, Raw(), epsilon=0.2)
     trainer.current_gradient_accumulation_steps = 1
     inputs = trainer._generate_and_score_completions([trainer.train_dataset[index // 4] for index in range(8)])

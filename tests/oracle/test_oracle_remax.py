@@ -1,4 +1,4 @@
-"""ReMax credit against its formula in plain Python."""
+"""ReMax advantage against its formula in plain Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.advantages.remax import ReMax, over_greedy
-from rlllm.algorithms.methods.alignment import REMAX
+from rlllm.algorithms.methods.rl.remax import METHOD as REMAX
 
 VALUES = st.floats(-100, 100, width=32) | st.just(math.nan)
 

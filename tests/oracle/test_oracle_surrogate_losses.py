@@ -15,9 +15,9 @@ from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.losses.covariance import KLCovariance, covariance
 from rlllm.algorithms.losses.surrogates import GeometricMean, Traces
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.methods.policy import GMPO
-from rlllm.algorithms.methods.regularised import KL_COV
-from rlllm.algorithms.methods.signals import LUFFY
+from rlllm.algorithms.methods.rl.gmpo import METHOD as GMPO
+from rlllm.algorithms.methods.rl.kl_cov import METHOD as KL_COV
+from rlllm.algorithms.methods.rl.luffy import METHOD as LUFFY
 
 
 def moved_rollout(model: str, folder: Path, method: Method, surrogate: Any) -> tuple[Rollout, Tensor, Tensor]:
@@ -43,7 +43,7 @@ def same_update(rollout: Rollout, loss: Tensor) -> None:
 
 def test_the_gmpo_loss_is_minus_the_advantage_times_the_geometric_mean(tiny_model: str, tmp_path: Path) -> None:
     rollout, _, log_ratios = moved_rollout(tiny_model, tmp_path, GMPO, GeometricMean(0.4))
-    mask, advantages = rollout.batch.learnable, rollout.output["advantages"]
+    mask, advantages = rollout.batch.loss_mask, rollout.output["advantages"]
     column = advantages.unsqueeze(1)
     clipped = torch.where(column > 0, log_ratios.clamp(max=0.4), log_ratios.clamp(min=-0.4))
     assert not torch.equal(clipped, log_ratios)
@@ -53,7 +53,7 @@ def test_the_gmpo_loss_is_minus_the_advantage_times_the_geometric_mean(tiny_mode
 
 def test_the_kl_term_is_that_of_the_policy_and_not_of_what_the_loss_sees(tiny_model: str, tmp_path: Path) -> None:
     rollout, logps, log_ratios = moved_rollout(tiny_model, tmp_path, GMPO, GeometricMean(0.4))
-    mask, advantages = rollout.batch.learnable, rollout.output["advantages"]
+    mask, advantages = rollout.batch.loss_mask, rollout.output["advantages"]
     away = torch.linspace(-1, 1, logps.size(1)) + logps.detach() - logps
     rollout.output["ref_per_token_logps"], rollout.trainer.beta = (away + logps).detach(), 0.3
     clipped = torch.where(advantages.unsqueeze(1) > 0, log_ratios.clamp(max=0.4), log_ratios.clamp(min=-0.4))
@@ -66,7 +66,7 @@ def test_the_kl_cov_loss_adds_the_log_ratio_of_the_tokens_of_largest_covariance(
     tiny_model: str, tmp_path: Path
 ) -> None:
     rollout, logps, log_ratios = moved_rollout(tiny_model, tmp_path, KL_COV, KLCovariance(beta=0.5, fraction=0.2))
-    mask = rollout.batch.learnable
+    mask = rollout.batch.loss_mask
     column = rollout.output["advantages"].unsqueeze(1)
     values = covariance(logps.detach(), column, mask).masked_fill(mask == 0, -torch.inf)
     bound = values.flatten().sort(descending=True).values[int(0.2 * mask.sum()) - 1]
@@ -79,7 +79,7 @@ def test_the_luffy_loss_takes_p_over_p_plus_gamma_for_the_ratio_of_traces(
     tiny_model: str, tmp_path: Path, sign: float
 ) -> None:
     rollout, logps, log_ratios = moved_rollout(tiny_model, tmp_path, LUFFY, Traces(0.1))
-    mask, row = rollout.batch.learnable, torch.arange(8).unsqueeze(1) % 4 == 3
+    mask, row = rollout.batch.loss_mask, torch.arange(8).unsqueeze(1) % 4 == 3
     rollout.output["off_policy"] = (row & mask.bool()).clone()
     rollout.output["advantages"] = rollout.output["advantages"] * sign
     ratios = torch.where(row, logps.exp() / (logps.exp() + 0.1), log_ratios.exp())

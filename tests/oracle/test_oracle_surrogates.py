@@ -25,7 +25,7 @@ def situation(old: np.ndarray, advantages: np.ndarray, off_policy: Tensor | None
     return Given(torch.tensor(old), everywhere, torch.ones(SHAPE), off_policy)
 
 
-def learnable(values: np.ndarray) -> Tensor:
+def loss_mask(values: np.ndarray) -> Tensor:
     return torch.tensor(values, requires_grad=True)
 
 
@@ -34,7 +34,7 @@ def test_gmpo_is_the_geometric_mean_of_ratios_clipped_by_the_sign_of_the_advanta
     new: np.ndarray, old: np.ndarray, advantages: np.ndarray
 ) -> None:
     given_ = situation(old, advantages)
-    seen = GeometricMean(0.4)(learnable(new), given_)
+    seen = GeometricMean(0.4)(loss_mask(new), given_)
     weights = torch.exp((seen - given_.old_logps).mean(1)).detach().numpy()  # TRL's weight at sequence level
     ratios = np.exp(new.astype(np.float64) - old)
     clipped = np.where(advantages > 0, np.minimum(ratios, math.exp(0.4)), np.maximum(ratios, math.exp(-0.4)))
@@ -45,12 +45,12 @@ def test_gmpo_is_the_geometric_mean_of_ratios_clipped_by_the_sign_of_the_advanta
 def test_gmpo_is_plain_to_the_bit_where_no_token_is_clipped(
     old: np.ndarray, advantages: np.ndarray, shift: float
 ) -> None:
-    given_, logps = situation(old, advantages), learnable(old + np.float32(shift))
+    given_, logps = situation(old, advantages), loss_mask(old + np.float32(shift))
     assert torch.equal(GeometricMean(0.4)(logps, given_), Plain()(logps, given_))
 
 
 def test_a_token_beyond_gmpos_band_has_no_gradient() -> None:
-    logps = learnable(np.array([[-1.0, -2.0]], dtype=np.float32))
+    logps = loss_mask(np.array([[-1.0, -2.0]], dtype=np.float32))
     given_ = Given(torch.tensor([[-2.0, -2.0]]), torch.tensor([[1.0, 1.0]]), torch.ones(1, 2))
     GeometricMean()(logps, given_).sum().backward()
     assert logps.grad is not None
@@ -63,7 +63,7 @@ def test_a_token_beyond_gmpos_band_has_no_gradient() -> None:
 def test_traces_have_the_ratio_p_over_p_plus_gamma_and_its_gradient(
     new: np.ndarray, off: np.ndarray, gamma: float
 ) -> None:
-    logps = learnable(new)
+    logps = loss_mask(new)
     seen = Traces(gamma)(logps, situation(new, np.ones((3, 1), dtype=np.float32), torch.tensor(off)))
     p = np.exp(new.astype(np.float64))
     expected = np.where(off, p / (p + gamma), p)
@@ -73,7 +73,7 @@ def test_traces_have_the_ratio_p_over_p_plus_gamma_and_its_gradient(
 
 
 def test_a_token_the_policy_thinks_impossible_still_has_a_finite_trace() -> None:
-    logps = learnable(np.array([[-200.0]], dtype=np.float32))
+    logps = loss_mask(np.array([[-200.0]], dtype=np.float32))
     seen = Traces()(logps, Given(torch.zeros(1, 1), torch.ones(1, 1), torch.ones(1, 1), torch.tensor([[True]])))
     seen.sum().backward()
     assert seen.item() == pytest.approx(-200 - math.log(0.1), abs=1e-3)
@@ -83,7 +83,7 @@ def test_a_token_the_policy_thinks_impossible_still_has_a_finite_trace() -> None
 
 @given(LOGPS)
 def test_traces_are_plain_to_the_bit_without_off_policy_tokens(new: np.ndarray) -> None:
-    logps, ones = learnable(new), np.ones((3, 1), dtype=np.float32)
+    logps, ones = loss_mask(new), np.ones((3, 1), dtype=np.float32)
     for off in (None, torch.zeros(SHAPE, dtype=torch.bool)):
         given_ = situation(new, ones, off)
         assert torch.equal(Traces()(logps, given_), Plain()(logps, given_))

@@ -18,7 +18,7 @@ import typer
 from rlllm_cli import completion, console, options, overrides
 
 if TYPE_CHECKING:
-    from rlllm.tools.chat import Chat, Hear, Reply
+    from rlllm.tools.chat import Chat, Reply, TextCallback
 
 WIDE = 100
 """Columns from which two replies stand side by side."""
@@ -151,7 +151,7 @@ def _answer_json(chat: Chat, question: str) -> None:
     _print_json(question, list(chat.replies(question)))
 
 
-def _live(name: str) -> Hear:
+def _live(name: str) -> TextCallback:
     console.heading(name)
     return _write
 

@@ -1,4 +1,4 @@
-"""`rlllm data check`: facts about data on the screen or as one JSON document; with `--strict`, findings fail the command."""
+"""`rlllm data check`: what data holds, on the screen or as one JSON document; with `--strict`, findings fail the command."""
 
 from __future__ import annotations
 

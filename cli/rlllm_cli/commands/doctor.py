@@ -22,15 +22,15 @@ def doctor(
 ) -> None:
     """Check the installation."""
     packages, warnings = _packages()
-    facts = {**packages, **_machine()}
+    diagnostics = {**packages, **_machine()}
     if deep:
         deep_facts, deep_warnings = _deep()
-        facts |= deep_facts
+        diagnostics |= deep_facts
         warnings += deep_warnings
     if json:
-        console.emit_json({"facts": facts, "warnings": warnings, "ok": not warnings})
+        console.emit_json({"diagnostics": diagnostics, "warnings": warnings, "ok": not warnings})
     else:
-        console.fields(facts.items())
+        console.fields(diagnostics.items())
         console.emit("")
         for line in [f"warning: {warning}" for warning in warnings] or ["no warnings"]:
             console.emit(line)
@@ -42,17 +42,17 @@ def _packages() -> tuple[dict[str, str], list[str]]:
     """Installed versions of what rlllm needs, and a warning for each that is missing or out of range."""
     from importlib.metadata import PackageNotFoundError, version
 
-    facts, warnings = {"rlllm": version("rlllm"), "python": platform.python_version()}, []
+    diagnostics, warnings = {"rlllm": version("rlllm"), "python": platform.python_version()}, []
     for name, wanted in _requirements():
         try:
-            facts[name] = version(name)
+            diagnostics[name] = version(name)
         except PackageNotFoundError:
-            facts[name] = "missing"
+            diagnostics[name] = "missing"
             warnings.append(f"{name} is not installed; needed: {name}{wanted}")
             continue
-        if not wanted.contains(facts[name], prereleases=True):
-            warnings.append(f"{name} {facts[name]} is outside of {wanted}; type: pip install '{name}{wanted}'")
-    return facts, warnings
+        if not wanted.contains(diagnostics[name], prereleases=True):
+            warnings.append(f"{name} {diagnostics[name]} is outside of {wanted}; type: pip install '{name}{wanted}'")
+    return diagnostics, warnings
 
 
 def _requirements() -> Iterator[tuple[str, Any]]:
@@ -94,7 +94,7 @@ def _deep() -> tuple[dict[str, str], list[str]]:
 
     hardware = local.prepare()
     missing = missing_layers()
-    facts = {
+    diagnostics = {
         "device": hardware.device,
         "bf16": str(hardware.bf16),
         "threads": str(hardware.threads),
@@ -102,11 +102,11 @@ def _deep() -> tuple[dict[str, str], list[str]]:
     }
     start = time.perf_counter()
     try:
-        facts["nano"] = _try_nano()
+        diagnostics["nano"] = _try_nano()
     except (RlllmError, OSError, RuntimeError, ValueError) as error:
-        return facts, [f"nano does not load: {error}"]
-    facts["nano"] += f", loaded and tried in {time.perf_counter() - start:.1f} s"
-    return facts, []
+        return diagnostics, [f"nano does not load: {error}"]
+    diagnostics["nano"] += f", loaded and tried in {time.perf_counter() - start:.1f} s"
+    return diagnostics, []
 
 
 def _try_nano() -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rlllm.core.registry import Registry
 
 rewards = typer.Typer(help="Rewards: what scores a completion.")
-methods = typer.Typer(help="Methods: named choices of loss, credit, mask and sampler.")
+methods = typer.Typer(help="Methods: named choices of loss, advantage, mask and sampler.")
 data = typer.Typer(help="Data: look at it, check it, prepare it, label it, write it for others.")
 rewards.command("replay")(reward_replay.replay)
 rewards.command("test")(reward_test.reward_test)
@@ -86,15 +86,16 @@ def show_method(
     if json:
         console.emit_json(shown)
         return
-    for part in ("settings", "slots"):
+    for part in ("settings", "components"):
         shown[part] = _lines(shown[part])
-    shown["sections"] = _lines(
-        {f"{name}.{key}": value for name, own in shown["sections"].items() for key, value in own.items()}
+    shown["defaults"] = _lines(
+        {f"{name}.{key}": value for name, own in shown["defaults"].items() for key, value in own.items()}
     )
-    shown["also"] = ", ".join(shown["also"])
+    verb, *_ = shown["stages"]
+    shown["stages"] = ", ".join(shown["stages"])
     example = shown.pop("example")
     console.fields((key, value) for key, value in shown.items() if value)
-    console.emit(f"\nrlllm {shown['stage']} --method {name} {example}".rstrip())
+    console.emit(f"\nrlllm {verb} --method {name} {example}".rstrip())
 
 
 def _lines(values: Mapping[str, Any]) -> str:
@@ -122,4 +123,4 @@ def _stages_of(name: str) -> tuple[str, ...]:
         method = METHODS.load(name)
     except RlllmError:
         return ()
-    return (method.stage, *method.also)
+    return method.stages

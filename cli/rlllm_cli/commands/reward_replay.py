@@ -55,7 +55,7 @@ def _show(replayed: Replayed) -> None:
         [
             ("run", replayed.run),
             ("samples", f"{replayed.samples} in {replayed.groups} groups"),
-            ("credit", replayed.credit),
+            ("advantage", replayed.advantage),
         ]
     )
     if replayed.left_out:

@@ -23,7 +23,7 @@ class RolloutBatch:
     """(B, P) 0/1."""
     completion_ids: Tensor
     """(B, T) int, padded on the right."""
-    learnable: Tensor
+    loss_mask: Tensor
     """(B, T) 0/1: real completion tokens that may learn."""
     group_size: int
     """G."""
@@ -31,7 +31,7 @@ class RolloutBatch:
     """(B, R) float; NaN where a reward could not judge."""
     weights: Tensor
     """(R,) float."""
-    advantages: Tensor
+    trl_advantages: Tensor
     """(B,) float: TRL's own group-relative advantages under `scale_rewards`."""
     columns: list[dict[str, Any]]
     """The rows' own columns."""
@@ -51,8 +51,8 @@ class RolloutBatch:
     """(B, T) float: entropy of the policy's distribution at each token, in nats."""
     certainty: Tensor | None = None
     """(B, T) float: KL divergence from it to the uniform distribution, KL(uniform || policy), in nats."""
-    credit: Tensor | None = None
-    """(B,) or (B, T) float: what the credit made of the rollout; known when the mask is asked."""
+    advantages: Tensor | None = None
+    """(B,) or (B, T) float: what the advantage estimator returned; None until it has been called."""
 
     @cached_property
     def total(self) -> Tensor:
@@ -64,7 +64,7 @@ class RolloutBatch:
         """(B,) `total` minus the KL penalty of the completion's tokens."""
         if self.penalty is None:
             return self.total
-        return self.total - (self.penalty * self.learnable).sum(1)
+        return self.total - (self.penalty * self.loss_mask).sum(1)
 
     @cached_property
     def grouped(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a run records while TRL trains: metrics, facts for the verdict, and a clean stop on Ctrl-C."""
+"""What a run records while TRL trains: metrics, diagnostics for the verdict, and a clean stop on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, append_jsonl
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 
 
 class NothingLeftError(Exception):
@@ -20,18 +20,18 @@ class NothingLeftError(Exception):
 
 
 class Recorder(TrainerCallback):
-    """Writes `metrics.jsonl`, fills `Facts`, tells the listener.
+    """Writes `metrics.jsonl`, fills `Diagnostics`, tells the listener.
 
     Args:
         run: where to write.
-        facts: filled as training goes.
+        diagnostics: filled as training goes.
         listener: whoever watches.
         flat_limit: stop after this many steps from the start without any reward spread; 0 never stops.
     """
 
-    def __init__(self, run: Run, facts: Facts, listener: Listener, flat_limit: int = 0) -> None:
+    def __init__(self, run: Run, diagnostics: Diagnostics, listener: ProgressCallback, flat_limit: int = 0) -> None:
         self.run = run
-        self.facts = facts
+        self.diagnostics = diagnostics
         self.listener = listener
         self.flat_limit = flat_limit
         self._started = time.monotonic()
@@ -39,8 +39,8 @@ class Recorder(TrainerCallback):
         self._flat = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.facts.steps_requested = state.max_steps
-        self.facts.steps_done = state.global_step
+        self.diagnostics.steps_requested = state.max_steps
+        self.diagnostics.steps_done = state.global_step
         self.listener.started(self.run.config["stage"], state.max_steps, self.run.path)
         self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
         for row in self.run.metrics():  # those of an earlier start: the verdict covers the whole run
@@ -50,7 +50,7 @@ class Recorder(TrainerCallback):
             raise NothingLeftError
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.facts.steps_done = state.global_step
+        self.diagnostics.steps_done = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         values = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}
@@ -68,9 +68,9 @@ class Recorder(TrainerCallback):
     def _note_facts(self, values: dict[str, float]) -> None:
         gradient = values.get("grad_norm")
         if not math.isfinite(values["loss"]) or (gradient is not None and not math.isfinite(gradient)):
-            self.facts.non_finite_steps += 1
+            self.diagnostics.non_finite_steps += 1
         elif gradient is not None:
-            self.facts.largest_gradient = max(self.facts.largest_gradient or 0.0, gradient)
+            self.diagnostics.largest_gradient = max(self.diagnostics.largest_gradient or 0.0, gradient)
 
     def _add_speed(self, values: dict[str, float]) -> None:
         now, tokens = time.monotonic(), values.get("num_tokens")
@@ -91,13 +91,13 @@ class GracefulStop(TrainerCallback):
     """Ctrl-C saves a checkpoint and stops; a second Ctrl-C stops at once.
 
     Args:
-        facts: its `interrupted` is set.
+        diagnostics: its `interrupted` is set.
         listener: told what happens.
         boundary: optimizer steps between which a checkpoint cannot be resumed exactly (one rollout's worth).
     """
 
-    def __init__(self, facts: Facts, listener: Listener, boundary: int = 1) -> None:
-        self.facts = facts
+    def __init__(self, diagnostics: Diagnostics, listener: ProgressCallback, boundary: int = 1) -> None:
+        self.diagnostics = diagnostics
         self.listener = listener
         self.boundary = boundary
         self._previous: Any = None
@@ -114,16 +114,16 @@ class GracefulStop(TrainerCallback):
             signal.signal(signal.SIGINT, self._previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.facts.interrupted:
+        if self.diagnostics.interrupted:
             raise KeyboardInterrupt
-        self.facts.interrupted = True
+        self.diagnostics.interrupted = True
         self.listener.note("Ctrl-C: saving a checkpoint after this step (again to stop at once)")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not self.facts.interrupted:
+        if not self.diagnostics.interrupted:
             return
         if state.global_step >= state.max_steps:
-            self.facts.interrupted = False
+            self.diagnostics.interrupted = False
         elif state.global_step % self.boundary == 0:
             control.should_save = True
             control.should_training_stop = True
@@ -133,13 +133,13 @@ class TokenBudget(TrainerCallback):
     """Ends a run at the step that brings the tokens seen, prompts and completions, to a budget; the verdict counts it as whole.
 
     Args:
-        facts: the steps requested become those the budget allowed.
+        diagnostics: the steps requested become those the budget allowed.
         tokens: the budget; the count is TRL's `num_tokens`, which checkpoints keep.
         boundary: as in `GracefulStop`.
     """
 
-    def __init__(self, facts: Facts, tokens: int, boundary: int = 1) -> None:
-        self.facts = facts
+    def __init__(self, diagnostics: Diagnostics, tokens: int, boundary: int = 1) -> None:
+        self.diagnostics = diagnostics
         self.tokens = tokens
         self.boundary = boundary
 
@@ -154,5 +154,5 @@ class TokenBudget(TrainerCallback):
     def _spent(self, state: Any) -> bool:
         spent = state.num_input_tokens_seen >= self.tokens and state.global_step % self.boundary == 0
         if spent:
-            self.facts.steps_requested = state.global_step
+            self.diagnostics.steps_requested = state.global_step
         return spent

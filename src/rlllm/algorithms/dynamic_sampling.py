@@ -18,8 +18,8 @@ from rlllm.algorithms.rollout import Rollout, group_advantages, join, merge_metr
 from rlllm.algorithms.samplers.prompt_samplers import PromptSampler
 
 
-class Steering:
-    """Mixin of the loop: `_steered` makes the rollout to learn from by calls of `_sampled`."""
+class DynamicSampling:
+    """Mixin of the loop: `_dynamically_sampled` makes the rollout to learn from by calls of `_sampled`."""
 
     sampler: PromptSampler
     accelerator: Any
@@ -34,7 +34,7 @@ class Steering:
     _sampled: Any
     _signals: Any
 
-    def _steered(self, inputs: Sequence[Mapping[str, Any]]) -> tuple[Rollout, list[Rollout]]:
+    def _dynamically_sampled(self, inputs: Sequence[Mapping[str, Any]]) -> tuple[Rollout, list[Rollout]]:
         """The rollout to learn from, as many groups as were asked for, and what was sampled in vain."""
         logged = self._metrics["train"]
         before = {name: len(values) for name, values in logged.items()}

@@ -9,7 +9,7 @@ CLIP = 0.2
 
 
 @dataclass
-class Penalty:
+class KLController:
     """KL settings of a run; the coefficient is state, saved with every checkpoint.
 
     Args:

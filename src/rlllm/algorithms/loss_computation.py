@@ -25,7 +25,7 @@ PART_BYTES = 3 * 2**30
 _MULTIMODAL = ("pixel_values", "token_type_ids", "mm_token_type_ids", "num_images", "image_position_ids")
 
 
-class LeanUpdates:
+class LossComputation:
     """Mixin before GRPOTrainer: wraps `_compute_loss`, `_get_per_token_logps_and_entropies`, `training_step` and
     `create_scheduler`."""
 
@@ -210,11 +210,11 @@ class LeanUpdates:
             ]
         return {name: torch.cat([one[name] for one in found]) for name in wanted}
 
-    def _with_critic(self, loss: Tensor, inputs: Mapping[str, Any], learnable: Tensor) -> Tensor:
+    def _with_critic(self, loss: Tensor, inputs: Mapping[str, Any], loss_mask: Tensor) -> Tensor:
         assert self.critic is not None
         ids, mask = whole(inputs)
         values = self.critic.values(ids, mask, inputs["completion_ids"].size(1))
-        error = value_loss(values, inputs["values"], inputs["returns"], learnable, self.critic.clip)
+        error = value_loss(values, inputs["values"], inputs["returns"], loss_mask, self.critic.clip)
         self._note({"value_loss": float(error.detach())})
         held = self.state.global_step < self.critic.warmup_steps
         return (0.0 if held else 1.0) * loss + error / self.current_gradient_accumulation_steps

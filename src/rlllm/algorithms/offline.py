@@ -42,8 +42,8 @@ class OfflineTrainer:
 
 
 TRAINERS = {
-    "pairs": OfflineTrainer("DPOTrainer", reference=True),
-    "labels": OfflineTrainer("KTOTrainer", reference=True),
+    "dpo": OfflineTrainer("DPOTrainer", reference=True),
+    "kto": OfflineTrainer("KTOTrainer", reference=True),
     "orpo": OfflineTrainer("ORPOTrainer"),
     "cpo": OfflineTrainer("CPOTrainer"),
     "tpo": OfflineTrainer("TPOTrainer"),

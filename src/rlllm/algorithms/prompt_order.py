@@ -11,7 +11,7 @@ from rlllm.algorithms._trl import RepeatSampler
 from rlllm.algorithms.samplers.prompt_samplers import PromptSampler
 
 
-class EpochSampler(Sampler[int]):
+class EpochPromptSampler(Sampler[int]):
     """Feeds a sampler's order through TRL's group layout.
 
     TRL's own sampler advances a private generator that no checkpoint holds: resumed in a second epoch it repeats the first.

@@ -85,8 +85,8 @@ class Rollout:
         totals = self.grouped(weights).view(-1)
         traced = self.output.get("off_policy", torch.zeros(len(totals), 1)).any(1).tolist()
         kept = {} if advantages is not None else {"kept": False}
-        credit = torch.zeros_like(totals) if advantages is None else advantages
-        scored = zip(self.described, totals.tolist(), credit.tolist(), traced, strict=True)
+        advantage = torch.zeros_like(totals) if advantages is None else advantages
+        scored = zip(self.described, totals.tolist(), advantage.tolist(), traced, strict=True)
         return [
             {
                 "step": step,

@@ -17,7 +17,7 @@ _SIDES = {1: ("text",), 2: ("chosen", "rejected"), 3: ("chosen", "rejected", "re
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PreviewSequence:
     """One sequence of a batch, without its padding."""
 
     name: str
@@ -46,7 +46,7 @@ def stand_in(tokenizer: Any, *, scores: bool = False) -> Any:
     return (LlamaForSequenceClassification if scores else LlamaForCausalLM)(config)
 
 
-def first_batch(trainer: Any, family: str) -> list[Seen]:
+def first_batch(trainer: Any, family: str) -> list[PreviewSequence]:
     """The sequences of the first row that the trainer kept; none where it left out every row.
 
     Args:
@@ -76,39 +76,39 @@ def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
     return [None] * len(completions)
 
 
-def _by_labels(batch: Mapping[str, Any]) -> list[Seen]:
+def _by_labels(batch: Mapping[str, Any]) -> list[PreviewSequence]:
     return _rows(batch, batch["labels"] != IGNORED)
 
 
-def _by_mask(batch: Mapping[str, Any]) -> list[Seen]:
+def _by_mask(batch: Mapping[str, Any]) -> list[PreviewSequence]:
     return _rows(batch, batch["completion_mask"] == 1)
 
 
-def _scored_whole(batch: Mapping[str, Any]) -> list[Seen]:
+def _scored_whole(batch: Mapping[str, Any]) -> list[PreviewSequence]:
     return _rows(batch, batch["input_ids"] != batch["input_ids"])
 
 
-def _rows(batch: Mapping[str, Any], trains: Any) -> list[Seen]:
+def _rows(batch: Mapping[str, Any], trains: Any) -> list[PreviewSequence]:
     names = _SIDES[len(batch["input_ids"])]
     real = batch["attention_mask"] == 1
     columns = zip(names, batch["input_ids"], trains, real, strict=True)
-    return [Seen(name, ids[kept].tolist(), marks[kept].tolist()) for name, ids, marks, kept in columns]
+    return [PreviewSequence(name, ids[kept].tolist(), marks[kept].tolist()) for name, ids, marks, kept in columns]
 
 
-def _by_side(batch: Mapping[str, Any]) -> list[Seen]:
+def _by_side(batch: Mapping[str, Any]) -> list[PreviewSequence]:
     sides = ("chosen", "rejected")
     return [
-        Seen(side, batch[f"{side}_input_ids"][0].tolist(), (batch[f"{side}_labels"][0] != IGNORED).tolist())
+        PreviewSequence(side, batch[f"{side}_input_ids"][0].tolist(), (batch[f"{side}_labels"][0] != IGNORED).tolist())
         for side in sides
     ]
 
 
-READERS: dict[str, Callable[[Mapping[str, Any]], list[Seen]]] = {
+READERS: dict[str, Callable[[Mapping[str, Any]], list[PreviewSequence]]] = {
     "sft": _by_labels,
     "process": _by_labels,
-    "pairs": _by_mask,
+    "dpo": _by_mask,
     "tpo": _by_mask,
-    "labels": _by_mask,
+    "kto": _by_mask,
     "orpo": _by_side,
     "cpo": _by_side,
     "rrhf": _by_side,

@@ -20,13 +20,13 @@ from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.demonstrations import Traces, inserted
-from rlllm.algorithms.dynamic_sampling import Steering
-from rlllm.algorithms.kl_controller import Penalty
-from rlllm.algorithms.loss_computation import LeanUpdates, learning, whole
+from rlllm.algorithms.dynamic_sampling import DynamicSampling
+from rlllm.algorithms.kl_controller import KLController
+from rlllm.algorithms.loss_computation import LossComputation, learning, whole
 from rlllm.algorithms.losses.surrogates import Given, Plain
 from rlllm.algorithms.masks.masks import All
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
-from rlllm.algorithms.prompt_order import EpochSampler
+from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.prompt_samplers import PromptSampler, Shuffle, as_sampler
 from rlllm.algorithms.signals.greedy import greedy_samples
@@ -44,14 +44,14 @@ class Slots:
 
     rewards: Composition
     sampler: PromptSampler | Callable[[int, int, int], list[int]] = field(default_factory=Shuffle)
-    credit: Callable[[RolloutBatch], Tensor] = field(default_factory=Group)
+    advantage: Callable[[RolloutBatch], Tensor] = field(default_factory=Group)
     mask: Callable[[RolloutBatch], Tensor] = field(default_factory=All)
     surrogate: Callable[[Tensor, Given], Tensor] = field(default_factory=Plain)
     engine: Any = None
     """An engine class; None samples with TRL's own generation (the `hf` engine)."""
     mix: Traces | None = None
     """Completions of each group that are not sampled but taken from the data."""
-    kl: Penalty | None = None
+    kl: KLController | None = None
     """The pull towards the reference; None adds TRL's `beta` to the loss."""
 
     def needs(self, name: str) -> bool:
@@ -60,16 +60,16 @@ class Slots:
 
     @property
     def components(self) -> tuple[Any, ...]:
-        return self.sampler, self.credit, self.mask, self.surrogate
+        return self.sampler, self.advantage, self.mask, self.surrogate
 
     @property
     def stateful(self) -> dict[str, Any]:
         """Slot name -> component that carries state from rollout to rollout."""
-        parts = {"credit": self.credit, "mask": self.mask, "sampler": self.sampler, "kl": self.kl}
+        parts = {"advantage": self.advantage, "mask": self.mask, "sampler": self.sampler, "kl": self.kl}
         return {name: part for name, part in parts.items() if hasattr(part, "load_state_dict")}
 
 
-class RewardColumn:
+class TRLRewardFunction:
     """One reward as TRL wants it: a function whose name labels the metrics. Scores are made once for all rewards."""
 
     def __init__(self, name: str, index: int) -> None:
@@ -84,14 +84,14 @@ class RewardColumn:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
+class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer):
     """GRPOTrainer with six slots.
 
     Args:
         slots: the components.
         tasks: the records behind the dataset; its rows carry their index in the column `row`.
         on_rollout: called with every batch's rows for `samples.jsonl`.
-        critic: the value model of a credit that needs `values` (PPO).
+        critic: the value model of a advantage that needs `values` (PPO).
         onednn: compute linear layers through oneDNN; see `linear`.
         kwargs: those of GRPOTrainer, without `reward_funcs`.
     """
@@ -106,7 +106,7 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
         onednn: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.kl = slots.kl or Penalty(coefficient=kwargs["args"].beta)
+        self.kl = slots.kl or KLController(coefficient=kwargs["args"].beta)
         self.slots = replace(slots, kl=self.kl)
         self.critic = critic
         self.onednn = onednn
@@ -116,7 +116,7 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
         self.reward_undefined = 0
         self.reward_spread = 0.0
         self.sampler = as_sampler(slots.sampler)
-        self.columns = [RewardColumn(name, index) for index, name in enumerate(slots.rewards.names)]
+        self.columns = [TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
         super().__init__(reward_funcs=list(self.columns), **kwargs)
         self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._scored: tuple[list[Sample], Scores, Tensor] | None = None
@@ -126,7 +126,7 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         stock = super()._get_train_sampler(dataset)
         layout = {key: getattr(stock, key) for key in ("mini_repeat_count", "batch_size", "repeat_count")}
-        return EpochSampler(self.sampler, stock.num_samples, self.args.seed, layout)
+        return EpochPromptSampler(self.sampler, stock.num_samples, self.args.seed, layout)
 
     # rollout ----------------------------------------------------------------------------------------------------------
     def _sampled(self, inputs: Sequence[Mapping[str, Any]]) -> Rollout:
@@ -230,19 +230,19 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
             return finished(task, completion, environment, len(ids), truncated)
         return Sample(task.prompt, completion_text(completion), task.answer, task.meta, len(ids), truncated)
 
-    # credit and mask --------------------------------------------------------------------------------------------------
+    # advantage and mask --------------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         self.beta = self.kl.coefficient  # what TRL makes the reference's log-probabilities for
-        rollout, rejected = self._steered(inputs) if self.model.training else (self._sampled(inputs), [])
+        rollout, rejected = self._dynamically_sampled(inputs) if self.model.training else (self._sampled(inputs), [])
         output, batch = rollout.output, self._batch(rollout)
-        output["advantages"] = self.slots.credit(batch)
-        batch = replace(batch, credit=output["advantages"])
+        output["advantages"] = self.slots.advantage(batch)
+        batch = replace(batch, advantages=output["advantages"])
         self._prepare_critic(output, batch)
-        self._apply_mask(output, self.slots.mask(batch), batch.learnable)
+        self._apply_mask(output, self.slots.mask(batch), batch.loss_mask)
         self._settle_kl(output, batch)
-        self._note(getattr(self.slots.credit, "metrics", {}))
-        credit = output["advantages"]
-        per_row = credit if credit.dim() == 1 else (credit * batch.learnable).sum(1)
+        self._note(getattr(self.slots.advantage, "metrics", {}))
+        advantage = output["advantages"]
+        per_row = advantage if advantage.dim() == 1 else (advantage * batch.loss_mask).sum(1)
         if self._label_free and self.model.training:
             self._observe(per_row.view(-1, self.num_generations))
             flat = (self.accelerator.gather(per_row).view(-1, self.num_generations) == 0).all(1)
@@ -262,11 +262,11 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
             prompt_ids=output["prompt_ids"],
             prompt_mask=output["prompt_mask"],
             completion_ids=output["completion_ids"],
-            learnable=learning(output),
+            loss_mask=learning(output),
             group_size=rollout.group_size,
             rewards=rollout.rewards,
             weights=self._weights,
-            advantages=output["advantages"],
+            trl_advantages=output["advantages"],
             columns=[dict(self.tasks[row].meta) for row in rollout.rows],
             names=self.slots.rewards.names,
             ref_logps=ref_logps,
@@ -307,10 +307,10 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
             return
         assert batch.values is not None
         output["values"] = batch.values
-        output["returns"] = self.slots.credit.targets(batch)
+        output["returns"] = self.slots.advantage.targets(batch)
         output.setdefault("old_per_token_logps", batch.logps)
-        known = explained_variance(batch.values, output["returns"], batch.learnable)
-        learning = output["advantages"][batch.learnable.bool()]
+        known = explained_variance(batch.values, output["returns"], batch.loss_mask)
+        learning = output["advantages"][batch.loss_mask.bool()]
         deviation = float(learning.std(correction=0)) if len(learning) else 0.0
         self._note({"explained_variance": known, "advantage_std": deviation})
 
@@ -321,7 +321,7 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
             self.beta = 0.0
         if batch.logps is None or batch.ref_logps is None:
             return
-        ratios = self.accelerator.gather(((batch.logps - batch.ref_logps) * batch.learnable).sum(1))
+        ratios = self.accelerator.gather(((batch.logps - batch.ref_logps) * batch.loss_mask).sum(1))
         kl = float(ratios.mean())  # over all processes, whose coefficients have to stay one
         self._note({"kl_per_completion": kl, "kl_coefficient": self.kl.coefficient})
         self.kl.update(kl, len(ratios))
@@ -339,17 +339,17 @@ class PolicyLoop(SealedCheckpoints, Steering, LeanUpdates, GRPOTrainer):
     @property
     def _label_free(self) -> bool:
         """Whether the signal is the policy's own, and rewards are only watched."""
-        return getattr(self.slots.credit, "ignores_rewards", False)
+        return getattr(self.slots.advantage, "ignores_rewards", False)
 
-    def _apply_mask(self, output: dict[str, Any], mask: Tensor, learnable: Tensor) -> None:
-        if mask is learnable:
+    def _apply_mask(self, output: dict[str, Any], mask: Tensor, loss_mask: Tensor) -> None:
+        if mask is loss_mask:
             return
         output["tool_mask"] = mask
         # dapo, cispo and vespo divide by this count: left at the unmasked one, the loss would silently shrink
         output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
 
     def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take up the facts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
+        """Take up the diagnostics of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
         signal = "advantage" if self._label_free else "reward"
         known = (row[signal] for row in rows if row.get("kept", True) or not self._label_free)
         totals = torch.tensor([torch.nan if value is None else value for value in known])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Listener(Protocol):
+class ProgressCallback(Protocol):
     """Hears what happens in one run: `started` before the first `step`, `finished` last, `phase` and `note` at any time."""
 
     def started(self, stage: str, total_steps: int, run: Path) -> None:
@@ -29,7 +29,7 @@ class Listener(Protocol):
         """Nothing more will be written by this run; its status and verdict are on disk."""
 
 
-class Silent:
+class NullProgress:
     """A listener that says nothing."""
 
     def started(self, stage: str, total_steps: int, run: Path) -> None:

@@ -21,10 +21,13 @@ from rlllm.core.errors import ConfigError, PluginError, unknown
 
 @dataclass(frozen=True, slots=True)
 class Builtin:
-    """A part that ships with rlllm: where it lives and one line about it, known without importing it."""
+    """A part that ships with rlllm: where it lives and one line about it, known without importing it.
+
+    An empty summary means that the object has a `summary` of its own, which listings read; its module must be cheap to import.
+    """
 
     target: str
-    summary: str
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,16 @@ class Registry:
         self.list_command = list_command
 
     def entries(self) -> list[Entry]:
-        """Every name with its origin, built-ins first; nothing is imported."""
-        own = [Entry(name, part.target, "built in", part.summary) for name, part in sorted(self.builtins.items())]
+        """Every name with its origin, built-ins first; nothing heavy is imported."""
+        own = [
+            Entry(name, part.target, "built in", part.summary or load_target(part.target).summary)
+            for name, part in sorted(self.builtins.items())
+        ]
         foreign = [Entry(point.name, point.value, _distribution(point)) for point in self._points()]
         return own + sorted(foreign, key=lambda entry: entry.name)
 
     def names(self) -> list[str]:
-        return [entry.name for entry in self.entries()]
+        return [*sorted(self.builtins), *sorted(point.name for point in self._points())]
 
     def __contains__(self, name: str) -> bool:
         return name in self.builtins or any(point.name == name for point in self._points())

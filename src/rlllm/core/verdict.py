@@ -1,6 +1,6 @@
 """The verdict: exit code 0 means gradient signal existed, the requested steps ran, numbers were finite, weights moved.
 
-A stage collects `Facts` while it runs; `judge` turns them into named reasons. Nothing here looks at a loss curve's shape:
+A stage collects `Diagnostics` while it runs; `judge` turns them into named reasons. Nothing here looks at a loss curve's shape:
 each rule is a condition under which a run cannot have learned, whatever its log says.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Facts:
+class Diagnostics:
     """What was observed. Rules whose fact stayed None do not apply to the stage."""
 
     steps_requested: int = 0
@@ -44,9 +44,9 @@ class Facts:
     failure: str | None = None
     """The error that ended the run, if one did."""
     divergences: list[dict[str, Any]] = field(default_factory=list)
-    """How the training reward moved beside each monitored one; see `evals.monitors.overoptimization`."""
+    """How the training reward moved beside each monitored one; see `evals.monitors`."""
     alarms: list[dict[str, Any]] = field(default_factory=list)
-    """The first alarm of each watched reward that did not follow the one that is maximised; see `evals.monitors.monitored_rewards`."""
+    """The first alarm of each monitored reward that did not follow the training reward; see `evals.monitors`."""
     gains: list[dict[str, Any]] = field(default_factory=list)
     """What the gain of each reward is made of; see `evals.monitors.gain_decomposition`."""
     reward_faults: list[dict[str, Any]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Facts:
     """What the true reward gained beyond each control run, where there were any; see `training.control_results`."""
 
     @property
-    def hopeless(self) -> bool:
+    def untrainable(self) -> bool:
         """True when the data alone rules out that anything is learned; then nothing heavy needs to be loaded."""
         return self.rows < self.rows_needed or (bool(self.pairs) and self.identical_pairs == self.pairs)
 
@@ -76,54 +76,58 @@ class Verdict:
 
     ok: bool
     reasons: list[Reason]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(diagnostics: Diagnostics) -> Verdict:
     """All reasons that apply, the root cause first; the run is a success when none of them is fatal.
 
     Of an interrupted run only that is said: what it has not learned yet, it may still learn.
     """
-    rules = (_failure, _interrupted) if facts.interrupted else _RULES
-    reasons = [reason for rule in rules if (reason := rule(facts)) is not None]
-    return Verdict(ok=not any(reason.fatal for reason in reasons), reasons=reasons, facts=asdict(facts))
+    rules = (_failure, _interrupted) if diagnostics.interrupted else _RULES
+    reasons = [reason for rule in rules if (reason := rule(diagnostics)) is not None]
+    return Verdict(ok=not any(reason.fatal for reason in reasons), reasons=reasons, diagnostics=asdict(diagnostics))
 
 
-def _failure(facts: Facts) -> Reason | None:
-    return Reason("error", facts.failure) if facts.failure else None
+def _failure(diagnostics: Diagnostics) -> Reason | None:
+    return Reason("error", diagnostics.failure) if diagnostics.failure else None
 
 
-def _interrupted(facts: Facts) -> Reason | None:
-    if not facts.interrupted:
+def _interrupted(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.interrupted:
         return None
-    return Reason("interrupted", f"stopped at step {facts.steps_done} of {facts.steps_requested}")
+    return Reason("interrupted", f"stopped at step {diagnostics.steps_done} of {diagnostics.steps_requested}")
 
 
-def _too_little_data(facts: Facts) -> Reason | None:
-    if facts.rows >= facts.rows_needed:
+def _too_little_data(diagnostics: Diagnostics) -> Reason | None:
+    if diagnostics.rows >= diagnostics.rows_needed:
         return None
     return Reason(
         "too_little_data",
-        f"{facts.rows} training rows, but one optimizer step takes {facts.rows_needed}",
+        f"{diagnostics.rows} training rows, but one optimizer step takes {diagnostics.rows_needed}",
         "add rows, or lower per_device_train_batch_size or gradient_accumulation_steps",
     )
 
 
-def _reward_undefined(facts: Facts) -> Reason | None:
-    if not facts.reward_rows or facts.reward_undefined < facts.reward_rows:
+def _reward_undefined(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.reward_rows or diagnostics.reward_undefined < diagnostics.reward_rows:
         return None
     return Reason(
         "reward_undefined",
-        f"no reward could judge any of {facts.reward_rows} completions (all None or NaN)",
+        f"no reward could judge any of {diagnostics.reward_rows} completions (all None or NaN)",
         "look at samples.jsonl, and try the reward on one of its rows",
     )
 
 
-def _reward_flat(facts: Facts) -> Reason | None:
-    if facts.reward_spread is None or facts.reward_spread > 0 or facts.reward_undefined == facts.reward_rows:
+def _reward_flat(diagnostics: Diagnostics) -> Reason | None:
+    if (
+        diagnostics.reward_spread is None
+        or diagnostics.reward_spread > 0
+        or diagnostics.reward_undefined == diagnostics.reward_rows
+    ):
         return None
     return Reason(
         "constant_reward",
@@ -132,44 +136,48 @@ def _reward_flat(facts: Facts) -> Reason | None:
     )
 
 
-def _identical_pairs(facts: Facts) -> Reason | None:
-    if not facts.pairs or not facts.identical_pairs:
+def _identical_pairs(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.pairs or not diagnostics.identical_pairs:
         return None
-    everything = facts.identical_pairs == facts.pairs
+    everything = diagnostics.identical_pairs == diagnostics.pairs
     return Reason(
         "identical_pairs",
-        f"chosen equals rejected in {facts.identical_pairs} of {facts.pairs} pairs",
+        f"chosen equals rejected in {diagnostics.identical_pairs} of {diagnostics.pairs} pairs",
         "such a pair teaches nothing; check which columns are mapped to chosen and rejected",
         fatal=everything,
     )
 
 
-def _non_finite(facts: Facts) -> Reason | None:
-    if not facts.non_finite_steps:
+def _non_finite(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.non_finite_steps:
         return None
     return Reason(
         "non_finite",
-        f"loss or gradient was NaN or infinite at {facts.non_finite_steps} logged steps",
+        f"loss or gradient was NaN or infinite at {diagnostics.non_finite_steps} logged steps",
         "lower the learning rate; on a GPU try bf16 instead of fp16",
     )
 
 
-def _no_gradient(facts: Facts) -> Reason | None:
-    if facts.largest_gradient is None or facts.largest_gradient > 0 or not math.isfinite(facts.largest_gradient):
+def _no_gradient(diagnostics: Diagnostics) -> Reason | None:
+    if (
+        diagnostics.largest_gradient is None
+        or diagnostics.largest_gradient > 0
+        or not math.isfinite(diagnostics.largest_gradient)
+    ):
         return None
     return Reason(
         "no_gradient", "the gradient was exactly zero at every logged step", "check learning signal and masks"
     )
 
 
-def _weights_unchanged(facts: Facts) -> Reason | None:
-    if facts.weights_changed is not False:
+def _weights_unchanged(diagnostics: Diagnostics) -> Reason | None:
+    if diagnostics.weights_changed is not False:
         return None
     return Reason("weights_unchanged", "the model's weights are the ones it started with", "is the learning rate zero?")
 
 
-def _overoptimised(facts: Facts) -> Reason | None:
-    alarms = [found for found in facts.divergences if found["alarm"]]
+def _overoptimised(diagnostics: Diagnostics) -> Reason | None:
+    alarms = [found for found in diagnostics.divergences if found["alarm"]]
     if not alarms:
         return None
     fell = " and ".join(f"{found['shadow']} fell by {_moved(found['shadow_change'])}" for found in alarms)
@@ -183,12 +191,12 @@ def _overoptimised(facts: Facts) -> Reason | None:
     )
 
 
-def _shadow_left_behind(facts: Facts) -> Reason | None:
-    if not facts.alarms:
+def _shadow_left_behind(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.alarms:
         return None
     return Reason(
         "shadow_left_behind",
-        "; ".join(alarm_text(alarm) for alarm in facts.alarms),
+        "; ".join(alarm_text(alarm) for alarm in diagnostics.alarms),
         "see what is paid for: rlllm runs show RUN --samples best; and how a reward would have trained instead: "
         "rlllm rewards replay RUN --with REWARD",
         fatal=False,
@@ -196,7 +204,7 @@ def _shadow_left_behind(facts: Facts) -> Reason | None:
 
 
 def alarm_text(alarm: Mapping[str, Any]) -> str:
-    """One alarm of `Facts.alarms` in words."""
+    """One alarm of `Diagnostics.alarms` in words."""
     rise, watched = alarm["proxy_change"], alarm["shadow_change"]
     return (
         f"at step {alarm['step']:g} {alarm['proxy']}, which the run maximises, had risen by {_moved(rise)}, and "
@@ -205,8 +213,8 @@ def alarm_text(alarm: Mapping[str, Any]) -> str:
     )
 
 
-def _rewards_failed(facts: Facts) -> Reason | None:
-    failed = [fault for fault in facts.reward_faults if fault["failed"]]
+def _rewards_failed(diagnostics: Diagnostics) -> Reason | None:
+    failed = [fault for fault in diagnostics.reward_faults if fault["failed"]]
     if not failed:
         return None
     return Reason(
@@ -221,8 +229,8 @@ def _rewards_failed(facts: Facts) -> Reason | None:
     )
 
 
-def _rewards_grew(facts: Facts) -> Reason | None:
-    grown = [fault for fault in facts.reward_faults if fault["grown"]]
+def _rewards_grew(diagnostics: Diagnostics) -> Reason | None:
+    grown = [fault for fault in diagnostics.reward_faults if fault["grown"]]
     if not grown:
         return None
     return Reason(
@@ -237,23 +245,25 @@ def _rewards_grew(facts: Facts) -> Reason | None:
     )
 
 
-def _rows_cut(facts: Facts) -> Reason | None:
-    if not facts.rows_cut:
+def _rows_cut(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.rows_cut:
         return None
     return Reason(
         "rows_cut",
-        f"{facts.rows_cut:,} of {facts.rows:,} training rows reach max_length, and what they have beyond it was not trained on",
+        f"{diagnostics.rows_cut:,} of {diagnostics.rows:,} training rows reach max_length, "
+        f"and what they have beyond it was not trained on",
         "raise --max_length, or look at the rows: rlllm data show DATA --tokens",
         fatal=False,
     )
 
 
-def _prompts_beyond_context(facts: Facts) -> Reason | None:
-    if not facts.prompts_beyond_context:
+def _prompts_beyond_context(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.prompts_beyond_context:
         return None
     return Reason(
         "prompts_beyond_context",
-        f"{facts.prompts_beyond_context:,} of {facts.rows:,} prompts leave the model's context no room for a whole completion",
+        f"{diagnostics.prompts_beyond_context:,} of {diagnostics.rows:,} prompts "
+        f"leave the model's context no room for a whole completion",
         "lower rollout.max_new_tokens, or leave these prompts out",
         fatal=False,
     )
@@ -265,8 +275,8 @@ def _moved(change: Mapping[str, Any]) -> str:
     return f"{abs(change['estimate']):.3g} [{low:.3g}, {high:.3g}]"
 
 
-def _no_gain_over_control(facts: Facts) -> Reason | None:
-    idle = [found for found in facts.controls if found["gains_nothing"]]
+def _no_gain_over_control(diagnostics: Diagnostics) -> Reason | None:
+    idle = [found for found in diagnostics.controls if found["gains_nothing"]]
     if not idle:
         return None
     controls = " and ".join(found["phrase"] for found in idle)
@@ -278,10 +288,10 @@ def _no_gain_over_control(facts: Facts) -> Reason | None:
     )
 
 
-def _steps_missing(facts: Facts) -> Reason | None:
-    if facts.steps_done >= facts.steps_requested:
+def _steps_missing(diagnostics: Diagnostics) -> Reason | None:
+    if diagnostics.steps_done >= diagnostics.steps_requested:
         return None
-    return Reason("steps_missing", f"{facts.steps_done} of {facts.steps_requested} requested steps ran")
+    return Reason("steps_missing", f"{diagnostics.steps_done} of {diagnostics.steps_requested} requested steps ran")
 
 
 _RULES = (

@@ -25,7 +25,7 @@ from rlllm.core.records import (
 from rlllm.data import columns, messages
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed, excerpt, json_type
-from rlllm.data.schemas.base import RowLayout
+from rlllm.data.schemas.base import RowSchema
 from rlllm.data.schemas.table import recognise
 from rlllm.parsing.answers import extract_answer
 
@@ -74,7 +74,7 @@ class Adapter:
     columns: Mapping[str, str]
     """Record field to column expression; empty where the layout builds the records."""
     source: str
-    layout: RowLayout | None = None
+    layout: RowSchema | None = None
     unseen: Mapping[str, str] = field(default_factory=dict)
     """Columns that had no value when columns were chosen, and would be chosen with one, each with the map that reads it."""
 

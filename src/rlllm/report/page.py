@@ -109,7 +109,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     command = command_of(config)
     samples = _scan(run.samples())
     verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
-    judged = run.verdict.get("facts") or {}
+    judged = run.verdict.get("diagnostics") or {}
     watched = [found["shadow"] for found in judged.get("divergences") or ()]
     before_after = list(read_jsonl(run.path / "before_after.jsonl"))
     compared = completions.before_after(before_after, level + 1)

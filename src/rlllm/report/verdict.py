@@ -14,7 +14,7 @@ from rlllm.report.wording import count, duration, is_number, number
 def verdict_block(verdict: Mapping[str, Any], status: Mapping[str, Any]) -> Html:
     """Headline, the facts behind it, and the reasons."""
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, Mapping)]
-    checked = _checked(verdict.get("facts") or {})
+    checked = _checked(verdict.get("diagnostics") or {})
     return tag(
         "div",
         _headline(verdict, status),

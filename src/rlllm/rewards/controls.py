@@ -20,7 +20,7 @@ from rlllm.rewards.config import RewardSpec
 
 
 @dataclass(frozen=True)
-class Coin:
+class RandomReward:
     """1 with probability `p`, else 0, whatever the completion says (the random reward of Shao et al. 2025, arXiv 2506.10947).
 
     The coins of a batch are drawn from `seed` and the text of the whole batch. So equal completions of one batch get coins of

@@ -8,7 +8,7 @@ from rlllm.core.records import Sample, Score
 
 
 @dataclass(frozen=True)
-class Earned:
+class EnvironmentReward:
     """The value of the environment's `get_reward`; None for samples without one. Where that raised, so does this."""
 
     def __call__(self, sample: Sample) -> Score:

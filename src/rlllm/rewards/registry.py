@@ -31,7 +31,7 @@ REWARDS = Registry(
             "rlllm.rewards.shaping:Repetition", "minus the share of n-grams that repeat an earlier one"
         ),
         "eos": Builtin(
-            "rlllm.rewards.verifiers.answers:Ended", "0 if the completion ended by itself, -1 at the length limit"
+            "rlllm.rewards.verifiers.answers:EosReward", "0 if the completion ended by itself, -1 at the length limit"
         ),
         "math": Builtin(
             "rlllm.rewards.math.reward:Math", "1 if math-verify finds the final answer equal to the reference"
@@ -81,7 +81,9 @@ REWARDS = Registry(
         "judge": Builtin(
             "rlllm.rewards.judges.judge:Judge", "what a judge model or endpoint says: rated, or against a reference"
         ),
-        "environment": Builtin("rlllm.rewards.environment:Earned", "what the run's environment says of the rollout"),
+        "environment": Builtin(
+            "rlllm.rewards.environment:EnvironmentReward", "what the run's environment says of the rollout"
+        ),
         "verdict": Builtin(
             "rlllm.rewards.judges.judge:Verdict", "1 if the verdict (A or B) is the row's answer: trains judges"
         ),
@@ -89,7 +91,9 @@ REWARDS = Registry(
             "rlllm.rewards.judges.judge:VerdictForm", "1 if a critique stands before one final verdict"
         ),
         "refusal": Builtin("rlllm.rewards.verifiers.refusal:Refusal", "1 if the completion refuses to help, else 0"),
-        "coin": Builtin("rlllm.rewards.controls:Coin", "1 with probability p, whatever was written (a control)"),
+        "coin": Builtin(
+            "rlllm.rewards.controls:RandomReward", "1 with probability p, whatever was written (a control)"
+        ),
         "flipped": Builtin("rlllm.rewards.controls:Flipped", "1 minus another reward (a control)"),
     },
     "rlllm rewards ls",

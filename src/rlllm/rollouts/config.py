@@ -32,7 +32,7 @@ class RolloutConfig(Section):
     engine: str = "native"
     """What samples; see `rlllm doctor` for what this machine has."""
     group_size: int = Field(8, ge=1)
-    """Completions sampled for each prompt; most credits compare these and need two or more (TRL: num_generations)."""
+    """Completions sampled for each prompt; most advantages compare these and need two or more (TRL: num_generations)."""
     max_new_tokens: int = Field(512, ge=1)
     """Length limit of a completion in tokens (TRL: max_completion_length)."""
     temperature: float = Field(1.0, gt=0)

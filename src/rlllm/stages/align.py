@@ -23,7 +23,7 @@ class AlignStage(LoopSettings):
     """Settings of `rlllm align`. Its rewards are what online methods maximise; other methods only measure them."""
 
     stage: ClassVar[str] = "align"
-    trl_configs: ClassVar[tuple[str, ...]] = configs_of("pairs", "labels", "orpo", "cpo", "tpo", "loop")
+    trl_configs: ClassVar[tuple[str, ...]] = configs_of("dpo", "kto", "orpo", "cpo", "tpo", "rl")
     aliases: ClassVar[Mapping[str, str]] = LoopSettings.loop_aliases
 
     method: str = "dpo"
@@ -41,7 +41,7 @@ class AlignStage(LoopSettings):
         judge = self.judge or annotator(plan)
         if judge:
             plan = replace(plan, judge=resolve_rewards([judge], plan.loaded))
-        if plan.family.name == "loop":
+        if plan.family.name == "rl":
             plan = reward_cards.attach(plan_loop(plan, self._watched(judge)), self.rewards, required=self.require_card)
         elif self.rewards:
             plan = replace(plan, rewards=resolve_rewards(self.rewards, plan.loaded))
@@ -63,7 +63,7 @@ class AlignStage(LoopSettings):
 def run(config: AlignStage, **options: Any) -> Run:
     """Align a model; measures it on held-out prompts before and after, if there is a judge or a reward.
 
-    Options are those of `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
+    Options are those of `training.flow.run_to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     reward_cards.announce(plan, options.get("listener"))

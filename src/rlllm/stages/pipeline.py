@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from rlllm.core.config import Section, StageConfig, resolve
 from rlllm.core.errors import ConfigError, RunDirectoryError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.recipes import find_recipe, read_recipe
 from rlllm.core.runs import Run, read_json, write_json
 from rlllm.report import SummaryRow, render_pipeline
@@ -119,7 +119,7 @@ def run_pipeline(
     pipeline: Pipeline,
     output_dir: Path,
     *,
-    listener: Listener | None = None,
+    listener: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
     command: str | None = None,
@@ -137,7 +137,7 @@ def run_pipeline(
         started = time.monotonic()
         places = {name: run.path for name, run in outcome.runs.items()}
         config = step.resolve(places, pipeline.seed).model_copy(update={"output_dir": output_dir / step.name})
-        run = _run_step(step, config, listener or Silent(), resume, overwrite)
+        run = _run_step(step, config, listener or NullProgress(), resume, overwrite)
         outcome.runs[step.name] = run
         outcome.rows.extend(_summary(step, run, _seconds(run, time.monotonic() - started)))
         if not run.ok:
@@ -150,7 +150,7 @@ def run_pipeline(
     return outcome
 
 
-def _run_step(step: Step, config: StageConfig, listener: Listener, resume: bool, overwrite: bool) -> Run:
+def _run_step(step: Step, config: StageConfig, listener: ProgressCallback, resume: bool, overwrite: bool) -> Run:
     before = Run(config.output_dir or Path(step.name))
     known = resume and (before.path / "config.json").exists()
     if known and before.ok and before.config["digest"] == config.digest():

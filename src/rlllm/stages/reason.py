@@ -25,7 +25,7 @@ class ReasonStage(LoopSettings):
     """Settings of `rlllm reason`. Of its rewards the first decides what passes; by default they are the data source's own."""
 
     stage: ClassVar[str] = "reason"
-    trl_configs: ClassVar[tuple[str, ...]] = configs_of("loop")
+    trl_configs: ClassVar[tuple[str, ...]] = configs_of("rl")
     aliases: ClassVar[Mapping[str, str]] = {**LoopSettings.loop_aliases, "loss": "trainer.loss_type"}
 
     method: str = "grpo"
@@ -80,7 +80,7 @@ def run(config: ReasonStage, **options: Any) -> Run:
     """Reinforce with verifiable rewards; measures pass@1 on held-out prompts before and after, in the environment if any.
 
     With `controls` or `seeds` it is several such runs and their comparison. Options are those of
-    `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
+    `training.flow.run_to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     reward_cards.announce(plan, options.get("listener"))

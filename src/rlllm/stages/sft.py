@@ -8,7 +8,7 @@ from rlllm.core.runs import Run
 from rlllm.training.flow import Job, Parts, load_causal_model, train
 from rlllm.training.plan import Plan, plan_training
 from rlllm.training.settings import TrainingConfig
-from rlllm.training.truncation import note_cut
+from rlllm.training.truncation import note_truncated_rows
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
@@ -30,7 +30,7 @@ class SFTStage(TrainingConfig):
 def run(config: SFTStage, **options: Any) -> Run:
     """Fine-tune on example completions; measures the held-out loss before and after.
 
-    Options are those of `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
+    Options are those of `training.flow.run_to_verdict`: listener, resume, overwrite, recipe, command.
     """
     return imitate(config.plan(), **options)
 
@@ -52,7 +52,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
         peft_config=job.adapters(),
         callbacks=callbacks,
     )
-    return note_cut(job, trainer)
+    return note_truncated_rows(job, trainer)
 
 
 def _measure(job: Job, model: Any) -> list[Measured]:

@@ -51,7 +51,7 @@ class TrainRMStage(LoopSettings):
 def run(config: TrainRMStage, **options: Any) -> Run:
     """Train a reward model; measures it on held-out rows before and after.
 
-    Options are those of `training.flow.to_verdict`: listener, resume, overwrite, recipe, command.
+    Options are those of `training.flow.run_to_verdict`: listener, resume, overwrite, recipe, command.
     """
     plan = config.plan()
     return plan.family.run(plan, **options)

@@ -23,7 +23,7 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.training.plan import named_models
 
-Hear = Callable[[str], None]
+TextCallback = Callable[[str], None]
 """Called with each piece of a reply as soon as it can be read."""
 Ending = Literal["end", "length", "interrupted"]
 _CUT_CHARACTER = "\ufffd"
@@ -79,7 +79,7 @@ class Dialogue:
         said = "".join(one["content"] + "\n" * (one["role"] == "assistant") for one in self.messages)
         return said + text
 
-    def reply(self, text: str, sampling: SamplingConfig, seed: int, hear: Hear) -> Reply:
+    def reply(self, text: str, sampling: SamplingConfig, seed: int, hear: TextCallback) -> Reply:
         """The model's answer to `text`, which both become part of the conversation.
 
         A KeyboardInterrupt ends the reply and is not passed on; what was said until then is kept.
@@ -147,7 +147,7 @@ class Streamer:
         ids: the tokens so far, without the prompt's.
     """
 
-    def __init__(self, tokenizer: Any, hear: Hear) -> None:
+    def __init__(self, tokenizer: Any, hear: TextCallback) -> None:
         self.tokenizer, self.hear = tokenizer, hear
         self.ids: list[int] = []
         self._prompted = False
@@ -217,7 +217,7 @@ class Chat:
             self.system = before
             raise
 
-    def replies(self, text: str, hear: Callable[[str], Hear] = lambda name: _nobody) -> Iterator[Reply]:
+    def replies(self, text: str, hear: Callable[[str], TextCallback] = lambda name: _nobody) -> Iterator[Reply]:
         """Every model's answer, one after another, scored. Ctrl-C ends one, and those that would have followed are left out.
 
         Args:

@@ -5,7 +5,7 @@ replayed. The columns that rewards read are those of the row of the data a sampl
 be what the run trained on. Where they cannot be had, rewards that read no column are replayed all the same, and one
 that does is an error: a reward never sees an empty row in place of one that is unknown.
 
-Advantages are computed anew for both rewards: by the run's own credit where it is a function of the rewards alone (`group`
+Advantages are computed anew for both rewards: by the run's own advantage where it is a function of the rewards alone (`group`
 under the run's `scale_rewards`, and `rloo`), else by that of GRPO.
 """
 
@@ -40,7 +40,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Credit:
+class Advantage:
     """How advantages are made of rewards: `group` under TRL's `scale_rewards`, or `rloo`."""
 
     name: str = "group"
@@ -70,7 +70,7 @@ class Replayed:
     groups: int
     left_out: int
     """Completions of groups that the file does not hold whole, which a killed run leaves at its end."""
-    credit: str
+    advantage: str
     notes: list[str]
     rewards: list[dict[str, Any]]
     """For each reward asked for: `name`, the numbers of `evals.rescoring.comparison`, `errors`, and `most_changed`."""
@@ -113,7 +113,7 @@ def rescore(
     compositions = _named(rewards)
     stored = _stored(opened)
     settings = _settings(opened)
-    credit, notes = credit_of(settings)
+    advantage, notes = credit_of(settings)
     groups = whole_groups(stored, _group_size(settings))
     if not groups:
         raise RunDirectoryError("this run has not stored one whole group of completions yet", given=run)
@@ -121,7 +121,7 @@ def rescore(
     samples = list(_samples(opened, settings, rows, notes))
     replayed: list[Row] = [{**row, "replayed": {}} for row in rows]
     found = [
-        _one(name, composition, groups, samples, credit, replayed, shown, seed)
+        _one(name, composition, groups, samples, advantage, replayed, shown, seed)
         for name, composition in compositions.items()
     ]
     if out is not None:
@@ -131,7 +131,7 @@ def rescore(
         samples=len(rows),
         groups=len(groups),
         left_out=len(stored) - len(rows),
-        credit=credit.name if credit.name == "rloo" else f"{credit.name}, scale_rewards={credit.scale}",
+        advantage=advantage.name if advantage.name == "rloo" else f"{advantage.name}, scale_rewards={advantage.scale}",
         notes=notes,
         rewards=found,
         rows=replayed,
@@ -152,7 +152,7 @@ def _one(
     composition: Composition,
     groups: Sequence[Sequence[Row]],
     samples: Sequence[Sample],
-    credit: Credit,
+    advantage: Advantage,
     replayed: Sequence[Row],
     shown: int,
     seed: int,
@@ -162,7 +162,7 @@ def _one(
 
     described, totals = _scored(composition, groups, samples)
     before, after = _array([row["reward"] for row in replayed]), _array(totals)
-    then, now = (_advantages(side, groups, credit) for side in (before, after))
+    then, now = (_advantages(side, groups, advantage) for side in (before, after))
     for index, (row, total) in enumerate(zip(replayed, totals, strict=True)):
         pushed = {"advantage": float(now[index]), "advantage_before": float(then[index])}
         row["replayed"][name] = {"reward": total, "rewards": described[index], **pushed}
@@ -200,14 +200,14 @@ def _scored(
     return described, totals
 
 
-def _advantages(rewards: ndarray, groups: Sequence[Sequence[Row]], credit: Credit) -> ndarray:
+def _advantages(rewards: ndarray, groups: Sequence[Sequence[Row]], advantage: Advantage) -> ndarray:
     """Advantages of all samples, rollout by rollout."""
     import numpy as np
 
     made, start = [], 0
     for _, members in groupby(groups, key=lambda group: (group[0]["step"], len(group))):
         sizes = [len(group) for group in members]
-        made.append(credit(rewards[start : start + sum(sizes)], sizes[0]))
+        made.append(advantage(rewards[start : start + sum(sizes)], sizes[0]))
         start += sum(sizes)
     return np.concatenate(made)
 
@@ -289,20 +289,20 @@ def _group_size(settings: Mapping[str, Any]) -> int | None:
     return (settings.get("rollout") or {}).get("group_size")
 
 
-def credit_of(settings: Mapping[str, Any]) -> tuple[Credit, list[str]]:
-    """The credit to compute advantages by, and what there is to say where it is not quite the run's own."""
+def credit_of(settings: Mapping[str, Any]) -> tuple[Advantage, list[str]]:
+    """The advantage to compute advantages by, and what there is to say where it is not quite the run's own."""
     try:
         method = METHODS.load(settings.get("method", "grpo"))
     except RlllmError:
-        return Credit(), [f"the run's method {settings.get('method')} does not load: advantages are those of GRPO"]
-    own = (settings.get("credit") or {}).get("name") or method.slots.get("credit", "group")
+        return Advantage(), [f"the run's method {settings.get('method')} does not load: advantages are those of GRPO"]
+    own = (settings.get("advantage") or {}).get("name") or method.components.get("advantage", "group")
     trl = {**method.settings, **(settings.get("trainer") or {})}
     scale, notes = trl.get("scale_rewards", "group"), []
     if own not in ("group", "rloo"):
-        notes.append(f"the run's credit {own} is more than a function of the rewards: advantages are those of GRPO")
+        notes.append(f"the run's advantage {own} is more than a function of the rewards: advantages are those of GRPO")
     if trl.get("multi_objective_aggregation", "sum_then_normalize") != "sum_then_normalize":
         notes.append("the run normalises each reward by itself: advantages here are those of the weighted sum")
-    return Credit("rloo" if own == "rloo" else "group", scale), notes
+    return Advantage("rloo" if own == "rloo" else "group", scale), notes
 
 
 def whole_groups(rows: Sequence[Row], size: int | None) -> list[list[Row]]:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError, DataError, unknown
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import PromptTask
 from rlllm.core.yaml_io import parse
 from rlllm.data.config import DataConfig
@@ -77,14 +77,14 @@ class Tested:
     path: Path
 
 
-def bench_reward(config: RewardBench, listener: Listener | None = None) -> Tested:
+def bench_reward(config: RewardBench, listener: ProgressCallback | None = None) -> Tested:
     """Try the reward on all cases and write its card.
 
     Raises:
         ConfigError: an unknown reward, style or setting, or no cases at all.
         DataError: cases that cannot be read, or data without answers.
     """
-    listener = listener or Silent()
+    listener = listener or NullProgress()
     given, source = _given(config)
     spec = _bound(config, builtin=config.cases is None and config.data is None)
     rewards = build([spec], max_error_rate=1.0)

@@ -1,6 +1,7 @@
-"""Runs made of whole runs: each part has its own directory, verdict, checkpoints and report under the parent's.
+"""Runs made of whole runs. Each part has its own directory, verdict, checkpoints and report under the parent's.
 
-A part is kept if it succeeded under the same settings, continued if it was begun, and else started; the parent's facts are
+A part is kept if it succeeded under the same settings, continued if it was begun, and else started; the parent's diagnostics
+are
 the sum of its parts', and the first part that fails ends the parent with its reason.
 """
 
@@ -8,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, append_jsonl
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.training.plan import Plan
 
 
-def run_part(plan: Plan, *, listener: Listener, resume: bool, run: Callable[..., Run] | None = None) -> Run:
+def run_part(plan: Plan, *, listener: ProgressCallback, resume: bool, run: Callable[..., Run] | None = None) -> Run:
     """Run a part's plan into `plan.config.output_dir`.
 
     Args:
@@ -32,18 +33,18 @@ def run_part(plan: Plan, *, listener: Listener, resume: bool, run: Callable[...,
     return (run or plan.family.run)(plan, listener=listener, resume=begun)
 
 
-def add_facts(facts: Facts, part: Run, name: str) -> bool:
-    """Add what a part's verdict says to the facts of the whole; True while the whole may go on."""
-    seen = part.verdict["facts"]
-    facts.steps_requested += seen["steps_requested"]
-    facts.steps_done += seen["steps_done"]
-    facts.non_finite_steps += seen["non_finite_steps"]
-    facts.largest_gradient = max(facts.largest_gradient or 0.0, seen["largest_gradient"] or 0.0)
-    facts.weights_changed = bool(seen["weights_changed"]) and facts.weights_changed is not False
-    facts.interrupted = seen["interrupted"]
-    if not part.ok and not facts.interrupted:
+def add_facts(diagnostics: Diagnostics, part: Run, name: str) -> bool:
+    """Add what a part's verdict says to the diagnostics of the whole; True while the whole may go on."""
+    seen = part.verdict["diagnostics"]
+    diagnostics.steps_requested += seen["steps_requested"]
+    diagnostics.steps_done += seen["steps_done"]
+    diagnostics.non_finite_steps += seen["non_finite_steps"]
+    diagnostics.largest_gradient = max(diagnostics.largest_gradient or 0.0, seen["largest_gradient"] or 0.0)
+    diagnostics.weights_changed = bool(seen["weights_changed"]) and diagnostics.weights_changed is not False
+    diagnostics.interrupted = seen["interrupted"]
+    if not part.ok and not diagnostics.interrupted:
         reasons = [reason["text"] for reason in part.verdict["reasons"] if reason["fatal"]]
-        facts.failure = f"{name} failed: {reasons[0]}"
+        diagnostics.failure = f"{name} failed: {reasons[0]}"
     return part.ok
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, read_json, write_json
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.rewards.config import RewardSpec
 from rlllm.training.child_runs import add_facts, run_part
-from rlllm.training.flow import Job, Parts, to_verdict, train
+from rlllm.training.flow import Job, Parts, run_to_verdict, train
 from rlllm.training.plan import Plan, processes
 from rlllm.training.rl_settings import plan_loop
 from rlllm.training.trainers import rl
@@ -181,26 +181,26 @@ def run(plan: Plan, measure: rl.Measure, **options: Any) -> Run:
     Args:
         plan: from `expand`.
         measure: what `rlllm reason` measures.
-        options: those of `training.flow.to_verdict`.
+        options: those of `training.flow.run_to_verdict`.
     """
-    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
+    diagnostics = Diagnostics(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
 
-    def work(run: Run, listener: Listener, resume: bool) -> None:
+    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
         from rlllm.training.control_results import compare
 
-        made = _make_parts(plan, measure, run, facts, listener, resume)
-        if facts.failure is not None or facts.interrupted:
+        made = _make_parts(plan, measure, run, diagnostics, listener, resume)
+        if diagnostics.failure is not None or diagnostics.interrupted:
             return
         _join(run, list(made.values()))
         results = compare(made, seed=_config(plan).seed)
         write_json(run.path / "results.json", results)
-        facts.controls = results["controls"]
+        diagnostics.controls = results["controls"]
 
-    return to_verdict(plan.config, facts, work, **options)
+    return run_to_verdict(plan.config, diagnostics, work, **options)
 
 
 def _make_parts(
-    plan: Plan, measure: rl.Measure, run: Run, facts: Facts, listener: Listener, resume: bool
+    plan: Plan, measure: rl.Measure, run: Run, diagnostics: Diagnostics, listener: ProgressCallback, resume: bool
 ) -> dict[tuple[int, str], Run]:
     """The parts' runs as far as they came; the first that does not succeed is the last."""
     config, made, rate = _config(plan), {}, FAIR
@@ -211,12 +211,12 @@ def _make_parts(
         planned = part_plan(plan, name, seed, run.path / folder, rate)
         flow = _flow(measure, CONTROLS.get(name))
         part = made[seed, name] = run_part(planned, listener=listener, resume=resume, run=flow)
-        moved = facts.weights_changed
-        succeeded = add_facts(facts, part, folder)
+        moved = diagnostics.weights_changed
+        succeeded = add_facts(diagnostics, part, folder)
         if name == TRUE and config.controls:
             rate = hit_rate(part)
         elif name != TRUE:
-            facts.weights_changed = moved  # whether a control's weights moved says nothing about the run
+            diagnostics.weights_changed = moved  # whether a control's weights moved says nothing about the run
         if not succeeded:
             break
     return made
@@ -247,14 +247,14 @@ def _afresh(measure: rl.Measure) -> rl.Measure:
 
 
 def _forgiving(parts: Parts) -> Callable[[Job, Any], None]:
-    """Observes as `parts` do, then drops the facts by which a run that learned nothing fails."""
+    """Observes as `parts` do, then drops the diagnostics by which a run that learned nothing fails."""
 
     def observe(job: Job, trainer: Any) -> None:
         parts.observe(job, trainer)
-        facts = job.facts
-        facts.weights_changed = facts.weights_changed or None
-        facts.largest_gradient = facts.largest_gradient or None
-        facts.reward_spread = facts.reward_spread or None
+        diagnostics = job.diagnostics
+        diagnostics.weights_changed = diagnostics.weights_changed or None
+        diagnostics.largest_gradient = diagnostics.largest_gradient or None
+        diagnostics.reward_spread = diagnostics.reward_spread or None
 
     return observe
 

@@ -87,7 +87,7 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
     The environment begins on the first row, so that a column it lacks is known before a model is loaded.
 
     Raises:
-        ConfigError: a reward or a credit that does not go with it, or an environment that cannot begin on the data.
+        ConfigError: a reward or a advantage that does not go with it, or an environment that cannot begin on the data.
     """
     named = [] if plan.rewards is None else plan.rewards.names
     if REWARD in named and (environment is None or not environment.pays):
@@ -108,10 +108,10 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
 def _check_credit(plan: Plan) -> None:
     from rlllm.training.rl_settings import component
 
-    if "greedy" in getattr(component("credit", plan.slots["credit"]), "needs", ()):
+    if "greedy" in getattr(component("advantage", plan.slots["advantage"]), "needs", ()):
         raise ConfigError(
-            f"credit={plan.slots['credit'].name} compares with a greedy answer of one turn, which no tool has helped",
-            hint="a credit that compares rollouts: group, rloo",
+            f"advantage={plan.slots['advantage'].name} compares with a greedy answer of one turn, which no tool has helped",
+            hint="a advantage that compares rollouts: group, rloo",
         )
 
 

@@ -26,10 +26,10 @@ class Family:
     """Methods that share a trainer.
 
     Args:
-        name: as in `Method.family`.
+        name: as in `Method.trainer`.
         record: the type of record it learns from.
         config: the TRL config whose fields `trainer` takes.
-        target: "module:function" of its `run(plan, **options) -> Run`; options as in `training.flow.to_verdict`.
+        target: "module:function" of its `run(plan, **options) -> Run`; options as in `training.flow.run_to_verdict`.
         reads: which of the settings in `CONDITIONAL` it uses.
         checks: "module:function" that refuses a plan it cannot run, before anything is loaded; none if empty.
     """
@@ -82,7 +82,7 @@ _rounds = partial(
     reads=frozenset({"rounds"}),
 )
 _LOOP = frozenset(
-    {"sampler", "credit", "mask", "surrogate", "kl", "critic", "max_tokens", "stop_when_flat", "require_card"}
+    {"sampler", "advantage", "mask", "surrogate", "kl", "critic", "max_tokens", "stop_when_flat", "require_card"}
 )
 CONDITIONAL = _LOOP | {"rounds", "members", "rubric"}
 """Settings of a stage that only some of its methods use."""
@@ -92,15 +92,15 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("sft", Conversation, "SFTConfig", "rlllm.stages.sft:imitate"),
-        _offline("pairs", PreferencePair, "DPOConfig"),
-        _offline("labels", LabelledCompletion, "KTOConfig"),
+        _offline("dpo", PreferencePair, "DPOConfig"),
+        _offline("kto", LabelledCompletion, "KTOConfig"),
         _offline("orpo", PreferencePair, "ORPOConfig"),
         _offline("cpo", PreferencePair, "CPOConfig"),
         _offline("tpo", PreferencePair, "TPOConfig"),
         _offline("rrhf", PreferencePair, "CPOConfig"),
-        _rounds("rounds", PromptTask, "DPOConfig"),
-        _rounds("self-play", Conversation, "DPOConfig"),
-        Family("loop", PromptTask, "GRPOConfig", "rlllm.training.trainers.rl:run", _LOOP),
+        _rounds("iterative-dpo", PromptTask, "DPOConfig"),
+        _rounds("spin", Conversation, "DPOConfig"),
+        Family("rl", PromptTask, "GRPOConfig", "rlllm.training.trainers.rl:run", _LOOP),
         Family("bt", PreferencePair, "RewardConfig", "rlllm.training.trainers.bradley_terry:run", checks=_MARGINS),
         Family(
             "ensemble",
@@ -123,12 +123,10 @@ FAMILIES = {
     )
 }
 
-_OF_STAGE = {"sft": "sft", "train-rm": "bt", "align": "pairs", "reason": "loop"}
-
 
 def family_of(method: Method) -> Family:
     """The family that trains a method. Raises UnknownNameError for a plugin's that names none of them."""
-    name = method.family or _OF_STAGE.get(method.stage, method.stage)
+    name = method.trainer
     if name not in FAMILIES:
         raise unknown("family of methods", name, FAMILIES)
     return FAMILIES[name]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from rlllm.core import runs
 from rlllm.core.errors import ConfigError, RlllmError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import Run, append_jsonl, read_json, write_json
-from rlllm.core.verdict import Facts, judge
+from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.report import render_run
 from rlllm.training.plan import Plan
@@ -34,8 +34,8 @@ class Job:
     hardware: Hardware
     tokenizer: Any
     model: Any
-    listener: Listener
-    facts: Facts = field(default_factory=Facts)
+    listener: ProgressCallback
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     @property
     def config(self) -> TrainingConfig:
@@ -77,14 +77,14 @@ class Parts:
         load: source, tokenizer, hardware -> model.
         build: job, callbacks -> TRL trainer.
         measure: job, model -> held-out scores by measure; none where there is nothing to measure on.
-        expect: plan, facts; adds what the data alone says, before anything is loaded.
-        observe: job, trainer; adds to the job's facts what only this stage knows, after training.
+        expect: plan, diagnostics; adds what the data alone says, before anything is loaded.
+        observe: job, trainer; adds to the job's diagnostics what only this stage knows, after training.
     """
 
     load: Callable[[Any, Any, Hardware], Any]
     build: Callable[[Job, list[Any]], Any]
     measure: Callable[[Job, Any], list[Measured]]
-    expect: Callable[[Plan, Facts], None] = lambda plan, facts: None
+    expect: Callable[[Plan, Diagnostics], None] = lambda plan, diagnostics: None
     observe: Callable[[Job, Any], None] = lambda job, trainer: None
 
 
@@ -96,52 +96,52 @@ def load_causal_model(source: Any, tokenizer: Any, hardware: Hardware) -> Any:
 
 
 def train(plan: Plan, parts: Parts, **options: Any) -> Run:
-    """Run a training plan to its verdict; options as in `to_verdict`.
+    """Run a training plan to its verdict; options as in `run_to_verdict`.
 
     Raises:
         RlllmError: before anything was trained (bad directory, model that does not load). Later failures end up in the
             verdict of the returned run.
     """
-    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
-    parts.expect(plan, facts)
+    diagnostics = Diagnostics(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
+    parts.expect(plan, diagnostics)
 
-    def work(run: Run, listener: Listener, resume: bool) -> None:
-        job = prepare(plan, parts, run, facts, listener, resume)
+    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
+        job = prepare(plan, parts, run, diagnostics, listener, resume)
         measure(job, parts, "before")
         trainer = _train(job, parts, run.latest_checkpoint() if resume else None)
-        if not facts.interrupted and facts.failure is None:
+        if not diagnostics.interrupted and diagnostics.failure is None:
             _finish(job, parts, trainer)
 
-    return to_verdict(plan.config, facts, work, **options)
+    return run_to_verdict(plan.config, diagnostics, work, **options)
 
 
-def to_verdict(
+def run_to_verdict(
     config: Any,
-    facts: Facts,
-    work: Callable[[Run, Listener, bool], None],
+    diagnostics: Diagnostics,
+    work: Callable[[Run, ProgressCallback, bool], None],
     *,
-    listener: Listener | None = None,
+    listener: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
     recipe: Mapping[str, Any] | None = None,
     command: str | None = None,
 ) -> Run:
-    """The frame of every run: open its directory, do the work, judge the facts.
+    """The frame of every run: open its directory, do the work, judge the diagnostics.
 
     Args:
         config: of the stage.
-        facts: what is known already; if they rule success out, the work is not begun.
-        work: run, listener, resume; fills the facts. What it raises is written into the run's status, and goes on.
+        diagnostics: what is known already; if they rule success out, the work is not begun.
+        work: run, listener, resume; fills the diagnostics. What it raises is written into the run's status, and goes on.
         listener: hears progress; silent by default.
         resume, overwrite: as `--resume` and `--overwrite`.
         recipe, command: what the settings came from, for the record.
     """
-    listener, started = listener or Silent(), time.monotonic()
+    listener, started = listener or NullProgress(), time.monotonic()
     run = open_run_directory(config, resume=resume, overwrite=overwrite, recipe=recipe, command=command)
-    if not facts.hopeless:
+    if not diagnostics.untrainable:
         with _failures_noted(run):
             work(run, listener, resume)
-    return conclude(run, facts, listener, time.monotonic() - started)
+    return conclude(run, diagnostics, listener, time.monotonic() - started)
 
 
 @contextmanager
@@ -172,18 +172,20 @@ def open_run_directory(
     return run
 
 
-def conclude(run: Run, facts: Facts, listener: Listener, seconds: float) -> Run:
+def conclude(run: Run, diagnostics: Diagnostics, listener: ProgressCallback, seconds: float) -> Run:
     """Write verdict, status and report; `seconds` of wall time add to those of the sessions that ended before a resume."""
-    verdict = judge(facts)
+    verdict = judge(diagnostics)
     write_json(run.path / "verdict.json", verdict.to_json())
-    state = "interrupted" if facts.interrupted else "done" if verdict.ok else "failed"
+    state = "interrupted" if diagnostics.interrupted else "done" if verdict.ok else "failed"
     run.set_status(state, stage=run.config["stage"], seconds=round(run.status.get("seconds", 0.0) + seconds, 1))
     (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
     listener.finished(run.path)
     return run
 
 
-def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener, resume: bool) -> Job:
+def prepare(
+    plan: Plan, parts: Parts, run: Run, diagnostics: Diagnostics, listener: ProgressCallback, resume: bool
+) -> Job:
     """Load what a plan names, and write down the environment and the lineage."""
     listener.phase("loading")
     from rlllm.launch import local, threads
@@ -204,7 +206,7 @@ def prepare(plan: Plan, parts: Parts, run: Run, facts: Facts, listener: Listener
         hardware = threads.choose(model, hardware)
     write_json(known, local.environment(hardware))
     write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
-    return Job(_quarantined(plan, run), run, hardware, tokenizer, model, listener, facts)
+    return Job(_quarantined(plan, run), run, hardware, tokenizer, model, listener, diagnostics)
 
 
 def _quarantined(plan: Plan, run: Run) -> Plan:
@@ -254,12 +256,12 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
     flat_limit = getattr(job.config, "stop_when_flat", 0)
     boundary = job.plan.batches.steps_per_rollout if job.plan.batches else 1
     job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
-    stop = GracefulStop(job.facts, job.listener, boundary)
-    trainer = _built(job, parts, [Recorder(job.run, job.facts, job.listener, flat_limit), stop])
+    stop = GracefulStop(job.diagnostics, job.listener, boundary)
+    trainer = _built(job, parts, [Recorder(job.run, job.diagnostics, job.listener, flat_limit), stop])
     drop_printers(trainer)
-    job.facts.rows = len(trainer.train_dataset)
+    job.diagnostics.rows = len(trainer.train_dataset)
     start = checksum(trainer.model)
-    if job.facts.rows < job.facts.rows_needed:
+    if job.diagnostics.rows < job.diagnostics.rows_needed:
         return trainer
     job.listener.phase("training")
     try:
@@ -268,12 +270,12 @@ def _train(job: Job, parts: Parts, checkpoint: Path | None) -> Any:
     except NothingLeftError:
         pass
     except RlllmError as error:
-        job.facts.failure = str(error)
+        job.diagnostics.failure = str(error)
     except RuntimeError as error:
         if finite(trainer.model) and not isinstance(error, NoDistributionError):
             raise
-        job.facts.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
-    job.facts.weights_changed = checksum(trainer.model) != start
+        job.diagnostics.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
+    job.diagnostics.weights_changed = checksum(trainer.model) != start
     parts.observe(job, trainer)
     return trainer
 
@@ -307,7 +309,7 @@ def _finish(job: Job, parts: Parts, trainer: Any) -> None:
 
     job.listener.phase("saving")
     job.model = save_model(trainer.accelerator.unwrap_model(trainer.model), job.tokenizer, job.run.model)
-    if job.facts.non_finite_steps:
+    if job.diagnostics.non_finite_steps:
         return  # nothing can be sampled from a diverged model, and the verdict says what happened
     measure(job, parts, "after")
     compare(job)

@@ -1,13 +1,13 @@
-"""Facts about preference pairs that decide whether training on them can teach anything."""
+"""Diagnostics about preference pairs that decide whether training on them can teach anything."""
 
 from __future__ import annotations
 
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.training.plan import Plan
 
 
-def note_pairs(plan: Plan, facts: Facts) -> None:
+def note_pairs(plan: Plan, diagnostics: Diagnostics) -> None:
     """Count the training pairs whose two completions are one text."""
     pairs = plan.loaded.train
-    facts.pairs = len(pairs)
-    facts.identical_pairs = sum(pair.chosen == pair.rejected for pair in pairs)
+    diagnostics.pairs = len(pairs)
+    diagnostics.identical_pairs = sum(pair.chosen == pair.rejected for pair in pairs)

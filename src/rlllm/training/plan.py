@@ -128,9 +128,9 @@ def resolve_method(name: str, stage: str) -> Method:
     method = METHODS.load(name)
     if not isinstance(method, Method):
         raise ConfigError(f"{name} is not a method", given=repr(method), hint="a method is an rlllm.Method")
-    if stage not in (method.stage, *method.also):
+    if stage not in method.stages:
         raise ConfigError(
-            f"{name} is a method of {method.stage}, not of {stage}", hint=f"rlllm methods ls --stage {stage}"
+            f"{name} is a method of {method.stages[0]}, not of {stage}", hint=f"rlllm methods ls --stage {stage}"
         )
     return method
 
@@ -221,7 +221,7 @@ def plan_training(config: TrainingConfig, method: str) -> Plan:
 def preset(config: TrainingConfig, method: Method) -> TrainingConfig:
     """The settings with the method's own under those that were given."""
     changed = {}
-    for name, values in method.sections.items():
+    for name, values in method.defaults.items():
         section = getattr(config, name)
         changed[name] = type(section).model_validate({**values, **section.model_dump(exclude_unset=True)})
     return config.model_copy(update=changed)

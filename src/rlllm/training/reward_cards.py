@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import read_json, write_json
 from rlllm.rewards.bench.key import code_key, identity
 from rlllm.rewards.config import RewardSpec
@@ -99,7 +99,7 @@ def summary(card: Mapping[str, Any]) -> str:
     return ", ".join([f"{verdict} on {card['n']} cases", *shares, *troubles])
 
 
-def announce(plan: Plan, listener: Listener | None) -> None:
+def announce(plan: Plan, listener: ProgressCallback | None) -> None:
     """Tell whoever watches a run what its rewards' cards say."""
     if listener is not None:
         for line in plan.cards:

@@ -34,7 +34,7 @@ GENERATE_ONLY = (
     "use_transformers_paged",
 )
 """TRL settings of sampling that only TRL's own generation reads, which is the engine `hf`."""
-DEFAULT_SLOTS = {"sampler": "shuffle", "credit": "group", "mask": "all", "surrogate": "plain"}
+DEFAULT_SLOTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "surrogate": "plain"}
 WORDS = {
     "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
     "importance_sampling_level": ("token", "sequence"),
@@ -67,7 +67,7 @@ class KLConfig(Section):
 
 
 class CriticConfig(Section):
-    """The value model behind `credit=gae` (PPO)."""
+    """The value model behind `advantage=gae` (PPO)."""
 
     init: str = "policy"
     """Where its weights start: `policy`, `reward` (the first reward model, if it has the policy's tokenizer), or a model."""
@@ -104,7 +104,7 @@ class LoopSettings(TrainingConfig):
     """How completions are sampled."""
     sampler: SlotSpec | None = None
     """Which prompts, how often. Default: the method's."""
-    credit: SlotSpec | None = None
+    advantage: SlotSpec | None = None
     """Advantage of each completion or token. Default: the method's."""
     mask: SlotSpec | None = None
     """Which tokens learn. Default: the method's."""
@@ -113,7 +113,7 @@ class LoopSettings(TrainingConfig):
     kl: KLConfig = KLConfig()
     """Where the KL term enters and how its coefficient moves."""
     critic: CriticConfig = CriticConfig()
-    """The value model, for methods whose credit is `gae`."""
+    """The value model, for methods whose advantage is `gae`."""
     max_tokens: int | None = Field(None, ge=1)
     """Stop at the step that brings the tokens of prompts and completions, rejected ones included, to this number (metric
     `num_tokens`). Makes methods comparable that sample more a step. Default: max_steps alone decides."""
@@ -141,35 +141,35 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     mix = _mix(rollout.mix)
     preset = {
         **_presets(mix),
-        **plan.method.slots,
+        **plan.method.components,
         **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"}),
     }
     slots = {slot: _slot(config, slot, preset) for slot in DEFAULT_SLOTS}
-    slots = {**slots, "credit": _with_beta(slots["credit"], settings), **mix}
+    slots = {**slots, "advantage": _with_beta(slots["advantage"], settings), **mix}
     chosen = {slot: component(slot, spec) for slot, spec in slots.items()}
     for part in chosen.values():
         settings = {**settings, **getattr(part, "settings", {}), **config.trainer}
     _check_words(settings)
-    credit = chosen["credit"]
+    advantage = chosen["advantage"]
     composition = resolve_rewards(
-        rewards, plan.loaded, watched=getattr(credit, "ignores_rewards", False), sandbox=config.sandbox
+        rewards, plan.loaded, watched=getattr(advantage, "ignores_rewards", False), sandbox=config.sandbox
     )
-    if hasattr(credit, "check"):
-        credit.check(composition.names, composition.weights)
+    if hasattr(advantage, "check"):
+        advantage.check(composition.names, composition.weights)
     if rollout.engine not in ENGINES:
         ENGINES.load(rollout.engine)
     _check_engine(rollout.engine, settings)
     batches = plan_batches(settings, rollout.group_size, processes())
-    _check_together(config, slots["credit"].name, credit, settings)
+    _check_together(config, slots["advantage"].name, advantage, settings)
     for slot, part in chosen.items():
         _check_part(f"{slot}={slots[slot].name}", part, plan, rollout)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
-    if "values" in getattr(credit, "needs", ()):
+    if "values" in getattr(advantage, "needs", ()):
         _check_critic(config, settings)
         critic_source(config, plan.source)
     else:
-        _refuse_critic(config, slots["credit"].name)
+        _refuse_critic(config, slots["advantage"].name)
     return replace(
         plan,
         settings={**settings, "reward_weights": composition.weights},
@@ -246,12 +246,12 @@ def _known(slot: str, spec: SlotSpec) -> SlotSpec:
     return spec
 
 
-def _with_beta(credit: SlotSpec, settings: Mapping[str, Any]) -> SlotSpec:
-    """A credit with a beta of its own (DPO's) takes TRL's, which is the one users give; its own field goes first."""
-    target = SLOTS.load(_target("credit", credit))
+def _with_beta(advantage: SlotSpec, settings: Mapping[str, Any]) -> SlotSpec:
+    """A advantage with a beta of its own (DPO's) takes TRL's, which is the one users give; its own field goes first."""
+    target = SLOTS.load(_target("advantage", advantage))
     if not (is_dataclass(target) and any(field.name == "beta" for field in fields(target))):
-        return credit
-    return credit.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **credit.params}})
+        return advantage
+    return advantage.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **advantage.params}})
 
 
 def _target(slot: str, spec: SlotSpec) -> str:
@@ -307,12 +307,12 @@ def critic_source(config: LoopSettings, policy: ModelSource) -> ModelSource:
     return resolve_model(str(models[0].params["path"]))
 
 
-def _refuse_critic(config: LoopSettings, credit: str) -> None:
+def _refuse_critic(config: LoopSettings, advantage: str) -> None:
     """A critic's settings without a critic would be read by nothing."""
     unread = sorted(config.critic.model_fields_set - {"share_backbone"})
     if unread:
         raise ConfigError(
-            f"credit={credit} has no critic",
+            f"advantage={advantage} has no critic",
             given=", ".join(f"critic.{name}" for name in unread),
             hint="leave it out, or take a critic: --method ppo",
         )
@@ -333,18 +333,18 @@ def _check_critic(config: LoopSettings, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _check_together(config: LoopSettings, name: str, credit: Any, settings: Mapping[str, Any]) -> None:
-    if config.rollout.group_size == 1 and getattr(credit, "compares_group", False):
+def _check_together(config: LoopSettings, name: str, advantage: Any, settings: Mapping[str, Any]) -> None:
+    if config.rollout.group_size == 1 and getattr(advantage, "compares_group", False):
         raise ConfigError(
-            f"credit={name} compares the completions of one prompt, so it needs at least two",
+            f"advantage={name} compares the completions of one prompt, so it needs at least two",
             given="rollout.group_size=1",
             hint="rollout.group_size=8, or a method that takes one: ppo, remax",
         )
-    if config.kl.where == "reward" and getattr(credit, "ignores_penalty", False):
+    if config.kl.where == "reward" and getattr(advantage, "ignores_penalty", False):
         raise ConfigError(
-            f"credit={name} does not see a KL penalty in the reward",
+            f"advantage={name} does not see a KL penalty in the reward",
             given="kl.where=reward",
-            hint="kl.where=loss, or a credit that does: rloo, gae",
+            hint="kl.where=loss, or a advantage that does: rloo, gae",
         )
     if config.kl.target is not None and not settings.get("beta"):
         raise ConfigError(

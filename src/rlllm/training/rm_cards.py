@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, write_json
 from rlllm.report import render_run
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from rlllm.rewards.models.scalar import RewardModel
 
 
-def add_card(run: Run, scorer: RewardModel, pairs: Sequence[PreferencePair], *, seed: int, listener: Listener) -> None:
+def add_card(
+    run: Run, scorer: RewardModel, pairs: Sequence[PreferencePair], *, seed: int, listener: ProgressCallback
+) -> None:
     """Write `card.json`, put the card's main values into `results.json`, and the whole into the report.
 
     Without held-out pairs there is no card, and the listener is told why.

@@ -1,6 +1,6 @@
 """Rows that are too long: TRL cuts them at `max_length`, and a model writes past its context, and neither says so.
 
-Here they are counted, named, and put into the run's facts.
+Here they are counted, named, and put into the run's diagnostics.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _SHOWN = 3
 _EXCERPT = 60
 
 
-def note_cut(job: Job, trainer: Any) -> Any:
-    """Count the rows that reach `max_length` into the run's facts, name the first ones, and return the trainer."""
+def note_truncated_rows(job: Job, trainer: Any) -> Any:
+    """Count the rows that reach `max_length` into the run's diagnostics, name the first ones, and return the trainer."""
     limit = trainer.args.max_length
     if limit is None or getattr(trainer.args, "packing", False):  # packed rows are all of that length
         return trainer
     reached = [index for index, tokens in enumerate(lengths(trainer.train_dataset, job.tokenizer)) if tokens >= limit]
-    job.facts.rows_cut = len(reached)
+    job.diagnostics.rows_cut = len(reached)
     if reached:
         first = "; ".join(_begins(trainer.train_dataset[index]) for index in reached[:_SHOWN])
         count = f"{len(reached):,} of {len(trainer.train_dataset):,} rows"
@@ -40,7 +40,7 @@ def note_cut(job: Job, trainer: Any) -> Any:
 
 
 def note_beyond_context(job: Job, completion: int) -> None:
-    """Count the prompts of a loop that are `beyond_context` into the run's facts, and name the first ones.
+    """Count the prompts of a loop that are `beyond_context` into the run's diagnostics, and name the first ones.
 
     Args:
         job: of the loop.
@@ -49,7 +49,7 @@ def note_beyond_context(job: Job, completion: int) -> None:
     found = beyond_context(job.model, job.tokenizer, [task.prompt for task in job.plan.loaded.train], completion)
     if found is None:
         return
-    job.facts.prompts_beyond_context, said = found
+    job.diagnostics.prompts_beyond_context, said = found
     if said:
         job.listener.note(said)
 

@@ -31,7 +31,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def facts(tmp_path: Path) -> Iterator[dict[str, object]]:
+def diagnostics(tmp_path: Path) -> Iterator[dict[str, object]]:
     """What the programs name: a secret file, a path to write, a port that listens, a process that lives."""
     secret = tmp_path / "secret.txt"
     secret.write_text(SECRET)

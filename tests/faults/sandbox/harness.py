@@ -12,9 +12,9 @@ from attacks import SECRET
 _HARNESS = "import sys\nexec(compile(sys.stdin.read(), 'program', 'exec'), {'__name__': '__main__'})"
 
 
-def filled(source: str, facts: dict[str, object]) -> str:
+def filled(source: str, diagnostics: dict[str, object]) -> str:
     """The program with `{name}` and `{name!r}` replaced by what the host has."""
-    for name, value in facts.items():
+    for name, value in diagnostics.items():
         source = source.replace("{" + name + "!r}", repr(value)).replace("{" + name + "}", str(value))
     return source
 

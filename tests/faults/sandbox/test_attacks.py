@@ -17,18 +17,22 @@ _BITING = [one for one in ATTACKS if one.bites == "anybody" or (one.bites == "ro
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_an_isolated_program_does_not_break_out(attack: Attack, sandbox: Sandbox, facts: dict[str, object]) -> None:
-    outcome = sandbox.run([Program(filled(attack.source, facts), limits=_LIMITS)])[0]
+def test_an_isolated_program_does_not_break_out(
+    attack: Attack, sandbox: Sandbox, diagnostics: dict[str, object]
+) -> None:
+    outcome = sandbox.run([Program(filled(attack.source, diagnostics), limits=_LIMITS)])[0]
     assert outcome.ended in ("exit", "signal"), outcome
     assert b"SyntaxError" not in outcome.stderr
     assert b"BROKE" not in outcome.stdout
     assert SECRET.encode() not in outcome.stdout + outcome.stderr
-    assert not Path(str(facts["target"])).exists()
+    assert not Path(str(diagnostics["target"])).exists()
 
 
 @pytest.mark.parametrize("attack", _BITING, ids=lambda attack: attack.name)
-def test_the_same_program_breaks_a_plain_harness(attack: Attack, facts: dict[str, object], tmp_path: Path) -> None:
-    assert "BROKE" in run_plainly(filled(attack.source, facts), tmp_path / "start")
+def test_the_same_program_breaks_a_plain_harness(
+    attack: Attack, diagnostics: dict[str, object], tmp_path: Path
+) -> None:
+    assert "BROKE" in run_plainly(filled(attack.source, diagnostics), tmp_path / "start")
 
 
 class _Touch:
@@ -43,8 +47,8 @@ def _sends(payload: bytes) -> str:
     return f"import os, sys\nos.write(3, {payload!r})\nsys.stdout.buffer.write({payload!r})"
 
 
-def test_a_pickle_that_a_program_sends_is_bytes_to_the_host(sandbox: Sandbox, facts: dict[str, object]) -> None:
-    target = Path(str(facts["target"]))
+def test_a_pickle_that_a_program_sends_is_bytes_to_the_host(sandbox: Sandbox, diagnostics: dict[str, object]) -> None:
+    target = Path(str(diagnostics["target"]))
     payload = pickle.dumps(_Touch(str(target)))
     job = sandbox.start(Program(_sends(payload)))
     outcome = job.wait()

@@ -1,4 +1,4 @@
-"""What a run records while it trains: metrics, facts, and when it stops."""
+"""What a run records while it trains: metrics, diagnostics, and when it stops."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from transformers import TrainerControl, TrainerState
 
 from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder, TokenBudget
-from rlllm.core.events import Silent
+from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run, append_jsonl, write_json
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 
 
-class Ears(Silent):
+class Ears(NullProgress):
     """A listener that keeps what it hears."""
 
     def __init__(self) -> None:
@@ -55,15 +55,15 @@ MIXED = {"loss": 0.1, "grad_norm": 0.5, "frac_reward_zero_std": 0.5}
 
 
 def test_logs_become_metrics_facts_and_words(run: Run) -> None:
-    facts, ears = Facts(), Ears()
-    train(Recorder(run, facts, ears), [{"loss": 1.0, "grad_norm": 0.5}, {"loss": 0.5, "grad_norm": 0.7}])
+    diagnostics, ears = Diagnostics(), Ears()
+    train(Recorder(run, diagnostics, ears), [{"loss": 1.0, "grad_norm": 0.5}, {"loss": 0.5, "grad_norm": 0.7}])
     assert [(row["step"], row["loss"]) for row in run.metrics()] == [(1, 1.0), (2, 0.5)]
-    assert (facts.steps_requested, facts.steps_done, facts.largest_gradient) == (100, 2, 0.7)
+    assert (diagnostics.steps_requested, diagnostics.steps_done, diagnostics.largest_gradient) == (100, 2, 0.7)
     assert ears.steps == [1, 2]
 
 
 def test_the_summary_at_the_end_is_no_step(run: Run) -> None:
-    train(Recorder(run, Facts(), Ears()), [{"loss": 1.0}, {"train_runtime": 3.0, "train_loss": 1.0}])
+    train(Recorder(run, Diagnostics(), Ears()), [{"loss": 1.0}, {"train_runtime": 3.0, "train_loss": 1.0}])
     assert len(run.metrics()) == 1
 
 
@@ -72,15 +72,15 @@ NOT_FINITE = [{"loss": math.nan}, {"loss": math.inf}, {"loss": 1.0, "grad_norm":
 
 @pytest.mark.parametrize("log", NOT_FINITE, ids=str)
 def test_numbers_that_are_not_finite_are_counted_and_are_no_gradient(run: Run, log: dict[str, float]) -> None:
-    facts = Facts()
-    train(Recorder(run, facts, Ears()), [{"loss": 1.0, "grad_norm": 0.5}, log])
-    assert (facts.non_finite_steps, facts.largest_gradient) == (1, 0.5)
+    diagnostics = Diagnostics()
+    train(Recorder(run, diagnostics, Ears()), [{"loss": 1.0, "grad_norm": 0.5}, log])
+    assert (diagnostics.non_finite_steps, diagnostics.largest_gradient) == (1, 0.5)
 
 
 def test_a_gradient_of_zero_is_a_gradient_that_was_seen(run: Run) -> None:
-    facts = Facts()
-    train(Recorder(run, facts, Ears()), [FLAT])
-    assert facts.largest_gradient == 0.0
+    diagnostics = Diagnostics()
+    train(Recorder(run, diagnostics, Ears()), [FLAT])
+    assert diagnostics.largest_gradient == 0.0
 
 
 STOPS = [
@@ -96,34 +96,36 @@ STOPS = [
 def test_only_a_run_that_is_flat_from_its_start_is_stopped(
     run: Run, limit: int, logs: list[dict[str, float]], stops_after: int
 ) -> None:
-    assert train(Recorder(run, Facts(), Ears(), limit), logs) == stops_after
+    assert train(Recorder(run, Diagnostics(), Ears(), limit), logs) == stops_after
 
 
 def test_a_resumed_recorder_knows_the_steps_before(run: Run) -> None:
     append_jsonl(run.path / "metrics.jsonl", [{"step": 1, **FLAT}, {"step": 2, **FLAT}])
-    facts = Facts()
-    assert train(Recorder(run, facts, Ears(), 3), [FLAT] * 9, start=2) == 1
-    assert facts.largest_gradient == 0.0
+    diagnostics = Diagnostics()
+    assert train(Recorder(run, diagnostics, Ears(), 3), [FLAT] * 9, start=2) == 1
+    assert diagnostics.largest_gradient == 0.0
 
 
 def test_a_resumed_recorder_knows_that_rewards_once_differed(run: Run) -> None:
     append_jsonl(run.path / "metrics.jsonl", [{"step": 1, **MIXED}])
-    facts = Facts()
-    assert train(Recorder(run, facts, Ears(), 3), [FLAT] * 9, start=1) == 9
-    assert facts.largest_gradient == 0.5
+    diagnostics = Diagnostics()
+    assert train(Recorder(run, diagnostics, Ears(), 3), [FLAT] * 9, start=1) == 9
+    assert diagnostics.largest_gradient == 0.5
 
 
 def test_speed_is_tokens_since_the_last_log(run: Run) -> None:
-    train(Recorder(run, Facts(), Ears()), [{"loss": 1.0, "num_tokens": 100.0}, {"loss": 1.0, "num_tokens": 100.0}])
+    train(
+        Recorder(run, Diagnostics(), Ears()), [{"loss": 1.0, "num_tokens": 100.0}, {"loss": 1.0, "num_tokens": 100.0}]
+    )
     assert run.metrics()[0]["tokens_per_second"] > 0
     assert run.metrics()[1]["tokens_per_second"] == 0
 
 
 def test_a_resume_after_the_last_step_trains_nothing(run: Run) -> None:
-    facts = Facts()
+    diagnostics = Diagnostics()
     with pytest.raises(NothingLeftError):
-        train(Recorder(run, facts, Ears()), [], start=8, steps=8)
-    assert (facts.steps_done, facts.steps_requested) == (8, 8)
+        train(Recorder(run, diagnostics, Ears()), [], start=8, steps=8)
+    assert (diagnostics.steps_done, diagnostics.steps_requested) == (8, 8)
 
 
 # steps a rollout lasts, step at which Ctrl-C is pressed -> step at which a checkpoint is saved
@@ -132,8 +134,8 @@ BOUNDARIES = [(1, 3, 3), (4, 1, 4), (4, 4, 4), (4, 5, 8), (3, 10, None)]
 
 @pytest.mark.parametrize(("boundary", "pressed", "saved"), BOUNDARIES)
 def test_ctrl_c_saves_where_a_resume_is_exact(boundary: int, pressed: int, saved: int | None) -> None:
-    facts, ears = Facts(), Ears()
-    stop, control = GracefulStop(facts, ears, boundary), TrainerControl()
+    diagnostics, ears = Diagnostics(), Ears()
+    stop, control = GracefulStop(diagnostics, ears, boundary), TrainerControl()
     for step in range(1, 11):
         if step == pressed:
             stop._on_signal(2, None)
@@ -141,12 +143,12 @@ def test_ctrl_c_saves_where_a_resume_is_exact(boundary: int, pressed: int, saved
         if control.should_training_stop:
             break
     assert (step if control.should_save else None) == saved
-    assert facts.interrupted is (saved is not None)
+    assert diagnostics.interrupted is (saved is not None)
     assert len(ears.notes) == 1
 
 
 def test_a_second_ctrl_c_is_an_interrupt() -> None:
-    stop = GracefulStop(Facts(), Ears())
+    stop = GracefulStop(Diagnostics(), Ears())
     stop._on_signal(2, None)
     with pytest.raises(KeyboardInterrupt):
         stop._on_signal(2, None)
@@ -158,8 +160,8 @@ BUDGETS = [(0, 0, 1, False), (3, 99, 1, False), (3, 100, 1, True), (3, 100, 2, F
 
 @pytest.mark.parametrize(("step", "seen", "boundary", "spent"), BUDGETS)
 def test_a_resume_after_the_budget_was_spent_trains_nothing(step: int, seen: int, boundary: int, spent: bool) -> None:
-    facts = Facts(steps_requested=9)
+    diagnostics = Diagnostics(steps_requested=9)
     state = TrainerState(global_step=step, max_steps=9, num_input_tokens_seen=seen)
     with pytest.raises(NothingLeftError) if spent else nullcontext():
-        TokenBudget(facts, 100, boundary).on_train_begin(None, state, TrainerControl())
-    assert facts.steps_requested == (step if spent else 9)
+        TokenBudget(diagnostics, 100, boundary).on_train_begin(None, state, TrainerControl())
+    assert diagnostics.steps_requested == (step if spent else 9)

@@ -29,7 +29,7 @@ class Forgetful(Scripted):
     def generate(self, prompts, sampling):
         return super().generate(prompts, sampling)[:-1]
 
-class Silent(Scripted):
+class NullProgress(Scripted):
     def generate(self, prompts, sampling):
         return [[], *super().generate(prompts, sampling)[1:]]
 """
@@ -74,7 +74,7 @@ def test_a_loop_with_the_built_in_engine_named_learns(tiny_model: str, tmp_path:
     assert run(tiny_model, tmp_path, "hf", max_completion_length=6).ok
 
 
-@pytest.mark.parametrize("engine", ["Forgetful", "Silent"])
+@pytest.mark.parametrize("engine", ["Forgetful", "NullProgress"])
 def test_an_engine_that_loses_a_completion_is_named(tiny_model: str, tmp_path: Path, engine: str) -> None:
     reasons = run(tiny_model, tmp_path, engine, max_completion_length=13).verdict["reasons"]
     assert reasons[0]["code"] == "error"

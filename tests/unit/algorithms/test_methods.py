@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.prompt_order import EpochSampler
+from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.algorithms.samplers.prompt_samplers import InOrder, Shuffle
 from rlllm.algorithms.trl_args import trl_arguments
@@ -31,7 +31,7 @@ def method(name: str) -> Method:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_method_is_known_by_its_own_name_to_a_stage_that_exists(name: str) -> None:
     assert method(name).name == name
-    assert method(name).stage in STAGES
+    assert set(method(name).stages) <= STAGES.keys()
     assert method(name).summary
 
 
@@ -43,7 +43,7 @@ def test_a_method_cites_its_paper(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_methods_settings_are_trls_and_are_accepted_by_it(name: str, tmp_path: Path) -> None:
     config = family_of(method(name)).config
-    assert config in config_class(method(name).stage).trl_configs
+    assert config in config_class(method(name).stages[0]).trl_configs
     for key, value in method(name).settings.items():
         trl_fields.check((config,), key, value)
     args = trl_arguments(config, method(name).settings, checkpoints=tmp_path, seed=0, hardware=CPU)
@@ -52,7 +52,7 @@ def test_a_methods_settings_are_trls_and_are_accepted_by_it(name: str, tmp_path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_methods_slots_exist(name: str) -> None:
-    assert [slot for slot, part in method(name).slots.items() if f"{slot}.{part}" not in SLOTS] == []
+    assert [slot for slot, part in method(name).components.items() if f"{slot}.{part}" not in SLOTS] == []
 
 
 def test_defaults_of_ours_lie_under_the_users_settings_and_managed_ones_over(tmp_path: Path) -> None:
@@ -71,13 +71,13 @@ LAYOUT = {"mini_repeat_count": 2, "batch_size": 2, "repeat_count": 2}
 
 
 def test_the_sampler_repeats_each_prompt_in_group_blocks_and_drops_the_last_half_batch() -> None:
-    sampler = EpochSampler(InOrder(), 5, 0, LAYOUT)
+    sampler = EpochPromptSampler(InOrder(), 5, 0, LAYOUT)
     assert list(sampler) == [0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 3, 3, 2, 2, 3, 3]
     assert len(sampler) == len(list(sampler))
 
 
 def test_the_order_of_an_epoch_depends_on_the_epoch_alone() -> None:
-    straight, resumed = EpochSampler(Shuffle(), 20, 3, LAYOUT), EpochSampler(Shuffle(), 20, 3, LAYOUT)
+    straight, resumed = EpochPromptSampler(Shuffle(), 20, 3, LAYOUT), EpochPromptSampler(Shuffle(), 20, 3, LAYOUT)
     orders = []
     for epoch in range(3):
         straight.set_epoch(epoch)

@@ -47,7 +47,7 @@ def test_ppo_finds_the_optimum_of_reward_minus_kl(tiny_model: str, tmp_path: Pat
             "beta": BETA,
             "save_strategy": "no",
         },
-        credit={"name": "gae", "whiten": False},
+        advantage={"name": "gae", "whiten": False},
         output_dir=tmp_path / "run",
     )
     assert run.ok, run.verdict

@@ -244,9 +244,8 @@ def test_a_plain_function_is_a_sampler_that_only_orders() -> None:
 
 
 def test_samplers_are_made_without_torch() -> None:
-    rooms = "rlllm.algorithms.advantages"
-    program = (
-        f"import sys, {rooms}.samplers, {rooms}.replay, {rooms}.hints, {rooms}.traces; print('torch' in sys.modules)"
-    )
+    names = ("samplers.prompt_samplers", "samplers.replay", "samplers.hints", "demonstrations")
+    modules = ", ".join(f"rlllm.algorithms.{name}" for name in names)
+    program = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

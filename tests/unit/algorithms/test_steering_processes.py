@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rlllm.algorithms.dynamic_sampling import Steering
+from rlllm.algorithms.dynamic_sampling import DynamicSampling
 from rlllm.algorithms.rollout import Rollout, group_advantages
 from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic, PromptSampler
 from rlllm.algorithms.samplers.replay import Replay
@@ -27,8 +27,8 @@ class Padding:
     pad_token_id = 0
 
 
-class Steered(Steering):
-    """Steering over a policy whose completions are their prompt's row: every third prompt earns nothing."""
+class Steered(DynamicSampling):
+    """DynamicSampling over a policy whose completions are their prompt's row: every third prompt earns nothing."""
 
     num_generations = GROUP
     scale_rewards = "batch"
@@ -67,7 +67,7 @@ def steered(sampler: Any, rank: int, accelerator: Any) -> dict[str, Any]:
     seen: list[dict[str, Any]] = []
     for first in (1 + rank, 3 * rank, 3 * rank):
         inputs = [{"row": first + 3 * group} for group in range(3) for _ in range(GROUP)]
-        rollout, _ = host._steered(inputs)
+        rollout, _ = host._dynamically_sampled(inputs)
         seen.append({"rows": rollout.rows, "rewards": rollout.rewards, "output": rollout.output})
     return {"seen": seen, "state": sampler.state_dict()}
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.verdict import Facts, judge
+from rlllm.core.verdict import Diagnostics, judge
 
 FINE: dict[str, Any] = {
     "steps_requested": 10,
@@ -90,15 +90,15 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "codes", "ok"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_facts_lead_to_these_reasons(facts: dict[str, Any], codes: list[str], ok: bool) -> None:
-    verdict = judge(Facts(**facts))
+@pytest.mark.parametrize(("diagnostics", "codes", "ok"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_facts_lead_to_these_reasons(diagnostics: dict[str, Any], codes: list[str], ok: bool) -> None:
+    verdict = judge(Diagnostics(**diagnostics))
     assert [reason.code for reason in verdict.reasons] == codes
     assert verdict.ok is ok
 
 
 FACTS = st.builds(
-    Facts,
+    Diagnostics,
     steps_requested=st.integers(0, 9),
     steps_done=st.integers(0, 9),
     rows=st.integers(0, 9),
@@ -117,31 +117,31 @@ FACTS = st.builds(
 
 
 @given(FACTS)
-def test_success_means_that_no_reason_is_fatal(facts: Facts) -> None:
-    verdict = judge(facts)
+def test_success_means_that_no_reason_is_fatal(diagnostics: Diagnostics) -> None:
+    verdict = judge(diagnostics)
     assert verdict.ok == (not any(reason.fatal for reason in verdict.reasons))
     assert len({reason.code for reason in verdict.reasons}) == len(verdict.reasons)
     assert all(reason.text for reason in verdict.reasons)
 
 
 @given(FACTS)
-def test_success_means_that_steps_ran_numbers_were_finite_and_weights_moved(facts: Facts) -> None:
-    if judge(facts).ok:
-        assert facts.steps_done >= facts.steps_requested
-        assert facts.non_finite_steps == 0
-        assert facts.weights_changed is not False
-        assert facts.largest_gradient != 0
-        assert facts.failure is None
-        assert not facts.interrupted
+def test_success_means_that_steps_ran_numbers_were_finite_and_weights_moved(diagnostics: Diagnostics) -> None:
+    if judge(diagnostics).ok:
+        assert diagnostics.steps_done >= diagnostics.steps_requested
+        assert diagnostics.non_finite_steps == 0
+        assert diagnostics.weights_changed is not False
+        assert diagnostics.largest_gradient != 0
+        assert diagnostics.failure is None
+        assert not diagnostics.interrupted
 
 
 def test_a_verdict_is_json_with_the_facts_it_rests_on() -> None:
-    verdict = json.loads(json.dumps(judge(Facts(**{**FINE, "steps_done": 9})).to_json()))
-    assert verdict["facts"]["steps_done"] == 9
+    verdict = json.loads(json.dumps(judge(Diagnostics(**{**FINE, "steps_done": 9})).to_json()))
+    assert verdict["diagnostics"]["steps_done"] == 9
     assert verdict["reasons"] == [
         {"code": "steps_missing", "text": "9 of 10 requested steps ran", "hint": "", "fatal": True}
     ]
 
 
 def test_an_infinite_gradient_is_no_zero_gradient() -> None:
-    assert judge(Facts(**{**FINE, "largest_gradient": math.inf})).ok
+    assert judge(Diagnostics(**{**FINE, "largest_gradient": math.inf})).ok

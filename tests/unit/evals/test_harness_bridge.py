@@ -249,13 +249,13 @@ def test_a_task_that_would_run_the_models_programs_is_refused(tmp_path: Path) ->
 
 
 def test_what_goes_on_past_the_first_tokens_is_one_text(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rlllm.evals.harness.run import model
+    from rlllm.evals.harness import model as harness_model
     from rlllm.rollouts.config import SamplingConfig
 
     requests = asked(
         *[(f"<|user|>What is {n} + 3?<|assistant|>", {"until": ["zzz"], "max_gen_toks": 30}) for n in range(5)]
     )
-    lm = model.EngineLM(*model, SamplingConfig(batch_size=4))
+    lm = harness_model.EngineLM(*model, SamplingConfig(batch_size=4))
     whole = lm.generate_until(requests)
-    monkeypatch.setattr(model, "FIRST_TOKENS", 3)
+    monkeypatch.setattr(harness_model, "FIRST_TOKENS", 3)
     assert lm.generate_until(requests) == whole

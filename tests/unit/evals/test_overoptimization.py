@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from rlllm.core.verdict import Facts, judge
+from rlllm.core.verdict import Diagnostics, judge
 from rlllm.evals.monitors.overoptimization import PROXY, change, divergence, divergences
 
 
@@ -108,7 +108,7 @@ def test_several_shadows_share_the_level() -> None:
 
 def test_the_verdict_names_both_rewards_with_numbers_and_is_no_failure() -> None:
     found = divergences(run(2, -2), ["gold"])
-    verdict = judge(Facts(steps_requested=50, steps_done=50, rows=9, divergences=found))
+    verdict = judge(Diagnostics(steps_requested=50, steps_done=50, rows=9, divergences=found))
     assert verdict.ok
     (reason,) = verdict.reasons
     assert (reason.code, reason.fatal) == ("overoptimised", False)
@@ -118,9 +118,9 @@ def test_the_verdict_names_both_rewards_with_numbers_and_is_no_failure() -> None
 
 
 def test_a_divergence_without_alarm_is_kept_as_a_fact_and_gives_no_reason() -> None:
-    verdict = judge(Facts(rows=9, divergences=divergences(run(2, 2), ["gold"])))
+    verdict = judge(Diagnostics(rows=9, divergences=divergences(run(2, 2), ["gold"])))
     assert verdict.reasons == []
-    assert verdict.facts["divergences"][0]["shadow"] == "gold"
+    assert verdict.diagnostics["divergences"][0]["shadow"] == "gold"
 
 
 def test_traces_which_the_policy_did_not_write_do_not_count() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.verdict import Facts, alarm_text, judge
+from rlllm.core.verdict import Diagnostics, alarm_text, judge
 from rlllm.evals.monitors.monitored_rewards import ERROR, EVERY, LEAST, Moments, ShadowWatch, look, moments_of
 
 COMPLETIONS = 64
@@ -136,7 +136,7 @@ def test_moments_are_those_of_numpy(pairs: list[tuple[float, float]]) -> None:
 
 def test_the_verdict_warns_and_names_the_step_the_proxy_and_the_shadow() -> None:
     alarms = ShadowWatch(["exact"]).add(rows(np.linspace(0.1, 1, 60), np.linspace(0.5, 0, 60)))
-    verdict = judge(Facts(steps_requested=60, steps_done=60, rows=100, weights_changed=True, alarms=alarms))
+    verdict = judge(Diagnostics(steps_requested=60, steps_done=60, rows=100, weights_changed=True, alarms=alarms))
     assert verdict.ok
     assert [(reason.code, reason.fatal) for reason in verdict.reasons] == [("shadow_left_behind", False)]
     text = verdict.reasons[0].text

@@ -128,7 +128,7 @@ def test_the_key_follows_imports_of_plain_values_and_those_inside_functions(tmp_
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("code", ["code/examiner.py", "code/solution.py", "code/wire.py", "sandbox/pool.py"]),
+        ("code", ["code/examiner.py", "code/solution.py", "code/wire.py", "isolation/sandbox/pool.py"]),
         ("math", ["math/worker.py", "math/exact.py"]),
     ],
 )

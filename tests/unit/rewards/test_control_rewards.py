@@ -12,7 +12,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.controls import Coin, Flipped
+from rlllm.rewards.controls import Flipped, RandomReward
 
 
 def samples(texts: list[str]) -> list[Sample]:
@@ -21,28 +21,28 @@ def samples(texts: list[str]) -> list[Sample]:
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=8), st.integers(0, 3), st.floats(0, 1))
 def test_the_coin_of_a_batch_is_the_same_whenever_it_is_thrown(texts: list[str], seed: int, p: float) -> None:
-    assert Coin(p, seed).score_batch(samples(texts)) == Coin(p, seed).score_batch(samples(texts))
+    assert RandomReward(p, seed).score_batch(samples(texts)) == RandomReward(p, seed).score_batch(samples(texts))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_the_coin_pays_as_often_as_it_should(p: float) -> None:
-    thrown = [coin for batch in range(500) for coin in Coin(p).score_batch(samples([f"{batch}"] * 8))]
+    thrown = [coin for batch in range(500) for coin in RandomReward(p).score_batch(samples([f"{batch}"] * 8))]
     assert sum(thrown) / len(thrown) == pytest.approx(p, abs=0.025)
 
 
 def test_equal_completions_get_coins_of_their_own() -> None:
     same = [Sample("question", "the same text")] * 64
-    assert set(Coin(0.5).score_batch(same)) == {0.0, 1.0}
+    assert set(RandomReward(0.5).score_batch(same)) == {0.0, 1.0}
 
 
 def test_a_completion_that_comes_again_gets_a_new_coin() -> None:
-    first = [Coin(0.5).score_batch(samples(["again", f"other {batch}"]))[0] for batch in range(64)]
+    first = [RandomReward(0.5).score_batch(samples(["again", f"other {batch}"]))[0] for batch in range(64)]
     assert set(first) == {0.0, 1.0}
 
 
 def test_another_seed_throws_other_coins() -> None:
     batch = samples([str(number) for number in range(64)])
-    assert Coin(0.5, 0).score_batch(batch) != Coin(0.5, 1).score_batch(batch)
+    assert RandomReward(0.5, 0).score_batch(batch) != RandomReward(0.5, 1).score_batch(batch)
 
 
 def test_a_probability_outside_0_to_1_is_refused() -> None:

@@ -11,7 +11,7 @@ import pytest
 from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.records import Sample
 from rlllm.rewards.http.endpoint import Refusal, Reply
-from rlllm.rewards.judges.judge import Comparison, Judge, Opinion, Verdict, VerdictForm
+from rlllm.rewards.judges.judge import Comparison, Judge, JudgeResult, Verdict, VerdictForm
 from rlllm.rewards.judges.local import LocalJudge
 
 VALUES = [
@@ -54,18 +54,18 @@ def prefers(word: str) -> Speaks:
 
 
 OPINIONS = [
-    (Opinion("A", "B"), True, 1.0),
-    (Opinion("B", "A"), True, 0.0),
-    (Opinion("A", "A"), False, 0.5),
-    (Opinion("B", "B"), False, 0.5),
-    (Opinion("A", None), False, None),
-    (Opinion(None, None), False, None),
+    (JudgeResult("A", "B"), True, 1.0),
+    (JudgeResult("B", "A"), True, 0.0),
+    (JudgeResult("A", "A"), False, 0.5),
+    (JudgeResult("B", "B"), False, 0.5),
+    (JudgeResult("A", None), False, None),
+    (JudgeResult(None, None), False, None),
 ]
 
 
 @pytest.mark.parametrize(("opinion", "consistent", "share"), OPINIONS)
 def test_an_opinion_is_consistent_if_both_orders_name_one_text(
-    opinion: Opinion, consistent: bool, share: float | None
+    opinion: JudgeResult, consistent: bool, share: float | None
 ) -> None:
     assert (opinion.consistent, opinion.share) == (consistent, share)
 

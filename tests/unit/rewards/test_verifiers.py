@@ -6,7 +6,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.verifiers.answers import Ended, Exact, Format, Length, Numeric, Regex, read_number
+from rlllm.rewards.verifiers.answers import EosReward, Exact, Format, Length, Numeric, Regex, read_number
 
 
 def sample(completion: str, answer: str | None = None, tokens: int | None = None) -> Sample:
@@ -238,7 +238,7 @@ def test_length_counts_characters_where_tokens_are_unknown() -> None:
 
 @pytest.mark.parametrize(("truncated", "value"), [(False, 0.0), (True, -1.0)])
 def test_a_completion_that_hit_the_length_limit_costs_one(truncated: bool, value: float) -> None:
-    assert Ended()(Sample("question", "text", truncated=truncated)) == Score(value)
+    assert EosReward()(Sample("question", "text", truncated=truncated)) == Score(value)
 
 
 def test_length_refuses_a_negative_budget() -> None:

@@ -13,7 +13,7 @@ from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.environment import Earned
+from rlllm.rewards.environment import EnvironmentReward
 from rlllm.rollouts.environments.base import checked, factory, finished, tools_of, transcript_text
 from rlllm.rollouts.environments.calculator import Calculator
 from rlllm.rollouts.environments.guess import Guess
@@ -68,7 +68,7 @@ class NoTools:
     def reset(self, **row: Any) -> None: ...
 
 
-class Silent(NoTools):
+class NullProgress(NoTools):
     def act(self, how: str) -> str:
         return how
 
@@ -116,7 +116,7 @@ class Choosy(Broken):
         (NoReset, "does not take a row"),
         (FixedReset, "does not take a row"),
         (NoTools, "has no tool"),
-        (Silent, "has no docstring"),
+        (NullProgress, "has no docstring"),
         (Untyped, "has no type hint for how"),
         (Undescribed, "does not describe how"),
         (Open, "takes \\*\\*how"),
@@ -174,15 +174,15 @@ def test_a_sample_has_the_models_words_and_not_the_tools() -> None:
 
 def test_the_environments_reward_is_what_it_returned_and_none_where_there_was_no_environment() -> None:
     environment = factory(Shop, {}, [TASK])()
-    assert Earned()(finished(TASK, ANSWERED, environment, 1, False)).value == 3.0
-    assert Earned()(Sample("", "")).value is None
+    assert EnvironmentReward()(finished(TASK, ANSWERED, environment, 1, False)).value == 3.0
+    assert EnvironmentReward()(Sample("", "")).value is None
 
 
 def test_a_get_reward_that_raises_is_a_failed_reward_and_not_zero() -> None:
     sample = finished(TASK, ANSWERED, factory(Broken, {}, [TASK])(), 1, False)
     assert sample.meta["environment_error"] == "KeyError: 'nothing earned'"
     with pytest.raises(ValueError, match="nothing earned"):
-        Earned()(sample)
+        EnvironmentReward()(sample)
     with pytest.raises(RewardError, match="nothing earned"):
         build([RewardSpec(name="environment")]).score([sample] * 8)
 

@@ -12,7 +12,7 @@ import pytest
 import rlllm
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, ModelError, RewardError, RlllmError, UnknownNameError
-from rlllm.core.events import Silent
+from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.evals.statistics.multiple_testing import holm
 from rlllm.report.results import further
@@ -29,7 +29,7 @@ def length(sample): return float(len(sample.completion) > 4)
 Evaluate = Callable[..., Run]
 
 
-class Notes(Silent):
+class Notes(NullProgress):
     """Remembers every note."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Best-of-n credit: imitate the best completion of each group and nothing else (RAFT)."""
+"""Best-of-n advantage: imitate the best completion of each group and nothing else (RAFT)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BestOf:
     """One for the best completion of its group, zero for the others (Dong et al. 2023, arXiv 2304.06767, algorithm 1).
 
     Ties go to the first; a group whose known rewards are all equal has nothing to choose and gets zeros. What is selected
-    is scaled by learnable tokens over selected tokens, so that under TRL's loss type "dapo" (sum over the rollout's tokens)
+    is scaled by loss_mask tokens over selected tokens, so that under TRL's loss type "dapo" (sum over the rollout's tokens)
     the first update on a rollout is supervised fine-tuning on the selected completions: the mean over their tokens of the
     negative log-likelihood. With several processes, each scales by its own tokens.
     """
@@ -26,7 +26,7 @@ class BestOf:
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         selected = best_of(batch.grouped).view(-1)
-        tokens = batch.learnable.sum(dim=1).to(selected.dtype)
+        tokens = batch.loss_mask.sum(dim=1).to(selected.dtype)
         return selected * tokens.sum() / (selected * tokens).sum().clamp(min=1)
 
 

@@ -1,4 +1,4 @@
-"""Label-free credit: how sure the policy was of its own tokens, compared within the group. Rewards are only watched.
+"""Label-free advantage: how sure the policy was of its own tokens, compared within the group. Rewards are only watched.
 
 Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
 """
@@ -21,11 +21,11 @@ SIGNALS = {"self-certainty": ("certainty", 1.0), "entropy": ("entropies", -1.0)}
 
 @dataclass(frozen=True)
 class Confidence:
-    """The mean of a signal over a completion's learnable tokens, minus its group mean over its group deviation.
+    """The mean of a signal over a completion's loss_mask tokens, minus its group mean over its group deviation.
 
     `self-certainty` is KL(uniform || p) in nats at each token (INTUITOR: Zhao et al. 2025, arXiv 2505.19590);
     `entropy` is minus the entropy of p in nats (EM-RL-token: Agarwal et al. 2025, arXiv 2505.15134). A completion without
-    learnable tokens has no signal: it stands in no statistic and gets 0.
+    loss_mask tokens has no signal: it stands in no statistic and gets 0.
     """
 
     signal: str = "self-certainty"
@@ -36,7 +36,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         if self.signal not in SIGNALS:
-            raise ConfigError(f"credit confidence has no signal {self.signal}", exists=SIGNALS)
+            raise ConfigError(f"advantage confidence has no signal {self.signal}", exists=SIGNALS)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ class Confidence:
         name, sign = SIGNALS[self.signal]
         tokens = getattr(batch, name)
         assert tokens is not None
-        scores = sign * completion_mean(tokens, batch.learnable)
+        scores = sign * completion_mean(tokens, batch.loss_mask)
         return group_normalised(scores.view(-1, batch.group_size)).view(-1)
 
 
@@ -58,9 +58,9 @@ class LowEntropy(Confidence):
     signal: str = "entropy"
 
 
-def completion_mean(tokens: Tensor, learnable: Tensor) -> Tensor:
-    """(B, T) values to (B,): the mean over each row's learnable tokens, NaN where it has none."""
-    inside = learnable.bool()
+def completion_mean(tokens: Tensor, loss_mask: Tensor) -> Tensor:
+    """(B, T) values to (B,): the mean over each row's loss_mask tokens, NaN where it has none."""
+    inside = loss_mask.bool()
     return tokens.masked_fill(~inside, 0.0).sum(dim=1) / inside.sum(dim=1)
 
 

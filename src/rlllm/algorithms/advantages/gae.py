@@ -1,4 +1,4 @@
-"""Generalised advantage estimation: credit of each token from a critic's values. With it the loop is PPO.
+"""Generalised advantage estimation: advantage of each token from a critic's values. With it the loop is PPO.
 
 Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
 """
@@ -42,15 +42,15 @@ class GAE:
     def __post_init__(self) -> None:
         for name in ("gamma", "lam", "critic_lam"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"credit gae: {name} is between 0 and 1", given=getattr(self, name))
+                raise ConfigError(f"advantage gae: {name} is between 0 and 1", given=getattr(self, name))
         if self.length_alpha is not None and self.length_alpha <= 0:
-            raise ConfigError("credit gae: length_alpha is above 0", given=self.length_alpha)
+            raise ConfigError("advantage gae: length_alpha is above 0", given=self.length_alpha)
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         """(B, T) advantages; 0 in rows no reward could judge."""
         assert batch.values is not None
         known = judged(batch)
-        raw = gae(self._rewards(batch), batch.values, known, self.gamma, self._lambda(batch.learnable))
+        raw = gae(self._rewards(batch), batch.values, known, self.gamma, self._lambda(batch.loss_mask))
         return whitened(raw, known) * known if self.whiten else raw
 
     def targets(self, batch: RolloutBatch) -> Tensor:
@@ -67,27 +67,27 @@ class GAE:
             return rewards
         return whitened(rewards, judged(batch), shift=False)
 
-    def _lambda(self, learnable: Tensor) -> Tensor:
-        lengths = learnable.sum(1).float()
+    def _lambda(self, loss_mask: Tensor) -> Tensor:
+        lengths = loss_mask.sum(1).float()
         if self.length_alpha is None:
             return lengths.new_full(lengths.shape, self.lam)
         return (1 - 1 / (self.length_alpha * lengths.clamp(min=1))).clamp(min=0.0)
 
 
 def judged(batch: RolloutBatch) -> Tensor:
-    """(B, T) 0/1: the learnable tokens of rows that have a reward."""
-    return batch.learnable * (~batch.total.isnan()).unsqueeze(1)
+    """(B, T) 0/1: the loss_mask tokens of rows that have a reward."""
+    return batch.loss_mask * (~batch.total.isnan()).unsqueeze(1)
 
 
 def token_rewards(batch: RolloutBatch) -> Tensor:
     """(B, T): minus the KL penalty at each token, the completion's reward added at its last."""
     import torch
 
-    penalty = torch.zeros_like(batch.learnable, dtype=torch.float32) if batch.penalty is None else batch.penalty
-    rewards = -penalty * batch.learnable
-    positions = torch.arange(batch.learnable.size(1), device=rewards.device)
-    last = (batch.learnable * positions).argmax(1)
-    total = batch.total.nan_to_num(nan=0.0) * batch.learnable.any(1)
+    penalty = torch.zeros_like(batch.loss_mask, dtype=torch.float32) if batch.penalty is None else batch.penalty
+    rewards = -penalty * batch.loss_mask
+    positions = torch.arange(batch.loss_mask.size(1), device=rewards.device)
+    last = (batch.loss_mask * positions).argmax(1)
+    total = batch.total.nan_to_num(nan=0.0) * batch.loss_mask.any(1)
     return rewards.scatter_add(1, last.unsqueeze(1), total.unsqueeze(1).to(rewards.dtype))
 
 

@@ -1,4 +1,4 @@
-"""Credit: the advantage of each completion, (B,), or of each of its tokens, (B, T)."""
+"""Advantage: the advantage of each completion, (B,), or of each of its tokens, (B, T)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Group:
     ignores_penalty: ClassVar[bool] = True
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.advantages
+        return batch.trl_advantages
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Lagrangian credit: maximise the reward while the mean cost stays under a bound.
+"""Lagrangian advantage: maximise the reward while the mean cost stays under a bound.
 
 The multiplier is state of the run: it goes into checkpoints through `state_dict`. Torch is imported when the first rollout
 is credited, so that a plan can call `check` without it.
@@ -49,7 +49,7 @@ class Lagrange:
     def __post_init__(self) -> None:
         if not self.start > 0 or not self.rate >= 0:
             raise ConfigError(
-                "credit lagrange: start is above 0 and rate is not below 0",
+                "advantage lagrange: start is above 0 and rate is not below 0",
                 given=f"start={self.start} rate={self.rate}",
                 hint="lambda is the exponential of what is learned, so it never is 0",
             )
@@ -59,11 +59,11 @@ class Lagrange:
         """Raise ConfigError unless the cost is one of the rewards and has weight 0."""
         if self.cost not in names:
             raise ConfigError(
-                f"credit lagrange: no reward is named {self.cost}"
+                f"advantage lagrange: no reward is named {self.cost}"
                 if self.cost
-                else "credit lagrange: which is the cost?",
+                else "advantage lagrange: which is the cost?",
                 exists=names,
-                hint="add the cost to the rewards with weight 0, and name it in credit.cost",
+                hint="add the cost to the rewards with weight 0, and name it in advantage.cost",
             )
         weight = weights[list(names).index(self.cost)]
         if weight:

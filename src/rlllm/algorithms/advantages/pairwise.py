@@ -1,4 +1,4 @@
-"""Pairwise credit: the gradient of a preference loss on each group's best and worst completion, as advantages.
+"""Pairwise advantage: the gradient of a preference loss on each group's best and worst completion, as advantages.
 
 Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
 """
@@ -44,17 +44,17 @@ class Pairwise:
 
     def __post_init__(self) -> None:
         if self.loss not in SLOPES:
-            raise ConfigError(f"credit pairwise has no loss {self.loss}", exists=SLOPES)
+            raise ConfigError(f"advantage pairwise has no loss {self.loss}", exists=SLOPES)
         if not self.beta > 0:
-            raise ConfigError("credit pairwise: beta is above 0", given=f"beta={self.beta}", hint="the usual is 0.1")
+            raise ConfigError("advantage pairwise: beta is above 0", given=f"beta={self.beta}", hint="the usual is 0.1")
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         if batch.logps is None or batch.ref_logps is None:
             raise ConfigError(
-                "credit pairwise measures completions against the reference model, and this run has none",
+                "advantage pairwise measures completions against the reference model, and this run has none",
                 hint="set beta above 0, with kl.where=nowhere so that it adds no KL term",
             )
-        ratios = (batch.logps - batch.ref_logps).masked_fill(batch.learnable == 0, 0.0).sum(dim=1)
+        ratios = (batch.logps - batch.ref_logps).masked_fill(batch.loss_mask == 0, 0.0).sum(dim=1)
         return pairwise(batch.grouped, ratios.view_as(batch.grouped), self.beta, self.loss).view(-1)
 
 

@@ -1,4 +1,4 @@
-"""Credits whose scale comes from the whole rollout, not from one group. Statistics run over the rollouts of all processes.
+"""Advantages whose scale comes from the whole rollout, not from one group. Statistics run over the rollouts of all processes.
 
 Completions that no reward could judge stand in no statistic and get advantage 0. Torch is imported when the first rollout
 is credited, so that a plan can check the fields without it.

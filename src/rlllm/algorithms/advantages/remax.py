@@ -1,4 +1,4 @@
-"""ReMax credit: the reward of the greedy completion is the baseline."""
+"""ReMax advantage: the reward of the greedy completion is the baseline."""
 
 from __future__ import annotations
 

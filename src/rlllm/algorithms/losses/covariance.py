@@ -27,7 +27,7 @@ class ClipCovariance:
     """
 
     fraction: float = 2e-4
-    """Tokens drawn, as a share of all learnable ones; at least one token unless 0, and no more than lie in the band."""
+    """Tokens drawn, as a share of all loss_mask ones; at least one token unless 0, and no more than lie in the band."""
     low: float = 1.0
     high: float = 5.0
     """Ends of the band, exclusive."""
@@ -43,14 +43,14 @@ class ClipCovariance:
         import torch
 
         assert batch.logps is not None
-        assert batch.credit is not None
-        values = covariance(batch.logps, per_token(batch.credit), batch.learnable)
-        candidates = (batch.learnable.bool() & (values > self.low) & (values < self.high)).flatten().nonzero().flatten()
-        count = min(share(self.fraction, batch.learnable), len(candidates))
+        assert batch.advantages is not None
+        values = covariance(batch.logps, per_token(batch.advantages), batch.loss_mask)
+        candidates = (batch.loss_mask.bool() & (values > self.low) & (values < self.high)).flatten().nonzero().flatten()
+        count = min(share(self.fraction, batch.loss_mask), len(candidates))
         if not count:
-            return batch.learnable
+            return batch.loss_mask
         drawn = candidates[torch.randperm(len(candidates), device=candidates.device)[:count]]
-        return batch.learnable.flatten().index_fill(0, drawn, 0).view_as(batch.learnable)
+        return batch.loss_mask.flatten().index_fill(0, drawn, 0).view_as(batch.loss_mask)
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def share(fraction: float, mask: Tensor) -> int:
     return min(total, max(1, int(fraction * total))) if fraction else 0
 
 
-def per_token(credit: Tensor) -> Tensor:
-    """A credit's (B,) or (B, T) result, to broadcast against tokens."""
-    return credit.unsqueeze(1) if credit.dim() == 1 else credit
+def per_token(advantage: Tensor) -> Tensor:
+    """A advantage's (B,) or (B, T) result, to broadcast against tokens."""
+    return advantage.unsqueeze(1) if advantage.dim() == 1 else advantage
 
 
 def _check_fraction(part: str, fraction: float) -> None:

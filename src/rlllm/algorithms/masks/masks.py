@@ -1,4 +1,4 @@
-"""Masks: which completion tokens learn. A mask is a subset of `batch.learnable`.
+"""Masks: which completion tokens learn. A mask is a subset of `batch.loss_mask`.
 
 Torch is imported when the first rollout is masked, so that a plan can read a mask's `settings` without it.
 """
@@ -22,7 +22,7 @@ class All:
     """Every completion token learns."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.learnable
+        return batch.loss_mask
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class RandomTokens:
     def __call__(self, batch: RolloutBatch) -> Tensor:
         import torch
 
-        drawn = torch.rand(batch.learnable.shape, device=batch.learnable.device) < self.fraction
-        return batch.learnable * drawn
+        drawn = torch.rand(batch.loss_mask.shape, device=batch.loss_mask.device) < self.fraction
+        return batch.loss_mask * drawn
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TopEntropy:
         return {"top_entropy_quantile": self.fraction}
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.learnable
+        return batch.loss_mask
 
 
 @dataclass(frozen=True)
@@ -75,4 +75,4 @@ class EntropyTop20:
     settings: ClassVar[Mapping[str, Any]] = TopEntropy(0.2).settings
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.learnable
+        return batch.loss_mask

@@ -1,4 +1,4 @@
-"""What a method is: a name, the paper, and the choices it presets. Anything it sets, a recipe or the command line overrides."""
+"""`Method`: a named preset. Whatever it sets, a recipe or the command line overrides."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A preset for one stage.
+    """A named preset of a trainer. This is the only place where a method's texts and settings stand.
 
     Args:
         name: what users type.
-        stage: the verb it belongs to: sft, train-rm, align or reason.
-        summary: one line.
+        stages: the verbs that may name it, its own first: `sft`, `train-rm`, `align`, `reason`.
+        trainer: name in `rlllm.training.registry.TRAINERS`.
+        summary: one line, shown in listings, plans and `rlllm methods show`.
+        formula: the loss or advantage as plain text, in the notation of the docs page.
         paper: author, year and arXiv id of the source.
+        page: docs page that explains and measures it, under `docs/`.
         settings: TRL config fields it sets (names as in TRL).
-        slots: slot name -> component name, for methods of the loop; see `rlllm methods ls --slots`.
-        notes: what differs from the paper, or must be known before use.
-        family: what trains it, a name in `training.families`; the stage's own where it is empty.
-        also: further stages that may name it.
-        sections: presets of the stage's own sections, e.g. {"rollout": {"group_size": 1}}.
+        components: slot -> component name, where it differs from the default; see `rlllm methods ls --slots`.
+        defaults: its values for sections of the stage's settings, e.g. {"rollout": {"group_size": 1}}.
         reward: name of the reward it learns from, where it would be another method without it.
+        notes: what differs from the paper, or must be known before use.
         example: further words of a command that runs, where the method cannot do without them.
     """
 
     name: str
-    stage: str
+    stages: tuple[str, ...]
+    trainer: str
     summary: str
     paper: str = ""
+    formula: str = ""
+    page: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    slots: Mapping[str, str] = field(default_factory=dict)
-    notes: str = ""
-    family: str = ""
-    also: tuple[str, ...] = ()
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    components: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reward: str = ""
+    notes: str = ""
     example: str = ""

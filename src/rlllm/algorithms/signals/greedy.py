@@ -1,4 +1,4 @@
-"""Greedy completions beside a rollout, for credits whose baseline they are."""
+"""Greedy completions beside a rollout, for advantages whose baseline they are."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class CheckReport:
     def lines(self) -> list[str]:
         """The report for a reader, one fact a line."""
         split, number, size = self.longest_row
-        facts = [
+        diagnostics = [
             self.source,
             f"prompt characters: {self.prompt_lengths}" if self.prompt_lengths else "",
             f"{_NOUNS.get(self.kind, 'completion')} characters: {self.completion_lengths}"
@@ -100,7 +100,7 @@ class CheckReport:
             if self.columns
             else "",
         ]
-        return [fact for fact in facts if fact]
+        return [fact for fact in diagnostics if fact]
 
     def all_findings(self) -> list[Finding]:
         """Everything a reader would want to know before training."""

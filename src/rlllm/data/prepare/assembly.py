@@ -24,7 +24,7 @@ from rlllm.data.inspect.summary import label_of, record_text
 from rlllm.data.load import split_key
 from rlllm.data.prepare.contamination import Contamination, ContaminationReport, RowText
 from rlllm.data.prepare.folder import FILES, SourceCount, line_of
-from rlllm.data.prepare.line_store import Spool
+from rlllm.data.prepare.line_store import LineStore
 from rlllm.data.prepare.mixing import by_curriculum, draw
 from rlllm.data.prepare.near_duplicates import DuplicateFinder, Duplicates
 from rlllm.data.prepare.settings import Mixture, NearDuplicates
@@ -56,7 +56,7 @@ class Decision:
 class Assembly:
     """Rows on their way from sources to a prepared folder."""
 
-    spool: Spool
+    spool: LineStore
     mixture: Mixture
     near_duplicates: NearDuplicates | None = None
     contamination: Contamination | None = None

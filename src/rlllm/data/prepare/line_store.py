@@ -12,7 +12,7 @@ from typing import Self
 _BUFFER = 1 << 20
 
 
-class Spool:
+class LineStore:
     """A file of lines that is written once. As a context it is closed at the end, and left to who made its folder."""
 
     def __init__(self, path: Path) -> None:

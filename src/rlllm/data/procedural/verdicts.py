@@ -12,8 +12,8 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record
 from rlllm.data.request import DataRequest
 from rlllm.data.sources import CallableSource, find
-from rlllm.evals.metrics.judge import both_orders
 from rlllm.parsing.answers import extract_answer
+from rlllm.parsing.judge_prompts import both_orders
 
 
 class Verdicts:

@@ -22,7 +22,7 @@ None where the row prefers neither of two answers. A row that cannot be read is 
 
 
 @dataclass(frozen=True, slots=True)
-class RowLayout:
+class RowSchema:
     """The columns of a published data set, or of a family of them."""
 
     name: str

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlllm.core.records import Conversation, PreferencePair, PromptTask
 from rlllm.data.messages import is_messages
-from rlllm.data.schemas.base import Row, RowLayout, has, rest, text, unfit
+from rlllm.data.schemas.base import Row, RowSchema, has, rest, text, unfit
 
 _OTHER_ANSWERS = ("answer", "final_answer", "solution", "response", "completion", "target", "chosen", "rejected")
 _ALPACA = ("instruction", "input", "output")
@@ -66,19 +66,19 @@ def _sharegpt_pair(row: Row, place: str) -> list[dict[str, Any]]:
 
 
 DIALOGUES = (
-    RowLayout(
+    RowSchema(
         "sharegpt-pairs",
         _is_sharegpt_pair,
         "conversations, and chosen and rejected with one message each",
         expands={PreferencePair: _sharegpt_pair},
     ),
-    RowLayout(
+    RowSchema(
         "sharegpt",
         _is_sharegpt,
         "conversations, a list of {from, value}",
         maps={kind: {"messages": "conversations"} for kind in (Conversation, PromptTask)},
     ),
-    RowLayout(
+    RowSchema(
         "alpaca",
         _is_alpaca,
         "instruction, input and output",
@@ -87,7 +87,7 @@ DIALOGUES = (
             PromptTask: {"prompt": "instruction+input", "answer": "output"},
         },
     ),
-    RowLayout(
+    RowSchema(
         "alpaca-chat",
         _is_alpaca_chat,
         "instruction, input, output, and system or history",

@@ -11,7 +11,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from rlllm.core.records import Conversation, PromptTask
-from rlllm.data.schemas.base import Expand, Row, RowLayout, rest, text
+from rlllm.data.schemas.base import Expand, Row, RowSchema, rest, text
 
 _LETTERS = "ABCDEFGHIJ"
 
@@ -85,9 +85,9 @@ def _asking(read: Callable[[Row], Options | None], field: str, used: Sequence[st
     return expand
 
 
-def _layout(name: str, read: Callable[[Row], Options | None], needs: str, used: Sequence[str]) -> RowLayout:
+def _layout(name: str, read: Callable[[Row], Options | None], needs: str, used: Sequence[str]) -> RowSchema:
     kinds = {PromptTask: "answer", Conversation: "completion"}
-    return RowLayout(
+    return RowSchema(
         name, _readable(read), needs, expands={kind: _asking(read, field, used) for kind, field in kinds.items()}
     )
 

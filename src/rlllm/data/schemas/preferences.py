@@ -13,7 +13,7 @@ from typing import Any
 
 from rlllm.core.records import PreferencePair
 from rlllm.data.messages import is_messages
-from rlllm.data.schemas.base import FOLLOWING, Expand, Row, RowLayout, has, number, rest, text, together, unfit
+from rlllm.data.schemas.base import FOLLOWING, Expand, Row, RowSchema, has, number, rest, text, together, unfit
 
 _HUMAN = "\n\nHuman:"
 
@@ -94,8 +94,8 @@ def _judged(prompt: str, first: str, second: str, judgement: str) -> Expand:
     return expand
 
 
-def _pairs(name: str, fits: Callable[[Row], bool], needs: str, expand: Expand) -> RowLayout:
-    return RowLayout(name, fits, needs, expands={PreferencePair: expand})
+def _pairs(name: str, fits: Callable[[Row], bool], needs: str, expand: Expand) -> RowSchema:
+    return RowSchema(name, fits, needs, expands={PreferencePair: expand})
 
 
 PREFERENCES = (
@@ -108,7 +108,7 @@ PREFERENCES = (
     _pairs(
         "ultrafeedback", _is_ultrafeedback, "instruction, and completions that all have overall_score", _ultrafeedback
     ),
-    RowLayout(
+    RowSchema(
         "helpsteer2",
         _is_helpsteer2,
         "prompt, response and its scores",
@@ -127,7 +127,7 @@ PREFERENCES = (
         "context, response1, response2 and overall_preference",
         _judged("context", "response1", "response2", "overall_preference"),
     ),
-    RowLayout(
+    RowSchema(
         "hh-rlhf",
         _is_hh,
         "chosen and rejected that begin with a blank line and Human:",

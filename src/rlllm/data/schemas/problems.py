@@ -12,7 +12,7 @@ from typing import Any
 
 from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.messages import is_messages
-from rlllm.data.schemas.base import Row, RowLayout, has, rest, text, unfit
+from rlllm.data.schemas.base import Row, RowSchema, has, rest, text, unfit
 from rlllm.parsing.answers import extract_answer
 
 _BARE_BOX = re.compile(r"\\f?boxed +([^\s${}]+)")
@@ -88,22 +88,22 @@ def _deepmath_solutions(row: Row, place: str) -> list[dict[str, Any]]:
 _VERL = {"prompt": "prompt", "answer": "reward_model.ground_truth"}
 
 PROBLEMS = (
-    RowLayout("dapo", _is_dapo, "prompt messages and reward_model.ground_truth", maps={PromptTask: _VERL}),
-    RowLayout(
+    RowSchema("dapo", _is_dapo, "prompt messages and reward_model.ground_truth", maps={PromptTask: _VERL}),
+    RowSchema(
         "dapo-processed",
         _is_processed_dapo,
         "prompt, solution, source_prompt and reward_model",
         maps={PromptTask: {"prompt": "prompt", "answer": "solution"}},
     ),
-    RowLayout("verl", _is_verl, "prompt messages and reward_model.ground_truth", maps={PromptTask: _VERL}),
-    RowLayout(
+    RowSchema("verl", _is_verl, "prompt messages and reward_model.ground_truth", maps={PromptTask: _VERL}),
+    RowSchema(
         "deepmath",
         has("question", "final_answer", "r1_solution_1"),
         "question, final_answer and r1_solution_1",
         maps={PromptTask: {"prompt": "question", "answer": "final_answer"}},
         expands={Conversation: _deepmath_solutions},
     ),
-    RowLayout(
+    RowSchema(
         "gsm8k",
         _is_gsm8k,
         "question, and an answer that ends with #### and the result",
@@ -112,14 +112,14 @@ PROBLEMS = (
             Conversation: {"prompt": "question", "completion": "answer"},
         },
     ),
-    RowLayout(
+    RowSchema(
         "math",
         _is_math,
         "problem, and a solution with its result in \\boxed{}",
         maps={Conversation: {"prompt": "problem", "completion": "solution"}},
         expands={PromptTask: _math_task},
     ),
-    RowLayout(
+    RowSchema(
         "openrlhf",
         _is_openrlhf,
         "context_messages, or input (prompt) and a label that is text or null",

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from rlllm.core.records import Conversation, PromptTask
-from rlllm.data.schemas.base import Row, RowLayout, has, rest, text, unfit
+from rlllm.data.schemas.base import Row, RowSchema, has, rest, text, unfit
 
 
 def _apps_task(row: Row, place: str) -> list[dict[str, Any]]:
@@ -50,19 +50,19 @@ def _mbpp_solved(row: Row, place: str) -> list[dict[str, Any]]:
 
 
 PROGRAMS = (
-    RowLayout(
+    RowSchema(
         "humaneval",
         has("task_id", "prompt", "canonical_solution", "test", "entry_point"),
         "task_id, prompt, canonical_solution, test and entry_point",
         maps={PromptTask: {"prompt": "prompt"}, Conversation: {"prompt": "prompt", "completion": "canonical_solution"}},
     ),
-    RowLayout(
+    RowSchema(
         "apps",
         has("question", "solutions", "input_output"),
         "question, solutions and input_output",
         expands={PromptTask: _apps_task, Conversation: _apps_solved},
     ),
-    RowLayout(
+    RowSchema(
         "mbpp",
         _is_mbpp,
         "text (or prompt), code and test_list",

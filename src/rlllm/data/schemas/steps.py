@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlllm.core.records import PromptTask, StepwiseSolution
-from rlllm.data.schemas.base import Row, RowLayout, rest, text, unfit
+from rlllm.data.schemas.base import Row, RowSchema, rest, text, unfit
 
 _TAG = "\u043a\u0438"
 """The two Cyrillic letters that end each step of Math-Shepherd."""
@@ -104,14 +104,14 @@ def _math_shepherd_task(row: Row, place: str) -> list[dict[str, Any]]:
 
 
 STEPS = (
-    RowLayout(
+    RowSchema(
         "prm800k",
         _is_prm800k,
         "question.problem and label.steps",
         maps={PromptTask: {"prompt": "question.problem", "answer": "question.ground_truth_answer"}},
         expands={StepwiseSolution: _prm800k},
     ),
-    RowLayout(
+    RowSchema(
         "math-shepherd",
         _is_math_shepherd,
         f"an input with {_FIRST_STEP} and the tag {_TAG} behind each step, and its label",

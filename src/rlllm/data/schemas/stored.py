@@ -7,11 +7,11 @@ from dataclasses import fields
 from typing import Any
 
 from rlllm.core.records import RECORD_TYPES, Conversation, PromptTask, Record
-from rlllm.data.schemas.base import Row, RowLayout
+from rlllm.data.schemas.base import Row, RowSchema
 from rlllm.parsing.answers import extract_answer
 
 
-def _layout(kind: type[Record]) -> RowLayout:
+def _layout(kind: type[Record]) -> RowSchema:
     names = [field.name for field in fields(kind)]
 
     def fits(row: Row) -> bool:
@@ -19,7 +19,7 @@ def _layout(kind: type[Record]) -> RowLayout:
 
     same = {kind: {name: name for name in names}}
     as_tasks = {"prompt": "prompt", "answer": "meta.answer", "meta": "meta"}
-    return RowLayout(
+    return RowSchema(
         name=f"of stored {kind.__name__} records",
         fits=fits,
         needs=f"the fields {', '.join(names)} and no others",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlllm.core.records import Record
-from rlllm.data.schemas.base import Row, RowLayout
+from rlllm.data.schemas.base import Row, RowSchema
 from rlllm.data.schemas.dialogues import DIALOGUES
 from rlllm.data.schemas.options import OPTIONS
 from rlllm.data.schemas.preferences import PREFERENCES
@@ -14,10 +14,10 @@ from rlllm.data.schemas.programs import PROGRAMS
 from rlllm.data.schemas.steps import STEPS
 from rlllm.data.schemas.stored import STORED
 
-LAYOUTS: tuple[RowLayout, ...] = (*STORED, *STEPS, *PREFERENCES, *PROGRAMS, *OPTIONS, *PROBLEMS, *DIALOGUES)
+LAYOUTS: tuple[RowSchema, ...] = (*STORED, *STEPS, *PREFERENCES, *PROGRAMS, *OPTIONS, *PROBLEMS, *DIALOGUES)
 
 
-def recognise(rows: Sequence[Row], kind: type[Record]) -> RowLayout | None:
+def recognise(rows: Sequence[Row], kind: type[Record]) -> RowSchema | None:
     """The first layout that makes records of `kind` and is that of more than half of these rows."""
     candidates = (layout for layout in LAYOUTS if layout.makes(kind))
     return next((layout for layout in candidates if 2 * sum(map(layout.fits, rows)) > len(rows)), None)

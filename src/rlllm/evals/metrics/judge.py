@@ -16,8 +16,8 @@ from rlllm.evals.before_after import Measured
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import sample, task_id
 from rlllm.evals.statistics.intervals import mean_interval
+from rlllm.parsing.judge_prompts import SIDES, both_orders, read_verdict
 from rlllm.policies import chat
-from rlllm.rewards.judges.prompts import SIDES, comparison, read_verdict
 from rlllm.rollouts.config import SamplingConfig
 
 SWAPPED = "\n--- the other order ---\n"
@@ -38,15 +38,6 @@ class Judgement:
     def right(self) -> list[float]:
         """1 or 0 in each order: A is right in the first, B in the second; unreadable is wrong."""
         return [float(verdict == side) for verdict, side in zip(self.verdicts, SIDES, strict=True)]
-
-
-def both_orders(pair: PreferencePair, rubric: str = "") -> list[PromptTask]:
-    """The two questions a pair makes, each with the side that is right as its answer: A with the chosen text first."""
-    texts = ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen))
-    return [
-        PromptTask(comparison(pair.prompt, *shown, rubric), side, pair.meta)
-        for shown, side in zip(texts, SIDES, strict=True)
-    ]
 
 
 def fits(tokenizer: Any, tasks: Sequence[PromptTask], room: int) -> list[bool]:

@@ -15,9 +15,9 @@ from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import task_id
 from rlllm.evals.statistics.intervals import mean_interval
 from rlllm.evals.statistics.length_control import controlled_outcomes
-from rlllm.rewards.judges.judge import Comparison, Judge, Opinion
+from rlllm.rewards.judges.judge import Comparison, Judge, JudgeResult
 
-Duel = tuple[Sample, Sample, Opinion]
+Duel = tuple[Sample, Sample, JudgeResult]
 """Our completion, theirs, and what the judge said of them."""
 
 

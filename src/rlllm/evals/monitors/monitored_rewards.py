@@ -56,7 +56,7 @@ class ShadowWatch:
 
     shadows: Sequence[str]
     alarms: list[dict[str, Any]] = field(default_factory=list)
-    """The first alarm of each shadow that raised one, for `Facts.alarms`."""
+    """The first alarm of each shadow that raised one, for `Diagnostics.alarms`."""
     _seen: dict[str, list[Moments]] = field(default_factory=dict)
 
     def add(self, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ LEAST = 3
 
 
 def divergences(rows: Iterable[Mapping[str, Any]], shadows: Sequence[str]) -> list[dict[str, Any]]:
-    """`divergence` for every shadow, for `Facts.divergences`; shadows about which nothing can be said are left out.
+    """`divergence` for every shadow, for `Diagnostics.divergences`; shadows about which nothing can be said are left out.
 
     Args:
         rows: rows of `samples.jsonl`.

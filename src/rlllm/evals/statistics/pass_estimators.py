@@ -119,7 +119,7 @@ def pass_interval(scores: Scores, k: int, *, threshold: float = 1.0, seed: int =
 
 
 def average_interval(scores: Scores, *, seed: int = 0) -> Interval:
-    """avg@k: the mean score of an item's k completions, averaged over items; partial credit counts."""
+    """avg@k: the mean score of an item's k completions, averaged over items; partial advantage counts."""
     return mean_interval(scores, seed, bounds=score_bounds(scores))
 
 

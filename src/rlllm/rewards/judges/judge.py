@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Prompt, Sample, Score
+from rlllm.parsing import judge_prompts
 from rlllm.rewards.http.endpoint import Endpoint, Refusal, Reply
-from rlllm.rewards.judges import prompts
 from rlllm.rewards.judges.local import LocalJudge
 
 NO_VERDICT = "no readable verdict"
@@ -30,9 +30,9 @@ class Verdict:
     """
 
     def __call__(self, sample: Sample) -> Score:
-        if sample.answer not in prompts.SIDES:
+        if sample.answer not in judge_prompts.SIDES:
             return Score(None, note="the sample's answer is neither A nor B")
-        verdict = prompts.read_verdict(sample.completion)
+        verdict = judge_prompts.read_verdict(sample.completion)
         return Score(float(verdict == sample.answer), parsed=verdict, note=None if verdict else NO_VERDICT)
 
 
@@ -41,7 +41,7 @@ class VerdictForm:
     """1 if a critique stands before exactly one verdict, at the end of the completion; else 0."""
 
     def __call__(self, sample: Sample) -> Score:
-        return Score(float(prompts.well_formed(sample.completion)))
+        return Score(float(judge_prompts.well_formed(sample.completion)))
 
 
 class Respondent(Protocol):
@@ -61,7 +61,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class JudgeResult:
     """What a judge said of a comparison in both orders: "A", "B", or None where its verdict could not be read."""
 
     forward: str | None
@@ -152,15 +152,15 @@ class Judge:
         scores |= zip(rated, self._rate([samples[i] for i in rated]), strict=True)
         return [scores[index] for index in range(len(samples))]
 
-    def compare(self, comparisons: Sequence[Comparison]) -> list[Opinion]:
+    def compare(self, comparisons: Sequence[Comparison]) -> list[JudgeResult]:
         """The judge's verdicts on each comparison, in both orders."""
-        forward = [prompts.comparison(c.prompt, c.first, c.second, self.criteria) for c in comparisons]
-        backward = [prompts.comparison(c.prompt, c.second, c.first, self.criteria) for c in comparisons]
+        forward = [judge_prompts.comparison(c.prompt, c.first, c.second, self.criteria) for c in comparisons]
+        backward = [judge_prompts.comparison(c.prompt, c.second, c.first, self.criteria) for c in comparisons]
         replies = self._ask([*forward, *backward])
         return [_opinion(*pair) for pair in zip(replies[: len(forward)], replies[len(forward) :], strict=True)]
 
     def _rate(self, samples: Sequence[Sample]) -> list[Score]:
-        prompts = [prompts.rating(sample.prompt, sample.completion, self.criteria) for sample in samples]
+        prompts = [judge_prompts.rating(sample.prompt, sample.completion, self.criteria) for sample in samples]
         return [_of_rating(reply) for reply in self._ask(prompts)]
 
     def _ask(self, prompts: Sequence[str]) -> list[Reply]:
@@ -205,22 +205,22 @@ def read_rubric(rubric: str) -> str:
     return text
 
 
-def _opinion(forward: Reply, backward: Reply) -> Opinion:
-    verdicts = [None if isinstance(r, Refusal) else prompts.read_verdict(r) for r in (forward, backward)]
+def _opinion(forward: Reply, backward: Reply) -> JudgeResult:
+    verdicts = [None if isinstance(r, Refusal) else judge_prompts.read_verdict(r) for r in (forward, backward)]
     notes = [_note(r, NO_VERDICT) for r, v in zip((forward, backward), verdicts, strict=True) if v is None]
-    return Opinion(verdicts[0], verdicts[1], "; ".join(dict.fromkeys(notes)) or None)
+    return JudgeResult(verdicts[0], verdicts[1], "; ".join(dict.fromkeys(notes)) or None)
 
 
-def _of_opinion(opinion: Opinion) -> Score:
+def _of_opinion(opinion: JudgeResult) -> Score:
     parsed = f"{opinion.forward or '?'} as A, {opinion.backward or '?'} as B"
     return Score(opinion.share, parsed=parsed, note=opinion.note)
 
 
 def _of_rating(reply: Reply) -> Score:
-    rating = None if isinstance(reply, Refusal) else prompts.read_rating(reply)
+    rating = None if isinstance(reply, Refusal) else judge_prompts.read_rating(reply)
     if rating is None:
         return Score(None, note=_note(reply, "no readable score"))
-    lowest, highest = prompts.LOWEST, prompts.HIGHEST
+    lowest, highest = judge_prompts.LOWEST, judge_prompts.HIGHEST
     return Score((rating - lowest) / (highest - lowest), parsed=f"{rating:g}", note=str(reply).strip()[:200])
 
 

@@ -189,7 +189,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EosReward:
     """0 if the completion ended by itself, -1 if it hit the length limit.
 
     The "EOS trick" of PPO for language models (Huang et al. 2024, arXiv 2403.17031), as a reward with a weight and a

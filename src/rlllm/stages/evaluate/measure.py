@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import fingerprint, task_of
 from rlllm.core.runs import Run, append_jsonl, file_hash, read_json, write_json
@@ -31,7 +31,7 @@ _SHAPING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 """Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
 
 
-def evaluate(plan: EvalPlan, run: Run, listener: Listener, resume: bool) -> dict[str, Any]:
+def evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool) -> dict[str, Any]:
     """Measure every task; the content of `results.json`. Rows of `items.jsonl` are written as each task is done."""
     listener.phase("loading")
     from rlllm.launch import local
@@ -56,7 +56,9 @@ def evaluate(plan: EvalPlan, run: Run, listener: Listener, resume: bool) -> dict
     return {"tasks": tasks, "model": plan.source.name, "baseline": baseline}
 
 
-def _request(plan: EvalPlan, task: PlannedTask, models: Models, keeper: Keeper, listener: Listener) -> EvalRequest:
+def _request(
+    plan: EvalPlan, task: PlannedTask, models: Models, keeper: Keeper, listener: ProgressCallback
+) -> EvalRequest:
     config = plan.config
 
     def progress(name: str, block: int, blocks: int) -> None:

@@ -10,10 +10,10 @@ from pydantic import Field, model_validator
 
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolution, fingerprint, record_hash
 from rlllm.core.runs import Run, write_json
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.registry import DATASETS
@@ -29,7 +29,7 @@ from rlllm.rewards.models.process import ProcessModel
 from rlllm.rewards.models.scalar import RewardModel
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.stages.evaluate.baseline import Against, against, earlier_evaluation, model_of
-from rlllm.training.flow import to_verdict
+from rlllm.training.flow import run_to_verdict
 from rlllm.training.plan import resolve_rewards
 
 RECORDS: dict[str, type[Record]] = {
@@ -275,15 +275,15 @@ class EvalPlan:
 def run(config: EvalStage, **options: Any) -> Run:
     """Evaluate a model on every task; results in `results.json`, one row for each problem in `items.jsonl`.
 
-    Options are those of `training.flow.to_verdict`.
+    Options are those of `training.flow.run_to_verdict`.
 
     Raises:
         RlllmError: the settings, the data or the model are wrong.
     """
     plan = config.plan()
-    facts = Facts(steps_requested=len(plan.tasks), rows=sum(task.rows for task in plan.tasks))
+    diagnostics = Diagnostics(steps_requested=len(plan.tasks), rows=sum(task.rows for task in plan.tasks))
 
-    def work(run: Run, listener: Listener, resume: bool) -> None:
+    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
         from rlllm.stages.evaluate.measure import evaluate
 
         listener.started("eval", len(plan.tasks), run.path)
@@ -291,9 +291,9 @@ def run(config: EvalStage, **options: Any) -> Run:
             if label in ("greedy", "completions", "detects"):
                 listener.note(f"{label}: {text}")
         write_json(run.path / "results.json", evaluate(plan, run, listener, resume))
-        facts.steps_done = len(plan.tasks)
+        diagnostics.steps_done = len(plan.tasks)
 
-    return to_verdict(config, facts, work, **options)
+    return run_to_verdict(config, diagnostics, work, **options)
 
 
 def _plan_task(config: EvalStage, spec: TaskSpec) -> PlannedTask:

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from rlllm import __version__
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import Record
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
@@ -113,7 +113,7 @@ class Prepared:
         return {"path": str(self.path), "built": self.built, **asdict(self.manifest)}
 
 
-def prepare(config: Preparation, *, listener: Listener | None = None, command: str = "") -> Prepared:
+def prepare(config: Preparation, *, listener: ProgressCallback | None = None, command: str = "") -> Prepared:
     """Build a prepared folder, or find it built.
 
     Args:
@@ -127,7 +127,7 @@ def prepare(config: Preparation, *, listener: Listener | None = None, command: s
     """
     from rlllm.tools.data.evaluation_items import evaluation_sets
 
-    listener = listener or Silent()
+    listener = listener or NullProgress()
     before = _in_the_way(config)
     key = sources_key([*config.sources, *evaluation_sets(config.contamination.against)], config.settings())
     if before and key and before.key == key and content_hash(config.out) == before.hash:
@@ -178,14 +178,14 @@ def _published(out: Path) -> Iterator[Path]:
         shutil.rmtree(former, ignore_errors=True)
 
 
-def _build(config: Preparation, key: str, folder: Path, listener: Listener, command: str) -> Manifest:
+def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallback, command: str) -> Manifest:
     from rlllm.data.inspect.card import card
     from rlllm.data.prepare.assembly import Assembly
-    from rlllm.data.prepare.line_store import Spool
+    from rlllm.data.prepare.line_store import LineStore
     from rlllm.tools.data.record_types import common_kind
 
     kind = common_kind(config.sources, config.kind)
-    with Spool(folder / "rows.partial") as spool:
+    with LineStore(folder / "rows.partial") as spool:
         assembly = Assembly(spool, config.mixture, config.near_duplicates, _contamination(config, listener))
         bad = [_read(assembly, source, kind, listener) for source in config.sources]
         listener.phase("choosing rows")
@@ -213,7 +213,7 @@ def _build(config: Preparation, key: str, folder: Path, listener: Listener, comm
     return manifest
 
 
-def _contamination(config: Preparation, listener: Listener) -> Any:
+def _contamination(config: Preparation, listener: ProgressCallback) -> Any:
     """What looks for evaluation prompts; None where no evaluation set is named."""
     if not config.contamination.against:
         return None
@@ -224,7 +224,7 @@ def _contamination(config: Preparation, listener: Listener) -> Any:
     return Contamination(evaluation_items(config.contamination.against), config.contamination)
 
 
-def _read(assembly: Assembly, source: DataConfig, kind: type[Record], listener: Listener) -> BadRows:
+def _read(assembly: Assembly, source: DataConfig, kind: type[Record], listener: ProgressCallback) -> BadRows:
     """Take in one source; says what did not fit."""
     from rlllm.data.io.stream import stream
 

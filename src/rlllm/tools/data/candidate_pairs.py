@@ -15,7 +15,7 @@ _WRITTEN = ("agreement", "tie", "judged_chosen", "judged_rejected")
 
 
 @dataclass(frozen=True, slots=True)
-class Contest:
+class CandidatePair:
     """Two responses to one prompt."""
 
     prompt: Prompt
@@ -27,7 +27,7 @@ class Contest:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class PreferenceLabel:
     """What was decided: the share of orders that prefer the first response (1, 0.5, 0), or None with a reason."""
 
     share: float | None
@@ -36,13 +36,13 @@ class Ruling:
     note: str | None = None
 
 
-def by_judge(judge: Judge, contests: Sequence[Contest]) -> list[Ruling]:
+def by_judge(judge: Judge, contests: Sequence[CandidatePair]) -> list[PreferenceLabel]:
     """Rulings of a judge that writes, asked in both orders."""
     opinions = judge.compare([Comparison(contest.prompt, contest.first, contest.second) for contest in contests])
-    return [Ruling(opinion.share, note=opinion.note) for opinion in opinions]
+    return [PreferenceLabel(opinion.share, note=opinion.note) for opinion in opinions]
 
 
-def by_scores(rewards: Composition, contests: Sequence[Contest]) -> list[Ruling]:
+def by_scores(rewards: Composition, contests: Sequence[CandidatePair]) -> list[PreferenceLabel]:
     """Rulings of a reward: the response with the higher score, a tie where both are equal."""
     samples = [
         Sample(contest.prompt, text, answer_of(contest.meta), contest.meta)
@@ -55,14 +55,14 @@ def by_scores(rewards: Composition, contests: Sequence[Contest]) -> list[Ruling]
         first, second = scores.totals[2 * index], scores.totals[2 * index + 1]
         if first is None or second is None:
             missing = 2 * index + (first is not None)
-            rulings.append(Ruling(None, note=str(scores.describe(missing))))
+            rulings.append(PreferenceLabel(None, note=str(scores.describe(missing))))
         else:
-            rulings.append(Ruling(((first > second) - (first < second) + 1) / 2, (first, second)))
+            rulings.append(PreferenceLabel(((first > second) - (first < second) + 1) / 2, (first, second)))
     return rulings
 
 
 def label_rows(
-    contests: Sequence[Contest], rulings: Sequence[Ruling], *, keep_ties: bool = False
+    contests: Sequence[CandidatePair], rulings: Sequence[PreferenceLabel], *, keep_ties: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Rows of the file, one for each decided pair (and each tie, if they are kept)."""
     for contest, ruling in zip(contests, rulings, strict=True):

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from rlllm.core.config import Section
 from rlllm.core.errors import DataError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.inspect.checks import Finding
@@ -65,16 +65,16 @@ class Checked:
         return {**self.report.to_json(), "findings": [{"name": f.name, "words": f.words} for f in self.found], **extra}
 
 
-def check_data(config: DataCheck, listener: Listener | None = None) -> list[Checked]:
+def check_data(config: DataCheck, listener: ProgressCallback | None = None) -> list[Checked]:
     """Check every data set.
 
     Raises:
         DataError, ConfigError: one of them cannot be read.
     """
-    return [_check(config, source, listener or Silent()) for source in config.sources]
+    return [_check(config, source, listener or NullProgress()) for source in config.sources]
 
 
-def _check(config: DataCheck, source: DataConfig, listener: Listener) -> Checked:
+def _check(config: DataCheck, source: DataConfig, listener: ProgressCallback) -> Checked:
     from rlllm.data.prepare.assembly import chunks
     from rlllm.data.prepare.contamination import Contamination, RowText
     from rlllm.data.prepare.near_duplicates import DuplicateFinder

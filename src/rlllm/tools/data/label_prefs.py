@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import PreferencePair, PromptTask
 from rlllm.core.runs import write_jsonl
 from rlllm.core.yaml_io import parse
@@ -26,7 +26,7 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.judges.judge import Judge
 from rlllm.rewards.registry import REWARDS
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.tools.data.candidate_pairs import Contest, Ruling, by_judge, by_scores, kappa_of, label_rows
+from rlllm.tools.data.candidate_pairs import CandidatePair, PreferenceLabel, by_judge, by_scores, kappa_of, label_rows
 from rlllm.training.plan import resolve_rewards, reward_of
 
 RESPONSES = ("responses", "completions", "candidates")
@@ -59,7 +59,7 @@ class LabelPrefsConfig(Section):
         return cls.checked(values)
 
 
-Ruler = Callable[[Sequence[Contest]], list[Ruling]]
+Ruler = Callable[[Sequence[CandidatePair]], list[PreferenceLabel]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _named(text: str) -> RewardSpec:
     return RewardSpec(name=reward_of(text), params={"path": text})
 
 
-def label_preferences(config: LabelPrefsConfig, listener: Listener | None = None) -> LabelReport:
+def label_preferences(config: LabelPrefsConfig, listener: ProgressCallback | None = None) -> LabelReport:
     """Label pairs and write rows `prompt`, `chosen`, `rejected`, `agreement` and the row's other columns.
 
     Columns that name a side (`gold_chosen` and `gold_rejected`) change places with it. Nothing is written unless all is done.
@@ -129,7 +129,7 @@ def label_preferences(config: LabelPrefsConfig, listener: Listener | None = None
         DataError: no row has two different responses, or not one pair could be judged or decided.
         RewardError: the judge failed.
     """
-    listener = listener or Silent()
+    listener = listener or NullProgress()
     loaded, candidates, rule = _prepared(config)
     if config.model is not None or "path" in config.judge.params:
         from rlllm.launch import local
@@ -178,7 +178,7 @@ def preview(config: LabelPrefsConfig) -> list[tuple[str, str]]:
     ]
 
 
-def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[Contest], Ruler]:
+def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair], Ruler]:
     """Everything that can be checked before a model loads or a request is sent."""
     _check_output(config)
     if config.model is not None:
@@ -187,7 +187,7 @@ def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[Contest], Ruler]:
     return loaded, candidates, _ruler(config.judge, loaded)
 
 
-def read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[Contest]]:
+def read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair]]:
     """The data, and every pair of responses in them; none yet where a model is to write them.
 
     Raises:
@@ -197,13 +197,13 @@ def read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[Contest]]:
         return load(config.data, PromptTask), []
     try:
         loaded = load(config.data, PreferencePair)
-        contests = [Contest(p.prompt, p.chosen, p.rejected, p.meta, labelled=True) for p in loaded.train]
+        contests = [CandidatePair(p.prompt, p.chosen, p.rejected, p.meta, labelled=True) for p in loaded.train]
     except DataError as no_pairs:
         loaded, contests = _listed(config.data, no_pairs)
     return loaded, contests
 
 
-def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[Contest]]:
+def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[CandidatePair]]:
     """Rows with a list of responses: every two of them are a pair."""
     try:
         loaded = load(data, PromptTask)
@@ -219,11 +219,11 @@ def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[Contest
             raise DataError(f"{column} at row {number} must be a list of two or more texts", given=loaded.source)
         meta = {**{name: value for name, value in task.meta.items() if name != column}, "answer": task.answer}
         meta = {name: value for name, value in meta.items() if value is not None}
-        contests += [Contest(task.prompt, *two, meta, labelled=False) for two in combinations(responses, 2)]
+        contests += [CandidatePair(task.prompt, *two, meta, labelled=False) for two in combinations(responses, 2)]
     return loaded, contests
 
 
-def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[Contest]:
+def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[CandidatePair]:
     from rlllm.evals.sampling import sample
     from rlllm.launch import local
     from rlllm.policies.loading import load_policy, load_tokenizer
@@ -233,7 +233,7 @@ def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[Contest]:
     model = load_policy(source, bf16=hardware.bf16).to(hardware.device)
     drawn = sample(model, load_tokenizer(source), loaded.train, config.sampling, samples=2, seed=config.seed)
     return [
-        Contest(
+        CandidatePair(
             task.prompt,
             row[0].completion,
             row[1].completion,
@@ -254,7 +254,11 @@ def _ruler(spec: RewardSpec, loaded: Loaded) -> Ruler:
 
 
 def _report(
-    config: LabelPrefsConfig, contests: Sequence[Contest], rulings: Sequence[Ruling], written: int, identical: int
+    config: LabelPrefsConfig,
+    contests: Sequence[CandidatePair],
+    rulings: Sequence[PreferenceLabel],
+    written: int,
+    identical: int,
 ) -> LabelReport:
     from rlllm.evals.statistics.intervals import wilson
 

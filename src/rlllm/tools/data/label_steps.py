@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.events import Listener, Silent
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import append_jsonl
 from rlllm.data.config import DataConfig
@@ -115,7 +115,7 @@ def label_from_outcomes(outcomes: Sequence[Sequence[bool]]) -> Labels:
     return Labels([any(row) for row in outcomes], [sum(row) / len(row) for row in outcomes])
 
 
-def label_steps(config: StepLabelConfig, listener: Listener | None = None) -> StepLabels:
+def label_steps(config: StepLabelConfig, listener: ProgressCallback | None = None) -> StepLabels:
     """Sample solutions, label their steps and write them as rows that `train-rm --method process` reads.
 
     Raises:
@@ -123,7 +123,7 @@ def label_steps(config: StepLabelConfig, listener: Listener | None = None) -> St
         DataError: the data has no problems, or nothing could be labelled.
         ModelError: the model does not load.
     """
-    listener = listener or Silent()
+    listener = listener or NullProgress()
     if config.output.exists():
         raise ConfigError("the output file exists", given=config.output, hint="name another, or remove it")
     source = resolve_model(config.model)
@@ -160,7 +160,7 @@ def _summary(output: Path, problems: int, rows: Sequence[dict[str, Any]], skippe
     return StepLabels(output, problems, len(rows), len(labels), sum(labels), mean, reversals, dict(skipped))
 
 
-def _load(config: StepLabelConfig, source: ModelSource, rewards: Composition, listener: Listener) -> _Labeller:
+def _load(config: StepLabelConfig, source: ModelSource, rewards: Composition, listener: ProgressCallback) -> _Labeller:
     listener.phase("loading")
     import torch
 

@@ -61,7 +61,7 @@ def view_of(kind: str) -> View:
     else:
         raise unknown("kind of data", kind, [*_VERBS, *RECORD_TYPES, *METHODS.names()])
     method = METHODS.load(name)
-    return View(kind if kind in _VERBS else method.stage, name, family_of(method))
+    return View(kind if kind in _VERBS else method.stages[0], name, family_of(method))
 
 
 def read_as(config: DataConfig, kind: str | None) -> tuple[View, Loaded]:

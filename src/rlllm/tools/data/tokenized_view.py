@@ -1,7 +1,8 @@
 """What the trainer of a method sees of a record: tokens, which of them train, and what is lost on the way.
 
 The trainer is built by the stage's own function on that record, with its data set and its collator
-(`algorithms.tokenized_preview`). A second one without a length limit shows what `max_length` takes away. Torch is needed only once a record is looked at.
+(`algorithms.tokenized_preview`). A second one without a length limit shows what `max_length` takes away.
+Torch is needed only once a record is looked at.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from rlllm.training.settings import TrainingConfig
 
 BUILDERS = {
     "sft": "rlllm.stages.sft:build",
-    "pairs": "rlllm.training.trainers.preference:build",
-    "labels": "rlllm.training.trainers.preference:build",
+    "dpo": "rlllm.training.trainers.preference:build",
+    "kto": "rlllm.training.trainers.preference:build",
     "orpo": "rlllm.training.trainers.preference:build",
     "cpo": "rlllm.training.trainers.preference:build",
     "tpo": "rlllm.training.trainers.preference:build",
@@ -39,7 +40,7 @@ BUILDERS = {
     "process": "rlllm.training.trainers.prm:build",
 }
 """Family to the function that builds its trainer."""
-SAMPLED = ("loop", "rounds", "self-play")
+SAMPLED = ("rl", "iterative-dpo", "spin")
 """Families that train on what the model itself writes: of their data only prompts are seen before."""
 _WITHOUT_EFFECT = {
     "packing": False,
@@ -92,7 +93,7 @@ class SequenceView:
 
 
 @dataclass(frozen=True)
-class Eyes:
+class Preview:
     """A planned method with a tokenizer: sees a record as its trainer would."""
 
     plan: Plan
@@ -128,14 +129,15 @@ class Eyes:
             ) from error
 
     def _recorded(self, record: Any) -> list[SequenceView]:
-        from rlllm.algorithms.tokenized_preview import UNLIMITED, Seen
+        from rlllm.algorithms.tokenized_preview import UNLIMITED, PreviewSequence
 
         whole = self._sequences(record, {"max_length": UNLIMITED})
         seen = {one.name: one for one in self._sequences(record, {})}
         turns = turns_of(record)
         writes = not isinstance(record, StepwiseSolution)
         return [
-            self._view(one, seen.get(one.name, Seen(one.name, [], [])), turns.get(one.name), writes) for one in whole
+            self._view(one, seen.get(one.name, PreviewSequence(one.name, [], [])), turns.get(one.name), writes)
+            for one in whole
         ]
 
     def _sequences(self, record: Any, changed: Mapping[str, Any]) -> list[Any]:
@@ -173,28 +175,28 @@ class Eyes:
         return [other for other in self.plan.loaded.train if other.prompt][:1]
 
     def _job(self, records: list[Any], changed: Mapping[str, Any], folder: Path, model: Any) -> Any:
-        from rlllm.core.events import Silent
+        from rlllm.core.events import NullProgress
         from rlllm.training.flow import Job
 
         table = trl_fields.table(self.plan.family.config)
         neutral = {name: value for name, value in _WITHOUT_EFFECT.items() if name in table}
         settings = {**self.plan.settings, **neutral, **changed}
         plan = replace(self.plan, settings=settings, loaded=replace(self.plan.loaded, train=records, holdout=[]))
-        return Job(plan, Run(folder), self.hardware, self.tokenizer, model, Silent())
+        return Job(plan, Run(folder), self.hardware, self.tokenizer, model, NullProgress())
 
     def _prompt(self, record: Any) -> SequenceView:
         from tempfile import TemporaryDirectory
 
         from rlllm.algorithms import to_trl_dataset
-        from rlllm.algorithms.tokenized_preview import Seen, prompt_ids
+        from rlllm.algorithms.tokenized_preview import PreviewSequence, prompt_ids
 
-        if self.plan.family.name != "loop":
+        if self.plan.family.name != "rl":
             (ids,) = encode_prompts(self.tokenizer, [record.prompt])
         else:
             with TemporaryDirectory() as folder:
                 args = self._job([record], _ALONE, Path(folder), None).arguments("GRPOConfig")
                 ids = prompt_ids(args, self.tokenizer, to_trl_dataset.tasks([task_of(record)], self.tokenizer))
-        seen = Seen("prompt", ids, [False] * len(ids))
+        seen = PreviewSequence("prompt", ids, [False] * len(ids))
         return self._view(seen, seen, None, writes=False)
 
     def _view(self, whole: Any, seen: Any, turn: Turn | None, writes: bool) -> SequenceView:
@@ -219,7 +221,7 @@ class Eyes:
         return [Token(token, _spelled(self.tokenizer, token), mark) for token, mark in zip(ids, trains, strict=True)]
 
 
-def eyes(verb: str, method: str, loaded: Loaded, model: str, settings: Iterable[tuple[str, Any]] = ()) -> Eyes:
+def eyes(verb: str, method: str, loaded: Loaded, model: str, settings: Iterable[tuple[str, Any]] = ()) -> Preview:
     """The eyes of a method's trainer.
 
     Args:
@@ -264,12 +266,12 @@ def _only_settings(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return given
 
 
-def _opened(plan: Plan, source: ModelSource) -> Eyes:
+def _opened(plan: Plan, source: ModelSource) -> Preview:
     from rlllm.launch import local
     from rlllm.policies.loading import load_tokenizer
 
     hardware = replace(local.prepare(), device="cpu", bf16=False)
-    return Eyes(plan, load_tokenizer(source), hardware, _stops(source))
+    return Preview(plan, load_tokenizer(source), hardware, _stops(source))
 
 
 def _stops(source: ModelSource) -> frozenset[int]:

@@ -64,7 +64,7 @@ class Draft:
 
         What rlllm keeps in a section of its own, such as `num_generations`, goes there.
         """
-        if self.family.name == "loop" and name in self.config.aliases:
+        if self.family.name == "rl" and name in self.config.aliases:
             self.put(self.config.aliases[name], value)
             return
         if name not in trl_fields.table(self.family.config):
@@ -129,7 +129,7 @@ def left(reason: str) -> Rule:
 
 def text_length(draft: Draft, key: str, value: Any) -> None:
     """The longest text that is trained on, where texts are recorded ones."""
-    if draft.family.name == "loop":
+    if draft.family.name == "rl":
         draft.leave(key, value, PROMPT_LENGTH)
     else:
         draft.trainer("max_length", value, key)

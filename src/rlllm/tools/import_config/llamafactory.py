@@ -191,14 +191,14 @@ def _reward_model(draft: Draft, key: str, value: Any) -> None:
 
 
 def _new_tokens(draft: Draft, key: str, value: Any) -> None:
-    if draft.family.name == "loop":
+    if draft.family.name == "rl":
         draft.put("rollout.max_new_tokens", value)
     else:
         draft.leave(key, value, "nothing is generated in training")
 
 
 def _sampling(draft: Draft, key: str, value: Any) -> None:
-    if draft.family.name == "loop":
+    if draft.family.name == "rl":
         draft.put(f"rollout.{key}", value)
     else:
         draft.leave(key, value, "nothing is generated in training")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.events import Silent
+from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run
 from rlllm.training.flow import Job, Parts, train
 from rlllm.training.pairs import note_pairs
@@ -27,7 +27,7 @@ def run(plan: Plan, **options: Any) -> Run:
     if run.ok:
         from rlllm.rewards.models.scalar import RewardModel
 
-        listener = options.get("listener") or Silent()
+        listener = options.get("listener") or NullProgress()
         add_card(run, RewardModel(str(run.model)), plan.measured_on, seed=plan.config.seed, listener=listener)
     return run
 
@@ -64,7 +64,7 @@ def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.rewards.models.scalar import RewardModel
 
     # A model that diverged scores NaN: that is the verdict's to say, and no held-out row can be blamed for it.
-    held_out = [] if job.facts.non_finite_steps else job.plan.measured_on
+    held_out = [] if job.diagnostics.non_finite_steps else job.plan.measured_on
     return [measure_pairs(RewardModel.of(model, job.tokenizer), held_out)] if held_out else []
 
 

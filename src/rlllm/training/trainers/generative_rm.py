@@ -23,7 +23,7 @@ from rlllm.training.rl_settings import LoopSettings, plan_loop
 from rlllm.training.trainers import rl
 
 if TYPE_CHECKING:
-    from rlllm.core.verdict import Facts
+    from rlllm.core.verdict import Diagnostics
     from rlllm.evals.before_after import Measured
 
 REWARDS = [RewardSpec(name="verdict"), RewardSpec(name="verdict-form", weight=0.1)]
@@ -42,14 +42,14 @@ def prepare(plan: Plan) -> Plan:
 def run(plan: Plan, **options: Any) -> Run:
     """Run a plan of the family `generative`; measures swap-consistent accuracy on held-out pairs before and after.
 
-    Options are those of `training.flow.to_verdict`.
+    Options are those of `training.flow.run_to_verdict`.
     """
     return train(plan, replace(rl.parts(_measure), build=_build, expect=_expect), **options)
 
 
 def questions(pairs: Sequence[PreferencePair], rubric: str = "") -> list[PromptTask]:
     """Two tasks for each pair with different sides: the chosen text as A (answer "A"), then as B (answer "B")."""
-    from rlllm.evals.metrics.judge import both_orders
+    from rlllm.parsing.judge_prompts import both_orders
 
     return [task for pair in pairs if pair.chosen != pair.rejected for task in both_orders(pair, rubric)]
 
@@ -58,9 +58,9 @@ def _rubric(plan: Plan) -> str:
     return read_rubric(getattr(plan.config, "rubric", ""))
 
 
-def _expect(plan: Plan, facts: Facts) -> None:
-    note_pairs(plan, facts)
-    facts.rows = 2 * (len(plan.loaded.train) - facts.identical_pairs)
+def _expect(plan: Plan, diagnostics: Diagnostics) -> None:
+    note_pairs(plan, diagnostics)
+    diagnostics.rows = 2 * (len(plan.loaded.train) - diagnostics.identical_pairs)
 
 
 def _build(job: Job, callbacks: list[Any]) -> Any:

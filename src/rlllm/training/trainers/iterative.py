@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, RewardError
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.records import Sample, task_of
 from rlllm.core.runs import Run, write_jsonl
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.policies.sources import resolve_model
 from rlllm.training import flow
 from rlllm.training.before_after import measure_alignment
@@ -38,14 +38,14 @@ INNER = "dpo"
 
 Row = dict[str, Any]
 Pairing = Callable[[Job, Sequence[Any], list[list[Sample]]], list[Row]]
-"""Job, records and the samples drawn for each -> rows of prompt, chosen and rejected; notes in the facts why there are none."""
+"""Job, records and the samples drawn for each -> rows of prompt, chosen and rejected. Notes why there are none."""
 
 
 def run(plan: Plan, **options: Any) -> Run:
-    """Run a plan of the families `rounds` and `self-play`; options as in `training.flow.to_verdict`."""
+    """Run a plan of the families `rounds` and `self-play`; options as in `training.flow.run_to_verdict`."""
     check(plan)
-    facts = Facts(rows=len(plan.loaded.train))
-    return flow.to_verdict(plan.config, facts, partial(_run, plan, facts), **options)
+    diagnostics = Diagnostics(rows=len(plan.loaded.train))
+    return flow.run_to_verdict(plan.config, diagnostics, partial(_run, plan, diagnostics), **options)
 
 
 def check(plan: Plan) -> None:
@@ -119,9 +119,9 @@ def best_against_worst(job: Job, records: Sequence[Any], drawn: list[list[Sample
     scored = [[(sample, next(totals)) for sample in group] for group in drawn]
     rows = [row for group in scored if (row := extremes(group)) is not None]
     scores = [score for group in scored for _, score in group]
-    job.facts.reward_rows = len(scores)
-    job.facts.reward_undefined = scores.count(None)
-    job.facts.reward_spread = max((row["chosen_score"] - row["rejected_score"] for row in rows), default=0.0)
+    job.diagnostics.reward_rows = len(scores)
+    job.diagnostics.reward_undefined = scores.count(None)
+    job.diagnostics.reward_spread = max((row["chosen_score"] - row["rejected_score"] for row in rows), default=0.0)
     return rows
 
 
@@ -146,7 +146,7 @@ def data_against_own(job: Job, records: Sequence[Any], drawn: list[list[Sample]]
         for own in group
     ]
     different = [row for row in rows if row["chosen"] != row["rejected"]]
-    job.facts.pairs, job.facts.identical_pairs = len(rows), len(rows) - len(different)
+    job.diagnostics.pairs, job.diagnostics.identical_pairs = len(rows), len(rows) - len(different)
     return different
 
 
@@ -154,14 +154,14 @@ def _row(sample: Sample, chosen: str, rejected: str) -> Row:
     return {"prompt": sample.prompt, "chosen": chosen, "rejected": rejected}
 
 
-PAIRINGS: dict[str, Pairing] = {"rounds": best_against_worst, "self-play": data_against_own}
+PAIRINGS: dict[str, Pairing] = {"rounds": best_against_worst, "spin": data_against_own}
 """Family to how its pairs are made."""
 
 
-def _run(plan: Plan, facts: Facts, run: Run, listener: Listener, resume: bool) -> None:
-    """From the start model to the measured end, or to the facts that say why not."""
+def _run(plan: Plan, diagnostics: Diagnostics, run: Run, listener: ProgressCallback, resume: bool) -> None:
+    """From the start model to the measured end, or to the diagnostics that say why not."""
     parts = Parts(load_causal_model, preference.build, measure_alignment)
-    job = flow.prepare(plan, parts, run, facts, listener, resume)
+    job = flow.prepare(plan, parts, run, diagnostics, listener, resume)
     flow.measure(job, parts, "before")
     job.model = None
     last = _train_rounds(job, resume)
@@ -175,7 +175,7 @@ def _run(plan: Plan, facts: Facts, run: Run, listener: Listener, resume: bool) -
 
 
 def _train_rounds(job: Job, resume: bool) -> Run | None:
-    """The last round's run; None where a round failed or was interrupted, and the facts say why."""
+    """The last round's run; None where a round failed or was interrupted, and the diagnostics say why."""
     total = _config(job.plan).rounds
     start, part = job.config.model, None
     (job.run.path / "metrics.jsonl").unlink(missing_ok=True)
@@ -186,7 +186,7 @@ def _train_rounds(job: Job, resume: bool) -> Run | None:
             return None
         part = run_part(round_plan(job.plan, number, start, pairs), listener=job.listener, resume=resume)
         continue_metrics(job.run, part)
-        if not add_facts(job.facts, part, f"round {number} of {total}"):
+        if not add_facts(job.diagnostics, part, f"round {number} of {total}"):
             return None
         start = str(part.model.resolve())
     return part
@@ -211,7 +211,7 @@ def _write_pairs(job: Job, number: int, start: str, path: Path) -> bool:
     try:
         rows = PAIRINGS[plan.family.name](job, records, drawn)
     except RewardError as error:
-        job.facts.failure = str(error)
+        job.diagnostics.failure = str(error)
         return False
     if rows:
         write_jsonl(path, rows)  # whole or not at all: a file that is there is not drawn again

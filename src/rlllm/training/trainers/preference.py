@@ -14,21 +14,21 @@ from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, unknown
 from rlllm.core.records import LabelledCompletion, fingerprint
 from rlllm.core.runs import Run
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.training.before_after import measure_alignment
 from rlllm.training.flow import Job, Parts, load_causal_model, train
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan
-from rlllm.training.truncation import note_cut
+from rlllm.training.truncation import note_truncated_rows
 
 _CONTRASTIVE = ("sigmoid", "hinge", "ipo")
 LOSSES: dict[str, tuple[str, ...]] = {
-    "pairs": (
+    "dpo": (
         *_CONTRASTIVE,
         *("exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down"),
         *("discopop", "sft", "sigmoid_norm"),
     ),
-    "labels": ("kto", "apo_zero_unpaired"),
+    "kto": ("kto", "apo_zero_unpaired"),
     "cpo": (*_CONTRASTIVE, "simpo", "alphapo"),
     "tpo": (*_CONTRASTIVE, "tpo-l"),
 }
@@ -143,16 +143,16 @@ def _check_ranking(plan: Plan) -> None:
 
 
 _CHECKS: dict[str, Callable[[Plan], None]] = {
-    "pairs": _check_pairs,
-    "labels": _check_labels,
+    "dpo": _check_pairs,
+    "kto": _check_labels,
     "tpo": _check_triples,
     "rrhf": _check_ranking,
 }
 
 
-def _expect(plan: Plan, facts: Facts) -> None:
+def _expect(plan: Plan, diagnostics: Diagnostics) -> None:
     if plan.family.record is not LabelledCompletion:
-        note_pairs(plan, facts)
+        note_pairs(plan, diagnostics)
 
 
 def build(job: Job, callbacks: list[Any]) -> Any:
@@ -174,7 +174,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
         )
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
-    return note_cut(job, made)
+    return note_truncated_rows(job, made)
 
 
 def reference_of(job: Job, args: Any) -> Any:

@@ -32,7 +32,7 @@ def run(plan: Plan, *, measure: Measure = measure_alignment, **options: Any) -> 
     Args:
         plan: with rewards, slots and batches.
         measure: what to measure before and after; by default what alignment is judged by.
-        options: those of `training.flow.to_verdict`.
+        options: those of `training.flow.run_to_verdict`.
     """
     components(plan)  # a wrong field of one shall not wait until a model was loaded and measured
     return train(plan, parts(measure), **options)
@@ -58,8 +58,8 @@ def sampling(job: Job) -> SamplingConfig:
 def build(job: Job, callbacks: list[Any]) -> Any:
     """The loop of a plan; `Parts.build` of every verb that runs it."""
     from rlllm.algorithms import to_trl_dataset
-    from rlllm.algorithms.kl_controller import Penalty
-    from rlllm.algorithms.trainer import PolicyLoop, Slots
+    from rlllm.algorithms.kl_controller import KLController
+    from rlllm.algorithms.trainer import RLTrainer, Slots
 
     config = job.config
     assert isinstance(config, LoopSettings)
@@ -68,13 +68,15 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     slots = Slots(
         rewards=job.plan.rewards,
         engine=None if config.rollout.engine == "hf" else ENGINES.load(config.rollout.engine),
-        kl=Penalty(config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon),
+        kl=KLController(
+            config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
+        ),
         **chosen,
     )
     args = _arguments(job)
     note_beyond_context(job, args.max_completion_length)
-    with_critic = "values" in getattr(chosen["credit"], "needs", ())
-    loop = PolicyLoop(
+    with_critic = "values" in getattr(chosen["advantage"], "needs", ())
+    loop = RLTrainer(
         slots=slots,
         tasks=job.plan.loaded.train,
         on_rollout=recorder(job),
@@ -100,7 +102,7 @@ def recorder(job: Job) -> Callable[[list[dict[str, Any]]], None]:
     from rlllm.evals.monitors.monitored_rewards import ShadowWatch
 
     assert job.plan.rewards is not None
-    watch = ShadowWatch(job.plan.rewards.watched, job.facts.alarms)
+    watch = ShadowWatch(job.plan.rewards.watched, job.diagnostics.alarms)
     watch.add(job.run.samples())
 
     def record(batch: list[dict[str, Any]]) -> None:
@@ -128,7 +130,7 @@ def _budget(job: Job) -> list[Any]:
     config, batches = job.config, job.plan.batches
     assert isinstance(config, LoopSettings)
     assert batches is not None
-    return [TokenBudget(job.facts, config.max_tokens, batches.steps_per_rollout)] if config.max_tokens else []
+    return [TokenBudget(job.diagnostics, config.max_tokens, batches.steps_per_rollout)] if config.max_tokens else []
 
 
 def _share(loop: Any, job: Job, with_critic: bool) -> None:
@@ -221,11 +223,11 @@ def _observe(job: Job, trainer: Any) -> None:
     from rlllm.evals.monitors.gain_decomposition import gains
     from rlllm.evals.monitors.overoptimization import divergences
 
-    facts, rewards = job.facts, trainer.slots.rewards
-    facts.reward_rows = trainer.reward_rows
-    facts.reward_undefined = trainer.reward_undefined
-    facts.reward_spread = trainer.reward_spread
-    facts.reward_faults = rewards.faults()
+    diagnostics, rewards = job.diagnostics, trainer.slots.rewards
+    diagnostics.reward_rows = trainer.reward_rows
+    diagnostics.reward_undefined = trainer.reward_undefined
+    diagnostics.reward_spread = trainer.reward_spread
+    diagnostics.reward_faults = rewards.faults()
     rows = list(job.run.samples())
-    facts.divergences = divergences(rows, rewards.watched)
-    facts.gains = gains(rows, rewards.watched, seed=job.config.seed)
+    diagnostics.divergences = divergences(rows, rewards.watched)
+    diagnostics.gains = gains(rows, rewards.watched, seed=job.config.seed)

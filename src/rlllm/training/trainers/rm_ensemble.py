@@ -13,13 +13,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.events import Listener
+from rlllm.core.events import ProgressCallback
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, read_json, write_json
-from rlllm.core.verdict import Facts
+from rlllm.core.verdict import Diagnostics
 from rlllm.training.child_runs import add_facts, run_part
 from rlllm.training.families import FAMILIES
-from rlllm.training.flow import to_verdict
+from rlllm.training.flow import run_to_verdict
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan, resolve_method
 from rlllm.training.rm_cards import add_card
@@ -34,19 +34,19 @@ CENTRED_ON = 256
 
 
 def run(plan: Plan, **options: Any) -> Run:
-    """Train the members one after another; options as in `training.flow.to_verdict`."""
+    """Train the members one after another; options as in `training.flow.run_to_verdict`."""
     bradley_terry.check(plan)
-    facts = Facts(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
-    note_pairs(plan, facts)
+    diagnostics = Diagnostics(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
+    note_pairs(plan, diagnostics)
 
-    def work(run: Run, listener: Listener, resume: bool) -> None:
-        members = _train_members(plan, run, facts, listener, resume)
-        if facts.failure is None and not facts.interrupted:
+    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
+        members = _train_members(plan, run, diagnostics, listener, resume)
+        if diagnostics.failure is None and not diagnostics.interrupted:
             scorer = _assemble(plan, run, members)
             write_json(run.path / "results.json", {"measures": _results(plan, members, scorer)})
             add_card(run, scorer, plan.measured_on, seed=plan.config.seed, listener=listener)
 
-    return to_verdict(plan.config, facts, work, **options)
+    return run_to_verdict(plan.config, diagnostics, work, **options)
 
 
 def member_plan(plan: Plan, number: int, folder: Path) -> Plan:
@@ -58,14 +58,16 @@ def member_plan(plan: Plan, number: int, folder: Path) -> Plan:
     return replace(plan, config=config, method=method, family=FAMILIES["bt"], settings=settings)
 
 
-def _train_members(plan: Plan, run: Run, facts: Facts, listener: Listener, resume: bool) -> list[Run]:
+def _train_members(
+    plan: Plan, run: Run, diagnostics: Diagnostics, listener: ProgressCallback, resume: bool
+) -> list[Run]:
     """The members' runs, as far as they came; the first that does not succeed is the last."""
     total, members = plan.config.members, []  # type: ignore[attr-defined]
     for number in range(1, total + 1):
         listener.note(f"member {number} of {total}")
         folder = run.path / "members" / str(number)
         members.append(run_part(member_plan(plan, number, folder), listener=listener, resume=resume))
-        if not add_facts(facts, members[-1], f"member {number} of {total}"):
+        if not add_facts(diagnostics, members[-1], f"member {number} of {total}"):
             break
     return members
 

@@ -1,0 +1,12 @@
+"""DPO without the reference model, and chosen is imitated as well."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="cpo",
+    stages=("align",),
+    trainer="cpo",
+    summary="DPO without the reference model, and chosen is imitated as well",
+    paper="Xu et al. 2024, arXiv 2401.08417",
+    settings={"loss_type": "sigmoid", "beta": 0.1, "cpo_alpha": 1.0},
+)

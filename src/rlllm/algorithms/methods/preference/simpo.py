@@ -1,0 +1,13 @@
+"""Log-probability per token as reward, with a target margin, without a reference model."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="simpo",
+    stages=("align",),
+    trainer="cpo",
+    summary="log-probability per token as reward, with a target margin, without a reference model",
+    paper="Meng et al. 2024, arXiv 2405.14734",
+    settings={"loss_type": "simpo", "beta": 2.0, "simpo_gamma": 1.0, "cpo_alpha": 0.0},
+    notes="With cpo_alpha above 0 chosen is imitated as well (CPO-SimPO).",
+)

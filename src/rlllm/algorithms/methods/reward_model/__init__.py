@@ -1,0 +1,1 @@
+"""Kinds of reward models, one file each."""

@@ -1,0 +1,1 @@
+"""Methods that learn from the policy's own samples, one file each."""

@@ -1,0 +1,21 @@
+"""An entropy bonus that grows while entropy is under a target and is off above it."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="adaptive-entropy",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="an entropy bonus that grows while entropy is under a target and is off above it",
+    paper="He et al. 2025, arXiv 2505.22312",
+    settings={
+        "loss_type": "dapo",
+        "beta": 0.0,
+        "epsilon": 0.2,
+        "scale_rewards": "group",
+        "use_adaptive_entropy": True,
+        "entropy_target": 0.2,
+        "entropy_coef_delta": 0.005,
+    },
+    notes="entropy_target is in nats a token: set it near the entropy at the start of the run.",
+)

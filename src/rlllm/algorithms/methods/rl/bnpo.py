@@ -1,0 +1,13 @@
+"""GRPO whose loss is the mean over the tokens of each batch."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="bnpo",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="GRPO whose loss is the mean over the tokens of each batch",
+    paper="Xiao et al. 2025, arXiv 2506.02864",
+    settings={"loss_type": "bnpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    notes="TRL's loss of that name; the paper's beta normaliser of binary rewards is not part of it.",
+)

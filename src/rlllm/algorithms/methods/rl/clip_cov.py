@@ -1,0 +1,14 @@
+"""Detaches a few tokens whose log-probability and advantage covary strongly, which keeps entropy up."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="clip-cov",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="detaches a few tokens whose log-probability and advantage covary strongly, which keeps entropy up",
+    paper="Cui et al. 2025, arXiv 2505.22617",
+    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1.0},
+    components={"mask": "clip-cov"},
+    notes="mask={name: clip-cov, fraction: 2e-4, low: 1, high: 5}; drawn once a rollout, not once a minibatch.",
+)

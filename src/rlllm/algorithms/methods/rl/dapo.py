@@ -1,0 +1,14 @@
+"""Clips higher than lower, averages over all tokens, and samples on until every group is mixed."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="dapo",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="clips higher than lower, averages over all tokens, and samples on until every group is mixed",
+    paper="Yu et al. 2025, arXiv 2503.14476",
+    settings={"loss_type": "dapo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.28},
+    components={"sampler": "dynamic"},
+    notes="the paper's punishment of overlong completions is a reward: add {name: overlong, limit: MAX_NEW_TOKENS}.",
+)

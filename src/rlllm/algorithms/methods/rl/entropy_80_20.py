@@ -1,0 +1,14 @@
+"""DAPO in which only the fifth of the tokens with the highest entropy learns."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="entropy-80-20",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="DAPO in which only the fifth of the tokens with the highest entropy learns",
+    paper="Wang et al. 2025, arXiv 2506.01939",
+    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 0.2, "scale_rewards": "group", "epsilon_high": 0.28},
+    components={"sampler": "dynamic", "mask": "entropy-top20"},
+    notes="mask={name: entropy, fraction: 0.1} changes the share; mask={name: random, fraction: 0.2} is the control.",
+)

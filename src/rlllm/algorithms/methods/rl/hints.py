@@ -1,0 +1,14 @@
+"""Shows a share of the worked solution in prompts that are too hard, less as they are solved."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="hints",
+    stages=("reason",),
+    trainer="rl",
+    summary="shows a share of the worked solution in prompts that are too hard, less as they are solved",
+    paper="Li et al. 2025, arXiv 2509.06923",
+    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    components={"sampler": "hints"},
+    notes="rows need a column with the solution; the share follows a running pass rate, where the paper fits a model of it.",
+)

@@ -1,0 +1,14 @@
+"""Holds back by a KL term the few tokens whose log-probability and advantage covary most."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="kl-cov",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="holds back by a KL term the few tokens whose log-probability and advantage covary most",
+    paper="Cui et al. 2025, arXiv 2505.22617",
+    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1000.0},
+    components={"surrogate": "kl-cov"},
+    notes="acts from the second update on a rollout on, so raise num_iterations or steps_per_generation.",
+)

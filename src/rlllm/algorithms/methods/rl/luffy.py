@@ -1,0 +1,15 @@
+"""One completion of each group is a worked solution from the data, with its probabilities shaped."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="luffy",
+    stages=("reason",),
+    trainer="rl",
+    summary="one completion of each group is a worked solution from the data, with its probabilities shaped",
+    paper="Yan et al. 2025, arXiv 2504.14945",
+    settings={"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0, "epsilon": 1.0, "epsilon_high": 1000.0},
+    components={"surrogate": "traces"},
+    defaults={"rollout": {"mix": "traces"}},
+    notes="rows need a column with the solution; nothing is clipped, as in the paper.",
+)

@@ -1,0 +1,17 @@
+"""DPO on pairs the model has just written, the better one by the reward."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="online-dpo",
+    stages=("align", "reason"),
+    trainer="rl",
+    summary="DPO on pairs the model has just written, the better one by the reward",
+    paper="Guo et al. 2024, arXiv 2402.04792",
+    settings={"loss_type": "luspo", "importance_sampling_level": "token", "scale_rewards": "none", "beta": 0.1},
+    components={"advantage": "pairwise"},
+    defaults={"rollout": {"group_size": 2}, "kl": {"where": "nowhere"}},
+    notes="DPO's beta is the advantage's: advantage={name: pairwise, beta: 0.1, loss: ipo}; "
+    "trainer beta only keeps a reference.",
+    example="--reward gold",
+)

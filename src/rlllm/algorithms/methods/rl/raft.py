@@ -1,0 +1,15 @@
+"""Supervised fine-tuning on the best of each group of completions."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="raft",
+    stages=("align", "reason"),
+    trainer="rl",
+    summary="supervised fine-tuning on the best of each group of completions",
+    paper="Dong et al. 2023, arXiv 2304.06767",
+    settings={"loss_type": "dapo", "scale_rewards": "none", "beta": 0.0},
+    components={"advantage": "best-of"},
+    notes="one step on each rollout's winners, where the paper fine-tunes for a while between rollouts.",
+    example="--reward gold",
+)

@@ -1,0 +1,14 @@
+"""Reward minus group mean, normalised over the rollout."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="reinforce++-baseline",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="reward minus group mean, normalised over the rollout",
+    paper="Hu 2025, arXiv 2501.03262",
+    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 0.2, "scale_rewards": "none"},
+    components={"advantage": "reinforce++-baseline"},
+    notes="the paper adds a small KL to the loss, by the k2 estimator; beta=0.001 adds TRL's, which is k3.",
+)

@@ -1,0 +1,14 @@
+"""REINFORCE whose baseline is the mean reward of the group's other completions."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="rloo",
+    stages=("reason", "align"),
+    trainer="rl",
+    summary="REINFORCE whose baseline is the mean reward of the group's other completions",
+    paper="Ahmadian et al. 2024, arXiv 2402.14740",
+    settings={"loss_type": "grpo", "importance_sampling_level": "sequence", "scale_rewards": "none", "beta": 0.0},
+    components={"advantage": "rloo"},
+    notes="kl.where=reward beta=0.05 takes the KL term into the reward, as in the paper.",
+)

@@ -1,0 +1,84 @@
+"""What a judge is asked, and how its reply is read. Standard library only, and short: the embedded model has 512 tokens.
+
+A verdict is read strictly (its letter must end its line) and the last one counts, so that a critique may quote another.
+What cannot be read is None here; whoever asked decides what that means.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rlllm.core.records import PreferencePair, Prompt, PromptTask, prompt_text
+
+RUBRIC = "Prefer the correct answer; of equals, the clearer and shorter one."
+"""The rubric where none is given."""
+
+SIDES = ("A", "B")
+
+COMPARE = """Which answer is better? {rubric}
+Question: {prompt}
+[A]
+{first}
+[B]
+{second}
+[end]
+Write a short critique, then Verdict: A or Verdict: B on its own line."""
+
+RATE = """Rate the answer from 1 (worst) to 10 (best). {rubric}
+Question: {prompt}
+[answer]
+{answer}
+[end]
+Write a short critique, then Score: N on its own line."""
+
+LOWEST, HIGHEST = 1, 10
+
+_MARK = r"\b[*\"']*[ \t]*[:=][ \t\[(*\"']*"
+_END_OF_LINE = r"[ \t\])*\"'.!]*\r?$"
+_VERDICT = re.compile(rf"\bverdict{_MARK}(?:answer[ \t]+)?([AB]){_END_OF_LINE}", re.I | re.M)
+_RATING = re.compile(rf"\b(?:score|rating){_MARK}(\d{{1,3}}(?:\.\d+)?)(?:[ \t]*/[ \t]*10)?{_END_OF_LINE}", re.I | re.M)
+
+
+def comparison(prompt: Prompt, first: str, second: str, rubric: str = "") -> str:
+    """The question which of two answers is better; `first` is shown as A."""
+    return _filled(COMPARE, prompt=prompt_text(prompt), first=first, second=second, rubric=rubric or RUBRIC)
+
+
+def rating(prompt: Prompt, answer: str, rubric: str = "") -> str:
+    """The question what one answer is worth, from 1 to 10."""
+    return _filled(RATE, prompt=prompt_text(prompt), answer=answer, rubric=rubric or RUBRIC)
+
+
+def read_verdict(reply: str) -> str | None:
+    """The letter of the last `Verdict: A` whose letter ends its line; None if there is none."""
+    found = _VERDICT.findall(reply)
+    return found[-1].upper() if found else None
+
+
+def read_rating(reply: str) -> float | None:
+    """The number of the last `Score: N` (or `N/10`) that ends its line, if it lies between 1 and 10; else None."""
+    found = _RATING.findall(reply)
+    value = float(found[-1]) if found else 0.0
+    return value if LOWEST <= value <= HIGHEST else None
+
+
+def well_formed(reply: str) -> bool:
+    """Whether a critique stands before exactly one verdict, which ends the reply."""
+    found = list(_VERDICT.finditer(reply))
+    if len(found) != 1:
+        return False
+    return bool(re.search(r"\w", reply[: found[0].start()])) and not reply[found[0].end() :].strip()
+
+
+def _filled(template: str, **parts: str) -> str:
+    """The template with its slots filled in one pass, so that braces in the parts stay what they are."""
+    return re.sub(r"\{(\w+)\}", lambda slot: parts[slot[1]].strip(), template)
+
+
+def both_orders(pair: PreferencePair, rubric: str = "") -> list[PromptTask]:
+    """The two questions a pair makes, each with the side that is right as its answer: A with the chosen text first."""
+    texts = ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen))
+    return [
+        PromptTask(comparison(pair.prompt, *shown, rubric), side, pair.meta)
+        for shown, side in zip(texts, SIDES, strict=True)
+    ]

@@ -1,0 +1,83 @@
+"""Samplers and mixes by name: a plan knows them, refuses what cannot work, and a run takes its steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rlllm
+from rlllm.core.config import resolve
+from rlllm.core.errors import ConfigError
+from rlllm.stages.reason import ReasonStage
+from rlllm.training.plan import plan
+
+
+def planned(**settings: Any) -> Any:
+    data = {"data": {"name": "arithmetic", "rows": 16, "holdout": 0}}
+    return plan(resolve(ReasonStage, {}, [*{**data, **settings}.items()]))
+
+
+CHOICES: list[dict[str, Any]] = [
+    {"sampler": "dynamic"},
+    {"sampler": "band"},
+    {"sampler": "replay"},
+    {"sampler": "hints"},
+    {"rollout.mix": "traces"},
+]
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: "-".join(choice.values()))
+def test_a_choice_takes_two_steps(nano: str, tmp_path: Path, choice: dict[str, Any]) -> None:
+    run = rlllm.reason(
+        model=nano,
+        data={"name": "arithmetic", "rows": 8, "holdout": 0},
+        eval={"rows": 0},
+        output_dir=tmp_path / "run",
+        max_steps=2,
+        num_generations=4,
+        per_device_train_batch_size=8,
+        max_completion_length=12,
+        **choice,
+    )
+    assert run.verdict["diagnostics"]["steps_done"] == 2
+    rows = list(run.samples())
+    assert len(rows) >= 16
+    assert {row["level"] for row in rows} == {2}
+
+
+def test_a_mix_brings_its_surrogate_unless_another_is_chosen() -> None:
+    assert planned(**{"rollout.mix": "traces"}).slots["surrogate"].name == "traces"
+    assert planned(**{"rollout.mix": "traces", "surrogate": "plain"}).slots["surrogate"].name == "plain"
+    assert "mix" not in planned().slots
+    assert planned(**{"rollout.mix.count": 2}).slots["mix"].params == {"count": 2}
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"rollout.mix": "dreams"}, "unknown mix: dreams"),
+    ({"rollout.mix": {"name": "traces", "count": 8}}, "at least one sampled completion"),
+    ({"rollout.mix": {"name": "traces", "column": "worked"}}, "needs the column worked"),
+    ({"rollout.mix": {"name": "traces", "counts": 2}}, "does not take these fields"),
+    ({"sampler": {"name": "hints", "column": "worked"}}, "needs the column worked"),
+    ({"sampler": {"name": "band", "low": 1.0}}, "0 <= low < high <= 1"),
+    ({"sampler": "dynamic", "method": "remax", "rollout.group_size": 1}, "needs at least two"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_what_cannot_work_is_refused_when_planned(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        planned(**settings)
+
+
+def test_data_without_solutions_is_refused_with_the_columns_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps({"prompt": f"{i}?", "answer": "1", "worked": "1 is 1"}) + "\n" for i in range(8))
+    )
+    with pytest.raises(ConfigError, match="8 of 8 rows") as caught:
+        planned(data=str(path), sampler="hints", rewards=["exact"])
+    assert "worked" in caught.value.exists
+    assert planned(data=str(path), sampler={"name": "hints", "column": "worked"}, rewards=["exact"]).slots
