@@ -17,7 +17,7 @@ TIERS = (
     {"stages"},
     {"tools"},
     {"api"},
-    {"facade", "assets"},
+    {"facade", "plugins", "assets"},
     {"command line"},
 )
 """Lowest first. A room imports from rooms of lower tiers only; rooms of one tier do not import each other."""

@@ -1,0 +1,80 @@
+"""What authors of plugins import: the types that a component receives, returns, or inherits from.
+
+A plugin is a reward, metric, dataset, dataset schema, sampler, advantage, mask, loss, signal, engine, environment, trainer or
+method of your own. `docs/guides/plugins/` has a page for each kind. The names below are loaded on first use, so that importing
+this module loads no model library. A name is public once it stands here or in `rlllm`; other modules may change without notice.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the table below
+    from rlllm.algorithms.batch import RolloutBatch as RolloutBatch
+    from rlllm.algorithms.methods.base import Method as Method
+    from rlllm.algorithms.samplers.prompt_samplers import PromptSampler as PromptSampler
+    from rlllm.core.config import Section as Section
+    from rlllm.core.errors import ConfigError as ConfigError
+    from rlllm.core.errors import DataError as DataError
+    from rlllm.core.errors import ModelError as ModelError
+    from rlllm.core.errors import PluginError as PluginError
+    from rlllm.core.errors import RewardError as RewardError
+    from rlllm.core.errors import RlllmError as RlllmError
+    from rlllm.core.events import ProgressCallback as ProgressCallback
+    from rlllm.core.records import Conversation as Conversation
+    from rlllm.core.records import LabelledCompletion as LabelledCompletion
+    from rlllm.core.records import PreferencePair as PreferencePair
+    from rlllm.core.records import PromptTask as PromptTask
+    from rlllm.core.records import Sample as Sample
+    from rlllm.core.records import Score as Score
+    from rlllm.core.records import StepwiseSolution as StepwiseSolution
+    from rlllm.data.request import DataRequest as DataRequest
+    from rlllm.data.schemas.base import RowSchema as RowSchema
+    from rlllm.evals.request import EvalRequest as EvalRequest
+    from rlllm.evals.request import Evaluation as Evaluation
+    from rlllm.evals.statistics.intervals import Interval as Interval
+    from rlllm.rewards.compose import Composition as Composition
+    from rlllm.rollouts.config import SamplingConfig as SamplingConfig
+    from rlllm.rollouts.environments.base import Environment as Environment
+
+_PUBLIC = {
+    "Composition": "rlllm.rewards.compose",
+    "ConfigError": "rlllm.core.errors",
+    "Conversation": "rlllm.core.records",
+    "DataError": "rlllm.core.errors",
+    "DataRequest": "rlllm.data.request",
+    "Environment": "rlllm.rollouts.environments.base",
+    "EvalRequest": "rlllm.evals.request",
+    "Evaluation": "rlllm.evals.request",
+    "Interval": "rlllm.evals.statistics.intervals",
+    "LabelledCompletion": "rlllm.core.records",
+    "Method": "rlllm.algorithms.methods.base",
+    "ModelError": "rlllm.core.errors",
+    "PluginError": "rlllm.core.errors",
+    "PreferencePair": "rlllm.core.records",
+    "ProgressCallback": "rlllm.core.events",
+    "PromptSampler": "rlllm.algorithms.samplers.prompt_samplers",
+    "PromptTask": "rlllm.core.records",
+    "RewardError": "rlllm.core.errors",
+    "RlllmError": "rlllm.core.errors",
+    "RolloutBatch": "rlllm.algorithms.batch",
+    "RowSchema": "rlllm.data.schemas.base",
+    "Sample": "rlllm.core.records",
+    "SamplingConfig": "rlllm.rollouts.config",
+    "Score": "rlllm.core.records",
+    "Section": "rlllm.core.config",
+    "StepwiseSolution": "rlllm.core.records",
+}
+"""Name -> module that defines it."""
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'rlllm.plugins' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
