@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import ProgressCallback
@@ -26,9 +26,6 @@ from rlllm.training.flow import Job, Parts, run_to_verdict, train
 from rlllm.training.plan import Plan, processes
 from rlllm.training.rl_settings import plan_loop
 from rlllm.training.trainers import rl
-
-if TYPE_CHECKING:
-    from rlllm.stages.reason import ReasonStage
 
 FAIR = 0.5
 """Hit rate of the random reward where the true one's is not known yet."""
@@ -130,13 +127,13 @@ def expand(plan: Plan) -> Plan:
     return replace(plan, runs=tuple(folder_of(config, name, seed) for seed, name in parts_of(config)))
 
 
-def parts_of(config: ReasonStage) -> list[tuple[int, str]]:
+def parts_of(config: Any) -> list[tuple[int, str]]:
     """(seed, name of the control or `true`) of every run, in the order they are made."""
     seeds = range(config.seed, config.seed + config.seeds)
     return [(seed, name) for seed in seeds for name in (TRUE, *config.controls)]
 
 
-def folder_of(config: ReasonStage, name: str, seed: int) -> str:
+def folder_of(config: Any, name: str, seed: int) -> str:
     """Name of a part's directory."""
     return f"{name if config.controls else 'seed'}-{seed}"
 
@@ -268,5 +265,5 @@ def _join(run: Run, parts: Sequence[Run]) -> None:
         os.symlink(Path(parts[0].path.name) / "model", run.model)
 
 
-def _config(plan: Plan) -> ReasonStage:
-    return cast("ReasonStage", plan.config)
+def _config(plan: Plan) -> Any:
+    return plan.config

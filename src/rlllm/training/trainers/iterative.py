@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, RewardError
@@ -29,9 +29,6 @@ from rlllm.training.flow import Job, Parts, load_causal_model
 from rlllm.training.plan import Plan, processes
 from rlllm.training.trainers import preference
 from rlllm.training.trainers.rl import sampling
-
-if TYPE_CHECKING:
-    from rlllm.stages.align import AlignStage
 
 INNER = "dpo"
 """The method of each round; loss type and beta are the composite method's."""
@@ -240,5 +237,5 @@ def _policy(job: Job, model: str) -> Any:
     return load_causal_model(resolve_model(model), job.tokenizer, job.hardware).to(job.hardware.device)
 
 
-def _config(plan: Plan) -> AlignStage:
-    return cast("AlignStage", plan.config)
+def _config(plan: Plan) -> Any:
+    return plan.config
