@@ -1,8 +1,8 @@
-"""What a dataset callable is asked for. The contract between the loader and every source that makes rows in Python."""
+"""`DataRequest`: what a dataset callable is called with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,7 +27,6 @@ class DataRequest:
     """Difficulty; None is the source's default tier."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Extra arguments of the source, as written in the recipe's `data.params`."""
-
-
-DatasetSource = Callable[[DataRequest], Iterable[Mapping[str, Any] | Record]]
-"""A dataset plugin: gives records, or mappings that go through the same column adapter as the rows of a file."""
+    wrapped: Callable[[DataRequest], list[Any]] | None = None
+    """Rows of the data set that this one wraps. Set for a dataset with the attribute `wraps`, which names that data set unless
+    `params` or the name does (see `rlllm.data.sources.CallableSource`)."""

@@ -1,4 +1,4 @@
-"""From a name to something that gives rows. Finding a source reads no data; only a Hub data set imports `datasets`.
+"""Data sources by name. Finding a source reads no data; only a Hub data set imports `datasets`.
 
 A name is, in this order: a registered name (`arithmetic`, `gym:chain_sum`), a callable (`file.py:function`), a path, a
 Hub id (`org/name`). A folder called like a registered name is meant by `./name`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,7 +102,12 @@ class CallableSource:
         return tuple(getattr(self.make, "rewards", ()))
 
     def rows(self, request: DataRequest) -> list[Placed]:
-        """What the callable gives for a request, records or mappings, at most `request.rows` of them."""
+        """At most `request.rows` rows of the callable, each a record or a mapping.
+
+        Raises:
+            DataError, PluginError: the callable raised; the message has the file and line.
+        """
+        request = self._with_wrapped(request)
         try:
             return list(number_rows(islice(self.make(request), request.rows), self.name))
         except RlllmError:
@@ -114,6 +119,24 @@ class CallableSource:
                 given=f"split {request.split}, {request.rows} rows of {request.kind.__name__}",
                 hint="a dataset is a callable that takes a DataRequest and gives records or mappings",
             ) from error
+
+
+    def _with_wrapped(self, request: DataRequest) -> DataRequest:
+        """The request of a dataset that wraps another one, with the rows of the other in `wrapped`."""
+        default_name = getattr(self.make, "wraps", None)
+        if default_name is None:
+            return request
+        params = dict(request.params)
+        wrapped_name = str(params.pop(getattr(self.make, "argument", "source"), default_name))
+        source = find(wrapped_name)
+        if not isinstance(source, CallableSource):
+            raise DataError(f"{self.name} wraps procedural data sets only", given=wrapped_name, hint="rlllm data ls")
+
+        def wrapped_rows(inner: DataRequest) -> list[Any]:
+            inner = replace(inner, params={**inner.params, **source.params})
+            return [placed.row for placed in source.rows(inner)]
+
+        return replace(request, params=params, wrapped=wrapped_rows)
 
 
 Source = PathSource | HubSource | CallableSource
