@@ -120,7 +120,6 @@ class CallableSource:
                 hint="a dataset is a callable that takes a DataRequest and gives records or mappings",
             ) from error
 
-
     def _with_wrapped(self, request: DataRequest) -> DataRequest:
         """The request of a dataset that wraps another one, with the rows of the other in `wrapped`."""
         default_name = getattr(self.make, "wraps", None)

@@ -27,7 +27,9 @@ class Verdicts:
         if request.kind not in (Conversation, PromptTask):
             raise DataError(f"verdicts makes no {request.kind.__name__} records", exists=["Conversation", "PromptTask"])
         if request.wrapped is None:
-            raise DataError("verdicts needs the pairs of another data set", hint="load it by its name: verdicts:arithmetic")
+            raise DataError(
+                "verdicts needs the pairs of another data set", hint="load it by its name: verdicts:arithmetic"
+            )
         pairs = request.wrapped(replace(request, kind=PreferencePair, rows=(request.rows + 1) // 2, wrapped=None))
         return [record for pair in pairs for record in _records(pair, request.kind)][: request.rows]
 
