@@ -145,8 +145,9 @@ def show(error: Exception) -> int:
         return 2
     if isinstance(error, typer.Abort):
         return 130
-    console.show_error(_bug(error))
-    return 1
+    unexpected = _unexpected(error)
+    console.show_error(unexpected)
+    return int(unexpected.exit_code)
 
 
 def _usage_error(error: typer.TyperException) -> RlllmError:
@@ -161,10 +162,18 @@ def _usage_error(error: typer.TyperException) -> RlllmError:
     return ConfigError(f"{message[:1].lower()}{message[1:]}", hint=hint)
 
 
-def _bug(error: Exception) -> RlllmError:
-    from rlllm.core.errors import RlllmError
-    from rlllm.core.registry import describe
+def _unexpected(error: Exception) -> RlllmError:
+    """Names the file and line of a plugin, where one had a part in the error; otherwise it is a bug in rlllm."""
+    from rlllm.core.errors import PluginError, RlllmError, describe
+    from rlllm.core.plugin_errors import existing_attributes, plugin_place
 
+    place = plugin_place(error)
+    if place is not None:
+        return PluginError(
+            f"{place.file}, line {place.line}, raised {describe(error)}",
+            exists=existing_attributes(error),
+            hint="--traceback shows how it was called",
+        )
     return RlllmError(
         f"unexpected {describe(error)}",
         hint="this is a bug in rlllm; run it again with --traceback and report what that shows",

@@ -21,7 +21,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line, the recipe, the data or the model folder is wrong; nothing was started."""
     PLUGIN = 3
-    """An installed plugin that was asked for by name is broken."""
+    """A plugin that was asked for by name, installed or a file, is broken."""
     WATCHDOG = 75
     INTERRUPTED = 130
 
@@ -94,7 +94,10 @@ class RunDirectoryError(RlllmError, ValueError):
 
 
 class PluginError(RlllmError, ImportError):
-    """An installed plugin cannot be imported or is not what its group promises."""
+    """A plugin cannot be imported, is not what its group promises, or raises while it is used.
+
+    Raised for an exception in a plugin's code by `rlllm.core.plugin_errors.plugin_boundary`.
+    """
 
     exit_code = ExitCode.PLUGIN
 
@@ -105,6 +108,12 @@ class RewardError(RlllmError, RuntimeError):
 
 class RunFailedError(RlllmError, RuntimeError):
     """The run ended, and its verdict says that it does not count as a success."""
+
+
+def describe(error: BaseException) -> str:
+    """`Type: message` on one line, the way a user can search for it."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def closest(name: str, choices: Iterable[str]) -> str | None:

@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ConfigError, PluginError, unknown
+from rlllm.core.errors import ConfigError, PluginError, describe, unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +129,6 @@ class Registry:
         except AttributeError as error:
             public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise unknown(f"{self.noun} in {place}", attribute, public) from error
-
-
-def describe(error: BaseException) -> str:
-    """`Type: message` on one line, the way a user can search for it."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -15,9 +15,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rlllm.core.errors import ConfigError, DataError, unknown
+from rlllm.core.errors import ConfigError, DataError, describe, unknown
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record
-from rlllm.core.registry import describe
 from rlllm.data.request import DataRequest
 
 _BLOCK = 500

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from rlllm.core.errors import DataError
+from rlllm.core.errors import DataError, describe
 from rlllm.core.records import Conversation, Record, fingerprint, prompt_text, record_hash
-from rlllm.core.registry import describe
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows

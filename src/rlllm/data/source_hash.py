@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlllm import __version__
-from rlllm.core.errors import DataError
+from rlllm.core.errors import DataError, describe
 from rlllm.core.records import fingerprint
-from rlllm.core.registry import describe
 from rlllm.core.runs import file_hash
 from rlllm.data.config import DataConfig
 from rlllm.data.io.files import is_saved

@@ -13,8 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rlllm.core.errors import ConfigError, DataError, PluginError, RlllmError, closest, unknown
-from rlllm.core.registry import describe
+from rlllm.core.errors import ConfigError, DataError, PluginError, RlllmError, closest, describe, unknown
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.files import data_files, iterate_file, iterate_folder, missing, nearest

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ModelError
-from rlllm.core.registry import describe
+from rlllm.core.errors import ModelError, describe
 from rlllm.core.runs import read_json
 from rlllm.policies.sources import ModelSource
 

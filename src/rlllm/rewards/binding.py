@@ -14,9 +14,8 @@ from functools import partial
 from typing import Any
 
 from rlllm.core.argument_types import converted
-from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
+from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest, describe
 from rlllm.core.records import Sample, fingerprint
-from rlllm.core.registry import describe
 from rlllm.rewards.config import DEADLINE, RewardSpec
 from rlllm.rewards.registry import REWARDS
 

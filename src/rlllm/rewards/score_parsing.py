@@ -17,9 +17,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import RlllmError
+from rlllm.core.errors import RlllmError, describe
 from rlllm.core.records import Sample, Score
-from rlllm.core.registry import describe
 
 LONGEST_MESSAGE = 300
 _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)

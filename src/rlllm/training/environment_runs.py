@@ -10,9 +10,8 @@ from pydantic import Field
 
 from rlllm.core.argument_types import converted
 from rlllm.core.config import PartSpec
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, describe
 from rlllm.core.records import PromptTask, Sample
-from rlllm.core.registry import describe
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.environments.base import TRANSCRIPT, checked, factory, tools_of, transcript_text
 from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS

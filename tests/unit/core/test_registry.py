@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.core.errors import ConfigError, ExitCode, UnknownNameError
-from rlllm.core.registry import Builtin, Registry, describe
+from rlllm.core.errors import ConfigError, ExitCode, UnknownNameError, describe
+from rlllm.core.registry import Builtin, Registry
 
 PARTS = Registry(
     "part",

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.errors import ConfigError, DataError, describe
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record
-from rlllm.core.registry import describe
 from rlllm.data.io.export_formats import Place, Row, RowForm, Target, row_of, target_of
 
 _INDEX = "dataset_info.json"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rlllm.core.errors import DataError, closest
-from rlllm.core.registry import describe
+from rlllm.core.errors import DataError, closest, describe
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
 

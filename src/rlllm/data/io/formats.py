@@ -16,8 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from rlllm.core.errors import DataError
-from rlllm.core.registry import describe
+from rlllm.core.errors import DataError, describe
 from rlllm.data.inspect.bad_rows import BadRows
 
 

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rlllm.core.errors import DataError
+from rlllm.core.errors import DataError, describe
 from rlllm.core.records import Record, fingerprint, prompt_text
-from rlllm.core.registry import describe
 from rlllm.data.inspect.summary import label_of, record_text
 from rlllm.data.load import split_key
 from rlllm.data.prepare.contamination import Contamination, ContaminationReport, RowText

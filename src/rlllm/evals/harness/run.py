@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, describe
 from rlllm.core.records import fingerprint
-from rlllm.core.registry import describe
 from rlllm.evals.harness.tasks import PREFIX, check_task, task_file
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval

@@ -13,9 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ConfigError, DataError, RewardError
+from rlllm.core.errors import ConfigError, DataError, RewardError, describe
 from rlllm.core.records import fingerprint
-from rlllm.core.registry import describe
 from rlllm.core.runs import append_jsonl, read_jsonl
 from rlllm.rewards.http.transport import PassingError, Refusal, Server, in_parallel
 

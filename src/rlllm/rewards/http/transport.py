@@ -20,8 +20,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from rlllm.core.errors import ConfigError
-from rlllm.core.registry import describe
+from rlllm.core.errors import ConfigError, describe
 
 LONGEST_PAUSE = 60.0
 """Seconds; also the most that a server's Retry-After is obeyed."""

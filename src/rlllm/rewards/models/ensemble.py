@@ -15,8 +15,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Literal
 
-from rlllm.core.errors import ModelError
-from rlllm.core.registry import describe
+from rlllm.core.errors import ModelError, describe
 from rlllm.core.runs import ENSEMBLE, read_json, write_json
 
 Aggregate = Literal["mean", "worst", "uncertainty"]

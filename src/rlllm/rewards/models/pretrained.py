@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ModelError
-from rlllm.core.registry import describe
+from rlllm.core.errors import ModelError, describe
 
 
 def declared(folder: Path, role: str) -> tuple[list[str], int]:

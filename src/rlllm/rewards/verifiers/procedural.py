@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from rlllm.core.errors import describe
 from rlllm.core.records import Sample, Score
-from rlllm.core.registry import describe
 from rlllm.parsing.answers import extract_answer
 from rlllm.parsing.expressions import countdown_fault
 from rlllm.rewards.verifiers.answers import NO_ANSWER

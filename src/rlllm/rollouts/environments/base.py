@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlllm.core.errors import ConfigError, RlllmError, closest
+from rlllm.core.errors import ConfigError, RlllmError, closest, describe
 from rlllm.core.records import PromptTask, Sample
-from rlllm.core.registry import describe
 
 TRANSCRIPT = "transcript"
 """Column of a sample with all messages of the rollout: the model's turns, its calls, and what the tools said."""

@@ -8,8 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.errors import ConfigError
-from rlllm.core.registry import describe
+from rlllm.core.errors import ConfigError, describe
 from rlllm.core.runs import Run, read_jsonl
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from rlllm.core.registry import describe
+from rlllm.core.errors import describe
 from rlllm.rollouts.engines.native import generic, weight_layout
 from rlllm.rollouts.engines.native.generic import GenericDecoder
 from rlllm.rollouts.engines.native.llama import LlamaDecoder
