@@ -122,10 +122,10 @@ def main() -> None:
     for seed in [int(word) for word in sys.argv[1:]] or range(5):
         for name in RUNS:
             found = reinforce(name, seed)
-            loose, watched = (f"{first:.2f} to {last:.2f}" for first, last in found["moved"])
+            loose, monitored = (f"{first:.2f} to {last:.2f}" for first, last in found["moved"])
             step = "none" if found["alarm"] is None else f"{found['alarm']:.0f}"
             print(
-                f"| {name} | {seed} | {loose} | {found['shadow']} {watched} | {found['listing']:.2f} | {step} |",
+                f"| {name} | {seed} | {loose} | {found['shadow']} {monitored} | {found['listing']:.2f} | {step} |",
                 flush=True,
             )
 

@@ -98,7 +98,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("fields", "weights", "words"), REFUSED)
-def test_a_cost_that_is_no_watched_reward_is_refused(fields: dict[str, str], weights: list[float], words: str) -> None:
+def test_a_cost_that_is_no_monitored_reward_is_refused(
+    fields: dict[str, str], weights: list[float], words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
         Lagrange(**fields).check(["vowels", "harm"], weights)  # type: ignore[arg-type]
 

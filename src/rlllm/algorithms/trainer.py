@@ -338,7 +338,7 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
 
     @property
     def _label_free(self) -> bool:
-        """Whether the signal is the policy's own, and rewards are only watched."""
+        """Whether the signal is the policy's own, and rewards are only monitored."""
         return getattr(self.slots.advantage, "ignores_rewards", False)
 
     def _apply_mask(self, output: dict[str, Any], mask: Tensor, loss_mask: Tensor) -> None:

@@ -205,11 +205,11 @@ def _shadow_left_behind(diagnostics: Diagnostics) -> Reason | None:
 
 def alarm_text(alarm: Mapping[str, Any]) -> str:
     """One alarm of `Diagnostics.alarms` in words."""
-    rise, watched = alarm["proxy_change"], alarm["shadow_change"]
+    rise, monitored = alarm["proxy_change"], alarm["shadow_change"]
     return (
         f"at step {alarm['step']:g} {alarm['proxy']}, which the run maximises, had risen by {_moved(rise)}, and "
-        f"{alarm['shadow']}, which is only watched, had not followed: {watched['estimate']:+.3g} "
-        f"[{watched['low']:+.3g}, {watched['high']:+.3g}]"
+        f"{alarm['shadow']}, which is only monitored, had not followed: {monitored['estimate']:+.3g} "
+        f"[{monitored['low']:+.3g}, {monitored['high']:+.3g}]"
     )
 
 

@@ -110,7 +110,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     samples = _scan(run.samples())
     verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
     judged = run.verdict.get("diagnostics") or {}
-    watched = [found["shadow"] for found in judged.get("divergences") or ()]
+    monitored = [found["shadow"] for found in judged.get("divergences") or ()]
     before_after = list(read_jsonl(run.path / "before_after.jsonl"))
     compared = completions.before_after(before_after, level + 1)
     texts = compared or completions.sampled(samples.first, samples.last, level + 1)
@@ -126,7 +126,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
         ("entropy", "Reward bought with entropy", entropy_figure(metrics)),
         ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
         ("rewards", "Rewards by source", reward_table(samples.sources)),
-        ("watched", "Proxy and watched rewards", shadow_curves(samples.total, samples.sources, watched)),
+        ("monitored", "Training and monitored rewards", shadow_curves(samples.total, samples.sources, monitored)),
         ("gains", "What the gain is made of", gain_table(judged.get("gains") or ())),
         ("completions", "Completions before and after" if compared else "Completions", texts),
         ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),

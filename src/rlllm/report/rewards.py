@@ -85,12 +85,12 @@ def _table(title: str, first: str, rows: Iterable[Html]) -> Html:
 
 
 def shadow_curves(total: Source, sources: Mapping[str, Source], shadows: Iterable[str]) -> Html | None:
-    """The reward that was maximised beside each that was only watched; None where none was."""
-    watched = [(name, sources[name].points()) for name in shadows if name in sources and sources[name].points()]
-    if not watched or not total.points():
+    """The reward that was maximised beside each that was only monitored; None where none was."""
+    monitored = [(name, sources[name].points()) for name in shadows if name in sources and sources[name].points()]
+    if not monitored or not total.points():
         return None
     drawn = [learning_curve("Total reward", "what the run maximises", total.points())]
-    drawn += [learning_curve(name, "only watched, weight 0", points) for name, points in watched]
+    drawn += [learning_curve(name, "only monitored, weight 0", points) for name, points in monitored]
     return tag("div", drawn, class_="curves")
 
 

@@ -105,8 +105,8 @@ class Composition:
         return [reward.weight for reward in self.rewards]
 
     @property
-    def watched(self) -> list[str]:
-        """Names of the shadow rewards: those of weight 0, which are logged and not maximised."""
+    def monitored(self) -> list[str]:
+        """Names of the rewards of weight 0, which are logged and not maximised."""
         return [reward.name for reward in self.rewards if not reward.weight]
 
     def score(self, samples: Sequence[Sample]) -> Scores:
@@ -139,7 +139,7 @@ class Composition:
     def total(self, row: Sequence[float | None]) -> float | None:
         """Weighted sum of one sample's values, leaving out None; None if every reward with a weight said None.
 
-        Where no reward has a weight, all are only watched, and the sum is 0.
+        Where no reward has a weight, all are only monitored, and the sum is 0.
         """
         if not any(self.weights):
             return 0.0
@@ -209,13 +209,13 @@ class Composition:
             raise _too_many_errors(name, tally)
 
 
-def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05, watched: bool = False) -> Composition:
+def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05, monitored_only: bool = False) -> Composition:
     """Load rewards by name and bind their arguments; nothing is scored and no model is loaded.
 
     Args:
         specs: the rewards, with weights.
         max_error_rate: share of samples on which a reward may fail before the run stops.
-        watched: whether all may have weight 0, because nothing learns from them.
+        monitored_only: whether all may have weight 0, because nothing learns from them.
 
     Raises:
         ConfigError: no reward, no weight, an unknown name, a file that does not import, a wrong argument.
@@ -223,7 +223,7 @@ def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05, watched:
     """
     if not specs:
         raise ConfigError("no rewards are given", hint="list them with: rlllm rewards ls")
-    if not watched and not any(spec.weight for spec in specs):
+    if not monitored_only and not any(spec.weight for spec in specs):
         raise ConfigError("every reward has weight 0", given=", ".join(spec.name for spec in specs))
     names = display_names(specs)
     rewards = (_delivered(spec, bind(spec, name)) for spec, name in zip(specs, names, strict=True))

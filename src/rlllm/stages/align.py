@@ -42,13 +42,15 @@ class AlignStage(LoopSettings):
         if judge:
             plan = replace(plan, judge=resolve_rewards([judge], plan.loaded))
         if plan.family.name == "rl":
-            plan = reward_cards.attach(plan_loop(plan, self._watched(judge)), self.rewards, required=self.require_card)
+            plan = reward_cards.attach(
+                plan_loop(plan, self._monitored(judge)), self.rewards, required=self.require_card
+            )
         elif self.rewards:
             plan = replace(plan, rewards=resolve_rewards(self.rewards, plan.loaded))
         plan.family.check(plan)
         return plan
 
-    def _watched(self, judge: RewardSpec | None) -> list[RewardSpec]:
+    def _monitored(self, judge: RewardSpec | None) -> list[RewardSpec]:
         """The rewards, and the judge beside them with weight 0 unless it is one of them."""
         if not self.rewards:
             raise ConfigError(

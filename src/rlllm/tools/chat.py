@@ -275,7 +275,7 @@ def open_chat(
         RlllmError: a model or reward that does not exist or does not load, or a system message for a model that takes none.
     """
     sources = [resolve_model(reference) for reference in models]
-    composition = build(named_models(rewards), watched=True) if rewards else None
+    composition = build(named_models(rewards), monitored_only=True) if rewards else None
     from rlllm.launch import local
     from rlllm.policies.loading import load_policy, load_tokenizer
 

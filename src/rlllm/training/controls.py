@@ -58,13 +58,13 @@ class Control:
 
 def random_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """A coin in place of all that pays (Shao et al. 2025, arXiv 2506.10947)."""
-    return [*watched(specs), RewardSpec(name="coin", weight=specs[0].weight, params={"p": hit_rate, "seed": seed})]
+    return [*monitored(specs), RewardSpec(name="coin", weight=specs[0].weight, params={"p": hit_rate, "seed": seed})]
 
 
 def format_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """Only the form pays: the recipe's own format rewards, or one in the first reward's place."""
-    own = [spec if spec.name == "format" else muted for spec, muted in zip(specs, watched(specs), strict=True)]
-    own[0] = watched(specs)[0]
+    own = [spec if spec.name == "format" else muted for spec, muted in zip(specs, monitored(specs), strict=True)]
+    own[0] = monitored(specs)[0]
     added = [] if any(spec.weight for spec in own) else [RewardSpec(name="format", weight=specs[0].weight)]
     return own + added
 
@@ -73,7 +73,7 @@ def flipped_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """1 minus the first reward; the others pay as before."""
     true, others = specs[0], specs[1:]
     inner = true.model_dump(exclude={"weight"})
-    return [*watched([true]), RewardSpec(name="flipped", weight=true.weight, params={"reward": inner}), *others]
+    return [*monitored([true]), RewardSpec(name="flipped", weight=true.weight, params={"reward": inner}), *others]
 
 
 def true_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
@@ -81,7 +81,7 @@ def true_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
     return specs
 
 
-def watched(specs: Sequence[RewardSpec]) -> Specs:
+def monitored(specs: Sequence[RewardSpec]) -> Specs:
     """The rewards with weight 0: scored, but not trained on."""
     return [spec.model_copy(update={"weight": 0.0}) for spec in specs]
 

@@ -136,10 +136,10 @@ def resolve_method(name: str, stage: str) -> Method:
 
 
 def resolve_rewards(
-    specs: Sequence[RewardSpec], loaded: Loaded, *, watched: bool = False, sandbox: Isolation = "full"
+    specs: Sequence[RewardSpec], loaded: Loaded, *, monitored_only: bool = False, sandbox: Isolation = "full"
 ) -> Composition:
-    """The composition of the named rewards, or of the data source's own when none is named; `watched` as in `build`."""
-    return build(chosen_rewards(specs, loaded, sandbox), watched=watched)
+    """The composition of the named rewards, or of the data source's own when none is named; `monitored_only` as in `build`."""
+    return build(chosen_rewards(specs, loaded, sandbox), monitored_only=monitored_only)
 
 
 def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolation = "full") -> list[RewardSpec]:

@@ -152,7 +152,7 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
     _check_words(settings)
     advantage = chosen["advantage"]
     composition = resolve_rewards(
-        rewards, plan.loaded, watched=getattr(advantage, "ignores_rewards", False), sandbox=config.sandbox
+        rewards, plan.loaded, monitored_only=getattr(advantage, "ignores_rewards", False), sandbox=config.sandbox
     )
     if hasattr(advantage, "check"):
         advantage.check(composition.names, composition.weights)

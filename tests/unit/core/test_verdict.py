@@ -57,7 +57,7 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
     ("nobody looked at the weights", {**FINE, "weights_changed": None}, [], True),
     ("steps are missing", {**FINE, "steps_done": 9}, ["steps_missing"], False),
     (
-        "the reward rose and a watched one fell, which is a warning",
+        "the reward rose and a monitored one fell, which is a warning",
         {**REWARDED, "divergences": [{"alarm": True, "proxy": "p", "shadow": "s", **dict.fromkeys(MOVED, CHANGE)}]},
         ["overoptimised"],
         True,
@@ -74,7 +74,7 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
         ["rewards_failed", "reward_memory"],
         True,
     ),
-    ("a watched reward moved along", {**REWARDED, "divergences": [{"alarm": False}]}, [], True),
+    ("a monitored reward moved along", {**REWARDED, "divergences": [{"alarm": False}]}, [], True),
     (
         "an error comes before its consequences",
         {**FINE, "failure": "x", "steps_done": 0, "weights_changed": False},

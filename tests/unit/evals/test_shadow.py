@@ -142,4 +142,4 @@ def test_the_verdict_warns_and_names_the_step_the_proxy_and_the_shadow() -> None
     text = verdict.reasons[0].text
     assert text == alarm_text(alarms[0])
     assert f"at step {alarms[0]['step']:g} the total reward" in text
-    assert "exact, which is only watched, had not followed" in text
+    assert "exact, which is only monitored, had not followed" in text

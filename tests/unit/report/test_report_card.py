@@ -1,4 +1,4 @@
-"""The card of a reward model in the report, and the curves of a reward that was maximised beside one that was watched."""
+"""The card of a reward model in the report, and the curves of a reward that was maximised beside one that was monitored."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def source(values: list[float]) -> Source:
     return made
 
 
-def test_curves_of_the_maximised_and_the_watched_rewards_stand_side_by_side() -> None:
+def test_curves_of_the_maximised_and_the_monitored_rewards_stand_side_by_side() -> None:
     total, sources = source([1.0, 2.0]), {"gold": source([2.0, 1.0]), "model": source([1.0, 2.0])}
     drawn = shadow_curves(total, sources, ["gold"])
     assert drawn is not None
     assert drawn.count("<figure") == 2
-    assert "only watched" in drawn
+    assert "only monitored" in drawn
     assert shadow_curves(total, sources, []) is None
     assert shadow_curves(Source(), sources, ["gold"]) is None
 
 
-def test_a_run_that_was_watched_has_the_curves_in_its_report(tmp_path: Path) -> None:
+def test_a_run_that_was_monitored_has_the_curves_in_its_report(tmp_path: Path) -> None:
     rows = [
         {"step": step, "prompt": "p", "completion": "c", "reward": 1.0 * step, "rewards": {"gold": {"value": -step}}}
         for step in (1, 2, 3)
@@ -72,9 +72,9 @@ def test_a_run_that_was_watched_has_the_curves_in_its_report(tmp_path: Path) -> 
     )
     append_jsonl(tmp_path / "samples.jsonl", rows)
     page = render_run(Run(tmp_path))
-    assert "Proxy and watched rewards" in page
+    assert "Training and monitored rewards" in page
     write_json(tmp_path / "verdict.json", {"ok": True, "reasons": [], "diagnostics": {}})
-    assert "Proxy and watched rewards" not in render_run(Run(tmp_path))
+    assert "Training and monitored rewards" not in render_run(Run(tmp_path))
 
 
 def test_an_estimate_without_an_interval_is_drawn_as_a_dot_alone() -> None:

@@ -153,14 +153,14 @@ def test_a_changed_reward_makes_its_card_stale() -> None:
         planned(rewards=[name], require_card=True)
 
 
-def test_a_failed_card_does_not_satisfy_and_a_watched_reward_needs_none() -> None:
+def test_a_failed_card_does_not_satisfy_and_a_monitored_reward_needs_none() -> None:
     name = reward_file("return 1.0")
     card_of(name, data="arithmetic#4")
     with pytest.raises(ConfigError, match="did not pass its bench"):
         planned(rewards=[name], require_card=True)
     card_of("exact")
-    watched = {"name": name, "weight": 0.0}
-    assert len(planned(rewards=["exact", watched], require_card=True).cards) == 1
+    monitored = {"name": name, "weight": 0.0}
+    assert len(planned(rewards=["exact", monitored], require_card=True).cards) == 1
 
 
 def test_a_broken_card_is_none() -> None:

@@ -34,7 +34,7 @@ def test_a_budget_of_tokens_ends_the_run_at_the_step_that_reaches_it_and_counts_
     )
 
 
-def test_a_label_free_run_is_judged_by_its_own_signal_and_not_by_rewards_that_are_only_watched(
+def test_a_label_free_run_is_judged_by_its_own_signal_and_not_by_rewards_that_are_only_monitored(
     tiny_model: str, tmp_path: Path
 ) -> None:
     done = run(tiny_model, tmp_path, method="intuitor", rewards=[{"name": "exact", "weight": 0}], stop_when_flat=2)

@@ -70,14 +70,14 @@ def rollout(job: Job, step: int, listing: float, generator: np.random.Generator)
 
 def test_listing_all_options_is_told_within_thirty_steps_and_a_resume_keeps_it(job: Job) -> None:
     assert job.plan.rewards is not None
-    assert job.plan.rewards.watched == ["exact"]
+    assert job.plan.rewards.monitored == ["exact"]
     generator = np.random.default_rng(0)
     record = recorder(job)
     for step in range(1, 41):
         record(rollout(job, step, listing=step / 40, generator=generator))
     (told,) = job.listener.heard  # type: ignore[attr-defined]
     assert told.startswith("warning: at step ")
-    assert "exact, which is only watched, had not followed" in told
+    assert "exact, which is only monitored, had not followed" in told
     (alarm,) = job.diagnostics.alarms
     assert alarm["step"] <= 30
     assert len(list(job.run.samples())) == 40 * 64

@@ -1,4 +1,4 @@
-"""Label-free advantage: how sure the policy was of its own tokens, compared within the group. Rewards are only watched.
+"""Label-free advantage: how sure the policy was of its own tokens, compared within the group. Rewards are only monitored.
 
 Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
 """

@@ -125,8 +125,8 @@ def moments_of(rows: Iterable[Mapping[str, Any]], shadow: str) -> Moments | None
             pairs.append(values)
     if not pairs:
         return None
-    (proxy, proxy_spread), (watched, watched_spread) = map(_mean_and_variance, zip(*pairs, strict=True))
-    return Moments(step, len(pairs), (proxy, watched), (proxy_spread, watched_spread))
+    (proxy, proxy_spread), (monitored, monitored_spread) = map(_mean_and_variance, zip(*pairs, strict=True))
+    return Moments(step, len(pairs), (proxy, monitored), (proxy_spread, monitored_spread))
 
 
 def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def divergence(
             `value` of every reward by name. Completions without a value are left out; so are traces, which the policy did not
             write.
         proxy: the reward that is maximised: the name of one, or `PROXY` for the weighted total.
-        shadow: name of a reward that is only watched.
+        shadow: name of a reward that is only monitored.
         confidence: of both intervals.
 
     Returns:

@@ -102,7 +102,7 @@ def recorder(job: Job) -> Callable[[list[dict[str, Any]]], None]:
     from rlllm.evals.monitors.monitored_rewards import ShadowWatch
 
     assert job.plan.rewards is not None
-    watch = ShadowWatch(job.plan.rewards.watched, job.diagnostics.alarms)
+    watch = ShadowWatch(job.plan.rewards.monitored, job.diagnostics.alarms)
     watch.add(job.run.samples())
 
     def record(batch: list[dict[str, Any]]) -> None:
@@ -229,5 +229,5 @@ def _observe(job: Job, trainer: Any) -> None:
     diagnostics.reward_spread = trainer.reward_spread
     diagnostics.reward_faults = rewards.faults()
     rows = list(job.run.samples())
-    diagnostics.divergences = divergences(rows, rewards.watched)
-    diagnostics.gains = gains(rows, rewards.watched, seed=job.config.seed)
+    diagnostics.divergences = divergences(rows, rewards.monitored)
+    diagnostics.gains = gains(rows, rewards.monitored, seed=job.config.seed)
