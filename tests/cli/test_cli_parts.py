@@ -80,12 +80,16 @@ def test_methods_of_one_stage(stage: str, names: str, rlllm: Rlllm) -> None:
 def test_a_method_is_shown_with_its_source_and_presets(rlllm: Rlllm) -> None:
     said = rlllm("methods show gspo")
     assert "importance_sampling_level: sequence" in said.out
-    assert "arXiv" in said.out
+    assert "https://arxiv.org/abs/2507.18071\n" in said.out
+    assert "page      docs/methods/grpo.md\n" in said.out
+    assert "w_i = exp(mean_t log(pi(y_t) / pi_old(y_t)))\n" in said.out
     assert said.out.endswith("rlllm reason --method gspo\n")
     shown = rlllm("methods show online-dpo").out
     assert "stages      align, reason\n" in shown
     assert "defaults    rollout.group_size: 2\n            kl.where: nowhere\n" in shown
-    assert rlllm("methods show gspo --json").json["settings"]["importance_sampling_level"] == "sequence"
+    described = rlllm("methods show gspo --json").json
+    assert described["settings"]["importance_sampling_level"] == "sequence"
+    assert described["links"] == ["https://arxiv.org/abs/2507.18071"]
 
 
 def test_recipes_are_listed_with_the_line_that_runs_them(rlllm: Rlllm) -> None:

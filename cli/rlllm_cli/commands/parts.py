@@ -80,22 +80,31 @@ def show_method(
     """What a method presets, and where it comes from."""
     from dataclasses import asdict
 
+    from rlllm.algorithms.methods.base import links
     from rlllm.algorithms.registry import METHODS
 
-    shown = asdict(METHODS.load(name))
+    method = METHODS.load(name)
     if json:
-        console.emit_json(shown)
+        console.emit_json({**asdict(method), "links": links(method)})
         return
-    for part in ("settings", "components"):
-        shown[part] = _lines(shown[part])
-    shown["defaults"] = _lines(
-        {f"{name}.{key}": value for name, own in shown["defaults"].items() for key, value in own.items()}
-    )
-    verb, *_ = shown["stages"]
-    shown["stages"] = ", ".join(shown["stages"])
-    example = shown.pop("example")
-    console.fields((key, value) for key, value in shown.items() if value)
-    console.emit(f"\nrlllm {verb} --method {name} {example}".rstrip())
+    defaults = {f"{section}.{key}": value for section, own in method.defaults.items() for key, value in own.items()}
+    rows = {
+        "name": method.name,
+        "summary": method.summary,
+        "formula": method.formula,
+        "paper": "\n".join(filter(None, [method.paper, *links(method)])),
+        "page": method.page,
+        "stages": ", ".join(method.stages),
+        "trainer": method.trainer,
+        "settings": _lines(method.settings),
+        "components": _lines(method.components),
+        "defaults": _lines(defaults),
+        "reward": method.reward,
+        "notes": method.notes,
+    }
+    console.fields((label, value) for label, value in rows.items() if value)
+    verb, *_ = method.stages
+    console.emit(f"\nrlllm {verb} --method {name} {method.example}".rstrip())
 
 
 def _lines(values: Mapping[str, Any]) -> str:

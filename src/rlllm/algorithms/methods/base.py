@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ class Method:
         summary: one line, shown in listings, plans and `rlllm methods show`.
         formula: the loss or advantage as plain text, in the notation of the docs page.
         paper: author, year and arXiv id of the source.
-        page: docs page that explains and measures it, under `docs/`.
+        page: docs page that explains and measures it: a path from the root of the repository, or an address.
         settings: TRL config fields it sets (names as in TRL).
         components: slot -> component name, where it differs from the default; see `rlllm methods ls --slots`.
         defaults: its values for sections of the stage's settings, e.g. {"rollout": {"group_size": 1}}.
@@ -40,3 +41,8 @@ class Method:
     reward: str = ""
     notes: str = ""
     example: str = ""
+
+
+def links(method: Method) -> list[str]:
+    """Addresses of the papers that `paper` names by their arXiv ids, in that order."""
+    return [f"https://arxiv.org/abs/{number}" for number in re.findall(r"arXiv (\d{4}\.\d{4,5})", method.paper)]

@@ -7,6 +7,11 @@ METHOD = Method(
     stages=("reason", "align"),
     trainer="rl",
     summary="an entropy bonus that grows while entropy is under a target and is off above it",
+    formula="loss = -mean over all tokens of min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i) - c H,\n"
+    "w = pi(y_t) / pi_old(y_t), A_i as in grpo, H = mean entropy\n"
+    "after each step c rises by entropy_coef_delta if H <= entropy_target, else it falls by as much;\n"
+    "c counts as 0 while H is above",
+    page="docs/methods/grpo.md",
     paper="He et al. 2025, arXiv 2505.22312",
     settings={
         "loss_type": "dapo",

@@ -7,6 +7,11 @@ METHOD = Method(
     stages=("reason", "align"),
     trainer="rl",
     summary="detaches a few tokens whose log-probability and advantage covary strongly, which keeps entropy up",
+    formula="c_t = (log pi_old(y_t) - its mean) (A_t - its mean);\n"
+    "a random few tokens with low < c_t < high leave the loss\n"
+    "loss = -mean over the tokens left of min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i),\n"
+    "w = pi(y_t) / pi_old(y_t), A_i as in grpo",
+    page="docs/methods/grpo.md",
     paper="Cui et al. 2025, arXiv 2505.22617",
     settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1.0},
     components={"mask": "clip-cov"},

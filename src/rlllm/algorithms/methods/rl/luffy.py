@@ -7,6 +7,10 @@ METHOD = Method(
     stages=("reason",),
     trainer="rl",
     summary="one completion of each group is a worked solution from the data, with its probabilities shaped",
+    formula="A_i = r_i - mean r over the group, in which one completion is the solution from the data\n"
+    "loss = -sum_i sum_t w A_i / (completions * max_new_tokens)\n"
+    "w = pi(y_t) / pi_old(y_t) on sampled tokens, pi(y_t) / (pi(y_t) + gamma) on the solution's",
+    page="docs/methods/grpo.md",
     paper="Yan et al. 2025, arXiv 2504.14945",
     settings={"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0, "epsilon": 1.0, "epsilon_high": 1000.0},
     components={"surrogate": "traces"},

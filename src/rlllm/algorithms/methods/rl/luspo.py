@@ -7,6 +7,10 @@ METHOD = Method(
     stages=("reason", "align"),
     trainer="rl",
     summary="GSPO with each completion's loss scaled by its length",
+    formula="A_i = (r_i - mean r) / (std r + 1e-4) over the group\n"
+    "loss = -mean_i |y_i| min(w_i A_i, clip(w_i, 1 - epsilon, 1 + epsilon_high) A_i),\n"
+    "w_i = exp(mean_t log(pi(y_t) / pi_old(y_t)))",
+    page="docs/methods/grpo.md",
     paper="Liu et al. 2026, arXiv 2602.05261",
     settings={
         "loss_type": "luspo",

@@ -7,6 +7,9 @@ METHOD = Method(
     stages=("align", "reason"),
     trainer="rl",
     summary="DPO on pairs the model has just written, the better one by the reward",
+    formula="loss = -log sigmoid(beta * h), h = log(pi(best) / ref(best)) - log(pi(worst) / ref(worst))\n"
+    "best and worst of each group by the reward; beta is the advantage's",
+    page="docs/methods/online-dpo.md",
     paper="Guo et al. 2024, arXiv 2402.04792",
     settings={"loss_type": "luspo", "importance_sampling_level": "token", "scale_rewards": "none", "beta": 0.1},
     components={"advantage": "pairwise"},

@@ -7,6 +7,10 @@ METHOD = Method(
     stages=("reason", "align"),
     trainer="rl",
     summary="reward minus group mean, normalised over the rollout",
+    formula="A_i = r_i - mean r of the group, scaled to mean 0 and std 1 over the rollout's completions\n"
+    "loss = -mean over all tokens of min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i),\n"
+    "w = pi(y_t) / pi_old(y_t)",
+    page="docs/methods/grpo.md",
     paper="Hu 2025, arXiv 2501.03262",
     settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 0.2, "scale_rewards": "none"},
     components={"advantage": "reinforce++-baseline"},

@@ -7,6 +7,10 @@ METHOD = Method(
     stages=("align", "reason"),
     trainer="rl",
     summary="REINFORCE whose baseline is the reward of the greedy completion",
+    formula="A_i = r_i - r(greedy completion of the prompt)\n"
+    "loss = -sum_i sum_t min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i) / (completions * max_new_tokens),\n"
+    "w = pi(y_t) / pi_old(y_t)",
+    page="docs/methods/remax.md",
     paper="Li et al. 2023, arXiv 2310.10505",
     settings={"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0},
     components={"advantage": "remax"},

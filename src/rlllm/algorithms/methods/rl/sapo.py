@@ -7,6 +7,10 @@ METHOD = Method(
     stages=("reason", "align"),
     trainer="rl",
     summary="a soft gate on the ratio, steeper for negative advantages, in place of clipping",
+    formula="A_i = (r_i - mean r) / (std r + 1e-4) over the group; tau = sapo_temperature_pos if A_i > 0,\n"
+    "else sapo_temperature_neg\n"
+    "loss = -mean_i mean_t (4 / tau) sigmoid(tau (w - 1)) A_i, w = pi(y_t) / pi_old(y_t)",
+    page="docs/methods/grpo.md",
     paper="Gao et al. 2025, arXiv 2511.20347",
     settings={
         "loss_type": "sapo",

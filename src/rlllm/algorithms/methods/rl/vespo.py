@@ -7,6 +7,11 @@ METHOD = Method(
     stages=("reason", "align"),
     trainer="rl",
     summary="weighs each completion by a smooth, asymmetric function of its whole importance ratio",
+    formula="A_i = (r_i - mean r) / (std r + 1e-4) over the group; phi(W) = exp(lambda) W^k exp(-lambda W),\n"
+    "k and lambda by the sign of A_i\n"
+    "loss = -mean over all tokens of stop_gradient(phi(W_i)) A_i log pi(y_t),\n"
+    "W_i = product over t of pi(y_t) / pi_old(y_t)",
+    page="docs/methods/grpo.md",
     paper="Shen et al. 2026, arXiv 2602.10693",
     settings={
         "loss_type": "vespo",
