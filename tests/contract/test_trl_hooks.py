@@ -12,7 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import GRPOConfig, GRPOTrainer, RewardTrainer, SFTTrainer
+from trl import DPOTrainer, GRPOConfig, GRPOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.utils import RepeatSampler
 
 from rlllm.algorithms import _trl, to_trl_dataset
@@ -73,6 +73,9 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
         for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
     (_trl.CPOTrainer.cpo_loss, ["self", "policy_chosen_logps", "policy_rejected_logps"]),
+    (DPOTrainer._compute_loss, ["self", "model", "inputs", "return_outputs"]),
+    (DPOTrainer._prepare_dataset, ["self", "dataset", "processing_class", "args", "dataset_name"]),
+    (DPOTrainer._set_signature_columns_if_needed, ["self"]),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Preference losses without a reference model, on TRL's DPOTrainer: CPO, SimPO, AlphaPO, ORPO, TPO and RRHF."""
