@@ -23,23 +23,29 @@ from rlllm.algorithms.preference.cpo import CPOTrainer
 from rlllm.algorithms.preference.orpo import ORPOTrainer
 from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer
 from rlllm.algorithms.preference.rrhf import RRHFTrainer
-from rlllm.algorithms.preference.settings import CPOSettings, LossSettings, ORPOSettings, RRHFSettings, TPOSettings
+from rlllm.algorithms.preference.settings import (
+    CPOLossSettings,
+    LossSettings,
+    ORPOLossSettings,
+    RRHFLossSettings,
+    TPOLossSettings,
+)
 from rlllm.algorithms.preference.tpo import TPOTrainer
 
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 CASES: dict[str, tuple[str, type[ReferenceFreeTrainer], LossSettings, dict[str, Any]]] = {
-    "cpo": ("CPO", CPOTrainer, CPOSettings(), {"beta": 0.3, "label_smoothing": 0.1}),
-    "cpo-hinge": ("CPO", CPOTrainer, CPOSettings("hinge", cpo_alpha=0.0), {"beta": 0.3}),
-    "cpo-ipo": ("CPO", CPOTrainer, CPOSettings("ipo", cpo_alpha=0.5), {"beta": 0.3}),
-    "simpo": ("CPO", CPOTrainer, CPOSettings("simpo", cpo_alpha=0.0, simpo_gamma=1.0), {"beta": 2.0}),
-    "cpo-simpo": ("CPO", CPOTrainer, CPOSettings("simpo", simpo_gamma=1.0), {"beta": 2.0, "label_smoothing": 0.1}),
-    "alphapo": ("CPO", CPOTrainer, CPOSettings("alphapo", alpha=0.25), {"beta": 0.5}),
-    "rrhf": ("CPO", RRHFTrainer, RRHFSettings(cpo_alpha=0.7), {}),
-    "orpo": ("ORPO", ORPOTrainer, ORPOSettings(), {"beta": 0.3}),
-    "tpo": ("TPO", TPOTrainer, TPOSettings(), {"beta": 0.3, "label_smoothing": 0.1}),
-    "tpo-pairs": ("TPO", TPOTrainer, TPOSettings(tpo_alpha=0.0), {"beta": 0.3}),
-    "tpo-ipo": ("TPO", TPOTrainer, TPOSettings("ipo", tpo_alpha=0.5), {"beta": 0.3}),
-    "tpo-l": ("TPO", TPOTrainer, TPOSettings("tpo-l", tpo_l_gamma=0.7), {"beta": 2.0}),
+    "cpo": ("CPO", CPOTrainer, CPOLossSettings(), {"beta": 0.3, "label_smoothing": 0.1}),
+    "cpo-hinge": ("CPO", CPOTrainer, CPOLossSettings("hinge", cpo_alpha=0.0), {"beta": 0.3}),
+    "cpo-ipo": ("CPO", CPOTrainer, CPOLossSettings("ipo", cpo_alpha=0.5), {"beta": 0.3}),
+    "simpo": ("CPO", CPOTrainer, CPOLossSettings("simpo", cpo_alpha=0.0, simpo_gamma=1.0), {"beta": 2.0}),
+    "cpo-simpo": ("CPO", CPOTrainer, CPOLossSettings("simpo", simpo_gamma=1.0), {"beta": 2.0, "label_smoothing": 0.1}),
+    "alphapo": ("CPO", CPOTrainer, CPOLossSettings("alphapo", alpha=0.25), {"beta": 0.5}),
+    "rrhf": ("CPO", RRHFTrainer, RRHFLossSettings(cpo_alpha=0.7), {}),
+    "orpo": ("ORPO", ORPOTrainer, ORPOLossSettings(), {"beta": 0.3}),
+    "tpo": ("TPO", TPOTrainer, TPOLossSettings(), {"beta": 0.3, "label_smoothing": 0.1}),
+    "tpo-pairs": ("TPO", TPOTrainer, TPOLossSettings(tpo_alpha=0.0), {"beta": 0.3}),
+    "tpo-ipo": ("TPO", TPOTrainer, TPOLossSettings("ipo", tpo_alpha=0.5), {"beta": 0.3}),
+    "tpo-l": ("TPO", TPOTrainer, TPOLossSettings("tpo-l", tpo_l_gamma=0.7), {"beta": 2.0}),
 }
 EQUAL = ("cpo-hinge", "simpo", "tpo-pairs")
 """Losses without imitation. TRL computes that term by another kernel, whose last bits differ."""

@@ -14,7 +14,7 @@ from rlllm.algorithms.preference.contrastive import completion_logps, contrastiv
 from rlllm.algorithms.preference.cpo import alpha_reward, cpo_loss
 from rlllm.algorithms.preference.orpo import log_odds_ratio, orpo_loss
 from rlllm.algorithms.preference.rrhf import rrhf_loss
-from rlllm.algorithms.preference.settings import CONTRASTIVE, CPOSettings, TPOSettings
+from rlllm.algorithms.preference.settings import CONTRASTIVE, CPOLossSettings, TPOLossSettings
 from rlllm.algorithms.preference.tpo import tpo_loss
 
 LOGPS = np.random.default_rng(0).uniform(-4, -0.05, (2, 64))
@@ -35,10 +35,10 @@ def contrast(loss_type: str, d: np.ndarray, b: float, e: float, margin: float) -
     return -(1 - e) * np.log(sigmoid(b * d - margin)) - e * np.log(sigmoid(margin - b * d))
 
 
-@pytest.mark.parametrize("loss_type", CPOSettings.LOSSES)
+@pytest.mark.parametrize("loss_type", CPOLossSettings.LOSSES)
 @pytest.mark.parametrize("alpha", [0.0, 0.25, -0.5])
 def test_cpo(loss_type: str, alpha: float) -> None:
-    settings = CPOSettings(loss_type=loss_type, simpo_gamma=0.7, alpha=alpha)
+    settings = CPOLossSettings(loss_type=loss_type, simpo_gamma=0.7, alpha=alpha)
     p = np.exp(LOGPS)
     chosen, rejected = (1 - p**-alpha) / alpha if alpha else LOGPS
     margin = 0.7 if loss_type in ("simpo", "alphapo") else 0.0
@@ -46,9 +46,9 @@ def test_cpo(loss_type: str, alpha: float) -> None:
     np.testing.assert_allclose(cpo_loss(CHOSEN, REJECTED, settings, 0.8, 0.1), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("loss_type", TPOSettings.LOSSES)
+@pytest.mark.parametrize("loss_type", TPOLossSettings.LOSSES)
 def test_tpo(loss_type: str) -> None:
-    settings = TPOSettings(loss_type=loss_type, tpo_l_gamma=0.7)
+    settings = TPOLossSettings(loss_type=loss_type, tpo_l_gamma=0.7)
     expected = contrast(loss_type, LOGPS[0] - LOGPS[1], 0.8, 0.1, 0.7 if loss_type == "tpo-l" else 0.0)
     np.testing.assert_allclose(tpo_loss(CHOSEN, REJECTED, settings, 0.8, 0.1), expected, rtol=1e-12)
 

@@ -15,7 +15,7 @@ from trl import DPOConfig
 from rlllm.algorithms.preference.cpo import CPOTrainer
 from rlllm.algorithms.preference.orpo import ORPOTrainer
 from rlllm.algorithms.preference.rrhf import RRHFTrainer
-from rlllm.algorithms.preference.settings import CPOSettings, ORPOSettings, RRHFSettings, TPOSettings
+from rlllm.algorithms.preference.settings import CPOLossSettings, ORPOLossSettings, RRHFLossSettings, TPOLossSettings
 from rlllm.algorithms.preference.tpo import TPOTrainer
 
 ROWS = [
@@ -23,10 +23,10 @@ ROWS = [
     {"prompt": "six:", "chosen": " seven eight nine", "rejected": " ten", "reference": " seven"},
 ]
 TRAINERS = [
-    (CPOTrainer, CPOSettings()),
-    (ORPOTrainer, ORPOSettings()),
-    (RRHFTrainer, RRHFSettings()),
-    (TPOTrainer, TPOSettings()),
+    (CPOTrainer, CPOLossSettings()),
+    (ORPOTrainer, ORPOLossSettings()),
+    (RRHFTrainer, RRHFLossSettings()),
+    (TPOTrainer, TPOLossSettings()),
 ]
 
 
@@ -81,16 +81,16 @@ def test_adapters_train_and_the_loss_is_that_without_them_at_first(
 
 
 def test_outputs_on_request_leave_the_loss_as_it_is(build: Callable[..., Any]) -> None:
-    trainer = build(CPOTrainer, CPOSettings())
+    trainer = build(CPOTrainer, CPOLossSettings())
     rows = batch(trainer)
     loss, outputs = trainer.compute_loss(trainer.model, rows, return_outputs=True)
     assert torch.equal(loss, trainer.compute_loss(trainer.model, rows))
     assert outputs.logits.shape[:2] == rows["input_ids"].shape
 
 
-@pytest.mark.parametrize(("loss", "per_token"), [(CPOSettings(), False), (CPOSettings("simpo"), True)])
+@pytest.mark.parametrize(("loss", "per_token"), [(CPOLossSettings(), False), (CPOLossSettings("simpo"), True)])
 def test_logged_rewards_are_what_the_loss_compares(
-    build: Callable[..., Any], loss: CPOSettings, per_token: bool
+    build: Callable[..., Any], loss: CPOLossSettings, per_token: bool
 ) -> None:
     trainer = build(CPOTrainer, loss, beta=0.5)
     rows = batch(trainer)
@@ -106,7 +106,7 @@ def test_logged_rewards_are_what_the_loss_compares(
 
 
 def test_a_triple_is_three_rows_of_one_length_and_all_its_tokens_are_counted(build: Callable[..., Any]) -> None:
-    trainer = build(TPOTrainer, TPOSettings(), train_sampling_strategy="sequential")
+    trainer = build(TPOTrainer, TPOLossSettings(), train_sampling_strategy="sequential")
     rows = batch(trainer)
     ids, mask = rows["input_ids"], rows["completion_mask"] == 1
     texts = [trainer.processing_class.decode(row[marks]) for row, marks in zip(ids, mask, strict=True)]
@@ -118,13 +118,13 @@ def test_a_triple_is_three_rows_of_one_length_and_all_its_tokens_are_counted(bui
 
 def test_a_weight_of_0_leaves_the_gold_completion_unread(build: Callable[..., Any]) -> None:
     rows = [{name: text for name, text in row.items() if name != "reference"} for row in ROWS]
-    trainer = build(TPOTrainer, TPOSettings(tpo_alpha=0.0), rows)
+    trainer = build(TPOTrainer, TPOLossSettings(tpo_alpha=0.0), rows)
     assert len(batch(trainer)["input_ids"]) == 4
     assert torch.isfinite(trainer.compute_loss(trainer.model, batch(trainer)))
 
 
 def test_a_triple_whose_prompt_fills_max_length_is_left_out(build: Callable[..., Any]) -> None:
-    trainer = build(TPOTrainer, TPOSettings(), [*ROWS, {**ROWS[0], "prompt": "one " * 40}], max_length=32)
+    trainer = build(TPOTrainer, TPOLossSettings(), [*ROWS, {**ROWS[0], "prompt": "one " * 40}], max_length=32)
     assert len(trainer.train_dataset) == 2
     assert max(map(len, batch(trainer)["input_ids"])) <= 32
 

@@ -8,7 +8,7 @@ import torch
 
 from rlllm.algorithms.preference.contrastive import completion_logps, contrastive_loss, negative_log_likelihood
 from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer
-from rlllm.algorithms.preference.settings import CPOSettings
+from rlllm.algorithms.preference.settings import CPOLossSettings
 
 
 def alpha_reward(logps: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -25,7 +25,11 @@ def alpha_reward(logps: torch.Tensor, alpha: float) -> torch.Tensor:
 
 
 def cpo_loss(
-    chosen_logps: torch.Tensor, rejected_logps: torch.Tensor, settings: CPOSettings, beta: float, label_smoothing: float
+    chosen_logps: torch.Tensor,
+    rejected_logps: torch.Tensor,
+    settings: CPOLossSettings,
+    beta: float,
+    label_smoothing: float,
 ) -> torch.Tensor:
     """Loss of each pair without its imitation term, (pairs,).
 
@@ -50,7 +54,7 @@ class CPOTrainer(ReferenceFreeTrainer):
     It logs `nll_loss`, the mean over the tokens of the chosen completions, also where its weight is 0.
     """
 
-    loss: CPOSettings
+    loss: CPOLossSettings
 
     def objective(
         self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]

@@ -8,7 +8,7 @@ import torch
 
 from rlllm.algorithms.preference.contrastive import completion_logps, negative_log_likelihood
 from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer
-from rlllm.algorithms.preference.settings import RRHFSettings
+from rlllm.algorithms.preference.settings import RRHFLossSettings
 
 
 def rrhf_loss(chosen_logps: torch.Tensor, rejected_logps: torch.Tensor) -> torch.Tensor:
@@ -28,7 +28,7 @@ class RRHFTrainer(ReferenceFreeTrainer):
     It logs `nll_loss`, the mean over the tokens of the better completions.
     """
 
-    loss: RRHFSettings
+    loss: RRHFLossSettings
 
     def objective(
         self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]

@@ -21,7 +21,7 @@ REFERENCE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class CPOSettings:
+class CPOLossSettings:
     """Settings of CPO, SimPO and AlphaPO.
 
     Args:
@@ -64,7 +64,7 @@ class CPOSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ORPOSettings:
+class ORPOLossSettings:
     """ORPO has no settings beside DPOConfig's; `beta` is the paper's lambda, the weight of the odds ratio."""
 
     per_token: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class ORPOSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class TPOSettings:
+class TPOLossSettings:
     """Settings of TPO.
 
     Args:
@@ -112,7 +112,7 @@ class TPOSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class RRHFSettings:
+class RRHFLossSettings:
     """Settings of RRHF.
 
     Args:
@@ -135,7 +135,7 @@ def smoothing_unread(loss_type: str) -> dict[str, str]:
     return {"label_smoothing": reason} if loss_type in ("hinge", "ipo") else {}
 
 
-LossSettings = CPOSettings | ORPOSettings | TPOSettings | RRHFSettings
+LossSettings = CPOLossSettings | ORPOLossSettings | TPOLossSettings | RRHFLossSettings
 
 
 def loss_fields(settings: type[Any]) -> dict[str, dict[str, Any]]:

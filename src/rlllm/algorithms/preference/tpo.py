@@ -10,11 +10,15 @@ import torch
 
 from rlllm.algorithms.preference.contrastive import completion_logps, contrastive_loss, negative_log_likelihood
 from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer
-from rlllm.algorithms.preference.settings import TPOSettings
+from rlllm.algorithms.preference.settings import TPOLossSettings
 
 
 def tpo_loss(
-    chosen_logps: torch.Tensor, rejected_logps: torch.Tensor, settings: TPOSettings, beta: float, label_smoothing: float
+    chosen_logps: torch.Tensor,
+    rejected_logps: torch.Tensor,
+    settings: TPOLossSettings,
+    beta: float,
+    label_smoothing: float,
 ) -> torch.Tensor:
     """Loss of each pair without its imitation term, (pairs,).
 
@@ -60,7 +64,7 @@ class TPOTrainer(ReferenceFreeTrainer):
     are neither tokenized nor run through the model. It logs `nll_loss`, the mean over the tokens of the gold completions.
     """
 
-    loss: TPOSettings
+    loss: TPOLossSettings
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
