@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
-from rlllm.evals.metrics.pass_at_k import every_reward, first_reward
 from rlllm.evals.metrics.rm_accuracy import pair_scores
+from rlllm.evals.reward_values import every_reward, first_reward
 from rlllm.evals.sampling import sample
 from rlllm.evals.statistics.intervals import item_means, mean_interval, paired_difference, preference, win_rate
 from rlllm.evals.statistics.pass_estimators import score_bounds

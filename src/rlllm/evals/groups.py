@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import PreferencePair, Record, StepwiseSolution, task_of
+from rlllm.core.records import Record
+from rlllm.evals.items import item_ids
 from rlllm.evals.request import Evaluation
-from rlllm.evals.sampling import task_id
 from rlllm.evals.statistics.intervals import Interval, mean_interval
 from rlllm.evals.statistics.pass_estimators import score_bounds
 
@@ -69,18 +69,6 @@ def group_of(records: Sequence[Record], column: str) -> Groups:
     if count > MOST_GROUPS:
         raise DataError(f"{count} groups are no grouping", given=f"by={column}", hint="name a column of few values")
     return found
-
-
-def item_ids(record: Record) -> list[str]:
-    """The ids that metrics give the items of a record: of its prompt, and of what is judged beside it."""
-    task = task_of(record)
-    ids = [task_id(task.prompt, task.answer)]
-    if isinstance(record, PreferencePair):
-        ids.append(task_id(record.prompt, f"{record.chosen}\0{record.rejected}"))
-    if isinstance(record, StepwiseSolution):
-        truth = record.labels.index(False) if False in record.labels else len(record.labels)
-        ids.append(task_id(record.prompt, "\n".join(record.steps) + f"\0{truth}"))
-    return ids
 
 
 def mean_of(parts: Sequence[Interval]) -> Interval:

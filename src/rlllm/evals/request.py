@@ -48,6 +48,12 @@ class EvalRequest:
     params: Mapping[str, Any] = field(default_factory=dict)
     drawers: Mapping[PolicyName, Drawer] = field(default_factory=dict)
 
+    def required_rewards(self) -> Composition:
+        """The rewards. Raises ConfigError where there are none."""
+        if self.rewards is None:
+            raise ConfigError("this metric needs a reward", hint="say which with --reward NAME")
+        return self.rewards
+
     def draw(self, tasks: Sequence[PromptTask], policy: PolicyName = "model") -> list[list[Sample]]:
         """`samples` completions of every task by a policy; the outer list follows `tasks`.
 
@@ -80,5 +86,3 @@ class Evaluation:
     values: dict[str, Interval]
     extra: dict[str, Any] = field(default_factory=dict)
 
-
-Evaluator = Callable[[EvalRequest], Evaluation]

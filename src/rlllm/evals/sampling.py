@@ -24,11 +24,6 @@ from rlllm.rollouts.registry import ENGINES
 from rlllm.rollouts.samples import draw
 
 
-def task_id(prompt: Prompt, answer: str | None) -> str:
-    """Identity of a problem across runs: a hash of its prompt and answer."""
-    return fingerprint([prompt, answer])
-
-
 def sample(
     model: Any, tokenizer: Any, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int, seed: int
 ) -> list[list[Sample]]:

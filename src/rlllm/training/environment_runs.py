@@ -176,7 +176,7 @@ def draw(job: Job, model: Any, tasks: Sequence[PromptTask], *, samples: int) -> 
 def measure(job: Job, model: Any) -> list[Measured]:
     """Share of rollouts on held-out prompts that pass (the first reward gives at least 1), and of tool use."""
     from rlllm.evals.before_after import Measured
-    from rlllm.evals.metrics.pass_at_k import first_reward
+    from rlllm.evals.reward_values import first_reward
 
     assert job.plan.rewards is not None
     drawn = draw(job, model, job.plan.measured_on, samples=job.config.eval.samples)

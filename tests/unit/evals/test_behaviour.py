@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Sample
-from rlllm.evals.metrics.calibration import calibration_error, majority_share
-from rlllm.evals.metrics.diversity import distinct_n, diversity, self_similarity
-from rlllm.evals.metrics.response_statistics import behaviour, majority_interval, profile
+from rlllm.evals.statistics.calibration import calibration_error, majority_share
+from rlllm.evals.statistics.diversity import distinct_n, diversity, self_similarity
+from rlllm.evals.statistics.response_statistics import behaviour, majority_interval, profile
 from rlllm.evals.statistics.crossover import crossover
 from rlllm.evals.statistics.intervals import wilson
 from rlllm.evals.statistics.length_control import accuracy_by_length, controlled_difference, controlled_win_rate

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rlllm.evals.metrics.calibration import calibration_error
+from rlllm.evals.statistics.calibration import calibration_error
 from rlllm.evals.statistics.intervals import (
     Interval,
     bootstrap_mean,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.evals.metrics.majority_vote import (
+from rlllm.evals.statistics.majority_vote import (
     MOST_SUBSETS,
     best_of,
     best_of_k,

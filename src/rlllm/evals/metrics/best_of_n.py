@@ -1,4 +1,4 @@
-"""The `best-of` metric: what n samples of a problem are worth under every way to choose one answer among them.
+"""`best-of`: what n samples of a problem are worth under every way to choose one answer among them.
 
 The first reward decides what is correct (a value of at least 1); every further reward is a selector. All methods choose from
 the same samples, so their differences are paired by problem:
@@ -17,19 +17,28 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from rlllm.core.errors import ConfigError, RewardError
+from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, task_of
-from rlllm.evals.metrics.majority_vote import best_of_k, majority, marked, over_subsets, vote_weights, weighted_majority
+from rlllm.evals.items import sampled_row
+from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
-from rlllm.evals.sampling import task_id
+from rlllm.evals.reward_values import check_any_judged
 from rlllm.evals.statistics.intervals import Interval, mean_interval, paired_difference
+from rlllm.evals.statistics.majority_vote import (
+    best_of_k,
+    majority,
+    marked,
+    over_subsets,
+    vote_weights,
+    weighted_majority,
+)
 from rlllm.rewards.compose import Composition
 
-CORRECT = 1.0
+_CORRECT = 1.0
 
 
 @dataclass(frozen=True)
-class Pool:
+class _Pool:
     """The judged problems: one row of n samples for each, whatever is asked of it."""
 
     samples: list[list[Sample]]
@@ -41,7 +50,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Method:
+class _Method:
     """A way to choose: its name at k samples, and the chance to be right of problem i at k samples."""
 
     name: str
@@ -51,7 +60,7 @@ class Method:
         return self.name.format(k=k)
 
 
-def evaluate_selection(request: EvalRequest) -> Evaluation:
+def _measure(request: EvalRequest) -> Evaluation:
     """Each method at n samples, their paired differences, and in `extra` their curves over k and the tokens they take.
 
     A problem is left out, and counted, where the first reward cannot judge each of its samples.
@@ -61,9 +70,9 @@ def evaluate_selection(request: EvalRequest) -> Evaluation:
         RewardError: no problem could be judged.
     """
     pool = _pool(request)
-    chosen = _methods(pool, request.seed)
+    methods = _methods(pool, request.seed)
     n, seed = request.samples, request.seed
-    final = {one.label(n): [one.at(problem, n) for problem in range(len(pool.correct))] for one in chosen}
+    final = {method.label(n): [method.at(problem, n) for problem in range(len(pool.correct))] for method in methods}
     values = {"pass@1": mean_interval(pool.correct, seed)}
     values.update({name: mean_interval([[value] for value in row], seed) for name, row in final.items()})
     values.update(_differences(final, seed))
@@ -71,28 +80,24 @@ def evaluate_selection(request: EvalRequest) -> Evaluation:
     extra = {
         "unjudged": pool.unjudged,
         "without_score": silent,
-        "curves": {one.label(n): _curve(one, pool, request) for one in chosen},
+        "curves": {method.label(n): _curve(method, pool, request) for method in methods},
         "tokens": _tokens(pool, list(final)),
     }
     return Evaluation(_items(pool), values, extra)
 
 
-def _pool(request: EvalRequest) -> Pool:
+def _pool(request: EvalRequest) -> _Pool:
     rewards = _rewards(request)
-    drawn = request.draw([task_of(record) for record in request.records])
-    scores = rewards.score([one for row in drawn for one in row]).values
+    completions = request.draw([task_of(record) for record in request.records])
+    scores = rewards.score([sample for row in completions for sample in row]).values
     columns = [_rows(column, request.samples) for column in scores]
     judged = [index for index, row in enumerate(columns[0]) if None not in row]
-    if not judged:
-        raise RewardError(
-            f"the reward {rewards.names[0]} could not judge all samples of any problem",
-            hint="the first reward says what is correct; it must fit the data",
-        )
-    correct = [[float((value or 0.0) >= CORRECT) for value in columns[0][index]] for index in judged]
+    check_any_judged(rewards, len(completions), len(judged))
+    correct = [[float((value or 0.0) >= _CORRECT) for value in columns[0][index]] for index in judged]
     selectors = {
         name: [rows[index] for index in judged] for name, rows in zip(rewards.names[1:], columns[1:], strict=True)
     }
-    return Pool([drawn[index] for index in judged], correct, selectors, len(drawn) - len(judged))
+    return _Pool([completions[index] for index in judged], correct, selectors, len(completions) - len(judged))
 
 
 def _rewards(request: EvalRequest) -> Composition:
@@ -105,25 +110,25 @@ def _rewards(request: EvalRequest) -> Composition:
     return request.rewards
 
 
-def _methods(pool: Pool, seed: int) -> list[Method]:
-    answers = [marked([one.completion for one in row]) for row in pool.samples]
-    found = [
-        Method("pass@{k}", partial(_best, pool.correct, pool)),
-        Method("maj@{k}", partial(_votes, answers, pool, None, seed)),
+def _methods(pool: _Pool, seed: int) -> list[_Method]:
+    answers = [marked([sample.completion for sample in row]) for row in pool.samples]
+    methods = [
+        _Method("pass@{k}", partial(_best, pool.correct, pool)),
+        _Method("maj@{k}", partial(_votes, answers, pool, None, seed)),
     ]
     for name, rows in pool.selectors.items():
         shown = name.replace("{", "{{").replace("}", "}}")
-        found.append(Method(f"weighted@{{k}} {shown}", partial(_votes, answers, pool, vote_weights(rows), seed)))
-        found.append(Method(f"best-of-{{k}} {shown}", partial(_best, rows, pool)))
-    return found
+        methods.append(_Method(f"weighted@{{k}} {shown}", partial(_votes, answers, pool, vote_weights(rows), seed)))
+        methods.append(_Method(f"best-of-{{k}} {shown}", partial(_best, rows, pool)))
+    return methods
 
 
-def _best(rows: Sequence[Sequence[float | None]], pool: Pool, problem: int, k: int) -> float:
+def _best(rows: Sequence[Sequence[float | None]], pool: _Pool, problem: int, k: int) -> float:
     return best_of_k(rows[problem], pool.correct[problem], k)
 
 
 def _votes(
-    answers: list[list[str | None]], pool: Pool, weights: list[list[float]] | None, seed: int, problem: int, k: int
+    answers: list[list[str | None]], pool: _Pool, weights: list[list[float]] | None, seed: int, problem: int, k: int
 ) -> float:
     said, right = answers[problem], pool.correct[problem]
 
@@ -156,7 +161,7 @@ def _short(label: str) -> str:
     return reward if method.startswith("best-of-") else f"{_LONG.get(kind, kind)} {reward}".strip()
 
 
-def _curve(method: Method, pool: Pool, request: EvalRequest) -> list[dict[str, Any]]:
+def _curve(method: _Method, pool: _Pool, request: EvalRequest) -> list[dict[str, Any]]:
     """The method at 1, 2, 4, ... and n samples."""
     n = request.samples
     ks = sorted({*(2**power for power in range(n.bit_length()) if 2**power <= n), n})
@@ -164,10 +169,10 @@ def _curve(method: Method, pool: Pool, request: EvalRequest) -> list[dict[str, A
     return [{"k": k, **mean_interval(values, request.seed).to_json()} for k, values in rows.items()]
 
 
-def _tokens(pool: Pool, names: list[str]) -> dict[str, float]:
+def _tokens(pool: _Pool, names: list[str]) -> dict[str, float]:
     """Mean tokens that are sampled for one problem: of one sample, and of all n, which every choice among them takes."""
-    one = [sum(sample.tokens or 0 for sample in row) / len(row) for row in pool.samples]
-    mean = sum(one) / len(one)
+    per_sample = [sum(sample.tokens or 0 for sample in row) / len(row) for row in pool.samples]
+    mean = sum(per_sample) / len(per_sample)
     return {"pass@1": mean, **dict.fromkeys(names, mean * len(pool.samples[0]))}
 
 
@@ -175,15 +180,19 @@ def _rows(column: Sequence[float | None], width: int) -> list[list[float | None]
     return [list(column[start : start + width]) for start in range(0, len(column), width)]
 
 
-def _items(pool: Pool) -> list[dict[str, Any]]:
+def _items(pool: _Pool) -> list[dict[str, Any]]:
     return [
-        {
-            "id": task_id(row[0].prompt, row[0].answer),
-            "scores": correct,
-            "prompt": row[0].prompt,
-            "answer": row[0].answer,
-            "completions": [one.completion for one in row],
-            "selectors": {name: rows[problem] for name, rows in pool.selectors.items()},
-        }
+        sampled_row(row, correct, selectors={name: rows[problem] for name, rows in pool.selectors.items()})
         for problem, (row, correct) in enumerate(zip(pool.samples, pool.correct, strict=True))
     ]
+
+
+METRIC = Metric(
+    name="best-of",
+    summary="best of n samples, as chosen by each further reward",
+    measure=_measure,
+    needs_reward=True,
+    needs_model="policy",
+    min_samples=2,
+    reads=("stop_width",),
+)

@@ -1,4 +1,4 @@
-"""The `steps` metric: does a process reward model find the first wrong step of a worked solution, and better than chance?
+"""`prm-steps`: how often a process reward model finds the first wrong step of a worked solution, beside chance.
 
 The unit is the solution. Labels follow the convention of the data: true up to the first wrong step, false from it on.
 """
@@ -12,16 +12,17 @@ from typing import Any
 from rlllm.core.errors import DataError
 from rlllm.core.records import StepwiseSolution
 from rlllm.evals.before_after import Measured
+from rlllm.evals.items import record_row
+from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
-from rlllm.evals.sampling import task_id
 from rlllm.evals.statistics.intervals import Interval, mean_interval, paired_difference
 from rlllm.rewards.models.process import RIGHT, ProcessModel, first_below
 
-AUC_RESAMPLES = 1000
+_AUC_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class _Judged:
     """One solution, and the chance of each of its steps to be right."""
 
     record: StepwiseSolution
@@ -44,23 +45,23 @@ class Judged:
         return [float((p >= RIGHT) == label) for p, label in zip(self.chances, self.record.labels, strict=True)]
 
 
-def evaluate_steps(request: EvalRequest) -> Evaluation:
+def _measure(request: EvalRequest) -> Evaluation:
     """First wrong step found, beside chance; accuracy and AUC over steps. Definitions: `first_error_chance`, `step_auc`."""
     records = [record for record in request.records if isinstance(record, StepwiseSolution)]
     judged = judge_steps(ProcessModel(request.path), records)
-    found = [one.found for one in judged]
-    chance = first_error_chance([one.record.labels for one in judged])
+    correct = [solution.found for solution in judged]
+    chance = first_error_chance([solution.record.labels for solution in judged])
     values = {
-        "first wrong step found": mean_interval([[value] for value in found], request.seed),
+        "first wrong step found": mean_interval([[value] for value in correct], request.seed),
         f"chance ({chance.rule})": mean_interval([[value] for value in chance.scores], request.seed),
-        "above chance": paired_difference(chance.scores, found, request.seed).interval,
-        "step accuracy": mean_interval([one.agreement for one in judged], request.seed),
+        "above chance": paired_difference(chance.scores, correct, request.seed).interval,
+        "step accuracy": mean_interval([solution.agreement for solution in judged], request.seed),
     }
-    auc = step_auc([(one.record.labels, one.chances) for one in judged], request.seed)
+    auc = step_auc([(solution.record.labels, solution.chances) for solution in judged], request.seed)
     if auc is not None:
         values["step AUC"] = auc
     extra = {"unjudged": len(records) - len(judged), "chance_rule": chance.rule}
-    return Evaluation([_item(one) for one in judged], values, extra)
+    return Evaluation([_item(solution) for solution in judged], values, extra)
 
 
 def measure_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[Measured]:
@@ -71,19 +72,19 @@ def measure_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> 
     rows = scorer.chances([(record.prompt, record.steps) for record in records])
     if not any(rows):
         return []
-    judged = [row and Judged(record, row) for record, row in zip(records, rows, strict=True)]
+    judged = [row and _Judged(record, row) for record, row in zip(records, rows, strict=True)]
     chance = first_error_chance([record.labels for record in records])
     level = sum(chance.scores) / len(chance.scores)
     return [
-        Measured(f"first wrong step found (chance {level:.2f})", [[one.found] if one else [] for one in judged]),
-        Measured("step accuracy", [one.agreement if one else [] for one in judged]),
+        Measured(f"first wrong step found (chance {level:.2f})", [[solution.found] if solution else [] for solution in judged]),
+        Measured("step accuracy", [solution.agreement if solution else [] for solution in judged]),
     ]
 
 
-def judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[Judged]:
+def judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[_Judged]:
     """Every solution that the model can read, with its steps' chances. Raises DataError if it can read none."""
     rows = scorer.chances([(record.prompt, record.steps) for record in records])
-    judged = [Judged(record, row) for record, row in zip(records, rows, strict=True) if row]
+    judged = [_Judged(record, row) for record, row in zip(records, rows, strict=True) if row]
     if not judged:
         raise DataError(
             f"no solution fits into the process reward model's {scorer.max_length} tokens",
@@ -140,7 +141,7 @@ def step_auc(solutions: Sequence[tuple[Sequence[bool], Sequence[float]]], seed: 
     if labels.all() or not labels.any():
         return None
     generator = np.random.default_rng(seed)
-    draws = generator.multinomial(len(solutions), [1 / len(solutions)] * len(solutions), size=AUC_RESAMPLES)
+    draws = generator.multinomial(len(solutions), [1 / len(solutions)] * len(solutions), size=_AUC_RESAMPLES)
     resampled = [_weighted_auc(labels, scores, weights[owner]) for weights in draws]
     defined = [value for value in resampled if value is not None]
     estimate = _weighted_auc(labels, scores, np.ones(len(labels)))
@@ -163,14 +164,19 @@ def _weighted_auc(labels: Any, scores: Any, weights: Any) -> float | None:
     return float((right * (below + wrong / 2)).sum() / total)
 
 
-def _item(one: Judged) -> dict[str, Any]:
-    truth = one.truth
-    text = "\n".join(one.record.steps)
-    return {
-        "id": task_id(one.record.prompt, f"{text}\0{truth}"),
-        "scores": [one.found],
-        "prompt": one.record.prompt,
-        "answer": "none" if truth == len(one.record.labels) else f"step {truth + 1}",
-        "completions": [text],
-        "chances": [round(value, 4) for value in one.chances],
-    }
+def _item(solution: _Judged) -> dict[str, Any]:
+    record, truth = solution.record, solution.truth
+    answer = "none" if truth == len(record.labels) else f"step {truth + 1}"
+    row = record_row(record, [solution.found], ["\n".join(record.steps)], answer=answer)
+    return {**row, "chances": [round(value, 4) for value in solution.chances]}
+
+
+METRIC = Metric(
+    name="prm-steps",
+    summary="how often a process reward model finds the first wrong step",
+    measure=_measure,
+    record=StepwiseSolution,
+    needs_model="scorer",
+    check_model=ProcessModel,
+    train_rm_methods=("process",),
+)

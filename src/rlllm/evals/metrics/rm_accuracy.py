@@ -1,4 +1,4 @@
-"""The `rm` metric: how often a reward model ranks a pair as its label does, and its card."""
+"""`rm`: how often a reward model ranks a pair as its label does, and its card."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ from collections.abc import Sequence
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, Sample
+from rlllm.evals.items import record_row
+from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.rm_card import Scorer, card, card_json, scores
-from rlllm.evals.sampling import task_id
 from rlllm.evals.statistics.intervals import preference
 from rlllm.rewards.models.scalar import RewardModel
 
 
-def evaluate_rm(request: EvalRequest) -> Evaluation:
+def pair_scores(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[tuple[float, float]]:
+    """(chosen, rejected) scores of each pair. Raises DataError where the model gives no finite score."""
+    values = scores(scorer, [Sample(pair.prompt, text) for pair in pairs for text in (pair.chosen, pair.rejected)])
+    return list(zip(values[::2], values[1::2], strict=True))
+
+
+def _measure(request: EvalRequest) -> Evaluation:
     """The main values of the card, pair accuracy first; the whole card is in `extra`. A constant model has accuracy 0.5."""
     pairs = [record for record in request.records if isinstance(record, PreferencePair)]
     if not pairs:
@@ -22,20 +29,19 @@ def evaluate_rm(request: EvalRequest) -> Evaluation:
     table = pair_scores(scorer, pairs)
     rows = card(scorer, pairs, [chosen for chosen, _ in table], [rejected for _, rejected in table], request.seed)
     items = [
-        {
-            "id": task_id(pair.prompt, f"{pair.chosen}\0{pair.rejected}"),
-            "scores": [preference(*both)],
-            "prompt": pair.prompt,
-            "answer": None,
-            "completions": [pair.chosen, pair.rejected],
-        }
+        record_row(pair, [preference(*both)], [pair.chosen, pair.rejected])
         for pair, both in zip(pairs, table, strict=True)
     ]
     values = {row.name: row.value for row in rows if row.main and row.value is not None}
     return Evaluation(items, values, {"card": card_json(rows)})
 
 
-def pair_scores(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[tuple[float, float]]:
-    """(chosen, rejected) scores of each pair. Raises DataError where the model gives no finite score."""
-    values = scores(scorer, [Sample(pair.prompt, text) for pair in pairs for text in (pair.chosen, pair.rejected)])
-    return list(zip(values[::2], values[1::2], strict=True))
+METRIC = Metric(
+    name="rm",
+    summary="pair accuracy of a reward model",
+    measure=_measure,
+    record=PreferencePair,
+    needs_model="scorer",
+    check_model=RewardModel,
+    train_rm_methods=("bt", "ensemble"),
+)

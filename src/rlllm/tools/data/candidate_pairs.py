@@ -96,7 +96,7 @@ def kappa_of(decided: Sequence[bool]) -> float | None:
     Which response comes first is arbitrary: data that always list the chosen one first would make one rater constant, and
     kappa 0 for any judge. So every pair counts in both orders, and kappa is 2 x agreement - 1.
     """
-    from rlllm.evals.metrics.judge import cohens_kappa
+    from rlllm.evals.statistics.agreement import cohens_kappa
 
     data = [1, 2] * len(decided)
     judge = [label for same in decided for label in ((1, 2) if same else (2, 1))]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlllm.core.records import Sample
-from rlllm.evals.metrics.calibration import calibration_error, majority_share
-from rlllm.evals.metrics.diversity import diversity
-from rlllm.evals.metrics.majority_vote import majority, marked
+from rlllm.evals.statistics.calibration import calibration_error, majority_share
+from rlllm.evals.statistics.diversity import diversity
+from rlllm.evals.statistics.majority_vote import majority, marked
 from rlllm.evals.statistics.intervals import Interval, mean_interval
 from rlllm.evals.statistics.length_control import accuracy_by_length
 from rlllm.evals.statistics.pass_estimators import all_pass_table, cost_per_success, curve, doubling, pass_table
@@ -50,7 +50,7 @@ def profile(drawn: Drawn, passed: Passed, *, seed: int = 0) -> dict[str, Any]:
 
     - `curve`, `curve_all_pass`: pass@k and pass^k at k = 1, 2, 4, ..., n, rows `k`, `estimate`, `low`, `high`.
     - `tokens_per_correct`: None without a right completion, or where lengths are not known.
-    - `behaviour`, `diversity`: by name, see `behaviour` and `evals.metrics.diversity`.
+    - `behaviour`, `diversity`: by name, see `behaviour` and `evals.statistics.diversity`.
     - `calibration`: error of the majority's share as its confidence; None below 2 samples or without marked answers.
     - `accuracy_by_length`: accuracy in strata of length in characters.
     """
