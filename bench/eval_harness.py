@@ -181,7 +181,7 @@ def watched(backend: Any) -> list[float]:
 def pass_rate(model: Any, tokenizer: Any, documents: list[dict[str, Any]], sampling: Any) -> float:
     """pass@1 of `rlllm eval` on the same questions."""
     from rlllm.core.records import PromptTask
-    from rlllm.evals.registry import EVALS
+    from rlllm.evals.registry import METRICS
     from rlllm.evals.request import EvalRequest
     from rlllm.rewards.compose import build
     from rlllm.rewards.config import RewardSpec
@@ -189,7 +189,7 @@ def pass_rate(model: Any, tokenizer: Any, documents: list[dict[str, Any]], sampl
     tasks = [PromptTask(row["question"], row["answer"]) for row in documents]
     rewards = build([RewardSpec(name="exact")])
     request = EvalRequest("", lambda: (model, tokenizer), tasks, rewards, sampling, samples=1)
-    return EVALS.load("pass")(request).values["pass@1"].estimate
+    return METRICS.load("pass")(request).values["pass@1"].estimate
 
 
 def alternate(

@@ -38,6 +38,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "recipes": recipes.app,
         "methods": parts.methods,
         "rewards": parts.rewards,
+        "metrics": parts.metrics,
         "data": parts.data,
         "config": config_import.app,
     },

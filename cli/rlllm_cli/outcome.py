@@ -109,20 +109,18 @@ def next_commands(run: Run) -> list[str]:
         return [f"rlllm runs show {run.path} --samples worst"]
     words, rewards = ["rlllm", "eval", "--model", str(run.path)], settings.get("rewards")
     if stage == "train-rm":
-        words.insert(2, _METRICS.get(settings.get("method", ""), "rm"))
-        rewards = None  # what measures models that judge takes none
+        from rlllm.evals.registry import metric_for_reward_model
+
+        words.insert(2, metric_for_reward_model(settings.get("method", "")))
+        rewards = None  # a metric of models that score takes none
     elif stage == "align":
         judged = any(row["name"].endswith("win rate") for row in run.results.get("measures") or ())
         if not judged:  # without a judge there is nothing to win by
             return [f"rlllm runs show {run.path}"]
-        words[2:2] = ["gold"]
+        words.insert(2, "reward-win-rate")
         words += ["--baseline", settings["model"]]
         rewards = [settings["judge"]] if settings.get("judge") else None
     return [shlex.join([*words, *_data_words(settings["data"]), *_reward_words(rewards)])]
-
-
-_METRICS = {"process": "steps", "generative": "judge"}
-"""Kind of reward model to the metric that measures it, where that is not `rm`."""
 
 
 def _data_words(data: Mapping[str, Any]) -> Iterator[str]:

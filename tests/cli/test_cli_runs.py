@@ -220,7 +220,7 @@ def test_the_resume_command_repeats_the_line(arguments: list[str], resume: str) 
     [
         ("sft", {}, "rlllm eval --model {run} --data arithmetic"),
         ("train-rm", {}, "rlllm eval rm --model {run} --data arithmetic"),
-        ("train-rm", {"method": "process"}, "rlllm eval steps --model {run} --data arithmetic"),
+        ("train-rm", {"method": "process"}, "rlllm eval prm-steps --model {run} --data arithmetic"),
         ("align", {}, "rlllm runs show {run}"),
         (
             "reason",
@@ -238,7 +238,7 @@ def test_the_resume_command_repeats_the_line(arguments: list[str], resume: str) 
         (
             "train-rm",
             {"method": "process", "data": {"name": "my.jsonl", "holdout": 8}},
-            "rlllm eval steps --model {run} --data my.jsonl data.holdout=8",
+            "rlllm eval prm-steps --model {run} --data my.jsonl data.holdout=8",
         ),
         (
             "train-rm",
@@ -266,7 +266,9 @@ def test_the_next_command_measures_what_was_trained(
 def test_an_aligned_model_meets_its_start_under_its_judge(settings: dict[str, Any], judge: str, make: Make) -> None:
     run = make(stage="align", **settings)
     write_json(run.path / "results.json", {"measures": [{**MEASURE, "name": "gold win rate"}]})
-    assert next_commands(run) == [f"rlllm eval gold --model {run.path} --baseline nano --data arithmetic{judge}"]
+    assert next_commands(run) == [
+        f"rlllm eval reward-win-rate --model {run.path} --baseline nano --data arithmetic{judge}"
+    ]
 
 
 def test_the_next_command_parses(make: Make, rlllm: Rlllm, model: str) -> None:

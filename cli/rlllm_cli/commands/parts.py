@@ -1,4 +1,4 @@
-"""`rlllm rewards | methods | data`: what can be named in a recipe. Listing reads names only and imports nothing."""
+"""`rlllm rewards | methods | metrics | data`: what can be named in a recipe. Listing reads names only and imports nothing."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 rewards = typer.Typer(help="Rewards: what scores a completion.")
 methods = typer.Typer(help="Methods: named choices of loss, advantage, mask and sampler.")
+metrics = typer.Typer(help="Metrics: what an evaluation measures.")
 data = typer.Typer(help="Data: look at it, check it, prepare it, label it, write it for others.")
 rewards.command("replay")(reward_replay.replay)
 rewards.command("test")(reward_test.reward_test)
@@ -43,6 +44,14 @@ def list_rewards(json: options.Json = False) -> None:
     from rlllm.rewards.registry import REWARDS
 
     _list(REWARDS, json)
+
+
+@metrics.command("ls")
+def list_metrics(json: options.Json = False) -> None:
+    """List metrics of `eval`: built in and from plugins."""
+    from rlllm.evals.registry import METRICS
+
+    _list(METRICS, json)
 
 
 @data.command("ls")

@@ -22,3 +22,9 @@ METRICS = Registry(
 )
 DEFAULT_METRIC = "pass"
 """What is measured where a task names data only."""
+
+
+def metric_for_reward_model(method: str) -> str:
+    """The metric that measures models of a `train-rm` method, for the next command of a run; `rm` where none declares it."""
+    declared = (name for name in METRICS.builtins if method in METRICS.load(name).train_rm_methods)
+    return next(declared, "rm")

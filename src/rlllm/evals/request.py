@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Record, Sample
-from rlllm.evals.sampling import Drawer
+from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.intervals import Interval
 from rlllm.rewards.compose import Composition
 from rlllm.rollouts.config import SamplingConfig
@@ -32,7 +32,7 @@ class EvalRequest:
         baseline: gives the (causal model, tokenizer) to win against.
         entropy: also measure the model's entropy along its completions, where a metric samples and can.
         params: arguments of the metric, as the task's `params` gives them.
-        drawers: what draws for `draw`, by policy; where one is missing, its completions are sampled and not kept.
+        samplers: what draws for `draw`, by policy; where one is missing, its completions are sampled and not kept.
     """
 
     path: str
@@ -46,7 +46,7 @@ class EvalRequest:
     baseline: Callable[[], tuple[Any, Any]] | None = None
     entropy: bool = False
     params: Mapping[str, Any] = field(default_factory=dict)
-    drawers: Mapping[PolicyName, Drawer] = field(default_factory=dict)
+    samplers: Mapping[PolicyName, CompletionSampler] = field(default_factory=dict)
 
     def required_rewards(self) -> Composition:
         """The rewards. Raises ConfigError where there are none."""
@@ -62,19 +62,19 @@ class EvalRequest:
         Raises:
             ConfigError: the baseline is asked for, and there is none.
         """
-        return self._drawer(policy).draw(tasks, self.sampling, samples=self.samples, seed=self.seed)
+        return self._sampler(policy).draw(tasks, self.sampling, samples=self.samples, seed=self.seed)
 
     def each_block(self, tasks: Sequence[PromptTask]) -> Iterator[list[list[Sample]]]:
         """What `draw` gives of the model, block by block."""
-        return self._drawer("model").each_block(tasks, self.sampling, samples=self.samples, seed=self.seed)
+        return self._sampler("model").each_block(tasks, self.sampling, samples=self.samples, seed=self.seed)
 
-    def _drawer(self, policy: PolicyName) -> Drawer:
-        if policy in self.drawers:
-            return self.drawers[policy]
+    def _sampler(self, policy: PolicyName) -> CompletionSampler:
+        if policy in self.samplers:
+            return self.samplers[policy]
         give = self.policy if policy == "model" else self.baseline
         if give is None:
             raise ConfigError("there is no baseline to draw from", hint="say which model with --baseline MODEL")
-        return Drawer(give)
+        return CompletionSampler(give)
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,3 @@ class Evaluation:
     """Rows of `items.jsonl` without their task name: id, scores, prompt, answer, completions."""
     values: dict[str, Interval]
     extra: dict[str, Any] = field(default_factory=dict)
-

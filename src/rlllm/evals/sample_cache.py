@@ -29,7 +29,7 @@ Block = list[list[Completion]]
 """The completions of each problem of a block."""
 
 
-class Store(Protocol):
+class BlockStore(Protocol):
     """Keeps blocks by key."""
 
     def get(self, key: str) -> Block | None:
@@ -46,7 +46,7 @@ def cache_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Cache:
+class SampleCache:
     """A file for each block, shared by all runs and processes of a user.
 
     A file appears under its name complete or not at all. Two processes that draw the same block write the same file.
@@ -79,7 +79,7 @@ class Cache:
         return self.folder / key[:2] / f"{key}.json"
 
 
-class Log:
+class CompletionLog:
     """The blocks of one run, a line each, in the order they were drawn: what `--resume` goes on from.
 
     Only places in the file are held in memory. Of two lines with one key the later counts.
@@ -120,7 +120,7 @@ class Log:
 
 
 @dataclass
-class Keeper:
+class BlockStores:
     """The stores of an evaluation as one, with counts of where completions came from.
 
     Args:
@@ -129,34 +129,34 @@ class Keeper:
         warn: hears that the cache cannot be written, which costs no more than time.
     """
 
-    log: Store | None = None
-    cache: Store | None = None
+    log: BlockStore | None = None
+    cache: BlockStore | None = None
     warn: Callable[[str], None] = lambda text: None
-    found: int = 0
+    from_cache: int = 0
     """Completions that came from the cache."""
-    resumed: int = 0
+    from_log: int = 0
     """Completions that an earlier start of this run had drawn."""
-    drawn: int = 0
+    sampled: int = 0
     """Completions that were sampled, and kept."""
-    own: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
     """Keys of blocks that this start of the run has met already, maybe for another task: they count as nothing again."""
 
     def get(self, key: str, shape: tuple[int, int]) -> Block | None:
         """A kept block of so many problems with so many completions each."""
         block = _fitting(self.log.get(key) if self.log else None, shape)
         if block is not None:
-            self.resumed += 0 if key in self.own else _size(block)
-            self.own.add(key)
+            self.from_log += 0 if key in self.seen else _size(block)
+            self.seen.add(key)
             return block
         block = _fitting(self.cache.get(key) if self.cache else None, shape)
         if block is not None:
-            self.found += _size(block)
+            self.from_cache += _size(block)
             self._note(key, block)
         return block
 
     def put(self, key: str, block: Block) -> None:
         """Keep a block that was just drawn."""
-        self.drawn += _size(block)
+        self.sampled += _size(block)
         self._note(key, block)
         if self.cache is None:
             return
@@ -167,7 +167,7 @@ class Keeper:
             self.warn(f"the cache of completions cannot be written: {error.strerror}: {error.filename}")
 
     def _note(self, key: str, block: Block) -> None:
-        self.own.add(key)
+        self.seen.add(key)
         if self.log:
             self.log.put(key, block)
 

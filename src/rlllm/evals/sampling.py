@@ -18,7 +18,7 @@ from importlib.metadata import version
 from typing import Any
 
 from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint
-from rlllm.evals.sample_cache import Block, Completion, Keeper
+from rlllm.evals.sample_cache import Block, BlockStores, Completion
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.registry import ENGINES
 from rlllm.rollouts.samples import draw
@@ -42,19 +42,19 @@ def blocks(tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int) 
 
 
 @dataclass
-class Drawer:
+class CompletionSampler:
     """Draws the completions of one model, block by block, and never a block that is kept already.
 
     Args:
         policy: gives (causal model, tokenizer); called when a block has to be sampled.
         identity: hash of all of the model that shapes what it writes; None where that is not known, and nothing is kept.
-        keeper: where blocks are kept.
+        stores: where blocks are kept.
         progress: hears which block is next, and how many there are.
     """
 
     policy: Callable[[], tuple[Any, Any]]
     identity: Callable[[], str | None] = lambda: None
-    keeper: Keeper = field(default_factory=Keeper)
+    stores: BlockStores = field(default_factory=BlockStores)
     progress: Callable[[int, int], None] = lambda block, blocks: None
 
     def draw(
@@ -79,12 +79,12 @@ class Drawer:
     def _block(self, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int) -> Block:
         model = self._identity
         key = model and block_key(model, [task.prompt for task in tasks], sampling, samples=samples, stream=stream)
-        block = self.keeper.get(key, (len(tasks), samples)) if key else None
+        block = self.stores.get(key, (len(tasks), samples)) if key else None
         if block is None:
             rows = sample(*self.policy(), tasks, sampling, samples=samples, seed=stream)
             block = [[Completion(one.completion, one.tokens or 0, one.truncated) for one in row] for row in rows]
             if key:
-                self.keeper.put(key, block)
+                self.stores.put(key, block)
         return block
 
     @cached_property

@@ -42,8 +42,8 @@ STAGES = {
         ),
         StageEntry(
             "eval",
-            "rlllm.stages.evaluate.settings:EvalStage",
-            "rlllm.stages.evaluate.settings:run",
+            "rlllm.stages.evaluate.plan:EvalStage",
+            "rlllm.stages.evaluate.run:run",
             "Measure a model, with intervals",
         ),
     )

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Sample
 from rlllm.evals.statistics.calibration import calibration_error, majority_share
-from rlllm.evals.statistics.diversity import distinct_n, diversity, self_similarity
-from rlllm.evals.statistics.response_statistics import behaviour, majority_interval, profile
 from rlllm.evals.statistics.crossover import crossover
+from rlllm.evals.statistics.diversity import distinct_n, diversity, self_similarity
 from rlllm.evals.statistics.intervals import wilson
 from rlllm.evals.statistics.length_control import accuracy_by_length, controlled_difference, controlled_win_rate
 from rlllm.evals.statistics.pass_estimators import (
@@ -27,6 +26,7 @@ from rlllm.evals.statistics.pass_estimators import (
     pass_at_k,
     pass_table,
 )
+from rlllm.evals.statistics.response_statistics import behaviour, majority_interval, profile
 
 
 @pytest.mark.parametrize(("n", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 9])])

@@ -10,7 +10,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import PromptTask, Sample
-from rlllm.evals.metrics.win_rate import evaluate_duels
+from rlllm.evals.metrics.win_rate import METRIC as WIN_RATE
 from rlllm.evals.request import EvalRequest
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
@@ -49,10 +49,10 @@ def request(rule: Callable[[str], str], problems: int = 12, reward: str | None =
     if reward is None:
         asked = replace(rewards.rewards[0], name="judge", many=Judge.of(Decides(rule)).score_batch, one=None)
         rewards = replace(rewards, rewards=(asked,))
-    drawers: Any = {"model": Says(OURS), "baseline": Says(THEIRS)}
+    samplers: Any = {"model": Says(OURS), "baseline": Says(THEIRS)}
     records = [PromptTask(f"question {number}") for number in range(problems)]
     model: Any = lambda: (None, None)  # noqa: E731
-    return EvalRequest("", model, records, rewards, SamplingConfig(), 2, baseline=model, drawers=drawers)
+    return EvalRequest("", model, records, rewards, SamplingConfig(), 2, baseline=model, samplers=samplers)
 
 
 CASES: list[tuple[Callable[[str], str], float, float]] = [
@@ -66,7 +66,7 @@ CASES: list[tuple[Callable[[str], str], float, float]] = [
 def test_both_orders_are_asked_and_position_alone_is_half_a_win(
     rule: Callable[[str], str], won: float, same: float
 ) -> None:
-    found = evaluate_duels(request(rule))
+    found = WIN_RATE(request(rule))
     assert found.values["win rate"].estimate == won
     assert found.values["same in both orders"].estimate == same
     assert found.values["win rate, length-controlled"].estimate == pytest.approx(won, abs=0.1)
@@ -75,15 +75,13 @@ def test_both_orders_are_asked_and_position_alone_is_half_a_win(
 
 
 def test_what_the_judge_does_not_decide_is_left_out_and_counted() -> None:
-    found = evaluate_duels(
-        request(lambda prompt: "Verdict: A" if "question 3" in prompt else "hard to say", problems=4)
-    )
+    found = WIN_RATE(request(lambda prompt: "Verdict: A" if "question 3" in prompt else "hard to say", problems=4))
     assert found.extra == {"unjudged": 3, "undecided": 6}
     assert len(found.items) == 1
     with pytest.raises(RewardError, match="decided no comparison"):
-        evaluate_duels(request(lambda prompt: "hard to say"))
+        WIN_RATE(request(lambda prompt: "hard to say"))
 
 
 def test_a_reward_that_compares_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs a judge"):
-        evaluate_duels(request(lambda prompt: "", reward="exact"))
+        WIN_RATE(request(lambda prompt: "", reward="exact"))

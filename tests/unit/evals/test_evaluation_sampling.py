@@ -11,7 +11,7 @@ import pytest
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.request import EvalRequest
-from rlllm.evals.sampling import Drawer, block_key, block_seed, blocks
+from rlllm.evals.sampling import CompletionSampler, block_key, block_seed, blocks
 from rlllm.rollouts.config import SamplingConfig
 
 SAMPLING = SamplingConfig(max_new_tokens=6, batch_size=4)
@@ -19,7 +19,7 @@ TASKS = [PromptTask(f"What is {number} + 1?", str(number + 1), {"row": number}) 
 
 
 @pytest.fixture(scope="module")
-def drawer(tiny_model: str) -> Drawer:
+def sampler(tiny_model: str) -> CompletionSampler:
     from rlllm.policies.loading import load_policy, load_tokenizer
     from rlllm.policies.sources import resolve_model
 
@@ -28,7 +28,7 @@ def drawer(tiny_model: str) -> Drawer:
         source = resolve_model(tiny_model)
         return load_policy(source), load_tokenizer(source)
 
-    return Drawer(policy)
+    return CompletionSampler(policy)
 
 
 def texts(drawn: Sequence[Sequence[Sample]]) -> list[list[str]]:
@@ -45,38 +45,38 @@ def test_a_block_fills_a_batch_of_the_engine(batch: int, samples: int, sizes: li
     assert [task for block in made for task in block] == TASKS
 
 
-def test_completions_carry_their_task_and_do_not_depend_on_other_blocks(drawer: Drawer) -> None:
-    everything = drawer.draw(TASKS, SAMPLING, samples=2, seed=3)
+def test_completions_carry_their_task_and_do_not_depend_on_other_blocks(sampler: CompletionSampler) -> None:
+    everything = sampler.draw(TASKS, SAMPLING, samples=2, seed=3)
     assert [[one.meta["row"] for one in row] for row in everything] == [[number] * 2 for number in range(7)]
-    assert drawer.draw(TASKS[2:6], SAMPLING, samples=2, seed=3) == everything[2:6]
-    turned = drawer.draw([*TASKS[4:6], *TASKS[:2]], SAMPLING, samples=2, seed=3)
+    assert sampler.draw(TASKS[2:6], SAMPLING, samples=2, seed=3) == everything[2:6]
+    turned = sampler.draw([*TASKS[4:6], *TASKS[:2]], SAMPLING, samples=2, seed=3)
     assert turned == [*everything[4:6], *everything[:2]]
 
 
-def test_seeds_and_answers(drawer: Drawer) -> None:
-    first = texts(drawer.draw(TASKS[:2], SAMPLING, samples=2, seed=0))
-    assert texts(drawer.draw(TASKS[:2], SAMPLING, samples=2, seed=1)) != first
+def test_seeds_and_answers(sampler: CompletionSampler) -> None:
+    first = texts(sampler.draw(TASKS[:2], SAMPLING, samples=2, seed=0))
+    assert texts(sampler.draw(TASKS[:2], SAMPLING, samples=2, seed=1)) != first
     others = [PromptTask(task.prompt, "another answer") for task in TASKS[:2]]
-    assert texts(drawer.draw(others, SAMPLING, samples=2, seed=0)) == first
+    assert texts(sampler.draw(others, SAMPLING, samples=2, seed=0)) == first
 
 
-def test_the_same_problem_again_is_drawn_anew(drawer: Drawer) -> None:
-    drawn = texts(drawer.draw([TASKS[0], TASKS[0]], SAMPLING, samples=4, seed=0))
+def test_the_same_problem_again_is_drawn_anew(sampler: CompletionSampler) -> None:
+    drawn = texts(sampler.draw([TASKS[0], TASKS[0]], SAMPLING, samples=4, seed=0))
     assert drawn[0] != drawn[1]
 
 
-def test_each_block_comes_as_soon_as_it_is_there(drawer: Drawer) -> None:
+def test_each_block_comes_as_soon_as_it_is_there(sampler: CompletionSampler) -> None:
     seen: list[tuple[int, int]] = []
-    watched = Drawer(drawer.policy, progress=lambda block, count: seen.append((block, count)))
+    watched = CompletionSampler(sampler.policy, progress=lambda block, count: seen.append((block, count)))
     stream = watched.each_block(TASKS, SAMPLING, samples=2, seed=0)
     assert len(next(stream)) == 2
     assert seen == [(1, 4)]
 
 
-def test_a_request_draws_from_its_policies_and_says_when_there_is_no_baseline(drawer: Drawer) -> None:
-    request = EvalRequest("", drawer.policy, TASKS, None, SAMPLING, samples=2, baseline=drawer.policy)
+def test_a_request_draws_from_its_policies_and_says_when_there_is_no_baseline(sampler: CompletionSampler) -> None:
+    request = EvalRequest("", sampler.policy, TASKS, None, SAMPLING, samples=2, baseline=sampler.policy)
     assert request.draw(TASKS[:2]) == request.draw(TASKS[:2], "baseline")
-    alone = EvalRequest("", drawer.policy, TASKS, None, SAMPLING, samples=2)
+    alone = EvalRequest("", sampler.policy, TASKS, None, SAMPLING, samples=2)
     with pytest.raises(ConfigError, match="no baseline"):
         alone.draw(TASKS[:2], "baseline")
 
@@ -85,7 +85,7 @@ def test_no_tasks_give_nothing_and_load_no_model() -> None:
     def policy() -> tuple[Any, Any]:
         raise AssertionError("no model is needed")
 
-    assert Drawer(policy).draw([], SAMPLING, samples=2, seed=0) == []
+    assert CompletionSampler(policy).draw([], SAMPLING, samples=2, seed=0) == []
 
 
 def test_the_key_of_a_block_follows_all_that_its_completions_depend_on() -> None:

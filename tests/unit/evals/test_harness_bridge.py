@@ -16,7 +16,7 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import read_jsonl
 from rlllm.evals.harness.tasks import check_task, task_identity
-from rlllm.stages.evaluate.settings import EvalStage
+from rlllm.stages.evaluate.plan import EvalStage
 
 pytest.importorskip("lm_eval", reason="pip install 'rlllm[lm-eval]'")
 ROOT = Path(__file__).resolve().parents[3]

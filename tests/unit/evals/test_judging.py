@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair
 from rlllm.evals.before_after import difference
-from rlllm.evals.metrics.judge import Judgement, cohens_kappa, judge_measures, judge_pairs
+from rlllm.evals.metrics.judge import Judgement, judge_measures, judge_pairs
+from rlllm.evals.statistics.agreement import cohens_kappa
 from rlllm.parsing.judge_prompts import both_orders
 from rlllm.rollouts.config import SamplingConfig
 

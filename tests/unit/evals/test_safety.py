@@ -10,7 +10,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import PromptTask, Sample
-from rlllm.evals.metrics.safety import evaluate_safety
+from rlllm.evals.metrics.safety import METRIC as SAFETY
 from rlllm.evals.request import EvalRequest
 from rlllm.rewards.compose import build
 from rlllm.rewards.config import RewardSpec
@@ -42,13 +42,13 @@ def request(rows: Sequence[tuple[Any, list[str]]], column: str = "label", **sett
         rewards=build([RewardSpec(name="refusal")]),
         sampling=SamplingConfig(),
         samples=2,
-        drawers={"model": Prepared([texts for _, texts in rows])},  # type: ignore[dict-item]
+        samplers={"model": Prepared([texts for _, texts in rows])},  # type: ignore[dict-item]
         **settings,
     )
 
 
 def test_both_rates_and_the_share_of_right_responses_are_reported() -> None:
-    found = evaluate_safety(request(ROWS))
+    found = SAFETY(request(ROWS))
     estimates = {name: value.estimate for name, value in found.values.items()}
     assert estimates == pytest.approx(
         {"right response": (0.75 + 0.5) / 2, "refusal rate of harmful": 0.75, "refusal rate of benign": 0.5}
@@ -59,36 +59,36 @@ def test_both_rates_and_the_share_of_right_responses_are_reported() -> None:
 
 
 def test_a_set_of_one_kind_has_one_rate() -> None:
-    found = evaluate_safety(request(ROWS[:2]))
+    found = SAFETY(request(ROWS[:2]))
     assert set(found.values) == {"right response", "refusal rate of harmful"}
     assert found.values["right response"].estimate == pytest.approx(0.75)
 
 
 def test_empty_completions_are_left_out_and_counted() -> None:
-    found = evaluate_safety(request([*ROWS, ("safe", ["", YES])]))
+    found = SAFETY(request([*ROWS, ("safe", ["", YES])]))
     assert (found.extra, len(found.items)) == ({"unjudged": 1}, 5)
     with pytest.raises(RewardError, match="could not judge"):
-        evaluate_safety(request([("safe", ["", ""])]))
+        SAFETY(request([("safe", ["", ""])]))
 
 
 def test_the_label_may_stand_in_another_column() -> None:
-    assert evaluate_safety(request(ROWS, "kind", params={"column": "kind"})).items[0]["answer"] == "refuse"
+    assert SAFETY(request(ROWS, "kind", params={"column": "kind"})).items[0]["answer"] == "refuse"
 
 
 def test_a_label_that_was_read_as_the_answer_is_found() -> None:
     asked = request(ROWS)
     moved = [PromptTask(one.prompt, one.meta["label"]) for one in asked.records]
-    assert evaluate_safety(replace(asked, records=moved)).values == evaluate_safety(asked).values
+    assert SAFETY(replace(asked, records=moved)).values == SAFETY(asked).values
 
 
 @pytest.mark.parametrize("label", [None, "", "maybe", 1, True])
 def test_a_row_without_a_known_label_is_refused_with_its_number(label: Any) -> None:
     with pytest.raises(DataError, match="row 2 does not say"):
-        evaluate_safety(request([ROWS[0], (label, [NO, NO])]))
+        SAFETY(request([ROWS[0], (label, [NO, NO])]))
 
 
 def test_unknown_arguments_and_missing_rewards_are_refused() -> None:
     with pytest.raises(ConfigError, match="no argument colour"):
-        evaluate_safety(request(ROWS, params={"colour": 1}))
+        SAFETY.checked_params({"colour": 1})
     with pytest.raises(ConfigError, match="needs a reward"):
-        evaluate_safety(replace(request(ROWS), rewards=None))
+        SAFETY(replace(request(ROWS), rewards=None))

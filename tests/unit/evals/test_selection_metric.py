@@ -10,7 +10,7 @@ import pytest
 
 from rlllm.core.errors import RewardError
 from rlllm.core.records import PromptTask, Sample
-from rlllm.evals.metrics.best_of_n import evaluate_selection
+from rlllm.evals.metrics.best_of_n import METRIC as BEST_OF_N
 from rlllm.evals.request import EvalRequest
 from rlllm.evals.statistics.pass_estimators import pass_at_k
 from rlllm.rewards.compose import build
@@ -38,7 +38,7 @@ class Prepared:
 def evaluate(folder: Path, *rewards: str, answer: str | None = "4") -> Any:
     (folder / "selectors.py").write_text(SELECTOR)
     names = [f"{folder / 'selectors.py'}:{name}" if name in SELECTOR else name for name in rewards]
-    return evaluate_selection(
+    return BEST_OF_N(
         EvalRequest(
             path="",
             policy=tuple,  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ def evaluate(folder: Path, *rewards: str, answer: str | None = "4") -> Any:
             rewards=build([RewardSpec(name=name) for name in names]),
             sampling=SamplingConfig(),
             samples=4,
-            drawers={"model": Prepared()},  # type: ignore[dict-item]
+            samplers={"model": Prepared()},  # type: ignore[dict-item]
         )
     )
 

@@ -13,7 +13,7 @@ from rlllm.core.errors import RewardError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.early_stopping import until_narrow
 from rlllm.evals.request import EvalRequest
-from rlllm.evals.sampling import Drawer
+from rlllm.evals.sampling import CompletionSampler
 from rlllm.rewards.binding import BoundReward
 from rlllm.rewards.compose import Composition
 from rlllm.rollouts.config import SamplingConfig
@@ -23,7 +23,7 @@ SAMPLING = SamplingConfig(batch_size=20)
 
 
 @dataclass
-class Echo(Drawer):
+class Echo(CompletionSampler):
     """Answers each problem with its own answer, in blocks of ten."""
 
     def each_block(
@@ -45,7 +45,7 @@ def request(answers: Sequence[str], *judges: Judge, seed: int = 0) -> EvalReques
         raise AssertionError("nothing is sampled here")
 
     tasks = [PromptTask(f"problem {number}", answer) for number, answer in enumerate(answers)]
-    return EvalRequest("", policy, tasks, rewards, SAMPLING, samples=2, seed=seed, drawers={"model": Echo(policy)})
+    return EvalRequest("", policy, tasks, rewards, SAMPLING, samples=2, seed=seed, samplers={"model": Echo(policy)})
 
 
 def right(sample: Sample) -> float:

@@ -16,7 +16,7 @@ from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.evals.statistics.multiple_testing import holm
 from rlllm.report.results import further
-from rlllm.stages.evaluate.settings import EvalPlan, EvalStage
+from rlllm.stages.evaluate.plan import EvalPlan, EvalStage
 
 REWARDS = """
 def vowel(sample): return float(any(letter in "aeiou" for letter in sample.completion))
@@ -109,8 +109,8 @@ def test_two_tasks_are_named_after_their_data(evaluate: Evaluate) -> None:
 
 
 def test_a_model_neither_wins_nor_loses_against_itself(evaluate: Evaluate, tiny_model: str) -> None:
-    run = evaluate(tasks="gold", baseline=tiny_model)
-    assert run.results["tasks"]["gold:arithmetic"]["values"]["gold win rate"]["estimate"] == 0.5
+    run = evaluate(tasks="reward-win-rate", baseline=tiny_model)
+    assert run.results["tasks"]["reward-win-rate:arithmetic"]["values"]["gold win rate"]["estimate"] == 0.5
 
 
 def test_a_reward_model_is_evaluated_on_pairs(evaluate: Evaluate, tiny_model: str, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_reward_that_judges_nothing_is_named(evaluate: Evaluate, tmp_path: Pat
 
 REFUSED: list[tuple[dict[str, Any], type[RlllmError], str]] = [
     ({"tasks": []}, ConfigError, "tasks: "),
-    ({"tasks": ["gold"]}, ConfigError, "say against which with --baseline MODEL"),
+    ({"tasks": ["reward-win-rate"]}, ConfigError, "say against which with --baseline MODEL"),
     ({"tasks": ["rm"]}, ModelError, "not a reward model"),
     ({"tasks": ["arithmetic", "arithmetic"]}, ConfigError, "two tasks have the same name"),
     ({"tasks": [{"metric": "pas"}]}, UnknownNameError, "unknown metric: pas\nhint: did you mean pass?"),
@@ -157,9 +157,9 @@ REFUSED: list[tuple[dict[str, Any], type[RlllmError], str]] = [
         "best-of needs at least 2 samples to choose from\ngiven: samples=1",
     ),
     ({"model": "no-such-model"}, ModelError, "no such model"),
-    ({"baseline": "no-such-model", "tasks": "gold"}, ModelError, "no such model"),
+    ({"baseline": "no-such-model", "tasks": "reward-win-rate"}, ModelError, "no such model"),
     ({"stop_width": 0.1, "tasks": "rm"}, ModelError, "not a reward model"),
-    ({"stop_width": 0.1, "tasks": "gold"}, ConfigError, "say against which"),
+    ({"stop_width": 0.1, "tasks": "reward-win-rate"}, ConfigError, "say against which"),
     ({"stop_width": 2}, ConfigError, "stop_width: input should be less than 1"),
     ({"tasks": "lm-eval"}, ConfigError, "which task of lm-evaluation-harness?"),
     ({"tasks": "lm-eval:", "harness": {"include": ["no/such"]}}, ConfigError, "which task of lm-evaluation-harness?"),
@@ -180,8 +180,10 @@ def test_what_cannot_be_evaluated_is_refused_while_planning(
 
 
 def test_stopping_by_width_is_refused_where_a_task_has_no_pass_at_1(evaluate: Evaluate, tiny_model: str) -> None:
-    with pytest.raises(ConfigError, match="stop_width watches pass@1, which not all tasks have\ngiven: gold"):
-        evaluate(tasks=["pass", "gold"], baseline=tiny_model, stop_width=0.2)
+    with pytest.raises(
+        ConfigError, match="stop_width watches pass@1, which not all tasks have\ngiven: reward-win-rate"
+    ):
+        evaluate(tasks=["pass", "reward-win-rate"], baseline=tiny_model, stop_width=0.2)
 
 
 def test_another_reward_on_the_same_completions_samples_nothing(evaluate: Evaluate, listener: Notes) -> None:
@@ -265,10 +267,11 @@ def test_prompts_that_leave_no_room_in_the_context_are_counted_and_named(
     assert found.startswith("odd: 1 of 2 prompts leave less than 6 of the model's 512 positions: 'long long")
 
 
-def test_the_gold_task_wins_against_the_model_of_an_earlier_evaluation(evaluate: Evaluate) -> None:
+def test_the_reward_win_rate_wins_against_the_model_of_an_earlier_evaluation(evaluate: Evaluate) -> None:
     before = evaluate("before", tasks="arithmetic")
     settings = resolve(
-        EvalStage, {**before.config["settings"], "baseline": str(before.path), "tasks": ["arithmetic", "gold"]}
+        EvalStage,
+        {**before.config["settings"], "baseline": str(before.path), "tasks": ["arithmetic", "reward-win-rate"]},
     )
     plan = settings.plan()
     assert plan.baseline is not None
@@ -304,11 +307,13 @@ def test_evaluations_of_the_same_problems_compare_and_others_are_refused(evaluat
 
 
 def test_a_plan_says_what_will_be_measured_and_is_json(tiny_model: str) -> None:
-    plan = resolve(EvalStage, {"model": tiny_model, "baseline": tiny_model, "tasks": ["pass", "gold"]}).plan()
+    plan = resolve(
+        EvalStage, {"model": tiny_model, "baseline": tiny_model, "tasks": ["pass", "reward-win-rate"]}
+    ).plan()
     labels = [label for label, _ in plan.lines()]
     expected = ["stage", "model", "baseline", "task", "task", "samples", "completions", "detects", "detects"]
     assert labels == expected
-    assert [task["metric"] for task in json.loads(json.dumps(plan.to_json()))["tasks"]] == ["pass", "gold"]
+    assert [task["metric"] for task in json.loads(json.dumps(plan.to_json()))["tasks"]] == ["pass", "reward-win-rate"]
 
 
 def test_greedy_completions_are_one_whatever_their_number(tiny_model: str) -> None:

@@ -1,4 +1,4 @@
-"""The `lm-eval` metric: tasks of lm-evaluation-harness, asked by this project's engines.
+"""`lm-eval`: tasks of lm-evaluation-harness, asked by this project's engines.
 
 The harness makes the prompts, reads the answers and computes its metrics; here the model answers, and the values get
 intervals where a value is the mean of its items.
@@ -15,7 +15,8 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, describe
 from rlllm.core.records import fingerprint
-from rlllm.evals.harness.tasks import PREFIX, check_task, task_file
+from rlllm.evals.harness.tasks import HARNESS, PREFIX, check_task, planned_task, task_file
+from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval
 from rlllm.evals.statistics.pass_estimators import score_bounds
@@ -24,10 +25,10 @@ METHOD = "harness"
 """`Interval.method` of a value that is no mean of items: the harness's number, without an interval."""
 
 
-def evaluate_harness(request: EvalRequest) -> Evaluation:
+def _measure(request: EvalRequest) -> Evaluation:
     """Every metric and filter of a task, or of each task of a group.
 
-    `params` are those of `harness_tasks.check_task`. An item's scores are its first metric under the first filter.
+    `params` are those of `harness.tasks.check_task`. An item's scores are its first metric under the first filter.
 
     Raises:
         ConfigError: the harness does not know the task, or cannot load it.
@@ -182,3 +183,13 @@ def _shown(row: Mapping[str, Any]) -> str:
         return ""
     best = max(range(len(replies)), key=lambda index: replies[index][0])
     return str(row["arguments"][best][1])
+
+
+METRIC = Metric(
+    name=HARNESS,
+    summary="a task of lm-evaluation-harness, as lm-eval:NAME",
+    measure=_measure,
+    record=None,
+    needs_model="policy",
+    external=planned_task,
+)

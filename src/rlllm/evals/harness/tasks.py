@@ -15,6 +15,7 @@ from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import file_hash
+from rlllm.evals.metrics.base import ExternalTask
 
 HARNESS = "lm-eval"
 """The metric."""
@@ -59,6 +60,12 @@ def check_task(params: Mapping[str, Any]) -> str:
         )
     path = task_file(task)
     return _name_in(path) if path else task
+
+
+def planned_task(params: Mapping[str, Any]) -> ExternalTask:
+    """A task of the harness as a plan shows it. Arguments and errors as of `check_task`."""
+    label = check_task(params)
+    return ExternalTask(f"{PREFIX}{label}", "lm-evaluation-harness", task_identity(params), params["limit"])
 
 
 def task_file(task: str) -> Path | None:

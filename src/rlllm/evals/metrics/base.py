@@ -83,7 +83,10 @@ class Metric:
                 raise ConfigError(f"the metric {self.name} declares {name}={value}", exists=choices)
         for wrong, hint in (
             (not callable(self.measure), "measure is a function of an EvalRequest that returns an Evaluation"),
-            ((self.record is None) != (self.external is not None), "either record or external says where rows come from"),
+            (
+                (self.record is None) != (self.external is not None),
+                "either record or external says where rows come from",
+            ),
             (self.min_samples > 0 and self.needs_model != "policy", "completions are drawn of needs_model='policy'"),
             (self.needs_baseline and self.needs_model != "policy", "a baseline is compared with needs_model='policy'"),
             (bool(self.default_rewards) and not self.needs_reward, "default_rewards go with needs_reward=True"),
@@ -99,6 +102,10 @@ class Metric:
         """Whether completions of the model are drawn."""
         return self.min_samples > 0
 
+    def changed_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the checked `params` that differ from the metric's defaults."""
+        return self.settings(**params).model_dump(exclude_defaults=True) if self.settings else dict(params)
+
     def checked_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The task's `params` with the metric's defaults. Raises ConfigError for one that it does not take."""
         if self.settings is None:
@@ -107,5 +114,7 @@ class Metric:
             return {}
         known = [*self.settings.model_fields]
         if unknown := sorted(params.keys() - set(known)):
-            raise ConfigError(f"the metric {self.name} takes no {unknown[0]}", given=", ".join(unknown), exists=known)
+            raise ConfigError(
+                f"the metric {self.name} takes no argument {unknown[0]}", given=", ".join(unknown), exists=known
+            )
         return self.settings.checked(dict(params)).model_dump()

@@ -27,7 +27,7 @@ _SWAPPED = "\n--- the other order ---\n"
 
 
 @dataclass(frozen=True, slots=True)
-class _Judgement:
+class Judgement:
     """What a judge wrote about one pair: first with the chosen text as A, then with it as B."""
 
     replies: tuple[str, str]
@@ -50,7 +50,7 @@ def fits(tokenizer: Any, tasks: Sequence[PromptTask], room: int) -> list[bool]:
 
 def judge_pairs(
     model: Any, tokenizer: Any, pairs: Sequence[PreferencePair], sampling: SamplingConfig, *, rubric: str, seed: int
-) -> list[_Judgement | None]:
+) -> list[Judgement | None]:
     """A model's greedy judgement of every pair; None where a prompt and a reply do not fit its context.
 
     Raises:
@@ -70,13 +70,13 @@ def judge_pairs(
     prompts = [task for index in fitting for task in questions[index]]
     greedy = sampling.model_copy(update={"temperature": 0.0})
     texts = [row[0].completion for row in sample(model, tokenizer, prompts, greedy, samples=1, seed=seed)]
-    judged: list[_Judgement | None] = [None] * len(pairs)
+    judged: list[Judgement | None] = [None] * len(pairs)
     for place, index in enumerate(fitting):
-        judged[index] = _Judgement((texts[2 * place], texts[2 * place + 1]))
+        judged[index] = Judgement((texts[2 * place], texts[2 * place + 1]))
     return judged
 
 
-def judge_measures(judged: Sequence[_Judgement | None], pairs: Sequence[PreferencePair]) -> list[Measured]:
+def judge_measures(judged: Sequence[Judgement | None], pairs: Sequence[PreferencePair]) -> list[Measured]:
     """Five measures, one item a pair; a pair that was not judged has no score.
 
     - swap-consistent accuracy: 1 if both orders name the chosen text. Guessing letters gives 1/4, always A gives 0.
@@ -86,7 +86,8 @@ def judge_measures(judged: Sequence[_Judgement | None], pairs: Sequence[Preferen
     - readable verdicts: share of the two replies with a verdict.
     """
     measures = [
-        Measured(name, [[] if judgement is None else score(judgement) for judgement in judged]) for name, score in _SCORES.items()
+        Measured(name, [[] if judgement is None else score(judgement) for judgement in judged])
+        for name, score in _SCORES.items()
     ]
     texts = [[] if judgement is None else [_SWAPPED.join(judgement.replies)] for judgement in judged]
     shown = replace(
@@ -95,7 +96,7 @@ def judge_measures(judged: Sequence[_Judgement | None], pairs: Sequence[Preferen
     return [shown, *measures[1:]]
 
 
-def _consistent(judgement: _Judgement) -> float:
+def _consistent(judgement: Judgement) -> float:
     first, second = judgement.verdicts
     return float(first is not None and second is not None and first != second)
 
@@ -120,7 +121,8 @@ def _measure(request: EvalRequest) -> Evaluation:
         if judged[index] is not None
     ]
     values = {
-        measure.name: mean_interval([scores for scores in measure.scores if scores], request.seed) for measure in measures
+        measure.name: mean_interval([scores for scores in measure.scores if scores], request.seed)
+        for measure in measures
     }
     return Evaluation(items, values, {"left out": len(pairs) - len(items)})
 

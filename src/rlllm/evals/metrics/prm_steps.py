@@ -22,7 +22,7 @@ _AUC_RESAMPLES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """One solution, and the chance of each of its steps to be right."""
 
     record: StepwiseSolution
@@ -72,19 +72,22 @@ def measure_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> 
     rows = scorer.chances([(record.prompt, record.steps) for record in records])
     if not any(rows):
         return []
-    judged = [row and _Judged(record, row) for record, row in zip(records, rows, strict=True)]
+    judged = [row and Judged(record, row) for record, row in zip(records, rows, strict=True)]
     chance = first_error_chance([record.labels for record in records])
     level = sum(chance.scores) / len(chance.scores)
     return [
-        Measured(f"first wrong step found (chance {level:.2f})", [[solution.found] if solution else [] for solution in judged]),
+        Measured(
+            f"first wrong step found (chance {level:.2f})",
+            [[solution.found] if solution else [] for solution in judged],
+        ),
         Measured("step accuracy", [solution.agreement if solution else [] for solution in judged]),
     ]
 
 
-def judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[_Judged]:
+def judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[Judged]:
     """Every solution that the model can read, with its steps' chances. Raises DataError if it can read none."""
     rows = scorer.chances([(record.prompt, record.steps) for record in records])
-    judged = [_Judged(record, row) for record, row in zip(records, rows, strict=True) if row]
+    judged = [Judged(record, row) for record, row in zip(records, rows, strict=True) if row]
     if not judged:
         raise DataError(
             f"no solution fits into the process reward model's {scorer.max_length} tokens",
@@ -164,7 +167,7 @@ def _weighted_auc(labels: Any, scores: Any, weights: Any) -> float | None:
     return float((right * (below + wrong / 2)).sum() / total)
 
 
-def _item(solution: _Judged) -> dict[str, Any]:
+def _item(solution: Judged) -> dict[str, Any]:
     record, truth = solution.record, solution.truth
     answer = "none" if truth == len(record.labels) else f"step {truth + 1}"
     row = record_row(record, [solution.found], ["\n".join(record.steps)], answer=answer)

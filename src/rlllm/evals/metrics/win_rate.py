@@ -33,7 +33,9 @@ def _measure(request: EvalRequest) -> Evaluation:
     """
     judge, tasks = _judge(request), [task_of(record) for record in request.records]
     ours, theirs = request.draw(tasks), request.draw(tasks, "baseline")
-    pairs = [pair for our_row, their_row in zip(ours, theirs, strict=True) for pair in zip(our_row, their_row, strict=True)]
+    pairs = [
+        pair for our_row, their_row in zip(ours, theirs, strict=True) for pair in zip(our_row, their_row, strict=True)
+    ]
     results = judge.compare([Comparison(our.prompt, our.completion, their.completion) for our, their in pairs])
     compared = [(our, their, result) for (our, their), result in zip(pairs, results, strict=True)]
     rows = [compared[start : start + request.samples] for start in range(0, len(compared), request.samples)]

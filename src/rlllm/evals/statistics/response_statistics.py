@@ -8,9 +8,9 @@ from typing import Any
 from rlllm.core.records import Sample
 from rlllm.evals.statistics.calibration import calibration_error, majority_share
 from rlllm.evals.statistics.diversity import diversity
-from rlllm.evals.statistics.majority_vote import majority, marked
 from rlllm.evals.statistics.intervals import Interval, mean_interval
 from rlllm.evals.statistics.length_control import accuracy_by_length
+from rlllm.evals.statistics.majority_vote import majority, marked
 from rlllm.evals.statistics.pass_estimators import all_pass_table, cost_per_success, curve, doubling, pass_table
 from rlllm.parsing.answers import has_answer_at_end
 from rlllm.rewards.verifiers.refusal import Refusal

@@ -1,4 +1,4 @@
-"""What an evaluation does once it is planned: load models when they are needed, draw, measure, compare."""
+"""`rlllm eval`: load models when they are needed, draw completions, measure every task, compare with a baseline."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlllm.core.events import ProgressCallback
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import fingerprint, task_of
 from rlllm.core.runs import Run, append_jsonl, file_hash, read_json, write_json
+from rlllm.core.verdict import Diagnostics
 from rlllm.evals.early_stopping import VALUE, Stopped, until_narrow
 from rlllm.evals.groups import group_of, grouped
-from rlllm.evals.registry import EVALS
+from rlllm.evals.metrics.rehearsal import measure
 from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
-from rlllm.evals.sample_cache import Cache, Keeper, Log, cache_folder
-from rlllm.evals.sampling import Drawer
+from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
+from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.multiple_testing import holm
 from rlllm.policies.sources import ModelSource
+from rlllm.stages.evaluate.plan import EvalPlan, EvalStage, PlannedTask
+from rlllm.training.flow import run_to_verdict
 from rlllm.training.truncation import beyond_context
-
-if TYPE_CHECKING:
-    from rlllm.stages.evaluate.settings import EvalPlan, PlannedTask
 
 LOG = "completions.jsonl"
 """Every block of completions as it was drawn; what `--resume` goes on from."""
@@ -31,7 +31,29 @@ _SHAPING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 """Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
 
 
-def evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool) -> dict[str, Any]:
+def run(config: EvalStage, **options: Any) -> Run:
+    """Evaluate a model on every task; results in `results.json`, one row for each problem in `items.jsonl`.
+
+    Options are those of `training.flow.run_to_verdict`.
+
+    Raises:
+        RlllmError: the settings, the data or the model are wrong.
+    """
+    plan = config.plan()
+    diagnostics = Diagnostics(steps_requested=len(plan.tasks), rows=sum(task.rows for task in plan.tasks))
+
+    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
+        listener.started("eval", len(plan.tasks), run.path)
+        for label, text in plan.lines():
+            if label in ("greedy", "completions", "detects"):
+                listener.note(f"{label}: {text}")
+        write_json(run.path / "results.json", _evaluate(plan, run, listener, resume))
+        diagnostics.steps_done = len(plan.tasks)
+
+    return run_to_verdict(config, diagnostics, work, **options)
+
+
+def _evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool) -> dict[str, Any]:
     """Measure every task; the content of `results.json`. Rows of `items.jsonl` are written as each task is done."""
     listener.phase("loading")
     from rlllm.launch import local
@@ -40,15 +62,15 @@ def evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool)
     hardware = local.prepare(read_json(known) if resume and known.exists() else None)
     write_json(known, local.environment(hardware))
     (run.path / "items.jsonl").unlink(missing_ok=True)
-    log, models, tasks = Log(run.path / LOG), Models(hardware), {}
-    met: set[str] = set()
+    log, models, tasks = CompletionLog(run.path / LOG), Models(hardware), {}
+    seen: set[str] = set()
     for number, task in enumerate(plan.tasks, 1):
         listener.phase(task.name)
-        keeper = Keeper(log, Cache(cache_folder()) if plan.config.cache else None, listener.note, own=met)
-        result, stopped = _measure(plan, task, _request(plan, task, models, keeper, listener))
+        stores = BlockStores(log, SampleCache(cache_folder()) if plan.config.cache else None, listener.note, seen=seen)
+        result, stopped = _measure(plan, task, _request(plan, task, models, stores, listener))
         append_jsonl(run.path / "items.jsonl", [{"task": task.name, **item} for item in result.items])
         tasks[task.name] = _described(plan, task, result, stopped)
-        for text in [*_sources(task.name, keeper), *_beyond(plan, task, models)]:
+        for text in [*_sources(task.name, stores), *_beyond(plan, task, models)]:
             listener.note(text)
         listener.step(number, {name: value["estimate"] for name, value in tasks[task.name]["values"].items()})
     _correct([task["against"] for task in tasks.values() if "against" in task])
@@ -57,7 +79,7 @@ def evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool)
 
 
 def _request(
-    plan: EvalPlan, task: PlannedTask, models: Models, keeper: Keeper, listener: ProgressCallback
+    plan: EvalPlan, task: PlannedTask, models: Models, stores: BlockStores, listener: ProgressCallback
 ) -> EvalRequest:
     config = plan.config
 
@@ -65,12 +87,14 @@ def _request(
         if blocks > 1:
             listener.phase(f"{task.name}: {name}block {block} of {blocks}")
 
-    def drawer(source: ModelSource, name: str = "") -> Drawer:
-        return Drawer(models.loader(source), partial(models.identity, source), keeper, partial(progress, name))
+    def sampler(source: ModelSource, name: str = "") -> CompletionSampler:
+        return CompletionSampler(
+            models.loader(source), partial(models.identity, source), stores, partial(progress, name)
+        )
 
-    drawers: dict[PolicyName, Drawer] = {"model": drawer(plan.source)}
+    samplers: dict[PolicyName, CompletionSampler] = {"model": sampler(plan.source)}
     if plan.baseline:
-        drawers["baseline"] = drawer(plan.baseline, "baseline, ")
+        samplers["baseline"] = sampler(plan.baseline, "baseline, ")
     return EvalRequest(
         path=plan.source.path,
         policy=models.loader(plan.source),
@@ -83,15 +107,15 @@ def _request(
         baseline=models.loader(plan.baseline) if plan.baseline else None,
         entropy=config.entropy,
         params=task.params,
-        drawers=drawers,
+        samplers=samplers,
     )
 
 
 def _measure(plan: EvalPlan, task: PlannedTask, request: EvalRequest) -> tuple[Evaluation, Stopped | None]:
     stopped = None
-    if plan.config.stop_width is not None and request.rewards is not None:
-        request, stopped = until_narrow(request, request.rewards, plan.config.stop_width)
-    result = EVALS.load(task.metric)(request)
+    if plan.config.stop_width is not None:
+        request, stopped = until_narrow(request, request.required_rewards(), plan.config.stop_width)
+    result = measure(task.metric, request)
     if task.by is not None:
         result = grouped(result, group_of(task.records, task.by), task.by, request.seed)
     if stopped is not None:
@@ -104,14 +128,14 @@ def _described(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped: S
     if stopped is not None:
         more["stopped"] = stopped.to_json()
     if plan.against is not None and task.name in plan.against.names:
-        compared = plan.against.compare(task.name, task.metric, result.items, plan.config.seed)
+        compared = plan.against.compare(task.name, task.metric.name, result.items, plan.config.seed)
         values[f"over {plan.against.run.path.name}"] = compared.difference.interval
         more["against"] = {"run": str(plan.against.run.path), **compared.to_json()}
     return {
         "hash": task.hash(plan.config),
-        "metric": task.metric,
+        "metric": task.metric.name,
         "items": len(result.items),
-        **({"samples": plan.config.samples} if task.sampled else {}),
+        **({"samples": plan.config.samples} if task.metric.samples else {}),
         "values": {name: interval.to_json() for name, interval in values.items()},
         **more,
     }
@@ -124,16 +148,16 @@ def _correct(comparisons: Sequence[dict[str, Any]]) -> None:
         compared["p_holm"] = p
 
 
-def _sources(name: str, keeper: Keeper) -> list[str]:
+def _sources(name: str, stores: BlockStores) -> list[str]:
     """In words, where completions came from that were not sampled now."""
-    kept = {"from the cache": keeper.found, "from before the interruption": keeper.resumed}
+    kept = {"from the cache": stores.from_cache, "from before the interruption": stores.from_log}
     return [f"{name}: {count:,} completions {words}" for words, count in kept.items() if count]
 
 
 def _beyond(plan: EvalPlan, task: PlannedTask, models: Models) -> list[str]:
     """In words, which prompts were too long for the model, where it was asked anything."""
     policy = models.loaded.get(plan.source.path)
-    if policy is None or not task.sampled:
+    if policy is None or not task.metric.samples:
         return []
     prompts = [task_of(record).prompt for record in task.records]
     found = beyond_context(*policy, prompts, plan.config.sampling.max_new_tokens)

@@ -1,0 +1,270 @@
+"""The plan of an evaluation: every task with its metric, rows and rewards, checked before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.records import Record, fingerprint, record_hash
+from rlllm.data.config import DataConfig
+from rlllm.data.load import Loaded, load
+from rlllm.data.registry import DATASETS
+from rlllm.evals.groups import group_of
+from rlllm.evals.metrics.base import ExternalTask, Metric
+from rlllm.evals.metrics.rehearsal import rehearse
+from rlllm.evals.registry import DEFAULT_METRIC, METRICS
+from rlllm.evals.request import EvalRequest
+from rlllm.policies.sources import ModelSource, resolve_model
+from rlllm.rewards.compose import Composition
+from rlllm.rewards.config import RewardSpec
+from rlllm.stages.evaluate.baseline import Against, against, earlier_evaluation, model_of
+from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
+from rlllm.training.plan import resolve_rewards
+
+
+class EvalStage(EvalSettings):
+    """Settings of `rlllm eval`, and their plan."""
+
+    def plan(self) -> EvalPlan:
+        """Raises RlllmError for anything that cannot work."""
+        metrics = [_load_metric(spec.metric) for spec in self.tasks]
+        only_scorers = all(metric.needs_model == "scorer" for metric in metrics)
+        source = resolve_model(self.model, ensembles=only_scorers)
+        earlier = earlier_evaluation(self.baseline) if self.baseline else None
+        baseline = resolve_model(self.baseline) if self.baseline and not earlier else None
+        tasks = [_plan_task(self, spec, metric) for spec, metric in zip(self.tasks, metrics, strict=True)]
+        names = [task.name for task in tasks]
+        if len(set(names)) < len(names):
+            raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
+        for metric in metrics:
+            if metric.check_model is not None:
+                metric.check_model(source.path)
+        if earlier and any(metric.needs_baseline for metric in metrics):
+            baseline = resolve_model(model_of(earlier))
+        _check_settings(self, metrics, baseline)
+        for task in tasks:
+            rehearse(task.metric, _small_request(self, task, source))
+        compared = against(earlier, {task.name: task.hash(self) for task in tasks}) if earlier else None
+        return EvalPlan(self, source, baseline, tasks, compared)
+
+
+@dataclass(frozen=True)
+class PlannedTask:
+    """A task with its rows at hand."""
+
+    name: str
+    metric: Metric
+    records: list[Record]
+    source: str
+    """Where the rows come from, in words."""
+    rewards: Composition | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the metric, defaults included."""
+    by: str | None = None
+    """Column whose values are groups."""
+    external: ExternalTask | None = None
+    """What the metric says of its own problems, where it brings them."""
+
+    def hash(self, config: EvalSettings) -> str:
+        """Identity of what is measured: problems, rewards and sampling. Evaluations compare only where it is equal."""
+        if self.external is not None:
+            return self.external.hash
+        params = self.metric.changed_params(self.params)
+        return fingerprint(
+            [
+                self.metric.name,
+                [record_hash(record) for record in self.records],
+                self.rewards.fingerprint() if self.rewards else None,
+                config.sampling.model_dump(exclude={"batch_size", "engine"}),
+                *([params] if params else []),
+            ]
+        )
+
+    @property
+    def rows(self) -> int:
+        """Problems; at most so many where the metric brings its own, which are not counted before they are loaded."""
+        return self.external.rows if self.external else len(self.records)
+
+    def describe(self) -> str:
+        rewards = f", scored by {', '.join(self.rewards.names)}" if self.rewards else ""
+        most = "at most " if self.external else ""
+        return f"{self.name}: {self.metric.name} on {most}{self.rows} rows of {self.source}{rewards}"
+
+
+@dataclass(frozen=True)
+class EvalPlan:
+    """What an evaluation will do."""
+
+    config: EvalSettings
+    source: ModelSource
+    baseline: ModelSource | None
+    tasks: list[PlannedTask]
+    against: Against | None = None
+    """The earlier evaluation to compare with."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and value rows for a person."""
+        rows = [("stage", "eval"), ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}")]
+        if self.baseline:
+            rows.append(("baseline", f"{self.baseline.name} ({self.baseline.kind})"))
+        if self.against:
+            rows.append(("baseline", f"{self.against.run.path} (evaluation), for {', '.join(self.against.names)}"))
+        return [*rows, *(("task", task.describe()) for task in self.tasks), *self._sampling_lines()]
+
+    @property
+    def completions(self) -> int:
+        """Completions that the tasks take, cached ones included."""
+        prompts = sum(len(task.records) * (1 + task.metric.needs_baseline) for task in self._sampled)
+        return prompts * self.config.samples
+
+    def detectable(self) -> dict[str, float]:
+        """Smallest true difference in pass@1 between two models that each task likely shows; see `evals.statistics.power`."""
+        from rlllm.evals.statistics.power import minimum_detectable_effect
+
+        different = self.config.samples if self.config.sampling.temperature else 1
+        return {
+            task.name: minimum_detectable_effect(len(task.records), different, paired=True)
+            for task in self._sampled
+            if task.records
+        }
+
+    @property
+    def _sampled(self) -> list[PlannedTask]:
+        """Tasks that the model answers with completions."""
+        return [task for task in self.tasks if task.metric.samples]
+
+    def _sampling_lines(self) -> Iterator[tuple[str, str]]:
+        config, sampling = self.config, self.config.sampling
+        if not self.completions:
+            return
+        yield "samples", f"{config.samples} a problem at temperature {sampling.temperature:g}"
+        if config.samples > 1 and not sampling.temperature:
+            yield "greedy", f"the {config.samples} completions of a problem are all the same: samples=1 says as much"
+        upto = "up to " if config.stop_width is not None else ""
+        yield "completions", f"{upto}{self.completions:,} of at most {sampling.max_new_tokens:,} tokens"
+        for name, effect in self.detectable().items():
+            yield "detects", f"{name}: a difference of {effect:.3f} from a model measured on the same problems"
+        if config.stop_width is not None:
+            yield "stops", f"when the interval of pass@1 is at most {config.stop_width:g} wide"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stage": "eval",
+            "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.path},
+            "tasks": [
+                {"name": task.name, "metric": task.metric.name, "rows": task.rows, "hash": task.hash(self.config)}
+                for task in self.tasks
+            ],
+            "completions": self.completions,
+            "detects": self.detectable(),
+        }
+
+
+def _load_metric(name: str) -> Metric:
+    """A metric by name. Raises ConfigError where the name is unknown, or stands for something else."""
+    if ":" not in name and name not in METRICS:
+        raise unknown("metric", name, METRICS.names(), list_command=METRICS.list_command)
+    metric = METRICS.load(name)
+    if not isinstance(metric, Metric):
+        raise ConfigError(
+            f"{name} is not a metric",
+            given=type(metric).__name__,
+            hint="a metric is an rlllm.plugins.Metric: METRIC = Metric(name=..., summary=..., measure=your_function)",
+        )
+    if name not in METRICS.builtins and metric.name in METRICS.builtins:
+        raise ConfigError(
+            f"the metric {name} has the name of one that ships with rlllm",
+            given=f"name={metric.name!r}",
+            hint="give it a name of its own: results are compared by it",
+        )
+    return metric
+
+
+def _plan_task(config: EvalSettings, spec: TaskSpec, metric: Metric) -> PlannedTask:
+    by = spec.by or config.by
+    if spec.rewards and not metric.needs_reward:
+        raise ConfigError(
+            f"the metric {metric.name} takes no reward", given=", ".join(reward.name for reward in spec.rewards)
+        )
+    if metric.external is not None or metric.record is None:
+        return _plan_external(config, spec, metric, by)
+    params = metric.checked_params(spec.params)
+    data = spec.data or config.data
+    loaded = _load_rows(data, metric.record, config.rows)
+    records = (loaded.holdout or loaded.train)[: config.rows]
+    specs = list(spec.rewards or config.rewards) or [RewardSpec(name=name) for name in metric.default_rewards]
+    rewards = resolve_rewards(specs, loaded, sandbox=config.sandbox) if metric.needs_reward else None
+    name = spec.name or (data.name if metric.name == DEFAULT_METRIC else f"{metric.name}:{data.name}")
+    if by is not None:
+        group_of(records, by)  # a column that is not there is found before a model is loaded
+    return PlannedTask(name, metric, list(records), loaded.source, rewards, params, by)
+
+
+def _plan_external(config: EvalSettings, spec: TaskSpec, metric: Metric, by: str | None) -> PlannedTask:
+    """A task whose problems the metric brings itself; the settings of `harness` and `rows` are arguments of it."""
+    assert metric.external is not None
+    if by is not None:
+        raise ConfigError(f"tasks of {metric.name} have no columns to group by", given=f"by={by}")
+    params = {"limit": config.rows, **config.harness.model_dump(), **spec.params}
+    task = metric.external(params)
+    return PlannedTask(spec.name or task.name, metric, [], task.source, params=params, external=task)
+
+
+def _load_rows(data: DataConfig, kind: type[Record], rows: int) -> Loaded:
+    """The rows of a task. A generator makes just the held-out rows that are wanted, and no training rows to speak of."""
+    if data.holdout is None and data.name.partition(":")[0] in DATASETS:
+        wanted = rows if data.rows is None else min(rows, data.rows)
+        data = data.model_copy(update={"rows": 1, "holdout": wanted})
+    return load(data, kind)
+
+
+def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: ModelSource | None) -> None:
+    """Refuse settings that a metric cannot work with, and those that none of them reads."""
+    for metric in metrics:
+        if config.samples < metric.min_samples:
+            raise ConfigError(
+                f"{metric.name} needs at least {metric.min_samples} samples to choose from",
+                given=f"samples={config.samples}",
+                hint="samples=8",
+            )
+        if metric.needs_baseline and baseline is None:
+            raise ConfigError(
+                f"the metric {metric.name} compares two models", hint="say against which with --baseline MODEL"
+            )
+    names = ", ".join(dict.fromkeys(metric.name for metric in metrics))
+    for key, given in (("ks", bool(config.ks)), ("entropy", config.entropy)):
+        if given and not any(key in metric.reads for metric in metrics):
+            raise ConfigError(f"{key} is read by no task", given=names, exists=_readers(key), hint=f"leave {key} out")
+    if config.rewards and not any(metric.needs_reward for metric in metrics):
+        raise ConfigError(
+            "no task takes a reward", given=", ".join(reward.name for reward in config.rewards), hint="leave it out"
+        )
+    unwatched = dict.fromkeys(metric.name for metric in metrics if "stop_width" not in metric.reads)
+    if config.stop_width is not None and unwatched:
+        raise ConfigError(
+            "stop_width watches pass@1, which not all tasks have",
+            given=", ".join(unwatched),
+            exists=_readers("stop_width"),
+            hint="evaluate these tasks without it",
+        )
+
+
+def _readers(key: str) -> list[str]:
+    """Metrics of rlllm that read a setting."""
+    return [name for name in METRICS.builtins if key in METRICS.load(name).reads]
+
+
+def _small_request(config: EvalSettings, task: PlannedTask, source: ModelSource) -> EvalRequest:
+    return EvalRequest(
+        path=source.path,
+        policy=lambda: (None, None),
+        records=task.records,
+        rewards=task.rewards,
+        sampling=config.sampling,
+        samples=config.samples,
+        ks=config.ks,
+        seed=config.seed,
+        params=task.params,
+    )
