@@ -31,9 +31,13 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.core.records import StepwiseSolution as StepwiseSolution
     from rlllm.data.request import DataRequest as DataRequest
     from rlllm.data.schemas.base import RowSchema as RowSchema
+    from rlllm.evals.items import record_row as record_row
+    from rlllm.evals.items import sampled_row as sampled_row
+    from rlllm.evals.metrics.base import Metric as Metric
     from rlllm.evals.request import EvalRequest as EvalRequest
     from rlllm.evals.request import Evaluation as Evaluation
     from rlllm.evals.statistics.intervals import Interval as Interval
+    from rlllm.evals.statistics.intervals import mean_interval as mean_interval
     from rlllm.rewards.compose import Composition as Composition
     from rlllm.rollouts.config import SamplingConfig as SamplingConfig
     from rlllm.rollouts.environments.base import Environment as Environment
@@ -49,18 +53,22 @@ _PUBLIC = {
     "Evaluation": "rlllm.evals.request",
     "Interval": "rlllm.evals.statistics.intervals",
     "LabelledCompletion": "rlllm.core.records",
+    "mean_interval": "rlllm.evals.statistics.intervals",
     "Method": "rlllm.algorithms.methods.base",
+    "Metric": "rlllm.evals.metrics.base",
     "ModelError": "rlllm.core.errors",
     "PluginError": "rlllm.core.errors",
     "PreferencePair": "rlllm.core.records",
     "ProgressCallback": "rlllm.core.events",
     "PromptSampler": "rlllm.algorithms.samplers.prompt_samplers",
     "PromptTask": "rlllm.core.records",
+    "record_row": "rlllm.evals.items",
     "RewardError": "rlllm.core.errors",
     "RlllmError": "rlllm.core.errors",
     "RolloutBatch": "rlllm.algorithms.batch",
     "RowSchema": "rlllm.data.schemas.base",
     "Sample": "rlllm.core.records",
+    "sampled_row": "rlllm.evals.items",
     "SamplingConfig": "rlllm.rollouts.config",
     "Score": "rlllm.core.records",
     "Section": "rlllm.core.config",

@@ -79,6 +79,7 @@ def test_the_rule_itself_follows_chains_and_ignores_what_waits() -> None:
         "recipes ls",
         "rewards ls",
         "methods ls",
+        "metrics ls",
         "sft --dry-run",
         "train-rm --dry-run",
         "align --dry-run",

@@ -12,6 +12,7 @@ from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.core.recipes import list_recipes
 from rlllm.core.registry import Registry
 from rlllm.data.registry import DATASETS
+from rlllm.evals.registry import METRICS
 from rlllm.rewards.registry import REWARDS
 
 SHORT = """# rlllm reason short
@@ -41,7 +42,13 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("words", "registry"),
-    [("rewards ls", REWARDS), ("data ls", DATASETS), ("methods ls", METHODS), ("methods ls --slots", SLOTS)],
+    [
+        ("rewards ls", REWARDS),
+        ("data ls", DATASETS),
+        ("methods ls", METHODS),
+        ("methods ls --slots", SLOTS),
+        ("metrics ls", METRICS),
+    ],
 )
 def test_lists_name_everything_with_a_line_about_it(words: str, registry: Registry, rlllm: Rlllm) -> None:
     said = rlllm(words)

@@ -55,7 +55,7 @@ def test_a_win_rate_against_a_baseline_has_a_length_controlled_one_beside_it(rew
         model="nano",
         baseline="nano",
         output_dir=tmp_path / "run",
-        tasks="gold",
+        tasks="reward-win-rate",
         rows=4,
         samples=2,
         max_new_tokens=8,
