@@ -133,7 +133,7 @@ def make_sides(task: str, folder: Path, documents: list[dict[str, Any]], args: a
     from rlllm.evals.harness.model import EngineLM
     from rlllm.evals.harness.run import load_tasks
     from rlllm.policies.loading import load_policy, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
     from rlllm.rollouts.config import SamplingConfig
 
     source = resolve_model(args.model)
@@ -183,7 +183,7 @@ def pass_rate(model: Any, tokenizer: Any, documents: list[dict[str, Any]], sampl
     from rlllm.core.records import PromptTask
     from rlllm.evals.registry import METRICS
     from rlllm.evals.request import EvalRequest
-    from rlllm.rewards.compose import build
+    from rlllm.rewards.composition import build
     from rlllm.rewards.config import RewardSpec
 
     tasks = [PromptTask(row["question"], row["answer"]) for row in documents]

@@ -82,7 +82,7 @@ class Workload:
 
 def embedded(given: Path | None, folder: Path) -> str:
     """nano as it is."""
-    from rlllm.policies.sources import NANO
+    from rlllm.policies.model_sources import NANO
 
     return str(NANO)
 

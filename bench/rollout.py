@@ -45,7 +45,7 @@ def main() -> None:
     import torch
 
     from rlllm.policies.loading import load_policy
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     torch.set_num_threads(args.threads)
     source = resolve_model(args.model)
@@ -114,7 +114,7 @@ class VLLM:
     """vLLM in a process of its own, which waits for prompts on standard input."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        from rlllm.policies.sources import resolve_model
+        from rlllm.policies.model_sources import resolve_model
 
         words = [args.vllm_python, __file__, "--worker", "--model", str(resolve_model(args.model).path)]
         for name in ("batch", "group", "prompt", "new", "threads"):

@@ -27,9 +27,9 @@ from rlllm.algorithms._trl import GRPOConfig, GRPOTrainer
 from rlllm.algorithms.cpu.onednn_linear import product
 from rlllm.algorithms.loss_computation import LossComputation
 from rlllm.algorithms.losses.surrogates import Plain
-from rlllm.launch.products import onednn_pays
+from rlllm.launch.onednn import onednn_pays
 from rlllm.policies.loading import load_policy, load_tokenizer
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 
 
 class Lean(LossComputation, GRPOTrainer):

@@ -72,7 +72,7 @@ def _spare_the_collector() -> None:
 @pytest.fixture(scope="session")
 def nano() -> str:
     """Folder of the embedded model."""
-    from rlllm.policies.sources import NANO
+    from rlllm.policies.model_sources import NANO
 
     assert (NANO / "model.safetensors").exists(), "the embedded model is missing: make nano"
     return str(NANO)

@@ -38,12 +38,12 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.evals.request import Evaluation as Evaluation
     from rlllm.evals.statistics.intervals import Interval as Interval
     from rlllm.evals.statistics.intervals import mean_interval as mean_interval
-    from rlllm.rewards.compose import Composition as Composition
+    from rlllm.rewards.composition import Composition as Composition
     from rlllm.rollouts.config import SamplingConfig as SamplingConfig
     from rlllm.rollouts.environments.base import Environment as Environment
 
 _PUBLIC = {
-    "Composition": "rlllm.rewards.compose",
+    "Composition": "rlllm.rewards.composition",
     "ConfigError": "rlllm.core.errors",
     "Conversation": "rlllm.core.records",
     "DataError": "rlllm.core.errors",

@@ -83,8 +83,8 @@ def test_only_one_file_imports_trl() -> None:
         ("rlllm.stages.sft", "from rlllm.data import load", True),
         ("rlllm.rollouts.engines.hf", "from rlllm.policies.loading import load_policy", True),
         ("rlllm.policies.loading", "from rlllm.rollouts import hf", False),
-        ("rlllm.data.load", "from rlllm.rewards import compose", False),
-        ("rlllm.data.load", "def f():\n    import rlllm.rewards.compose", False),
+        ("rlllm.data.load", "from rlllm.rewards import composition", False),
+        ("rlllm.data.load", "def f():\n    import rlllm.rewards.composition", False),
         ("rlllm.data.load", "from .. import rewards", False),
         ("rlllm.core.runs", "from rlllm import __version__", True),
         ("rlllm.core.runs", "from rlllm import reason", False),
@@ -94,6 +94,6 @@ def test_only_one_file_imports_trl() -> None:
 )
 def test_the_rule_itself_tells_down_from_up(module: str, statement: str, allowed: bool) -> None:
     known = dict.fromkeys(
-        ["rlllm", "rlllm.data", "rlllm.rewards", "rlllm.rewards.compose", "rlllm.rollouts.engines.hf"]
+        ["rlllm", "rlllm.data", "rlllm.rewards", "rlllm.rewards.composition", "rlllm.rollouts.engines.hf"]
     )
     assert all(goes_down(edge) for edge in imports_of(module, statement, known)) is allowed

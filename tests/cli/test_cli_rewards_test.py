@@ -51,6 +51,6 @@ def test_a_run_that_needs_a_card_says_what_to_type(rlllm: Rlllm) -> None:
 
 def test_mistakes_are_one_screen(rlllm: Rlllm) -> None:
     assert "did you mean exact?" in rlllm("rewards test exakt").err
-    assert "brings no cases" in rlllm("rewards test coin").err
+    assert "brings no cases" in rlllm("rewards test random").err
     assert rlllm("rewards test exact --columns answer=x").code == 2
     assert rlllm("rewards test exact --data nowhere.jsonl").code == 2

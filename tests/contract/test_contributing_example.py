@@ -8,7 +8,7 @@ import pytest
 from docs_pages import ROOT, fences
 
 from rlllm.core.records import Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 EXAMPLE = fences((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))[0]

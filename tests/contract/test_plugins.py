@@ -25,7 +25,7 @@ from rlllm.core.errors import RlllmError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 def compose(*specs):

@@ -19,7 +19,7 @@ from rlllm.policies.chat import as_prompt
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.environments.base import factory
 from rlllm.rollouts.environments.guess import Guess
-from rlllm.rollouts.environments.play import Episode, Table
+from rlllm.rollouts.environments.multi_turn import Episode, Table
 
 TASKS = [PromptTask("Guess my number.", None, {"secret": secret, "guesses": 2}) for secret in (1, 2, 3, 4)]
 

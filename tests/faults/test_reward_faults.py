@@ -36,7 +36,7 @@ def hoards(sample):
 HANGING = """
 import sys
 from rlllm.core.records import Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 def main():
@@ -101,7 +101,7 @@ def test_a_reward_that_is_always_late_stops_the_run_by_name(tmp_path: Path) -> N
 
 def test_a_reward_that_keeps_memory_is_named_with_how_much(tmp_path: Path) -> None:
     from rlllm.core.records import Sample
-    from rlllm.rewards.compose import build
+    from rlllm.rewards.composition import build
     from rlllm.rewards.config import RewardSpec
 
     (tmp_path / "hoards.py").write_text(FAULTY)

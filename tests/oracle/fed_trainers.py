@@ -18,7 +18,7 @@ from rlllm.algorithms.samplers.prompt_samplers import InOrder
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 GROUP = 4

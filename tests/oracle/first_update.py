@@ -18,7 +18,7 @@ from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 TASKS = [PromptTask(f"{a} + {a} = ?", str(2 * a)) for a in range(2)]

@@ -26,7 +26,7 @@ from rlllm.algorithms.registry import METHODS as METHOD_REGISTRY
 from rlllm.algorithms.samplers.prompt_samplers import InOrder
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 NAMES = ("grpo", "dr-grpo", "gspo", "cispo", "rloo", "dapo", "bnpo", "sapo", "luspo", "vespo", "gmpo")

@@ -21,7 +21,7 @@ from rlllm.algorithms.ppo.critic import Critic
 from rlllm.algorithms.samplers.prompt_samplers import InOrder
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 TASKS = [PromptTask(f"{a} + {a} = ?", str(2 * a)) for a in range(16)]

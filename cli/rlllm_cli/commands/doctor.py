@@ -113,7 +113,7 @@ def _try_nano() -> str:
     import torch
 
     from rlllm.policies.loading import load_policy, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     source = resolve_model("nano")
     model, tokenizer = load_policy(source), load_tokenizer(source)

@@ -16,7 +16,7 @@ from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.core.errors import DataError
 from rlllm.core.records import StepwiseSolution
 from rlllm.policies.padding import padded
-from rlllm.rewards.models.process import encode_steps
+from rlllm.rewards.models.process_reward_model import encode_steps
 
 IGNORED = -100
 

@@ -34,7 +34,7 @@ from rlllm.core.errors import PluginError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, completion_text
-from rlllm.rewards.compose import Composition, Scores
+from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.environments.base import finished
 
 

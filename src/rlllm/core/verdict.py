@@ -50,7 +50,7 @@ class Diagnostics:
     gains: list[dict[str, Any]] = field(default_factory=list)
     """What the gain of each reward is made of; see `evals.monitors.gain_decomposition`."""
     reward_faults: list[dict[str, Any]] = field(default_factory=list)
-    """Every reward that failed on samples, or kept memory; see `rewards.compose.Composition.faults`."""
+    """Every reward that failed on samples, or kept memory; see `rewards.composition.Composition.faults`."""
     controls: list[dict[str, Any]] = field(default_factory=list)
     """What the true reward gained beyond each control run, where there were any; see `training.control_results`."""
 

@@ -13,8 +13,8 @@ from rlllm.evals.sampling import sample
 from rlllm.evals.statistics.intervals import item_means, mean_interval, paired_difference, preference, win_rate
 from rlllm.evals.statistics.pass_estimators import score_bounds
 from rlllm.evals.teacher_forcing import batch, encode
-from rlllm.rewards.compose import Composition
-from rlllm.rewards.models.scalar import RewardModel
+from rlllm.rewards.composition import Composition
+from rlllm.rewards.models.reward_model import RewardModel
 from rlllm.rollouts.config import SamplingConfig
 
 

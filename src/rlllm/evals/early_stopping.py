@@ -17,7 +17,7 @@ from rlllm.core.records import Sample, Score, fingerprint, task_of
 from rlllm.evals.request import EvalRequest
 from rlllm.evals.statistics.intervals import Interval
 from rlllm.evals.statistics.sequential import ConfidenceSequence
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 
 VALUE = "pass@1"
 """The value whose interval decides."""
@@ -88,7 +88,12 @@ def _passed(first: Composition, block: Sequence[Sequence[Sample]], known: Known)
 def _remembering(rewards: Composition, known: Known) -> Composition:
     """The rewards, whose first one answers from memory: a reward may cost much, or say something else the second time."""
     first = replace(
-        rewards.rewards[0], many=partial(_recall, known), one=None, deadline=None, process_id=os.getpid, together=1
+        rewards.rewards[0],
+        score_sample=None,
+        score_batch=partial(_recall, known),
+        deadline=None,
+        process_id=os.getpid,
+        concurrency=1,
     )
     return replace(rewards, rewards=(first, *rewards.rewards[1:]))
 

@@ -10,7 +10,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Record, Sample
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.intervals import Interval
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 from rlllm.rollouts.config import SamplingConfig
 
 PolicyName = Literal["model", "baseline"]

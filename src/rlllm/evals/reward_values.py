@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rlllm.core.errors import RewardError
 from rlllm.core.records import Sample
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 
 
 def first_reward(rewards: Composition, completions: Sequence[Sequence[Sample]]) -> list[list[float]]:

@@ -1,6 +1,6 @@
 """The card of a reward model: what it gets right on held-out pairs, and what else its score depends on.
 
-A scorer is anything with `score_batch` and `score_padded` (see `rewards.models.scalar.RewardModel`); its scores are finite
+A scorer is anything with `score_batch` and `score_padded` (see `rewards.models.reward_model`); its scores are finite
 numbers without a common unit. Each row has its definition beside it, so that a reader needs no other page. The unit of every
 interval is the pair. numpy and scipy are imported inside functions.
 """

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rlllm.core.hardware import Hardware
-from rlllm.launch.products import onednn_pays
+from rlllm.launch.onednn import onednn_pays
 
 PACKAGES = ("rlllm", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "numpy", "math-verify")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlllm.core.errors import ModelError, describe
 from rlllm.core.runs import read_json
-from rlllm.policies.sources import ModelSource
+from rlllm.policies.model_sources import ModelSource
 
 
 def load_tokenizer(source: ModelSource) -> Any:

@@ -1,4 +1,4 @@
-"""How a recipe names a reward. Naming imports nothing; `compose.build` turns names into callables."""
+"""How a recipe names a reward. Naming imports nothing; `composition.build` turns names into callables."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from rlllm.core.records import Prompt, Sample, Score
 from rlllm.parsing.answers import extract_answer
-from rlllm.rewards.verifiers.answers import NO_ANSWER, read_number
+from rlllm.rewards.verifiers.exact import NO_ANSWER
+from rlllm.rewards.verifiers.numeric import read_number
 
 ALONE = "one completion is no vote"
 

@@ -8,31 +8,27 @@ REWARDS = Registry(
     "reward",
     "rlllm.rewards",
     {
-        "exact": Builtin(
-            "rlllm.rewards.verifiers.answers:Exact", "1 if the final answer equals the reference, as text"
-        ),
+        "exact": Builtin("rlllm.rewards.verifiers.exact:Exact", "1 if the final answer equals the reference, as text"),
         "numeric": Builtin(
-            "rlllm.rewards.verifiers.answers:Numeric",
+            "rlllm.rewards.verifiers.numeric:Numeric",
             "1 if the final answer is the reference number, within a tolerance",
         ),
-        "regex": Builtin("rlllm.rewards.verifiers.answers:Regex", "1 if the completion matches a pattern"),
+        "regex": Builtin("rlllm.rewards.verifiers.regex:Regex", "1 if the completion matches a pattern"),
         "format": Builtin(
-            "rlllm.rewards.verifiers.answers:Format", "1 if there is exactly one marked final answer, at the end"
+            "rlllm.rewards.verifiers.format:Format", "1 if there is exactly one marked final answer, at the end"
         ),
-        "length": Builtin("rlllm.rewards.verifiers.answers:Length", "0 within the budget, falling to -1 above it"),
-        "overlong": Builtin("rlllm.rewards.shaping:Overlong", "0 well under a limit, falling to -1 at it (DAPO)"),
+        "length": Builtin("rlllm.rewards.length:Length", "0 within the budget, falling to -1 above it"),
+        "overlong": Builtin("rlllm.rewards.length:Overlong", "0 well under a limit, falling to -1 at it (DAPO)"),
         "cosine": Builtin(
-            "rlllm.rewards.shaping:Cosine", "a correctness reward scaled by length: short if right, long if wrong"
+            "rlllm.rewards.length:Cosine", "a correctness reward scaled by length: short if right, long if wrong"
         ),
         "budget": Builtin(
-            "rlllm.rewards.shaping:Budget", "minus the distance to the length that was asked for, in tokens (L1)"
+            "rlllm.rewards.length:Budget", "minus the distance to the length that was asked for, in tokens (L1)"
         ),
         "repetition": Builtin(
-            "rlllm.rewards.shaping:Repetition", "minus the share of n-grams that repeat an earlier one"
+            "rlllm.rewards.repetition:Repetition", "minus the share of n-grams that repeat an earlier one"
         ),
-        "eos": Builtin(
-            "rlllm.rewards.verifiers.answers:EosReward", "0 if the completion ended by itself, -1 at the length limit"
-        ),
+        "eos": Builtin("rlllm.rewards.length:EosReward", "0 if the completion ended by itself, -1 at the length limit"),
         "math": Builtin(
             "rlllm.rewards.math.reward:Math", "1 if math-verify finds the final answer equal to the reference"
         ),
@@ -55,24 +51,27 @@ REWARDS = Registry(
             "rlllm.rewards.verifiers.sql:SQL", "1 if the query gives the reference's rows on SQLite, in memory"
         ),
         "calls": Builtin(
-            "rlllm.rewards.verifiers.calls:Calls", "1 if the expected functions are called, with allowed arguments"
+            "rlllm.rewards.verifiers.function_calls:Calls",
+            "1 if the expected functions are called, with allowed arguments",
         ),
         "language": Builtin(
             "rlllm.rewards.verifiers.language:Language", "share of the letters in the expected language"
         ),
         "countdown": Builtin(
-            "rlllm.rewards.verifiers.procedural:Countdown",
+            "rlllm.rewards.verifiers.countdown:Countdown",
             "1 if the expression uses the numbers and reaches the target",
         ),
-        "gym": Builtin("rlllm.rewards.verifiers.procedural:Gym", "the reasoning-gym scorer of the row's task"),
+        "gym": Builtin(
+            "rlllm.rewards.verifiers.reasoning_gym_scorer:Gym", "the reasoning-gym scorer of the row's task"
+        ),
         "gold": Builtin(
             "rlllm.rewards.gold:Gold", "the simulated annotator's true utility: correct, well formed, concise"
         ),
         "model": Builtin(
-            "rlllm.rewards.models.scalar:RewardModel", "score of a trained reward model (run, folder or Hub id)"
+            "rlllm.rewards.models.reward_model:RewardModel", "score of a trained reward model (run, folder or Hub id)"
         ),
         "process": Builtin(
-            "rlllm.rewards.models.process:ProcessModel",
+            "rlllm.rewards.models.process_reward_model:ProcessModel",
             "chance that every step is right, by a trained process reward model",
         ),
         "remote": Builtin(
@@ -91,8 +90,8 @@ REWARDS = Registry(
             "rlllm.rewards.judges.judge:VerdictForm", "1 if a critique stands before one final verdict"
         ),
         "refusal": Builtin("rlllm.rewards.verifiers.refusal:Refusal", "1 if the completion refuses to help, else 0"),
-        "coin": Builtin(
-            "rlllm.rewards.controls:RandomReward", "1 with probability p, whatever was written (a control)"
+        "random": Builtin(
+            "rlllm.rewards.controls:RandomReward", "1 with probability p, whatever the completion says (a control)"
         ),
         "flipped": Builtin("rlllm.rewards.controls:Flipped", "1 minus another reward (a control)"),
     },

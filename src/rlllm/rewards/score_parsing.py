@@ -34,20 +34,22 @@ class Failure:
 
 
 def scored(
-    one: Callable[[Sample], Any] | None, many: Callable[[Sequence[Sample]], Any] | None, samples: Sequence[Sample]
+    score_sample: Callable[[Sample], Any] | None,
+    score_batch: Callable[[Sequence[Sample]], Any] | None,
+    samples: Sequence[Sample],
 ) -> list[Score | Failure]:
     """Call a reward in this process and thread, and read what it returns; one result for each sample.
 
     Args:
-        one, many: the reward's two forms, of which exactly one is set.
+        score_sample, score_batch: the reward's two forms, of which exactly one is set.
 
     Raises:
         RlllmError: the reward found its own setup wrong.
     """
-    if many is None:
-        assert one is not None
-        return [_attempt(partial(_one, one, sample)) for sample in samples]
-    results = _attempt(partial(_all, many, samples))
+    if score_batch is None:
+        assert score_sample is not None
+        return [_attempt(partial(_read_one, score_sample, sample)) for sample in samples]
+    results = _attempt(partial(_read_all, score_batch, samples))
     return [results] * len(samples) if isinstance(results, Failure) else results
 
 
@@ -85,11 +87,11 @@ def late(limit: float | None, seconds: float, place: str = "") -> Failure:
     return Failure(f"took longer than {limit:g} s{place}", seconds)
 
 
-def _one(reward: Callable[[Sample], Any], sample: Sample) -> Score | Failure:
+def _read_one(reward: Callable[[Sample], Any], sample: Sample) -> Score | Failure:
     return read(reward(sample))
 
 
-def _all(reward: Callable[[Sequence[Sample]], Any], samples: Sequence[Sample]) -> list[Score | Failure] | Failure:
+def _read_all(reward: Callable[[Sequence[Sample]], Any], samples: Sequence[Sample]) -> list[Score | Failure] | Failure:
     return _as_list(reward(samples), len(samples))
 
 

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Message, Prompt, Sample
 from rlllm.policies.chat import encode_prompts, is_chat
-from rlllm.policies.sources import resolve_model
-from rlllm.rewards.compose import Composition, build
+from rlllm.policies.model_sources import resolve_model
+from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.training.plan import named_models

@@ -26,7 +26,7 @@ from rlllm.core.records import PromptTask, Sample, prompt_text
 from rlllm.core.runs import Run, open_run, read_json, write_jsonl
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.rewards.compose import Composition, Scores, build
+from rlllm.rewards.composition import Composition, Scores, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.environments.base import STORED
 from rlllm.training.plan import named_models

@@ -21,11 +21,11 @@ from rlllm.core.yaml_io import parse
 from rlllm.data.config import DataConfig
 from rlllm.data.io.files import read_file
 from rlllm.data.load import load
+from rlllm.rewards.bench.answer_variants import STYLES, Style
 from rlllm.rewards.bench.cases import CaseSet, read_cases, shipped, shipped_names, shipped_params
-from rlllm.rewards.bench.derive import derive, golds
-from rlllm.rewards.bench.measure import measure
-from rlllm.rewards.bench.variants import STYLES, Style
-from rlllm.rewards.compose import Composition, build
+from rlllm.rewards.bench.derived_cases import derive, golds
+from rlllm.rewards.bench.scoring import measure
+from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.registry import REWARDS
 from rlllm.training.plan import named_models

@@ -30,7 +30,7 @@ from rlllm.training.trainers import rl
 FAIR = 0.5
 """Hit rate of the random reward where the true one's is not known yet."""
 RAREST = 0.1
-"""A coin that always or never pays has no signal at all: its hit rate stays this far from 0 and from 1."""
+"""A random reward that is always or never paid is no signal: its hit rate stays this far from 0 and from 1."""
 
 _OTHER_NUMBERS = 1_000_003
 """From a seed to one that no run of the same experiment has."""
@@ -57,8 +57,8 @@ class Control:
 
 
 def random_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
-    """A coin in place of all that pays (Shao et al. 2025, arXiv 2506.10947)."""
-    return [*monitored(specs), RewardSpec(name="coin", weight=specs[0].weight, params={"p": hit_rate, "seed": seed})]
+    """A random reward in place of all rewards with a weight (Shao et al. 2025, arXiv 2506.10947)."""
+    return [*monitored(specs), RewardSpec(name="random", weight=specs[0].weight, params={"p": hit_rate, "seed": seed})]
 
 
 def format_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:

@@ -155,7 +155,7 @@ def draw(job: Job, model: Any, tasks: Sequence[PromptTask], *, samples: int) -> 
     """`samples` rollouts of every task in the run's environment, from one seeded stream; the outer list follows `tasks`."""
     import torch
 
-    from rlllm.rollouts.environments.play import Table
+    from rlllm.rollouts.environments.multi_turn import Table
     from rlllm.training.trainers.rl import sampling
 
     environment, settings = job.plan.environment, sampling(job)

@@ -17,8 +17,8 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.runs import ENSEMBLE
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
-from rlllm.policies.sources import ModelSource, resolve_model
-from rlllm.rewards.compose import Composition, build
+from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.sandbox.jobs import Isolation
 from rlllm.rewards.models.pretrained import declared

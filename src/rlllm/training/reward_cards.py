@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import read_json, write_json
-from rlllm.rewards.bench.key import code_key, identity
+from rlllm.rewards.bench.reward_hash import code_key, identity
 from rlllm.rewards.config import RewardSpec
 from rlllm.training.plan import Plan, chosen_rewards
 from rlllm.training.rl_settings import LoopSettings

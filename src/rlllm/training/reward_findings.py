@@ -12,9 +12,9 @@ from typing import Any
 from rlllm.core.records import fingerprint, prompt_text
 from rlllm.evals.statistics.intervals import Interval, wilson
 from rlllm.rewards.bench.cases import Case
-from rlllm.rewards.bench.derive import FORM
-from rlllm.rewards.bench.key import code_key
-from rlllm.rewards.bench.measure import TOLERANCE, Outcome
+from rlllm.rewards.bench.derived_cases import FORM
+from rlllm.rewards.bench.reward_hash import code_key
+from rlllm.rewards.bench.scoring import TOLERANCE, Outcome
 from rlllm.rewards.config import RewardSpec
 
 EXAMPLES = 5

@@ -15,7 +15,7 @@ from rlllm.core import trl_fields
 from rlllm.core.argument_types import converted
 from rlllm.core.config import PartSpec, Section
 from rlllm.core.errors import ConfigError, closest, unknown
-from rlllm.policies.sources import ModelSource, resolve_model
+from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.sandbox.jobs import Isolation
 from rlllm.rollouts.config import RolloutConfig

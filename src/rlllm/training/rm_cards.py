@@ -12,7 +12,7 @@ from rlllm.report import render_run
 
 if TYPE_CHECKING:
     from rlllm.evals.rm_card import Row
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
 
 def add_card(

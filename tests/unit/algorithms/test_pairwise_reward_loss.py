@@ -45,7 +45,7 @@ def scorer(tiny_model: str) -> tuple[Any, Any]:
     import torch
 
     from rlllm.policies.loading import load_classifier, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     source = resolve_model(tiny_model)
     tokenizer = load_tokenizer(source)
@@ -61,7 +61,7 @@ def scorer(tiny_model: str) -> tuple[Any, Any]:
 def test_the_loss_is_bradley_terry_with_margin_and_centring(
     scorer: tuple[Any, Any], margins: bool, centring: float | None, tmp_path: Path
 ) -> None:
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
     pairs = PAIRS if margins else [PreferencePair(p.prompt, p.chosen, p.rejected) for p in PAIRS]
     reward = RewardModel.of(*scorer)

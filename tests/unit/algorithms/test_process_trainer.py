@@ -17,7 +17,7 @@ from rlllm.core.errors import DataError
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import StepwiseSolution
 from rlllm.policies.loading import load_step_classifier, load_tokenizer
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 
 RECORDS = [
     StepwiseSolution("1 + 2 = ?", ("1+2=3", "#### 3"), (True, True)),

@@ -18,9 +18,9 @@ from rlllm.algorithms.ppo.shared_backbone import AdapterScorer, Trunk, active, a
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.core.runs import Run
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.models.scalar import RewardModel
+from rlllm.rewards.models.reward_model import RewardModel
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4}
 SAMPLES = [Sample("1 + 2 = ?", "#### 3"), Sample("4 + 4 = ?", "4+4=8\n#### 8"), Sample("What is 1 + 1?", "2")]
@@ -66,9 +66,7 @@ def test_a_reward_model_on_the_shared_backbone_scores_as_by_itself(policy: Any, 
 def test_a_reward_model_that_is_scored_elsewhere_frees_its_own_weights(scorer: Run) -> None:
     rewards = build([RewardSpec(name="model", params={"path": str(scorer.model)})])
     before = rewards.score(SAMPLES).totals
-    bound = rewards.rewards[0].many
-    assert bound is not None
-    weights = weakref.ref(bound.__self__.__dict__["_members"][0][0]._loaded[1])  # type: ignore[attr-defined]
+    weights = weakref.ref(rewards.rewards[0].target.__dict__["_members"][0][0]._loaded[1])
     assert rewards.scored_by({"model": lambda samples: [0.0] * len(samples)}).score(SAMPLES).totals == [0.0] * 3
     gc.collect()
     assert weights() is None

@@ -16,7 +16,7 @@ from rlllm.data.procedural.instructions import FAMILIES
 from rlllm.data.procedural.problems import in_turn
 from rlllm.data.registry import DATASETS
 from rlllm.data.request import DataRequest
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
 LEVELS = [("instructions", level) for level in (1, 2, 3, 4)] + [("calls", level) for level in (1, 2, 3, 4)]

@@ -29,7 +29,7 @@ from rlllm.data.io.stream import stream
 from rlllm.data.load import Loaded, load
 from rlllm.data.schemas.table import LAYOUTS
 from rlllm.data.to_records import adapt
-from rlllm.rewards.code.records import suite_of
+from rlllm.rewards.code.suites import suite_of
 from rlllm.rewards.verifiers.choice import Choice
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "layouts"

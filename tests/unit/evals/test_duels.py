@@ -12,7 +12,7 @@ from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.metrics.win_rate import METRIC as WIN_RATE
 from rlllm.evals.request import EvalRequest
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.judges.judge import Judge
 from rlllm.rollouts.config import SamplingConfig
@@ -47,7 +47,10 @@ def ours_first(prompt: str) -> bool:
 def request(rule: Callable[[str], str], problems: int = 12, reward: str | None = None) -> EvalRequest:
     rewards = build([RewardSpec(name=reward or "verdict")])
     if reward is None:
-        asked = replace(rewards.rewards[0], name="judge", many=Judge.of(Decides(rule)).score_batch, one=None)
+        judge = Judge.of(Decides(rule))
+        asked = replace(
+            rewards.rewards[0], name="judge", target=judge, score_batch=judge.score_batch, score_sample=None
+        )
         rewards = replace(rewards, rewards=(asked,))
     samplers: Any = {"model": Says(OURS), "baseline": Says(THEIRS)}
     records = [PromptTask(f"question {number}") for number in range(problems)]

@@ -21,7 +21,7 @@ TASKS = [PromptTask(f"What is {number} + 1?", str(number + 1), {"row": number}) 
 @pytest.fixture(scope="module")
 def sampler(tiny_model: str) -> CompletionSampler:
     from rlllm.policies.loading import load_policy, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     @cache
     def policy() -> tuple[Any, Any]:

@@ -33,7 +33,7 @@ def _at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def model(nano: str) -> Model:
     from rlllm.policies.loading import load_policy, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     source = resolve_model(nano)
     return load_policy(source).eval(), load_tokenizer(source)

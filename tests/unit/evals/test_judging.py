@@ -85,7 +85,7 @@ def test_a_pair_is_asked_in_both_orders_with_the_side_that_is_right() -> None:
 @pytest.fixture(scope="module")
 def judge(nano: str) -> tuple[object, object]:
     from rlllm.policies.loading import load_policy, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     source = resolve_model(nano)
     return load_policy(source), load_tokenizer(source)

@@ -12,7 +12,7 @@ from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.metrics.safety import METRIC as SAFETY
 from rlllm.evals.request import EvalRequest
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 

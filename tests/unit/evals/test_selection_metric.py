@@ -13,7 +13,7 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.metrics.best_of_n import METRIC as BEST_OF_N
 from rlllm.evals.request import EvalRequest
 from rlllm.evals.statistics.pass_estimators import pass_at_k
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 

@@ -15,7 +15,7 @@ from rlllm.evals.early_stopping import until_narrow
 from rlllm.evals.request import EvalRequest
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.rewards.binding import BoundReward
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 from rlllm.rollouts.config import SamplingConfig
 
 Judge = Callable[[Sample], Any]

@@ -9,7 +9,7 @@ import torch
 from rlllm.core.records import Conversation, Sample
 from rlllm.evals.teacher_forcing import encode, token_entropies
 from rlllm.policies.loading import load_policy, load_tokenizer
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 
 
 def test_entropies_are_those_of_the_next_token_over_the_completion_and_its_end(tiny_model: str) -> None:

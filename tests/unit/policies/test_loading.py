@@ -13,7 +13,7 @@ import torch
 
 from rlllm.core.errors import ExitCode, ModelError
 from rlllm.policies.loading import load_classifier, load_policy, load_tokenizer, save_model
-from rlllm.policies.sources import ModelSource, resolve_model
+from rlllm.policies.model_sources import ModelSource, resolve_model
 
 
 @pytest.fixture

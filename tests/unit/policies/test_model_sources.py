@@ -12,7 +12,7 @@ import pytest
 
 from rlllm.core.errors import ExitCode, ModelError
 from rlllm.core.runs import write_json
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 
 
 def fill(folder: Path, *leave_out: str) -> Path:
@@ -113,7 +113,7 @@ def test_a_reference_that_leads_nowhere_says_what_is_wrong(
 
 def test_resolving_needs_no_torch(tmp_path: Path) -> None:
     code = (
-        "import json, sys; from rlllm.policies.sources import resolve_model\n"
+        "import json, sys; from rlllm.policies.model_sources import resolve_model\n"
         "resolve_model(sys.argv[1]); print(json.dumps(sorted({'torch', 'transformers'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(fill(tmp_path / "m"))], capture_output=True, text=True)

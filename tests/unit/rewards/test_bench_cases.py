@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PromptTask
+from rlllm.rewards.bench.answer_variants import STYLES, problems
 from rlllm.rewards.bench.cases import read_cases, shipped, shipped_names, shipped_params
-from rlllm.rewards.bench.derive import ATTACK, FORM, derive
-from rlllm.rewards.bench.variants import STYLES, problems
+from rlllm.rewards.bench.derived_cases import ATTACK, FORM, derive
 from rlllm.rewards.registry import REWARDS
-from rlllm.rewards.verifiers.answers import read_number
+from rlllm.rewards.verifiers.numeric import read_number
 
 TASKS = [PromptTask("What is 17 + 25?", "42"), PromptTask("What is 9 - 16?", "-7"), PromptTask("1000 * 2?", "2000")]
 
@@ -118,4 +118,4 @@ def test_shipped_cases_belong_to_rewards_that_exist_and_hold_for_their_arguments
         assert name in REWARDS
         assert shipped(name, {}) == shipped(name, shipped_params(name))
         assert shipped(name, {"no such": 1}) is None
-    assert shipped("coin", {}) is None
+    assert shipped("random", {}) is None

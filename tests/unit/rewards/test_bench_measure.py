@@ -8,12 +8,12 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample
+from rlllm.rewards.bench.answer_variants import STYLES
 from rlllm.rewards.bench.cases import Case
-from rlllm.rewards.bench.derive import derive
-from rlllm.rewards.bench.key import code_key, code_of, identity
-from rlllm.rewards.bench.measure import measure
-from rlllm.rewards.bench.variants import STYLES
-from rlllm.rewards.compose import build
+from rlllm.rewards.bench.derived_cases import derive
+from rlllm.rewards.bench.reward_hash import code_key, code_of, identity
+from rlllm.rewards.bench.scoring import measure
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.registry import REWARDS
 
@@ -128,8 +128,8 @@ def test_the_key_follows_imports_of_plain_values_and_those_inside_functions(tmp_
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("code", ["code/examiner.py", "code/solution.py", "code/wire.py", "isolation/sandbox/pool.py"]),
-        ("math", ["math/worker.py", "math/exact.py"]),
+        ("code", ["code/tests_program.py", "code/solution_program.py", "code/wire.py", "isolation/sandbox/pool.py"]),
+        ("math", ["math/math_verify_worker.py", "math/latex_comparison.py"]),
     ],
 )
 def test_the_key_holds_the_programs_a_reward_runs_in_other_processes(name: str, files: list[str]) -> None:

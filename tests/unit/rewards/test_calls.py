@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlllm.core.records import Sample
-from rlllm.rewards.verifiers.calls import Calls
+from rlllm.rewards.verifiers.function_calls import Calls
 
 WEATHER = [{"weather": {"city": ["San Francisco", "SF"], "days": [3], "unit": ["celsius", ""]}}]
 RIGHT = {"name": "weather", "arguments": {"city": "SF", "days": 3}}

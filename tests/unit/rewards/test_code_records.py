@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rlllm.core.records import Prompt, Sample
-from rlllm.rewards.code.check import Examination, ScriptTests
-from rlllm.rewards.code.records import UnfitRowError, suite_of
+from rlllm.rewards.code.run_tests import Examination, ScriptTests
+from rlllm.rewards.code.suites import UnfitRowError, suite_of
 
 PROMPT = 'import math\n\ndef helper(x):\n    return x\n\ndef area(r):\n    """Of a circle."""\n'
 CHECK = "def check(candidate):\n    assert candidate(1) == helper(3)\n"

@@ -13,10 +13,10 @@ import pytest
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.bench.cases import shipped
-from rlllm.rewards.code.check import Bench, Examination, same_output
-from rlllm.rewards.code.records import suite_of
 from rlllm.rewards.code.reward import Code, code_in, fenced_blocks
-from rlllm.rewards.compose import build
+from rlllm.rewards.code.run_tests import Bench, Examination, same_output
+from rlllm.rewards.code.suites import suite_of
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.sandbox import open_sandbox
 from rlllm.rewards.isolation.sandbox.jobs import Limits, Outcome, Program

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, ExitCode, RewardError, RlllmError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.compose import Composition, Issue, build
+from rlllm.rewards.composition import Composition, Issue, build
 from rlllm.rewards.config import RewardSpec
 
 REWARDS = """

@@ -1,4 +1,4 @@
-"""The coin knows nothing of the completion, the flipped reward is the other's mirror image, and both repeat themselves."""
+"""The random reward ignores the completion, the flipped one is 1 minus another, and both give the same scores again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.compose import build
+from rlllm.rewards.binding import bind
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.controls import Flipped, RandomReward
 
@@ -20,39 +21,41 @@ def samples(texts: list[str]) -> list[Sample]:
 
 
 @given(st.lists(st.text(max_size=8), min_size=1, max_size=8), st.integers(0, 3), st.floats(0, 1))
-def test_the_coin_of_a_batch_is_the_same_whenever_it_is_thrown(texts: list[str], seed: int, p: float) -> None:
+def test_the_random_scores_of_a_batch_are_the_same_whenever_they_are_drawn(
+    texts: list[str], seed: int, p: float
+) -> None:
     assert RandomReward(p, seed).score_batch(samples(texts)) == RandomReward(p, seed).score_batch(samples(texts))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
-def test_the_coin_pays_as_often_as_it_should(p: float) -> None:
-    thrown = [coin for batch in range(500) for coin in RandomReward(p).score_batch(samples([f"{batch}"] * 8))]
-    assert sum(thrown) / len(thrown) == pytest.approx(p, abs=0.025)
+def test_the_random_reward_pays_as_often_as_it_should(p: float) -> None:
+    scores = [score for batch in range(500) for score in RandomReward(p).score_batch(samples([f"{batch}"] * 8))]
+    assert sum(scores) / len(scores) == pytest.approx(p, abs=0.025)
 
 
-def test_equal_completions_get_coins_of_their_own() -> None:
+def test_equal_completions_are_drawn_separately() -> None:
     same = [Sample("question", "the same text")] * 64
     assert set(RandomReward(0.5).score_batch(same)) == {0.0, 1.0}
 
 
-def test_a_completion_that_comes_again_gets_a_new_coin() -> None:
+def test_a_completion_that_comes_again_is_drawn_again() -> None:
     first = [RandomReward(0.5).score_batch(samples(["again", f"other {batch}"]))[0] for batch in range(64)]
     assert set(first) == {0.0, 1.0}
 
 
-def test_another_seed_throws_other_coins() -> None:
+def test_another_seed_draws_other_numbers() -> None:
     batch = samples([str(number) for number in range(64)])
     assert RandomReward(0.5, 0).score_batch(batch) != RandomReward(0.5, 1).score_batch(batch)
 
 
 def test_a_probability_outside_0_to_1_is_refused() -> None:
     with pytest.raises(ConfigError, match="p is a probability"):
-        build([RewardSpec(name="coin", params={"p": 1.5})])
+        build([RewardSpec(name="random", params={"p": 1.5})])
 
 
 def test_flipped_is_one_minus_the_other_reward() -> None:
     right, wrong = Sample("1+1", "#### 2", "2"), Sample("1+1", "#### 3", "2")
-    flipped = Flipped("exact")
+    flipped = Flipped(bind(RewardSpec(name="exact"), "exact"))
     assert [flipped(right), flipped(wrong)] == [Score(0.0, "2"), Score(1.0, "3")]
     assert flipped(Sample("1+1", "#### 2")).value is None, "without a reference it still cannot judge"
 

@@ -14,7 +14,7 @@ import pytest
 from rlllm.core.errors import ConfigError, ModelError, RewardError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.binding import bind
-from rlllm.rewards.compose import Composition, build
+from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import DEADLINE, RewardSpec
 from rlllm.rewards.isolation.memory import resident
 from rlllm.rewards.score_parsing import Failure, scored
@@ -107,7 +107,7 @@ def samples(*completions: str) -> list[Sample]:
 def failures(spec: Any, *completions: str) -> list[str]:
     """What a reward alone says of completions on all of which it fails."""
     reward = compose(spec).rewards[0]
-    results = scored(reward.one, reward.many, samples(*completions))
+    results = scored(reward.score_sample, reward.score_batch, samples(*completions))
     return [result.phrase for result in results if isinstance(result, Failure)]
 
 

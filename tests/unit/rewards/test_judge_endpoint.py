@@ -14,7 +14,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.http.endpoint import Endpoint, Refusal, _content
 from rlllm.rewards.http.transport import PassingError, _seconds

@@ -12,7 +12,7 @@ from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.records import Sample
 from rlllm.rewards.http.endpoint import Refusal, Reply
 from rlllm.rewards.judges.judge import Comparison, Judge, JudgeResult, Verdict, VerdictForm
-from rlllm.rewards.judges.local import LocalJudge
+from rlllm.rewards.judges.local_judge import LocalJudge
 
 VALUES = [
     ("A is right.\nVerdict: A", "A", 1.0),

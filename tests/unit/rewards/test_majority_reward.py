@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.records import Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.majority import Majority
 

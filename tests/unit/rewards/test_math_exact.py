@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlllm.rewards.math.answers import is_single, offers_several, read_answer
-from rlllm.rewards.math.exact import exactly_equal, read_exact
+from rlllm.rewards.math.answer_extraction import is_single, offers_several, read_answer
+from rlllm.rewards.math.latex_comparison import exactly_equal, read_exact
 
 EXACT = [
     # reference, answer, equal

@@ -15,8 +15,8 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.math.answers import is_relation
-from rlllm.rewards.math.pool import DeadError, LateError, Worker
+from rlllm.rewards.math.answer_extraction import is_relation
+from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Worker
 from rlllm.rewards.math.reward import Math
 
 MATH = [
@@ -172,13 +172,13 @@ DIES_OF_EVERY_QUESTION = (
 
 def test_a_question_that_ends_two_processes_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "worker.py").write_text(DIES_OF_EVERY_QUESTION)
-    monkeypatch.setattr("rlllm.rewards.math.worker.__file__", str(tmp_path / "worker.py"))
+    monkeypatch.setattr("rlllm.rewards.math.math_verify_worker.__file__", str(tmp_path / "worker.py"))
     with pytest.raises(DeadError, match="ended with code 3"):
         Worker().ask({"gold": "\\boxed{x}"}, 20.0)
 
 
 def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rlllm.rewards.math.worker.__file__", f"{__file__}.missing")
+    monkeypatch.setattr("rlllm.rewards.math.math_verify_worker.__file__", f"{__file__}.missing")
     with pytest.raises(RuntimeError, match="does not start"):
         Worker().ask({"gold": "\\boxed{x}"}, 5.0)
 
@@ -236,7 +236,10 @@ def test_a_fork_has_workers_of_its_own() -> None:
 
 
 def test_a_worker_that_is_ready_has_loaded_all_that_its_first_question_needs() -> None:
-    code = "import sys; from rlllm.rewards.math import worker; print(worker.answer({}), 'sympy' in sys.modules)"
+    code = (
+        "import sys; from rlllm.rewards.math import math_verify_worker as worker; "
+        "print(worker.answer({}), 'sympy' in sys.modules)"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "{'ready': True} True\n"
 

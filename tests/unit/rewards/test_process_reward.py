@@ -13,11 +13,11 @@ import pytest
 from rlllm.core.errors import ConfigError, DataError, ModelError
 from rlllm.core.records import Sample
 from rlllm.policies.loading import load_classifier, load_step_classifier, load_tokenizer
-from rlllm.policies.sources import resolve_model
-from rlllm.rewards.compose import build
+from rlllm.policies.model_sources import resolve_model
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.models.process import ProcessModel, encode_steps, first_below, split_steps
-from rlllm.rewards.models.scalar import RewardModel
+from rlllm.rewards.models.process_reward_model import ProcessModel, encode_steps, first_below, split_steps
+from rlllm.rewards.models.reward_model import RewardModel
 
 PROMPT = "What is 17 + 25?"
 STEPS = ["7+5=12", "1+2+1=4", "#### 42"]

@@ -13,7 +13,7 @@ import pytest
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.http.remote import Remote
 from rlllm.rewards.score_parsing import Failure

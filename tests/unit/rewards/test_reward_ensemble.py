@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.records import Sample
-from rlllm.policies.sources import resolve_model
-from rlllm.rewards.compose import build
+from rlllm.policies.model_sources import resolve_model
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.models.ensemble import Aggregate, Member, aggregate, read_ensemble, write_ensemble
-from rlllm.rewards.models.scalar import RewardModel
+from rlllm.rewards.models.reward_model import RewardModel
 
 SAMPLES = [Sample("2 + 3", "5"), Sample("2 + 3", "#### 5, as anybody can see"), Sample("", "x")]
 SCORES = st.lists(st.floats(-100, 100), min_size=1, max_size=6)

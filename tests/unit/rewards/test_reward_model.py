@@ -11,10 +11,10 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, ModelError
 from rlllm.core.records import Prompt, Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.models.classifier import Classifier
-from rlllm.rewards.models.scalar import RewardModel
+from rlllm.rewards.models.reward_model import RewardModel
 
 TEMPLATE = "{% for m in messages %}<{{ m.role[0] }}>{{ m.content }}</s>{% endfor %}"
 SAMPLES = [

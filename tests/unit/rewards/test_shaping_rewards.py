@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Sample
-from rlllm.rewards.compose import build
+from rlllm.core.records import Sample, Score
+from rlllm.rewards.binding import bind
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.shaping import Budget, Cosine, Overlong, Repetition, half_cosine
-from rlllm.rewards.verifiers.answers import Length
+from rlllm.rewards.length import Budget, Cosine, Length, Overlong, half_cosine
+from rlllm.rewards.repetition import Repetition
+
+
+def cosine(limit: int, reward: Any = None) -> Callable[[Sample], Score]:
+    """The bound `cosine` reward, called without a composition around it."""
+    params = {"limit": limit, **({} if reward is None else {"reward": reward})}
+    target = bind(RewardSpec(name="cosine", params=params), "cosine").target
+    assert isinstance(target, Cosine)
+    return target
 
 
 def sample(completion: str = "#### 7", tokens: int | None = None, **meta: Any) -> Sample:
@@ -55,7 +65,7 @@ COSINE = [
 
 @pytest.mark.parametrize(("completion", "tokens", "value"), COSINE)
 def test_cosine_scales_right_and_wrong_by_length(completion: str, tokens: int, value: float) -> None:
-    assert Cosine(100)(sample(completion, tokens)).value == pytest.approx(value, abs=1e-4)
+    assert cosine(100)(sample(completion, tokens)).value == pytest.approx(value, abs=1e-4)
 
 
 @given(st.floats(0, 1), st.floats(-10, 10), st.floats(-10, 10))
@@ -69,18 +79,18 @@ def test_half_a_cosine_is_the_papers_function(share: float, start: float, end: f
 def test_cosine_prefers_short_where_right_and_long_where_wrong(tokens: int) -> None:
     right, wrong = sample("#### 7", tokens), sample("#### 8", tokens)
     longer_right, longer_wrong = sample("#### 7", tokens + 1), sample("#### 8", tokens + 1)
-    reward = Cosine(100)
+    reward = cosine(100)
     assert reward(right).value > reward(longer_right).value > reward(longer_wrong).value > reward(wrong).value
 
 
 def test_cosine_wraps_any_reward_of_single_samples_with_its_arguments() -> None:
-    wrapped = Cosine(100, reward={"name": "numeric", "absolute": 1.0})
+    wrapped = cosine(100, reward={"name": "numeric", "absolute": 1.0})
     assert wrapped(sample("#### 8", 50)).value == pytest.approx(1.5)
     assert wrapped(sample("#### 9", 50)).value == pytest.approx(-5.0)
 
 
 def test_cosine_cannot_judge_what_the_reward_in_it_cannot() -> None:
-    assert Cosine(100)(Sample("question", "#### 7", None, tokens=3)).value is None
+    assert cosine(100)(Sample("question", "#### 7", None, tokens=3)).value is None
 
 
 def test_an_error_of_the_reward_in_cosine_is_an_error_and_not_a_wrong_answer(tmp_path: Path) -> None:
@@ -107,7 +117,7 @@ BAD = [
     ({"name": "cosine"}, "missing a required argument: 'limit'"),
     ({"name": "overlong", "limit": 4, "cache": 5}, "cache is between 0 and limit"),
     ({"name": "overlong", "limit": -4}, "limit is above 0"),
-    ({"name": "budget", "asked": -1}, "asked cannot be negative"),
+    ({"name": "budget", "tokens": -1}, "tokens cannot be negative"),
     ({"name": "repetition", "size": 0}, "size is above 0"),
 ]
 
@@ -129,8 +139,8 @@ def test_budget_is_the_distance_to_the_number_in_the_row(
 
 
 def test_a_budget_in_the_recipe_holds_for_every_row_and_needs_tokens() -> None:
-    assert Budget(asked=10)(sample(tokens=12, budget=99)).value == pytest.approx(-2 * 3e-4)
-    assert Budget(asked=10)(sample()).value is None
+    assert Budget(tokens=10)(sample(tokens=12, budget=99)).value == pytest.approx(-2 * 3e-4)
+    assert Budget(tokens=10)(sample()).value is None
 
 
 @given(st.lists(st.sampled_from("ab"), max_size=12), st.integers(1, 4))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from rlllm.core.records import Sample
-from rlllm.rewards.verifiers.procedural import Countdown, Gym
+from rlllm.rewards.verifiers.countdown import Countdown
+from rlllm.rewards.verifiers.reasoning_gym_scorer import Gym
 
 COUNTDOWN = [
     # completion, value

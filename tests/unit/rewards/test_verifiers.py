@@ -6,7 +6,11 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.verifiers.answers import EosReward, Exact, Format, Length, Numeric, Regex, read_number
+from rlllm.rewards.length import EosReward, Length
+from rlllm.rewards.verifiers.exact import Exact
+from rlllm.rewards.verifiers.format import Format
+from rlllm.rewards.verifiers.numeric import Numeric, read_number
+from rlllm.rewards.verifiers.regex import Regex
 
 
 def sample(completion: str, answer: str | None = None, tokens: int | None = None) -> Sample:

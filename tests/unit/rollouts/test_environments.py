@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import PromptTask, Sample
-from rlllm.rewards.compose import build
+from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.environment import EnvironmentReward
 from rlllm.rollouts.environments.base import checked, factory, finished, tools_of, transcript_text

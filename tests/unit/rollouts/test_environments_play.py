@@ -12,7 +12,7 @@ from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.environments.base import TRANSCRIPT, factory
 from rlllm.rollouts.environments.calculator import Calculator
 from rlllm.rollouts.environments.guess import Guess
-from rlllm.rollouts.environments.play import Table
+from rlllm.rollouts.environments.multi_turn import Table
 
 tokenizer = cache(build_tokenizer)
 CALL = "<<calculate expression=6*7>>"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from rlllm.policies.chat import encode_prompts
 from rlllm.policies.loading import load_policy, load_tokenizer
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 from rlllm.rollouts.config import RolloutConfig, SamplingConfig
 from rlllm.rollouts.engines.hf import HFEngine
 

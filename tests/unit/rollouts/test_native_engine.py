@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from rlllm.policies.loading import load_policy, load_tokenizer
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.hf import HFEngine
 from rlllm.rollouts.engines.native.engine import NativeEngine

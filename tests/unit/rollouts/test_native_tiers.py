@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.hf import HFEngine
-from rlllm.rollouts.engines.native.decoders import TIERS
+from rlllm.rollouts.engines.native.decoder_selection import TIERS
 from rlllm.rollouts.engines.native.engine import NativeEngine
 
 SIZES: dict[str, Any] = {

@@ -18,7 +18,7 @@ from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.policies.chat import encode_prompts
 from rlllm.policies.loading import load_policy, load_tokenizer
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.hf import HFEngine

@@ -51,7 +51,7 @@ def trl_batch(config: str, trainer: str, row: Mapping[str, Any], model: Any, fol
 
     from rlllm.algorithms import _trl
     from rlllm.policies.loading import load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     tokenizer = load_tokenizer(resolve_model("nano"))
     args = getattr(_trl, config)(output_dir=str(folder), report_to="none", bf16=False, use_cpu=True, **settings)
@@ -63,7 +63,7 @@ def trl_batch(config: str, trainer: str, row: Mapping[str, Any], model: Any, fol
 
 def policy() -> Any:
     from rlllm.policies.loading import load_policy
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     return load_policy(resolve_model("nano"))
 
@@ -100,7 +100,7 @@ def test_labelled_tokens_are_those_of_trls_trainer(tmp_path: Path) -> None:
 
 def test_scored_tokens_are_those_of_trls_trainer(pair: DataConfig, tmp_path: Path) -> None:
     from rlllm.policies.loading import load_classifier, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     source = resolve_model("nano")
     scorer = load_classifier(source, load_tokenizer(source))
@@ -118,7 +118,7 @@ def test_prompts_are_those_from_which_the_loop_samples(tiny_model: str, tmp_path
     from rlllm.core.runs import Run
     from rlllm.launch import local
     from rlllm.policies.loading import load_policy, load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
     from rlllm.stages.reason import ReasonStage
     from rlllm.training.flow import Job
     from rlllm.training.trainers import rl
@@ -165,7 +165,7 @@ def test_what_is_cut_off_and_what_is_left_out_is_said(pair: DataConfig) -> None:
 def altered(folder: Path, model: str, template: str | None, **marks: str) -> str:
     """A copy of a model whose tokenizer has another chat template."""
     from rlllm.policies.loading import load_tokenizer
-    from rlllm.policies.sources import resolve_model
+    from rlllm.policies.model_sources import resolve_model
 
     copy = folder / "altered"
     shutil.copytree(model, copy)

@@ -74,8 +74,8 @@ def test_rewards_that_reject_or_break_or_waver_are_named() -> None:
     assert never.precision is None
     assert never.recall is not None
     assert never.recall["estimate"] == 0
-    assert not card_of("coin", data="arithmetic#4").ok
-    assert any("scored again" in reason for reason in card_of("coin", data="arithmetic#4").reasons)
+    assert not card_of("random", data="arithmetic#4").ok
+    assert any("scored again" in reason for reason in card_of("random", data="arithmetic#4").reasons)
 
 
 def test_a_reward_that_raises_fails_its_card_and_is_no_zero() -> None:
@@ -114,7 +114,7 @@ def test_labelled_rows_of_a_file_are_cases() -> None:
     ("reward", "settings", "message"),
     [
         ("exakt", {}, "unknown reward"),
-        ("coin", {}, "brings no cases"),
+        ("random", {}, "brings no cases"),
         ("{name: cosine, limit: 7}", {}, "for these arguments"),
         ("exact", {"style": "box"}, "unknown style"),
         ("exact", {"min_recall": 2}, "min_recall"),

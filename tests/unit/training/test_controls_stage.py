@@ -56,7 +56,7 @@ def weights(specs: list[RewardSpec]) -> list[tuple[str, float]]:
 @pytest.mark.parametrize(
     ("control", "expected"),
     [
-        ("random", [("vowels", 0.0), ("eos", 0.0), ("coin", 2.0)]),
+        ("random", [("vowels", 0.0), ("eos", 0.0), ("random", 2.0)]),
         ("format", [("vowels", 0.0), ("eos", 0.0), ("format", 2.0)]),
         ("flipped", [("vowels", 0.0), ("flipped", 2.0), ("eos", 0.5)]),
         ("frozen", [("vowels", 2.0), ("eos", 0.5)]),

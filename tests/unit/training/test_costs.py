@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlllm.policies.sources import NANO
+from rlllm.policies.model_sources import NANO
 from rlllm.stages.align import AlignStage
 from rlllm.stages.reason import ReasonStage
 from rlllm.training.cost import Cost, cost_of, parameters

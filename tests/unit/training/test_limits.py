@@ -73,7 +73,7 @@ def test_prompts_that_leave_no_room_for_a_completion_are_counted_and_named(tiny_
     run = rlllm.reason(
         model=tiny_model,
         data=str(tmp_path / "rows.jsonl"),
-        rewards=[{"name": "coin", "p": 0.5}],
+        rewards=[{"name": "random", "p": 0.5}],
         rollout={"max_new_tokens": 16, "group_size": 2},
         trainer={"max_steps": 1, "per_device_train_batch_size": 4},
         output_dir=tmp_path / "run",

@@ -73,5 +73,5 @@ def test_the_sandbox_is_that_of_rewards_that_run_programs_and_say_nothing_else()
     rewards = ["exact", "code", {"name": "code", "isolation": "full", "weight": 0.5}]
     made = planned(rewards=rewards, sandbox="none").rewards
     assert made is not None
-    isolated = [getattr(getattr(one.many, "__self__", None), "isolation", None) for one in made.rewards]
+    isolated = [getattr(reward.target, "isolation", None) for reward in made.rewards]
     assert isolated == [None, "none", "full"]

@@ -23,9 +23,9 @@ from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.evals.metrics.prm_steps import measure_steps
 from rlllm.policies.loading import load_policy
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.models.process import ProcessModel
+from rlllm.rewards.models.process_reward_model import ProcessModel
 from rlllm.tools.data.label_steps import StepLabelConfig, label_from_outcomes, label_steps
 from rlllm.training.plan import named_models
 from rlllm.training.trainers.prm import WITHOUT_EFFECT, refuse_settings_without_effect

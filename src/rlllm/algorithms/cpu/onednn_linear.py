@@ -1,7 +1,7 @@
 """Linear layers and embeddings of training passes on a CPU, at the speed of its products.
 
 On processors that torch's own library was not made for it reaches less than half of what they can do; oneDNN's products give
-the same numbers to single precision. `launch.products` measures whether they pay. What then is left to save is memory traffic:
+the same numbers to single precision. `launch.onednn` measures whether they pay. What then is left to save is memory traffic:
 a weight that several passes of one part share gets one product for its gradient, and an embedding adds the rows it used
 instead of a table of zeros.
 """

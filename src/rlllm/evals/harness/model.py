@@ -23,7 +23,7 @@ from torch import Tensor
 from rlllm.core.errors import ConfigError
 from rlllm.policies.padding import padded
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.engines.native.generic import refusal
+from rlllm.rollouts.engines.native.generic_decoder import refusal
 from rlllm.rollouts.registry import ENGINES
 
 LOGITS = 1 << 26

@@ -32,7 +32,7 @@ from rlllm.evals.statistics.majority_vote import (
     vote_weights,
     weighted_majority,
 )
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 
 _CORRECT = 1.0
 

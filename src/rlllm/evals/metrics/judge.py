@@ -20,7 +20,7 @@ from rlllm.evals.sampling import sample
 from rlllm.evals.statistics.intervals import mean_interval
 from rlllm.parsing.judge_prompts import SIDES, both_orders, read_verdict
 from rlllm.policies import chat
-from rlllm.rewards.judges.local import LocalJudge, context_length
+from rlllm.rewards.judges.local_judge import LocalJudge, context_length
 from rlllm.rollouts.config import SamplingConfig
 
 _SWAPPED = "\n--- the other order ---\n"

@@ -16,7 +16,7 @@ from rlllm.evals.items import record_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval, paired_difference
-from rlllm.rewards.models.process import RIGHT, ProcessModel, first_below
+from rlllm.rewards.models.process_reward_model import RIGHT, ProcessModel, first_below
 
 _AUC_RESAMPLES = 1000
 

@@ -16,7 +16,7 @@ from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.intervals import Interval
-from rlllm.rewards.compose import Composition, Scores
+from rlllm.rewards.composition import Composition, Scores
 from rlllm.rewards.judges.judge import Judge
 from rlllm.rollouts.config import SamplingConfig
 
@@ -51,9 +51,7 @@ def rehearse(metric: Metric, request: EvalRequest) -> None:
         RlllmError: the metric raised an exception, or returned something else than an evaluation.
     """
     own = metric.measure.__module__.partition(".")[0] == "rlllm"
-    judged = request.rewards is not None and any(
-        isinstance(getattr(reward.many, "__self__", None), Judge) for reward in request.rewards.rewards
-    )
+    judged = request.rewards is not None and any(isinstance(reward.target, Judge) for reward in request.rewards.rewards)
     if own or judged or metric.external is not None or metric.needs_model == "scorer" or not request.records:
         return
     sampler = _MadeUpSampler(_not_loaded)

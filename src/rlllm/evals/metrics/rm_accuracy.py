@@ -11,7 +11,7 @@ from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.rm_card import Scorer, card, card_json, scores
 from rlllm.evals.statistics.intervals import preference
-from rlllm.rewards.models.scalar import RewardModel
+from rlllm.rewards.models.reward_model import RewardModel
 
 
 def pair_scores(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[tuple[float, float]]:

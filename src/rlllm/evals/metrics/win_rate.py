@@ -64,9 +64,8 @@ def _judge(request: EvalRequest) -> Judge:
     if request.baseline is None:
         raise ConfigError("win-rate compares two models", hint="say against which with --baseline MODEL")
     first = request.rewards.rewards[0] if request.rewards else None
-    judge = getattr(first.many, "__self__", None) if first else None
-    if isinstance(judge, Judge):
-        return judge
+    if first and isinstance(first.target, Judge):
+        return first.target
     raise ConfigError(
         "win-rate needs a judge that compares two texts",
         given=f"the reward {first.name}" if first else "no reward",

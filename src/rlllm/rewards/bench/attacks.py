@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from rlllm.core.records import prompt_text
-from rlllm.rewards.bench.variants import WORKING, Problem
+from rlllm.rewards.bench.answer_variants import WORKING, Problem
 
 Attack = Callable[[Problem], str | None]
 STRESSED = 2

@@ -1,4 +1,4 @@
-"""Cases: a completion and what a reward has to say of it. From rows a person labelled, or derived from tasks (`derive`).
+"""Cases: a completion and what a reward has to say of it. From rows a person labelled, or derived from tasks (`derived_cases`).
 
 A row with a `completion` is a case and holds `label` (whether it passes) or `score` (the very number; null for "cannot
 judge"). A row without one is a task, from which cases are derived. Whatever else a row holds is what the reward reads.

@@ -17,8 +17,8 @@ from typing import Literal
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.code.check import Bench
-from rlllm.rewards.code.records import Suite, UnfitRowError, is_completed, suite_of
+from rlllm.rewards.code.run_tests import Bench
+from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_of
 from rlllm.rewards.isolation.sandbox import open_sandbox
 from rlllm.rewards.isolation.sandbox.jobs import Limits, Sandbox
 

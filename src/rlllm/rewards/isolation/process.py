@@ -27,7 +27,7 @@ from typing import IO
 
 from rlllm.core.errors import RewardError, RlllmError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.binding import BoundReward
+from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.worker import Ready
 from rlllm.rewards.score_parsing import Failure, late
@@ -39,11 +39,16 @@ GRACE = 2.0
 _BOOT = "import sys; sys.path[:] = sys.argv[3:]; from rlllm.rewards.isolation.worker import main; main()"
 
 
-def delivered(spec: RewardSpec, bound: BoundReward) -> BoundReward:
-    """The reward behind its deadline."""
-    delivery = Delivery(spec, bound)
+def in_own_process(spec: RewardSpec, bound: BoundReward) -> BoundReward:
+    """The same reward, called in a child process that is killed at the deadline."""
+    child = RewardProcess(spec, bound)
     return replace(
-        bound, one=None, many=delivery.score_batch, release=delivery.stop, process_id=lambda: delivery.process_id
+        bound,
+        score_sample=None,
+        score_batch=child.score_batch,
+        target=None,
+        release=child.stop,
+        process_id=lambda: child.process_id,
     )
 
 
@@ -58,7 +63,7 @@ class _Child:
     file: str | None = None
 
 
-class Delivery:
+class RewardProcess:
     """One reward in one child process, started with the first batch. Several threads may call it; they take turns.
 
     Args:
@@ -70,7 +75,7 @@ class Delivery:
         assert bound.deadline is not None
         self._spec, self._bound, self._deadline = spec, bound, bound.deadline
         self._child: _Child | None = None
-        self._end: weakref.finalize[..., Delivery] | None = None
+        self._end: weakref.finalize[..., RewardProcess] | None = None
         self._lock = Lock()
 
     @property
@@ -100,12 +105,12 @@ class Delivery:
         self._child = self._end = None
 
     def _scored(self, samples: Sequence[Sample]) -> list[Score | Failure]:
-        if self._bound.one is not None or not samples:
+        if self._bound.score_sample is not None or not samples:
             return self._singly(samples)
-        results = self._ask(samples, self._deadline * ceil(len(samples) / self._bound.together))
+        results = self._ask(samples, self._deadline * ceil(len(samples) / self._bound.concurrency))
         if not isinstance(results, Failure):
             return results
-        if self._bound.together > 1:  # one of many that were awaited at once blocked their loop: which one?
+        if self._bound.concurrency > 1:  # one of many that were awaited at once blocked their loop: which one?
             return self._singly(samples)
         return [results] * len(samples)
 

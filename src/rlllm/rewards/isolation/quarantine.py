@@ -9,14 +9,11 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.records import Sample
 from rlllm.core.runs import append_jsonl
-
-if TYPE_CHECKING:
-    from rlllm.rewards.compose import Issue
+from rlllm.rewards.scores import Issue
 
 FILE = "quarantine.jsonl"
 

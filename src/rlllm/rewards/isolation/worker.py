@@ -1,4 +1,4 @@
-"""The child process in which a reward with a deadline runs; see `delivery` for the other end.
+"""The child process in which a reward with a deadline runs; `process` is the parent's end.
 
 It answers each batch with one list of results. Before a call it sets faulthandler's watchdog, a thread in C: when the time is
 up, that writes every thread's stack and ends the process, even while a regular expression or a big integer holds the
@@ -19,7 +19,8 @@ from typing import Any
 from rlllm.core import errors
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.binding import BoundReward, bind
+from rlllm.rewards.binding import bind
+from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.registry import REWARDS
 from rlllm.rewards.score_parsing import Failure, scored
@@ -60,7 +61,7 @@ def _answer(
 ) -> list[Score | Failure] | RlllmError:
     faulthandler.dump_traceback_later(seconds, exit=True, file=dump)
     try:
-        return scored(bound.one, bound.many, samples)
+        return scored(bound.score_sample, bound.score_batch, samples)
     except RlllmError as error:
         return _portable(error)
     finally:

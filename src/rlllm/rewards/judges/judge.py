@@ -16,7 +16,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Prompt, Sample, Score
 from rlllm.parsing import judge_prompts
 from rlllm.rewards.http.endpoint import Endpoint, Refusal, Reply
-from rlllm.rewards.judges.local import LocalJudge
+from rlllm.rewards.judges.local_judge import LocalJudge
 
 NO_VERDICT = "no readable verdict"
 
@@ -100,7 +100,7 @@ class Judge:
         endpoint: base URL of an OpenAI-compatible endpoint.
         model: the model's name at the endpoint.
         rubric: what to judge by, as text or as a file that holds it.
-        key_env, timeout, retries, backoff, parallel, cache: as in `rewards.endpoint.Endpoint`.
+        key_env, timeout, retries, backoff, parallel, cache: as in `rewards.http.endpoint.Endpoint`.
         max_new_tokens: length limit of a reply.
         batch_size: prompts a local model answers at once.
 

@@ -1,8 +1,9 @@
 """The `math` reward: equality as mathematics. math-verify's verdict, reached exactly where that is possible.
 
-Simple answers are compared in this process (`exact.py`). The rest goes to math-verify in processes of its own
-(`pool.py`): it stops a comparison that takes too long through SIGALRM, which works on the main thread only and never
-inside a long integer operation (`9^9^9^9`). A process that is killed works everywhere, and keeps sympy out of this one.
+Simple answers are compared in this process (`latex_comparison.py`). The rest goes to math-verify, which runs in processes of
+its own (`math_verify_pool.py`). By itself math-verify stops a comparison that takes too long through SIGALRM, which works on
+the main thread only and never inside a long integer operation (`9^9^9^9`). Killing a process works everywhere, and sympy is
+not imported here.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.math.answers import Answer, holds_several_numbers, is_relation, is_single, read_answer
-from rlllm.rewards.math.exact import exactly_equal, read_exact
-from rlllm.rewards.math.pool import DeadError, LateError, Pool, Worker, pool
-from rlllm.rewards.verifiers.answers import NO_REFERENCE, reference_answer
+from rlllm.rewards.math.answer_extraction import Answer, holds_several_numbers, is_relation, is_single, read_answer
+from rlllm.rewards.math.latex_comparison import exactly_equal, read_exact
+from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Pool, Worker, pool
+from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answer
 
 MOST_WORKERS = 4
 

@@ -16,7 +16,7 @@ from typing import Any
 from rlllm.core.errors import unknown
 from rlllm.core.records import Sample, Score
 from rlllm.parsing.answers import marked_answers
-from rlllm.rewards.verifiers.answers import NO_REFERENCE, reference_answer
+from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answer
 from rlllm.rewards.verifiers.submissions import final_part
 
 Options = Mapping[str, str]

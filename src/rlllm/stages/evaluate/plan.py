@@ -16,8 +16,8 @@ from rlllm.evals.metrics.base import ExternalTask, Metric
 from rlllm.evals.metrics.rehearsal import rehearse
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.evals.request import EvalRequest
-from rlllm.policies.sources import ModelSource, resolve_model
-from rlllm.rewards.compose import Composition
+from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.stages.evaluate.baseline import Against, against, earlier_evaluation, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec

@@ -20,7 +20,7 @@ from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.multiple_testing import holm
-from rlllm.policies.sources import ModelSource
+from rlllm.policies.model_sources import ModelSource
 from rlllm.stages.evaluate.plan import EvalPlan, EvalStage, PlannedTask
 from rlllm.training.flow import run_to_verdict
 from rlllm.training.truncation import beyond_context

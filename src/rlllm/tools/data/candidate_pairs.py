@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.records import Prompt, Sample, answer_of
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 from rlllm.rewards.judges.judge import Comparison, Judge
 
 _WRITTEN = ("agreement", "tie", "judged_chosen", "judged_rejected")

@@ -21,7 +21,7 @@ from rlllm.core.runs import write_jsonl
 from rlllm.core.yaml_io import parse
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.judges.judge import Judge
 from rlllm.rewards.registry import REWARDS
@@ -247,7 +247,7 @@ def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[CandidatePair]:
 def _ruler(spec: RewardSpec, loaded: Loaded) -> Ruler:
     """What decides contests: the judge's verdicts in both orders, or a reward's scores. Built before anything is sampled."""
     composition = resolve_rewards([spec], loaded)
-    judge = getattr(composition.rewards[0].many, "__self__", None)
+    judge = composition.rewards[0].target
     if isinstance(judge, Judge):
         return lambda contests: by_judge(judge, contests)
     return lambda contests: by_scores(composition, contests)

@@ -22,10 +22,10 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import append_jsonl
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.policies.sources import ModelSource, resolve_model
-from rlllm.rewards.compose import Composition
+from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.models.process import SEPARATOR, split_steps
+from rlllm.rewards.models.process_reward_model import SEPARATOR, split_steps
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.registry import ENGINES
 from rlllm.training.plan import resolve_rewards

@@ -20,7 +20,7 @@ from rlllm.core.registry import load_target
 from rlllm.core.runs import Run
 from rlllm.data.load import Loaded
 from rlllm.policies.chat import encode_prompts
-from rlllm.policies.sources import ModelSource, resolve_model
+from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.stages.catalog import config_class
 from rlllm.tools.data.templates import TemplateCheck, Turn, check_template, doubled_marks, turns_of
 from rlllm.training.families import family_of

@@ -25,7 +25,7 @@ def run(plan: Plan, **options: Any) -> Run:
     check(plan)
     run = train(plan, Parts(load_scorer, build, _measure, expect=note_pairs), **options)
     if run.ok:
-        from rlllm.rewards.models.scalar import RewardModel
+        from rlllm.rewards.models.reward_model import RewardModel
 
         listener = options.get("listener") or NullProgress()
         add_card(run, RewardModel(str(run.model)), plan.measured_on, seed=plan.config.seed, listener=listener)
@@ -61,7 +61,7 @@ def build(job: Job, callbacks: list[Any]) -> Any:
 
 def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.before_after import measure_pairs
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
     # A model that diverged scores NaN: that is the verdict's to say, and no held-out row can be blamed for it.
     held_out = [] if job.diagnostics.non_finite_steps else job.plan.measured_on

@@ -72,7 +72,7 @@ def _build(job: Job, callbacks: list[Any]) -> Any:
 def _fitting(job: Job, tasks: list[PromptTask]) -> list[PromptTask]:
     """The tasks that leave room for a whole judgement; pairs go with both orders, and are counted aloud."""
     from rlllm.evals.metrics.judge import fits
-    from rlllm.rewards.judges.local import context_length
+    from rlllm.rewards.judges.local_judge import context_length
 
     config = job.config
     assert isinstance(config, LoopSettings)

@@ -21,7 +21,7 @@ from rlllm.core.events import ProgressCallback
 from rlllm.core.records import Sample, task_of
 from rlllm.core.runs import Run, write_jsonl
 from rlllm.core.verdict import Diagnostics
-from rlllm.policies.sources import resolve_model
+from rlllm.policies.model_sources import resolve_model
 from rlllm.training import flow
 from rlllm.training.before_after import measure_alignment
 from rlllm.training.child_runs import add_facts, continue_metrics, run_part

@@ -106,7 +106,7 @@ def _adapted(job: Job, arguments: Any) -> Any:
 
 def _measure(job: Job, model: Any) -> list[Measured]:
     from rlllm.evals.metrics.prm_steps import measure_steps
-    from rlllm.rewards.models.process import ProcessModel
+    from rlllm.rewards.models.process_reward_model import ProcessModel
 
     held_out = job.plan.measured_on
     longest = job.plan.settings.get("max_length", trl_fields.table("RewardConfig")["max_length"]["default"])

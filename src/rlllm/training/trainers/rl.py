@@ -137,7 +137,7 @@ def _share(loop: Any, job: Job, with_critic: bool) -> None:
     """Put critic and reward models on the policy's backbone. A reward model without an adapter of this base stays its own."""
     from rlllm.algorithms.ppo import shared_backbone
     from rlllm.algorithms.ppo.critic import Critic
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
     config, base = job.config, job.plan.source.path
     assert isinstance(config, LoopSettings)

@@ -27,7 +27,7 @@ from rlllm.training.trainers import bradley_terry
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
 CENTRED_ON = 256
 """Pairs, at most, over which a member's mean score is taken."""
@@ -75,7 +75,7 @@ def _train_members(
 def _assemble(plan: Plan, run: Run, members: Sequence[Run]) -> RewardModel:
     """Write `model/ensemble.json`, lineage and environment; returns the ensemble."""
     from rlllm.rewards.models.ensemble import Member, write_ensemble
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
     pairs = (plan.loaded.holdout or plan.loaded.train)[:CENTRED_ON]
     centres = [_centre(member.model, pairs) for member in members]
@@ -89,7 +89,7 @@ def _assemble(plan: Plan, run: Run, members: Sequence[Run]) -> RewardModel:
 
 def _centre(model: Path, pairs: Sequence[PreferencePair]) -> float:
     from rlllm.evals.metrics.rm_accuracy import pair_scores
-    from rlllm.rewards.models.scalar import RewardModel
+    from rlllm.rewards.models.reward_model import RewardModel
 
     return fmean(score for both in pair_scores(RewardModel(str(model)), pairs) for score in both)
 

@@ -1,7 +1,7 @@
 """The `native` engine: decoding made for reinforcement learning, where many completions share a prompt.
 
 A prompt is computed once for all its completions, rows that ended leave the batch, and a token is drawn without racing the
-whole vocabulary. How well that works depends on the model: `native_tiers` chooses among three ways to decode it.
+whole vocabulary. How well that works depends on the model: `decoder_selection` chooses among three ways to decode it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.hf import HFEngine
-from rlllm.rollouts.engines.native.decoders import TIERS, Tier, best_tier
+from rlllm.rollouts.engines.native.decoder_selection import TIERS, Tier, best_tier
 from rlllm.rollouts.engines.native.token_sampling import choose
 from rlllm.rollouts.engines.native.weight_layout import window
 

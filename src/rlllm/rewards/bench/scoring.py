@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rlllm.core.errors import RewardError
 from rlllm.core.records import Score, fingerprint
 from rlllm.rewards.bench.cases import Case
-from rlllm.rewards.compose import Composition
+from rlllm.rewards.composition import Composition
 
 BATCH = 32
 """Cases a reward of batches gets at once, as near as whole prompts allow."""
@@ -68,7 +68,7 @@ def _batches(rewards: Composition, cases: Sequence[Case], size: int, order: rand
         order.shuffle(drawn)
         for group in drawn:
             order.shuffle(group)
-    if rewards.rewards[0].one is not None:
+    if rewards.rewards[0].score_sample is not None:
         return [[index] for group in drawn for index in group]
     batches: list[list[int]] = []
     for group in drawn:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.verifiers.call_syntax import Call, UnreadableError, read_calls, shown
+from rlllm.rewards.verifiers.function_call_syntax import Call, UnreadableError, read_calls, shown
 from rlllm.rewards.verifiers.submissions import final_part, parse_json
 
 Allowed = Mapping[str, Sequence[Any]]

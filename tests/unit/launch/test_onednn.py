@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rlllm.launch import products
+from rlllm.launch import onednn
 from rlllm.launch.local import environment, prepare
 
 
 def test_a_margin_nothing_can_reach_is_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "MARGIN", 1e9)
-    assert not products.onednn_pays()
+    monkeypatch.setattr(onednn, "MARGIN", 1e9)
+    assert not onednn.onednn_pays()
 
 
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
 def test_no_margin_at_all_is_a_yes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "MARGIN", 0.0)
-    assert products.onednn_pays()
+    monkeypatch.setattr(onednn, "MARGIN", 0.0)
+    assert onednn.onednn_pays()
 
 
 @pytest.mark.parametrize("onednn", [True, False])

@@ -1,7 +1,7 @@
-"""Rewards written with `async def`: awaited side by side on one event loop, which runs in a daemon thread of its own.
+"""Rewards written with `async def`: their samples are awaited concurrently on one event loop in a daemon thread.
 
-So they work wherever a reward is called from, a notebook's running loop included, and nothing of them holds up Ctrl-C or the
-end of the process. The loop lives as long as the process: clients that are bound to a loop keep their connections.
+So they work wherever a reward is called from, a notebook's running loop included, and they block neither Ctrl-C nor the end of
+the process. The loop lives as long as the process: clients that are bound to a loop keep their connections.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlllm.core.errors import RlllmError
 from rlllm.core.records import Sample
 from rlllm.rewards.score_parsing import failure, late
 
-PARALLEL = 32
+CONCURRENT_SAMPLES = 32
 """Samples of a batch that are awaited at once."""
 
 
@@ -34,8 +34,8 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """A batch reward made of one that is awaited sample by sample.
+class ConcurrentReward:
+    """A batch reward made of an async reward of single samples.
 
     Args:
         function: the async reward.
@@ -58,7 +58,7 @@ class Gathered:
         return results
 
     async def _all(self, samples: Sequence[Sample]) -> list[Any]:
-        gate = asyncio.Semaphore(PARALLEL)
+        gate = asyncio.Semaphore(CONCURRENT_SAMPLES)
         return await asyncio.gather(*(self._one(gate, sample) for sample in samples))
 
     async def _one(self, gate: asyncio.Semaphore, sample: Sample) -> Any:
@@ -78,7 +78,7 @@ class Gathered:
 
 
 @dataclass(frozen=True)
-class Awaited:
+class AsyncBatchReward:
     """A batch reward whose `score_batch` is an `async def`."""
 
     function: Callable[[Sequence[Sample]], Coroutine[Any, Any, Any]]

@@ -1,4 +1,4 @@
-"""Rewards for tasks whose answers are many: the solution is checked, not compared with a reference."""
+"""The `gym` reward: reasoning-gym's own scorer of the row's task."""
 
 from __future__ import annotations
 
@@ -13,26 +13,6 @@ from typing import Any
 from rlllm.core.errors import describe
 from rlllm.core.records import Sample, Score
 from rlllm.parsing.answers import extract_answer
-from rlllm.parsing.expressions import countdown_fault
-from rlllm.rewards.verifiers.answers import NO_ANSWER
-
-
-@dataclass(frozen=True)
-class Countdown:
-    """1 if the marked expression uses every number once and makes the target, else 0; None for rows of other tasks.
-
-    Reads `numbers` and `target` of the row.
-    """
-
-    def __call__(self, sample: Sample) -> Score:
-        if "numbers" not in sample.meta or "target" not in sample.meta:
-            return Score(None, note="the row has no numbers and target")
-        answer = extract_answer(sample.completion)
-        if answer is None:
-            return Score(0.0, note=NO_ANSWER)
-        numbers = [int(number) for number in sample.meta["numbers"]]
-        fault = countdown_fault(answer, numbers, int(sample.meta["target"]))
-        return Score(float(fault is None), parsed=answer, note=fault)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlllm.core.records import Sample
 from rlllm.rewards.code import wire
-from rlllm.rewards.code.check import Examination, ScriptTests
+from rlllm.rewards.code.run_tests import Examination, ScriptTests
 
 Suite = ScriptTests | Examination
 

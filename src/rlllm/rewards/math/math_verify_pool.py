@@ -1,7 +1,7 @@
 """Processes that run math-verify for the `math` reward. A question past its deadline is killed with its process.
 
 Processes start when they are first needed and stay. Each is used by one thread at a time, sets limits of its own on
-memory and time (`worker.py`), and never hears Ctrl-C: whatever interrupts a question ends its process, so that no
+memory and time (`math_verify_worker.py`), and never hears Ctrl-C: whatever interrupts a question ends its process, so that no
 late reply is ever taken for the next one's.
 """
 
@@ -20,7 +20,7 @@ from functools import cache
 from queue import LifoQueue
 from typing import Any
 
-from rlllm.rewards.math import worker as script
+from rlllm.rewards.math import math_verify_worker as script
 
 START_SECONDS = 120.0
 
@@ -76,7 +76,7 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[bytes]:
         assert script.__file__ is not None
-        # -P: beside the script lies a math.py that must not hide the standard library's.
+        # -P: files beside the script must not hide modules of the standard library.
         command = [sys.executable, "-P", "-W", "ignore", script.__file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:

@@ -23,7 +23,7 @@ from threading import Event, Timer
 from types import ModuleType
 from typing import Any
 
-from rlllm.rewards.code import examiner, solution, wire
+from rlllm.rewards.code import solution_program, tests_program, wire
 from rlllm.rewards.isolation.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
 GRACE = 5.0
@@ -88,7 +88,7 @@ class ScriptTests:
 
     def judge(self, code: str, bench: Bench) -> Verdict:
         """Run the cases in order; after one that runs out of time no other is tried."""
-        source = _program(solution, "run", code)
+        source = _program(solution_program, "run", code)
         passed, note = 0, None
         for number, (given, wanted) in enumerate(self.cases, start=1):
             program = Program(source, given.encode("utf-8", "replace"), _roomy(bench.limits, wanted))
@@ -120,8 +120,8 @@ class Examination:
     def judge(self, code: str, bench: Bench) -> Verdict:
         """Run the tests in order; all after the solution's process has ended are failed."""
         plan = json.dumps({**asdict(self), "thorough": bench.thorough})
-        tests = _program(examiner, "examine", plan, wired=True)
-        served = _program(solution, "serve", self.prefix, code, wired=True)
+        tests = _program(tests_program, "examine", plan, wired=True)
+        served = _program(solution_program, "serve", self.prefix, code, wired=True)
         patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + GRACE)
         with bench.started(Program(served, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
             return _Broker(first, second, patient.wall_seconds + GRACE).verdict(len(self.tests), bench.thorough)

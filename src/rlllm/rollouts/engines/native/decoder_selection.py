@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from rlllm.core.errors import describe
-from rlllm.rollouts.engines.native import generic, weight_layout
-from rlllm.rollouts.engines.native.generic import GenericDecoder
-from rlllm.rollouts.engines.native.llama import LlamaDecoder
+from rlllm.rollouts.engines.native import generic_decoder, weight_layout
+from rlllm.rollouts.engines.native.generic_decoder import GenericDecoder
+from rlllm.rollouts.engines.native.llama_decoder import LlamaDecoder
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Tier:
 TIERS = (
     Tier("fast", weight_layout.refusal, LlamaDecoder, torch.inference_mode),
     # a model's own code may keep tensors it made, which must not be inference tensors when it trains
-    Tier("generic", generic.refusal, GenericDecoder, torch.no_grad),
+    Tier("generic", generic_decoder.refusal, GenericDecoder, torch.no_grad),
 )
 
 _AGREES: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()

@@ -1,7 +1,7 @@
-"""Rewards put together: several named rewards score the same samples, weighted, each seen by itself.
+"""Several weighted rewards that score the same samples, with a count of each reward's errors.
 
-None means that a reward cannot judge. An exception, NaN, anything else that is no number or a missed deadline is an error: it
-is recorded with the sample it happened on, never becomes 0.0, and stops the run by name once it happens too often.
+None means that a reward cannot judge a sample. An exception, NaN, anything else that is no number, and a missed deadline are
+errors: each is recorded with its sample, never becomes 0.0, and stops the run with the reward's name if there are too many.
 """
 
 from __future__ import annotations
@@ -17,54 +17,16 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample, Score, fingerprint
-from rlllm.rewards.binding import BoundReward, bind, display_names
+from rlllm.rewards.binding import bind, display_names
+from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.memory import LEAK, resident
 from rlllm.rewards.isolation.quarantine import FILE, Quarantine
 from rlllm.rewards.score_parsing import Failure, scored
+from rlllm.rewards.scores import Issue, Scores
 
 SMALLEST_SHARE_BASE = 8
 """Samples a reward must have seen before a share of errors means anything."""
-
-
-@dataclass(frozen=True, slots=True)
-class Issue:
-    """One error of one reward on one sample of a batch."""
-
-    reward: str
-    index: int
-    message: str
-    seconds: float | None = field(default=None, compare=False)
-    """How long the call took, where it was timed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What a batch of samples is worth. Outer lists run over rewards, inner ones over samples."""
-
-    names: list[str]
-    values: list[list[float | None]]
-    """None where the reward could not judge, or failed."""
-    details: list[list[Score | None]]
-    """What each reward read and noted; None where it failed."""
-    errors: list[Issue]
-    totals: list[float | None]
-    """Weighted sum per sample; None where no weighted reward could judge it, or one of them failed."""
-
-    def describe(self, index: int) -> dict[str, dict[str, Any]]:
-        """Every reward's value for one sample with what it read, noted or broke on; a row of `samples.jsonl`."""
-        broken = {issue.reward: issue.message for issue in self.errors if issue.index == index}
-        rows = {}
-        for name, column, details in zip(self.names, self.values, self.details, strict=True):
-            score = details[index]
-            row: dict[str, Any] = {
-                "value": column[index],
-                "parsed": score and score.parsed,
-                "note": score and score.note,
-            }
-            rows[name] = {key: value for key, value in {**row, "error": broken.get(name)}.items() if value is not None}
-            rows[name].setdefault("value", None)
-        return rows
 
 
 @dataclass(slots=True)
@@ -151,8 +113,8 @@ class Composition:
         for reward in self.rewards:
             if reward.name in batches and reward.release is not None:
                 reward.release()
-        here: dict[str, Any] = {"one": None, "deadline": None, "process_id": os.getpid}
-        changed = (replace(r, many=batches[r.name], **here) if r.name in batches else r for r in self.rewards)
+        here: dict[str, Any] = {"score_sample": None, "deadline": None, "process_id": os.getpid}
+        changed = (replace(r, score_batch=batches[r.name], **here) if r.name in batches else r for r in self.rewards)
         return replace(self, rewards=tuple(changed))
 
     def quarantined(self, folder: Path) -> Composition:
@@ -181,7 +143,7 @@ class Composition:
     def _results(self, reward: BoundReward, samples: Sequence[Sample]) -> list[Score | Failure]:
         """Results of one reward, with an eye on the memory of the process it runs in."""
         process, before = reward.process_id(), resident(reward.process_id())
-        results = scored(reward.one, reward.many, samples)
+        results = scored(reward.score_sample, reward.score_batch, samples)
         after = resident(process) if process == reward.process_id() else None
         with self._lock:
             tally = self.tallies.setdefault(reward.name, _Tally())
@@ -226,17 +188,17 @@ def build(specs: Sequence[RewardSpec], *, max_error_rate: float = 0.05, monitore
     if not monitored_only and not any(spec.weight for spec in specs):
         raise ConfigError("every reward has weight 0", given=", ".join(spec.name for spec in specs))
     names = display_names(specs)
-    rewards = (_delivered(spec, bind(spec, name)) for spec, name in zip(specs, names, strict=True))
+    rewards = (_with_deadline(spec, bind(spec, name)) for spec, name in zip(specs, names, strict=True))
     return Composition(tuple(rewards), max_error_rate)
 
 
-def _delivered(spec: RewardSpec, bound: BoundReward) -> BoundReward:
-    """The reward behind its deadline, where it has one."""
+def _with_deadline(spec: RewardSpec, bound: BoundReward) -> BoundReward:
+    """The reward in a process of its own, where it has a deadline."""
     if bound.deadline is None:
         return bound
-    from rlllm.rewards.isolation.process import delivered
+    from rlllm.rewards.isolation.process import in_own_process
 
-    return delivered(spec, bound)
+    return in_own_process(spec, bound)
 
 
 def _too_many_errors(name: str, tally: _Tally) -> RewardError:

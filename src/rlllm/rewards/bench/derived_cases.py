@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rlllm.core.records import PromptTask, Sample
+from rlllm.rewards.bench.answer_variants import (
+    STYLES,
+    Problem,
+    Style,
+    forms,
+    framings,
+    lookalike,
+    problems,
+    truncations,
+)
 from rlllm.rewards.bench.attacks import STRESSED, attacks
 from rlllm.rewards.bench.cases import Case
-from rlllm.rewards.bench.variants import STYLES, Problem, Style, forms, framings, lookalike, problems, truncations
 
 GOLD, WRONG, EMPTY, TRUNCATED = "gold", "wrong", "empty", "truncated"
 FORM, ATTACK = "form: ", "attack: "

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from rlllm.core.records import fingerprint
+from rlllm.rewards.binding import inner_reward_specs
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.registry import REWARDS
 
@@ -29,8 +30,7 @@ def code_key(spec: RewardSpec) -> str:
         RlllmError: the reward does not load.
     """
     target = REWARDS.load(spec.name)
-    inner = spec.params.get("reward")
-    nested = code_key(RewardSpec.model_validate(inner)) if isinstance(inner, str | Mapping) else None
+    nested = {parameter: code_key(inner) for parameter, inner in inner_reward_specs(spec, target).items()}
     files = _files(spec.params.get("path")), _text(spec.params.get("rubric"))
     return fingerprint([code_of(target), identity(spec), files, nested])
 
