@@ -51,6 +51,15 @@ Columns = Annotated[
         "--columns", metavar="FIELD=COLUMN,...", help="Which column is what: prompt=question,...", show_default=False
     ),
 ]
+RowSchema = Annotated[
+    str | None,
+    typer.Option(
+        "--row-schema",
+        metavar="NAME|FILE:NAME",
+        help="How rows become records. See: rlllm data schemas. Default: recognised.",
+        show_default=False,
+    ),
+]
 Method = Annotated[
     str | None,
     typer.Option(

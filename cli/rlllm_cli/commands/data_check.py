@@ -29,6 +29,7 @@ def check(
         ),
     ] = None,
     columns: options.Columns = None,
+    row_schema: options.RowSchema = None,
     skip: Annotated[bool, typer.Option("--skip-bad-rows", metavar="", help="Count rows that do not fit.")] = False,
     strict: Annotated[bool, typer.Option("--strict", metavar="", help="Exit with 1 if anything was found.")] = False,
     json: options.Json = False,
@@ -36,7 +37,9 @@ def check(
     """Say what data holds, and what to know before training on it: duplicates, bias, contamination."""
     from rlllm.tools.data.check import DataCheck, check_data
 
-    own = {**({"columns": columns} if columns else {}), "on_bad_row": "skip" if skip else "fail"}
+    own: dict[str, Any] = {"row_schema": row_schema, "on_bad_row": "skip" if skip else "fail"}
+    if columns:
+        own["columns"] = columns
     config = DataCheck.checked(
         {
             "sources": [{"name": name, **own} for name in sources],

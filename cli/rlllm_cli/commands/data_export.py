@@ -1,4 +1,4 @@
-"""`rlllm data export`: what was written, how to read it back, and what the layout could not carry."""
+"""`rlllm data export`: what was written, how to read it back, and what the format could not carry."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE|DIR", help="A folder gets train and test files.")],
     kind: Kind = None,
     columns: options.Columns = None,
+    row_schema: options.RowSchema = None,
     holdout: Annotated[
         int | None, typer.Option("--holdout", metavar="N", help="Rows for a test file.", show_default=False)
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace files that exist.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Write a data set in the layout of another tool."""
+    """Write a data set in the format of another tool."""
     from rlllm.data.config import DataConfig
     from rlllm.tools.data.export import export_data
 
     given = {
         "name": data,
+        "row_schema": row_schema,
         **({"columns": columns} if columns else {}),
         **({} if holdout is None else {"holdout": holdout}),
     }

@@ -47,6 +47,7 @@ def show(
     rows: Annotated[int, typer.Option("--rows", metavar="N", help="Records to show.")] = 3,
     kind: Kind = None,
     columns: options.Columns = None,
+    row_schema: options.RowSchema = None,
     tokens: Annotated[bool, typer.Option("--tokens", metavar="", help="Show what the trainer sees.")] = False,
     model: Annotated[
         str | None, typer.Option("--model", metavar="MODEL", help="Whose tokens. Default: nano.", show_default=False)
@@ -63,7 +64,7 @@ def show(
         raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example max_length=512")
     if not tokens and (model or typed.overrides):
         raise ConfigError("a model and settings only matter for tokens", hint="add --tokens")
-    config = DataConfig.checked({"name": data, **({"columns": columns} if columns else {})})
+    config = DataConfig.checked({"name": data, "row_schema": row_schema, **({"columns": columns} if columns else {})})
     chosen = (model or "nano") if tokens else None
     shown = show_data(config, kind=kind, rows=rows, model=chosen, settings=typed.overrides)
     if json:

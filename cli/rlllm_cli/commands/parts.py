@@ -62,6 +62,14 @@ def list_data(json: options.Json = False) -> None:
     _list(DATASETS, json)
 
 
+@data.command("schemas")
+def list_schemas(json: options.Json = False) -> None:
+    """List data schemas: the columns of published data sets, built in and from plugins."""
+    from rlllm.data.schemas.registry import SCHEMAS
+
+    _list(SCHEMAS, json)
+
+
 @methods.command("ls")
 def list_methods(
     stage: Annotated[

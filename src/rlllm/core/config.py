@@ -106,6 +106,7 @@ COMMON_ALIASES = {
     "dataset_name": "data",
     "output-dir": "output_dir",
     "on_bad_row": "data.on_bad_row",
+    "row_schema": "data.row_schema",
 }
 
 

@@ -1,7 +1,7 @@
-"""Which column is what: an explicit map first, then a table of well-known names, then an error that suggests the map.
+"""Which column holds which record field: the user's map first, then well-known names, else an error that suggests a map.
 
 A column expression is a column name, a dotted path into a nested column (`reward_model.ground_truth`), or columns
-joined by a plus (`instruction+input`, joined with a blank line). What was chosen is returned, so that it can be shown.
+joined by a plus (`instruction+input`, joined with a blank line).
 """
 
 from __future__ import annotations
@@ -48,25 +48,26 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """One way a row can carry a record: the fields it must have, and those it may have."""
+class FieldSet:
+    """One way a row can hold a record: the fields it must have, and those it may have."""
 
-    needs: tuple[str, ...]
-    takes: tuple[str, ...] = ()
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        return self.needs + self.takes
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.required + self.optional
 
 
-LAYOUTS: dict[type[Record], tuple[Layout, ...]] = {
-    PromptTask: (Layout(("prompt",), ("answer",)), Layout(("messages",), ("answer",))),
-    Conversation: (Layout(("prompt", "completion")), Layout(("messages",)), Layout(("text",))),
-    PreferencePair: (Layout(("chosen", "rejected"), ("prompt", "margin")),),
-    LabelledCompletion: (Layout(("prompt", "completion", "label")),),
-    StepwiseSolution: (Layout(("prompt", "steps", "labels")),),
+RECORD_FIELDS: dict[type[Record], tuple[FieldSet, ...]] = {
+    PromptTask: (FieldSet(("prompt",), ("answer",)), FieldSet(("messages",), ("answer",))),
+    Conversation: (FieldSet(("prompt", "completion")), FieldSet(("messages",)), FieldSet(("text",))),
+    PreferencePair: (FieldSet(("chosen", "rejected"), ("prompt", "margin")),),
+    LabelledCompletion: (FieldSet(("prompt", "completion", "label")),),
+    StepwiseSolution: (FieldSet(("prompt", "steps", "labels")),),
 }
-"""Record type to its layouts, in order of preference."""
+"""Record type -> the sets of fields it can be read from, in order of preference."""
 
 
 def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> dict[str, str]:
@@ -84,34 +85,36 @@ def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, st
     """
     head = [placed.row for placed in rows]
     names = column_names(head)
-    layouts = [layout for layout in LAYOUTS[kind] if explicit.keys() <= set(layout.fields)]
-    if not layouts:
+    field_sets = [fields for fields in RECORD_FIELDS[kind] if explicit.keys() <= set(fields.names)]
+    if not field_sets:
         raise _unknown_field(kind, explicit)
     for field, expression in explicit.items():
         if not _present(head, expression, names):
             raise _no_such_column(field, expression, names, source)
-    for layout in layouts:
-        found = {field: explicit.get(field) or _sniff(field, head, names) for field in layout.fields}
-        chosen = {field: expression for field, expression in found.items() if expression}
-        if all(field in chosen for field in layout.needs):
+    for field_set in field_sets:
+        expressions = {field: explicit.get(field) or _by_known_name(field, head, names) for field in field_set.names}
+        chosen = {field: expression for field, expression in expressions.items() if expression}
+        if all(field in chosen for field in field_set.required):
             return chosen
-    raise no_column(layouts[0].needs, kind, head, explicit, source)
+    raise no_column(field_sets[0].required, kind, head, explicit, source)
 
 
-def unseen(
+def empty_columns(
     rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], chosen: Mapping[str, str]
 ) -> dict[str, str]:
     """Columns without a value in these rows that would have been chosen with one, each with the map that reads it."""
     head = [placed.row for placed in rows]
-    layout = next(layout for layout in LAYOUTS[kind] if set(layout.needs) <= chosen.keys() <= set(layout.fields))
-    found: dict[str, str] = {}
-    for field in layout.fields:
-        known = () if field in explicit else ALIASES[field]
-        for expression in known[: known.index(chosen[field])] if chosen.get(field) in known else known:
+    field_set = next(
+        fields for fields in RECORD_FIELDS[kind] if set(fields.required) <= chosen.keys() <= set(fields.names)
+    )
+    maps: dict[str, str] = {}
+    for field in field_set.names:
+        aliases = () if field in explicit else ALIASES[field]
+        for expression in aliases[: aliases.index(chosen[field])] if chosen.get(field) in aliases else aliases:
             for column in (part.partition(".")[0] for part in expression.split("+")):
                 if not any(filled(row, column) for row in head):
-                    found.setdefault(column, f"{field}={expression}")
-    return found
+                    maps.setdefault(column, f"{field}={expression}")
+    return maps
 
 
 def filled(row: Mapping[str, Any], column: str) -> bool:
@@ -156,20 +159,20 @@ def another(row: Mapping[str, Any], field: str, chosen: Mapping[str, str]) -> st
 
 
 def no_column(
-    fields: Sequence[str], kind: type[Record], head: Sequence[Mapping[str, Any]], known: Mapping[str, str], source: str
+    fields: Sequence[str], kind: type[Record], head: Sequence[Mapping[str, Any]], mapped: Mapping[str, str], source: str
 ) -> DataError:
     """The error for needed fields without a column: the columns found, and a map to type."""
     names = column_names(head)
-    lacking = [field for field in fields if field not in known and not _sniff(field, head, names)]
+    lacking = [field for field in fields if field not in mapped and not _by_known_name(field, head, names)]
     return DataError(
         f"no column for {' and '.join(lacking)}, which {kind.__name__} rows need",
         given=source,
         exists=names,
-        hint=f"say which column it is: --columns {_suggest(lacking, kind, head, names, known)}",
+        hint=f"say which column it is: --columns {_suggest(lacking, kind, head, names, mapped)}",
     )
 
 
-def _sniff(field: str, head: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
+def _by_known_name(field: str, head: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str | None:
     """The first well-known name that has values here, else the first that is there at all."""
     candidates = [expression for expression in ALIASES[field] if _present(head, expression, names)]
     filled = [expression for expression in candidates if any(read(row, expression) not in (None, "") for row in head)]
@@ -185,11 +188,11 @@ def _present(head: Sequence[Mapping[str, Any]], expression: str, names: Sequence
 
 
 def _unknown_field(kind: type[Record], explicit: Mapping[str, str]) -> ConfigError:
-    fields = list(dict.fromkeys(field for layout in LAYOUTS[kind] for field in layout.fields))
+    fields = list(dict.fromkeys(field for fields in RECORD_FIELDS[kind] for field in fields.names))
     strange = [field for field in explicit if field not in fields]
     if strange:
         return unknown(f"field of {kind.__name__} in columns", strange[0], fields)
-    ways = [" + ".join(layout.fields) for layout in LAYOUTS[kind]]
+    ways = [" + ".join(fields.names) for fields in RECORD_FIELDS[kind]]
     return ConfigError("these columns do not go together", given=", ".join(explicit), exists=ways)
 
 
@@ -208,14 +211,14 @@ def _suggest(
     kind: type[Record],
     head: Sequence[Mapping[str, Any]],
     names: Sequence[str],
-    known: Mapping[str, str],
+    mapped: Mapping[str, str],
 ) -> str:
     """A map worth trying: columns with similar names, then unused text columns in the order they stand."""
-    sniffed = {field: _sniff(field, head, names) for layout in LAYOUTS[kind] for field in layout.fields}
-    taken = {*known.values(), *(name for name in sniffed.values() if name)}
+    by_name = {field: _by_known_name(field, head, names) for fields in RECORD_FIELDS[kind] for field in fields.names}
+    taken = {*mapped.values(), *(name for name in by_name.values() if name)}
     free = [name for name in names if name not in taken]
     guess: dict[str, str] = {}
-    optional = [field for field in LAYOUTS[kind][0].takes if not sniffed[field] and field not in known]
+    optional = [field for field in RECORD_FIELDS[kind][0].optional if not by_name[field] and field not in mapped]
     for field in [*lacking, *optional]:
         near = _similar(field, [name for name in free if name not in guess.values()])
         if near:
@@ -225,7 +228,7 @@ def _suggest(
         left = [name for name in texts if name not in guess.values()]
         guess.setdefault(field, left[0] if left else "COLUMN")
     ordered = {field: guess[field] for field in [*lacking, *optional] if field in guess}
-    return ",".join(f"{field}={column}" for field, column in {**known, **ordered}.items())
+    return ",".join(f"{field}={column}" for field, column in {**mapped, **ordered}.items())
 
 
 def _similar(field: str, names: Sequence[str]) -> str | None:

@@ -36,6 +36,8 @@ class DataConfig(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     """Which column is what: record field to column name, e.g. `prompt=question,answer=final_answer`. A dot reaches
     into a nested column, a plus joins two columns with a blank line. Unmapped fields are found by well-known names."""
+    row_schema: str | None = None
+    """How rows become records: a data schema (see `rlllm data schemas`) or `path/to/file.py:SCHEMA`. Unset: recognised."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Extra arguments of a procedural source."""
     subset: str | None = None
@@ -63,6 +65,14 @@ class DataConfig(Section):
         if value.get("rows") not in (None, rows):
             raise ConfigError(f"data rows are given twice: {value['name']} and rows={value['rows']}", hint="keep one")
         return {**value, "name": name, "rows": rows}
+
+    @model_validator(mode="after")
+    def _one_reading(self) -> DataConfig:
+        if self.columns and self.row_schema:
+            raise ConfigError(
+                "columns and row_schema both say how rows are read", given=self.row_schema, hint="keep one"
+            )
+        return self
 
     @field_validator("columns", mode="before")
     @classmethod

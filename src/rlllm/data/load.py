@@ -16,9 +16,9 @@ from rlllm.core.errors import DataError, describe
 from rlllm.core.records import Conversation, Record, fingerprint, prompt_text, record_hash
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
-from rlllm.data.io.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows
 from rlllm.data.prepare.folder import Manifest, read_manifest
 from rlllm.data.sources import CallableSource, HubSource, PathSource
+from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows
 
 PROCEDURAL_HOLDOUT = 256
 
@@ -38,7 +38,7 @@ class Loaded:
     hash: str = ""
     """Content hash over all records, `meta` included."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Record field to the column it was read from; empty when the source or a layout makes the records."""
+    """Record field to the column it was read from; empty where the source or a schema makes the records."""
     skipped: int = 0
     """Rows that were left out because they are damaged or do not fit, under `on_bad_row: skip`."""
     skipped_examples: tuple[str, ...] = ()
@@ -92,8 +92,8 @@ def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Recor
     stored = list(islice(reading.records, _needed(config, reading)))
     bad.settle(config.name)
     name = config.name
-    if reading.adapter.layout:
-        name += f" (layout {reading.adapter.layout.name})"
+    if reading.adapter.schema:
+        name += f" (schema {reading.adapter.schema.name})"
     records = stored
     if conversion := reading.conversion:
         records = conversion.convert(stored, config.name, bad)

@@ -15,6 +15,7 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, prompt_text
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
+from rlllm.data.schemas.base import RowSchema
 from rlllm.data.to_records import fit
 
 
@@ -31,21 +32,27 @@ class Conversion:
 
 
 def find_conversion(
-    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str
+    rows: Sequence[Placed],
+    kind: type[Record],
+    explicit: Mapping[str, str],
+    source: str,
+    schema: RowSchema | None = None,
 ) -> Conversion | None:
     """The conversion that data with these first rows needs to become records of `kind`.
 
     None where its columns fit as they are, or not at all.
     """
-    if kind not in CONVERSIONS or _fit(rows, kind, explicit, source):
+    if kind not in CONVERSIONS or _fits(rows, kind, explicit, source, schema):
         return None
     conversion = CONVERSIONS[kind]
-    return conversion if _fit(rows, conversion.stored, explicit, source) else None
+    return conversion if _fits(rows, conversion.stored, explicit, source, schema) else None
 
 
-def _fit(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> bool:
+def _fits(
+    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str, schema: RowSchema | None
+) -> bool:
     try:
-        fit(rows, kind, explicit, source)
+        fit(rows, kind, explicit, source, schema)
     except (ConfigError, DataError):
         return False
     return True

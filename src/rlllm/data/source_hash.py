@@ -31,7 +31,7 @@ def sources_key(sources: Sequence[DataConfig], settings: Mapping[str, Any]) -> s
 def _mark(data: DataConfig) -> Any:
     """What decides the source's rows; None for an installed data set, or one of the Hub that is not pinned to a commit."""
     source = find(data.name)
-    own = data.model_dump(mode="json")
+    own = {**data.model_dump(mode="json"), **_schema_file(data)}
     if isinstance(source, HubSource):
         return own if _COMMIT.fullmatch(data.revision or "") else None
     if isinstance(source, CallableSource):
@@ -48,6 +48,11 @@ def _entries(path: Path) -> Iterable[Path]:
     if not path.is_dir():
         return [path]
     return path.rglob("*") if is_saved(path) else path.iterdir()
+
+
+def _schema_file(data: DataConfig) -> dict[str, str]:
+    file = Path((data.row_schema or "").rpartition(":")[0])
+    return {"row_schema_file": file_hash(file)} if file.is_file() else {}
 
 
 def _of_callable(source: CallableSource, own: dict[str, Any]) -> Any:

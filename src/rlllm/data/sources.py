@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rlllm.core.errors import ConfigError, DataError, PluginError, RlllmError, closest, describe, unknown
+from rlllm.core.errors import ConfigError, DataError, PluginError, closest, describe, unknown
+from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.files import data_files, iterate_file, iterate_folder, missing, nearest
@@ -31,7 +32,7 @@ class PathSource:
     """A data file, or a folder of them."""
 
     path: Path
-    takes: ClassVar[frozenset[str]] = frozenset({"columns", "split"})
+    takes: ClassVar[frozenset[str]] = frozenset({"columns", "row_schema", "split"})
 
     def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
         """The rows in order, as they are read."""
@@ -49,7 +50,7 @@ class HubSource:
     """A data set of the Hugging Face Hub: downloaded whole or taken from its cache, or streamed as far as it is needed."""
 
     name: str
-    takes: ClassVar[frozenset[str]] = frozenset({"columns", "subset", "split", "revision", "streaming"})
+    takes: ClassVar[frozenset[str]] = frozenset({"columns", "row_schema", "subset", "split", "revision", "streaming"})
 
     def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
         """The rows in order; a stream is read no further than its rows are taken."""
@@ -93,7 +94,8 @@ class CallableSource:
 
     @property
     def takes(self) -> frozenset[str]:
-        return frozenset({"level", "params", "seed"} if self.builtin else {"level", "params", "seed", "columns"})
+        for_rows = frozenset() if self.builtin else frozenset({"columns", "row_schema"})
+        return frozenset({"level", "params", "seed"}) | for_rows
 
     @property
     def rewards(self) -> tuple[str, ...]:
@@ -107,17 +109,16 @@ class CallableSource:
             DataError, PluginError: the callable raised; the message has the file and line.
         """
         request = self._with_wrapped(request)
-        try:
+        boundary = plugin_boundary(
+            "dataset",
+            self.name,
+            self.make,
+            error_type=PluginError if self.installed else DataError,
+            given=f"a DataRequest for {request.rows} rows of {request.kind.__name__}, split {request.split}",
+            hint="a dataset is a callable that takes a DataRequest and gives records or mappings",
+        )
+        with boundary:
             return list(number_rows(islice(self.make(request), request.rows), self.name))
-        except RlllmError:
-            raise
-        except Exception as error:
-            kind = PluginError if self.installed else DataError
-            raise kind(
-                f"the dataset {self.name} failed: {describe(error)}",
-                given=f"split {request.split}, {request.rows} rows of {request.kind.__name__}",
-                hint="a dataset is a callable that takes a DataRequest and gives records or mappings",
-            ) from error
 
     def _with_wrapped(self, request: DataRequest) -> DataRequest:
         """The request of a dataset that wraps another one, with the rows of the other in `wrapped`."""

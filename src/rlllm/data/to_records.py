@@ -1,4 +1,4 @@
-"""Rows to records, one builder for each record type. A value that is absent, empty or of the wrong type names its row.
+"""Rows to records, one builder for each record type. The error for a value that does not fit names its row and column.
 
 Text is taken as it stands: nothing is stripped, re-encoded or templated here.
 """
@@ -9,9 +9,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from rlllm.core.errors import DataError
+from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import (
     Conversation,
     LabelledCompletion,
@@ -25,12 +27,12 @@ from rlllm.core.records import (
 from rlllm.data import columns, messages
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed, excerpt, json_type
-from rlllm.data.schemas.base import RowSchema
-from rlllm.data.schemas.table import recognise
+from rlllm.data.schemas.base import FOLLOWING, RowError, RowSchema
+from rlllm.data.schemas.registry import recognise
 from rlllm.parsing.answers import extract_answer
 
 SAMPLED_ROWS = 64
-"""Rows from which the layout and the columns of a source are read."""
+"""First rows of a source, from which its schema and its columns are chosen."""
 _GROUPED_NUMBER = re.compile(r"^[-+]?\d{1,3}(,\d{3})+(\.\d+)?$")
 _ASSISTANT_MARK = "\n\nAssistant:"
 _SKIP = "or count and leave out such rows: data.on_bad_row=skip"
@@ -38,32 +40,53 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 
 
 def adapt(
-    rows: Iterable[Placed], kind: type[Record], explicit: Mapping[str, str], source: str, bad: BadRows | None = None
+    rows: Iterable[Placed],
+    kind: type[Record],
+    explicit: Mapping[str, str],
+    source: str,
+    bad: BadRows | None = None,
+    schema: RowSchema | None = None,
 ) -> tuple[list[Any], dict[str, str]]:
-    """Records of one type, and the column map that was used (empty where a layout builds the records).
+    """Records of one type, and the column map that was used (empty where a schema converts the rows).
 
     Raises:
         ConfigError, DataError: see `fit`; or a row does not fit, named by its place, unless `bad` skips such rows.
     """
     rows = list(rows)
-    adapter = fit(rows[:SAMPLED_ROWS], kind, explicit, source)
+    adapter = fit(rows[:SAMPLED_ROWS], kind, explicit, source, schema)
     return list(adapter.records(rows, bad or BadRows())), dict(adapter.columns)
 
 
-def fit(head: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], source: str) -> Adapter:
-    """How the rows that begin with `head` become records of `kind`: by the user's map, a known layout, or known names.
+def fit(
+    head: Sequence[Placed],
+    kind: type[Record],
+    explicit: Mapping[str, str],
+    source: str,
+    schema: RowSchema | None = None,
+) -> Adapter:
+    """How the rows that begin with `head` become records of `kind`.
+
+    By `schema` where it is given, else by the user's column map `explicit`, else by a schema that is recognised, else by
+    well-known column names.
 
     Raises:
-        ConfigError, DataError: see `columns.choose`; or no row has columns.
+        ConfigError, DataError: see `columns.choose`; no row has columns; or `schema` does not make `kind`.
     """
     rows = [placed for placed in head if isinstance(placed.row, Mapping)]
     if not rows:
         raise _no_columns(head[0], source)
-    layout = None if explicit else recognise([placed.row for placed in rows], kind)
-    if layout:
-        return Adapter(kind, layout.maps.get(kind, {}), source, layout)
+    if schema and kind not in schema.record_types:
+        raise DataError(
+            f"the data schema {schema.name} makes no {kind.__name__} records",
+            given=source,
+            exists=[record_type.__name__ for record_type in schema.record_types],
+        )
+    if schema is None and not explicit:
+        schema = recognise([placed.row for placed in rows], kind)
+    if schema:
+        return Adapter(kind, schema.columns.get(kind, {}), source, schema)
     chosen = columns.choose(rows, kind, explicit, source)
-    return Adapter(kind, chosen, source, unseen=columns.unseen(rows, kind, explicit, chosen))
+    return Adapter(kind, chosen, source, empty=columns.empty_columns(rows, kind, explicit, chosen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,58 +95,124 @@ class Adapter:
 
     kind: type[Record]
     columns: Mapping[str, str]
-    """Record field to column expression; empty where the layout builds the records."""
+    """Record field to column expression; empty where the schema converts the rows."""
     source: str
-    layout: RowSchema | None = None
-    unseen: Mapping[str, str] = field(default_factory=dict)
+    schema: RowSchema | None = None
+    empty: Mapping[str, str] = field(default_factory=dict)
     """Columns that had no value when columns were chosen, and would be chosen with one, each with the map that reads it."""
 
     def records(self, rows: Iterable[Placed], bad: BadRows) -> Iterator[Any]:
         """The records of each row in order, none of a row that is skipped."""
         build = _BUILDERS[self.kind]
-        for placed in self._joined(rows):
+        for placed in self._grouped(rows):
             try:
-                made = [build(cells) for cells in self._cells(placed)]
+                records = [build(cells) for cells in self._cells(placed)]
             except DataError as error:
                 bad.add(error)
                 continue
-            bad.good += bool(made)
-            bad.undecided += not made
-            yield from made
+            bad.good += bool(records)
+            bad.undecided += not records
+            yield from records
 
-    def _joined(self, rows: Iterable[Placed]) -> Iterator[Placed]:
-        """The rows, those that only together make a record as one."""
-        joined = self.layout.joined.get(self.kind) if self.layout else None
-        return iter(rows) if joined is None else joined(rows)
+    def _grouped(self, rows: Iterable[Placed]) -> Iterator[Placed]:
+        """The rows, those that only together make a record as one (see `RowSchema.group_by`)."""
+        if self.schema is None or self.kind not in self.schema.group_by:
+            yield from rows
+            return
+        column = self.schema.group_by[self.kind]
+
+        def key(placed: Placed) -> tuple[bool, object]:
+            try:
+                fits = isinstance(placed.row, Mapping) and self._fits(placed)
+            except DataError:  # raised again, and counted, when the row is converted
+                fits = False
+            return (True, placed.row.get(column)) if fits else (False, placed.place)
+
+        for (fits, _), group in groupby(rows, key):
+            first, *others = group
+            row = {**first.row, FOLLOWING: [placed.row for placed in others]} if fits else first.row
+            yield Placed(first.place, row)
 
     def _cells(self, placed: Placed) -> list[Cells]:
         if not isinstance(placed.row, Mapping):
             raise _no_columns(placed, self.source)
-        if self.layout is None:
-            self._refuse_unseen(placed)
+        if self.schema is None:
+            self._refuse_unchosen(placed)
             return [Cells(placed.place, placed.row, self.columns, self.source)]
-        if not self.layout.fits(placed.row):
+        if not self._fits(placed):
             raise DataError(
-                f"{placed.place} is not in the layout {self.layout.name} of the rows before: it needs {self.layout.needs}",
+                f"{placed.place} does not fit the schema {self.schema.name}: it needs {self.schema.needs}",
                 given=self.source,
                 exists=columns.column_names([placed.row]),
                 hint=f"say which column is which with --columns; {_SKIP}",
             )
-        if self.kind in self.layout.maps:
+        if self.kind in self.schema.columns:
             return [Cells(placed.place, placed.row, self.columns, self.source)]
-        made = self.layout.expands[self.kind](placed.row, placed.place)
-        fields = columns.LAYOUTS[self.kind][0].fields
-        return [Cells(placed.place, row, {f: f for f in fields if f in row}, self.source) for row in made]
+        fields = columns.RECORD_FIELDS[self.kind][0].names
+        return [
+            Cells(placed.place, row, {f: f for f in fields if f in row}, self.source, self.schema.name)
+            for row in self._converted(placed)
+        ]
 
-    def _refuse_unseen(self, placed: Placed) -> None:
-        """A column that begins to be filled later would be left out of every row, or of some, by the order of the rows."""
-        for column, better in self.unseen.items():
+    def _fits(self, placed: Placed) -> bool:
+        assert self.schema is not None
+        try:
+            return bool(self.schema.fits(placed.row))
+        except Exception as error:
+            raise self._schema_error("fits", self.schema.fits, placed, error) from error
+
+    def _converted(self, placed: Placed) -> Sequence[Mapping[str, Any]]:
+        """The rows of record fields that the schema's `convert` gives for a row."""
+        assert self.schema is not None
+        try:
+            rows = self.schema.convert[self.kind](placed.row)
+        except RowError as error:
+            raise DataError(
+                f"{placed.place} {error}",
+                hint="name the columns yourself with --columns, or count and leave out such rows: data.on_bad_row=skip",
+            ) from error
+        except Exception as error:
+            raise self._schema_error("convert", self.schema.convert[self.kind], placed, error) from error
+        if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+            raise DataError(
+                f"convert of the data schema {self.schema.name} returned {_type_name(rows)}, not a list of mappings",
+                given=placed.place,
+                exists=columns.RECORD_FIELDS[self.kind][0].names,
+            )
+        return rows
+
+    def _schema_error(self, name: str, function: Callable[..., Any], placed: Placed, error: Exception) -> Exception:
+        """The error for a schema's function that raised something else than RowError; `error` itself for a built-in schema."""
+        assert self.schema is not None
+        try:
+            with plugin_boundary(
+                "data schema",
+                f"{self.schema.name}: {name}",
+                function,
+                error_type=DataError,
+                keys=columns.column_names([placed.row]),
+                given=placed.place,
+                hint="raise RowError for a row that cannot be converted",
+            ):
+                raise error
+        except Exception as attributed:
+            return attributed
+
+    def _refuse_unchosen(self, placed: Placed) -> None:
+        """Refuse a value in a column that was empty when columns were chosen: by the order of the rows it would be left out."""
+        for column, better in self.empty.items():
             if column in placed.row and columns.filled(placed.row, column):
                 raise DataError(
                     f"{placed.place} has a value in the column {column}, which the first {SAMPLED_ROWS} rows lack",
                     given=self.source,
                     hint=f"put such a row among the first, which reads {better}; or say which column is which with --columns",
                 )
+
+
+def _type_name(value: Any) -> str:
+    if isinstance(value, list):
+        return f"a list with {json_type(next(item for item in value if not isinstance(item, Mapping)))}"
+    return json_type(value)
 
 
 def _no_columns(placed: Placed, source: str) -> DataError:
@@ -138,6 +227,8 @@ class Cells:
     row: Mapping[str, Any]
     columns: Mapping[str, str]
     source: str
+    schema: str = ""
+    """Name of the schema that converted the row; empty for a row as it is stored."""
 
     def get(self, field: str) -> Any:
         """The raw value; None where the column is absent, null or not a number (how tables mark a gap)."""
@@ -146,6 +237,13 @@ class Cells:
 
     def fail(self, field: str, problem: str) -> DataError:
         """The error for a value: field, column and place, then what is wrong with it."""
+        if self.schema:
+            return DataError(
+                f"{field} at {self.place} {problem}",
+                given=f"a row of {self.source} as the data schema {self.schema} converts it",
+                exists=columns.column_names([self.row]),
+                hint=_SKIP.removeprefix("or "),
+            )
         column = self.columns.get(field, field)
         role = field if column == field else f"{field} (column {column})"
         other = columns.another(self.row, field, self.columns)

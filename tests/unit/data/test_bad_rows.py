@@ -12,8 +12,8 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, LabelledCompletion, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
-from rlllm.data.io.stream import stream
 from rlllm.data.load import load
+from rlllm.data.stream import stream
 
 GOOD = [{"prompt": f"p{n}", "answer": str(n)} for n in range(6)]
 
@@ -143,12 +143,12 @@ def test_pairs_that_are_read_as_labels_are_counted_before_they_are_converted(tmp
     assert (len(data.train), data.skipped) == (6, 1)
 
 
-def test_the_layout_is_found_among_bad_rows(tmp_path: Path) -> None:
+def test_the_schema_is_found_among_bad_rows(tmp_path: Path) -> None:
     rows: list[Any] = [{"question": "q", "answer": f"#### {n}"} for n in range(3)]
     name = write(tmp_path / "rows.jsonl", ["oops", *lines_of([7, *rows, {"question": "q"}])])
     data = load(DataConfig(name=name, on_bad_row="skip"), PromptTask)
     assert ([task.answer for task in data.train], data.skipped) == (["0", "1", "2"], 3)
-    assert "(layout gsm8k)" in data.source
+    assert "(schema gsm8k)" in data.source
 
 
 def test_a_row_makes_all_of_its_records_or_none(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from rlllm.core.records import (
     StepwiseSolution,
 )
 from rlllm.data.config import DataConfig
-from rlllm.data.io.stream import stream
 from rlllm.data.load import load
 from rlllm.data.prepare.folder import (
     FILES,
@@ -34,6 +33,7 @@ from rlllm.data.prepare.folder import (
     records,
     write_manifest,
 )
+from rlllm.data.stream import stream
 
 PAIRS = [PreferencePair(f"p{number}", "good", "bad", 0.5, {"source": "x", "n": number}) for number in range(5)]
 

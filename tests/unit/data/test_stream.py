@@ -16,9 +16,9 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
-from rlllm.data.io.stream import stream
 from rlllm.data.load import load
 from rlllm.data.sources import HubSource
+from rlllm.data.stream import stream
 
 ROWS = [{"prompt": f"question {n} " + "x" * 1000, "answer": str(n)} for n in range(6000)]
 """Six megabytes of text."""

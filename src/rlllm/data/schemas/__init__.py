@@ -1,1 +1,1 @@
-"""Column layouts of published data sets."""
+"""Data schemas: which columns a published data set has, and how its rows become records."""

@@ -1,104 +1,88 @@
-"""What a layout is: how to know it from a row, and how its rows become records. `table` lists all of them.
+"""`RowSchema`: how to recognise the rows of a data set, and how to turn them into records.
 
-A layout is recognised when more than half of the first rows fit it. From then on every row has to.
+A schema is recognised when more than half of the first rows fit it. Every later row has to fit too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
-from rlllm.core.errors import DataError
 from rlllm.core.records import Record
-from rlllm.data.io.formats import Placed
 
 Row = Mapping[str, Any]
-Expand = Callable[[Row, str], list[dict[str, Any]]]
-"""A row and its place -> rows whose columns are record fields (`prompt`, `chosen`, ...) and what else is kept as `meta`.
+Converter = Callable[[Row], list[dict[str, Any]]]
+"""A row -> rows whose columns are record fields (`prompt`, `chosen`, ...); every other column becomes `meta`.
 
-None where the row prefers neither of two answers. A row that cannot be read is a DataError that names the place."""
+An empty list where the row prefers neither of two answers. A row that cannot be converted raises RowError."""
+
+FOLLOWING = "rows that follow"
+"""Column of a grouped row that holds the other rows of its group (see `RowSchema.group_by`)."""
 
 
-@dataclass(frozen=True, slots=True)
+class RowError(ValueError):
+    """A row has the columns of its schema but not their content. The message continues "row 3 of file.jsonl ..."."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RowSchema:
-    """The columns of a published data set, or of a family of them."""
+    """The columns of a published data set.
+
+    Give `columns` for record types whose fields are columns of the row, and `convert` for those that have to be computed.
+    """
 
     name: str
+    summary: str
+    """One line: the data set, and the paper it is from."""
     fits: Callable[[Row], bool]
+    """Whether a row has the columns, and their types, of this schema. It is called with rows of any data set."""
     needs: str
-    """What a row has to have, in words for the message on one that does not fit."""
-    maps: Mapping[type[Record], Mapping[str, str]] = field(default_factory=dict)
-    """Record types whose fields are columns of the row: field to column expression."""
-    expands: Mapping[type[Record], Expand] = field(default_factory=dict)
-    """Record types that have to be built."""
-    joined: Mapping[type[Record], Callable[[Iterable[Placed]], Iterator[Placed]]] = field(default_factory=dict)
-    """Record types that several rows make together: all rows in order -> the joined ones (see `together`)."""
+    """What `fits` asks for, in words. The error message of a row that does not fit says it."""
+    columns: Mapping[type[Record], Mapping[str, str]] = field(default_factory=dict)
+    """Record type -> record field -> column expression, as in `data.columns`: a name, `outer.inner`, or `one+other`."""
+    convert: Mapping[type[Record], Converter] = field(default_factory=dict)
+    """Record type -> function from a row to rows of record fields."""
+    group_by: Mapping[type[Record], str] = field(default_factory=dict)
+    """Record type -> column. Consecutive rows with equal values there become one row, which `convert` gets: the first of them,
+    with the others as a list in its column `FOLLOWING`."""
+    precedence: int = 0
+    """Where several schemas fit the same rows, the one with the highest precedence is used."""
 
-    def makes(self, kind: type[Record]) -> bool:
-        return kind in self.maps or kind in self.expands
+    @property
+    def record_types(self) -> tuple[type[Record], ...]:
+        """Record types that this schema makes."""
+        return (*self.columns, *self.convert)
 
 
-def has(*names: str, lacks: Iterable[str] = ()) -> Callable[[Row], bool]:
-    """A test of the column names alone."""
+def has_columns(*names: str, lacks: Iterable[str] = ()) -> Callable[[Row], bool]:
+    """A test of the column names alone: all of `names`, and none of `lacks`."""
     needed, unwanted = frozenset(names), frozenset(lacks)
     return lambda row: needed <= row.keys() and unwanted.isdisjoint(row)
 
 
-FOLLOWING = "rows that follow"
-"""Column of a joined row that holds the other rows."""
-
-
-def together(fits: Callable[[Row], bool], column: str) -> Callable[[Iterable[Placed]], Iterator[Placed]]:
-    """Rows that follow one another with the same value of `column`, as the first of them with the column `FOLLOWING`.
-
-    A row that does not fit the layout stays alone.
-    """
-
-    def key(placed: Placed) -> tuple[bool, object]:
-        mapping = isinstance(placed.row, Mapping)
-        return (True, placed.row[column]) if mapping and fits(placed.row) else (False, placed.place)
-
-    def join(rows: Iterable[Placed]) -> Iterator[Placed]:
-        for (fitting, _), group in groupby(rows, key):
-            first, *others = group
-            row = {**first.row, FOLLOWING: [placed.row for placed in others]} if fitting else first.row
-            yield Placed(first.place, row)
-
-    return join
-
-
-def rest(row: Row, *used: str) -> dict[str, Any]:
-    """The columns that were not used, which become `meta`."""
+def without(row: Row, *used: str) -> dict[str, Any]:
+    """The row without the columns in `used`."""
     return {str(name): value for name, value in row.items() if name not in used}
 
 
-def unfit(place: str, problem: str) -> DataError:
-    """The error for a row that has the columns of its layout, but not their content."""
-    return DataError(
-        f"{place} {problem}",
-        hint="name the columns yourself with --columns, or count and leave out such rows: data.on_bad_row=skip",
-    )
-
-
-def number(value: Any, name: str, place: str) -> float:
-    """A score. Raises DataError where the value is no finite number."""
+def number(value: Any, name: str) -> float:
+    """A score. Raises RowError where the value is no finite number."""
     try:
-        found = float("nan" if isinstance(value, bool) or value is None else value)
+        score = float("nan" if isinstance(value, bool) or value is None else value)
     except (TypeError, ValueError, OverflowError):
-        found = float("nan")
-    if abs(found) < float("inf"):
-        return found
-    raise unfit(place, f"has no number in {name}")
+        score = float("nan")
+    if abs(score) < float("inf"):
+        return score
+    raise RowError(f"has no number in {name}")
 
 
-def text(value: Any, name: str, place: str) -> str:
-    """A text that says something. Raises DataError otherwise."""
+def text(value: Any, name: str) -> str:
+    """A text that is not blank. Raises RowError otherwise."""
     if not isinstance(value, str) or not value.strip():
-        raise unfit(place, f"has no text in {name}")
+        raise RowError(f"has no text in {name}")
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON inside a column may escape half of a character
-        raise unfit(place, f"has half a character in {name}") from error
+        raise RowError(f"has half a character in {name}") from error
     return value

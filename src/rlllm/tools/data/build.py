@@ -226,7 +226,7 @@ def _contamination(config: Preparation, listener: ProgressCallback) -> Any:
 
 def _read(assembly: Assembly, source: DataConfig, kind: type[Record], listener: ProgressCallback) -> BadRows:
     """Take in one source; says what did not fit."""
-    from rlllm.data.io.stream import stream
+    from rlllm.data.stream import stream
 
     listener.phase(f"reading {source.name}")
     bad = BadRows(source.on_bad_row)

@@ -19,10 +19,10 @@ from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.inspect.checks import Finding
 from rlllm.data.inspect.summary import CheckReport, Measures, label_of, record_text
-from rlllm.data.io.stream import stream
 from rlllm.data.load import PROCEDURAL_HOLDOUT, split_key
 from rlllm.data.prepare.settings import ContaminationRules, NearDuplicates
 from rlllm.data.sources import CallableSource, find
+from rlllm.data.stream import stream
 from rlllm.tools.data.record_types import record_kind
 
 if TYPE_CHECKING:

@@ -21,11 +21,11 @@ from rlllm.core.records import (
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
-from rlllm.data.io.stream import open_source
 from rlllm.data.load import Loaded, load
 from rlllm.data.prepare.folder import read_manifest
-from rlllm.data.schemas.stored import stored_kind
+from rlllm.data.schemas.stored_records import stored_type
 from rlllm.data.sources import CallableSource, find
+from rlllm.data.stream import open_source, schema_of
 from rlllm.data.to_records import SAMPLED_ROWS, adapt
 from rlllm.stages.catalog import config_class
 from rlllm.training.families import Family, family_of
@@ -117,7 +117,7 @@ def most_specific(config: DataConfig) -> type[Record]:
     them.
 
     Raises:
-        DataError, ConfigError: as `data.io.stream.open_source`.
+        DataError, ConfigError: as `data.stream.open_source`.
     """
     if manifest := read_manifest(Path(config.name)):
         return manifest.record
@@ -128,14 +128,14 @@ def most_specific(config: DataConfig) -> type[Record]:
         head = list(islice(source.rows(config, BadRows("skip")), SAMPLED_ROWS))
     except (DataError, ConfigError):
         return last
-    written = stored_kind([placed.row for placed in head if isinstance(placed.row, Mapping)])
+    written = stored_type([placed.row for placed in head if isinstance(placed.row, Mapping)])
     return written or next((kind for kind in others if head and _holds(head, kind, config)), last)
 
 
 def _holds(head: Sequence[Placed], kind: type[Record], config: DataConfig) -> bool:
     bad = BadRows("skip")
     try:
-        adapt(head, kind, config.columns, config.name, bad)
+        adapt(head, kind, config.columns, config.name, bad, schema_of(config))
         bad.settle(config.name)
     except (DataError, ConfigError):
         return False

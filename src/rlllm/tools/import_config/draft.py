@@ -15,7 +15,7 @@ from rlllm.core import trl_fields
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.yaml_io import parse_scalar
-from rlllm.data.columns import LAYOUTS
+from rlllm.data.columns import RECORD_FIELDS
 from rlllm.stages.catalog import config_class
 from rlllm.training.families import Family, family_of
 
@@ -79,7 +79,7 @@ class Draft:
 
     def columns(self, mapped: Mapping[str, str]) -> None:
         """Set the column map; note what the method's records have no field for."""
-        fields = {field for layout in LAYOUTS[self.family.record] for field in layout.fields}
+        fields = {field for field_set in RECORD_FIELDS[self.family.record] for field in field_set.names}
         fitting = dict(mapped)
         if "messages" in fitting and "messages" not in fields and "completion" not in fields:
             fitting["prompt"] = fitting.pop("messages")

@@ -1,0 +1,39 @@
+"""MATH (Hendrycks et al. 2021, arXiv 2103.03874): the solution has its result in `\\boxed{}`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from rlllm.core.records import Conversation, PromptTask
+from rlllm.data.schemas.base import Row, RowSchema, has_columns, without
+from rlllm.parsing.answers import extract_answer
+
+_BARE_BOX = re.compile(r"\\f?boxed +([^\s${}]+)")
+_has_solution = has_columns("problem", "solution", lacks=("answer", "final_answer"))
+
+
+def _fits(row: Row) -> bool:
+    return _has_solution(row) and _boxed(row["solution"]) is not None
+
+
+def _boxed(solution: object) -> str | None:
+    """The result of a solution. A few solutions have it in a box without braces: `\\boxed 5`."""
+    if not isinstance(solution, str) or "boxed" not in solution:
+        return None
+    without_braces = _BARE_BOX.findall(solution)
+    return extract_answer(solution) or (without_braces[-1] if without_braces else None)
+
+
+def _task(row: Row) -> list[dict[str, Any]]:
+    return [{**without(row, "problem"), "prompt": row["problem"], "answer": _boxed(row["solution"])}]
+
+
+SCHEMA = RowSchema(
+    name="math",
+    summary="MATH: competition mathematics",
+    fits=_fits,
+    needs="problem, and a solution with its result in \\boxed{}",
+    columns={Conversation: {"prompt": "problem", "completion": "solution"}},
+    convert={PromptTask: _task},
+)

@@ -1,0 +1,121 @@
+"""Records of a source one at a time, in memory that does not grow with the number of rows. `load` is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from rlllm.core.errors import ConfigError, DataError
+from rlllm.core.records import Record
+from rlllm.data.config import DataConfig
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.formats import Placed
+from rlllm.data.pairs_to_labels import Conversion, find_conversion
+from rlllm.data.request import DataRequest, Split
+from rlllm.data.schemas.base import RowSchema
+from rlllm.data.schemas.registry import find_schema
+from rlllm.data.sources import CallableSource, HubSource, PathSource, Source, find
+from rlllm.data.to_records import SAMPLED_ROWS, Adapter, adapt, fit
+
+PROCEDURAL_ROWS = 2000
+_SOURCE_FIELDS = ("columns", "row_schema", "level", "params", "subset", "split", "revision", "streaming")
+
+
+def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -> Iterator[Record]:
+    """The records of a source in its own order, before any split, at most `config.rows` of them.
+
+    Memory does not grow with the number of rows, except for JSON lists, labelled completions that are read as pairs, and
+    procedural sources. Of a procedural source: the training rows, and `config.holdout` held-out ones where that is set.
+
+    Args:
+        bad: counts the rows that are left out; by default what `config.on_bad_row` says.
+
+    Raises:
+        DataError, ConfigError, PluginError: as `load`, when the reading comes to it.
+    """
+    bad = bad or BadRows(config.on_bad_row)
+    source = open_source(config)
+    if isinstance(source, CallableSource):
+        rows = PROCEDURAL_ROWS if config.rows is None else config.rows
+        yield from generate(source, config, kind, "train", rows, bad)[0]
+        yield from generate(source, config, kind, "holdout", config.holdout or 0, bad)[0]
+    elif reading := read_rows(source, config, kind, bad):
+        yield from islice(reading.converted(config.name, bad), config.rows)
+    bad.settle(config.name)
+
+
+def open_source(config: DataConfig) -> Source:
+    """The source that a data set names. Raises ConfigError for a setting it does not take; else as `find`."""
+    source = find(config.name)
+    defaults = DataConfig()
+    for name in _SOURCE_FIELDS:
+        value = getattr(config, name)
+        if name not in source.takes and value != getattr(defaults, name):
+            raise ConfigError(
+                f"data.{name} means nothing for {config.name}",
+                given=f"data.{name}={value}",
+                exists=sorted({"rows", "holdout", "on_bad_row", *source.takes}),
+                hint=f"leave data.{name} out",
+            )
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A source that is being read."""
+
+    records: Iterator[Any]
+    """Records of the type that is stored; nothing is read before they are taken, but for the first rows."""
+    adapter: Adapter
+    conversion: Conversion | None
+    """How those become records of the type that was asked for; None where they are of that type."""
+
+    def converted(self, source: str, bad: BadRows) -> Iterator[Any]:
+        """Records of the type that was asked for."""
+        return iter(self.conversion.convert(list(self.records), source, bad)) if self.conversion else self.records
+
+
+def schema_of(config: DataConfig) -> RowSchema | None:
+    """The data schema that the settings name; None where it is to be recognised. Raises as `find_schema`."""
+    return find_schema(config.row_schema) if config.row_schema else None
+
+
+def read_rows(source: PathSource | HubSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Reading | None:
+    """The records of stored rows, with the schema or the columns chosen from the first 64; None where there are no rows."""
+    rows = source.rows(config, bad)
+    head = list(islice(rows, SAMPLED_ROWS))
+    if not head:
+        return None
+    schema = schema_of(config)
+    conversion = find_conversion(head, kind, config.columns, config.name, schema)
+    adapter = fit(head, conversion.stored if conversion else kind, config.columns, config.name, schema)
+    return Reading(adapter.records(chain(head, rows), bad), adapter, conversion)
+
+
+def generate(
+    source: CallableSource, config: DataConfig, kind: type[Record], split: Split, rows: int, bad: BadRows
+) -> tuple[list[Any], dict[str, str]]:
+    """Records of one split of a procedural source, and the columns they were read from where it makes mappings."""
+    if clash := source.params.keys() & config.params.keys():
+        raise ConfigError(f"data.params.{min(clash)} is already given by the name", given=config.name)
+    if not rows:
+        return [], {}
+    params = {**config.params, **source.params}
+    placed = source.rows(DataRequest(kind, split, rows, config.seed, config.level, params))
+    if not placed or not isinstance(placed[0].row, Record):
+        return adapt(placed, kind, config.columns, source.name, bad, schema_of(config)) if placed else ([], {})
+    if config.columns or config.row_schema:
+        setting = "columns" if config.columns else "row_schema"
+        raise ConfigError(f"data.{setting} means nothing for a dataset that makes records", given=source.name)
+    return [_of_kind(item, kind) for item in placed], {}
+
+
+def _of_kind(placed: Placed, kind: type[Record]) -> Any:
+    if isinstance(placed.row, kind):
+        return placed.row
+    raise DataError(
+        f"{placed.place} is a {type(placed.row).__name__}, where {kind.__name__} was asked for",
+        hint="a dataset makes records of request.kind, or mappings",
+    )
