@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.core.records import Score as Score
     from rlllm.core.records import StepwiseSolution as StepwiseSolution
     from rlllm.data.request import DataRequest as DataRequest
+    from rlllm.data.schemas.base import RowError as RowError
     from rlllm.data.schemas.base import RowSchema as RowSchema
     from rlllm.evals.items import record_row as record_row
     from rlllm.evals.items import sampled_row as sampled_row
@@ -66,6 +67,7 @@ _PUBLIC = {
     "RewardError": "rlllm.core.errors",
     "RlllmError": "rlllm.core.errors",
     "RolloutBatch": "rlllm.algorithms.batch",
+    "RowError": "rlllm.data.schemas.base",
     "RowSchema": "rlllm.data.schemas.base",
     "Sample": "rlllm.core.records",
     "sampled_row": "rlllm.evals.items",

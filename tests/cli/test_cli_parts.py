@@ -12,6 +12,7 @@ from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.core.recipes import list_recipes
 from rlllm.core.registry import Registry
 from rlllm.data.registry import DATASETS
+from rlllm.data.schemas.registry import SCHEMAS
 from rlllm.evals.registry import METRICS
 from rlllm.rewards.registry import REWARDS
 
@@ -45,6 +46,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("rewards ls", REWARDS),
         ("data ls", DATASETS),
+        ("data schemas", SCHEMAS),
         ("methods ls", METHODS),
         ("methods ls --slots", SLOTS),
         ("metrics ls", METRICS),

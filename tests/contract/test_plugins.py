@@ -145,6 +145,28 @@ def test_an_installed_dataset_loads_as_every_record_type_it_has_columns_for(plug
     }
 
 
+def test_an_installed_schema_is_recognised_and_a_broken_one_beside_it_only_warns(plugins: Path, tmp_path: Path) -> None:
+    (tmp_path / "cards.jsonl").write_text('{"front": "2 + 2", "back": "4"}\n')
+    reply = ask(
+        f"""
+        import warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            config = DataConfig.model_validate({{"name": {str(tmp_path / "cards.jsonl")!r}}})
+            tasks = load(config, PromptTask)
+        named = DataConfig.model_validate({{"name": config.name, "row_schema": "shattered"}})
+        answer(task=[tasks.train[0].prompt, tasks.train[0].answer], source=tasks.source,
+               warnings=[str(warning.message) for warning in caught], error=error_of(lambda: load(named, PromptTask)))
+        """,
+        plugins,
+    )
+    assert reply["task"] == ["2 + 2", "4"]
+    assert "(schema flashcards)" in reply["source"]
+    assert "the installed data schema shattered is not tried" in reply["warnings"][0]
+    assert reply["error"]["type"] == "PluginError"
+    assert "rlllm-broken-fixture 0.1.0" in reply["error"]["text"]
+
+
 def test_an_installed_method_loads_under_its_name(plugins: Path) -> None:
     reply = ask(
         """

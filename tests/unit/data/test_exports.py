@@ -27,7 +27,7 @@ from rlllm.data.config import DataConfig
 from rlllm.data.io.export_files import Written, write
 from rlllm.data.io.export_formats import TARGETS, turns
 from rlllm.data.load import load
-from rlllm.data.to_records import final_answer
+from rlllm.data.record_builders import final_answer
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda text: text.strip())
 ANSWER = TEXT.filter(lambda text: final_answer(text) == text)

@@ -14,7 +14,10 @@ from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.source_hash import sources_key
 
-QUIZ = [{"q": "2 + 2?", "options": {"right": "4", "wrong": "5"}, "id": 1}, {"q": "3 + 3?", "options": {"right": "6"}, "id": 2}]
+QUIZ = [
+    {"q": "2 + 2?", "options": {"right": "4", "wrong": "5"}, "id": 1},
+    {"q": "3 + 3?", "options": {"right": "6"}, "id": 2},
+]
 GOOD = """
 from rlllm.plugins import PreferencePair, PromptTask, RowError, RowSchema
 
@@ -44,11 +47,14 @@ def read(folder: Path, source: str, kind: type = PromptTask, **settings: str) ->
 
 def test_a_file_with_a_schema_reads_rows_as_every_record_type_it_makes(tmp_path: Path) -> None:
     tasks = read(tmp_path, GOOD)
-    assert [(task.prompt, task.answer, task.meta["id"]) for task in tasks.train] == [("2 + 2?", "4", 1), ("3 + 3?", "6", 2)]
+    assert [(task.prompt, task.answer, task.meta["id"]) for task in tasks.train] == [
+        ("2 + 2?", "4", 1),
+        ("3 + 3?", "6", 2),
+    ]
     assert "(schema quiz)" in tasks.source
     pairs = read(tmp_path, GOOD, PreferencePair, on_bad_row="skip")
     assert pairs.train == [PreferencePair("2 + 2?", "4", "5", None, {"id": 1})]
-    assert pairs.skipped_examples == ("row 2 of rows.jsonl has no wrong option",)
+    assert pairs.skipped_examples == ("line 2 of rows.jsonl has no wrong option",)
     labels = read(tmp_path, GOOD, LabelledCompletion, on_bad_row="skip")
     assert [row.label for row in labels.train] == [True, False]
 
@@ -59,42 +65,36 @@ def test_a_type_that_the_schema_does_not_make_is_named_with_those_that_it_makes(
     assert caught.value.exists == ["PromptTask", "PreferencePair"]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "kind", "message", "exists"),
-    [
-        ('row["options"]["right"]', 'row["choices"]["right"]', PreferencePair, "convert .* KeyError: 'choices'", ["q", "options", "id"]),
-        ('"q" in row and', 'row["question"] and', PromptTask, "fits .* KeyError: 'question'", ["q", "options", "id"]),
-        ('raise RowError("has no wrong option")', "int('x')", PreferencePair, "convert .* ValueError: invalid literal", ["q", "options", "id"]),
-    ],
-)  # fmt: skip
+KEY_ERRORS: list[tuple[str, str, type, str]] = [
+    ('row["options"]["right"]', 'row["choices"]["right"]', PreferencePair, "quiz: convert raised KeyError: 'choices'"),
+    ('"q" in row and', 'row["question"] and', PromptTask, "quiz: fits raised KeyError: 'question'"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "kind", "message"), KEY_ERRORS)
 def test_an_exception_names_file_line_and_the_columns_that_exist(
-    tmp_path: Path, old: str, new: str, kind: type, message: str, exists: list[str]
-) -> None:
-    source = GOOD.replace(old, new)
-    line = next(n for n, text in enumerate(dedent(source).lstrip().splitlines(), 1) if new in text)
-    with pytest.raises(DataError, match=message) as caught:
-        read(tmp_path, source, kind)
-    assert f"({tmp_path / 'quiz.py'}, line {line})" in caught.value.what
-    assert caught.value.exists == exists
-    assert "rows.jsonl" in str(caught.value.given)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "kind", "message"),
-    [
-        ("return [{", "return {", PreferencePair, "returned an object, not a list of mappings"),
-        ("return [{", "return ['x', {", PreferencePair, "returned a list with text, not a list of mappings"),
-        ('{"prompt": row["q"], "chosen"', '{"prompt": row["q"], "choosen"', PreferencePair, "chosen at row 1 .* is null or absent"),
-    ],
-)  # fmt: skip
-def test_a_converted_row_of_another_form_is_refused(
     tmp_path: Path, old: str, new: str, kind: type, message: str
 ) -> None:
     source = GOOD.replace(old, new)
-    if new == "return {":
-        source = source.replace('"id": row["id"]}]', '"id": row["id"]}')
-    with pytest.raises(DataError, match=message):
+    line = next(n for n, text in enumerate(source.lstrip().splitlines(), 1) if new in text)
+    with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, source, kind)
+    assert f"(quiz.py, line {line})" in caught.value.what
+    assert caught.value.exists == ["q", "options", "id"]
+    assert "line 1 of rows.jsonl" in str(caught.value.given)
+
+
+WRONG_ROWS = [
+    ('return [{"prompt"', 'return {}\n    [{"prompt"', "returned an object, not a list of mappings"),
+    ('return [{"prompt"', "return ['x', {\"prompt\"", "returned a list with text, not a list of mappings"),
+    ('{"prompt": row["q"], "chosen"', '{"prompt": row["q"], "choosen"', "chosen at line 1 .* is null or absent"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), WRONG_ROWS)
+def test_a_converted_row_of_another_form_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(tmp_path, GOOD.replace(old, new), PreferencePair)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_misspelt_schema_is_matched_and_a_map_beside_it_is_refused(tmp_path: P
         read_named(tmp_path, row_schema="gsm8")
     with pytest.raises(ConfigError, match="both say how rows are read"):
         DataConfig.checked({"name": "x.jsonl", "row_schema": "gsm8k", "columns": {"prompt": "q"}})
-    with pytest.raises(ConfigError, match="data.row_schema means nothing for arithmetic"):
+    with pytest.raises(ConfigError, match="row_schema means nothing for arithmetic"):
         load(DataConfig(name="arithmetic", row_schema="gsm8k"), PromptTask)
 
 
@@ -141,5 +141,5 @@ def test_a_dataset_that_raises_names_its_file_line_and_the_fields_of_the_request
     (tmp_path / "rows.py").write_text("def rows(request):\n    return [{'prompt': request.splt}]\n")
     with pytest.raises(DataError, match="AttributeError") as caught:
         load(DataConfig(name=f"{tmp_path / 'rows.py'}:rows"), PromptTask)
-    assert f"({tmp_path / 'rows.py'}, line 2)" in caught.value.what
-    assert "request.split" in caught.value.exists
+    assert "(rows.py, line 2)" in caught.value.what
+    assert "split" in caught.value.exists
