@@ -80,15 +80,10 @@ def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def interval(value: Mapping[str, Any] | None) -> str:
-    """`0.41 [0.36, 0.46]`; one unknown bound is a question mark, and without both there is only the estimate."""
-    if value is None:
-        return "-"
-    estimate, low, high = (_fixed(value.get(name)) for name in ("estimate", "low", "high"))
-    return estimate if low == high == "?" else f"{estimate} [{low}, {high}]"
+    """An interval with three decimals, as `core.interval_text` writes it."""
+    from rlllm.core.interval_text import interval_text
 
-
-def _fixed(value: float | None) -> str:
-    return "?" if value is None else f"{round(value, 3) + 0.0:.3f}"  # adding 0 makes a negative zero a plain one
+    return interval_text(value)
 
 
 def show_reasons(verdict: Mapping[str, Any]) -> None:

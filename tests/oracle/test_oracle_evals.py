@@ -7,8 +7,9 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from rlllm.evals.statistics.intervals import bootstrap_mean, sign_flip_p, win_rate
-from rlllm.evals.statistics.pass_estimators import pair_accuracy, pass_at_k, pass_interval
+from rlllm.evals.statistics.intervals import bootstrap_mean, pair_accuracy, win_rate
+from rlllm.evals.statistics.paired_tests import sign_flip_p
+from rlllm.evals.statistics.pass_estimators import pass_at_k, pass_interval
 
 
 @pytest.mark.parametrize("n", range(1, 9))

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rlllm.core.interval_text import interval_text
+
 
 @dataclass(slots=True)
 class Diagnostics:
@@ -208,8 +210,7 @@ def alarm_text(alarm: Mapping[str, Any]) -> str:
     rise, monitored = alarm["proxy_change"], alarm["shadow_change"]
     return (
         f"at step {alarm['step']:g} {alarm['proxy']}, which the run maximises, had risen by {_moved(rise)}, and "
-        f"{alarm['shadow']}, which is only monitored, had not followed: {monitored['estimate']:+.3g} "
-        f"[{monitored['low']:+.3g}, {monitored['high']:+.3g}]"
+        f"{alarm['shadow']}, which is only monitored, had not followed: " + interval_text(monitored, "+.3g")
     )
 
 
@@ -272,7 +273,7 @@ def _prompts_beyond_context(diagnostics: Diagnostics) -> Reason | None:
 def _moved(change: Mapping[str, Any]) -> str:
     """Size of a change and its interval, both without sign."""
     low, high = sorted((abs(change["low"]), abs(change["high"])))
-    return f"{abs(change['estimate']):.3g} [{low:.3g}, {high:.3g}]"
+    return interval_text({"estimate": abs(change["estimate"]), "low": low, "high": high}, ".3g")
 
 
 def _no_gain_over_control(diagnostics: Diagnostics) -> Reason | None:

@@ -10,8 +10,8 @@ from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
 from rlllm.evals.metrics.rm_accuracy import pair_scores
 from rlllm.evals.reward_values import every_reward, first_reward
 from rlllm.evals.sampling import sample
-from rlllm.evals.statistics.intervals import item_means, mean_interval, paired_difference, preference, win_rate
-from rlllm.evals.statistics.pass_estimators import score_bounds
+from rlllm.evals.statistics.intervals import item_means, mean_interval, preference, score_bounds, win_rate
+from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.teacher_forcing import batch, encode
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.models.reward_model import RewardModel

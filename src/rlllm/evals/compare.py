@@ -16,20 +16,12 @@ from typing import Any
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.evals.statistics.crossover import Crossover, crossover
-from rlllm.evals.statistics.intervals import (
-    Interval,
-    PairedDifference,
-    item_means,
-    mcnemar_exact,
-    mean_interval,
-    paired_difference,
-)
+from rlllm.evals.statistics.intervals import Interval, item_means, mean_interval, score_bounds
 from rlllm.evals.statistics.length_control import controlled_difference
-from rlllm.evals.statistics.multiple_testing import holm
-from rlllm.evals.statistics.pass_estimators import score_bounds
+from rlllm.evals.statistics.paired_tests import PairedDifference, holm, mcnemar_exact, paired_difference
 from rlllm.evals.statistics.power import detectable, minimum_detectable_effect
 
-Items = Mapping[str, Sequence[float]]
+_Items = Mapping[str, Sequence[float]]
 """Item id -> the scores of its completions."""
 
 
@@ -91,10 +83,10 @@ class Comparison:
 
 
 def compare(
-    a: Items,
-    b: Items,
+    a: _Items,
+    b: _Items,
     *,
-    lengths: tuple[Items, Items] = ({}, {}),
+    lengths: tuple[_Items, _Items] = ({}, {}),
     task: str = "",
     metric: str = "",
     seed: int = 0,
@@ -184,7 +176,7 @@ def compare_pair(a: Run, b: Run, seed: int) -> Comparison:
             hint="evaluate both models with the same eval tasks",
         )
     _check_hashes(shared, a, tasks_a, b, tasks_b)
-    items_a, items_b = items_of(a), items_of(b)
+    items_a, items_b = _items_of(a), _items_of(b)
     compared = []
     for name in shared:
         one, other = items_a.get(name, Evaluated()), items_b.get(name, Evaluated())
@@ -222,7 +214,7 @@ def _smallest_effect(before: Sequence[Sequence[float]], after: Sequence[Sequence
 
 
 def _length_controlled(
-    names: Sequence[str], scores: tuple[Any, Any], lengths: tuple[Items, Items], seed: int
+    names: Sequence[str], scores: tuple[Any, Any], lengths: tuple[_Items, _Items], seed: int
 ) -> Interval | None:
     sizes = [[side.get(name, ()) for name in names] for side in lengths]
     for rows, sized in zip(scores, sizes, strict=True):
@@ -260,7 +252,7 @@ def _check_hashes(names: list[str], a: Run, tasks_a: dict[str, Any], b: Run, tas
             )
 
 
-def items_of(run: Run) -> dict[str, Evaluated]:
+def _items_of(run: Run) -> dict[str, Evaluated]:
     """Items of an evaluation run by task."""
     tasks: dict[str, list[dict[str, Any]]] = {}
     for row in read_jsonl(run.path / "items.jsonl"):

@@ -1,7 +1,7 @@
 """Evaluating until the interval of pass@1 is narrow enough, block by block.
 
 Problems are taken in a random order, so that those seen so far stand for all. The interval holds at every look
-(`sequential.ConfidenceSequence`), hence also at the one that ended the evaluation.
+(`confidence_sequence.ConfidenceSequence`), hence also at the one that ended the evaluation.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any
 
 from rlllm.core.records import Sample, Score, fingerprint, task_of
 from rlllm.evals.request import EvalRequest
+from rlllm.evals.statistics.confidence_sequence import ConfidenceSequence
 from rlllm.evals.statistics.intervals import Interval
-from rlllm.evals.statistics.sequential import ConfidenceSequence
 from rlllm.rewards.composition import Composition
 
 VALUE = "pass@1"
 """The value whose interval decides."""
-PASSES = 1.0
+_PASSES = 1.0
 
-Known = dict[str, Score | None]
+_Known = dict[str, Score | None]
 """Scores by a hash of all that a reward can read."""
 
 
@@ -62,7 +62,7 @@ def until_narrow(request: EvalRequest, rewards: Composition, width: float) -> tu
     """
     order = list(request.records)
     random.Random(request.seed).shuffle(order)
-    sequence, known, used, judged = ConfidenceSequence(), Known(), 0, False
+    sequence, known, used, judged = ConfidenceSequence(), _Known(), 0, False
     first = replace(rewards, rewards=rewards.rewards[:1])
     for block in request.each_block([task_of(record) for record in order]):
         used += len(block)
@@ -75,17 +75,17 @@ def until_narrow(request: EvalRequest, rewards: Composition, width: float) -> tu
     return shortened, Stopped(used, len(order), width, sequence.interval) if judged else None
 
 
-def _passed(first: Composition, block: Sequence[Sequence[Sample]], known: Known) -> list[float]:
+def _passed(first: Composition, block: Sequence[Sequence[Sample]], known: _Known) -> list[float]:
     """Share of the samples that pass, for each problem whose samples all could be judged."""
     flat = [one for row in block for one in row]
     scores = first.score(flat)
     known.update({_key(one): score for one, score in zip(flat, scores.details[0], strict=True)})
     values = iter(scores.values[0])
     rows = [[next(values) for _ in row] for row in block]
-    return [sum((value or 0.0) >= PASSES for value in row) / len(row) for row in rows if None not in row]
+    return [sum((value or 0.0) >= _PASSES for value in row) / len(row) for row in rows if None not in row]
 
 
-def _remembering(rewards: Composition, known: Known) -> Composition:
+def _remembering(rewards: Composition, known: _Known) -> Composition:
     """The rewards, whose first one answers from memory: a reward may cost much, or say something else the second time."""
     first = replace(
         rewards.rewards[0],

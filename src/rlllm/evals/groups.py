@@ -16,8 +16,7 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import Record
 from rlllm.evals.items import item_ids
 from rlllm.evals.request import Evaluation
-from rlllm.evals.statistics.intervals import Interval, mean_interval
-from rlllm.evals.statistics.pass_estimators import score_bounds
+from rlllm.evals.statistics.intervals import Interval, mean_interval, score_bounds
 
 MOST_GROUPS = 200
 Groups = Mapping[str, str | None]

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rlllm.evals.statistics.intervals import paired_difference
+from rlllm.evals.statistics.paired_tests import paired_difference
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-PASSES = 1.0
+_PASSES = 1.0
 """A reward of at least this passes, as where `reason` measures pass@1."""
-OUTCOMES = ("pass", "fail", "none")
+_OUTCOMES = ("pass", "fail", "none")
 _NOTHING = 1e-6
 """Advantages smaller than this are rounding."""
 
@@ -53,7 +53,7 @@ def comparison(
     return {
         "scored": len(before),
         "judged": {"before": int((~np.isnan(before)).sum()), "after": int((~np.isnan(after)).sum())},
-        "mean": {"before": mean(before), "after": mean(after)},
+        "mean": {"before": _mean(before), "after": _mean(after)},
         "change": change(before, after, prompts, seed),
         "confusion": confusion(before, after),
         "rank_correlation": rank_correlation(before, after),
@@ -64,7 +64,7 @@ def comparison(
     }
 
 
-def mean(values: ndarray) -> float | None:
+def _mean(values: ndarray) -> float | None:
     """Over what is not NaN; None where nothing is."""
     import numpy as np
 
@@ -90,10 +90,10 @@ def confusion(before: ndarray, after: ndarray) -> dict[str, dict[str, int]]:
     """Outcome before -> outcome after -> number of completions."""
     import numpy as np
 
-    sides = [np.where(np.isnan(side), 2, np.where(side >= PASSES, 0, 1)) for side in (before, after)]
+    sides = [np.where(np.isnan(side), 2, np.where(side >= _PASSES, 0, 1)) for side in (before, after)]
     return {
-        then: {now: int(((sides[0] == i) & (sides[1] == j)).sum()) for j, now in enumerate(OUTCOMES)}
-        for i, then in enumerate(OUTCOMES)
+        then: {now: int(((sides[0] == i) & (sides[1] == j)).sum()) for j, now in enumerate(_OUTCOMES)}
+        for i, then in enumerate(_OUTCOMES)
     }
 
 
@@ -108,7 +108,7 @@ def rank_correlation(first: ndarray, second: ndarray) -> float | None:
     return float(np.corrcoef(rankdata(first[known]), rankdata(second[known]))[0, 1])
 
 
-def sign(advantages: ndarray) -> ndarray:
+def _sign(advantages: ndarray) -> ndarray:
     """-1, 0 or 1; what is only rounding counts as 0."""
     import numpy as np
 
@@ -119,7 +119,7 @@ def signs(before: ndarray, after: ndarray) -> dict[str, float]:
     """Shares of completions: pushed the other way, no longer pushed, newly pushed, and pushed (or left) as before."""
     import numpy as np
 
-    old, new = sign(before), sign(after)
+    old, new = _sign(before), _sign(after)
     return {
         "flipped": float(np.mean(old * new < 0)),
         "silenced": float(np.mean((old != 0) & (new == 0))),
@@ -153,8 +153,10 @@ def by_step(
     rows, start = [], 0
     for step, members in groupby(steps):
         part = slice(start, start := start + len(list(members)))
-        flipped = np.mean(sign(advantages[0][part]) * sign(advantages[1][part]) < 0)
-        rows.append({"step": step, "before": mean(before[part]), "after": mean(after[part]), "flipped": float(flipped)})
+        flipped = np.mean(_sign(advantages[0][part]) * _sign(advantages[1][part]) < 0)
+        rows.append(
+            {"step": step, "before": _mean(before[part]), "after": _mean(after[part]), "flipped": float(flipped)}
+        )
     return rows
 
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, Sample, Score
-from rlllm.evals.statistics.intervals import Interval, blocks_of, mean_interval, preference
+from rlllm.evals.statistics.intervals import Interval, blocks_of, mean_interval, pair_accuracy, preference
 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-BINS = 10
-PROBED = 8
+_BINS = 10
+_PROBED = 8
 """Texts on which batch and padding invariance are tried."""
-EXTRA_PADDING = 7
+_EXTRA_PADDING = 7
 _RESAMPLES = 2_000
 _SIMULATIONS = 1_000
 
@@ -79,15 +79,15 @@ def card(
     return [
         Row(
             "pair accuracy",
-            accuracy(chosen, rejected, seed),
+            _accuracy(chosen, rejected, seed),
             "share of pairs whose chosen text scores higher; a tie counts half",
             main=True,
             higher_is_better=True,
         ),
-        *calibration_rows(chosen, rejected, seed),
-        *length_rows(pairs, chosen, rejected, seed),
-        *damage_rows(scorer, pairs, chosen, seed),
-        *invariance_rows(scorer, pairs),
+        *_calibration_rows(chosen, rejected, seed),
+        *_length_rows(pairs, chosen, rejected, seed),
+        *_damage_rows(scorer, pairs, chosen, seed),
+        *_invariance_rows(scorer, pairs),
         Row(
             "swap asymmetry",
             _largest([swap_asymmetry(a, b) for a, b in zip(chosen, rejected, strict=True)], "by construction"),
@@ -97,18 +97,17 @@ def card(
     ]
 
 
-def accuracy(chosen: Sequence[float], rejected: Sequence[float], seed: int = 0) -> Interval | None:
+def _accuracy(chosen: Sequence[float], rejected: Sequence[float], seed: int = 0) -> Interval | None:
     """Share of pairs ranked as labelled, ties counted half; None without pairs."""
-    won = [[preference(a, b)] for a, b in zip(chosen, rejected, strict=True)]
-    return mean_interval(won, seed) if won else None
+    return pair_accuracy(chosen, rejected, seed=seed) if chosen else None
 
 
-def calibration_rows(chosen: Sequence[float], rejected: Sequence[float], seed: int = 0) -> list[Row]:
+def _calibration_rows(chosen: Sequence[float], rejected: Sequence[float], seed: int = 0) -> list[Row]:
     """ECE, what a calibrated model would show on as many pairs, and the Brier score."""
     confidence, outcome = folded(chosen, rejected)
     ece = expected_calibration_error(confidence, outcome)
     brier = [[(1.0 - sigmoid(a - b)) ** 2] for a, b in zip(chosen, rejected, strict=True)]
-    bins = min(BINS, len(confidence))
+    bins = min(_BINS, len(confidence))
     return [
         Row(
             "ECE",
@@ -132,7 +131,7 @@ def calibration_rows(chosen: Sequence[float], rejected: Sequence[float], seed: i
     ]
 
 
-def length_rows(
+def _length_rows(
     pairs: Sequence[PreferencePair], chosen: Sequence[float], rejected: Sequence[float], seed: int = 0
 ) -> list[Row]:
     """How far the score follows length: the correlation, and the accuracy where the chosen text is shorter and longer."""
@@ -149,20 +148,20 @@ def length_rows(
         ),
         Row(
             "accuracy, chosen is shorter",
-            accuracy([a for a, _ in short], [b for _, b in short], seed),
+            _accuracy([a for a, _ in short], [b for _, b in short], seed),
             "pair accuracy where the chosen text is the shorter one",
             higher_is_better=True,
         ),
         Row(
             "accuracy, chosen is longer",
-            accuracy([a for a, _ in long], [b for _, b in long], seed),
+            _accuracy([a for a, _ in long], [b for _, b in long], seed),
             "pair accuracy where the chosen text is the longer one",
             higher_is_better=True,
         ),
     ]
 
 
-def damage_rows(scorer: Scorer, pairs: Sequence[PreferencePair], chosen: Sequence[float], seed: int = 0) -> list[Row]:
+def _damage_rows(scorer: Scorer, pairs: Sequence[PreferencePair], chosen: Sequence[float], seed: int = 0) -> list[Row]:
     """How often a chosen text scores above what is left of it when its end, or all of it, is taken away."""
     forms: list[tuple[str, str, Callable[[str], str]]] = [
         ("above its truncated form", "without the last third of its characters", truncated),
@@ -172,18 +171,18 @@ def damage_rows(scorer: Scorer, pairs: Sequence[PreferencePair], chosen: Sequenc
     for name, words, damage in forms:
         kept = [(pair, whole) for pair, whole in zip(pairs, chosen, strict=True) if damage(pair.chosen) != pair.chosen]
         damaged = scores(scorer, [Sample(pair.prompt, damage(pair.chosen)) for pair, _ in kept]) if kept else []
-        value = accuracy([whole for _, whole in kept], damaged, seed)
+        value = _accuracy([whole for _, whole in kept], damaged, seed)
         definition = f"share of chosen texts that score higher than the same text {words}; a tie counts half"
         rows.append(Row(name, value, definition, higher_is_better=True))
     return rows
 
 
-def invariance_rows(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[Row]:
+def _invariance_rows(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[Row]:
     """Largest change of a score when a few texts are scored one by one, together, and with more padding."""
-    texts = [Sample(pair.prompt, text) for pair in pairs[: PROBED // 2] for text in (pair.chosen, pair.rejected)]
+    texts = [Sample(pair.prompt, text) for pair in pairs[: _PROBED // 2] for text in (pair.chosen, pair.rejected)]
     alone = [scores(scorer, [text])[0] for text in texts]
     together = scores(scorer, texts)
-    padded = _numbers(scorer.score_padded(texts, EXTRA_PADDING))
+    padded = _numbers(scorer.score_padded(texts, _EXTRA_PADDING))
     return [
         Row(
             "batch dependence",
@@ -194,7 +193,7 @@ def invariance_rows(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[Row
         Row(
             "padding dependence",
             _largest([abs(a - b) for a, b in zip(together, padded, strict=True)], "maximum"),
-            f"largest change of a score over {len(texts)} texts when {EXTRA_PADDING} padding tokens are added to each",
+            f"largest change of a score over {len(texts)} texts when {_EXTRA_PADDING} padding tokens are added to each",
             higher_is_better=False,
         ),
     ]
@@ -226,7 +225,7 @@ def folded(chosen: Sequence[float], rejected: Sequence[float]) -> tuple[list[flo
     return confidence, [preference(a, b) for a, b in zip(chosen, rejected, strict=True)]
 
 
-def expected_calibration_error(confidence: Sequence[float], outcome: Sequence[float], bins: int = BINS) -> float:
+def expected_calibration_error(confidence: Sequence[float], outcome: Sequence[float], bins: int = _BINS) -> float:
     """Mean over pairs of |mean confidence - mean outcome| of the pair's bin; bins of equal mass in order of confidence.
 
     With fewer pairs than bins every pair is its own bin. Equal confidences may fall into different bins; outcomes of such
@@ -241,7 +240,7 @@ def expected_calibration_error(confidence: Sequence[float], outcome: Sequence[fl
     return float(_ece(np.asarray(confidence, float), np.asarray([outcome], float), bins)[0])
 
 
-def calibrated_ece(confidence: Sequence[float], seed: int = 0, bins: int = BINS) -> Interval:
+def calibrated_ece(confidence: Sequence[float], seed: int = 0, bins: int = _BINS) -> Interval:
     """ECE that chance alone gives: outcomes drawn with the confidences as their true probabilities, 1,000 times.
 
     The estimate is the mean, the bounds are the 2.5 % and 97.5 % quantiles. With finitely many pairs it is never 0, which

@@ -29,7 +29,7 @@ Block = list[list[Completion]]
 """The completions of each problem of a block."""
 
 
-class BlockStore(Protocol):
+class _BlockStore(Protocol):
     """Keeps blocks by key."""
 
     def get(self, key: str) -> Block | None:
@@ -129,8 +129,8 @@ class BlockStores:
         warn: hears that the cache cannot be written, which costs no more than time.
     """
 
-    log: BlockStore | None = None
-    cache: BlockStore | None = None
+    log: _BlockStore | None = None
+    cache: _BlockStore | None = None
     warn: Callable[[str], None] = lambda text: None
     from_cache: int = 0
     """Completions that came from the cache."""

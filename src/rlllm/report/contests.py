@@ -18,6 +18,7 @@ from rlllm.report.tables import (
     drawn_head,
     estimate,
     row,
+    signed_estimate,
     single_cells,
     table,
 )
@@ -84,7 +85,10 @@ def _contest_table(name: str, measured: Sequence[tuple[Series, Mapping[str, Any]
 _COLUMNS = (
     ("Gained", lambda found: str(len(found["gained"]))),
     ("Lost", lambda found: str(len(found["lost"]))),
-    ("At like length", lambda found: _signed(found.get("length_controlled"))),
+    (
+        "At like length",
+        lambda found: signed_estimate(found["length_controlled"]) if found.get("length_controlled") else None,
+    ),
     ("Crossover k", lambda found: crossover(found.get("crossover_k"))),
     ("Smallest detectable", lambda found: _smallest(found.get("minimum_detectable_effect"))),
 )
@@ -116,13 +120,6 @@ def _all_measures(measured: Sequence[tuple[Series, Mapping[str, Any]]]) -> Html 
     ]
     sizes = "; ".join(f"{one.letter}: {size(details)}" for one, details, _ in found)
     return join([table(heads, rows, unit=False), tag("p", sizes, class_="note")])
-
-
-def _signed(found: IntervalJson | None) -> Html | None:
-    if not found:
-        return None
-    low, high = (fixed(found.get(bound), signed=True) for bound in ("low", "high"))
-    return join([tag("span", fixed(found["estimate"], signed=True)), tag("small", f"{low} to {high}")])
 
 
 def _smallest(found: object) -> str | None:

@@ -9,7 +9,7 @@ from rlllm.core.runs import Run
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import shared_curves
 from rlllm.report.series import MOST, legend, series_of
-from rlllm.report.tables import Head, cell, drawn_head, row, single_cells, table
+from rlllm.report.tables import Head, cell, drawn_head, row, signed_bounds, single_cells, table
 from rlllm.report.wording import DASH, fixed, is_number, number
 
 
@@ -59,8 +59,7 @@ def _controls(rows: Sequence[Mapping[str, Any]]) -> Html | None:
 
 def _clustered(found: Mapping[str, Any]) -> Html:
     """The other interval of several seeds, in words."""
-    value = found["clustered"]
-    bounds = f"{fixed(value['low'], signed=True)} to {fixed(value['high'], signed=True)}"
+    bounds = signed_bounds(found["clustered"])
     return tag("p", f"Over {found['phrase']}, with seeds and prompts drawn anew at once: {bounds}.", class_="note")
 
 

@@ -28,7 +28,7 @@ class Costs:
     device: str | None
 
 
-def costs_of(run: Run, env: Mapping[str, Any]) -> Costs:
+def _costs_of(run: Run, env: Mapping[str, Any]) -> Costs:
     """Read the costs from the run's own files."""
     metrics, tasks = run.metrics(), list((run.results.get("tasks") or {}).values())
     whole = run.status.get("seconds")
@@ -44,7 +44,7 @@ def costs_of(run: Run, env: Mapping[str, Any]) -> Costs:
 
 def costs_table(series: Sequence[Series], envs: Sequence[Mapping[str, Any]]) -> Html | None:
     """One row a run; None where no run wrote anything down."""
-    found = [costs_of(one.run, env) for one, env in zip(series, envs, strict=True)]
+    found = [_costs_of(one.run, env) for one, env in zip(series, envs, strict=True)]
     if not any(cost.seconds or cost.tokens for cost in found):
         return None
     columns = [column for column in _COLUMNS if any(column[1](cost) is not None for cost in found)]

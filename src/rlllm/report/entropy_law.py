@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 FEWEST = 12
 """Steps below which two fitted numbers say nothing."""
-LEAST_R2 = 0.5
+_LEAST_R2 = 0.5
 """Share of the variance of the reward that the law must explain to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class EntropyLaw:
+class _EntropyLaw:
     """A fitted law."""
 
     a: float
@@ -37,7 +37,7 @@ class EntropyLaw:
         return self.b - self.a * math.exp(entropy)
 
 
-def fit(pairs: Sequence[tuple[float, float]]) -> EntropyLaw | None:
+def fit(pairs: Sequence[tuple[float, float]]) -> _EntropyLaw | None:
     """Least squares of reward on exp(entropy).
 
     Args:
@@ -56,10 +56,10 @@ def fit(pairs: Sequence[tuple[float, float]]) -> EntropyLaw | None:
         return None
     slope = math.fsum((x - mean_x) * (r - mean_r) for x, r in points) / spread_x
     rest = math.fsum((r - mean_r - slope * (x - mean_x)) ** 2 for x, r in points)
-    return EntropyLaw(-slope, mean_r - slope * mean_x, 1 - rest / spread_r, len(points))
+    return _EntropyLaw(-slope, mean_r - slope * mean_x, 1 - rest / spread_r, len(points))
 
 
-def fit_that_means_something(pairs: Sequence[tuple[float, float]]) -> EntropyLaw | None:
-    """The fit if it has `FEWEST` steps, sells entropy for reward (a above 0) and explains `LEAST_R2`; else None."""
+def fit_that_means_something(pairs: Sequence[tuple[float, float]]) -> _EntropyLaw | None:
+    """The fit if it has `FEWEST` steps, sells entropy for reward (a above 0) and explains `_LEAST_R2`; else None."""
     law = fit(pairs)
-    return law if law is not None and law.steps >= FEWEST and law.a > 0 and law.r2 >= LEAST_R2 else None
+    return law if law is not None and law.steps >= FEWEST and law.a > 0 and law.r2 >= _LEAST_R2 else None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlllm.report.markup import Child, Html, join, tag
-from rlllm.report.tables import Head, IntervalJson, cell, row, table
-from rlllm.report.wording import fixed
+from rlllm.report.markup import Html, join, tag
+from rlllm.report.tables import Head, cell, row, signed_estimate, table
 
 _PARTS = {"gain": "Gain", "length": "Length alone", "form": "Form alone", "both": "Both", "rest": "Rest"}
 _NOTE = (
@@ -35,7 +34,4 @@ def _compared(found: Mapping[str, Any]) -> str:
 
 
 def _cell(found: Mapping[str, Any], name: str) -> Html:
-    value: IntervalJson = found[name]
-    bounds = f"{fixed(value['low'], signed=True)} to {fixed(value['high'], signed=True)}"
-    shown: Child = [tag("b", fixed(value["estimate"], signed=True)), tag("small", bounds)]
-    return cell(_PARTS[name], shown, "num")
+    return cell(_PARTS[name], signed_estimate(found[name], strong=True), "num")

@@ -28,7 +28,7 @@ from rlllm.report.scales import Point, frame, smooth, thin, ticks
 from rlllm.report.series import Series
 from rlllm.report.wording import fixed, is_number, number
 
-Line = tuple[str, str, Sequence[Point]]
+_Line = tuple[str, str, Sequence[Point]]
 """Letter, class in the style sheet, and points."""
 _END = WIDTH - 20
 """Right edge of the lines; behind it stand the letters."""
@@ -110,7 +110,7 @@ def pass_at_k(
     return _figure(heading, f"{note}, with 95 % interval", drawn)
 
 
-def _curve(title: str, note: str, lines: Sequence[Line]) -> Html:
+def _curve(title: str, note: str, lines: Sequence[_Line]) -> Html:
     values = [value for *_, points in lines for _, value in points]
     steps = [step for *_, points in lines for step, _ in points]
     marks = ticks(*frame(values))
@@ -152,7 +152,7 @@ def _band(kind: str, curve: Sequence[tuple[int, float, float, float]], x: Scale,
     return tag("polygon", points=corners, class_=f"band {kind}")
 
 
-def _letters(lines: Sequence[Line], tall: float = HEIGHT) -> list[Html]:
+def _letters(lines: Sequence[_Line], tall: float = HEIGHT) -> list[Html]:
     """Letters beside the ends of their lines, moved apart where two lines end close together."""
     ends = [(letter, kind, points[-1]) for letter, kind, points in lines if points and letter]
     ends.sort(key=lambda end: end[2][1])

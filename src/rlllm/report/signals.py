@@ -27,7 +27,7 @@ _SEEN = (
 
 
 @dataclass(slots=True)
-class Passes:
+class _Passes:
     """Passing completions of one group of prompts."""
 
     prompts: set[str] = field(default_factory=set)
@@ -52,7 +52,7 @@ class Passes:
 class Difficulty:
     """Running totals of one pass over samples.jsonl."""
 
-    levels: dict[str, Passes] = field(default_factory=dict)
+    levels: dict[str, _Passes] = field(default_factory=dict)
     visits: dict[str, dict[float, list[int]]] = field(default_factory=dict)
     """Prompt -> step -> [passed, judged]; only where no level is given."""
 
@@ -62,17 +62,17 @@ class Difficulty:
             return
         step, prompt, level = float(row.get("step") or 0), fingerprint(row.get("prompt")), row.get("level")
         if level is not None:
-            self.levels.setdefault(f"level {level}", Passes()).add(step, prompt, value >= 1)
+            self.levels.setdefault(f"level {level}", _Passes()).add(step, prompt, value >= 1)
             return
         cell = self.visits.setdefault(prompt, {}).setdefault(step, [0, 0])
         cell[0] += value >= 1
         cell[1] += 1
 
-    def groups(self) -> dict[str, Passes]:
+    def groups(self) -> dict[str, _Passes]:
         """Name -> passes, the easiest-sounding order left as the names sort; groups by first visit in order of ease."""
         if self.levels:
             return dict(sorted(self.levels.items(), key=lambda item: _natural(item[0])))
-        found = {name: Passes() for name in _SEEN}
+        found = {name: _Passes() for name in _SEEN}
         for prompt, steps in self.visits.items():
             first, *later = sorted(steps.items())
             passed, judged = first[1]
@@ -140,7 +140,7 @@ def _natural(name: str) -> tuple[float, str]:
         return float("inf"), text
 
 
-def _group_row(name: str, passes: Passes) -> Html:
+def _group_row(name: str, passes: _Passes) -> Html:
     points = passes.points()
     first, last = ends(points) if points else (None, None)
     cells = [

@@ -15,7 +15,7 @@ IntervalJson = Mapping[str, Any]
 """{"estimate", "low", "high", "n", "method"}; a bound that is not known is None."""
 Head = tuple[Child, str]
 """Column head and the class of its cells."""
-Pair = tuple[IntervalJson | None, IntervalJson | None]
+_Pair = tuple[IntervalJson | None, IntervalJson | None]
 """Before and after."""
 
 
@@ -40,7 +40,7 @@ def cell(label: str, content: Child, kind: str | None = None) -> Html:
     return tag("td", content, role="cell", data_label=label, class_=kind)
 
 
-def drawn_head(pairs: Iterable[Pair], *, paired: bool) -> tuple[Head, bool]:
+def drawn_head(pairs: Iterable[_Pair], *, paired: bool) -> tuple[Head, bool]:
     """Head of the column of drawings, with a common axis if every pair fits on 0 to 1, and whether it does."""
     unit = all(_scale(*pair) == (0.0, 1.0) for pair in pairs)
     legend: Child = "95 % interval"
@@ -82,6 +82,16 @@ def estimate(value: IntervalJson | None, *, strong: bool = False) -> Child:
         return DASH
     shown = fixed(value["estimate"], _decimals(value))
     return [tag("b", shown) if strong else tag("span", shown), tag("small", _bounds(value))]
+
+
+def signed_bounds(value: IntervalJson) -> str:
+    """`+0.05 to +0.25`, with two decimals."""
+    return " to ".join(fixed(value.get(end), signed=True) for end in ("low", "high"))
+
+
+def signed_estimate(value: IntervalJson, *, strong: bool = False) -> list[Html]:
+    """A difference over its interval, with signs and two decimals."""
+    return [tag("b" if strong else "span", fixed(value["estimate"], signed=True)), tag("small", signed_bounds(value))]
 
 
 def _bounds(value: IntervalJson, *, signed: bool = False) -> str:

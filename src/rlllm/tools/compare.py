@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, RlllmError
+from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run, list_runs, open_run
 from rlllm.report import MOST, render_comparison, short_names
 
@@ -122,9 +123,7 @@ def _found(task: Mapping[str, Any]) -> str:
     if not _decided(task):
         smallest = task.get("minimum_detectable_effect")
         return task["task"] if smallest is None else f"{task['task']} (smallest detectable change {smallest:.2g})"
-    difference = task["difference"]
-    low, high = ("?" if bound is None else f"{bound:+.2f}" for bound in (difference["low"], difference["high"]))
-    return f"{task['task']} ({difference['estimate']:+.2f} [{low}, {high}])"
+    return f"{task['task']} ({interval_text(task['difference'], '+.2f')})"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run, read_json
-from rlllm.evals.statistics.intervals import Interval, paired_difference
+from rlllm.evals.statistics.intervals import Interval
+from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
 from rlllm.training.controls import CONTROLS, TRUE
 
@@ -134,4 +136,4 @@ def _signed(value: Interval) -> str:
     """`+0.21 [0.17, 0.25]`."""
     if not math.isfinite(value.low) or not math.isfinite(value.high):
         return f"{value.estimate:+.2f} [unknown]"
-    return f"{value.estimate:+.2f} [{value.low:.2f}, {value.high:.2f}]"
+    return interval_text(value.to_json(), "+.2f", bounds=".2f")

@@ -10,7 +10,7 @@ import pytest
 from rlllm.core.errors import ConfigError, DataError, RunDirectoryError
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.evals.compare import compare, compare_many, compare_runs
-from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.evals.statistics.paired_tests import holm
 
 
 def make_run(path: Path, tasks: dict[str, dict[str, list[float]]], hashes: dict[str, str] | None = None) -> Run:

@@ -13,20 +13,13 @@ import pytest
 from scipy import stats
 
 from rlllm.evals.statistics.calibration import calibration_error
-from rlllm.evals.statistics.intervals import (
-    Interval,
-    bootstrap_mean,
-    mcnemar_exact,
-    mean_interval,
-    paired_difference,
-    sign_flip_p,
-    wilson,
-)
+from rlllm.evals.statistics.confidence_sequence import Bets, ConfidenceSequence
+from rlllm.evals.statistics.intervals import Interval, bootstrap_mean, mean_interval, wilson
 from rlllm.evals.statistics.length_control import controlled_difference, controlled_win_rate
+from rlllm.evals.statistics.paired_tests import mcnemar_exact, paired_difference, sign_flip_p
 from rlllm.evals.statistics.pass_estimators import cost_per_success, pass_table
 from rlllm.evals.statistics.power import minimum_detectable_effect
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
-from rlllm.evals.statistics.sequential import Bets, ConfidenceSequence
 
 LEAST, MOST = 0.93, 0.97
 DATA_SETS = 1_000

@@ -7,13 +7,8 @@ import math
 import pytest
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.evals.statistics.pass_estimators import (
-    average_interval,
-    pair_accuracy,
-    pass_at_k,
-    pass_interval,
-    sampled_metrics,
-)
+from rlllm.evals.statistics.intervals import pair_accuracy
+from rlllm.evals.statistics.pass_estimators import average_interval, pass_at_k, pass_interval, sampled_metrics
 
 
 @pytest.mark.parametrize(

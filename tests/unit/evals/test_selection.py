@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from rlllm.evals.statistics.majority_vote import (
     MOST_SUBSETS,
-    best_of,
     best_of_k,
     majority,
     marked,
@@ -40,7 +39,7 @@ ROWS = st.lists(st.tuples(SCORES, st.sampled_from([0.0, 1.0])), min_size=1, max_
 def test_the_highest_score_is_chosen_and_ties_are_shared(
     scores: list[float | None], correct: list[float], expected: float
 ) -> None:
-    assert best_of(scores, correct) == pytest.approx(expected)
+    assert best_of_k(scores, correct, len(scores)) == pytest.approx(expected)
 
 
 @given(ROWS, st.data())

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rlllm.core.errors import DataError
-from rlllm.evals.statistics.intervals import (
-    Interval,
-    bootstrap_mean,
-    mcnemar_exact,
-    mean_interval,
-    paired_difference,
-    sign_flip_p,
-    wilson,
-    win_rate,
-)
+from rlllm.evals.statistics.intervals import Interval, bootstrap_mean, mean_interval, wilson, win_rate
+from rlllm.evals.statistics.paired_tests import mcnemar_exact, paired_difference, sign_flip_p
 
 UNIT_SCORES = st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=4), min_size=1, max_size=12)
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.evals.statistics.intervals import clustered_wilson, matched_t, mean_interval, paired_difference, wilson
-from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.evals.statistics.confidence_sequence import Bets, ConfidenceSequence
+from rlllm.evals.statistics.intervals import clustered_wilson, mean_interval, wilson
+from rlllm.evals.statistics.paired_tests import holm, matched_t, paired_difference
 from rlllm.evals.statistics.power import detectable, minimum_detectable_effect
-from rlllm.evals.statistics.sequential import Bets, ConfidenceSequence
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, ModelError, RewardError, RlllmError, UnknownNameError
 from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run, read_jsonl
-from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.evals.statistics.paired_tests import holm
 from rlllm.report.results import further
 from rlllm.stages.evaluate.plan import EvalPlan, EvalStage
 

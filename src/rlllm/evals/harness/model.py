@@ -34,8 +34,8 @@ _UNDERSTOOD = {"do_sample", "temperature", "top_p", "top_k", "until", "max_gen_t
 
 Asked = tuple[Any, list[int], list[int]]
 """A request as the harness makes it: its texts (not used), tokens of the context, tokens of the continuation."""
-Prefix = tuple[int, ...]
-Tail = tuple[int, ...]
+_Prefix = tuple[int, ...]
+_Tail = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class EngineLM(HFLM):
                     hint="the harness cannot score it either: leave the document out, or take a model with a longer context",
                 )
         places = [split(context, continuation, self.max_length) for _, context, continuation in requests]
-        askers: dict[tuple[Prefix, Tail], list[int]] = {}
+        askers: dict[tuple[_Prefix, _Tail], list[int]] = {}
         for index, place in enumerate(places):
             askers.setdefault(place, []).append(index)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
@@ -105,7 +105,7 @@ class EngineLM(HFLM):
     def _most_tokens(self) -> int:
         return max(1, LOGITS // self.model.get_input_embeddings().num_embeddings)
 
-    def _scored(self, batch: Sequence[tuple[Prefix, Tail]]) -> Iterator[Scored]:
+    def _scored(self, batch: Sequence[tuple[_Prefix, _Tail]]) -> Iterator[Scored]:
         """The tails of a batch, each after its prefix; prefixes are all empty, or none of them is."""
         tails = [tail for _, tail in batch]
         ids, mask = (torch.tensor(part, device=self.device) for part in padded(tails, 0))
@@ -118,7 +118,7 @@ class EngineLM(HFLM):
         for row, tail in enumerate(tails):
             yield Scored(logps[row, : len(tail)], best[row][: len(tail)])
 
-    def _after_prefixes(self, prefixes: Sequence[Prefix], ids: Tensor, mask: Tensor) -> Tensor:
+    def _after_prefixes(self, prefixes: Sequence[_Prefix], ids: Tensor, mask: Tensor) -> Tensor:
         """(rows, T, V) logits of tails whose prefixes are computed once for all rows that share them."""
         from transformers.cache_utils import DynamicCache
 
@@ -216,7 +216,7 @@ class EngineLM(HFLM):
         return any(stop in text for stop in until)
 
 
-def split(context: list[int], continuation: list[int], limit: int) -> tuple[Prefix, Tail]:
+def split(context: list[int], continuation: list[int], limit: int) -> tuple[_Prefix, _Tail]:
     """What is computed once for a context, and the tokens after which the tokens of the continuation are scored.
 
     Args:
@@ -233,8 +233,8 @@ def split(context: list[int], continuation: list[int], limit: int) -> tuple[Pref
 
 
 def batches(
-    places: Mapping[tuple[Prefix, Tail], Any], rows: int, tokens: int
-) -> Iterator[Sequence[tuple[Prefix, Tail]]]:
+    places: Mapping[tuple[_Prefix, _Tail], Any], rows: int, tokens: int
+) -> Iterator[Sequence[tuple[_Prefix, _Tail]]]:
     """Tails in batches, those of one prefix together, longest prefixes first; empty prefixes never with others.
 
     Args:
@@ -242,10 +242,10 @@ def batches(
         rows: tails in a batch, at most.
         tokens: tokens of the padded tails of a batch, at most, unless one tail alone has more.
     """
-    groups: dict[Prefix, list[tuple[Prefix, Tail]]] = {}
+    groups: dict[_Prefix, list[tuple[_Prefix, _Tail]]] = {}
     for place in places:
         groups.setdefault(place[0], []).append(place)
-    batch: list[tuple[Prefix, Tail]] = []
+    batch: list[tuple[_Prefix, _Tail]] = []
     widest = 0
     for prefix in sorted(groups, key=len, reverse=True):
         for place in groups[prefix]:

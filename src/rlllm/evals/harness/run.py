@@ -18,8 +18,7 @@ from rlllm.core.records import fingerprint
 from rlllm.evals.harness.tasks import HARNESS, PREFIX, check_task, planned_task, task_file
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
-from rlllm.evals.statistics.intervals import Interval, mean_interval
-from rlllm.evals.statistics.pass_estimators import score_bounds
+from rlllm.evals.statistics.intervals import Interval, mean_interval, score_bounds
 
 METHOD = "harness"
 """`Interval.method` of a value that is no mean of items: the harness's number, without an interval."""
@@ -49,7 +48,7 @@ def _measure(request: EvalRequest) -> Evaluation:
         apply_chat_template=request.params["chat"],
         fewshot_as_multiturn=request.params["chat"],
     )
-    return as_evaluation(found, request.seed)
+    return _as_evaluation(found, request.seed)
 
 
 def load_tasks(params: Mapping[str, Any]) -> Any:
@@ -72,7 +71,7 @@ def load_tasks(params: Mapping[str, Any]) -> Any:
     return loaded
 
 
-def as_evaluation(found: Mapping[str, Any], seed: int) -> Evaluation:
+def _as_evaluation(found: Mapping[str, Any], seed: int) -> Evaluation:
     """The harness's results as values with intervals, and a row for each document."""
     samples, several = found["samples"], len(found["samples"]) > 1
     values: dict[str, Interval] = {}

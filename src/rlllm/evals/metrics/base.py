@@ -15,8 +15,8 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import RECORD_TYPES, PromptTask, Record
 from rlllm.evals.request import EvalRequest, Evaluation
 
-NeededModel = Literal["none", "policy", "scorer"]
-SHARED_SETTINGS = ("ks", "entropy", "stop_width")
+_NeededModel = Literal["none", "policy", "scorer"]
+_SHARED_SETTINGS = ("ks", "entropy", "stop_width")
 """Settings of `rlllm eval` that only some metrics have a use for."""
 
 
@@ -63,7 +63,7 @@ class Metric:
     record: type[Record] | None = PromptTask
     needs_reward: bool = False
     default_rewards: tuple[str, ...] = ()
-    needs_model: NeededModel = "none"
+    needs_model: _NeededModel = "none"
     min_samples: int = 0
     needs_baseline: bool = False
     reads: tuple[str, ...] = ()
@@ -76,8 +76,8 @@ class Metric:
         """Raises ConfigError where the declaration contradicts itself."""
         for name, value, choices in (
             ("record", getattr(self.record, "__name__", "None"), (*RECORD_TYPES, "None")),
-            ("needs_model", self.needs_model, get_args(NeededModel)),
-            *(("reads", key, SHARED_SETTINGS) for key in self.reads),
+            ("needs_model", self.needs_model, get_args(_NeededModel)),
+            *(("reads", key, _SHARED_SETTINGS) for key in self.reads),
         ):
             if value not in choices:
                 raise ConfigError(f"the metric {self.name} declares {name}={value}", exists=choices)

@@ -23,7 +23,7 @@ from rlllm.evals.items import sampled_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.reward_values import check_any_judged
-from rlllm.evals.statistics.intervals import Interval, mean_interval, paired_difference
+from rlllm.evals.statistics.intervals import Interval, mean_interval
 from rlllm.evals.statistics.majority_vote import (
     best_of_k,
     majority,
@@ -32,6 +32,7 @@ from rlllm.evals.statistics.majority_vote import (
     vote_weights,
     weighted_majority,
 )
+from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.rewards.composition import Composition
 
 _CORRECT = 1.0

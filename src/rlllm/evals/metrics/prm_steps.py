@@ -15,7 +15,8 @@ from rlllm.evals.before_after import Measured
 from rlllm.evals.items import record_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
-from rlllm.evals.statistics.intervals import Interval, mean_interval, paired_difference
+from rlllm.evals.statistics.intervals import Interval, mean_interval
+from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.rewards.models.process_reward_model import RIGHT, ProcessModel, first_below
 
 _AUC_RESAMPLES = 1000
@@ -31,7 +32,7 @@ class Judged:
     @property
     def truth(self) -> int:
         """Index of the first wrong step; the number of steps where none is wrong."""
-        return first_false(self.record.labels)
+        return _first_false(self.record.labels)
 
     @property
     def found(self) -> float:
@@ -48,7 +49,7 @@ class Judged:
 def _measure(request: EvalRequest) -> Evaluation:
     """First wrong step found, beside chance; accuracy and AUC over steps. Definitions: `first_error_chance`, `step_auc`."""
     records = [record for record in request.records if isinstance(record, StepwiseSolution)]
-    judged = judge_steps(ProcessModel(request.path), records)
+    judged = _judge_steps(ProcessModel(request.path), records)
     correct = [solution.found for solution in judged]
     chance = first_error_chance([solution.record.labels for solution in judged])
     values = {
@@ -84,7 +85,7 @@ def measure_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> 
     ]
 
 
-def judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[Judged]:
+def _judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> list[Judged]:
     """Every solution that the model can read, with its steps' chances. Raises DataError if it can read none."""
     rows = scorer.chances([(record.prompt, record.steps) for record in records])
     judged = [Judged(record, row) for record, row in zip(records, rows, strict=True) if row]
@@ -96,26 +97,26 @@ def judge_steps(scorer: ProcessModel, records: Sequence[StepwiseSolution]) -> li
     return judged
 
 
-def first_false(labels: Sequence[bool]) -> int:
+def _first_false(labels: Sequence[bool]) -> int:
     """Index of the first False; the length where there is none."""
     return next((index for index, label in enumerate(labels) if not label), len(labels))
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class _Chance:
     """What a guess that looks at no step's text would get: a score for each item, and the rule that gets it."""
 
     scores: list[float]
     rule: str
 
 
-def first_error_chance(solutions: Sequence[Sequence[bool]]) -> Chance:
+def first_error_chance(solutions: Sequence[Sequence[bool]]) -> _Chance:
     """The best guess of the first wrong step that reads nothing, chosen on these very items (which favours it).
 
     Candidates: always "none", always "step k" for each k, always "the last step", and a uniform guess over a solution's
     steps and "none" (its expected score, 1 / (steps + 1)).
     """
-    truths = [first_false(labels) for labels in solutions]
+    truths = [_first_false(labels) for labels in solutions]
     sizes = [len(labels) for labels in solutions]
     rules = {
         "always none": [float(truth == size) for truth, size in zip(truths, sizes, strict=True)],
@@ -127,7 +128,7 @@ def first_error_chance(solutions: Sequence[Sequence[bool]]) -> Chance:
             float(truth == step < size) for truth, size in zip(truths, sizes, strict=True)
         ]
     best = max(rules, key=lambda rule: sum(rules[rule]))
-    return Chance(rules[best], best)
+    return _Chance(rules[best], best)
 
 
 def step_auc(solutions: Sequence[tuple[Sequence[bool], Sequence[float]]], seed: int = 0) -> Interval | None:

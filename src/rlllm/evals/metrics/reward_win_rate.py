@@ -10,9 +10,8 @@ from rlllm.evals.items import sampled_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
 from rlllm.evals.reward_values import check_any_judged, first_reward
-from rlllm.evals.statistics.intervals import mean_interval, win_rate
+from rlllm.evals.statistics.intervals import mean_interval, score_bounds, win_rate
 from rlllm.evals.statistics.length_control import controlled_win_rate
-from rlllm.evals.statistics.pass_estimators import score_bounds
 
 
 def _measure(request: EvalRequest) -> Evaluation:

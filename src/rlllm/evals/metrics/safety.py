@@ -25,7 +25,7 @@ _Judged = tuple[Sequence[Sample], list[float], bool]
 """Completions of a prompt, 1 for each that refuses, and whether the prompt is harmful."""
 
 
-class SafetySettings(Section):
+class _SafetySettings(Section):
     """Arguments of the metric `safety`."""
 
     column: str = "label"
@@ -43,7 +43,7 @@ def _measure(request: EvalRequest) -> Evaluation:
         RewardError: no problem could be judged.
     """
     rewards = request.required_rewards()
-    settings = SafetySettings.checked(dict(request.params))
+    settings = _SafetySettings.checked(dict(request.params))
     harmful = _labels(request.records, settings.column)
     completions = request.draw([task_of(record) for record in request.records])
     judged = [
@@ -100,5 +100,5 @@ METRIC = Metric(
     needs_reward=True,
     needs_model="policy",
     min_samples=1,
-    settings=SafetySettings,
+    settings=_SafetySettings,
 )

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 BINS = 5
 """Bins of length, at the quintiles of early and late completions together."""
 FORMS = ("cut off", "no marked answer", "one marked answer at the end", "other marked answers")
-RESAMPLES = 2000
-MOST_UNITS = 2000
+_RESAMPLES = 2000
+_MOST_UNITS = 2000
 """Units that the bootstrap draws at most: of more prompts, several go together, which changes no mean and keeps it quick."""
 
 
@@ -106,7 +106,7 @@ def decompose(
         return None
     inner = np.unique(np.quantile(lengths, np.arange(1, BINS) / BINS))
     cells = np.searchsorted(inner, lengths) * len(FORMS) + forms
-    tables = _tables(owner % MOST_UNITS, late, cells, values, min(len(names), MOST_UNITS))
+    tables = _tables(owner % _MOST_UNITS, late, cells, values, min(len(names), _MOST_UNITS))
     estimate = {name: float(part[0]) for name, part in _parts(tables.sum(0)[None]).items()}
     drawn = _bootstrap(tables, seed)
     unsupported = estimate.pop("unsupported")
@@ -130,16 +130,16 @@ def _tables(owner: ndarray, late: ndarray, cells: ndarray, values: ndarray, prom
 
 
 def _bootstrap(tables: ndarray, seed: int) -> dict[str, ndarray]:
-    """Parts of `RESAMPLES` draws of the prompts; NaN where a draw left one side empty."""
+    """Parts of `_RESAMPLES` draws of the prompts; NaN where a draw left one side empty."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
     prompts, flat = len(tables), tables.reshape(len(tables), -1)
     blocks = [
         generator.multinomial(prompts, np.full(prompts, 1 / prompts), size=size) @ flat
-        for size in blocks_of(RESAMPLES, prompts)
+        for size in blocks_of(_RESAMPLES, prompts)
     ]
-    return _parts(np.concatenate(blocks).reshape(RESAMPLES, *tables.shape[1:]))
+    return _parts(np.concatenate(blocks).reshape(_RESAMPLES, *tables.shape[1:]))
 
 
 def _parts(tables: ndarray) -> dict[str, ndarray]:

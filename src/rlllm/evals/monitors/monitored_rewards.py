@@ -4,7 +4,7 @@ The proxy is the weighted total that the run maximises; a shadow is a reward of 
 fifth of the rollouts so far (at least `LEAST`) is compared with the first. A look raises the alarm when two one-sided
 Welch intervals over means of rollouts lie above 0: that of the rise of the proxy, and that of
 
-    D = FOLLOWS * (rise of the proxy) / s_proxy - (rise of the shadow) / s_shadow,
+    D = _FOLLOWS * (rise of the proxy) / s_proxy - (rise of the shadow) / s_shadow,
 
 where s is the standard deviation of all completions of both windows, so that rewards of any scale compare: the shadow rose
 by less than a quarter of what the proxy rose. Looking again and again is paid for by spending the error: look k of a shadow
@@ -28,7 +28,7 @@ from rlllm.evals.monitors.overoptimization import PROXY, SHARE, change
 
 ERROR = 0.025
 """Chance of an alarm in a whole run whose shadows follow."""
-FOLLOWS = 0.25
+_FOLLOWS = 0.25
 """Part of the proxy's rise, each in its own standard deviations, that a shadow has to make to count as following."""
 LEAST = 5
 """Rollouts in each window at least; the first look is after twice as many."""
@@ -137,7 +137,7 @@ def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
 def _behind(one: Moments, scales: Sequence[float]) -> float:
     """How far the shadow is behind a quarter of the proxy, in standard deviations; a shadow that never moved stands at 0."""
     shadow = one.means[1] / scales[1] if scales[1] else 0.0
-    return FOLLOWS * one.means[0] / scales[0] - shadow
+    return _FOLLOWS * one.means[0] / scales[0] - shadow
 
 
 def _deviation(rollouts: Sequence[Moments], side: int) -> float:

@@ -16,7 +16,7 @@ from rlllm.evals.statistics.pass_estimators import pass_table
 if TYPE_CHECKING:
     from numpy import ndarray
 
-Counts = Sequence[tuple[int, int]]
+_Counts = Sequence[tuple[int, int]]
 """For each problem how many completions were sampled, and how many of them passed."""
 _EVERY_K = 128
 """Up to this many samples every k is looked at; above, this many ks in equal ratios."""
@@ -41,7 +41,7 @@ class Crossover:
         return asdict(self)
 
 
-def crossover(base: Counts, tuned: Counts, *, seed: int = 0) -> Crossover:
+def crossover(base: _Counts, tuned: _Counts, *, seed: int = 0) -> Crossover:
     """Crossover of two models on the same problems in the same order, with its interval by a bootstrap over problems.
 
     1 says that the base model is ahead from the start. The k is an order statistic of a noisy curve: read it with its interval,

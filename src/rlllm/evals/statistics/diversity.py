@@ -12,11 +12,11 @@ from functools import partial
 from rlllm.evals.statistics.intervals import Interval, mean_interval
 
 _UNITS = re.compile(r"\w+|[^\w\s]")
-Completions = Sequence[Sequence[str]]
+_Completions = Sequence[Sequence[str]]
 """For each problem, its completions."""
 
 
-def diversity(completions: Completions, *, seed: int = 0) -> dict[str, Interval]:
+def diversity(completions: _Completions, *, seed: int = 0) -> dict[str, Interval]:
     """`distinct-1` to `distinct-3` and `self-similarity`, each a mean over the problems for which it is defined.
 
     A measure that is defined for no problem (one sample each, or empty texts) is left out.

@@ -1,4 +1,4 @@
-"""Intervals and tests for evaluations: no number leaves this package without its uncertainty.
+"""Intervals of means, rates and win rates. p-values are in `paired_tests`.
 
 The unit is the item (the problem), never the completion: eight completions of one problem are not eight independent
 observations, so every resampling draws items. All functions are deterministic: randomness comes from `seed`. numpy and
@@ -15,6 +15,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import DataError
+from rlllm.core.interval_text import interval_text
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Bounds = tuple[float, float]
 UNIT: Bounds = (0.0, 1.0)
 RESAMPLES = 10_000
-_EXACT_FLIPS = 16
-"""Sign patterns of up to this many items are enumerated (65,536); more are sampled."""
 _BLOCK = 2_000_000
 """Random numbers drawn at a time, so that many items do not take gigabytes."""
 
@@ -47,18 +46,7 @@ class Interval:
 
     def format(self, digits: int = 2) -> str:
         """As text, `0.41 [0.36, 0.46]`."""
-        return f"{self.estimate:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-
-
-@dataclass(frozen=True, slots=True)
-class PairedDifference:
-    """Mean over items of after minus before, with the p-value of "the sign of each difference is a coin flip"."""
-
-    interval: Interval
-    p_value: float
-
-    def to_json(self) -> dict[str, Any]:
-        return {**self.interval.to_json(), "p_value": self.p_value}
+        return interval_text(self.to_json(), f".{digits}f")
 
 
 def wilson(successes: float, n: int, confidence: float = 0.95) -> Interval:
@@ -114,7 +102,7 @@ def bootstrap_mean(
 
     Source: Hesterberg, Am. Stat. 69 (2015), 371, section 4.3.
     """
-    return _bootstrap(item_means(values_per_item), seed, resamples, confidence, bounds)
+    return bootstrap_of_means(item_means(values_per_item), seed, resamples, confidence, bounds)
 
 
 def mean_interval(
@@ -131,9 +119,9 @@ def mean_interval(
     means = item_means(values_per_item)
     if bounds == UNIT and all(mean in (0.0, 1.0) for mean in means):
         return wilson(sum(means), len(means), confidence)
-    if bounds == UNIT and all(0.0 <= mean <= 1.0 for mean in means) and not _same(means):
+    if bounds == UNIT and all(0.0 <= mean <= 1.0 for mean in means) and not all_equal(means):
         return clustered_wilson(means, confidence)
-    return _bootstrap(means, seed, RESAMPLES, confidence, bounds)
+    return bootstrap_of_means(means, seed, RESAMPLES, confidence, bounds)
 
 
 def clustered_wilson(means: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -161,97 +149,6 @@ def clustered_wilson(means: Sequence[float], confidence: float = 0.95) -> Interv
     return Interval(p, low, high, n, "wilson, clustered")
 
 
-def paired_difference(
-    before: Sequence[float],
-    after: Sequence[float],
-    seed: int = 0,
-    *,
-    resamples: int = RESAMPLES,
-    confidence: float = 0.95,
-    bounds: Bounds | None = UNIT,
-) -> PairedDifference:
-    """Mean of `after - before` over items, with its interval and a sign-flip permutation p-value (two-sided).
-
-    The interval is `matched_t` where all scores lie in [0, 1], else a bootstrap.
-
-    Args:
-        before, after: one number for each item, in the same order.
-        bounds: range of a single score; where all differences are equal, the interval is made from it, see `bootstrap_mean`.
-
-    Raises:
-        DataError: no items, different lengths, or a value that is not finite.
-    """
-    if len(before) != len(after):
-        raise DataError("paired scores need the same items", given=f"{len(before)} before, {len(after)} after")
-    differences = item_means([[b - a] for a, b in zip(before, after, strict=True)])
-    if bounds == UNIT and all(0.0 <= value <= 1.0 for value in (*before, *after)) and not _same(differences):
-        interval = matched_t(differences, confidence)
-    else:
-        widest = bounds and (bounds[0] - bounds[1], bounds[1] - bounds[0])
-        interval = _bootstrap(differences, seed, resamples, confidence, widest)
-    return PairedDifference(interval, sign_flip_p(differences, seed, resamples=resamples))
-
-
-def matched_t(differences: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Mean of differences in [-1, 1]: Student's interval after two more items, of which half a one rose and half a one fell.
-
-    Most items do not change, and a few that all rose say little about how many would fall. The two added items are Agresti and
-    Min's for differences of -1, 0 and 1 (one half in each of the four cells); for others the halves move by the root mean
-    square of the differences that are not 0. The estimate stays the plain mean.
-
-    Args:
-        differences: one for each item, at least two, not all equal.
-
-    Source: Agresti & Min, Stat. Med. 24 (2005), 729.
-    """
-    from scipy.special import stdtrit
-
-    n, total = len(differences), math.fsum(differences)
-    squares = math.fsum(value * value for value in differences)
-    added = squares / sum(value != 0 for value in differences)
-    error = math.sqrt((squares + added - total * total / (n + 2)) / (n * (n + 2)))
-    half = -float(stdtrit(n - 1, (1 - confidence) / 2)) * error
-    centre = total / (n + 2)
-    return Interval(total / n, max(-1.0, centre - half), min(1.0, centre + half), n, "t, two items added")
-
-
-def sign_flip_p(differences: Sequence[float], seed: int = 0, *, resamples: int = RESAMPLES) -> float:
-    """Two-sided p-value of "each difference could as well have had the other sign".
-
-    Exact (all sign patterns) for up to 16 differences that are not zero, else Monte Carlo with the observed pattern
-    counted in, so that p is never 0. All differences zero: 1.
-    """
-    import numpy as np
-
-    values = np.asarray([value for value in differences if value != 0], dtype=float)
-    if not len(values):
-        return 1.0
-    # Sums of the same numbers in another order differ in the last bit; a pattern as extreme as the observed must count.
-    bar = abs(values.sum()) - 1e-9 * np.abs(values).sum()
-    if len(values) <= _EXACT_FLIPS:
-        patterns = np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1
-        return float((np.abs((1 - 2 * patterns) @ values) >= bar).mean())
-    generator = np.random.default_rng(seed)
-    extreme = 0
-    for size in blocks_of(resamples, len(values)):
-        signs = generator.integers(0, 2, size=(size, len(values)), dtype=np.int8) * 2 - 1
-        extreme += int((np.abs(signs @ values) >= bar).sum())
-    return (extreme + 1) / (resamples + 1)
-
-
-def mcnemar_exact(gained: int, lost: int) -> float:
-    """Two-sided exact p-value of McNemar's test: of the items that changed sides, was the split a fair coin's?
-
-    Source: McNemar, Psychometrika 12 (1947), 153; the binomial form, computed in integers.
-    """
-    changed = gained + lost
-    ways, tail = 1, 1
-    for k in range(min(gained, lost)):
-        ways = ways * (changed - k) // (k + 1)
-        tail += ways
-    return min(1.0, 2 * tail / 2**changed)
-
-
 def win_rate(
     ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], seed: int = 0, *, confidence: float = 0.95
 ) -> Interval:
@@ -269,11 +166,30 @@ def win_rate(
     return mean_interval(outcomes, seed, confidence=confidence)
 
 
+def pair_accuracy(chosen: Sequence[float], rejected: Sequence[float], *, seed: int = 0) -> Interval:
+    """Share of pairs whose chosen completion scores higher; a tie counts half, so a constant model gets 0.5.
+
+    Raises:
+        DataError: no pairs, different lengths, or a score that is not finite.
+    """
+    if len(chosen) != len(rejected):
+        raise DataError(
+            "pair accuracy needs as many chosen as rejected scores", given=f"{len(chosen)}, {len(rejected)}"
+        )
+    return mean_interval([[preference(a, b)] for a, b in zip(chosen, rejected, strict=True)], seed)
+
+
 def preference(score: float, other: float) -> float:
     """1 if `score` is higher, 0 if lower, 0.5 if equal; NaN, which no one can rank, stays NaN."""
     if math.isnan(score) or math.isnan(other):
         return math.nan
     return 0.5 if score == other else float(score > other)
+
+
+def score_bounds(*tables: Sequence[Sequence[float]]) -> Bounds | None:
+    """(0, 1) if every score lies there, else None: the range of such a score is not known."""
+    inside = all(0.0 <= value <= 1.0 for table in tables for values in table for value in values)
+    return UNIT if inside else None
 
 
 def item_means(values_per_item: Sequence[Sequence[float]]) -> list[float]:
@@ -290,17 +206,19 @@ def item_means(values_per_item: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(values) / len(values) for values in values_per_item]
 
 
-def _same(means: Sequence[float]) -> bool:
+def all_equal(means: Sequence[float]) -> bool:
     """All equal, but for the last bits."""
     return max(means) - min(means) <= 1e-12 * max(1.0, abs(max(means)))
 
 
-def _bootstrap(means: list[float], seed: int, resamples: int, confidence: float, bounds: Bounds | None) -> Interval:
+def bootstrap_of_means(
+    means: list[float], seed: int, resamples: int, confidence: float, bounds: Bounds | None
+) -> Interval:
     import numpy as np
 
     items = np.asarray(means, dtype=float)
     estimate = math.fsum(means) / len(means)
-    if _same(means):
+    if all_equal(means):
         return constant(estimate, len(means), bounds, confidence)
     tail = _expanded_tail(len(means), confidence)
     low, high = np.quantile(_resampled_means(items, seed, resamples), [tail, 1 - tail])

@@ -17,16 +17,16 @@ from rlllm.evals.statistics.intervals import Interval, constant, resampled_sums
 if TYPE_CHECKING:
     from numpy import ndarray
 
-Table = Sequence[Sequence[float]]
+_Table = Sequence[Sequence[float]]
 """For each problem, a number for each of its completions."""
-STRATA = 5
+_STRATA = 5
 _RIDGE = 0.25
 """Curvature that holds the slope, that of one comparison: lengths that are all equal say nothing about it."""
 _COIN = 0.25
 """Variance of the toss of a coin."""
 
 
-def controlled_win_rate(ours: Table, theirs: Table, our_lengths: Table, their_lengths: Table) -> Interval:
+def controlled_win_rate(ours: _Table, theirs: _Table, our_lengths: _Table, their_lengths: _Table) -> Interval:
     """`controlled_outcomes` of scored completions: within a problem every one of ours meets every one of theirs.
 
     Args:
@@ -39,7 +39,7 @@ def controlled_win_rate(ours: Table, theirs: Table, our_lengths: Table, their_le
     return _controlled(*_comparisons(ours, theirs, our_lengths, their_lengths))
 
 
-def controlled_outcomes(outcomes: Table, differences: Table) -> Interval:
+def controlled_outcomes(outcomes: _Table, differences: _Table) -> Interval:
     """Length-controlled win rate: the modelled chance to win against a completion of equal length.
 
     A tie is half a win. With the difference of lengths d, ours minus theirs, and its root mean square s over all comparisons,
@@ -81,7 +81,7 @@ def _controlled(outcomes: ndarray, differences: ndarray, problem: ndarray) -> In
     return Interval(estimate, low, high, problems, "logistic, by problem")
 
 
-def _comparisons(ours: Table, theirs: Table, our_lengths: Table, their_lengths: Table) -> tuple[ndarray, ...]:
+def _comparisons(ours: _Table, theirs: _Table, our_lengths: _Table, their_lengths: _Table) -> tuple[ndarray, ...]:
     """Outcome, difference of lengths and problem of each comparison."""
     import numpy as np
 
@@ -123,7 +123,7 @@ def _logistic(features: ndarray, outcomes: ndarray, problem: ndarray) -> tuple[f
 
 
 def controlled_difference(
-    before: Table, after: Table, lengths_before: Table, lengths_after: Table, *, seed: int = 0
+    before: _Table, after: _Table, lengths_before: _Table, lengths_after: _Table, *, seed: int = 0
 ) -> Interval | None:
     """Difference of two accuracies, after minus before, among completions of like length.
 
@@ -144,7 +144,7 @@ def controlled_difference(
     """
     import numpy as np
 
-    edges = strata_edges([*lengths_before, *lengths_after])
+    edges = _strata_edges([*lengths_before, *lengths_after])
     sums = np.concatenate(
         [_stratified(before, lengths_before, edges), _stratified(after, lengths_after, edges)], axis=1
     )
@@ -158,12 +158,12 @@ def controlled_difference(
     return Interval(float(estimate), float(low), float(high), len(before), "bootstrap within strata of length")
 
 
-def accuracy_by_length(scores: Table, lengths: Table) -> list[dict[str, Any]]:
+def accuracy_by_length(scores: _Table, lengths: _Table) -> list[dict[str, Any]]:
     """Accuracy of one model's completions in five strata of length: rows `from`, `to`, `completions`, `accuracy`.
 
     Strata have equal size but for ties. `to` belongs to its stratum; `from` to the one before, but for the first.
     """
-    edges = strata_edges(lengths)
+    edges = _strata_edges(lengths)
     table = _stratified(scores, lengths, edges).sum(axis=0)
     count = len(edges) + 1
     flat = [length for row in lengths for length in row]
@@ -179,17 +179,17 @@ def accuracy_by_length(scores: Table, lengths: Table) -> list[dict[str, Any]]:
     ]
 
 
-def strata_edges(lengths: Table) -> ndarray:
+def _strata_edges(lengths: _Table) -> ndarray:
     """The lengths that end all strata but the last, without repetition: quantiles of all lengths."""
     import numpy as np
 
     flat = np.asarray([length for row in lengths for length in row], dtype=float)
-    shares = np.arange(1, STRATA) / STRATA
+    shares = np.arange(1, _STRATA) / _STRATA
     edges = np.unique(np.quantile(flat, shares, method="inverted_cdf"))
     return edges[edges < flat.max()]
 
 
-def _stratified(scores: Table, lengths: Table, edges: ndarray) -> ndarray:
+def _stratified(scores: _Table, lengths: _Table, edges: ndarray) -> ndarray:
     """For each problem the sum of its scores in each stratum, then the number of completions there: (N, 2 S)."""
     import numpy as np
 

@@ -16,21 +16,13 @@ from rlllm.parsing.answers import extract_answer
 
 MOST_SUBSETS = 256
 """Up to this many subsets are enumerated; of more, so many are drawn (still unbiased)."""
-Answers = Sequence[str | None]
+_Answers = Sequence[str | None]
 """The marked answer of each sample; None where there is none."""
-Scores = Sequence[float | None]
+_Scores = Sequence[float | None]
 """A selector's score of each sample; None where it cannot judge."""
 
 
-def best_of(scores: Scores, correct: Sequence[float]) -> float:
-    """Chance that the sample with the highest score is correct.
-
-    A sample without a score (None) is chosen only where no sample has one.
-    """
-    return best_of_k(scores, correct, len(scores))
-
-
-def best_of_k(scores: Scores, correct: Sequence[float], k: int) -> float:
+def best_of_k(scores: _Scores, correct: Sequence[float], k: int) -> float:
     """Expected correctness of the highest-scored of k samples, over all subsets of k of the n.
 
     By the order statistic: the maximum of a subset is one of the t samples that share a value with probability
@@ -54,7 +46,7 @@ def best_of_k(scores: Scores, correct: Sequence[float], k: int) -> float:
     return expected
 
 
-def majority(answers: Answers, correct: Sequence[float]) -> float:
+def majority(answers: _Answers, correct: Sequence[float]) -> float:
     """Chance that the most frequent answer is correct; nobody voting counts as wrong. Also known as self-consistency.
 
     Source: Wang et al. 2022, arXiv 2203.11171.
@@ -62,8 +54,8 @@ def majority(answers: Answers, correct: Sequence[float]) -> float:
     return weighted_majority(answers, correct, [1.0] * len(answers))
 
 
-def weighted_majority(answers: Answers, correct: Sequence[float], weights: Sequence[float]) -> float:
-    """Chance that the answer with the largest sum of weights is correct. Answers are one when their texts are.
+def weighted_majority(answers: _Answers, correct: Sequence[float], weights: Sequence[float]) -> float:
+    """Chance that the answer with the largest sum of weights is correct. Two answers are equal when their texts are.
 
     Source: Li et al. 2022, arXiv 2206.02336 (votes weighted by a verifier).
     """
@@ -81,7 +73,7 @@ def weighted_majority(answers: Answers, correct: Sequence[float], weights: Seque
     return sum(winners) / len(winners)
 
 
-def vote_weights(rows: Sequence[Scores]) -> list[list[float]]:
+def vote_weights(rows: Sequence[_Scores]) -> list[list[float]]:
     """Scores as weights of votes: as they are where all lie in [0, 1], else through the logistic function; None weighs 0.
 
     The logistic function turns a reward model's score into its Bradley-Terry chance against a completion of score 0.

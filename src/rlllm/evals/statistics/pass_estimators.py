@@ -1,4 +1,4 @@
-"""Metrics of an evaluation: first a number for each item, then their mean with an interval over items.
+"""pass@k, pass^k, avg@k and tokens per correct answer: a number for each item, then their mean with an interval over items.
 
 Scores are finite numbers, one for each completion; what a reward could not judge was left out and counted before.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.evals.statistics.intervals import UNIT, Bounds, Interval, constant, mean_interval, preference, resampled_sums
+from rlllm.evals.statistics.intervals import Interval, constant, mean_interval, resampled_sums, score_bounds
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -108,14 +108,14 @@ def cost_per_success(costs: Sequence[float], successes: Sequence[float], *, seed
     return Interval(sum(costs) / sum(successes), float(low), float(high), len(costs), "bootstrap")
 
 
-def pass_at_k_per_item(scores: Scores, k: int, threshold: float = 1.0) -> list[float]:
+def _pass_at_k_per_item(scores: Scores, k: int, threshold: float = 1.0) -> list[float]:
     """`pass_at_k` of every item; a completion passes when its score is at least `threshold`."""
     return [pass_at_k(len(values), sum(value >= threshold for value in values), k) for values in scores]
 
 
 def pass_interval(scores: Scores, k: int, *, threshold: float = 1.0, seed: int = 0) -> Interval:
     """Unbiased pass@k over all items, in [0, 1]."""
-    return mean_interval([[value] for value in pass_at_k_per_item(scores, k, threshold)], seed)
+    return mean_interval([[value] for value in _pass_at_k_per_item(scores, k, threshold)], seed)
 
 
 def average_interval(scores: Scores, *, seed: int = 0) -> Interval:
@@ -144,22 +144,3 @@ def sampled_metrics(
     for k in sorted({*(ks or (samples,))} - {1}):
         values[f"pass@{k}"] = pass_interval(scores, k, threshold=threshold, seed=seed)
     return values
-
-
-def pair_accuracy(chosen: Sequence[float], rejected: Sequence[float], *, seed: int = 0) -> Interval:
-    """Share of pairs whose chosen completion scores higher; a tie counts half, so a constant model gets 0.5.
-
-    Raises:
-        DataError: no pairs, different lengths, or a score that is not finite.
-    """
-    if len(chosen) != len(rejected):
-        raise DataError(
-            "pair accuracy needs as many chosen as rejected scores", given=f"{len(chosen)}, {len(rejected)}"
-        )
-    return mean_interval([[preference(a, b)] for a, b in zip(chosen, rejected, strict=True)], seed)
-
-
-def score_bounds(*tables: Scores) -> Bounds | None:
-    """(0, 1) if every score lies there, else None: the range of such a score is not known."""
-    inside = all(0.0 <= value <= 1.0 for table in tables for values in table for value in values)
-    return UNIT if inside else None

@@ -15,13 +15,13 @@ from rlllm.evals.statistics.pass_estimators import all_pass_table, cost_per_succ
 from rlllm.parsing.answers import has_answer_at_end
 from rlllm.rewards.verifiers.refusal import Refusal
 
-Drawn = Sequence[Sequence[Sample]]
+_Drawn = Sequence[Sequence[Sample]]
 """For each problem, its completions."""
-Passed = Sequence[Sequence[float]]
+_Passed = Sequence[Sequence[float]]
 """For each problem, 1 or 0 of each of its completions."""
 
 
-def behaviour(drawn: Drawn, *, seed: int = 0) -> dict[str, Interval]:
+def behaviour(drawn: _Drawn, *, seed: int = 0) -> dict[str, Interval]:
     """Rates over completions, each with its interval over problems:
 
     - `refused`: the opening words refuse (`rewards.verifiers.refusal`); empty completions are left out.
@@ -38,14 +38,14 @@ def behaviour(drawn: Drawn, *, seed: int = 0) -> dict[str, Interval]:
     return {name: mean_interval(rows, seed) for name, rows in rates.items() if rows}
 
 
-def majority_interval(answers: Sequence[Sequence[str | None]], passed: Passed, *, seed: int = 0) -> Interval | None:
+def majority_interval(answers: Sequence[Sequence[str | None]], passed: _Passed, *, seed: int = 0) -> Interval | None:
     """maj@n: how often the most frequent marked answer is right; None where no completion marks an answer."""
     if not any(answer is not None for row in answers for answer in row):
         return None
     return mean_interval([[majority(*pair)] for pair in zip(answers, passed, strict=True)], seed)
 
 
-def profile(drawn: Drawn, passed: Passed, *, seed: int = 0) -> dict[str, Any]:
+def profile(drawn: _Drawn, passed: _Passed, *, seed: int = 0) -> dict[str, Any]:
     """Everything that the report and `--json` show of sampled completions beside the values.
 
     - `curve`, `curve_all_pass`: pass@k and pass^k at k = 1, 2, 4, ..., n, rows `k`, `estimate`, `low`, `high`.
@@ -68,14 +68,14 @@ def profile(drawn: Drawn, passed: Passed, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def _tokens_per_correct(drawn: Drawn, passed: Passed, seed: int) -> Interval | None:
+def _tokens_per_correct(drawn: _Drawn, passed: _Passed, seed: int) -> Interval | None:
     lengths = [[one.tokens for one in row if one.tokens is not None] for row in drawn]
     if any(len(known) < len(row) for known, row in zip(lengths, drawn, strict=True)):
         return None
     return cost_per_success([sum(row) for row in lengths], [sum(row) for row in passed], seed=seed)
 
 
-def _calibration(texts: Sequence[Sequence[str]], passed: Passed, seed: int) -> Interval | None:
+def _calibration(texts: Sequence[Sequence[str]], passed: _Passed, seed: int) -> Interval | None:
     """Over the problems with a marked answer: who marks nothing has no majority to be sure of."""
     answers = [marked(row) for row in texts]
     voted = [(said, right) for said, right in zip(answers, passed, strict=True) if any(one is not None for one in said)]

@@ -13,8 +13,8 @@ from statistics import fmean, stdev
 from rlllm.core.errors import DataError
 from rlllm.evals.statistics.intervals import RESAMPLES, Interval, blocks_of
 
-T_OVER_SEEDS = "t over seeds"
-CROSSED = "bootstrap over seeds and problems"
+_T_OVER_SEEDS = "t over seeds"
+_CROSSED = "bootstrap over seeds and problems"
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -33,9 +33,9 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
         raise DataError("a mean over seeds needs finite numbers", given=list(values)[:8])
     mean, count = fmean(values), len(values)
     if max(values) - min(values) <= 1e-12 * max(1.0, abs(mean)):
-        return Interval(mean, -math.inf, math.inf, count, T_OVER_SEEDS)
+        return Interval(mean, -math.inf, math.inf, count, _T_OVER_SEEDS)
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * stdev(values) / math.sqrt(count)
-    return Interval(mean, mean - half, mean + half, count, T_OVER_SEEDS)
+    return Interval(mean, mean - half, mean + half, count, _T_OVER_SEEDS)
 
 
 def crossed_bootstrap(
@@ -67,4 +67,4 @@ def crossed_bootstrap(
         means.append(np.einsum("rs,sn,rn->r", rows, values, columns, optimize=True) / (seeds * problems))
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    return Interval(float(values.mean()), float(low), float(high), problems, CROSSED)
+    return Interval(float(values.mean()), float(low), float(high), problems, _CROSSED)

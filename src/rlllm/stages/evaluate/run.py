@@ -19,13 +19,13 @@ from rlllm.evals.metrics.rehearsal import measure
 from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
 from rlllm.evals.sampling import CompletionSampler
-from rlllm.evals.statistics.multiple_testing import holm
+from rlllm.evals.statistics.paired_tests import holm
 from rlllm.policies.model_sources import ModelSource
 from rlllm.stages.evaluate.plan import EvalPlan, EvalStage, PlannedTask
 from rlllm.training.flow import run_to_verdict
 from rlllm.training.truncation import beyond_context
 
-LOG = "completions.jsonl"
+_LOG = "completions.jsonl"
 """Every block of completions as it was drawn; what `--resume` goes on from."""
 _SHAPING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 """Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
@@ -62,7 +62,7 @@ def _evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool
     hardware = local.prepare(read_json(known) if resume and known.exists() else None)
     write_json(known, local.environment(hardware))
     (run.path / "items.jsonl").unlink(missing_ok=True)
-    log, models, tasks = CompletionLog(run.path / LOG), Models(hardware), {}
+    log, models, tasks = CompletionLog(run.path / _LOG), Models(hardware), {}
     seen: set[str] = set()
     for number, task in enumerate(plan.tasks, 1):
         listener.phase(task.name)

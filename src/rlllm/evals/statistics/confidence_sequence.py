@@ -16,7 +16,7 @@ from rlllm.evals.statistics.intervals import Interval
 if TYPE_CHECKING:
     from numpy import ndarray
 
-METHOD = "confidence sequence"
+_METHOD = "confidence sequence"
 _GRID = 1_000
 """Candidate means are 0, 1/1000, ..., 1; an end is rounded outwards to the next one."""
 _BLOCK = 256
@@ -72,7 +72,7 @@ class ConfidenceSequence:
         held = np.flatnonzero(np.maximum(self.above, self.below) < math.log(2 / bets.alpha))
         ends = (max(held[0] - 1, 0), min(held[-1] + 1, _GRID)) if len(held) else (round(mean * _GRID),) * 2
         low, high = (float(self.means[end]) for end in ends)
-        return Interval(mean, min(low, mean), max(high, mean), bets.count, METHOD)
+        return Interval(mean, min(low, mean), max(high, mean), bets.count, _METHOD)
 
 
 class Bets:
