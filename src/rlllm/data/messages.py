@@ -9,7 +9,7 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import Message
 from rlllm.data.io.formats import json_type
 
-ROLES = {
+_ROLES = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -57,13 +57,13 @@ def split_last(messages: Sequence[Message], place: str) -> tuple[list[Message], 
 
 def _message(turn: Mapping[str, Any], place: str) -> Message:
     role = turn.get("role", turn.get("from"))
-    if not isinstance(role, str) or role.lower() not in ROLES:
-        raise DataError(f"{place} has the unknown role {role!r}", exists=ROLES)
+    if not isinstance(role, str) or role.lower() not in _ROLES:
+        raise DataError(f"{place} has the unknown role {role!r}", exists=_ROLES)
     if turn.get("tool_calls"):
         raise DataError(
             f"{place} calls tools; only text can be carried over", hint="drop such rows, or write them as text"
         )
-    return {"role": ROLES[role.lower()], "content": _content(turn.get("content", turn.get("value")), place)}
+    return {"role": _ROLES[role.lower()], "content": _content(turn.get("content", turn.get("value")), place)}
 
 
 def _content(value: Any, place: str) -> str:

@@ -42,9 +42,9 @@ def find_conversion(
 
     None where its columns fit as they are, or not at all.
     """
-    if kind not in CONVERSIONS or _fits(rows, kind, explicit, source, schema):
+    if kind not in _CONVERSIONS or _fits(rows, kind, explicit, source, schema):
         return None
-    conversion = CONVERSIONS[kind]
+    conversion = _CONVERSIONS[kind]
     return conversion if _fits(rows, conversion.stored, explicit, source, schema) else None
 
 
@@ -109,7 +109,7 @@ def _pair(good: LabelledCompletion, bad: LabelledCompletion) -> PreferencePair:
     return PreferencePair(good.prompt, good.completion, bad.completion, meta=meta)
 
 
-CONVERSIONS: dict[type[Record], Conversion] = {
+_CONVERSIONS: dict[type[Record], Conversion] = {
     LabelledCompletion: Conversion(
         PreferencePair, labels_of_pairs, "as {made:,} labelled completions from {stored:,} pairs"
     ),

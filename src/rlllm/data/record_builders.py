@@ -74,7 +74,7 @@ class Cells:
         if numbers and isinstance(value, int | float) and not isinstance(value, bool):
             if isinstance(value, float) and not math.isfinite(value):
                 raise self.fail(field, "must be a finite number or text, found infinity")
-            value = number_text(value)
+            value = _number_text(value)
         if value is None:
             raise self.fail(field, "is null or absent")
         if not isinstance(value, str):
@@ -124,7 +124,7 @@ class Cells:
         return {str(key): value for key, value in self.row.items() if key not in used}
 
 
-def number_text(value: int | float) -> str:
+def _number_text(value: int | float) -> str:
     """A number the way a person writes it: `72.0` is `72`."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
-MAX_CHARACTERS = 200
+_MAX_CHARACTERS = 200
 _SPELLINGS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})  # noqa: RUF001
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
@@ -32,8 +32,8 @@ def evaluate(text: str) -> tuple[Fraction, list[int]]:
         ExpressionError: anything but whole numbers, `+ - * /` and brackets; division by zero; over 200 characters.
     """
     text = text.translate(_SPELLINGS).strip()
-    if len(text) > MAX_CHARACTERS:
-        raise ExpressionError(f"longer than {MAX_CHARACTERS} characters")
+    if len(text) > _MAX_CHARACTERS:
+        raise ExpressionError(f"longer than {_MAX_CHARACTERS} characters")
     try:
         tree = ast.parse(text, mode="eval").body
         numbers: list[int] = []

@@ -10,12 +10,12 @@ import re
 
 from rlllm.core.records import PreferencePair, Prompt, PromptTask, prompt_text
 
-RUBRIC = "Prefer the correct answer; of equals, the clearer and shorter one."
+_RUBRIC = "Prefer the correct answer; of equals, the clearer and shorter one."
 """The rubric where none is given."""
 
 SIDES = ("A", "B")
 
-COMPARE = """Which answer is better? {rubric}
+_COMPARE = """Which answer is better? {rubric}
 Question: {prompt}
 [A]
 {first}
@@ -24,7 +24,7 @@ Question: {prompt}
 [end]
 Write a short critique, then Verdict: A or Verdict: B on its own line."""
 
-RATE = """Rate the answer from 1 (worst) to 10 (best). {rubric}
+_RATE = """Rate the answer from 1 (worst) to 10 (best). {rubric}
 Question: {prompt}
 [answer]
 {answer}
@@ -41,12 +41,12 @@ _RATING = re.compile(rf"\b(?:score|rating){_MARK}(\d{{1,3}}(?:\.\d+)?)(?:[ \t]*/
 
 def comparison(prompt: Prompt, first: str, second: str, rubric: str = "") -> str:
     """The question which of two answers is better; `first` is shown as A."""
-    return _filled(COMPARE, prompt=prompt_text(prompt), first=first, second=second, rubric=rubric or RUBRIC)
+    return _filled(_COMPARE, prompt=prompt_text(prompt), first=first, second=second, rubric=rubric or _RUBRIC)
 
 
 def rating(prompt: Prompt, answer: str, rubric: str = "") -> str:
     """The question what one answer is worth, from 1 to 10."""
-    return _filled(RATE, prompt=prompt_text(prompt), answer=answer, rubric=rubric or RUBRIC)
+    return _filled(_RATE, prompt=prompt_text(prompt), answer=answer, rubric=rubric or _RUBRIC)
 
 
 def read_verdict(reply: str) -> str | None:

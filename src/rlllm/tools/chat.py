@@ -25,7 +25,7 @@ from rlllm.training.plan import named_models
 
 TextCallback = Callable[[str], None]
 """Called with each piece of a reply as soon as it can be read."""
-Ending = Literal["end", "length", "interrupted"]
+_Ending = Literal["end", "length", "interrupted"]
 _CUT_CHARACTER = "\ufffd"
 
 
@@ -36,7 +36,7 @@ class Reply:
     model: str
     text: str
     tokens: int
-    ending: Ending
+    ending: _Ending
     """`end`: by itself; `length`: at the limit or the end of the window; `interrupted`: by Ctrl-C."""
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Name of each reward to its `value` with what it read (`parsed`) and noted; empty for an interrupted reply."""
@@ -94,7 +94,7 @@ class Dialogue:
         self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": said}]
         return Reply(self.name, said, len(streamer.ids), ending)
 
-    def _generate(self, ids: list[int], sampling: SamplingConfig, seed: int, streamer: Streamer) -> Ending:
+    def _generate(self, ids: list[int], sampling: SamplingConfig, seed: int, streamer: Streamer) -> _Ending:
         import torch
 
         from rlllm.rollouts.engines.hf import HFEngine

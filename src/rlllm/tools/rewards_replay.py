@@ -34,9 +34,9 @@ from rlllm.training.plan import named_models
 if TYPE_CHECKING:
     from numpy import ndarray
 
-NEEDED = ("step", "prompt", "completion", "reward")
+_NEEDED = ("step", "prompt", "completion", "reward")
 """Columns of `samples.jsonl` without which nothing can be replayed."""
-Row = dict[str, Any]
+_Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Replayed:
     notes: list[str]
     rewards: list[dict[str, Any]]
     """For each reward asked for: `name`, the numbers of `evals.rescoring.comparison`, `errors`, and `most_changed`."""
-    rows: list[Row] = field(repr=False)
+    rows: list[_Row] = field(repr=False)
     """The stored rows with `replayed`: name -> `reward`, `rewards`, `advantage`, and the stored reward's `advantage_before`."""
 
     def to_json(self) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def rescore(
         raise RunDirectoryError("this run has not stored one whole group of completions yet", given=run)
     rows = [row for group in groups for row in group]
     samples = list(_samples(opened, settings, rows, notes))
-    replayed: list[Row] = [{**row, "replayed": {}} for row in rows]
+    replayed: list[_Row] = [{**row, "replayed": {}} for row in rows]
     found = [
         _one(name, composition, groups, samples, advantage, replayed, shown, seed)
         for name, composition in compositions.items()
@@ -150,10 +150,10 @@ def _check_free(out: Path) -> None:
 def _one(
     name: str,
     composition: Composition,
-    groups: Sequence[Sequence[Row]],
+    groups: Sequence[Sequence[_Row]],
     samples: Sequence[Sample],
     advantage: Advantage,
-    replayed: Sequence[Row],
+    replayed: Sequence[_Row],
     shown: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def _array(values: Sequence[float | None]) -> ndarray:
 
 
 def _scored(
-    composition: Composition, groups: Sequence[Sequence[Row]], samples: Sequence[Sample]
+    composition: Composition, groups: Sequence[Sequence[_Row]], samples: Sequence[Sample]
 ) -> tuple[list[dict[str, Any]], list[float | None]]:
     """What each reward said of every sample, and the totals; the completions of one step are one batch, as in training."""
     described: list[dict[str, Any]] = []
@@ -200,7 +200,7 @@ def _scored(
     return described, totals
 
 
-def _advantages(rewards: ndarray, groups: Sequence[Sequence[Row]], advantage: Advantage) -> ndarray:
+def _advantages(rewards: ndarray, groups: Sequence[Sequence[_Row]], advantage: Advantage) -> ndarray:
     """Advantages of all samples, rollout by rollout."""
     import numpy as np
 
@@ -212,15 +212,15 @@ def _advantages(rewards: ndarray, groups: Sequence[Sequence[Row]], advantage: Ad
     return np.concatenate(made)
 
 
-def _most_changed(replayed: Sequence[Row], name: str, shown: int) -> list[Row]:
+def _most_changed(replayed: Sequence[_Row], name: str, shown: int) -> list[_Row]:
     """The rows whose advantage moved furthest, then those whose reward did, each group once."""
 
-    def distance(row: Row) -> tuple[float, float]:
+    def distance(row: _Row) -> tuple[float, float]:
         new = row["replayed"][name]
         rewards = [0.0 if value is None else value for value in (row["reward"], new["reward"])]
         return abs(new["advantage"] - new["advantage_before"]), abs(rewards[1] - rewards[0])
 
-    found: dict[str, Row] = {}
+    found: dict[str, _Row] = {}
     for row in sorted(replayed, key=distance, reverse=True):
         if len(found) == shown or distance(row) == (0.0, 0.0):
             break
@@ -254,7 +254,7 @@ def _specs(reward: str | Mapping[str, Any]) -> list[RewardSpec]:
         raise ConfigError(f"not a reward: {error.errors()[0]['msg']}", given=reward) from error
 
 
-def _stored(run: Run) -> list[Row]:
+def _stored(run: Run) -> list[_Row]:
     """All rows of `samples.jsonl`. Raises for a run without, or whose rows cannot be read."""
     try:
         rows = list(run.samples())
@@ -271,7 +271,7 @@ def _stored(run: Run) -> list[Row]:
             else "runs of reason, and of align with a method that samples, store them",
         )
     for number, row in enumerate(rows, start=1):
-        missing = [name for name in NEEDED if not isinstance(row, dict) or name not in row]
+        missing = [name for name in _NEEDED if not isinstance(row, dict) or name not in row]
         if missing:
             raise DataError(
                 f"line {number} of samples.jsonl has no {', '.join(missing)}",
@@ -305,7 +305,7 @@ def credit_of(settings: Mapping[str, Any]) -> tuple[Advantage, list[str]]:
     return Advantage("rloo" if own == "rloo" else "group", scale), notes
 
 
-def whole_groups(rows: Sequence[Row], size: int | None) -> list[list[Row]]:
+def whole_groups(rows: Sequence[_Row], size: int | None) -> list[list[_Row]]:
     """The rows cut into groups of completions that compete.
 
     Args:
@@ -314,12 +314,12 @@ def whole_groups(rows: Sequence[Row], size: int | None) -> list[list[Row]]:
             A group that is not whole is left out.
     """
 
-    def key(row: Row) -> Any:
+    def key(row: _Row) -> Any:
         return (
             (row["step"], row.get("kept", True)) if size == 1 else (row["step"], row.get("kept", True), row["prompt"])
         )
 
-    groups: list[list[Row]] = []
+    groups: list[list[_Row]] = []
     for _, members in groupby(rows, key=key):
         together = list(members)
         each = len(together) if size in (None, 1) else size
@@ -328,7 +328,7 @@ def whole_groups(rows: Sequence[Row], size: int | None) -> list[list[Row]]:
     return groups
 
 
-def _samples(run: Run, settings: Mapping[str, Any], rows: Sequence[Row], notes: list[str]) -> Iterator[Sample]:
+def _samples(run: Run, settings: Mapping[str, Any], rows: Sequence[_Row], notes: list[str]) -> Iterator[Sample]:
     """What the rewards are given: the task of the run's data with the stored completion."""
     tasks = _tasks(run, settings, rows)
     if isinstance(tasks, str):
@@ -337,13 +337,13 @@ def _samples(run: Run, settings: Mapping[str, Any], rows: Sequence[Row], notes: 
         kept = {name: row[name] for name in STORED if name in row}
         stored = row["completion"], row.get("tokens"), bool(row.get("truncated"))
         if isinstance(tasks, str):
-            yield Sample(row["prompt"], stored[0], row.get("answer"), UnknownColumns(tasks, kept), *stored[1:])
+            yield Sample(row["prompt"], stored[0], row.get("answer"), _UnknownColumns(tasks, kept), *stored[1:])
         else:
             task = tasks[row["row"]]
             yield Sample(task.prompt, stored[0], task.answer, {**task.meta, **kept}, *stored[1:])
 
 
-def _tasks(run: Run, settings: Mapping[str, Any], rows: Sequence[Row]) -> list[PromptTask] | str:
+def _tasks(run: Run, settings: Mapping[str, Any], rows: Sequence[_Row]) -> list[PromptTask] | str:
     """The tasks of the training rows, or why they cannot be had."""
     if not all("row" in row for row in rows):
         return "the run does not say which rows of its data it sampled (it is older than replay)"
@@ -358,7 +358,7 @@ def _tasks(run: Run, settings: Mapping[str, Any], rows: Sequence[Row]) -> list[P
     return loaded.train
 
 
-class UnknownColumns(Mapping[str, Any]):
+class _UnknownColumns(Mapping[str, Any]):
     """Columns of a row that is not known: whatever is asked for, except what the sample itself holds, is an error.
 
     Args:

@@ -32,9 +32,9 @@ from rlllm.training.plan import named_models
 from rlllm.training.reward_cards import save, typed
 from rlllm.training.reward_findings import Bars, Card, card_of, passes
 
-DATA_ROWS = 32
+_DATA_ROWS = 32
 """Rows taken of a data set where the user does not say how many; each becomes some forty cases."""
-PROBED = 8
+_PROBED = 8
 """Tasks on which the ways to mark an answer are tried."""
 
 
@@ -122,7 +122,7 @@ def _given(config: RewardBench) -> tuple[CaseSet, str]:
         sets.append(read_cases(read_file(config.cases), config.cases))
         words.append(str(config.cases))
     if config.data is not None:
-        rows = DATA_ROWS if config.data.rows is None else config.data.rows
+        rows = _DATA_ROWS if config.data.rows is None else config.data.rows
         loaded = load(config.data.model_copy(update={"rows": rows, "holdout": 0}), PromptTask)
         sets.append(CaseSet([], loaded.train))
         words.append(loaded.source)
@@ -143,7 +143,7 @@ def _style(config: RewardBench, rewards: Composition, tasks: Sequence[PromptTask
     """The style that was asked for, or the first of those in which the reward accepts most right answers."""
     if config.style is not None or not tasks:
         return STYLES[config.style] if config.style and tasks else None
-    probed = [task for task in tasks if task.answer is not None][:PROBED]
+    probed = [task for task in tasks if task.answer is not None][:_PROBED]
     accepted = {
         name: sum(passes(outcome, config.accept) for outcome in measure(rewards, golds(probed, style)))
         for name, style in STYLES.items()

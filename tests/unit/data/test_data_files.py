@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from rlllm.core.errors import DataError
-from rlllm.data.io.files import read_file, read_folder
+from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.files import iterate_folder, read_file
+from rlllm.data.io.formats import Placed
+
+
+def read_folder(path: Path, split: str) -> list[Placed]:
+    return list(iterate_folder(path, split, BadRows()))
+
 
 ROWS = [{"prompt": "one\ntwo", "answer": "1"}, {"prompt": 'a "b", ü', "answer": "2"}]
 

@@ -39,7 +39,7 @@ def card(name: str, manifest: Manifest, contents: Contents, command: str) -> str
         *_dropped(manifest, contents),
         *_contaminated(contents),
         "## Checks",
-        bullets(contents.check.lines()[1:]),
+        _bullets(contents.check.lines()[1:]),
         "## Made by",
         _fenced(command) if command else "",
         _fenced(dump(manifest.settings).rstrip(), "yaml"),
@@ -51,7 +51,7 @@ def _dropped(manifest: Manifest, contents: Contents) -> Iterable[str]:
     yield "## Left out"
     yield table(("why", "rows"), ((why, f"{count:,}") for why, count in manifest.dropped.items())) or "Nothing."
     if contents.skipped:
-        yield "Rows that did not fit, for example:\n\n" + bullets(contents.skipped)
+        yield "Rows that did not fit, for example:\n\n" + _bullets(contents.skipped)
     if contents.duplicates:
         yield "The most repeated rows:\n\n" + table(("rows", "prompt of the one that stayed"), contents.duplicates)
 
@@ -75,7 +75,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) if cells else ""
 
 
-def bullets(lines: Iterable[str]) -> str:
+def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 

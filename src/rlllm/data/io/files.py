@@ -21,11 +21,6 @@ def read_file(path: Path) -> list[Placed]:
     return list(iterate_file(path, BadRows()))
 
 
-def read_folder(path: Path, split: str) -> list[Placed]:
-    """All rows of a folder; see `iterate_folder`."""
-    return list(iterate_folder(path, split, BadRows()))
-
-
 def iterate_file(path: Path, bad: BadRows) -> Iterator[Placed]:
     """Rows of one data file, in order, as they are read.
 

@@ -27,7 +27,7 @@ class Placed(NamedTuple):
     row: Any
 
 
-Reader = Callable[[Path, BadRows], Iterator[Placed]]
+_Reader = Callable[[Path, BadRows], Iterator[Placed]]
 
 _CSV_CELL_LIMIT = 2**31 - 1
 _EXCERPT = 32
@@ -190,7 +190,7 @@ def _check_names(names: Sequence[str], path: Path) -> None:
         raise DataError(f"the table names {', '.join(map(repr, twice))} more than once", given=path)
 
 
-def _refusing(noun: str, reader: Reader) -> Reader:
+def _refusing(noun: str, reader: _Reader) -> _Reader:
     """The reader with everything a library raises on a damaged file as one DataError."""
 
     def read(path: Path, bad: BadRows) -> Iterator[Placed]:
@@ -204,7 +204,7 @@ def _refusing(noun: str, reader: Reader) -> Reader:
     return read
 
 
-def _compressed(reader: Reader) -> Reader:
+def _compressed(reader: _Reader) -> _Reader:
     def read(path: Path, bad: BadRows) -> Iterator[Placed]:
         try:
             yield from reader(path, bad)
@@ -214,14 +214,14 @@ def _compressed(reader: Reader) -> Reader:
     return read
 
 
-_TEXT: dict[str, Reader] = {
+_TEXT: dict[str, _Reader] = {
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
     ".json": _read_json,
     ".csv": partial(_read_delimited, delimiter=","),
     ".tsv": partial(_read_delimited, delimiter="\t"),
 }
-READERS: dict[str, Reader] = {
+READERS: dict[str, _Reader] = {
     **_TEXT,
     **{f"{suffix}.gz": _compressed(reader) for suffix, reader in _TEXT.items()},
     ".parquet": _refusing("Parquet", _read_parquet),

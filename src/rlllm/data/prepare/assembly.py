@@ -28,23 +28,23 @@ from rlllm.data.prepare.mixing import by_curriculum, draw
 from rlllm.data.prepare.near_duplicates import DuplicateFinder, Duplicates
 from rlllm.data.prepare.settings import Mixture, NearDuplicates
 
-DROPPED = "dropped.jsonl"
-CHUNK = 2048
+_DROPPED = "dropped.jsonl"
+_CHUNK = 2048
 """Most rows measured at a time."""
-CHUNK_TEXT = 1 << 22
+_CHUNK_TEXT = 1 << 22
 """Characters after which no more rows are added to those measured at a time."""
-Places = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+_Places = NDArray[np.int64]
+_Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Decision:
     """Which rows go where."""
 
-    train: Places
+    train: _Places
     """Numbers of rows, in the order they are written; repeated rows stand more than once."""
-    holdout: Places
-    kept: Mask
+    holdout: _Places
+    kept: _Mask
     """(rows,) rows that were not dropped as duplicates or contaminated."""
     duplicates: Duplicates | None
     contamination: ContaminationReport | None
@@ -105,7 +105,7 @@ class Assembly:
         if self.mixture.curriculum:
             first = len(self._prompts) - start + 1
             self._difficulty.extend(
-                difficulty(record, self.mixture.curriculum, f"record {number} of {name}")
+                _difficulty(record, self.mixture.curriculum, f"record {number} of {name}")
                 for number, record in enumerate(chunk, first)
             )
         self._prompts.extend(int(fingerprint(split_key(record)), 16) for record in chunk)
@@ -137,7 +137,7 @@ class Assembly:
             dropped["contaminated"] = before - int(kept.sum())
         if not kept.any():
             raise DataError("no rows are left", given=", ".join(self.names), hint=_in_words(dropped))
-        held = held_out(np.frombuffer(self._prompts, dtype=np.uint64), kept, holdout)
+        held = _held_out(np.frombuffer(self._prompts, dtype=np.uint64), kept, holdout)
         train = draw([np.flatnonzero(part & kept & ~held) for part in self._parts()], self.mixture)
         if self.mixture.curriculum:
             train = by_curriculum(train, np.frombuffer(self._difficulty, dtype=np.float64))
@@ -161,7 +161,7 @@ class Assembly:
             if split == "train" or len(rows):
                 with (folder / FILES[split]).open("wb") as file:
                     file.writelines(self.spool.lines(rows.tolist()))
-        with (folder / DROPPED).open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with (folder / _DROPPED).open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in self._dropped(decision))
 
     def _dropped(self, decision: Decision) -> Iterator[dict[str, Any]]:
@@ -189,7 +189,7 @@ class Assembly:
         source = int(np.searchsorted(self._ends, row, side="right"))
         return {"source": self.names[source], "row": row - (self._ends[source - 1] if source else 0) + 1}
 
-    def _parts(self) -> Iterator[Mask]:
+    def _parts(self) -> Iterator[_Mask]:
         """For each source, which rows are of it."""
         begin = 0
         for end in self._ends:
@@ -206,14 +206,14 @@ def chunks(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
     for record in records:
         chunk.append(record)
         size += len(record_text(record))
-        if len(chunk) == CHUNK or size >= CHUNK_TEXT:
+        if len(chunk) == _CHUNK or size >= _CHUNK_TEXT:
             yield tuple(chunk)
             chunk, size = [], 0
     if chunk:
         yield tuple(chunk)
 
 
-def difficulty(record: Record, name: str, place: str) -> float:
+def _difficulty(record: Record, name: str, place: str) -> float:
     """What a curriculum sorts a record by. Raises DataError where that is no number."""
     if name == "length":
         return float(len(record_text(record)))
@@ -232,7 +232,7 @@ def difficulty(record: Record, name: str, place: str) -> float:
     return number
 
 
-def held_out(prompts: NDArray[np.uint64], kept: Mask, wanted: int) -> Mask:
+def _held_out(prompts: NDArray[np.uint64], kept: _Mask, wanted: int) -> _Mask:
     """Which of the kept rows are held out: whole prompts in the order of their hashes, as many as add up to `wanted` rows.
 
     The same prompts as `data.holdout` takes of a file; where whole prompts do not add up, slightly fewer rows.

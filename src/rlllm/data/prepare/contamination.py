@@ -24,7 +24,7 @@ from rlllm.data.prepare.near_duplicates import MinHash, Signatures, band_keys
 from rlllm.data.prepare.settings import ContaminationRules
 from rlllm.data.prepare.shingles import Hashes, Places, Words, text_keys, words_of
 
-RULES = ("exact", "n-gram", "numbers", "near")
+_RULES = ("exact", "n-gram", "numbers", "near")
 """From the strongest."""
 _NEAR_WORDS = 2
 _NEAR_SHARE = 0.2
@@ -32,7 +32,7 @@ _NEAR_SHARE = 0.2
 _FILTER_BITS = 22
 _SIBLINGS = 0.02
 """Most prompts of an evaluation set that may match another of the set; more, and the set is made from templates."""
-Shares = NDArray[np.float64]
+_Shares = NDArray[np.float64]
 
 
 class Item(NamedTuple):
@@ -75,8 +75,8 @@ class ContaminationReport:
 
     def by_rule(self) -> dict[str, int]:
         """Rows for each rule that hit."""
-        counts = np.bincount(self.rule, minlength=len(RULES)) if len(self.rule) else np.zeros(len(RULES), dtype=int)
-        return {name: int(count) for name, count in zip(RULES, counts, strict=True) if count}
+        counts = np.bincount(self.rule, minlength=len(_RULES)) if len(self.rule) else np.zeros(len(_RULES), dtype=int)
+        return {name: int(count) for name, count in zip(_RULES, counts, strict=True) if count}
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """Evaluation set to the number of its prompts that some row holds, and of all its prompts."""
@@ -90,7 +90,7 @@ class ContaminationReport:
     def hits(self) -> Iterator[Hit]:
         """In the order of the rows."""
         for row, rule, item, score in zip(self.rows, self.rule, self.item, self.score, strict=True):
-            yield Hit(int(row), self.items[item], RULES[rule], float(score))
+            yield Hit(int(row), self.items[item], _RULES[rule], float(score))
 
 
 class Contamination:
@@ -169,7 +169,7 @@ class _Hits(NamedTuple):
 
     rows: Places
     items: Places
-    scores: Shares
+    scores: _Shares
     rules: Places = np.zeros(0, dtype=np.int64)
 
     @classmethod
@@ -185,10 +185,10 @@ class _Hits(NamedTuple):
         """The best hit of each row, with rows counted from the first of all."""
         order = np.lexsort((self.items, -self.scores, self.rows))
         order = order[_first(self.rows[order])]
-        rules = np.full(len(order), RULES.index(rule))
+        rules = np.full(len(order), _RULES.index(rule))
         return _Hits(self.rows[order] + offset, self.items[order], self.scores[order], rules)
 
-    def columns(self) -> tuple[Places, Places, Shares, Places]:
+    def columns(self) -> tuple[Places, Places, _Shares, Places]:
         return self.rows, self.items, self.scores, self.rules
 
 
@@ -316,7 +316,7 @@ class _Candidates:
         enough = held >= self._least * totals[pairs % wide]
         few = self._matched.counts()[items] <= self._limit
         kept = few & np.isin(rows * wide + items, pairs[enough])
-        return _Hits(rows[kept], items[kept], scores[kept], np.full(int(kept.sum()), RULES.index(rule)))
+        return _Hits(rows[kept], items[kept], scores[kept], np.full(int(kept.sum()), _RULES.index(rule)))
 
 
 class _NearIndex:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rlllm.data.prepare.settings import NearDuplicates
 from rlllm.data.prepare.shingles import Hashes, Places, Words, mix, text_keys, words_of
 
-PERMUTATIONS = 128
+_PERMUTATIONS = 128
 _SEED = 20260
 _RECALL = 0.97
 """Least chance that a pair just at the threshold shares a band."""
@@ -33,20 +33,20 @@ class MinHash:
 
     def __init__(self) -> None:
         generator = np.random.Generator(np.random.PCG64(_SEED))
-        self._factors = generator.integers(0, 1 << 32, PERMUTATIONS, dtype=np.uint32) | np.uint32(1)
-        self._offsets = generator.integers(0, 1 << 32, PERMUTATIONS, dtype=np.uint32)
+        self._factors = generator.integers(0, 1 << 32, _PERMUTATIONS, dtype=np.uint32) | np.uint32(1)
+        self._offsets = generator.integers(0, 1 << 32, _PERMUTATIONS, dtype=np.uint32)
 
     def signatures(self, words: Words, size: int) -> Signatures:
         """(texts, 128) least permuted hash over the n-grams of each text; a text without words has the greatest number."""
         grams, rows = words.ngrams(size)
-        made = np.full((PERMUTATIONS, len(words.counts)), np.iinfo(np.uint32).max, dtype=np.uint32)
+        made = np.full((_PERMUTATIONS, len(words.counts)), np.iinfo(np.uint32).max, dtype=np.uint32)
         if not len(grams):
             return made.T
         values = (grams >> np.uint64(32)).astype(np.uint32)
         starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
         filled = rows[starts]
         permuted = np.empty_like(values)
-        for number in range(PERMUTATIONS):
+        for number in range(_PERMUTATIONS):
             np.multiply(values, self._factors[number], out=permuted)
             np.add(permuted, self._offsets[number], out=permuted)
             made[number, filled] = np.minimum.reduceat(permuted, starts)
@@ -55,11 +55,11 @@ class MinHash:
 
 def bands_for(threshold: float) -> tuple[int, int]:
     """Bands and rows of a band: the most selective choice that still proposes 97 % of the pairs at the threshold."""
-    for rows in range(PERMUTATIONS, 1, -1):
-        bands = PERMUTATIONS // rows
+    for rows in range(_PERMUTATIONS, 1, -1):
+        bands = _PERMUTATIONS // rows
         if 1 - (1 - threshold**rows) ** bands >= _RECALL:
             return bands, rows
-    return PERMUTATIONS, 1
+    return _PERMUTATIONS, 1
 
 
 def band_keys(signatures: Signatures, threshold: float, salt: Hashes | None = None) -> Signatures:

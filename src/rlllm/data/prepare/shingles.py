@@ -36,7 +36,7 @@ _NUMBER_WORDS = (
 )
 
 
-def normalise(text: str) -> bytes:
+def _normalise(text: str) -> bytes:
     """The text in one case and one encoding, its punctuation blank beyond ASCII, which is left to the byte classes."""
     if text.isascii():
         return text.lower().replace("'", "").encode()
@@ -107,7 +107,7 @@ class Words:
 
 def words_of(texts: Sequence[str]) -> Words:
     """The words of these texts. A text without any, such as `?!`, has none; two such texts are told apart by their signs."""
-    encoded = [normalise(text) for text in texts]
+    encoded = [_normalise(text) for text in texts]
     ends = np.cumsum([len(text) + 1 for text in encoded], dtype=np.int64)
     data = b"\n".join([*encoded, b""])
     hashes, starts, numeric = [], [], []

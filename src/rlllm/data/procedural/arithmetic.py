@@ -14,10 +14,10 @@ from rlllm.data.procedural.problems import Problem, Solution
 from rlllm.data.procedural.source import ProceduralTask
 
 WORDINGS = ("What is {}?", "Compute {}.", "{} = ?")
-PLACES = ("Ones", "Tens", "Hundreds", "Thousands")
-FORGETS_CARRY = 0.85
+_PLACES = ("Ones", "Tens", "Hundreds", "Thousands")
+_FORGETS_CARRY = 0.85
 """Share of slips that forget a carry, where there is one."""
-REVERSES = 0.8
+_REVERSES = 0.8
 """Share of the other slips that reverse the answer's digits, where that changes it; the rest get a column wrong by one."""
 
 
@@ -45,11 +45,11 @@ def _solve_columns(first: int, second: int, sign: int, generator: random.Random,
     carries = _carries(first, second, sign)
     if not slip:
         return _columns(first, second, sign)
-    if carries and generator.random() < FORGETS_CARRY:
+    if carries and generator.random() < _FORGETS_CARRY:
         return _columns(first, second, sign, forget=generator.choice(carries))
     right = _columns(first, second, sign)
     backwards = str(int(right.answer[::-1]))
-    if backwards != right.answer and generator.random() < REVERSES:
+    if backwards != right.answer and generator.random() < _REVERSES:
         return Solution(right.steps, backwards)
     return _columns(first, second, sign, wrong=generator.randrange(len(str(first))), by=generator.choice((-1, 1)))
 
@@ -89,7 +89,7 @@ def _columns(
 def _step(place: int, top: int, bottom: int, carry: int, sign: int, value: int) -> tuple[str, str]:
     symbol = "+" if sign > 0 else "-"
     terms = [str(top), str(bottom), *([str(carry)] if carry else [])]
-    return f"{symbol.join(terms)}={value}", f"{PLACES[place]}: {f' {symbol} '.join(terms)} = {value}."
+    return f"{symbol.join(terms)}={value}", f"{_PLACES[place]}: {f' {symbol} '.join(terms)} = {value}."
 
 
 def _two_operations(generator: random.Random) -> Problem:

@@ -15,19 +15,19 @@ from typing import Any
 
 from rlllm.data.procedural.exercises import Exercise, ExerciseTask
 
-CITIES = ("Paris", "Lima", "Oslo", "Cairo", "Quito", "Dakar", "Hanoi", "Turin", "Perth", "Osaka")
-PEOPLE = ("Ana", "Ben", "Chloe", "David", "Emeka", "Fatima", "Goran", "Hana", "Ines", "Jonas")
-ROOMS = ("kitchen", "bedroom", "office", "hall", "cellar", "bathroom")
-ITEMS = ("apples", "candles", "pens", "eggs", "towels", "batteries", "lemons", "notebooks")
-LANGUAGES = ("French", "Spanish", "Italian", "Turkish", "Swahili", "Korean")
-CURRENCIES = ("EUR", "USD", "JPY", "GBP", "INR", "BRL")
-OFFERED = 4
-NO_CALL = "None of these functions does that, so I call none."
-INSTRUCTION = (
+_CITIES = ("Paris", "Lima", "Oslo", "Cairo", "Quito", "Dakar", "Hanoi", "Turin", "Perth", "Osaka")
+_PEOPLE = ("Ana", "Ben", "Chloe", "David", "Emeka", "Fatima", "Goran", "Hana", "Ines", "Jonas")
+_ROOMS = ("kitchen", "bedroom", "office", "hall", "cellar", "bathroom")
+_ITEMS = ("apples", "candles", "pens", "eggs", "towels", "batteries", "lemons", "notebooks")
+_LANGUAGES = ("French", "Spanish", "Italian", "Turkish", "Swahili", "Korean")
+_CURRENCIES = ("EUR", "USD", "JPY", "GBP", "INR", "BRL")
+_OFFERED = 4
+_NO_CALL = "None of these functions does that, so I call none."
+_INSTRUCTION = (
     'Answer with a JSON list of calls, [{"name": ..., "arguments": {...}}], and nothing else. '
     "If no function fits, say so in words."
 )
-Arguments = dict[str, Any]
+_Arguments = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Function:
     """Parameter to its JSON type."""
     wording: str
     """The request, with the arguments as fields."""
-    draw: Callable[[random.Random], Arguments]
+    draw: Callable[[random.Random], _Arguments]
 
     @property
     def document(self) -> dict[str, Any]:
@@ -49,47 +49,47 @@ class Function:
         return {"name": self.name, "description": self.description, "parameters": schema}
 
 
-def _weather(generator: random.Random) -> Arguments:
-    return {"city": generator.choice(CITIES), "days": generator.randint(1, 9)}
+def _weather(generator: random.Random) -> _Arguments:
+    return {"city": generator.choice(_CITIES), "days": generator.randint(1, 9)}
 
 
-def _alarm(generator: random.Random) -> Arguments:
+def _alarm(generator: random.Random) -> _Arguments:
     return {"hour": generator.randint(5, 22), "minute": generator.randrange(10, 60, 5)}
 
 
-def _message(generator: random.Random) -> Arguments:
+def _message(generator: random.Random) -> _Arguments:
     words = ("see you soon", "happy birthday", "thank you", "call me back", "good luck")
-    return {"recipient": generator.choice(PEOPLE), "text": generator.choice(words)}
+    return {"recipient": generator.choice(_PEOPLE), "text": generator.choice(words)}
 
 
-def _money(generator: random.Random) -> Arguments:
-    source, target = generator.sample(CURRENCIES, 2)
+def _money(generator: random.Random) -> _Arguments:
+    source, target = generator.sample(_CURRENCIES, 2)
     return {"amount": generator.randint(2, 99) * 5, "source": source, "target": target}
 
 
-def _table(generator: random.Random) -> Arguments:
-    return {"city": generator.choice(CITIES), "people": generator.randint(2, 12)}
+def _table(generator: random.Random) -> _Arguments:
+    return {"city": generator.choice(_CITIES), "people": generator.randint(2, 12)}
 
 
-def _light(generator: random.Random) -> Arguments:
-    return {"room": generator.choice(ROOMS), "on": generator.random() < 0.5}
+def _light(generator: random.Random) -> _Arguments:
+    return {"room": generator.choice(_ROOMS), "on": generator.random() < 0.5}
 
 
-def _item(generator: random.Random) -> Arguments:
-    return {"item": generator.choice(ITEMS), "quantity": generator.randint(2, 40)}
+def _item(generator: random.Random) -> _Arguments:
+    return {"item": generator.choice(_ITEMS), "quantity": generator.randint(2, 40)}
 
 
-def _translation(generator: random.Random) -> Arguments:
-    return {"text": generator.choice(ITEMS), "language": generator.choice(LANGUAGES)}
+def _translation(generator: random.Random) -> _Arguments:
+    return {"text": generator.choice(_ITEMS), "language": generator.choice(_LANGUAGES)}
 
 
-def _route(generator: random.Random) -> Arguments:
-    start, end = generator.sample(CITIES, 2)
+def _route(generator: random.Random) -> _Arguments:
+    start, end = generator.sample(_CITIES, 2)
     return {"start": start, "end": end}
 
 
 _TEXT, _WHOLE = "string", "integer"
-FUNCTIONS = (
+_FUNCTIONS = (
     Function(
         "get_weather",
         "The weather forecast of a city.",
@@ -154,7 +154,7 @@ FUNCTIONS = (
 
 def _exercise(offered: int, wanted: int, generator: random.Random) -> Exercise:
     """`wanted` calls among `offered` functions; with none wanted the request is for a function that is not on offer."""
-    chosen = generator.sample(FUNCTIONS, offered + (not wanted))
+    chosen = generator.sample(_FUNCTIONS, offered + (not wanted))
     asked = chosen[:wanted] if wanted else chosen[-1:]
     requests = [(function, function.draw(generator)) for function in asked]
     documents = [function.document for function in generator.sample(chosen[:offered], offered)]
@@ -162,13 +162,13 @@ def _exercise(offered: int, wanted: int, generator: random.Random) -> Exercise:
     made = [(function.name, arguments) for function, arguments in requests if wanted]
     return Exercise(
         key=f"calls {request} {sorted(document['name'] for document in documents)}",
-        prompt=f"Functions:\n{json.dumps(documents)}\n{INSTRUCTION}\n\n{request}",
-        solution=json.dumps([{"name": name, "arguments": given} for name, given in made]) if made else NO_CALL,
+        prompt=f"Functions:\n{json.dumps(documents)}\n{_INSTRUCTION}\n\n{request}",
+        solution=json.dumps([{"name": name, "arguments": given} for name, given in made]) if made else _NO_CALL,
         meta={"ground_truth": _allowed(made), "functions": documents},
     )
 
 
-def _worded(function: Function, arguments: Arguments) -> str:
+def _worded(function: Function, arguments: _Arguments) -> str:
     spoken = {
         name: {True: "on", False: "off"}[value] if isinstance(value, bool) else value
         for name, value in arguments.items()
@@ -176,7 +176,7 @@ def _worded(function: Function, arguments: Arguments) -> str:
     return function.wording.format(**spoken)
 
 
-def _allowed(made: Sequence[tuple[str, Arguments]]) -> list[dict[str, dict[str, list[Any]]]]:
+def _allowed(made: Sequence[tuple[str, _Arguments]]) -> list[dict[str, dict[str, list[Any]]]]:
     return [{name: {key: [value] for key, value in arguments.items()}} for name, arguments in made]
 
 
@@ -184,9 +184,9 @@ calls = ExerciseTask(
     name="calls",
     tiers={
         1: partial(_exercise, 1, 1),
-        2: partial(_exercise, OFFERED, 1),
-        3: partial(_exercise, OFFERED, 2),
-        4: partial(_exercise, OFFERED, 0),
+        2: partial(_exercise, _OFFERED, 1),
+        3: partial(_exercise, _OFFERED, 2),
+        4: partial(_exercise, _OFFERED, 0),
     },
     default_level=2,
     rewards=("calls",),

@@ -20,12 +20,12 @@ from rlllm.data.procedural.problems import Draw, Problem
 from rlllm.data.procedural.world import TASKS
 from rlllm.data.request import DataRequest
 
-OPTIONS = 4
+_OPTIONS = 4
 _SLIPS = 12
 """Slips that are tried before answers of other problems fill up."""
 
 
-class Choices:
+class _Choices:
     """Dataset callable. `data.params.task` (or what follows the colon) names the task; levels are that task's."""
 
     rewards = ("choice",)
@@ -50,9 +50,9 @@ def _exercise(draw: Draw, generator: random.Random) -> Exercise:
     while True:
         problem = draw(generator)
         wrong = _wrong(problem, draw, generator)
-        texts = [problem.answer, *(next(wrong) for _ in range(OPTIONS - 1))]
+        texts = [problem.answer, *(next(wrong) for _ in range(_OPTIONS - 1))]
         if not {text.upper() for text in texts} & set(ascii_uppercase):  # "a" would be a label and a text at once
-            return _asked(problem, generator.sample(texts, OPTIONS))
+            return _asked(problem, generator.sample(texts, _OPTIONS))
 
 
 def _wrong(problem: Problem, draw: Draw, generator: random.Random) -> Iterator[str]:
@@ -83,4 +83,4 @@ def _asked(problem: Problem, texts: list[str]) -> Exercise:
     )
 
 
-choices = Choices()
+choices = _Choices()

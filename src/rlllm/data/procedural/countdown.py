@@ -13,23 +13,23 @@ from functools import partial
 from rlllm.data.procedural.problems import Problem, Solution
 from rlllm.data.procedural.source import ProceduralTask
 
-HIGHEST_NUMBER = 12
-HIGHEST_TARGET = 99
+_HIGHEST_NUMBER = 12
+_HIGHEST_TARGET = 99
 OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,
     "*": lambda left, right: left * right,
 }
-Step = tuple[str, int]
+_Step = tuple[str, int]
 """An operation and the number it brings in."""
 
 
 def _draw(level: int, generator: random.Random) -> Problem:
     while True:
-        first, *others = (generator.randint(1, HIGHEST_NUMBER) for _ in range(level + 1))
+        first, *others = (generator.randint(1, _HIGHEST_NUMBER) for _ in range(level + 1))
         chain = [(generator.choice(tuple(OPERATIONS)), number) for number in others]
         target = _values(first, chain)[-1]
-        if all(0 < value <= HIGHEST_TARGET for value in _values(first, chain)):
+        if all(0 < value <= _HIGHEST_TARGET for value in _values(first, chain)):
             break
     numbers = [first, *others]
     generator.shuffle(numbers)
@@ -45,14 +45,14 @@ def _draw(level: int, generator: random.Random) -> Problem:
     )
 
 
-def _values(first: int, chain: list[Step]) -> list[int]:
+def _values(first: int, chain: list[_Step]) -> list[int]:
     values = [first]
     for symbol, number in chain:
         values.append(OPERATIONS[symbol](values[-1], number))
     return values
 
 
-def _expression(first: int, chain: list[Step]) -> str:
+def _expression(first: int, chain: list[_Step]) -> str:
     """The chain as an expression; brackets only where the order of operations needs them."""
     text, additive = str(first), False
     for symbol, number in chain:
@@ -62,7 +62,7 @@ def _expression(first: int, chain: list[Step]) -> str:
     return text
 
 
-def _solve(first: int, chain: list[Step], generator: random.Random, slip: bool) -> Solution:
+def _solve(first: int, chain: list[_Step], generator: random.Random, slip: bool) -> Solution:
     if slip:
         first, chain = _miss(first, chain, generator)
     values = _values(first, chain)
@@ -72,7 +72,7 @@ def _solve(first: int, chain: list[Step], generator: random.Random, slip: bool) 
     return Solution(tuple(steps), _expression(first, chain))
 
 
-def _miss(first: int, chain: list[Step], generator: random.Random) -> tuple[int, list[Step]]:
+def _miss(first: int, chain: list[_Step], generator: random.Random) -> tuple[int, list[_Step]]:
     """The same numbers with one operation changed, so that the target is missed."""
     target = _values(first, chain)[-1]
     misses = []

@@ -15,9 +15,9 @@ from rlllm.parsing.answers import extract_answer, has_answer_at_end
 from rlllm.parsing.expressions import countdown_fault
 
 CORRECT_WEIGHT = 1.0
-WELL_FORMED_WEIGHT = 0.5
+_WELL_FORMED_WEIGHT = 0.5
 CONCISE_WEIGHT = 0.25
-CONCISE_CHARACTERS = 40
+_CONCISE_CHARACTERS = 40
 """Up to this length a completion is fully concise; at twice the length and beyond, not at all."""
 
 
@@ -32,7 +32,7 @@ class Appraisal:
     @property
     def utility(self) -> float:
         """Weighted sum, between 0 and 1.75."""
-        return CORRECT_WEIGHT * self.correct + WELL_FORMED_WEIGHT * self.well_formed + CONCISE_WEIGHT * self.concise
+        return CORRECT_WEIGHT * self.correct + _WELL_FORMED_WEIGHT * self.well_formed + CONCISE_WEIGHT * self.concise
 
 
 def appraise(sample: Sample) -> Appraisal | None:
@@ -44,11 +44,11 @@ def appraise(sample: Sample) -> Appraisal | None:
         correct = answer == sample.answer.strip()
     else:
         return None
-    excess = len(sample.completion) - CONCISE_CHARACTERS
+    excess = len(sample.completion) - _CONCISE_CHARACTERS
     return Appraisal(
         correct=correct,
         well_formed=has_answer_at_end(sample.completion),
-        concise=min(1.0, max(0.0, 1.0 - excess / CONCISE_CHARACTERS)),
+        concise=min(1.0, max(0.0, 1.0 - excess / _CONCISE_CHARACTERS)),
     )
 
 

@@ -15,21 +15,21 @@ from typing import Any
 
 from rlllm.data.procedural.exercises import Exercise, ExerciseTask
 
-TOPICS = (
+_TOPICS = (
     *("a river", "a train journey", "a market", "winter", "a garden", "a library", "breakfast", "a lighthouse"),
     *("a bicycle", "the moon", "a harbour", "a storm", "a family dinner", "a museum", "a mountain hut", "a school"),
     *("a forest", "an old clock", "a bridge", "a bakery", "rain", "a farm", "a theatre", "a long walk"),
 )
-WORDINGS = ("Write a short text about {}.", "Describe {} in English.", "Tell a child about {}.", "Write a note on {}.")
-BODY = (
+_WORDINGS = ("Write a short text about {}.", "Describe {} in English.", "Tell a child about {}.", "Write a note on {}.")
+_BODY = (
     "This is about {}. It is there in the morning and it is there in the evening. "
     "Most of us know what it is like and what it can do for us."
 )
-FILLER = "There is more to say about it and to all of us it is new."
-KEYWORDS = ("stone", "window", "silver", "friend", "music", "letter", "shadow", "ticket", "colour", "paper")
-FORBIDDEN = ("very", "really", "always", "never", "beautiful", "special", "amazing", "nature", "people", "wonderful")
-ENDINGS = ("That is all there is to say.", "Is there anything else I can help with?", "This is where it ends.")
-Rewrite = Callable[[str], str]
+_FILLER = "There is more to say about it and to all of us it is new."
+_KEYWORDS = ("stone", "window", "silver", "friend", "music", "letter", "shadow", "ticket", "colour", "paper")
+_FORBIDDEN = ("very", "really", "always", "never", "beautiful", "special", "amazing", "nature", "people", "wonderful")
+_ENDINGS = ("That is all there is to say.", "Is there anything else I can help with?", "This is where it ends.")
+_Rewrite = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Instruction:
 
     words: str
     arguments: Mapping[str, Any]
-    follow: Rewrite
+    follow: _Rewrite
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class _Family:
     """How instructions of one id are drawn. Rewritings are made in the order of the table."""
 
     draw: Callable[[random.Random], Instruction]
@@ -51,7 +51,7 @@ class Family:
 
 
 def _keywords(generator: random.Random) -> Instruction:
-    first, second = generator.sample(KEYWORDS, 2)
+    first, second = generator.sample(_KEYWORDS, 2)
     return Instruction(
         f"Use the words {first} and {second}.",
         {"keywords": [first, second]},
@@ -60,14 +60,14 @@ def _keywords(generator: random.Random) -> Instruction:
 
 
 def _forbidden(generator: random.Random) -> Instruction:
-    words = generator.sample(FORBIDDEN, 2)
+    words = generator.sample(_FORBIDDEN, 2)
     return Instruction(
         f"Do not use the words {words[0]} and {words[1]}.", {"forbidden_words": words}, lambda text: text
     )
 
 
 def _frequency(generator: random.Random) -> Instruction:
-    word, count = generator.choice(KEYWORDS), generator.randint(2, 4)
+    word, count = generator.choice(_KEYWORDS), generator.randint(2, 4)
     return Instruction(
         f"Use the word {word} at least {count} times.",
         {"keyword": word, "frequency": count, "relation": "at least"},
@@ -80,7 +80,7 @@ def _letters(generator: random.Random) -> Instruction:
     return Instruction(
         f"The letter {letter} has to come at least {count} times.",
         {"letter": letter, "let_frequency": count, "let_relation": "at least"},
-        lambda text: f"{text} {FILLER}",
+        lambda text: f"{text} {_FILLER}",
     )
 
 
@@ -98,7 +98,7 @@ def _sentences(generator: random.Random) -> Instruction:
     return Instruction(
         f"Write at least {count} sentences.",
         {"num_sentences": count, "relation": "at least"},
-        lambda text: text + f" {FILLER}" * count,
+        lambda text: text + f" {_FILLER}" * count,
     )
 
 
@@ -108,7 +108,7 @@ def _words(generator: random.Random) -> Instruction:
         return Instruction(
             f"Write at least {count} words.",
             {"num_words": count, "relation": "at least"},
-            lambda text: text + f" {FILLER}" * (count // 10),
+            lambda text: text + f" {_FILLER}" * (count // 10),
         )
     count = generator.randrange(130, 200, 5)
     return Instruction(
@@ -183,7 +183,7 @@ def _postscript(_: random.Random) -> Instruction:
 
 
 def _ending(generator: random.Random) -> Instruction:
-    phrase = generator.choice(ENDINGS)
+    phrase = generator.choice(_ENDINGS)
     return Instruction(
         f"End with these very words: {phrase}", {"end_phrase": phrase}, lambda text: f"{text.rstrip()}\n{phrase}"
     )
@@ -219,34 +219,34 @@ _LAYOUT = frozenset(
         "startend:quotation",
     }
 )
-FAMILIES: Mapping[str, Family] = {
-    "keywords:existence": Family(_keywords),
-    "keywords:forbidden_words": Family(_forbidden),
-    "keywords:frequency": Family(_frequency),
-    "keywords:letter_frequency": Family(_letters),
-    _CAPITAL_WORDS: Family(_capital_words, _CASES),
-    "length_constraints:number_sentences": Family(_sentences, frozenset({"length_constraints:number_words"})),
-    "length_constraints:number_words": Family(_words),
-    "detectable_content:number_placeholders": Family(_placeholders),
-    "detectable_format:number_highlighted_sections": Family(_highlights),
-    "detectable_format:number_bullet_lists": Family(_bullets),
-    _SECTIONS: Family(_sections, _CASES | {"startend:quotation"}),
-    "detectable_format:title": Family(_title),
-    _JSON: Family(_json, _LAYOUT),
-    "detectable_content:postscript": Family(_postscript),
-    "startend:end_checker": Family(_ending),
-    "punctuation:no_comma": Family(_no_comma),
-    "change_case:english_lowercase": Family(_small, frozenset({"change_case:english_capital"})),
-    "change_case:english_capital": Family(_capitals),
-    "startend:quotation": Family(_quoted),
+FAMILIES: Mapping[str, _Family] = {
+    "keywords:existence": _Family(_keywords),
+    "keywords:forbidden_words": _Family(_forbidden),
+    "keywords:frequency": _Family(_frequency),
+    "keywords:letter_frequency": _Family(_letters),
+    _CAPITAL_WORDS: _Family(_capital_words, _CASES),
+    "length_constraints:number_sentences": _Family(_sentences, frozenset({"length_constraints:number_words"})),
+    "length_constraints:number_words": _Family(_words),
+    "detectable_content:number_placeholders": _Family(_placeholders),
+    "detectable_format:number_highlighted_sections": _Family(_highlights),
+    "detectable_format:number_bullet_lists": _Family(_bullets),
+    _SECTIONS: _Family(_sections, _CASES | {"startend:quotation"}),
+    "detectable_format:title": _Family(_title),
+    _JSON: _Family(_json, _LAYOUT),
+    "detectable_content:postscript": _Family(_postscript),
+    "startend:end_checker": _Family(_ending),
+    "punctuation:no_comma": _Family(_no_comma),
+    "change_case:english_lowercase": _Family(_small, frozenset({"change_case:english_capital"})),
+    "change_case:english_capital": _Family(_capitals),
+    "startend:quotation": _Family(_quoted),
 }
 """Instruction id to its family, in the order of rewriting: what is said, how it is laid out, its case, its quotation marks."""
 
 
 def _exercise(count: int, generator: random.Random) -> Exercise:
-    topic, wording = generator.choice(TOPICS), generator.choice(WORDINGS)
+    topic, wording = generator.choice(_TOPICS), generator.choice(_WORDINGS)
     drawn = {name: FAMILIES[name].draw(generator) for name in _chosen(count, generator)}
-    text = BODY.format(topic)
+    text = _BODY.format(topic)
     for name in FAMILIES:
         text = drawn[name].follow(text) if name in drawn else text
     prompt = " ".join([wording.format(topic), *(one.words for one in drawn.values())])

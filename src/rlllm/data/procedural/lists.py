@@ -12,11 +12,11 @@ from functools import partial
 from rlllm.data.procedural.problems import Problem, Solution
 from rlllm.data.procedural.source import ProceduralTask
 
-ALPHABETS = ("abcdefgh", "123456789")
-SHAPES = {1: (1, 4), 2: (1, 6), 3: (2, 6), 4: (3, 8)}
+_ALPHABETS = ("abcdefgh", "123456789")
+_SHAPES = {1: (1, 4), 2: (1, 6), 3: (2, 6), 4: (3, 8)}
 """Level -> number of operations, number of items."""
-Items = tuple[str, ...]
-OPERATIONS: dict[str, Callable[[Items], Items]] = {
+_Items = tuple[str, ...]
+OPERATIONS: dict[str, Callable[[_Items], _Items]] = {
     "sort": lambda items: tuple(sorted(items)),
     "reverse": lambda items: items[::-1],
     "rotate": lambda items: items[1:] + items[:1],
@@ -31,9 +31,9 @@ WORDINGS = {
 
 
 def _draw(level: int, generator: random.Random) -> Problem:
-    count, size = SHAPES[level]
+    count, size = _SHAPES[level]
     names = generator.sample(tuple(OPERATIONS), count)
-    alphabet = generator.choice(ALPHABETS)
+    alphabet = generator.choice(_ALPHABETS)
     items = tuple(generator.choice(alphabet) for _ in range(size))
     order = ", then ".join(WORDINGS[name] for name in names)
     return Problem(
@@ -46,14 +46,14 @@ def _draw(level: int, generator: random.Random) -> Problem:
     )
 
 
-def _results(items: Items, names: list[str]) -> list[Items]:
+def _results(items: _Items, names: list[str]) -> list[_Items]:
     results = [items]
     for name in names:
         results.append(OPERATIONS[name](results[-1]))
     return results[1:]
 
 
-def _solve(items: Items, names: list[str], generator: random.Random, slip: bool) -> Solution:
+def _solve(items: _Items, names: list[str], generator: random.Random, slip: bool) -> Solution:
     results = _results(items, names)
     if slip:
         results[-1] = _disturb(results[-1], generator)
@@ -64,7 +64,7 @@ def _solve(items: Items, names: list[str], generator: random.Random, slip: bool)
     return Solution(tuple(steps), " ".join(results[-1]))
 
 
-def _disturb(items: Items, generator: random.Random) -> Items:
+def _disturb(items: _Items, generator: random.Random) -> _Items:
     """The list with two different neighbours exchanged, or without its last item where all are equal."""
     places = [place for place in range(len(items) - 1) if items[place] != items[place + 1]]
     if not places:
@@ -75,7 +75,7 @@ def _disturb(items: Items, generator: random.Random) -> Items:
 
 lists = ProceduralTask(
     name="lists",
-    tiers={level: partial(_draw, level) for level in SHAPES},
+    tiers={level: partial(_draw, level) for level in _SHAPES},
     default_level=1,
     rewards=("exact",),
 )

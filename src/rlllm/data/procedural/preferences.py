@@ -21,7 +21,7 @@ from rlllm.data.procedural.gold_utility import CORRECT_WEIGHT, gold_utility
 from rlllm.data.procedural.problems import Problem
 from rlllm.data.procedural.writer import Rate, WriterParams, write
 
-TRIES = 60
+_TRIES = 60
 
 
 class AnnotatorParams(Section):
@@ -44,7 +44,7 @@ class AnnotatorParams(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class _Candidate:
     """A solution and its true utility."""
 
     text: str
@@ -107,8 +107,8 @@ def prefers(gap: float, generator: random.Random, annotator: AnnotatorParams) ->
 
 def _candidates(
     problem: Problem, generator: random.Random, writer: WriterParams, min_gap: float
-) -> tuple[Candidate, Candidate]:
-    for _ in range(TRIES):
+) -> tuple[_Candidate, _Candidate]:
+    for _ in range(_TRIES):
         first, second = (_candidate(problem, generator, writer) for _ in range(2))
         if first.utility != second.utility and abs(first.utility - second.utility) >= min_gap:
             return first, second
@@ -119,8 +119,8 @@ def _candidates(
     )
 
 
-def _candidate(problem: Problem, generator: random.Random, writer: WriterParams) -> Candidate:
+def _candidate(problem: Problem, generator: random.Random, writer: WriterParams) -> _Candidate:
     text = write(problem, generator, writer)
     utility = gold_utility(problem.sample(text))
     assert utility is not None, "every procedural problem can be judged"
-    return Candidate(text, utility)
+    return _Candidate(text, utility)

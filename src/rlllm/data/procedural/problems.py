@@ -17,8 +17,8 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.data.request import DataRequest, Split
 
-HOLDOUT_IN = 5
-PATIENCE = 60
+_HOLDOUT_IN = 5
+_PATIENCE = 60
 """Draws of known problems in a row after which a tier counts as exhausted."""
 
 
@@ -58,21 +58,21 @@ class Problem:
 Draw = Callable[[random.Random], Problem]
 
 
-class Keyed(Protocol):
+class _Keyed(Protocol):
     """What has a key that decides its split."""
 
     @property
     def key(self) -> str: ...
 
 
-Drawn = TypeVar("Drawn", bound=Keyed)
-Item = TypeVar("Item")
+Drawn = TypeVar("Drawn", bound=_Keyed)
+_Item = TypeVar("_Item")
 
 
 def split_of(key: str) -> Split:
     """The split a problem belongs to: held out if the first 64 bits of its key's SHA-256 divide by five."""
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-    return "holdout" if number % HOLDOUT_IN == 0 else "train"
+    return "holdout" if number % _HOLDOUT_IN == 0 else "train"
 
 
 def stream(draw: Callable[[random.Random], Drawn], split: Split, seed: str) -> Iterator[Drawn]:
@@ -86,7 +86,7 @@ def stream(draw: Callable[[random.Random], Drawn], split: Split, seed: str) -> I
             continue
         if problem.key in seen:
             misses += 1
-            if misses < PATIENCE:
+            if misses < _PATIENCE:
                 continue
             if split == "holdout":
                 return
@@ -124,7 +124,7 @@ def levels_of(request: DataRequest, task: str, default: int, highest: int) -> tu
     return tuple(range(first, last + 1))
 
 
-def in_turn(streams: Sequence[Iterator[Item]]) -> Iterator[Item]:
+def in_turn(streams: Sequence[Iterator[_Item]]) -> Iterator[_Item]:
     """One item of each stream after another; a stream that has ended drops out."""
     open_streams = list(streams)
     while open_streams:

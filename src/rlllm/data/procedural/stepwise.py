@@ -23,7 +23,7 @@ from rlllm.core.config import Section
 from rlllm.core.records import StepwiseSolution
 from rlllm.data.procedural.problems import Problem, Solution
 
-TRIES = 40
+_TRIES = 40
 """Slips drawn in search of one whose first wrong step stands where it is wanted."""
 _COUNTDOWN_STEP = re.compile(r"(-?\d+)[-+*](\d+)=(-?\d+)")
 
@@ -52,7 +52,7 @@ def first_wrong(problem: Problem, lines: Sequence[str]) -> int:
 
 
 def _with_slip(problem: Problem, generator: random.Random, wanted: int) -> tuple[tuple[str, ...], int]:
-    for _ in range(TRIES):
+    for _ in range(_TRIES):
         lines = _lines(problem.solve(generator, True))
         first = first_wrong(problem, lines)
         if first == wanted:

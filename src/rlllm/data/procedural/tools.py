@@ -21,32 +21,32 @@ from rlllm.data.procedural.problems import level_of, split_of, stream
 from rlllm.data.procedural.source import ProceduralParams, parse_params
 from rlllm.data.request import DataRequest, Split
 
-SPANS = {1: (3, 2), 2: (7, 3)}
+_SPANS = {1: (3, 2), 2: (7, 3)}
 """Level of the guessing game -> how many numbers are possible, and guesses; halving the range always finds the number."""
 _EXPRESSION = re.compile(r"\d[\d+*/ -]*")
 
 
-class CalculatorParams(ProceduralParams):
+class _CalculatorParams(ProceduralParams):
     """Parameters of the calculator's transcripts."""
 
     calls: float = Field(0.5, ge=0, le=1)
     """Share of transcripts that use the tool; the others answer at once, and wrongly."""
 
 
-class GuessParams(ProceduralParams):
+class _GuessParams(ProceduralParams):
     """Parameters of the guessing game's transcripts."""
 
     attentive: float = Field(0.9, ge=0, le=1)
     """Share of later guesses that heed what was said before; the others are drawn from the whole range."""
 
 
-class CalculatorTask:
+class _CalculatorTask:
     """Arithmetic (default level 5, products) to be worked out with a tool."""
 
     rewards = ("exact",)
 
     def __call__(self, request: DataRequest) -> list[Record]:
-        params = parse_params(CalculatorParams, request.params)
+        params = parse_params(_CalculatorParams, request.params)
         level = level_of(request, "calculator", 5, max(arithmetic.tiers))
         problems = stream(arithmetic.tiers[level], request.split, f"calculator {level} {request.split} {request.seed}")
         if request.kind is PromptTask:
@@ -56,14 +56,14 @@ class CalculatorTask:
         return list(islice(turns, request.rows))
 
 
-class GuessTask:
+class _GuessTask:
     """Which number is hidden? Level 1: one of 3 in 2 guesses; level 2: one of 7 in 3 guesses."""
 
     rewards = ("environment",)
 
     def __call__(self, request: DataRequest) -> list[Record]:
-        params = parse_params(GuessParams, request.params)
-        level = level_of(request, "guess", 1, max(SPANS))
+        params = parse_params(_GuessParams, request.params)
+        level = level_of(request, "guess", 1, max(_SPANS))
         tasks = _games(level, request.split, random.Random(f"guess {level} {request.split} {request.seed}"))
         if request.kind is PromptTask:
             return list(islice(tasks, request.rows))
@@ -94,7 +94,7 @@ def _worked(prompt: str, answer: str, generator: random.Random, calls: float) ->
 
 def _games(level: int, split: Split, generator: random.Random) -> Iterator[PromptTask]:
     """Games of one split, each with two-digit numbers of one decade; the held-out split ends when every one was given."""
-    span, guesses = SPANS[level]
+    span, guesses = _SPANS[level]
     lows = [low for low in range(10, 100) if low % 10 + span <= 10 and split_of(f"guess {low}") == split]
     games = [(low, low + offset) for low in lows for offset in range(span)]
     while True:
@@ -107,7 +107,7 @@ def _games(level: int, split: Split, generator: random.Random) -> Iterator[Promp
             return
 
 
-def _played(task: PromptTask, generator: random.Random, params: GuessParams) -> Iterator[Conversation]:
+def _played(task: PromptTask, generator: random.Random, params: _GuessParams) -> Iterator[Conversation]:
     """The turns of one game, and a last word."""
     low, high, secret = (int(task.meta[name]) for name in ("low", "high", "secret"))
     first, last = low, high
@@ -130,5 +130,5 @@ def _turns(prompt: str, asked: str, result: str) -> list[Message]:
     return [{"role": role, "content": content} for role, content in roles]
 
 
-calculator = CalculatorTask()
-guess = GuessTask()
+calculator = _CalculatorTask()
+guess = _GuessTask()

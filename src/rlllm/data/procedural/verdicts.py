@@ -16,7 +16,7 @@ from rlllm.parsing.answers import extract_answer
 from rlllm.parsing.judge_prompts import both_orders
 
 
-class Verdicts:
+class _Verdicts:
     """Dataset callable: `verdicts` judges arithmetic pairs, `verdicts:NAME` those of another procedural data set."""
 
     argument = "source"
@@ -56,4 +56,4 @@ def _final(text: str) -> str:
     return extract_answer(text) or "no answer"
 
 
-verdicts = Verdicts()
+verdicts = _Verdicts()

@@ -19,7 +19,7 @@ from rlllm.data.request import DataRequest
 TASKS: Mapping[str, ProceduralTask] = {task.name: task for task in (arithmetic, countdown, lists)}
 TIERS = {f"{task.name}:{level}": draw for task in TASKS.values() for level, draw in task.tiers.items()}
 
-WEIGHTS: Mapping[str, float] = {
+_WEIGHTS: Mapping[str, float] = {
     "arithmetic:1": 0.1,
     "arithmetic:2": 0.6,
     "countdown:1": 0.05,
@@ -28,14 +28,14 @@ WEIGHTS: Mapping[str, float] = {
 }
 
 
-class WorldParams(ProceduralParams):
+class _WorldParams(ProceduralParams):
     """Parameters of the mixture."""
 
-    weights: Mapping[str, float] = WEIGHTS
+    weights: Mapping[str, float] = _WEIGHTS
     """Share of rows of each TASK:LEVEL; the sum need not be 1."""
 
     @model_validator(mode="after")
-    def _known_tiers(self) -> WorldParams:
+    def _known_tiers(self) -> _WorldParams:
         for tier, weight in self.weights.items():
             if tier not in TIERS:
                 raise unknown("task and level", tier, TIERS)
@@ -46,7 +46,7 @@ class WorldParams(ProceduralParams):
         return self
 
 
-class World:
+class _World:
     """Dataset callable of the mixture. Its default reward is the gold utility, which fits every task in it."""
 
     rewards = ("gold",)
@@ -56,7 +56,7 @@ class World:
             raise ConfigError(
                 "world mixes levels", given=f"level={request.level}", hint="set params.weights, e.g. {arithmetic:2: 1}"
             )
-        params = parse_params(WorldParams, request.params)
+        params = parse_params(_WorldParams, request.params)
         return make_records(_mixture(params.weights, request), request, params)
 
 
@@ -77,4 +77,4 @@ def _mixture(weights: Mapping[str, float], request: DataRequest) -> Iterator[Pro
             yield problem
 
 
-world = World()
+world = _World()

@@ -14,8 +14,8 @@ from pydantic import Field
 from rlllm.core.config import Section
 from rlllm.data.procedural.problems import Problem
 
-OPENINGS = ("Let me see.\n", "Step by step:\n", "")
-BROKEN_ENDINGS = (
+_OPENINGS = ("Let me see.\n", "Step by step:\n", "")
+_BROKEN_ENDINGS = (
     "Answer: {answer}",
     "So it is {answer}.",
     "#### {answer}\nThat is it.",
@@ -54,7 +54,7 @@ def write(problem: Problem, generator: random.Random, params: WriterParams) -> s
 
 def _text(problem: Problem, generator: random.Random, *, slip: bool, verbose: bool, malformed: bool) -> str:
     solution = problem.solve(generator, slip)
-    opening = generator.choice(OPENINGS) if verbose else ""
-    ending = generator.choice(BROKEN_ENDINGS) if malformed else "#### {answer}"
+    opening = generator.choice(_OPENINGS) if verbose else ""
+    ending = generator.choice(_BROKEN_ENDINGS) if malformed else "#### {answer}"
     lines = [step[1] if verbose else step[0] for step in solution.steps]
     return opening + "\n".join([*lines, ending.format(answer=solution.answer)])

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rlllm.data.inspect.card import Contents
     from rlllm.data.prepare.assembly import Assembly, Decision
 
-CARD = "card.md"
+_CARD = "card.md"
 _SHOWN = 20
 
 
@@ -208,7 +208,7 @@ def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallba
             folder, manifest, assembly, decision, [text for one in bad for text in one.examples][:_SHOWN]
         )
     (folder / "rows.partial").unlink()
-    (folder / CARD).write_text(card(config.out.name, manifest, contents, command), encoding="utf-8", errors="replace")
+    (folder / _CARD).write_text(card(config.out.name, manifest, contents, command), encoding="utf-8", errors="replace")
     write_manifest(folder, manifest)
     return manifest
 

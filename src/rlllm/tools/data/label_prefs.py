@@ -29,7 +29,7 @@ from rlllm.rollouts.config import SamplingConfig
 from rlllm.tools.data.candidate_pairs import CandidatePair, PreferenceLabel, by_judge, by_scores, kappa_of, label_rows
 from rlllm.training.plan import resolve_rewards, reward_of
 
-RESPONSES = ("responses", "completions", "candidates")
+_RESPONSES = ("responses", "completions", "candidates")
 """Columns that may hold the list of responses to a prompt."""
 
 
@@ -59,7 +59,7 @@ class LabelPrefsConfig(Section):
         return cls.checked(values)
 
 
-Ruler = Callable[[Sequence[CandidatePair]], list[PreferenceLabel]]
+_Ruler = Callable[[Sequence[CandidatePair]], list[PreferenceLabel]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +178,16 @@ def preview(config: LabelPrefsConfig) -> list[tuple[str, str]]:
     ]
 
 
-def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair], Ruler]:
+def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair], _Ruler]:
     """Everything that can be checked before a model loads or a request is sent."""
     _check_output(config)
     if config.model is not None:
         resolve_model(config.model)
-    loaded, candidates = read_candidates(config)
+    loaded, candidates = _read_candidates(config)
     return loaded, candidates, _ruler(config.judge, loaded)
 
 
-def read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair]]:
+def _read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair]]:
     """The data, and every pair of responses in them; none yet where a model is to write them.
 
     Raises:
@@ -209,7 +209,7 @@ def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[Candida
         loaded = load(data, PromptTask)
     except DataError:
         raise no_pairs from None
-    column = next((name for name in RESPONSES if loaded.train and name in loaded.train[0].meta), None)
+    column = next((name for name in _RESPONSES if loaded.train and name in loaded.train[0].meta), None)
     if column is None:
         raise no_pairs
     contests = []
@@ -244,7 +244,7 @@ def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[CandidatePair]:
     ]
 
 
-def _ruler(spec: RewardSpec, loaded: Loaded) -> Ruler:
+def _ruler(spec: RewardSpec, loaded: Loaded) -> _Ruler:
     """What decides contests: the judge's verdicts in both orders, or a reward's scores. Built before anything is sampled."""
     composition = resolve_rewards([spec], loaded)
     judge = composition.rewards[0].target

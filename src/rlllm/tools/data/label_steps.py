@@ -30,8 +30,8 @@ from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.registry import ENGINES
 from rlllm.training.plan import resolve_rewards
 
-PASSED = 1.0
-TASKS_AT_ONCE = 16
+_PASSED = 1.0
+_TASKS_AT_ONCE = 16
 
 
 class StepLabelConfig(StageConfig):
@@ -135,12 +135,12 @@ def label_steps(config: StepLabelConfig, listener: ProgressCallback | None = Non
     listener.started("label-steps", len(tasks), config.output)
     rows, skipped = [], Counter[str]()
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    for start in range(0, len(tasks), TASKS_AT_ONCE):
-        chunk = labeller.label(tasks[start : start + TASKS_AT_ONCE], skipped)
+    for start in range(0, len(tasks), _TASKS_AT_ONCE):
+        chunk = labeller.label(tasks[start : start + _TASKS_AT_ONCE], skipped)
         if chunk:
             append_jsonl(config.output, chunk)
         rows += chunk
-        finished = min(start + TASKS_AT_ONCE, len(tasks))
+        finished = min(start + _TASKS_AT_ONCE, len(tasks))
         listener.step(finished, {"rows": float(len(rows)), "skipped": float(skipped.total())})
     if not rows:
         raise DataError("no solution could be labelled", given=dict(skipped), hint="see the reasons; try another model")
@@ -238,7 +238,7 @@ class _Labeller:
     def _judge(self, texts: Sequence[tuple[PromptTask, str]]) -> list[bool | None]:
         samples = [Sample(task.prompt, text, task.answer, task.meta) for task, text in texts]
         values = self.rewards.score(samples).values[0] if samples else []
-        return [None if value is None else value >= PASSED for value in values]
+        return [None if value is None else value >= _PASSED for value in values]
 
     def _generate(self, prompts: list[list[int]]) -> list[tuple[str, bool]]:
         """A text for each prompt, and whether it came to its end."""

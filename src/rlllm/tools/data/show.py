@@ -12,7 +12,7 @@ from rlllm.data.config import DataConfig
 from rlllm.tools.data.record_types import read_as
 from rlllm.tools.data.tokenized_view import SequenceView, eyes
 
-WINDOW = 1000
+_WINDOW = 1000
 """Rows that are read at least: whether rows have prompts is decided over the data set, not over the shown ones."""
 
 
@@ -70,7 +70,7 @@ def show_data(
     if rows < 1:
         raise ConfigError("at least one row is shown", given=f"rows={rows}")
     config = DataConfig.checked(data)
-    limited = config if config.rows is not None else config.model_copy(update={"rows": max(rows, WINDOW)})
+    limited = config if config.rows is not None else config.model_copy(update={"rows": max(rows, _WINDOW)})
     view, loaded = read_as(limited, kind)
     records = loaded.train[:rows]
     shown = [ShownRecord(number, record) for number, record in enumerate(records, start=1)]

@@ -91,7 +91,7 @@ def check_template(tokenizer: Any, turn: Turn, ids: list[int]) -> TemplateCheck:
         ids: the whole sequence as the trainer has it.
     """
     training, generation = rendered(tokenizer, turn)
-    at = first_difference(training.encode(), generation.encode())
+    at = _first_difference(training.encode(), generation.encode())
     (prompt,) = chat.encode_prompts(tokenizer, [turn.prompt])
     parted = next((i for i, token in enumerate(prompt) if i >= len(ids) or ids[i] != token), None)
     return TemplateCheck(
@@ -114,7 +114,7 @@ def rendered(tokenizer: Any, turn: Turn) -> tuple[str, str]:
     return training, opened + turn.completion
 
 
-def first_difference(training: bytes, generation: bytes) -> int | None:
+def _first_difference(training: bytes, generation: bytes) -> int | None:
     """The first byte at which `generation` is not a beginning of `training`; None if it is one."""
     if training.startswith(generation):
         return None

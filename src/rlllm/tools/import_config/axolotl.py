@@ -29,7 +29,7 @@ from rlllm.tools.import_config.draft import (
 )
 from rlllm.tools.import_config.trl import SHARED
 
-DEFAULTS = {
+_DEFAULTS = {
     "num_epochs": 1,
     "micro_batch_size": 1,
     "gradient_accumulation_steps": 1,
@@ -37,7 +37,7 @@ DEFAULTS = {
     "lr_scheduler": "cosine",
 }
 """Axolotl's defaults where TRL has others."""
-METHODS = {
+_METHODS = {
     "sft": ("sft", "sft"),
     "dpo": ("align", "dpo"),
     "ipo": ("align", "ipo"),
@@ -84,14 +84,14 @@ def draft(config: Mapping[str, Any], stage: str | None) -> Draft:
     """
     verb, method = _method(config, stage)
     made = Draft("axolotl", verb, method)
-    rest = {**DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
+    rest = {**_DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
     for key in ("rl", "reward_model", "process_reward_model"):
         rest.pop(key, None)
     _adapters(made, rest)
     _data(made, rest)
     section = mapping(rest.pop("trl", {}), "trl")
-    made.read(rest, RULES)
-    made.read(section, TRL_SECTION)
+    made.read(rest, _RULES)
+    made.read(section, _TRL_SECTION)
     return made
 
 
@@ -101,9 +101,9 @@ def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
     if config.get("reward_model"):
         return "train-rm", "bt"
     name = str(stage or config.get("rl") or "sft")
-    if name not in METHODS:
-        raise unknown("method of Axolotl that rlllm has", name, METHODS)
-    return METHODS[name]
+    if name not in _METHODS:
+        raise unknown("method of Axolotl that rlllm has", name, _METHODS)
+    return _METHODS[name]
 
 
 def _adapters(made: Draft, config: dict[str, Any]) -> None:
@@ -223,7 +223,7 @@ _SAVES = left("give save_steps: checkpoints are counted in steps")
 _WANDB = left("give report_to=wandb, and set the rest in the shell")
 _SPEED = left("how fast is the hardware's and transformers' business")
 
-RULES: dict[str, Rule] = {
+_RULES: dict[str, Rule] = {
     **SHARED,
     "base_model": to("model"),
     "num_labels": left("a reward model gives one score"),
@@ -297,7 +297,7 @@ RULES: dict[str, Rule] = {
     "gradient_checkpointing_kwargs": as_trl("gradient_checkpointing_kwargs"),
 }
 """Key to what becomes of it; what transformers takes under the same name keeps it."""
-TRL_SECTION: dict[str, Rule] = {
+_TRL_SECTION: dict[str, Rule] = {
     **SHARED,
     "reward_funcs": _rewards,
     "reward_weights": left("each reward has its weight: rewards: [{name: math, weight: 0.5}]"),

@@ -31,9 +31,9 @@ from rlllm.tools.import_config.draft import (
 )
 from rlllm.tools.import_config.trl import SHARED
 
-DEFAULTS = {"learning_rate": 5e-5, "num_train_epochs": 3.0, "cutoff_len": 2048, "per_device_train_batch_size": 8}
+_DEFAULTS = {"learning_rate": 5e-5, "num_train_epochs": 3.0, "cutoff_len": 2048, "per_device_train_batch_size": 8}
 """LLaMA-Factory's defaults where TRL or rlllm has others."""
-STAGES = {
+_STAGES = {
     "pt": ("sft", "sft"),
     "sft": ("sft", "sft"),
     "rm": ("train-rm", "bt"),
@@ -41,7 +41,7 @@ STAGES = {
     "dpo": ("align", "dpo"),
     "kto": ("align", "kto"),
 }
-LOSSES = {"sigmoid": "dpo", "hinge": "hinge", "ipo": "ipo", "orpo": "orpo", "simpo": "simpo"}
+_LOSSES = {"sigmoid": "dpo", "hinge": "hinge", "ipo": "ipo", "orpo": "orpo", "simpo": "simpo"}
 """`pref_loss` to method; `kto_pair` is gone from TRL."""
 _COLUMNS = {
     "prompt": "prompt",
@@ -62,30 +62,30 @@ def draft(config: Mapping[str, Any], stage: str | None, path: Path) -> Draft:
     """
     verb, method = _method(config, stage)
     made = Draft("llamafactory", verb, method)
-    rest = {**DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
+    rest = {**_DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
     _adapters(made, rest)
     _data(made, rest, path)
     if method != "ppo" and verb == "align":
         _preference(made, rest)
     for key in ("stage", "pref_loss"):
         rest.pop(key, None)
-    made.read(rest, RULES)
+    made.read(rest, _RULES)
     return made
 
 
 def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
     name = stage or str(config.get("stage", "sft"))
-    if name not in STAGES:
-        raise unknown("stage of LLaMA-Factory", name, STAGES)
-    verb, method = STAGES[name]
+    if name not in _STAGES:
+        raise unknown("stage of LLaMA-Factory", name, _STAGES)
+    verb, method = _STAGES[name]
     if name != "dpo":
         return verb, method
     loss = str(config.get("pref_loss", "sigmoid"))
-    if loss not in LOSSES:
+    if loss not in _LOSSES:
         raise ConfigError(
-            f"pref_loss {loss} is a loss that TRL no longer has", given=f"pref_loss={loss}", exists=LOSSES
+            f"pref_loss {loss} is a loss that TRL no longer has", given=f"pref_loss={loss}", exists=_LOSSES
         )
-    return verb, LOSSES[loss]
+    return verb, _LOSSES[loss]
 
 
 def _adapters(made: Draft, config: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ def _sampling(draft: Draft, key: str, value: Any) -> None:
 _GALORE = "only TRL's own optimizers: optim"
 _CACHE = "tokenised rows are cached by their content"
 
-RULES: dict[str, Rule] = {
+_RULES: dict[str, Rule] = {
     **SHARED,
     "model_name_or_path": to("model"),
     "adapter_name_or_path": left("merge the adapter into the model first: an adapter is no model here"),

@@ -15,7 +15,7 @@ from rlllm.stages.catalog import config_class
 from rlllm.tools.import_config import axolotl, llamafactory, trl
 from rlllm.tools.import_config.draft import Draft, Unmapped
 
-TOOLS: dict[str, Callable[[Mapping[str, Any], str | None, Path], Draft]] = {
+_TOOLS: dict[str, Callable[[Mapping[str, Any], str | None, Path], Draft]] = {
     "trl": lambda config, stage, path: trl.draft(config, stage, path.stem),
     "llamafactory": llamafactory.draft,
     "axolotl": lambda config, stage, path: axolotl.draft(config, stage),
@@ -65,10 +65,10 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
     Raises:
         ConfigError: the file cannot be read, or says something for which there is no recipe at all.
     """
-    if tool not in TOOLS:
-        raise unknown("tool to import from", tool, TOOLS)
+    if tool not in _TOOLS:
+        raise unknown("tool to import from", tool, _TOOLS)
     path = Path(path)
-    draft = TOOLS[tool](_read(path), stage, path)
+    draft = _TOOLS[tool](_read(path), stage, path)
     recipe = draft.recipe()
     resolve(config_class(draft.verb), recipe)
     return Imported(tool, path.name, draft.verb, recipe, draft.unmapped)

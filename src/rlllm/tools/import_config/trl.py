@@ -28,7 +28,7 @@ from rlllm.tools.import_config.draft import (
     unless,
 )
 
-COMMANDS = {
+_COMMANDS = {
     "sft": ("sft", "sft"),
     "reward": ("train-rm", "bt"),
     "dpo": ("align", "dpo"),
@@ -60,22 +60,22 @@ def draft(config: Mapping[str, Any], stage: str | None, name: str) -> Draft:
     Raises:
         ConfigError: it does not tell which command it is for, or names several data sets.
     """
-    verb, method = COMMANDS[_command(config, stage, name)]
+    verb, method = _COMMANDS[_command(config, stage, name)]
     made = Draft("trl", verb, method)
     made.read(_peft(made, config), RULES)
     return made
 
 
 def _command(config: Mapping[str, Any], stage: str | None, name: str) -> str:
-    hint = f"say which: --stage {'|'.join(COMMANDS)}"
+    hint = f"say which: --stage {'|'.join(_COMMANDS)}"
     if stage is not None:
-        if stage not in COMMANDS:
-            raise ConfigError(f"trl has no command {stage} that rlllm can take over", given=stage, exists=COMMANDS)
+        if stage not in _COMMANDS:
+            raise ConfigError(f"trl has no command {stage} that rlllm can take over", given=stage, exists=_COMMANDS)
         return stage
     found = [command for command, keys in _TELLING.items() if keys & config.keys()]
     if len(found) != 1:
         words = re.split(r"[^a-z]+", name.lower())
-        found = [command for command in COMMANDS if command in words and (not found or command in found)]
+        found = [command for command in _COMMANDS if command in words and (not found or command in found)]
     if len(found) != 1:
         raise ConfigError("a TRL config does not say which command it is for", given=name, hint=hint)
     return found[0]
