@@ -1,7 +1,7 @@
-"""`rlllm chat`: talk to a model, or to two side by side. In a pipe every line of stdin is a question of its own.
+"""`rlllm chat`: talk to one model, or to two side by side. In a pipe every line of stdin is a separate question.
 
-Replies go to stdout. On a terminal they appear as they are sampled; two models on a wide terminal are shown in two columns once
-both have answered, on a narrow one below each other.
+Replies go to stdout. On a terminal they appear as they are sampled. Two models on a wide terminal are shown in two columns after
+both replies are complete; on a narrow terminal they are shown below each other.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def chat(
     opened = open_chat(
         [a] if b is None else [a, b],
         SamplingConfig.checked({"temperature": temperature, "max_new_tokens": max_new_tokens}),
-        rewards=[RewardSpec.checked(one) for one in overrides.read_rewards(reward or ())],
+        rewards=[RewardSpec.checked(spec) for spec in overrides.read_rewards(reward or ())],
         seed=seed,
         system=system,
         answer=answer,
@@ -104,7 +104,9 @@ def _talk(chat: Chat, answer: Callable[[Chat, str], None]) -> None:
     from rlllm.core.errors import RlllmError
 
     _edit_lines()
-    names = " and ".join(f"{one.name}{'' if one.chats else ' (continues text)'}" for one in chat.dialogues)
+    names = " and ".join(
+        f"{dialogue.name}{'' if dialogue.chats else ' (continues text)'}" for dialogue in chat.dialogues
+    )
     console.say(f"talking to {names}; /help lists the commands, Ctrl-D leaves")
     while True:
         try:
@@ -143,8 +145,8 @@ def _answer(chat: Chat, question: str) -> None:
 
 
 def _side_by_side(replies: list[Reply]) -> None:
-    rows = [[console.visible(one.text) for one in replies], ["\n".join(_remarks(one)) for one in replies]]
-    console.table([one.model for one in replies], rows)
+    texts = [console.visible(reply.text) for reply in replies]
+    console.table([reply.model for reply in replies], [texts, ["\n".join(_remarks(reply)) for reply in replies]])
 
 
 def _answer_json(chat: Chat, question: str) -> None:
@@ -161,11 +163,11 @@ def _write(piece: str) -> None:
 
 
 def _remarks(reply: Reply) -> list[str]:
-    """What there is to say of a reply beside its text: where it was cut, and its rewards."""
+    """Lines below a reply: why it ended early, and its rewards."""
     lines = []
     if reply.ending != "end":
-        why = {"length": "cut off at the limit", "interrupted": "interrupted"}[reply.ending]
-        lines.append(f"[{why} after {reply.tokens} tokens]")
+        reason = {"length": "cut off at the limit", "interrupted": "interrupted"}[reply.ending]
+        lines.append(f"[{reason} after {reply.tokens} tokens]")
     return lines + [_scored(name, row) for name, row in reply.rewards.items()]
 
 
@@ -179,7 +181,7 @@ def _scored(name: str, row: Mapping[str, Any]) -> str:
 
 
 def _command(chat: Chat, line: str) -> None:
-    """Carry out a line that begins with a slash. Raises ConfigError for one that nobody knows, or a wrong argument."""
+    """Carry out a line that begins with a slash. Raises ConfigError for an unknown command or a wrong argument."""
     from rlllm.core.errors import unknown
 
     name, _, argument = line.partition(" ")
@@ -200,7 +202,7 @@ def _reset(chat: Chat, _: str) -> None:
 
 
 def _system(chat: Chat, text: str) -> None:
-    chat.instruct(text or None)
+    chat.set_system(text or None)
     console.say(
         "the conversation begins anew" + (", with that system message" if text else ", without a system message")
     )

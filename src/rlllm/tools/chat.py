@@ -1,8 +1,7 @@
-"""Talking to models: what was said so far, replies that can be heard as they come, and what rewards say of them.
+"""Chat with one or several models: conversations, replies that are streamed as text, and the rewards of each reply.
 
-How it looks is the command line's business. The chat rule is that of training and evaluation: a model with a chat template is
-given messages, a model without one continues the text so far. Nothing is cut off silently: a conversation that outgrows the
-model's window is refused.
+The chat rule is that of training and evaluation: a model with a chat template gets messages, a model without one continues the
+text so far. A conversation that is longer than the model's context is refused; nothing is cut off. The command line prints.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _CUT_CHARACTER = "\ufffd"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a model said, and what rewards say of it."""
+    """One reply of a model, and its rewards."""
 
     model: str
     text: str
@@ -39,14 +38,14 @@ class Reply:
     ending: _Ending
     """`end`: by itself; `length`: at the limit or the end of the window; `interrupted`: by Ctrl-C."""
     rewards: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Name of each reward to its `value` with what it read (`parsed`) and noted; empty for an interrupted reply."""
+    """Reward name -> its `value`, `parsed` answer and `note`; empty for an interrupted reply."""
 
 
 class Dialogue:
-    """One model's side of a chat: its own replies are its context, never another model's.
+    """The conversation of one model. It holds this model's replies only, not those of other models in the chat.
 
     Args:
-        name: what the model is called.
+        name: the model's name in replies and messages.
         model: a causal language model.
         tokenizer: its tokenizer.
     """
@@ -72,27 +71,27 @@ class Dialogue:
             )
         self.messages = [{"role": "system", "content": system}] if system else []
 
-    def asked(self, text: str) -> Prompt:
-        """The prompt for the next reply: all messages, or the text so far with `text` on a line of its own."""
+    def prompt_for(self, text: str) -> Prompt:
+        """The prompt for the reply to `text`: all messages, or the text so far with `text` on a line of its own."""
         if self.chats:
             return [*self.messages, {"role": "user", "content": text}]
-        said = "".join(one["content"] + "\n" * (one["role"] == "assistant") for one in self.messages)
-        return said + text
+        text_so_far = "".join(turn["content"] + "\n" * (turn["role"] == "assistant") for turn in self.messages)
+        return text_so_far + text
 
-    def reply(self, text: str, sampling: SamplingConfig, seed: int, hear: TextCallback) -> Reply:
-        """The model's answer to `text`, which both become part of the conversation.
+    def reply(self, text: str, sampling: SamplingConfig, seed: int, on_text: TextCallback) -> Reply:
+        """The model's reply to `text`. Both become part of the conversation.
 
-        A KeyboardInterrupt ends the reply and is not passed on; what was said until then is kept.
+        A KeyboardInterrupt ends the reply and is not passed on; the text until then is kept.
 
         Raises:
             DataError: the conversation fills the model's window.
         """
-        ids = encode_prompts(self.tokenizer, [self.asked(text)])[0]
-        streamer = Streamer(self.tokenizer, hear)
+        ids = encode_prompts(self.tokenizer, [self.prompt_for(text)])[0]
+        streamer = Streamer(self.tokenizer, on_text)
         ending = self._generate(ids, sampling, seed, streamer)
-        said = streamer.text()
-        self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": said}]
-        return Reply(self.name, said, len(streamer.ids), ending)
+        reply_text = streamer.text()
+        self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": reply_text}]
+        return Reply(self.name, reply_text, len(streamer.ids), ending)
 
     def _generate(self, ids: list[int], sampling: SamplingConfig, seed: int, streamer: Streamer) -> _Ending:
         import torch
@@ -100,28 +99,27 @@ class Dialogue:
         from rlllm.rollouts.engines.hf import HFEngine
 
         stops = HFEngine(self.model, self.tokenizer).stop_ids()
-        choice: dict[str, Any] = {"do_sample": False}
+        sampling_args: dict[str, Any] = {"do_sample": False}
         if sampling.temperature:
-            kept = sampling.model_dump(include={"temperature", "top_p", "top_k"})
-            choice = {"do_sample": True, **kept}
+            sampling_args = {"do_sample": True, **sampling.model_dump(include={"temperature", "top_p", "top_k"})}
         prompt = torch.tensor([ids], device=self.model.device)
         torch.manual_seed(seed)
         try:
             self.model.eval().generate(
                 input_ids=prompt,
                 attention_mask=torch.ones_like(prompt),
-                max_new_tokens=min(sampling.max_new_tokens, self._room(len(ids))),
+                max_new_tokens=min(sampling.max_new_tokens, self._free_context(len(ids))),
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=sorted(stops),
                 streamer=streamer,
-                **choice,
+                **sampling_args,
             )
         except KeyboardInterrupt:
             return "interrupted"
         return "end" if streamer.ids and streamer.ids[-1] in stops else "length"
 
-    def _room(self, length: int) -> int:
-        """Tokens that fit behind a prompt."""
+    def _free_context(self, length: int) -> int:
+        """Tokens of the model's context that are left after a prompt of `length` tokens."""
         window = getattr(self.model.config, "max_position_embeddings", None)
         if window is None:
             return sys.maxsize
@@ -133,43 +131,47 @@ class Dialogue:
         return int(window) - length
 
 
+# TextStreamer of transformers holds text back until the next space, so a line without spaces (an equation, code, Thai, Japanese
+# kana) appears only when it is complete, and after an interruption the text that it held back and the token ids are lost.
 class Streamer:
-    """What transformers' `generate` tells its tokens: turns them into text and passes on what can be read already.
+    """The `streamer` of transformers' `generate`: turns tokens into text, and passes on each piece once it is complete.
 
     A token may hold a part of a character, so text is passed on only up to the last whole one. Each time only the tokens
     since the last two pieces are decoded, because a tokenizer may treat the first token of a text differently.
 
     Args:
-        tokenizer: what decodes.
-        hear: called with each new piece of text.
+        tokenizer: decodes the tokens.
+        on_text: called with each new piece of text.
 
     Attributes:
         ids: the tokens so far, without the prompt's.
     """
 
-    def __init__(self, tokenizer: Any, hear: TextCallback) -> None:
-        self.tokenizer, self.hear = tokenizer, hear
+    def __init__(self, tokenizer: Any, on_text: TextCallback) -> None:
+        self.tokenizer, self.on_text = tokenizer, on_text
         self.ids: list[int] = []
-        self._prompted = False
-        self._context, self._heard = 0, 0
+        self._has_prompt = False
+        self._context_start, self._shown_end = 0, 0
 
     def put(self, value: Any) -> None:
         """Take a tensor of token ids: the prompt's first, then one token at a time."""
-        if not self._prompted:
-            self._prompted = True
+        if not self._has_prompt:
+            self._has_prompt = True
             return
         self.ids += value.reshape(-1).tolist()
-        before = self._decoded(self.ids[self._context : self._heard])
-        now = self._decoded(self.ids[self._context :])
+        before = self._decoded(self.ids[self._context_start : self._shown_end])
+        now = self._decoded(self.ids[self._context_start :])
         if len(now) > len(before) and not now.endswith(_CUT_CHARACTER):
-            self._context, self._heard = self._heard, len(self.ids)
-            self.hear(now[len(before) :])
+            self._context_start, self._shown_end = self._shown_end, len(self.ids)
+            self.on_text(now[len(before) :])
 
     def end(self) -> None:
-        """Pass on what is left at the end of a reply, whole character or not."""
-        rest = self._decoded(self.ids[self._context :])[len(self._decoded(self.ids[self._context : self._heard])) :]
+        """Pass on the rest of the text at the end of a reply, also where it ends in a part of a character."""
+        rest = self._decoded(self.ids[self._context_start :])[
+            len(self._decoded(self.ids[self._context_start : self._shown_end])) :
+        ]
         if rest:
-            self.hear(rest)
+            self.on_text(rest)
 
     def text(self) -> str:
         """All of the reply."""
@@ -181,13 +183,13 @@ class Streamer:
 
 @dataclass
 class Chat:
-    """One model, or several that are asked the same.
+    """One model, or several models that get the same questions.
 
     Args:
         dialogues: one for each model, with different names.
         sampling: how replies are sampled; may be replaced between two questions.
-        rewards: what replies are worth; None for nothing.
-        seed: the reply to a chat's n-th question is drawn under `seed + n`, whichever model gives it.
+        rewards: score each reply; None for no scores.
+        seed: every model samples its reply to the n-th question with the seed `seed + n`.
         system: the system message every conversation begins with.
         answer: the reference answer that rewards compare with.
     """
@@ -208,7 +210,7 @@ class Chat:
         for dialogue in self.dialogues:
             dialogue.reset(self.system)
 
-    def instruct(self, system: str | None) -> None:
+    def set_system(self, system: str | None) -> None:
         """Set the system message and begin anew. Raises ConfigError, and changes nothing, where a model cannot take it."""
         before, self.system = self.system, system
         try:
@@ -217,12 +219,12 @@ class Chat:
             self.system = before
             raise
 
-    def replies(self, text: str, hear: Callable[[str], TextCallback] = lambda name: _nobody) -> Iterator[Reply]:
-        """Every model's answer, one after another, scored. Ctrl-C ends one, and those that would have followed are left out.
+    def replies(self, text: str, stream_to: Callable[[str], TextCallback] = lambda name: _ignore) -> Iterator[Reply]:
+        """The reply of each model in turn, scored. Ctrl-C ends a reply, and the models after it give none.
 
         Args:
-            text: what is asked.
-            hear: told a model's name when its reply begins; gives what hears it as it comes.
+            text: the question.
+            stream_to: called with a model's name when its reply begins; returns the callback for the pieces of its text.
 
         Raises:
             DataError: the conversation fills a model's window.
@@ -230,8 +232,8 @@ class Chat:
         """
         self.questions += 1
         for dialogue in self.dialogues:
-            prompt = dialogue.asked(text)
-            reply = dialogue.reply(text, self.sampling, self.seed + self.questions, hear(dialogue.name))
+            prompt = dialogue.prompt_for(text)
+            reply = dialogue.reply(text, self.sampling, self.seed + self.questions, stream_to(dialogue.name))
             yield self._scored(prompt, reply)
             if reply.ending == "interrupted":
                 return
@@ -250,7 +252,7 @@ class Chat:
         Raises:
             ConfigError: the file exists or cannot be written.
         """
-        rows = [{"model": one.name, "messages": one.messages} for one in self.dialogues]
+        rows = [{"model": dialogue.name, "messages": dialogue.messages} for dialogue in self.dialogues]
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -280,7 +282,7 @@ def open_chat(
     from rlllm.policies.loading import load_policy, load_tokenizer
 
     hardware = local.prepare()
-    names = _different([source.name for source in sources])
+    names = _unique([source.name for source in sources])
     dialogues = [
         Dialogue(name, load_policy(source, bf16=hardware.bf16).to(hardware.device), load_tokenizer(source))
         for name, source in zip(names, sources, strict=True)
@@ -288,9 +290,9 @@ def open_chat(
     return Chat(dialogues, sampling, composition, seed, system, answer)
 
 
-def _different(names: Sequence[str]) -> list[str]:
+def _unique(names: Sequence[str]) -> list[str]:
     return [name if name not in names[:place] else f"{name} {place + 1}" for place, name in enumerate(names)]
 
 
-def _nobody(_: str) -> None:
+def _ignore(_: str) -> None:
     return

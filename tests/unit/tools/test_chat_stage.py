@@ -59,18 +59,18 @@ def test_a_reply_is_what_the_engine_gives_and_is_heard_piece_by_piece(dialogue: 
 
 def test_what_was_said_is_the_context_of_what_follows(dialogue: Dialogue) -> None:
     first = dialogue.reply("What is 3 + 4?", GREEDY, 0, lambda _: None)
-    assert dialogue.asked("and?") == [
+    assert dialogue.prompt_for("and?") == [
         {"role": "user", "content": "What is 3 + 4?"},
         {"role": "assistant", "content": first.text},
         {"role": "user", "content": "and?"},
     ]
     dialogue.reset("Be brief.")
-    assert dialogue.asked("hi") == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
+    assert dialogue.prompt_for("hi") == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}]
 
 
 def test_a_model_without_a_template_continues_the_text_so_far(plain: Dialogue) -> None:
     reply = plain.reply("one two", WARM, 0, lambda _: None)
-    assert plain.asked("three") == f"one two{reply.text}\nthree"
+    assert plain.prompt_for("three") == f"one two{reply.text}\nthree"
     with pytest.raises(ConfigError, match="takes no system message"):
         plain.reset("Be brief.")
 
