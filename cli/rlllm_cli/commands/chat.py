@@ -1,7 +1,7 @@
 """`rlllm chat`: talk to one model, or to two side by side. In a pipe every line of stdin is a separate question.
 
-Replies go to stdout. On a terminal they appear as they are sampled. On a wide terminal, two models stand in two columns once both
-replies are complete; on a narrow one, below each other.
+Replies go to stdout. On a terminal they appear as they are sampled. On a wide terminal, two models stand in two columns once
+both replies are complete; on a narrow one, below each other.
 """
 
 from __future__ import annotations
