@@ -7,10 +7,10 @@ STAMP := .venv/.installed
 
 PYTEST := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OMP_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-CODE := src cli tests bench
+CODE := src cli tests bench docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt lint type wheel-check nano bench trl-fields
+.PHONY: help setup demo test test-all check fmt lint type wheel-check docs reference nano bench trl-fields
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,13 @@ type: $(STAMP) ## check types
 
 wheel-check: $(STAMP) ## build the wheel, install it elsewhere and try it
 	$(BIN)/python tests/wheel_check.py
+
+docs: $(STAMP) reference ## build this documentation as a site, in site/; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "read it: $(BIN)/python -m http.server --directory site"
+
+reference: $(STAMP) ## write docs/reference again, from the code
+	$(BIN)/python -m rlllm_cli.reference
 
 nano: $(STAMP) ## train the embedded model again (minutes) and put it into the package
 	$(BIN)/python -m rlllm.assets.build_nano runs/nano-start

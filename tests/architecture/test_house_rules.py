@@ -13,8 +13,9 @@ import pytest
 from packaging.requirements import Requirement
 from source_graph import ROOT, expect_none
 
-CODE = ("src", "cli", "tests", "bench")
-LONGEST_FILE = 400
+CODE = ("src", "cli", "tests", "bench", "docs")
+LONGEST_FILE = 800
+"""Lines. A hint of about 400 is in CONTRIBUTING.md; this is where a file holds more than one idea for certain."""
 LONGEST_FUNCTION = 60
 LARGEST_FILE = 6_000_000
 """Bytes; the limit the embedded model has to keep as well."""
@@ -65,7 +66,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_no_file_is_longer_than_400_lines() -> None:
+def test_no_file_is_longer_than_800_lines() -> None:
     lengths = {
         str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in python_files()
     }

@@ -16,14 +16,15 @@ class ExitCode(IntEnum):
     """Process exit codes; scripts may rely on them."""
 
     OK = 0
+    """The command did what it was asked. For a run: there was a signal, all steps ran, and the weights moved."""
     FAILED = 1
     """The run failed, or it ended without having learned anything."""
     USAGE = 2
     """The command line, the recipe, the data or the model folder is wrong; nothing was started."""
     PLUGIN = 3
     """A plugin that was asked for by name, installed or a file, is broken."""
-    WATCHDOG = 75
     INTERRUPTED = 130
+    """Ctrl-C. A run keeps a checkpoint, and `--resume` continues it."""
 
 
 class RlllmError(Exception):

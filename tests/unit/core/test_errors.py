@@ -56,7 +56,6 @@ def test_the_exit_codes_are_these() -> None:
         "FAILED": 1,
         "USAGE": 2,
         "PLUGIN": 3,
-        "WATCHDOG": 75,
         "INTERRUPTED": 130,
     }
 

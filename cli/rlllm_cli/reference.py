@@ -1,0 +1,476 @@
+"""Writes `docs/reference/` from the code: commands, settings, methods, and everything that can be named in a recipe.
+
+`make reference` runs it; a test compares the committed pages with what it would write. Components are read from their source
+without importing them, so that no model library is loaded. Installed plugins are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from rlllm.core.registry import Registry
+
+WRITTEN = "Written by `make reference` from the code; edit that instead."
+_ARGUMENT = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.+)$")
+
+
+def pages() -> dict[str, str]:
+    """File name under `docs/reference/` -> text."""
+    from rlllm.stages.catalog import STAGES
+
+    written = {f"{verb}.md": _verb_page(verb) for verb in STAGES}
+    written["commands.md"] = _commands_page()
+    written["methods.md"] = _methods_page()
+    written["trl-fields.md"] = _trl_page()
+    written["exit-codes.md"] = _exit_codes_page()
+    for name, (title, intro, registries) in _registries().items():
+        written[name] = _registry_page(title, intro, registries)
+    written["README.md"] = _index(written)
+    return {name: f"{text.rstrip()}\n" for name, text in sorted(written.items())}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write every page and remove pages that are no longer made; the paths that changed."""
+    made = pages()
+    folder.mkdir(parents=True, exist_ok=True)
+    stale = [path for path in folder.glob("*.md") if path.name not in made]
+    for path in stale:
+        path.unlink()
+    texts = {folder / name: text for name, text in made.items()}
+    changed = [path for path, text in texts.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in changed:
+        path.write_text(texts[path], encoding="utf-8")
+    return [*stale, *changed]
+
+
+def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
+    """Page -> its title, the sentence under it, and the registries it lists."""
+    from rlllm.algorithms.registry import SLOTS
+    from rlllm.data.registry import DATASETS
+    from rlllm.evals.registry import EVALS
+    from rlllm.rewards.registry import REWARDS
+    from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
+
+    return {
+        "rewards.md": (
+            "Rewards",
+            "Named in `rewards:` of a recipe or by `--reward`. Guide: [rewards](../guides/rewards.md).",
+            [REWARDS],
+        ),
+        "datasets.md": ("Data sets", "Named in `data:` or by `--data`. Guide: [data](../guides/data.md).", [DATASETS]),
+        "metrics.md": (
+            "Metrics",
+            "Named in `tasks:` or after `rlllm eval`. Guide: [evaluation](../guides/evaluation.md).",
+            [EVALS],
+        ),
+        "components.md": (
+            "Slot components",
+            "Named in `sampler:`, `advantage:` and the other slots of the loop. Guide: [the loop](../concepts/loop.md).",
+            [SLOTS],
+        ),
+        "engines.md": (
+            "Engines and environments",
+            "Named in `rollout.engine` and `environment`. Guide: [environments](../guides/environments.md).",
+            [ENGINES, ENVIRONMENTS],
+        ),
+    }
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def _verb_page(verb: str) -> str:
+    from rlllm.stages.catalog import config_class
+
+    cls = config_class(verb)
+    lines = [f"# Settings of `rlllm {verb}`", "", WRITTEN, "", _prose(inspect.getdoc(cls)), ""]
+    lines += _table(("key", "type", "default", "what it is"), _settings(cls))
+    if cls.trl_configs:
+        links = " or ".join(f"[{name}](trl-fields.md#{name.lower()})" for name in cls.trl_configs)
+        lines += ["", f"Every field of TRL's {links} is a setting too, under TRL's own name (`learning_rate=1e-5`)."]
+    if cls.aliases:
+        lines += ["", "Other names that are taken:", ""]
+        lines += _table(
+            ("name", "stands for"), ((_code(name), _code(key)) for name, key in sorted(cls.aliases.items()))
+        )
+    return "\n".join(lines)
+
+
+def _settings(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """A row for each key; the keys of a section follow it."""
+    for name, field in cls.model_fields.items():
+        section = _section(field.annotation)
+        default = "" if section or field.is_required() else _default(field.get_default(call_default_factory=True))
+        bounds = " ".join(text for limit in field.metadata if (text := _bound(limit)))
+        kind = "section" if section else f"{_type_text(field.annotation)} {bounds}".rstrip()
+        yield _code(f"{prefix}{name}"), kind, default, _prose(field.description)
+        if section:
+            yield from _settings(section, f"{prefix}{name}.")
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The settings class behind `Section` or `Section | None`, not behind a list of them."""
+    from pydantic import BaseModel
+
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return next((kind for kind in options if inspect.isclass(kind) and issubclass(kind, BaseModel)), None)
+
+
+def _bound(limit: Any) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return next((f"{sign} {getattr(limit, name)}" for name, sign in signs.items() if hasattr(limit, name)), "")
+
+
+def _type_text(annotation: Any) -> str:
+    """An annotation as people write it in a recipe."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation is type(None):
+        return "null"
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type_text(part) for part in inner)
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin in (list, tuple, Sequence):
+        return f"list of {_type_text(inner[0])}" if inner else "list"
+    if origin in (dict, Mapping):
+        return f"mapping to {_type_text(inner[1])}"
+    if annotation is Any:
+        return "anything"
+    spelled = {
+        "str": "text",
+        "bool": "true or false",
+        "int": "integer",
+        "float": "number",
+        "Path": "path",
+        "dict": "mapping",
+    }
+    name = getattr(annotation, "__name__", str(annotation))
+    return spelled.get(name, name)
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return _code(str(value).lower())
+    return _code(value) if isinstance(value, str | int | float | Path) and value != "" else ""
+
+
+def _trl_page() -> str:
+    from rlllm.core import trl_fields
+    from rlllm.stages.catalog import STAGES, config_class
+
+    configs = sorted({name for verb in STAGES for name in config_class(verb).trl_configs})
+    shared = set.intersection(*(set(trl_fields.table(name)) for name in configs))
+    lines = [
+        "# TRL's fields",
+        "",
+        WRITTEN,
+        "",
+        "Each is a setting, under its own name, of the verbs whose methods use that config; TRL's documentation explains it.",
+        "Where a method has a default of its own, `rlllm methods show NAME` prints it. Fields that rlllm sets itself:",
+        "",
+        *_table(("field", "instead"), ((_code(name), text) for name, text in sorted(trl_fields.MANAGED.items()))),
+        "",
+        "## In all of them",
+        "",
+        *_field_table(trl_fields.table(configs[0]), shared),
+    ]
+    for name in configs:
+        table = trl_fields.table(name)
+        lines += ["", f"## {name}", "", *_field_table(table, table.keys() - shared)]
+    return "\n".join(lines)
+
+
+def _field_table(table: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    rows = (
+        (_code(name), " or ".join(table[name]["kinds"]), _default(table[name]["default"])) for name in sorted(names)
+    )
+    return _table(("field", "type", "default"), rows)
+
+
+# --- methods ----------------------------------------------------------------------------------------------------------
+
+
+def _methods_page() -> str:
+    from rlllm.algorithms.registry import METHODS
+
+    methods = [METHODS.load(name) for name in sorted(METHODS.builtins)]
+    rows = ((f"[`{m.name}`](#{_anchor(m.name)})", ", ".join(m.stages), m.summary) for m in methods)
+    lines = ["# Methods", "", WRITTEN, "", *_table(("method", "verbs", "what it is"), rows)]
+    for method in methods:
+        lines += ["", *_method(method)]
+    return "\n".join(lines)
+
+
+def _method(method: Any) -> list[str]:
+    from rlllm.algorithms.methods.base import links
+
+    papers = ", ".join(f"[arXiv {link.rsplit('/', 1)[-1]}]({link})" for link in links(method))
+    defaults = {f"{section}.{key}": value for section, own in method.defaults.items() for key, value in own.items()}
+    presets = {**method.settings, **method.components, **defaults}
+    page = method.page.removeprefix("docs/")
+    lines = [
+        f"## {method.name}",
+        "",
+        f"{_sentence(method.summary)}",
+        "",
+        "```text",
+        *method.formula.splitlines(),
+        "```",
+        "",
+    ]
+    lines += [f"- verbs: {', '.join(_code(stage) for stage in method.stages)}; trainer: {_code(method.trainer)}"]
+    if presets:
+        lines += ["- presets: " + ", ".join(_code(f"{key}={value}") for key, value in presets.items())]
+    if method.reward:
+        lines += [f"- reward: {_code(method.reward)}"]
+    if method.notes:
+        lines += [f"- {_sentence(method.notes)}"]
+    lines += [f"- {method.paper.partition(', arXiv')[0]}: {papers}; page: [{page}](../{page})"]
+    return [*lines, f"- `rlllm {method.stages[0]} --method {method.name} {method.example}".rstrip() + "`"]
+
+
+# --- what registries list ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Argument:
+    name: str
+    kind: str
+    default: str
+    text: str
+
+
+def _registry_page(title: str, intro: str, registries: list[Registry]) -> str:
+    lines = [f"# {title}", "", WRITTEN, "", intro]
+    for registry in registries:
+        plugins = f"Plugins: entry-point group `{registry.group}`."
+        heading = [f"## {registry.noun[0].upper()}{registry.noun[1:]}s", ""] if len(registries) > 1 else []
+        entries = [entry for entry in registry.entries() if entry.origin == "built in"]
+        rows = ((f"[`{entry.name}`](#{_anchor(entry.name)})", entry.summary) for entry in entries)
+        lines += ["", *heading, plugins, "", *_table(("name", "what it is"), rows)]
+        for entry in entries:
+            lines += ["", *_component(entry.name, entry.target, "#" * (3 if heading else 2))]
+    return "\n".join(lines)
+
+
+def _component(name: str, target: str, level: str) -> list[str]:
+    node, module = _definition(target)
+    text = ast.get_docstring(node) if isinstance(node, ast.ClassDef | ast.FunctionDef) else None
+    body, _ = _split_docstring(text or "")
+    lines = [f"{level} {name}", "", *([body, ""] if body else []), f"Source: `{target}`"]
+    arguments = _arguments(node, module)
+    if arguments:
+        rows = ((_code(a.name), a.kind, a.default, a.text) for a in arguments)
+        lines += ["", *_table(("argument", "type", "default", "what it is"), rows)]
+    return lines
+
+
+def _definition(target: str) -> tuple[ast.AST | None, ast.Module]:
+    """The class, function or assignment that "module:name" means, and the module it stands in; nothing is imported."""
+    module_name, _, name = target.partition(":")
+    spec = find_spec(module_name)
+    assert spec is not None
+    assert spec.origin is not None
+    module = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    return next((node for node in module.body if getattr(node, "name", None) == name), None), module
+
+
+def _arguments(node: ast.AST | None, module: ast.Module) -> list[_Argument]:
+    """The fields of a dataclass, those of its bases first, or the keyword arguments of a class's `__init__`."""
+    if not isinstance(node, ast.ClassDef):
+        return []
+    arguments: dict[str, _Argument] = {}
+    for base in node.bases:
+        arguments |= {argument.name: argument for argument in _inherited(base, module)}
+    _, described = _split_docstring(ast.get_docstring(node) or "")
+    for index, item in enumerate(node.body):
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and _is_argument(item):
+            name = item.target.id
+            own = _attribute_docstring(node.body[index + 1 : index + 2])
+            default = _code(ast.unparse(item.value)) if item.value else ""
+            arguments[name] = _Argument(name, _code(ast.unparse(item.annotation)), default, described.get(name, own))
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            arguments |= {argument.name: argument for argument in _parameters(item, described)}
+    return list(arguments.values())
+
+
+def _is_argument(item: ast.AnnAssign) -> bool:
+    assert isinstance(item.target, ast.Name)
+    annotation, value = ast.unparse(item.annotation), ast.unparse(item.value) if item.value else ""
+    return not item.target.id.startswith("_") and "ClassVar" not in annotation and "init=False" not in value
+
+
+def _inherited(base: ast.expr, module: ast.Module) -> list[_Argument]:
+    if not isinstance(base, ast.Name):
+        return []
+    same = next((node for node in module.body if getattr(node, "name", None) == base.id), None)
+    if same is not None:
+        return _arguments(same, module)
+    imports = [node for node in module.body if isinstance(node, ast.ImportFrom)]
+    for node in imports:
+        if (node.module or "").startswith("rlllm") and base.id in [alias.name for alias in node.names]:
+            return _arguments(*_definition(f"{node.module}:{base.id}"))
+    return []
+
+
+def _parameters(function: ast.FunctionDef, described: Mapping[str, str]) -> Iterator[_Argument]:
+    positional = function.args.args
+    padded = [None] * (len(positional) - len(function.args.defaults)) + list(function.args.defaults)
+    pairs = [
+        *zip(positional, padded, strict=True),
+        *zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True),
+    ]
+    _, own = _split_docstring(ast.get_docstring(function) or "")
+    for argument, default in pairs[1:]:
+        kind = _code(ast.unparse(argument.annotation)) if argument.annotation else ""
+        text = own.get(argument.arg) or described.get(argument.arg, "")
+        yield _Argument(argument.arg, kind, _code(ast.unparse(default)) if default else "", text)
+
+
+def _attribute_docstring(following: Sequence[ast.stmt]) -> str:
+    node = following[0] if following else None
+    value = node.value if isinstance(node, ast.Expr) else None
+    return _prose(value.value) if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
+def _split_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """The prose of a docstring, and the texts of its `Args:` by name; other sections are dropped."""
+    body, _, rest = text.partition("\nArgs:\n")
+    described: dict[str, str] = {}
+    names: list[str] = []
+    for line in rest.splitlines():
+        if line.strip() and not line.startswith("    "):
+            break
+        if match := _ARGUMENT.match(line):
+            names = match["names"].split(", ")
+            described |= dict.fromkeys(names, match["text"])
+        elif line.strip():
+            described |= {name: f"{described[name]} {line.strip()}" for name in names}
+    body = re.split(r"\n(?:Raises|Returns|Yields|Example):\n", body)[0]
+    return body.strip(), described
+
+
+# --- commands and exit codes ------------------------------------------------------------------------------------------
+
+
+def _commands_page() -> str:
+    from typer.main import get_command
+
+    from rlllm_cli.main import build
+
+    lines = ["# Commands", "", WRITTEN, "", "`rlllm COMMAND --help` prints the same on a terminal.", ""]
+    lines += ["The lifecycle verbs also take every setting of their own page: [sft](sft.md), [train-rm](train-rm.md), "]
+    lines[-1] += "[align](align.md), [reason](reason.md), [eval](eval.md)."
+    for path, command in _leaves(get_command(build()), "rlllm"):
+        lines += ["", f"## {path}", "", _prose(command.help), "", *_options(command)]
+    return "\n".join(lines)
+
+
+def _leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with the words that call it."""
+    inner = getattr(command, "commands", None)
+    if not inner:
+        yield path, command
+        return
+    for name, child in inner.items():
+        yield from _leaves(child, f"{path} {name}")
+
+
+def _options(command: Any) -> list[str]:
+    rows = []
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
+        is_option = parameter.param_type_name == "option"
+        name = ", ".join(parameter.opts) if is_option else (parameter.metavar or parameter.name.upper())
+        value = parameter.metavar if is_option and parameter.metavar and not parameter.is_flag else ""
+        rows.append((_code(f"{name} {value}".rstrip()), _prose(getattr(parameter, "help", None))))
+    return _table(("argument or option", "what it is"), rows) if rows else []
+
+
+def _exit_codes_page() -> str:
+    from rlllm.core import errors
+
+    lines = ["# Exit codes and errors", "", WRITTEN, ""]
+    kinds = [kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.RlllmError)]
+    documented = _enum_texts(errors.ExitCode)
+    rows = ((str(int(code)), code.name.lower(), documented.get(code.name, "")) for code in errors.ExitCode)
+    lines += _table(("code", "name", "meaning"), rows)
+    lines += ["", "An error names what is wrong, what was given, what exists, and what to type next. From Python:", ""]
+    rows = ((_code(kind.__name__), str(int(kind.exit_code)), _prose(inspect.getdoc(kind))) for kind in kinds)
+    lines += _table(
+        ("class", "exit code", "when"), ((name, code, text.split(" Args:")[0]) for name, code, text in rows)
+    )
+    return "\n".join(
+        [*lines, "", "Guide: [runs and verdicts](../guides/runs.md), [troubleshooting](../guides/troubleshooting.md)."]
+    )
+
+
+def _enum_texts(kind: type) -> dict[str, str]:
+    """Member -> the string under it."""
+    node = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(node, ast.ClassDef)
+    members = {}
+    for index, item in enumerate(node.body):
+        if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+            members[item.targets[0].id] = _attribute_docstring(node.body[index + 1 : index + 2])
+    return members
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _index(written: Mapping[str, str]) -> str:
+    lines = [
+        "# Reference",
+        "",
+        WRITTEN,
+        "",
+        "What each verb, method and component takes, and what it is by default.",
+        "",
+    ]
+    titles = {name: text.splitlines()[0].removeprefix("# ") for name, text in written.items()}
+    return "\n".join([*lines, *(f"- [{title}]({name})" for name, title in titles.items())])
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(headers)} |", f"|{'---|' * len(headers)}"]
+    return [*lines, *(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)]
+
+
+def _code(value: object) -> str:
+    return f"`{value}`"
+
+
+def _prose(text: str | None) -> str:
+    """A docstring's prose on one line."""
+    return " ".join((text or "").split())
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def _anchor(heading: str) -> str:
+    """The anchor that MkDocs and GitHub make of a heading in code or plain."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+if __name__ == "__main__":
+    import sys
+
+    for changed in write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference")):
+        print(changed)
