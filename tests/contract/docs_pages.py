@@ -1,6 +1,7 @@
 """Reads the commands out of the documentation and runs them the way a reader would: top to bottom, in one directory.
 
-A fence is ```bash or ```console (commands), ```python (a script), or any language with `title=FILE` (a file to write).
+A fence is ```bash or ```console (commands), ```python (a script), or any language with `title=FILE` (a file to write). Lines
+of a ```console fence that begin with `error:`, `given:` or `hint:` have to be among those that its commands print to stderr.
 The HTML comment just above a fence steers it, with a comma between its words:
 
     <!-- test: slow -->       takes long; runs under `make test-all` only
@@ -33,6 +34,7 @@ _FENCE = re.compile(
 )
 _STEER = re.compile(r"<!-- test: (?P<words>[^>]*?) -->\s*\Z")
 _TITLE = re.compile(r"title=\"?([^\s\"]+)")
+_ERROR_LINE = re.compile(r"(error|given|hint|exists|warning): ")
 _MAKE_TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -76,6 +78,10 @@ class Fence:
             lines = [line[2:] for line in lines if line.startswith("$ ")]
         lines = [re.sub(r"(^|\s)# .*", "", line).strip().replace(".venv/bin/rlllm", "rlllm") for line in lines]
         return [line for line in lines if line]
+
+    def promised(self) -> list[str]:
+        """The lines of an error that a console fence shows."""
+        return [line for line in self.body.splitlines() if self.language == "console" and _ERROR_LINE.match(line)]
 
     def script(self) -> str | None:
         """The source of a Python fence that is not a file."""
@@ -135,8 +141,10 @@ def _follow_block(block: Fence, folder: Path) -> list[str]:
         compile(script, f"line {block.line}", "exec")
         return []
     if script:
-        return _execute([sys.executable, "-c", script], f"line {block.line}: the script", folder, block.exit_code)
-    problems = []
+        code = [sys.executable, "-c", script]
+        return _execute(code, f"line {block.line}: the script", folder, block.exit_code)[0]
+    problems: list[str] = []
+    printed: list[str] = []
     commands = block.commands()
     for number, command in enumerate(commands, start=1):
         program = first_word(command)
@@ -144,11 +152,18 @@ def _follow_block(block: Fence, folder: Path) -> list[str]:
         expected = block.exit_code if number == len(commands) else 0
         if program in RUN:
             shell = ["bash", "-c", f"set -o pipefail; {command}{dry}"]
-            problems += _execute(shell, f"line {block.line}: {command}{dry}", folder, expected)
-    return problems
+            found, lines = _execute(shell, f"line {block.line}: {command}{dry}", folder, expected)
+            problems += found
+            printed += lines
+    missing = [line for line in block.promised() if line not in printed]
+    return problems + [
+        f"line {block.line}: not printed: {line}\n{textwrap.indent(chr(10).join(printed[-20:]), '  ')}"
+        for line in missing
+    ]
 
 
-def _execute(arguments: list[str], name: str, folder: Path, expected: int) -> list[str]:
+def _execute(arguments: list[str], name: str, folder: Path, expected: int) -> tuple[list[str], list[str]]:
+    """What went wrong, and the lines of stderr."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         arguments,
@@ -159,9 +174,11 @@ def _execute(arguments: list[str], name: str, folder: Path, expected: int) -> li
         text=True,
         timeout=LIMIT_SECONDS,
     )
+    lines = done.stderr.splitlines()
     if done.returncode == expected:
-        return []
-    return [f"{name}\n  exit code {done.returncode}, not {expected}\n{textwrap.indent(done.stderr[-1500:], '  ')}"]
+        return [], lines
+    problem = f"{name}\n  exit code {done.returncode}, not {expected}\n{textwrap.indent(done.stderr[-1500:], '  ')}"
+    return [problem], lines
 
 
 def complaints(command: str) -> list[str]:

@@ -80,6 +80,11 @@ def test_a_page_that_is_wrong_is_found_out(tmp_path: Path) -> None:
     ]
 
 
+def test_an_error_that_a_page_shows_has_to_be_the_one_that_is_printed(tmp_path: Path) -> None:
+    shown = "<!-- test: exit 1 -->\n```console\n$ cat nowhere\nerror: no such file\n```\n"
+    assert "not printed: error: no such file" in follow(fences(shown), tmp_path, slow=False)[0]
+
+
 def test_files_are_there_before_the_commands_that_read_them(tmp_path: Path) -> None:
     assert follow(fences("```bash\ncat a/b.txt\n```\n```text title=a/b.txt\nx\n```\n"), tmp_path, slow=False) == []
 
