@@ -7,11 +7,11 @@ without importing them, so that no model library is loaded. Installed plugins ar
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from rlllm.core.registry import Registry
+    from rlllm.core.registry import Entry, Registry
 
 WRITTEN = "Written by `make reference` from the code; edit that instead."
 _ARGUMENT = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.+)$")
@@ -36,6 +36,7 @@ def pages() -> dict[str, str]:
     written["exit-codes.md"] = _exit_codes_page()
     for name, (title, intro, registries) in _registries().items():
         written[name] = _registry_page(title, intro, registries)
+    written["datasets.md"] += _procedural_parameters()
     written["README.md"] = _index(written)
     return {name: f"{text.rstrip()}\n" for name, text in sorted(written.items())}
 
@@ -58,30 +59,42 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
     """Page -> its title, the sentence under it, and the registries it lists."""
     from rlllm.algorithms.registry import SLOTS
     from rlllm.data.registry import DATASETS
-    from rlllm.evals.registry import EVALS
+    from rlllm.data.schemas.registry import SCHEMAS
+    from rlllm.evals.registry import METRICS
     from rlllm.rewards.registry import REWARDS
     from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
 
+    guide = "Guide: [{}](../{}.md)."
     return {
         "rewards.md": (
             "Rewards",
-            "Named in `rewards:` of a recipe or by `--reward`. Guide: [rewards](../guides/rewards.md).",
+            "Named in `rewards:` of a recipe or by `--reward`. " + guide.format("rewards", "guides/rewards"),
             [REWARDS],
         ),
-        "datasets.md": ("Data sets", "Named in `data:` or by `--data`. Guide: [data](../guides/data.md).", [DATASETS]),
+        "datasets.md": (
+            "Data sets",
+            "Named in `data:` or by `--data`. " + guide.format("data", "guides/data"),
+            [DATASETS],
+        ),
+        "schemas.md": (
+            "Data schemas",
+            "Recognised by their columns, or named in `data.row_schema`. " + guide.format("data", "guides/data"),
+            [SCHEMAS],
+        ),
         "metrics.md": (
             "Metrics",
-            "Named in `tasks:` or after `rlllm eval`. Guide: [evaluation](../guides/evaluation.md).",
-            [EVALS],
+            "Named in `tasks:` or after `rlllm eval`. " + guide.format("evaluation", "guides/evaluation"),
+            [METRICS],
         ),
         "components.md": (
             "Slot components",
-            "Named in `sampler:`, `advantage:` and the other slots of the loop. Guide: [the loop](../concepts/loop.md).",
+            "Named in `sampler:`, `advantage:` and the other slots of the loop. "
+            + guide.format("the loop", "concepts/loop"),
             [SLOTS],
         ),
         "engines.md": (
             "Engines and environments",
-            "Named in `rollout.engine` and `environment`. Guide: [environments](../guides/environments.md).",
+            "Named in `rollout.engine` and `environment`. " + guide.format("environments", "guides/environments"),
             [ENGINES, ENVIRONMENTS],
         ),
     }
@@ -245,7 +258,7 @@ def _method(method: Any) -> list[str]:
 # --- what registries list ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Argument:
     name: str
     kind: str
@@ -262,20 +275,57 @@ def _registry_page(title: str, intro: str, registries: list[Registry]) -> str:
         rows = ((f"[`{entry.name}`](#{_anchor(entry.name)})", entry.summary) for entry in entries)
         lines += ["", *heading, plugins, "", *_table(("name", "what it is"), rows)]
         for entry in entries:
-            lines += ["", *_component(entry.name, entry.target, "#" * (3 if heading else 2))]
+            lines += ["", *_component(entry, "#" * (3 if heading else 2))]
     return "\n".join(lines)
 
 
-def _component(name: str, target: str, level: str) -> list[str]:
+def _procedural_parameters() -> str:
+    from rlllm.data.procedural.source import ProceduralParams
+
+    heading = "## Parameters of procedural tasks\n\nKeys of `data.params` that each task of problems takes.\n\n"
+    return "\n\n" + heading + "\n".join(_table(("key", "type", "default", "what it is"), _settings(ProceduralParams)))
+
+
+def _component(entry: Entry, level: str) -> list[str]:
+    target = entry.target
     node, module = _definition(target)
+    if node is None:
+        return [f"{level} {entry.name}", "", _sentence(entry.summary), "", f"Source: `{target}`", *_declaration(target)]
     text = ast.get_docstring(node) if isinstance(node, ast.ClassDef | ast.FunctionDef) else None
     body, _ = _split_docstring(text or "")
-    lines = [f"{level} {name}", "", *([body, ""] if body else []), f"Source: `{target}`"]
+    lines = [f"{level} {entry.name}", "", *([body, ""] if body else []), f"Source: `{target}`"]
     arguments = _arguments(node, module)
     if arguments:
         rows = ((_code(a.name), a.kind, a.default, a.text) for a in arguments)
         lines += ["", *_table(("argument", "type", "default", "what it is"), rows)]
     return lines
+
+
+def _declaration(target: str) -> list[str]:
+    """What an object such as a metric or a schema declares: its fields that are no functions and not the default."""
+    from rlllm.core.registry import load_target
+
+    declared = load_target(target)
+    if not dataclasses.is_dataclass(declared):
+        return []
+    fields = {field.name: field for field in dataclasses.fields(declared) if field.name not in ("name", "summary")}
+    values = {
+        name: getattr(declared, name) for name, field in fields.items() if getattr(declared, name) != field.default
+    }
+    texts = {name: text for name, value in values.items() if (text := _declared(value))}
+    lines = ["", *(f"- {name}: {text}" for name, text in texts.items())] if texts else []
+    settings = values.get("settings")
+    return (
+        [*lines, "", *_table(("argument", "type", "default", "what it is"), _settings(settings))] if settings else lines
+    )
+
+
+def _declared(value: object) -> str:
+    if inspect.isclass(value):
+        return "" if hasattr(value, "model_fields") else _code(value.__name__)
+    if isinstance(value, Mapping | tuple):
+        return ", ".join(filter(None, map(_declared, value)))
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, str | int | float) else ""
 
 
 def _definition(target: str) -> tuple[ast.AST | None, ast.Module]:
