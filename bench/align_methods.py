@@ -98,7 +98,7 @@ def over_seeds(values: list[float]) -> str:
 
 
 def table() -> None:
-    print("| method | seeds | gold utility | proxy reward | KL (nats a completion) | s |")
+    print("| method | seeds | gold utility | training reward | KL (nats a completion) | s |")
     print("|---|---|---|---|---|---|")
     runs = {method: measured(method) for method in METHODS}
     starts = [one for method in runs.values() for one in method[:5]][:5]

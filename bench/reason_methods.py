@@ -41,7 +41,7 @@ TASK: dict[str, Any] = {
     "save_strategy": "no",
 }
 EXACT: list[Any] = ["exact", {"name": "format", "weight": 0.1}]
-WATCHED: list[Any] = [{"name": "exact", "weight": 0.0}]
+MONITORED: list[Any] = [{"name": "exact", "weight": 0.0}]
 METHODS: dict[str, list[Any]] = {
     **dict.fromkeys(
         (
@@ -52,9 +52,9 @@ METHODS: dict[str, list[Any]] = {
         ),
         EXACT,
     ),
-    "ttrl": [*WATCHED, "majority"],
-    "intuitor": WATCHED,
-    "entropy-min": WATCHED,
+    "ttrl": [*MONITORED, "majority"],
+    "intuitor": MONITORED,
+    "entropy-min": MONITORED,
 }
 """Method -> rewards. Those without labels watch the exact match, which is what pass@1 is measured by."""
 DYNAMIC = "grpo sampler=dynamic"

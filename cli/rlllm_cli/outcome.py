@@ -49,14 +49,14 @@ def summary(run: Run) -> Iterator[tuple[str, str]]:
     yield "run", str(run.path)
     yield "verdict", verdict_words(run)
     yield from measured(run.results)
-    yield from gained((run.verdict.get("diagnostics") or {}).get("gains") or ())
+    yield from gain_decomposition((run.verdict.get("diagnostics") or {}).get("gain_decomposition") or ())
 
 
-def gained(gains: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def gain_decomposition(decompositions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """The gain of each reward over training, and how much of it length and form alone explain."""
-    for found in gains:
-        parts = f"{interval(found['both'])} by length and form alone, {interval(found['rest'])} beyond"
-        yield f"gain of {found['reward']}", f"{interval(found['gain'])}: {parts}"
+    for gain in decompositions:
+        parts = f"{interval(gain['both'])} by length and form alone, {interval(gain['rest'])} beyond"
+        yield f"gain of {gain['reward']}", f"{interval(gain['gain'])}: {parts}"
 
 
 def verdict_words(run: Run) -> str:

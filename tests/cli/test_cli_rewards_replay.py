@@ -9,7 +9,7 @@ import pytest
 from command_line import Rlllm
 
 from rlllm.core.runs import Run, append_jsonl, read_jsonl, write_json
-from rlllm_cli.outcome import gained
+from rlllm_cli.outcome import gain_decomposition
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_what_cannot_be_replayed_is_refused_on_one_screen(rlllm: Rlllm, run: Run
 def test_the_end_of_a_run_says_what_the_gain_is_made_of() -> None:
     part = {"estimate": 0.5, "low": 0.4, "high": 0.6}
     found = {"reward": "the total reward", "gain": part, "both": {**part, "estimate": 0.45}, "rest": part}
-    assert list(gained([found])) == [
+    assert list(gain_decomposition([found])) == [
         (
             "gain of the total reward",
             "0.500 [0.400, 0.600]: 0.450 [0.400, 0.600] by length and form alone, 0.500 [0.400, 0.600] beyond",

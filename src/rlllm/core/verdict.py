@@ -49,8 +49,8 @@ class Diagnostics:
     """How the training reward moved beside each monitored one; see `evals.monitors`."""
     alarms: list[dict[str, Any]] = field(default_factory=list)
     """The first alarm of each monitored reward that did not follow the training reward; see `evals.monitors`."""
-    gains: list[dict[str, Any]] = field(default_factory=list)
-    """What the gain of each reward is made of; see `evals.monitors.gain_decomposition`."""
+    gain_decomposition: list[dict[str, Any]] = field(default_factory=list)
+    """The parts of the gain of each reward; see `evals.monitors.gain_decomposition`."""
     reward_faults: list[dict[str, Any]] = field(default_factory=list)
     """Every reward that failed on samples, or kept memory; see `rewards.composition.Composition.faults`."""
     controls: list[dict[str, Any]] = field(default_factory=list)
@@ -179,25 +179,25 @@ def _weights_unchanged(diagnostics: Diagnostics) -> Reason | None:
 
 
 def _overoptimised(diagnostics: Diagnostics) -> Reason | None:
-    alarms = [found for found in diagnostics.divergences if found["alarm"]]
+    alarms = [change for change in diagnostics.divergences if change["alarm"]]
     if not alarms:
         return None
-    fell = " and ".join(f"{found['shadow']} fell by {_moved(found['shadow_change'])}" for found in alarms)
+    rose = f"{alarms[0]['training_reward']}, which the run maximises, rose by {_moved(alarms[0]['training_change'])}"
+    fell = " and ".join(f"{alarm['monitored_reward']} fell by {_moved(alarm['monitored_change'])}" for alarm in alarms)
     return Reason(
         "overoptimised",
-        f"{alarms[0]['proxy']}, which the run maximises, rose by {_moved(alarms[0]['proxy_change'])} from the first to the "
-        f"last fifth of the steps, while {fell}",
+        f"{rose} from the first to the last fifth of the steps, while {fell}",
         "the policy exploits its reward: hold it closer to the reference (a larger beta), train fewer steps, or score with "
         "an ensemble of reward models (train-rm method=ensemble)",
         fatal=False,
     )
 
 
-def _shadow_left_behind(diagnostics: Diagnostics) -> Reason | None:
+def _monitored_reward_left_behind(diagnostics: Diagnostics) -> Reason | None:
     if not diagnostics.alarms:
         return None
     return Reason(
-        "shadow_left_behind",
+        "monitored_reward_left_behind",
         "; ".join(alarm_text(alarm) for alarm in diagnostics.alarms),
         "see what is paid for: rlllm runs show RUN --samples best; and how a reward would have trained instead: "
         "rlllm rewards replay RUN --with REWARD",
@@ -207,10 +207,10 @@ def _shadow_left_behind(diagnostics: Diagnostics) -> Reason | None:
 
 def alarm_text(alarm: Mapping[str, Any]) -> str:
     """One alarm of `Diagnostics.alarms` in words."""
-    rise, monitored = alarm["proxy_change"], alarm["shadow_change"]
+    rise, monitored = alarm["training_change"], alarm["monitored_change"]
     return (
-        f"at step {alarm['step']:g} {alarm['proxy']}, which the run maximises, had risen by {_moved(rise)}, and "
-        f"{alarm['shadow']}, which is only monitored, had not followed: " + interval_text(monitored, "+.3g")
+        f"at step {alarm['step']:g} {alarm['training_reward']}, which the run maximises, had risen by {_moved(rise)}, and "
+        f"{alarm['monitored_reward']}, which is only monitored, had not followed: " + interval_text(monitored, "+.3g")
     )
 
 
@@ -310,6 +310,6 @@ _RULES = (
     _rewards_failed,
     _rewards_grew,
     _overoptimised,
-    _shadow_left_behind,
+    _monitored_reward_left_behind,
     _no_gain_over_control,
 )

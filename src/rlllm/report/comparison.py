@@ -11,7 +11,7 @@ from typing import Any
 
 from rlllm.core.runs import Run
 from rlllm.report.completions import Sides, before_after
-from rlllm.report.contests import Contests, Pairs, evaluated_tasks, problem_maps
+from rlllm.report.comparison_rows import Comparisons, Pairs, evaluated_tasks, problem_maps
 from rlllm.report.costs import costs_table
 from rlllm.report.differences import differences
 from rlllm.report.layout import Part, json_of, page, reproduce, section
@@ -29,7 +29,7 @@ _HOLM = "p-values are adjusted by Holm's method over all tasks and runs of this 
 def render_comparison(
     title: str,
     runs: Sequence[Run],
-    contests: Sequence[Mapping[str, Any]] = (),
+    comparisons: Sequence[Mapping[str, Any]] = (),
     said: Sequence[str] = (),
     commands: Sequence[str] = (),
 ) -> str:
@@ -38,12 +38,17 @@ def render_comparison(
     Args:
         title: heading of the page.
         runs: two to `series.MOST` runs; the first is the one the others are compared with.
-        contests: comparisons of evaluations with the first run; `b` is the path of the other one.
+        comparisons: comparisons of evaluations with the first run; `b` is the path of the other one.
         said: sentences at the top of the page.
         commands: what to type to get this page again; each run's own command follows.
     """
     series = series_of(runs)
-    found = {one.letter: contest for one in series[1:] for contest in contests if contest["b"] == str(one.run.path)}
+    found = {
+        one.letter: comparison
+        for one in series[1:]
+        for comparison in comparisons
+        if comparison["b"] == str(one.run.path)
+    }
     pairs = {one.letter: paired_rows(runs[0], one.run) for one in series[1:]}
     parts = [part for part in _parts(series, found, pairs, commands) if part[2]]
     header = tag(
@@ -57,14 +62,14 @@ def render_comparison(
     return page(f"{title} · rlllm", header, parts, [section(2, *part) for part in parts])
 
 
-def _parts(series: Sequence[Series], contests: Contests, pairs: Pairs, commands: Sequence[str]) -> list[Part]:
-    tasks = evaluated_tasks(series, contests, pairs)
+def _parts(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs, commands: Sequence[str]) -> list[Part]:
+    tasks = evaluated_tasks(series, comparisons, pairs)
     lines = [*commands, *filter(None, (command_of(json_of(one.run, "config.json")) for one in series))]
     settings = [json_of(one.run, "config.json").get("settings") or {} for one in series]
     lineage = [json_of(one.run, "lineage.json") for one in series]
     envs = [json_of(one.run, "env.json") for one in series]
     return [
-        ("results", "Evaluations", _tasks(tasks, contests)),
+        ("results", "Evaluations", _tasks(tasks, comparisons)),
         ("measures", "Before and after training", _measures(series, pairs)),
         ("curves", "Learning curves", _curves(series)),
         ("rewards", "Rewards by source", compared_rewards(series)),
@@ -76,10 +81,10 @@ def _parts(series: Sequence[Series], contests: Contests, pairs: Pairs, commands:
     ]
 
 
-def _tasks(tasks: Sequence[tuple[str, Html]], contests: Contests) -> Html | None:
+def _tasks(tasks: Sequence[tuple[str, Html]], comparisons: Comparisons) -> Html | None:
     if not tasks:
         return None
-    adjusted = any("p_holm" in task for contest in contests.values() for task in contest.get("tasks") or [])
+    adjusted = any("p_holm" in task for comparison in comparisons.values() for task in comparison.get("tasks") or [])
     drawn = [tag("section", tag("h3", name), content, class_="task") for name, content in tasks]
     return join([*drawn, [tag("p", words, class_="note") for words in (READING, _HOLM)] if adjusted else None])
 

@@ -11,14 +11,14 @@ from rlllm.report import completions
 from rlllm.report.card import card_tables
 from rlllm.report.controls import experiment, member_curves
 from rlllm.report.curves import learning_curves, metric_table
-from rlllm.report.gains import gain_table
+from rlllm.report.gain_decomposition import gain_table
 from rlllm.report.layout import Part, json_of, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import pass_curves
 from rlllm.report.problems import READING, problem_map
 from rlllm.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.report.results import further_table, results_tables
-from rlllm.report.rewards import Source, reward_table, shadow_curves, tally, written
+from rlllm.report.rewards import Source, monitored_curves, reward_table, tally, written
 from rlllm.report.signals import Difficulty, difficulty_table, entropy_figure
 from rlllm.report.summary import SummaryRow, summary_table
 from rlllm.report.verdict import verdict_block, verdict_of_rows
@@ -110,7 +110,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     samples = _scan(run.samples())
     verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
     judged = run.verdict.get("diagnostics") or {}
-    monitored = [found["shadow"] for found in judged.get("divergences") or ()]
+    monitored = [change["monitored_reward"] for change in judged.get("divergences") or ()]
     before_after = list(read_jsonl(run.path / "before_after.jsonl"))
     compared = completions.before_after(before_after, level + 1)
     texts = compared or completions.sampled(samples.first, samples.last, level + 1)
@@ -126,8 +126,8 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
         ("entropy", "Reward bought with entropy", entropy_figure(metrics)),
         ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
         ("rewards", "Rewards by source", reward_table(samples.sources)),
-        ("monitored", "Training and monitored rewards", shadow_curves(samples.total, samples.sources, monitored)),
-        ("gains", "What the gain is made of", gain_table(judged.get("gains") or ())),
+        ("monitored", "Training and monitored rewards", monitored_curves(samples.total, samples.sources, monitored)),
+        ("gain-decomposition", "Gain decomposition", gain_table(judged.get("gain_decomposition") or ())),
         ("completions", "Completions before and after" if compared else "Completions", texts),
         ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),
         ("again", "Run it again", reproduce([command]) if command and not prefix else None),

@@ -84,9 +84,9 @@ def _table(title: str, first: str, rows: Iterable[Html]) -> Html:
     return scrolled(title, tag("table", tag("thead", tag("tr", columns)), tag("tbody", rows)))
 
 
-def shadow_curves(total: Source, sources: Mapping[str, Source], shadows: Iterable[str]) -> Html | None:
+def monitored_curves(total: Source, sources: Mapping[str, Source], names: Iterable[str]) -> Html | None:
     """The reward that was maximised beside each that was only monitored; None where none was."""
-    monitored = [(name, sources[name].points()) for name in shadows if name in sources and sources[name].points()]
+    monitored = [(name, sources[name].points()) for name in names if name in sources and sources[name].points()]
     if not monitored or not total.points():
         return None
     drawn = [learning_curve("Total reward", "what the run maximises", total.points())]

@@ -79,10 +79,10 @@ def comparison_page(paths: Sequence[Path | str], *, seed: int = 0) -> str:
             hint="name the runs that you want to see together",
         )
     names = short_names([run.path for run in runs])
-    contests, said = _contests(runs, dict(zip((run.path for run in runs), names, strict=True)), seed)
+    comparisons, said = _comparisons(runs, dict(zip((run.path for run in runs), names, strict=True)), seed)
     command = f"rlllm report {' '.join(str(path) for path in paths)}"
     title = f"{_listed(names[1:])} against {names[0]}"
-    return render_comparison(title, runs, contests, said, [command])
+    return render_comparison(title, runs, comparisons, said, [command])
 
 
 def runs_of(paths: Sequence[Path | str]) -> list[Run]:
@@ -96,7 +96,7 @@ def runs_of(paths: Sequence[Path | str]) -> list[Run]:
     return list(found.values())
 
 
-def _contests(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+def _comparisons(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Comparisons with the first run as JSON, and a sentence about each; of a run that does not compare, why."""
     from rlllm.evals.compare import adjusted, compare_pair
 
@@ -109,8 +109,8 @@ def _contests(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> tupl
             pairs.append(compare_pair(runs[0], run, seed))
         except RlllmError as error:
             refused.append(f"{names[run.path]} and {first} are not compared: {error.what}")
-    contests = [found.to_json() for found in adjusted(pairs)]
-    return contests, [*(conclusion(found, first, names[Path(found["b"])]) for found in contests), *refused]
+    comparisons = [found.to_json() for found in adjusted(pairs)]
+    return comparisons, [*(conclusion(found, first, names[Path(found["b"])]) for found in comparisons), *refused]
 
 
 def _decided(task: Mapping[str, Any]) -> int:

@@ -22,7 +22,7 @@ FINE: dict[str, Any] = {
 }
 REWARDED = {**FINE, "reward_rows": 80, "reward_spread": 1.0}
 PAIRED = {**FINE, "pairs": 100}
-MOVED = ("proxy_change", "shadow_change")
+MOVED = ("training_change", "monitored_change")
 CHANGE = {"estimate": 1.0, "low": 0.5, "high": 1.5}
 
 TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
@@ -58,7 +58,12 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
     ("steps are missing", {**FINE, "steps_done": 9}, ["steps_missing"], False),
     (
         "the reward rose and a monitored one fell, which is a warning",
-        {**REWARDED, "divergences": [{"alarm": True, "proxy": "p", "shadow": "s", **dict.fromkeys(MOVED, CHANGE)}]},
+        {
+            **REWARDED,
+            "divergences": [
+                {"alarm": True, "training_reward": "p", "monitored_reward": "s", **dict.fromkeys(MOVED, CHANGE)}
+            ],
+        },
         ["overoptimised"],
         True,
     ),

@@ -9,7 +9,7 @@ from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.report import render_run
 from rlllm.report.card import card_tables
 from rlllm.report.results import results_tables
-from rlllm.report.rewards import Source, shadow_curves
+from rlllm.report.rewards import Source, monitored_curves
 
 
 def interval(estimate: float, low: float | None, high: float | None) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def source(values: list[float]) -> Source:
 
 def test_curves_of_the_maximised_and_the_monitored_rewards_stand_side_by_side() -> None:
     total, sources = source([1.0, 2.0]), {"gold": source([2.0, 1.0]), "model": source([1.0, 2.0])}
-    drawn = shadow_curves(total, sources, ["gold"])
+    drawn = monitored_curves(total, sources, ["gold"])
     assert drawn is not None
     assert drawn.count("<figure") == 2
     assert "only monitored" in drawn
-    assert shadow_curves(total, sources, []) is None
-    assert shadow_curves(Source(), sources, ["gold"]) is None
+    assert monitored_curves(total, sources, []) is None
+    assert monitored_curves(Source(), sources, ["gold"]) is None
 
 
 def test_a_run_that_was_monitored_has_the_curves_in_its_report(tmp_path: Path) -> None:
@@ -68,7 +68,8 @@ def test_a_run_that_was_monitored_has_the_curves_in_its_report(tmp_path: Path) -
         for step in (1, 2, 3)
     ]
     write_json(
-        tmp_path / "verdict.json", {"ok": True, "reasons": [], "diagnostics": {"divergences": [{"shadow": "gold"}]}}
+        tmp_path / "verdict.json",
+        {"ok": True, "reasons": [], "diagnostics": {"divergences": [{"monitored_reward": "gold"}]}},
     )
     append_jsonl(tmp_path / "samples.jsonl", rows)
     page = render_run(Run(tmp_path))

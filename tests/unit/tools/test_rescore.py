@@ -281,4 +281,4 @@ def test_a_real_run_is_replayed_to_its_own_scores_and_advantages(tiny_model: str
         assert row["replayed"][same["name"]]["advantage"] == pytest.approx(row["advantage"], abs=1e-4)
     assert other["judged"]["after"] == 16
     diagnostics = read_json(run.path / "verdict.json")["diagnostics"]
-    assert (diagnostics["alarms"], diagnostics["gains"]) == ([], [])
+    assert (diagnostics["alarms"], diagnostics["gain_decomposition"]) == ([], [])

@@ -1,4 +1,4 @@
-"""What a reward's gain is made of: how much of it the length and the form of the completions explain alone.
+"""Decomposition of a reward's gain over training: the part that length and form of the completions explain, and the rest.
 
 Early completions (the first fifth of the steps) and late ones (the last) are put into cells x by length and form. With p and q
 the early and late shares of the cells, and m the mean rewards in them,
@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.records import prompt_text
-from rlllm.evals.monitors.overoptimization import LEAST, PROXY, SHARE
+from rlllm.evals.monitors.overoptimization import LEAST, SHARE, TRAINING_REWARD
 from rlllm.evals.statistics.intervals import Interval, blocks_of
 from rlllm.parsing.answers import has_answer_at_end, marked_answers
 
@@ -38,12 +38,14 @@ _MOST_UNITS = 2000
 """Units that the bootstrap draws at most: of more prompts, several go together, which changes no mean and keeps it quick."""
 
 
-def gains(rows: Iterable[Mapping[str, Any]], shadows: Sequence[str], *, seed: int = 0) -> list[dict[str, Any]]:
-    """`decompose` for the weighted total and every shadow; rewards about which nothing can be said are left out.
+def decompose_gains(
+    rows: Iterable[Mapping[str, Any]], monitored: Sequence[str], *, seed: int = 0
+) -> list[dict[str, Any]]:
+    """`decompose` for the weighted total and every monitored reward; rewards about which nothing can be said are left out.
 
     Args:
         rows: rows of `samples.jsonl`. Traces, which the policy did not write, do not count.
-        shadows: display names of the rewards of weight 0.
+        monitored: display names of the rewards of weight 0.
         seed: of the bootstrap.
     """
     import numpy as np
@@ -54,19 +56,19 @@ def gains(rows: Iterable[Mapping[str, Any]], shadows: Sequence[str], *, seed: in
     if end < LEAST:
         return []
     early, late = set(steps[:end]), set(steps[-end:])
-    kept = [row for row in own if float(row["step"]) in early or float(row["step"]) in late]
-    at_end = np.array([float(row["step"]) in late for row in kept])
-    lengths = np.array([length_of(row) for row in kept])
-    forms = np.array([FORMS.index(form_of(row)) for row in kept])
-    prompts = np.unique([prompt_text(row["prompt"]) for row in kept], return_inverse=True)[1]
-    found = []
-    for name in (PROXY, *shadows):
-        values = np.array([_value(row, name) for row in kept])
+    compared = [row for row in own if float(row["step"]) in early or float(row["step"]) in late]
+    at_end = np.array([float(row["step"]) in late for row in compared])
+    lengths = np.array([length_of(row) for row in compared])
+    forms = np.array([FORMS.index(form_of(row)) for row in compared])
+    prompts = np.unique([prompt_text(row["prompt"]) for row in compared], return_inverse=True)[1]
+    decompositions = []
+    for name in (TRAINING_REWARD, *monitored):
+        values = np.array([_value(row, name) for row in compared])
         judged = ~np.isnan(values)
         split = decompose(*(column[judged] for column in (values, at_end, lengths, forms, prompts)), seed=seed)
         if split is not None:
-            found.append({"reward": name, "steps": end, **split})
-    return found
+            decompositions.append({"reward": name, "steps": end, **split})
+    return decompositions
 
 
 def form_of(row: Mapping[str, Any]) -> str:
@@ -183,5 +185,5 @@ def _percentiles(drawn: ndarray) -> tuple[float, float]:
 
 def _value(row: Mapping[str, Any], name: str) -> float:
     """NaN where the reward could not judge."""
-    value = row.get("reward") if name == PROXY else ((row.get("rewards") or {}).get(name) or {}).get("value")
+    value = row.get("reward") if name == TRAINING_REWARD else ((row.get("rewards") or {}).get(name) or {}).get("value")
     return float(value) if value is not None and math.isfinite(value) else math.nan

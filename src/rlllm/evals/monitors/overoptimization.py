@@ -1,13 +1,13 @@
-"""The watch on reward over-optimisation: the reward a run maximises rises while one it does not see falls.
+"""Check at the end of a run for reward over-optimisation: the training reward rose while a monitored reward fell.
 
-The proxy is the weighted total that the run maximises; a shadow is a reward of weight 0 (the gold utility, a held-out
-reward model) that is only logged. The mean of the last fifth of the steps is compared with the first fifth's. The
+The training reward is the weighted total that the run maximises; a monitored reward has weight 0 (the ground-truth utility,
+a held-out reward model) and is only logged. The mean of the last fifth of the steps is compared with the first fifth's. The
 unit is the mean of a step: completions of one step share a policy and prompts, so that they are not independent, while
 steps draw their prompts and completions anew. Drift within a fifth counts as noise and makes the interval wider.
 
-An alarm needs both intervals away from 0, on opposite sides. With 95 % intervals, a shadow that does not move raises one
-in about 2.5 % of runs at most, however much the proxy rises; with several shadows the level is divided among them (Bonferroni).
-What it does not see: a shadow that rose and then fell back, but not below its start.
+An alarm needs both intervals away from 0, on opposite sides. With 95 % intervals, a monitored reward that does not move
+raises one in about 2.5 % of runs at most, however much the training reward rises; several monitored rewards share the level
+(Bonferroni). A monitored reward that rose and then fell back, but not below its start, raises none.
 
 Source: Gao, Schulman & Hilton 2022, arXiv 2210.10760.
 """
@@ -20,52 +20,54 @@ from typing import Any
 
 from rlllm.evals.statistics.intervals import Interval
 
-PROXY = "the total reward"
+TRAINING_REWARD = "the total reward"
 SHARE = 0.2
 """Part of the steps at each end that is compared."""
 LEAST = 3
 """Steps at each end without which nothing is said: below, the spread between steps is not known."""
 
 
-def divergences(rows: Iterable[Mapping[str, Any]], shadows: Sequence[str]) -> list[dict[str, Any]]:
-    """`divergence` for every shadow, for `Diagnostics.divergences`; shadows about which nothing can be said are left out.
+def divergences(rows: Iterable[Mapping[str, Any]], monitored: Sequence[str]) -> list[dict[str, Any]]:
+    """`divergence` of every monitored reward, for `Diagnostics.divergences`; those without enough steps are left out.
 
     Args:
         rows: rows of `samples.jsonl`.
-        shadows: display names of the rewards of weight 0.
+        monitored: display names of the rewards of weight 0.
     """
-    kept = list(rows)
-    confidence = 1 - 0.05 / max(1, len(shadows))
-    found = [divergence(kept, PROXY, shadow, confidence=confidence) for shadow in shadows]
-    return [one for one in found if one is not None]
+    samples = list(rows)
+    confidence = 1 - 0.05 / max(1, len(monitored))
+    each = [divergence(samples, TRAINING_REWARD, name, confidence=confidence) for name in monitored]
+    return [row for row in each if row is not None]
 
 
 def divergence(
-    rows: Iterable[Mapping[str, Any]], proxy: str, shadow: str, *, confidence: float = 0.95
+    rows: Iterable[Mapping[str, Any]], training: str, monitored: str, *, confidence: float = 0.95
 ) -> dict[str, Any] | None:
-    """How proxy and shadow moved from the first fifth of the steps to the last.
+    """How training and monitored reward moved from the first fifth of the steps to the last.
 
     Args:
         rows: rows of `samples.jsonl`: `step`, `reward` (the weighted total, None where undefined), and `rewards` with the
             `value` of every reward by name. Completions without a value are left out; so are traces, which the policy did not
             write.
-        proxy: the reward that is maximised: the name of one, or `PROXY` for the weighted total.
-        shadow: name of a reward that is only monitored.
+        training: the reward that is maximised: the name of one, or `TRAINING_REWARD` for the weighted total.
+        monitored: name of a reward of weight 0.
         confidence: of both intervals.
 
     Returns:
-        `proxy`, `shadow`, `steps` (compared at each end), `proxy_change` and `shadow_change` (intervals), and `alarm`;
-        None with fewer than three steps at each end that judged both.
+        `training_reward`, `monitored_reward`, `steps` (compared at each end), `training_change` and
+        `monitored_change` (intervals), and `alarm`; None with fewer than three steps at each end that judged both.
     """
     values: dict[float, tuple[list[float], list[float]]] = {}
     for row in rows:
         if row.get("trace"):
             continue
         pair = values.setdefault(float(row["step"]), ([], []))
-        for seen, name in zip(pair, (proxy, shadow), strict=True):
-            value = row.get("reward") if name == PROXY else (row.get("rewards", {}).get(name) or {}).get("value")
+        for column, name in zip(pair, (training, monitored), strict=True):
+            value = (
+                row.get("reward") if name == TRAINING_REWARD else (row.get("rewards", {}).get(name) or {}).get("value")
+            )
             if value is not None and math.isfinite(value):
-                seen.append(float(value))
+                column.append(float(value))
     steps = [pair for _, pair in sorted(values.items()) if all(pair)]
     end = round(SHARE * len(steps))
     if end < LEAST:
@@ -75,11 +77,11 @@ def divergence(
         for side in (0, 1)
     ]
     return {
-        "proxy": proxy,
-        "shadow": shadow,
+        "training_reward": training,
+        "monitored_reward": monitored,
         "steps": end,
-        "proxy_change": changes[0].to_json(),
-        "shadow_change": changes[1].to_json(),
+        "training_change": changes[0].to_json(),
+        "monitored_change": changes[1].to_json(),
         "alarm": changes[0].low > 0 > changes[1].high,
     }
 

@@ -98,16 +98,16 @@ def build(job: Job, callbacks: list[Any]) -> Any:
 
 
 def recorder(job: Job) -> Callable[[list[dict[str, Any]]], None]:
-    """Writes a rollout's rows, and watches the rewards of weight 0; what an earlier start has written counts."""
-    from rlllm.evals.monitors.monitored_rewards import ShadowWatch
+    """Writes a rollout's rows, and monitors the rewards of weight 0; what an earlier start has written counts."""
+    from rlllm.evals.monitors.monitored_rewards import RewardMonitor
 
     assert job.plan.rewards is not None
-    watch = ShadowWatch(job.plan.rewards.monitored, job.diagnostics.alarms)
-    watch.add(job.run.samples())
+    monitor = RewardMonitor(job.plan.rewards.monitored, job.diagnostics.alarms)
+    monitor.add(job.run.samples())
 
     def record(batch: list[dict[str, Any]]) -> None:
         append_jsonl(job.run.path / "samples.jsonl", batch)
-        for alarm in watch.add(batch):
+        for alarm in monitor.add(batch):
             job.listener.note(f"warning: {alarm_text(alarm)}")
 
     return record
@@ -220,7 +220,7 @@ def _critic(job: Job, args: Any) -> Any:
 
 
 def _observe(job: Job, trainer: Any) -> None:
-    from rlllm.evals.monitors.gain_decomposition import gains
+    from rlllm.evals.monitors.gain_decomposition import decompose_gains
     from rlllm.evals.monitors.overoptimization import divergences
 
     diagnostics, rewards = job.diagnostics, trainer.slots.rewards
@@ -230,4 +230,4 @@ def _observe(job: Job, trainer: Any) -> None:
     diagnostics.reward_faults = rewards.faults()
     rows = list(job.run.samples())
     diagnostics.divergences = divergences(rows, rewards.monitored)
-    diagnostics.gains = gains(rows, rewards.monitored, seed=job.config.seed)
+    diagnostics.gain_decomposition = decompose_gains(rows, rewards.monitored, seed=job.config.seed)

@@ -24,16 +24,16 @@ from rlllm.report.tables import (
 )
 from rlllm.report.wording import DASH, count, crossover, fixed, is_number
 
-Contests = Mapping[str, Mapping[str, Any]]
+Comparisons = Mapping[str, Mapping[str, Any]]
 """Letter of a run -> its comparison with the first run, as `rlllm compare --json` gives it."""
 Pairs = Mapping[str, Mapping[str, Sequence[Row]]]
 """Letter of a run -> task -> problems that it shares with the first run, with both runs' completions."""
 
 
-def evaluated_tasks(series: Sequence[Series], contests: Contests, pairs: Pairs) -> list[tuple[str, Html]]:
+def evaluated_tasks(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs) -> list[tuple[str, Html]]:
     """(task, its table and drawings) for every task that any of the runs was evaluated on."""
     names = dict.fromkeys(name for one in series for name in one.run.results.get("tasks") or {})
-    return [(name, _task(name, series, contests, pairs)) for name in names]
+    return [(name, _task(name, series, comparisons, pairs)) for name in names]
 
 
 def problem_maps(series: Sequence[Series], pairs: Pairs, task: str) -> list[Html]:
@@ -46,36 +46,40 @@ def problem_maps(series: Sequence[Series], pairs: Pairs, task: str) -> list[Html
     return [figure for figure in drawn if figure]
 
 
-def _task(name: str, series: Sequence[Series], contests: Contests, pairs: Pairs) -> Html:
+def _task(name: str, series: Sequence[Series], comparisons: Comparisons, pairs: Pairs) -> Html:
     measured = [(one, details) for one in series if (details := (one.run.results.get("tasks") or {}).get(name))]
     curve = pass_at_k(name, [(one.letter, one.kind, details.get("curve") or []) for one, details in measured])
     figures = [*([curve] if curve else []), *problem_maps(series, pairs, name)]
     return join(
         [
-            _contest_table(name, measured, contests),
+            _comparison_table(name, measured, comparisons),
             tag("div", figures, class_="curves") if figures else None,
             _all_measures(measured),
         ]
     )
 
 
-def _contest_table(name: str, measured: Sequence[tuple[Series, Mapping[str, Any]]], contests: Contests) -> Html | None:
+def _comparison_table(
+    name: str, measured: Sequence[tuple[Series, Mapping[str, Any]]], comparisons: Comparisons
+) -> Html | None:
     """What was compared: the mean score of each run, and how it differs from that of the first run, problem by problem."""
-    found = {one.letter: _contest(contests, one.letter, name) for one, _ in measured}
-    known = [contest for contest in found.values() if contest]
+    found = {one.letter: _comparison_of(comparisons, one.letter, name) for one, _ in measured}
+    known = [comparison for comparison in found.values() if comparison]
     if not known:
         return None
-    values: dict[str, IntervalJson] = {letter: contest["after"] for letter, contest in found.items() if contest}
+    values: dict[str, IntervalJson] = {
+        letter: comparison["after"] for letter, comparison in found.items() if comparison
+    }
     values = {measured[0][0].letter: known[0]["before"], **values}
     drawn, unit = drawn_head([(None, value) for value in values.values()], paired=False)
-    shown = [column for column in _COLUMNS if any(column[1](contest) is not None for contest in known)]
+    shown = [column for column in _COLUMNS if any(column[1](comparison) is not None for comparison in known)]
     heads: list[Head] = [("Run", ""), ("Mean score", "num"), drawn, ("Change", "num")]
     heads += [(title, "num") for title, _ in shown]
     body = []
     for one, _ in measured:
         if one.letter in values:
             cells = single_cells(values[one.letter], list(values.values()), "Mean score")
-            body.append(row(one.label(), "", [*cells, *_contest_cells(found[one.letter], shown)]))
+            body.append(row(one.label(), "", [*cells, *_comparison_cells(found[one.letter], shown)]))
     note = tag(
         "p", f"Of the {count(known[0]['items'], 'problem')} that both have; differences are paired.", class_="note"
     )
@@ -95,7 +99,7 @@ _COLUMNS = (
 """Title, and what a comparison has to say under it; None where it says nothing."""
 
 
-def _contest_cells(found: Mapping[str, Any] | None, columns: Sequence[tuple[str, Any]]) -> list[Html]:
+def _comparison_cells(found: Mapping[str, Any] | None, columns: Sequence[tuple[str, Any]]) -> list[Html]:
     if found is None:
         return [cell("Change", None), *(cell(title, None) for title, _ in columns)]
     holm = found.get("p_holm")
@@ -103,8 +107,8 @@ def _contest_cells(found: Mapping[str, Any] | None, columns: Sequence[tuple[str,
     return [change_cell(found["difference"], p), *(cell(title, says(found) or DASH, "num") for title, says in columns)]
 
 
-def _contest(contests: Contests, letter: str, task: str) -> Mapping[str, Any] | None:
-    return next((found for found in contests.get(letter, {}).get("tasks") or [] if found["task"] == task), None)
+def _comparison_of(comparisons: Comparisons, letter: str, task: str) -> Mapping[str, Any] | None:
+    return next((found for found in comparisons.get(letter, {}).get("tasks") or [] if found["task"] == task), None)
 
 
 def _all_measures(measured: Sequence[tuple[Series, Mapping[str, Any]]]) -> Html | None:

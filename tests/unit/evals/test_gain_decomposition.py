@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rlllm.evals.monitors.gain_decomposition import BINS, FORMS, decompose, form_of, gains, length_of
-from rlllm.report.gains import gain_table
+from rlllm.evals.monitors.gain_decomposition import BINS, FORMS, decompose, decompose_gains, form_of, length_of
+from rlllm.report.gain_decomposition import gain_table
 
 Columns = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
 RIGHT, WRONG = "so\n#### 7", "it is 7"
@@ -149,24 +149,24 @@ def test_length_is_in_tokens_where_they_are_known() -> None:
     assert [length_of({"completion": "abc", "tokens": tokens}) for tokens in (7, None)] == [7, 3]
 
 
-def test_rows_of_a_run_give_the_total_and_every_shadow_and_the_report_shows_them() -> None:
+def test_rows_of_a_run_give_the_total_and_every_monitored_reward_and_the_report_shows_them() -> None:
     stored = [
         {
             "step": step,
             "prompt": f"p{place % 4}",
             "completion": RIGHT if place < step else WRONG,
             "reward": float(place < step),
-            "rewards": {"shadow": {"value": float(place % 2)}, "broken": {"value": None}},
+            "rewards": {"monitored": {"value": float(place % 2)}, "broken": {"value": None}},
         }
         for step in range(1, 21)
         for place in range(16)
     ]
-    found = gains(stored, ["shadow", "broken"])
-    assert [(one["reward"], one["steps"]) for one in found] == [("the total reward", 4), ("shadow", 4)]
+    found = decompose_gains(stored, ["monitored", "broken"])
+    assert [(one["reward"], one["steps"]) for one in found] == [("the total reward", 4), ("monitored", 4)]
     assert found[0]["form"]["estimate"] == pytest.approx(found[0]["gain"]["estimate"])
     page = gain_table(found)
     assert page is not None
     assert "first and last 4 steps" in page
     assert gain_table([]) is None
-    assert gains(stored[: 16 * 5], ["shadow"]) == []
-    assert gains([{**row, "trace": True} for row in stored], ["shadow"]) == []
+    assert decompose_gains(stored[: 16 * 5], ["monitored"]) == []
+    assert decompose_gains([{**row, "trace": True} for row in stored], ["monitored"]) == []

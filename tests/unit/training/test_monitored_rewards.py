@@ -1,4 +1,4 @@
-"""Shadow rewards in the loop: a planted hack is told while it trains, survives a resume, and nothing is told without one."""
+"""Monitored rewards in the loop: a planted hack is told while it trains, survives a resume, and nothing is told without one."""
 
 from __future__ import annotations
 
