@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.core.runs import Run
-from rlllm.report.completions import Sides, before_after
 from rlllm.report.comparison_rows import Comparisons, Pairs, evaluated_tasks, problem_maps
+from rlllm.report.completions import Sides, before_after
 from rlllm.report.costs import costs_table
 from rlllm.report.differences import differences
 from rlllm.report.layout import Part, json_of, page, reproduce, section
