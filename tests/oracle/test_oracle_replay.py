@@ -91,10 +91,10 @@ def test_the_last_completion_of_each_group_is_the_trace_and_is_not_sampled(tiny_
     Counting.asked.clear()
     output = trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 3))
     assert Counting.asked == [4 * (GROUP - 1)]
-    traces = [row for row in records if row.get("trace")]
+    traces = [row for row in records if row.get("demonstration")]
     assert [row["completion"] for row in traces] == [task.meta["solution"] for task in tasks()[:4]]
     assert not any(row["truncated"] for row in traces)
-    assert [row.get("trace", False) for row in records] == [False, False, False, True] * 4
+    assert [row.get("demonstration", False) for row in records] == [False, False, False, True] * 4
     marked = output["off_policy"]
     assert marked.dtype == torch.bool
     assert torch.equal(
@@ -124,7 +124,7 @@ def test_traces_train_beside_trls_own_sampling_and_a_dynamic_sampler(tiny_model:
     slots = {"mix": Traces(count=2), "surrogate": Shaped(), "sampler": Dynamic()}
     trainer = loop(tiny_model, tmp_path, records, **slots)
     trainer.train()
-    assert sum(bool(row.get("trace")) for row in records) == len(records) // 2
+    assert sum(bool(row.get("demonstration")) for row in records) == len(records) // 2
     assert all(torch.isfinite(weight).all() for weight in trainer.model.parameters())
 
 

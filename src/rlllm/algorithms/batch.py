@@ -1,13 +1,18 @@
-"""`RolloutBatch`: the one value that travels through the slots."""
+"""`RolloutBatch`: the one value that the slots read: completions with their rewards and signals."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def _one_process(values: Tensor) -> Tensor:
+    return values
 
 
 @dataclass(frozen=True)
@@ -24,52 +29,72 @@ class RolloutBatch:
     completion_ids: Tensor
     """(B, T) int, padded on the right."""
     loss_mask: Tensor
-    """(B, T) 0/1: real completion tokens that may learn."""
+    """(B, T) 0/1: completion tokens that the loss may count; padding and tool output are 0."""
     group_size: int
     """G."""
     rewards: Tensor
     """(B, R) float; NaN where a reward could not judge."""
     weights: Tensor
-    """(R,) float."""
+    """(R,) float: weight of each reward."""
     trl_advantages: Tensor
-    """(B,) float: TRL's own group-relative advantages under `scale_rewards`."""
-    columns: list[dict[str, Any]]
-    """The rows' own columns."""
+    """(B,) float: the group-relative advantages that TRL computes under its setting `scale_rewards`."""
+    extra_fields: list[dict[str, Any]]
+    """B mappings: the other columns of each completion's row of the data set."""
     names: list[str] = field(default_factory=list)
-    """Reward names, in the order of the columns of `rewards`."""
-    logps: Tensor | None = None
-    """(B, T) float: log-probabilities under the policy that sampled. These and the next only where a component needs them."""
+    """R reward names, in the order of the columns of `rewards`."""
     ref_logps: Tensor | None = None
-    """(B, T) float: log-probabilities under the reference model."""
-    values: Tensor | None = None
-    """(B, T) float: the critic's estimate before each token."""
-    greedy: Tensor | None = None
-    """(B,) float: reward of the greedy completion of each row's prompt; NaN where it could not be judged."""
-    penalty: Tensor | None = None
-    """(B, T) float: KL penalty of each token, where it is part of the reward."""
-    entropies: Tensor | None = None
-    """(B, T) float: entropy of the policy's distribution at each token, in nats."""
-    certainty: Tensor | None = None
-    """(B, T) float: KL divergence from it to the uniform distribution, KL(uniform || policy), in nats."""
+    """(B, T) float: log-probabilities (nats) under the reference model; None where the run has no reference (`beta` 0)."""
+    kl_penalty: Tensor | None = None
+    """(B, T) float: KL penalty of each token where it is part of the reward (`kl.where=reward`), else None."""
     advantages: Tensor | None = None
     """(B,) or (B, T) float: what the advantage estimator returned; None until it has been called."""
+    signals: Mapping[str, Any] = field(default_factory=dict)
+    """Signal name -> value, of every signal that a component of this run needs."""
+    reduce: Callable[[Tensor], Tensor] = _one_process
+    """Sum of a tensor over all processes; every statistic over a rollout goes through it, so that processes agree."""
+
+    @property
+    def logps(self) -> Tensor | None:
+        """(B, T) float: log-probabilities (nats) of the completion tokens under the policy that sampled them."""
+        return self.signals.get("logps")
+
+    @property
+    def entropies(self) -> Tensor | None:
+        """(B, T) float: entropy (nats) of the policy's distribution at each token."""
+        return self.signals.get("entropies")
+
+    @property
+    def values(self) -> Tensor | None:
+        """(B, T) float: the critic's estimate before each token."""
+        return self.signals.get("values")
 
     @cached_property
-    def total(self) -> Tensor:
+    def summed_reward(self) -> Tensor:
         """(B,) weighted sum of the rewards that judged; NaN where none did."""
         return weighted(self.rewards, self.weights)
 
     @cached_property
-    def penalised(self) -> Tensor:
-        """(B,) `total` minus the KL penalty of the completion's tokens."""
-        if self.penalty is None:
-            return self.total
-        return self.total - (self.penalty * self.loss_mask).sum(1)
+    def kl_shaped_reward(self) -> Tensor:
+        """(B,) `summed_reward` minus the KL penalties of the completion's tokens."""
+        if self.kl_penalty is None:
+            return self.summed_reward
+        return self.summed_reward - (self.kl_penalty * self.loss_mask).sum(1)
 
     @cached_property
-    def grouped(self) -> Tensor:
-        """(B / G, G) view of `penalised`."""
-        return self.penalised.view(-1, self.group_size)
+    def group_rewards(self) -> Tensor:
+        """(B / G, G) view of `kl_shaped_reward`."""
+        return self.kl_shaped_reward.view(-1, self.group_size)
+
+    def mean(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean of `values` under a mask of the same shape over all processes, and how many they are; two scalars."""
+        totals = self.reduce(torch.stack([(values * mask).sum(), mask.sum().to(values.dtype)]))
+        return totals[0] / totals[1].clamp(min=1), totals[1]
+
+    def moments(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean, biased variance and number of the `values` under `mask` over all processes, each a scalar."""
+        mean, count = self.mean(values, mask)
+        variance, _ = self.mean((values - mean) ** 2, mask)
+        return mean, variance, count
 
 
 def weighted(rewards: Tensor, weights: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
-"""Mixed-policy groups: some completions of each group are reference solutions instead of samples."""
+"""Off-policy groups: some completions of each group are solutions of the data instead of samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
+from rlllm.algorithms.protocols import OffPolicy, Setup
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import PromptTask
 
@@ -13,51 +14,48 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Traces:
-    """The last `count` completions of each group are the reference trace (LUFFY: Yan et al. 2025, arXiv 2504.14945).
+class Demonstrations(OffPolicy):
+    """The last `count` completions of each group are the row's solution (LUFFY: Yan et al. 2025, arXiv 2504.14945).
 
-    Traces are scored like samples and enter their group's baseline. They are not sampled, so a group costs fewer tokens. The
-    policy that wrote them is unknown: their ratio is taken against probability 1, and the surrogate `traces` shapes it.
+    They are scored like samples and enter their group's baseline. They are not sampled, so a group costs fewer tokens. The
+    policy that wrote them is unknown: their importance ratio is taken against probability 1, and the loss `luffy` shapes it.
     """
 
     count: int = 1
-    """Traces a group."""
+    """Demonstrations a group."""
     column: str = "solution"
-    """Column of the data that holds the trace."""
-    presets: ClassVar[Mapping[str, str]] = {"surrogate": "traces"}
-    """Components that go with it, unless others are chosen."""
+    """Column of the data that holds them."""
+    goes_with = {"loss": "luffy"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise ConfigError("rollout.mix traces: count is at least 1", given=self.count)
+            raise ConfigError("off_policy demonstrations: count is at least 1", given=self.count)
 
-    def check_tasks(self, tasks: Sequence[PromptTask]) -> None:
-        """Raise ConfigError unless every task has a trace."""
-        require_column("rollout.mix traces", "rollout.mix.column", self.column, tasks)
-
-    def check_group(self, group_size: int) -> None:
-        """Raise ConfigError unless something of a group is still sampled."""
-        if self.count >= group_size:
+    def check(self, setup: Setup) -> None:
+        """Raise ConfigError unless every task has a demonstration and something of a group is still sampled."""
+        require_column("off_policy demonstrations", "off_policy.column", self.column, setup.tasks)
+        if self.count >= setup.group_size:
             raise ConfigError(
-                "rollout.mix traces: a group has at least one sampled completion",
-                given=f"count={self.count}, rollout.group_size={group_size}",
+                "off_policy demonstrations: a group has at least one sampled completion",
+                given=f"count={self.count}, rollout.group_size={setup.group_size}",
                 hint="a smaller count, or larger groups",
             )
 
     def places(self, rows: int, group_size: int) -> list[int]:
-        """Which of the rows, in contiguous groups, are traces."""
+        """Which of the rows, in contiguous groups, are demonstrations."""
         return [row for row in range(rows) if row % group_size >= group_size - self.count]
 
     def ids(self, task: PromptTask, tokenizer: Any, limit: int) -> list[int]:
-        """Tokens of a task's trace with an end-of-sequence token, cut at `limit` tokens."""
+        """Tokens of a task's demonstration with an end-of-sequence token, cut at `limit` tokens."""
         ids = tokenizer(reference(task, self.column), add_special_tokens=False)["input_ids"]
         return [*ids, tokenizer.eos_token_id][:limit]
 
 
-def inserted(traces: Mapping[int, list[T]], sampled: Sequence[list[T]]) -> list[list[T]]:
-    """Traces at their places, and what was sampled, in order, at the others."""
+def inserted(demonstrations: Mapping[int, list[T]], sampled: Sequence[list[T]]) -> list[list[T]]:
+    """Demonstrations at their places, and what was sampled, in order, at the others."""
     rest = iter(sampled)
-    return [traces[place] if place in traces else next(rest) for place in range(len(traces) + len(sampled))]
+    size = len(demonstrations) + len(sampled)
+    return [demonstrations[place] if place in demonstrations else next(rest) for place in range(size)]
 
 
 def require_column(who: str, setting: str, column: str, tasks: Sequence[PromptTask]) -> None:

@@ -1,28 +1,32 @@
-"""The loss side of the loop: TRL's losses on fewer forward passes.
+"""The policy loss of a micro-batch: TRL's own, or a loss of the slot `loss`, on the rows and tokens that have a gradient.
 
-A micro-batch is cut into parts (`parts`): rows that cannot move the policy are left out, similar lengths and the same prompts
-go together, and each part is passed back before the next is computed. The gradient is the whole micro-batch's.
+A micro-batch may be cut into parts: rows that cannot move the policy are left out, and on a CPU similar lengths and the same
+prompts go together (`cpu.fast_path`). Each part is passed back before the next is computed; the gradient is the whole's.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlllm.algorithms.cpu import microbatches
-from rlllm.algorithms.cpu.forward import completion_logps, completion_signals, packs
-from rlllm.algorithms.cpu.onednn_linear import OneDNNLinear
-from rlllm.algorithms.losses.surrogates import Given, Plain
+from rlllm.algorithms.cpu.fast_path import FastPath
+from rlllm.algorithms.losses.base import LossInputs, aggregate, k3, log_ratios, per_step
+from rlllm.algorithms.losses.trl import TRLLoss
 from rlllm.algorithms.ppo.critic import Critic, value_loss
+from rlllm.algorithms.protocols import Loss
+from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions, take_rows
+from rlllm.core.errors import PluginError
+from rlllm.core.plugin_errors import plugin_boundary
 
-PART_BYTES = 3 * 2**30
-"""Memory the activations and logits of one part may take on a CPU."""
-_MULTIMODAL = ("pixel_values", "token_type_ids", "mm_token_type_ids", "num_images", "image_position_ids")
+SIGNAL_PREFIX = "signal/"
+"""Before the name of a signal that the loss needs, among the tensors of a micro-batch."""
+_IMAGES = ("pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles")
+_MULTIMODAL = (*_IMAGES, "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids")
 
 
 class LossComputation:
@@ -36,38 +40,103 @@ class LossComputation:
     args: Any
     state: Any
     beta: float
-    loss_type: str
     temperature: float
+    max_completion_length: int
+    current_gradient_accumulation_steps: int
     _metrics: Any
 
     onednn = False
-    """Whether linear layers compute through oneDNN; see `linear`."""
-    _made: tuple[Tensor, Tensor | None, Tensor | None] | None = None
-    """Log-probabilities that TRL's loss shall take instead of computing them."""
+    """Whether linear layers compute through oneDNN on a CPU; see `cpu.onednn_linear`."""
+
+    @cached_property
+    def fast_path(self) -> FastPath | None:
+        """The CPU's cheaper passes; None on other devices."""
+        if self.accelerator.device.type != "cpu":
+            return None
+        # checkpointed layers are computed again in the backward pass, where no context of ours reaches them
+        return FastPath(self.onednn and not self.args.gradient_checkpointing, self._one_process)
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
         if not self.model.training:
             return super()._compute_loss(model, inputs)  # type: ignore[misc]
         logged = self._metrics["train"]
         before = {name: len(values) for name, values in logged.items()}
-        whole_mask = learning(inputs)
-        chosen, total = self._parts(inputs, whole_mask), torch.zeros((), device=whole_mask.device)
-        weights = []
-        for index, rows in enumerate(chosen):
-            part = inputs if rows is None else microbatches.take(inputs, rows)
-            mask = learning(part)
-            weights.append(float(mask.sum()))
-            last = index == len(chosen) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                loss = self._part_loss(model, part) * microbatches.share(self.loss_type, mask, whole_mask)
-                if last:
-                    total = total + loss
-                else:
-                    self.accelerator.backward(loss)
-                    total = total + loss.detach()
-        if len(chosen) > 1:
-            _merge(logged, before, weights)
+        whole_mask = loss_mask(inputs)
+        parts, total = self._parts(inputs, whole_mask), torch.zeros((), device=whole_mask.device)
+        tokens = []
+        for index, rows in enumerate(parts):
+            part = inputs if rows is None else take_rows(inputs, rows)
+            mask = loss_mask(part)
+            tokens.append(float(mask.sum()))
+            if index == len(parts) - 1:
+                total = total + self._part_loss(model, part) * _share(self.slots.loss.aggregation, mask, whole_mask)
+                continue
+            with self.accelerator.no_sync(model):
+                loss = self._part_loss(model, part) * _share(self.slots.loss.aggregation, mask, whole_mask)
+                self.accelerator.backward(loss)
+                total = total + loss.detach()
+        if len(parts) > 1:
+            _merge(logged, before, tokens)
         return total
+
+    def _part_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
+        if isinstance(self.slots.loss, TRLLoss):
+            loss = super()._compute_loss(model, inputs)  # type: ignore[misc]
+        else:
+            loss = self._own_loss(model, inputs, self.slots.loss)
+        return loss if self.critic is None else self._with_critic(loss, inputs)
+
+    def _own_loss(self, model: Any, inputs: Mapping[str, Any], loss: Loss) -> Tensor:
+        """The loss of a component of the slot `loss`, with the KL term, aggregated and scaled as TRL scales its own."""
+        logps, entropies, aux_loss = self._forward(model, inputs)
+        given, mask = self._loss_inputs(logps, entropies, inputs), loss_mask(inputs)
+        name = type(loss).__name__
+        with plugin_boundary("loss", name, getattr(loss, "function", loss)):
+            losses = loss(logps, given)
+        if not isinstance(losses, Tensor) or losses.dim() != 2 or losses.shape[1] not in (1, logps.shape[1]):
+            shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+            raise PluginError(f"the loss {name} returned {shape} for log-probabilities of shape {tuple(logps.shape)}")
+        if getattr(self, "top_entropy_quantile", 1.0) < 1:
+            losses = losses * self.get_high_entropy_mask(entropies, mask, 1 - self.top_entropy_quantile)
+        if "importance_sampling_ratio" in inputs and self.vllm_importance_sampling_correction:
+            losses = losses * inputs["importance_sampling_ratio"]
+        if self.beta != 0:
+            kl = k3(logps, inputs["ref_per_token_logps"])
+            if self.args.use_bias_correction_kl:
+                kl = kl * log_ratios(logps, given).exp()
+            self._note({"kl": self._token_mean(kl, mask)})
+            losses = losses + self.beta * kl
+        self._note({"entropy": self._token_mean(entropies, mask)})
+        longest, tokens = self.max_completion_length, self._tokens_of_a_step(inputs)
+        value = aggregate(losses, mask, loss.aggregation, tokens=tokens, longest=longest)
+        if not per_step(loss.aggregation):
+            value = value / self.current_gradient_accumulation_steps
+        if aux_loss is not None:
+            value = value + self.router_aux_loss_coef * aux_loss / self.current_gradient_accumulation_steps
+        return value
+
+    get_high_entropy_mask: Any
+    top_entropy_quantile: float
+    vllm_importance_sampling_correction: bool
+    router_aux_loss_coef: float
+
+    def _loss_inputs(self, logps: Tensor, entropies: Tensor | None, inputs: Mapping[str, Any]) -> LossInputs:
+        old, off_policy = inputs.get("old_per_token_logps"), inputs.get("off_policy")
+        old = logps.detach() if old is None else old  # the first update on a rollout: the policy is the one that sampled
+        advantages = inputs["advantages"]
+        return LossInputs(
+            old_logps=old if off_policy is None else old.masked_fill(off_policy, 0.0),
+            advantages=advantages.unsqueeze(1) if advantages.dim() == 1 else advantages,
+            mask=loss_mask(inputs),
+            off_policy=off_policy,
+            ref_logps=inputs.get("ref_per_token_logps"),
+            entropies=entropies,
+            signals={
+                name.removeprefix(SIGNAL_PREFIX): value
+                for name, value in inputs.items()
+                if name.startswith(SIGNAL_PREFIX)
+            },
+        )
 
     def _parts(self, inputs: Mapping[str, Any], mask: Tensor) -> Sequence[Tensor | None]:
         """Row indices of each part; None stands for the micro-batch as it is."""
@@ -75,27 +144,19 @@ class LossComputation:
             return [None]
         rows = torch.arange(len(mask), device=mask.device)
         if self.beta == 0:
-            rows = rows[microbatches.worth(inputs["advantages"], mask)]
-        lengths = inputs["completion_mask"].sum(1)
+            rows = rows[has_gradient(inputs["advantages"], mask)]
         if not len(rows):  # the backward pass needs a graph: the cheapest row makes one, and its gradient is zero
-            rows = lengths.argmin().view(1)
-        if rows.device.type != "cpu":  # elsewhere a pass of few rows takes about as long as one of many
+            rows = inputs["completion_mask"].sum(1).argmin().view(1)
+        if self.fast_path is None:
             return [rows if len(rows) < len(mask) else None]
-        prompts = torch.cat([inputs["prompt_ids"], inputs["prompt_mask"]], dim=1)[rows]
-        _, owners = torch.unique(prompts, dim=0, return_inverse=True)
-        model = self.accelerator.unwrap_model(self.model)
-        packed = 2 * int(owners.max() + 1) <= len(rows) and packs(model, inputs["prompt_ids"].size(1) - 1)
-        cut = microbatches.partition(lengths[rows].tolist(), owners.tolist(), self._costs(inputs, packed))
-        if len(cut) == 1 and len(rows) == len(mask):
-            return [None]
-        return [rows[torch.tensor(sorted(part), device=rows.device)] for part in cut]
+        return self.fast_path.parts(self.accelerator.unwrap_model(self.model), inputs, rows)
 
     def _divisible(self, inputs: Mapping[str, Any]) -> bool:
         """Whether the loss is a sum over rows, so that parts of it add up to the whole."""
         return (
             self.critic is None
-            and self._alone  # TRL gathers a value a row: processes must have equally many
-            and not hasattr(self.slots.surrogate, "penalty")  # it may compare tokens across rows
+            and self._one_process  # TRL gathers a value a row: processes must have equally many
+            and self.slots.loss.rows_are_independent
             and getattr(self, "top_entropy_quantile", 1.0) == 1.0
             and not getattr(self, "_entropy_bonus_enabled", False)
             and not getattr(self, "aux_loss_enabled", False)
@@ -103,51 +164,20 @@ class LossComputation:
             and self.accelerator.distributed_type != "DEEPSPEED"  # its engine counts backward passes
         )
 
-    def _costs(self, inputs: Mapping[str, Any], packed: bool) -> microbatches.Costs:
-        config = self.accelerator.unwrap_model(self.model).config.get_text_config()
-        size = max(config.hidden_size * config.num_hidden_layers, 1)
-        overhead = microbatches.OVERHEAD / (12 * config.hidden_size * size)
-        largest = max(PART_BYTES // (8 * config.vocab_size + 120 * size), 1)
-        return microbatches.Costs(overhead, inputs["prompt_ids"].size(1), largest, packed)
-
-    def _part_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
-        mask = learning(inputs)
-        logps, entropies, extra = self._forward(model, inputs)
-        surrogate, off_policy = self.slots.surrogate, inputs.get("off_policy")
-        if isinstance(surrogate, Plain) and off_policy is None:
-            self._made = (logps, entropies, extra)
-            loss = super()._compute_loss(model, inputs)  # type: ignore[misc]
-            return loss if self.critic is None else self._with_critic(loss, inputs, mask)
-        old = inputs.get("old_per_token_logps")
-        old = logps.detach() if old is None else old
-        if off_policy is not None:
-            old = old.masked_fill(off_policy, 0.0)
-        advantages = inputs["advantages"]
-        spread = advantages if advantages.dim() == 2 else advantages.unsqueeze(1).expand_as(logps)
-        given = Given(old, spread, mask, off_policy)
-        seen = surrogate(logps, given)
-        self._made = (seen, entropies, extra)
-        changed = {"old_per_token_logps": old}
-        if self.beta != 0:  # TRL's KL term sees their difference alone, which shall be the policy's own
-            changed["ref_per_token_logps"] = inputs["ref_per_token_logps"] + (seen - logps)
-        loss = super()._compute_loss(model, {**inputs, **changed})  # type: ignore[misc]
-        if hasattr(surrogate, "penalty"):
-            added = (surrogate.penalty(logps, given) * mask).sum() / self._tokens_of_a_step(inputs)
-            self._note({"surrogate_penalty": float(added.detach())})
-            loss = loss + added
-        return loss if self.critic is None else self._with_critic(loss, inputs, mask)
-
     def _tokens_of_a_step(self, inputs: Mapping[str, Any]) -> Tensor:
         """Tokens one optimizer step averages over, in units of this process's micro-batches."""
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         return tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
 
-    current_gradient_accumulation_steps: int
+    def _token_mean(self, values: Tensor, mask: Tensor) -> float:
+        """Mean of (B, T) values under the mask, over all processes."""
+        totals = torch.stack([(values * mask).sum().detach(), mask.sum().float()])
+        total, count = self.accelerator.reduce(totals, reduction="sum").tolist()
+        return total / max(count, 1.0)
 
-    def _forward(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Log-probabilities, entropies and auxiliary loss of the completion tokens, with gradient."""
-        ids, mask = whole(inputs)
-        images = {name: inputs[name] for name in (*_MULTIMODAL, *_IMAGES) if inputs.get(name) is not None}
+    def _forward(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Log-probabilities with gradient, entropies and auxiliary loss of the completion tokens."""
+        ids, mask = prompts_with_completions(inputs)
         return self._get_per_token_logps_and_entropies(
             model,
             ids,
@@ -155,7 +185,7 @@ class LossComputation:
             inputs["completion_ids"].size(1),
             compute_entropy=True,
             compute_aux_loss=getattr(self, "aux_loss_enabled", False),
-            **images,
+            **{name: inputs[name] for name in _MULTIMODAL if inputs.get(name) is not None},
         )
 
     def _get_per_token_logps_and_entropies(
@@ -163,58 +193,33 @@ class LossComputation:
     ) -> Any:
         """TRL's fused head scores every position, prompt and padding included, and again in the backward pass; on a CPU a
         plain forward over the real completion positions gives the same numbers several times sooner."""
-        if self._made is not None:
-            made, self._made = self._made, None
-            return made
         unusual = args or kwargs.get("compute_aux_loss") or any(kwargs.get(name) is not None for name in _MULTIMODAL)
-        if input_ids.device.type != "cpu" or unusual or getattr(self, "_entropy_bonus_enabled", False):
+        if self.fast_path is None or unusual or getattr(self, "_entropy_bonus_enabled", False):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
             )
-        with self._products():
-            found = [
-                completion_logps(model, ids, mask, logits_to_keep, self.temperature, share=self._alone)
-                for ids, mask in self._chunks(input_ids, attention_mask, logits_to_keep, kwargs.get("batch_size"))
-            ]
-        logps, entropies = (torch.cat(column) for column in zip(*found, strict=True))
+        passes = self.fast_path.passes(
+            model,
+            input_ids,
+            attention_mask,
+            logits_to_keep,
+            self.temperature,
+            rows=kwargs.get("batch_size"),
+            share=self._one_process,
+        )
+        columns = [tuple(part.restore(values) for values in part.view.chosen) for part in passes]
+        logps, entropies = (torch.cat(column) for column in zip(*columns, strict=True))
         return logps, entropies if kwargs.get("compute_entropy") else None, None
 
-    def _chunks(self, ids: Tensor, mask: Tensor, keep: int, size: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """Rows that pass through the model together; with a `size`, on a CPU, no more than have room for their logits."""
-        if size and ids.device.type == "cpu":
-            vocabulary = self.accelerator.unwrap_model(self.model).config.get_text_config().vocab_size
-            size = max(min(size, PART_BYTES // (8 * vocabulary * keep)), 1)
-        size = size or ids.size(0)
-        return zip(ids.split(size), mask.split(size), strict=True)
-
-    def _products(self) -> AbstractContextManager[Any]:
-        # checkpointed layers are computed again in the backward pass, where no context of ours reaches them
-        pays = self.onednn and not self.args.gradient_checkpointing
-        return OneDNNLinear(gather=self._alone) if pays else nullcontext()
-
     @property
-    def _alone(self) -> bool:
-        """One process: a second pass through a wrapped model would upset how its gradients are averaged."""
+    def _one_process(self) -> bool:
         return self.accelerator.num_processes == 1
 
-    def _signals(self, output: Mapping[str, Any], wanted: Set[str]) -> dict[str, Tensor]:
-        """`logps`, `entropies` and `certainty`, as wanted, of a rollout's completion tokens, each (B, T); one forward pass."""
-        if not wanted:
-            return {}
-        ids, mask = whole(output)
-        keep, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
-        with self._products():
-            found = [
-                completion_signals(self.model, *chunk, keep, self.temperature, wanted)
-                for chunk in self._chunks(ids, mask, keep, size)
-            ]
-        return {name: torch.cat([one[name] for one in found]) for name in wanted}
-
-    def _with_critic(self, loss: Tensor, inputs: Mapping[str, Any], loss_mask: Tensor) -> Tensor:
+    def _with_critic(self, loss: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         assert self.critic is not None
-        ids, mask = whole(inputs)
+        ids, mask = prompts_with_completions(inputs)
         values = self.critic.values(ids, mask, inputs["completion_ids"].size(1))
-        error = value_loss(values, inputs["values"], inputs["returns"], loss_mask, self.critic.clip)
+        error = value_loss(values, inputs["values"], inputs["returns"], loss_mask(inputs), self.critic.clip)
         self._note({"value_loss": float(error.detach())})
         held = self.state.global_step < self.critic.warmup_steps
         return (0.0 if held else 1.0) * loss + error / self.current_gradient_accumulation_steps
@@ -235,25 +240,48 @@ class LossComputation:
             self._metrics["train" if self.model.training else "eval"][name].append(value)
 
 
-_IMAGES = ("image_grid_thw", "pixel_attention_mask", "spatial_shapes", "num_tiles", "image_sizes")
+def has_gradient(advantages: Tensor, mask: Tensor) -> Tensor:
+    """(B,) bool: rows with a token that learns and an advantage that is not exactly zero.
+
+    Args:
+        advantages: (B,) or (B, T).
+        mask: (B, T) 0/1.
+    """
+    weight = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
+    return ((weight != 0) & (mask != 0)).any(1)
 
 
-def learning(inputs: Mapping[str, Any]) -> Tensor:
-    """(B, T) 0/1: the completion tokens the loss counts."""
-    mask = inputs["completion_mask"]
-    return mask * inputs["tool_mask"] if "tool_mask" in inputs else mask
+def _share(aggregation: str, part: Tensor, whole: Tensor) -> float:
+    """What the loss of a part has to be multiplied with so that the parts add up to the loss of the whole.
+
+    Args:
+        part, whole: (b, T) and (B, T) masks of the tokens that learn.
+    """
+    if per_step(aggregation):  # divided by a count of tokens that is not the part's
+        return 1.0
+    if aggregation == "micro-batch-token-mean":
+        return float(part.sum() / whole.sum().clamp(min=1))
+    return len(part) / len(whole)
 
 
-def whole(output: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """Token ids and attention mask (B, P + T) of prompts with their completions."""
-    ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-    return ids, torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-
-
-def _merge(logged: dict[str, list[float]], before: Mapping[str, int], weights: Sequence[float]) -> None:
-    """Put one value where every part logged its own."""
+def _merge(logged: dict[str, list[float]], before: Mapping[str, int], tokens: Sequence[float]) -> None:
+    """Put one value where every part logged its own, as the whole would have had it."""
     known = defaultdict(int, before)
     for name, values in logged.items():
         fresh = values[known[name] :]
-        if len(fresh) == len(weights):
-            values[known[name] :] = [microbatches.merged(name, fresh, weights)]
+        if len(fresh) == len(tokens):
+            values[known[name] :] = [merged(name, fresh, tokens)]
+
+
+def merged(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
+    """One logged value of the parts' values; NaN where none is known.
+
+    A name that ends with `_min` or `_max` is an extreme, every other one a weighted mean.
+    """
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value == value]
+    if not known:
+        return float("nan")
+    if name.endswith(("_min", "_max")):
+        return (min if name.endswith("_min") else max)(value for value, _ in known)
+    total = sum(weight for _, weight in known)
+    return sum(value * weight for value, weight in known) / total if total else known[0][0]

@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import Sampler
 
 from rlllm.algorithms._trl import RepeatSampler
-from rlllm.algorithms.samplers.prompt_samplers import PromptSampler
+from rlllm.algorithms.protocols import Sampler as PromptSampler
 
 
 class EpochPromptSampler(Sampler[int]):

@@ -74,17 +74,17 @@ SLOTS = Registry(
     "rlllm.slots",
     {
         "sampler.shuffle": Builtin(
-            "rlllm.algorithms.samplers.prompt_samplers:Shuffle", "every prompt once an epoch, order seeded by epoch"
+            "rlllm.algorithms.samplers.order:Shuffle", "every prompt once an epoch, order seeded by epoch"
         ),
         "sampler.in-order": Builtin(
-            "rlllm.algorithms.samplers.prompt_samplers:InOrder", "every prompt once an epoch, in the order of the data"
+            "rlllm.algorithms.samplers.order:InOrder", "every prompt once an epoch, in the order of the data"
         ),
         "sampler.dynamic": Builtin(
-            "rlllm.algorithms.samplers.prompt_samplers:Dynamic",
+            "rlllm.algorithms.samplers.dynamic:Dynamic",
             "other prompts for groups whose rewards are all equal (DAPO)",
         ),
-        "sampler.band": Builtin(
-            "rlllm.algorithms.samplers.prompt_samplers:Band", "other prompts for those that are too hard or too easy"
+        "sampler.pass-band": Builtin(
+            "rlllm.algorithms.samplers.pass_band:PassBand", "other prompts for those that are too hard or too easy"
         ),
         "sampler.replay": Builtin(
             "rlllm.algorithms.samplers.replay:Replay", "earlier groups for those whose rewards are all equal"
@@ -92,8 +92,9 @@ SLOTS = Registry(
         "sampler.hints": Builtin(
             "rlllm.algorithms.samplers.hints:Hints", "the beginning of the solution, for prompts that fail"
         ),
-        "mix.traces": Builtin(
-            "rlllm.algorithms.demonstrations:Traces", "worked solutions in place of some completions of a group (LUFFY)"
+        "off_policy.demonstrations": Builtin(
+            "rlllm.algorithms.demonstrations:Demonstrations",
+            "worked solutions in place of some completions of a group (LUFFY)",
         ),
         "advantage.group": Builtin(
             "rlllm.algorithms.advantages.group:Group", "reward minus group mean, over group deviation"
@@ -116,8 +117,8 @@ SLOTS = Registry(
             "rlllm.algorithms.advantages.reinforce_plus_plus:LitePPO",
             "reward minus group mean, over the rollout's deviation",
         ),
-        "advantage.confidence": Builtin(
-            "rlllm.algorithms.advantages.confidence:Confidence",
+        "advantage.self-certainty": Builtin(
+            "rlllm.algorithms.advantages.confidence:SelfCertainty",
             "how sure the policy was, in its group; needs no reward",
         ),
         "advantage.low-entropy": Builtin(
@@ -135,29 +136,69 @@ SLOTS = Registry(
         "advantage.lagrange": Builtin(
             "rlllm.algorithms.advantages.lagrange:Lagrange", "reward minus a cost whose weight holds it under a bound"
         ),
-        "surrogate.plain": Builtin("rlllm.algorithms.losses.surrogates:Plain", "the token's log-probability itself"),
-        "surrogate.gmpo": Builtin(
-            "rlllm.algorithms.losses.surrogates:GeometricMean", "clips each token in log space, before their mean"
+        "loss.grpo": Builtin(
+            "rlllm.algorithms.losses.trl:GRPO", "clipped ratio, mean over each completion's tokens (TRL)"
         ),
-        "surrogate.kl-cov": Builtin(
-            "rlllm.algorithms.losses.covariance:KLCovariance", "a KL term on the tokens of highest covariance"
+        "loss.bnpo": Builtin(
+            "rlllm.algorithms.losses.trl:BNPO", "clipped ratio, mean over the tokens of the micro-batch (TRL)"
         ),
-        "surrogate.traces": Builtin(
-            "rlllm.algorithms.losses.surrogates:Traces", "p / (p + gamma) on tokens the policy did not write"
+        "loss.dr_grpo": Builtin(
+            "rlllm.algorithms.losses.trl:DrGRPO", "clipped ratio, sum over tokens over the length limit (TRL)"
         ),
-        "mask.all": Builtin("rlllm.algorithms.masks.masks:All", "every completion token learns"),
+        "loss.dapo": Builtin(
+            "rlllm.algorithms.losses.trl:DAPO", "clipped ratio, mean over the tokens of the optimizer step (TRL)"
+        ),
+        "loss.luspo": Builtin(
+            "rlllm.algorithms.losses.trl:LUSPO", "clipped ratio, sum over each completion's tokens (TRL)"
+        ),
+        "loss.cispo": Builtin(
+            "rlllm.algorithms.losses.trl:CISPO", "clipped importance weight on the log-likelihood (TRL)"
+        ),
+        "loss.sapo": Builtin("rlllm.algorithms.losses.trl:SAPO", "a soft gate on the ratio (TRL)"),
+        "loss.vespo": Builtin(
+            "rlllm.algorithms.losses.trl:VESPO", "a smooth weight on the ratio of whole completions (TRL)"
+        ),
+        "loss.dual-clip": Builtin(
+            "rlllm.algorithms.losses.dual_clip:DualClip", "clipped ratio, bounded where the advantage is negative"
+        ),
+        "loss.gmpo": Builtin(
+            "rlllm.algorithms.losses.gmpo:GMPO", "geometric mean of token ratios, each clipped in log space"
+        ),
+        "loss.kl-cov": Builtin("rlllm.algorithms.losses.kl_cov:KLCov", "a KL term on the tokens of highest covariance"),
+        "loss.luffy": Builtin(
+            "rlllm.algorithms.losses.luffy:LUFFY", "p / (p + gamma) on tokens the policy did not write"
+        ),
+        "mask.all": Builtin("rlllm.algorithms.masks.all_tokens:AllTokens", "every completion token learns"),
         "mask.random": Builtin(
-            "rlllm.algorithms.masks.masks:RandomTokens", "a random share of tokens learns (a control)"
+            "rlllm.algorithms.masks.random_tokens:RandomTokens", "a random share of tokens learns (a control)"
         ),
         "mask.entropy": Builtin(
-            "rlllm.algorithms.masks.masks:TopEntropy", "a share of the tokens, those of highest entropy, learns"
+            "rlllm.algorithms.masks.top_entropy:TopEntropy", "a share of the tokens, those of highest entropy, learns"
         ),
         "mask.entropy-top20": Builtin(
-            "rlllm.algorithms.masks.masks:EntropyTop20", "the fifth of the tokens of highest entropy learns"
+            "rlllm.algorithms.masks.top_entropy:TopEntropy", "the fifth of the tokens of highest entropy learns"
         ),
         "mask.clip-cov": Builtin(
-            "rlllm.algorithms.losses.covariance:ClipCovariance", "a few tokens of high covariance do not learn"
+            "rlllm.algorithms.masks.clip_cov:ClipCov", "a few tokens of high covariance do not learn"
         ),
     },
     "rlllm methods ls --slots",
+)
+
+SIGNALS = Registry(
+    "signal",
+    "rlllm.signals",
+    {
+        "logps": Builtin("rlllm.algorithms.signals.logps:Logps"),
+        "entropies": Builtin("rlllm.algorithms.signals.entropies:Entropies"),
+        "certainty": Builtin("rlllm.algorithms.signals.certainty:Certainty"),
+        "ref_logps": Builtin("rlllm.algorithms.signals.reference_logps:ReferenceLogps"),
+        "values": Builtin("rlllm.algorithms.signals.values:Values"),
+        "greedy_rewards": Builtin("rlllm.algorithms.signals.greedy_rewards:GreedyRewards"),
+        "step_hidden_states": Builtin("rlllm.algorithms.signals.step_hidden_states:StepHiddenStates"),
+        "sibling_distributions": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDistributions"),
+        "sibling_divergence": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDivergence"),
+        "teacher_logps": Builtin("rlllm.algorithms.signals.teacher_logps:TeacherLogps"),
+    },
+    "rlllm methods ls --signals",
 )

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from rlllm.algorithms.batch import weighted
-from rlllm.algorithms.cpu import microbatches
-from rlllm.algorithms.samplers.replay import StoredGroup, spread
+from rlllm.algorithms.stored_group import StoredGroup, spread
+from rlllm.algorithms.tensor_dict import take_rows
 from rlllm.core.records import Prompt, Sample
 from rlllm.rollouts.environments.base import STORED
 
@@ -45,7 +45,7 @@ class Rollout:
     prompts: list[Prompt]
 
     @property
-    def asked(self) -> list[int]:
+    def group_rows(self) -> list[int]:
         """Row of the data set of each group."""
         return self.rows[:: self.group_size]
 
@@ -54,10 +54,10 @@ class Rollout:
         return weighted(self.rewards, weights).view(-1, self.group_size)
 
     def own_rewards(self, weights: Tensor) -> Tensor:
-        """(B / G, G) weighted rewards of what the policy wrote itself; NaN where undefined and of traces."""
-        traced = self.output.get("off_policy")
+        """(B / G, G) weighted rewards of what the policy wrote itself; NaN where undefined and of demonstrations."""
+        off_policy = self.output.get("off_policy")
         grouped = self.grouped(weights)
-        return grouped if traced is None else grouped.masked_fill(traced.any(1).view_as(grouped), torch.nan)
+        return grouped if off_policy is None else grouped.masked_fill(off_policy.any(1).view_as(grouped), torch.nan)
 
     def with_output(self, **tensors: Tensor) -> Rollout:
         return replace(self, output={**self.output, **tensors})
@@ -69,7 +69,7 @@ class Rollout:
         at = torch.tensor(index, dtype=torch.long, device=self.rewards.device)
         return Rollout(
             rows=[self.rows[row] for row in index],
-            output=microbatches.take(self.output, at),
+            output=take_rows(self.output, at),
             rewards=self.rewards[at],
             group_size=size,
             samples=[self.samples[row] for row in index],
@@ -83,10 +83,10 @@ class Rollout:
         `row` is the number of the prompt's row among the training rows: with it, the columns that rewards read are found again.
         """
         totals = self.grouped(weights).view(-1)
-        traced = self.output.get("off_policy", torch.zeros(len(totals), 1)).any(1).tolist()
+        off_policy = self.output.get("off_policy", torch.zeros(len(totals), 1)).any(1).tolist()
         kept = {} if advantages is not None else {"kept": False}
         advantage = torch.zeros_like(totals) if advantages is None else advantages
-        scored = zip(self.described, totals.tolist(), advantage.tolist(), traced, strict=True)
+        scored = zip(self.described, totals.tolist(), advantage.tolist(), off_policy, strict=True)
         return [
             {
                 "step": step,
@@ -100,10 +100,10 @@ class Rollout:
                 "truncated": sample.truncated,
                 "tokens": sample.tokens,
                 **{name: sample.meta[name] for name in STORED if name in sample.meta},
-                **({"trace": True} if trace else {}),
+                **({"demonstration": True} if demonstration else {}),
                 **kept,
             }
-            for row, sample, prompt, (described, total, advantage, trace) in zip(
+            for row, sample, prompt, (described, total, advantage, demonstration) in zip(
                 self.rows, self.samples, self.prompts, scored, strict=True
             )
             if sample is not None
@@ -146,7 +146,7 @@ def packed(rollout: Rollout, weights: Tensor) -> list[StoredGroup]:
     """The groups of a sampled rollout without their padding, as plain lists."""
     totals, size, stored = rollout.grouped(weights).tolist(), rollout.group_size, []
     behind = [name for name in _columns(rollout.output) if name not in PROMPT]
-    for group, row in enumerate(rollout.asked):
+    for group, row in enumerate(rollout.group_rows):
         first = group * size
         seen = rollout.output["prompt_mask"][first].bool()
         lengths = [sample.tokens or 0 for sample in rollout.samples[first : first + size] if sample is not None]

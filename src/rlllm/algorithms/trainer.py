@@ -1,13 +1,14 @@
-"""The reinforcement-learning loop: the one subclass of TRL's GRPOTrainer. Read top to bottom, it is the six slots in order.
+"""`RLTrainer`: the one subclass of TRL's GRPOTrainer. Read top to bottom, it is the slots in the order of a training step.
 
 Every override wraps `super()`. The private hooks it stands on are `_get_train_sampler`, `_generate_single_turn`,
-`_calculate_rewards`, `_generate_and_score_completions`, `_save_checkpoint`, `_load_optimizer_and_scheduler` and, in `updates`,
-`_compute_loss` and `_get_per_token_logps_and_entropies`; tests/contract says what is expected of each.
+`_calculate_rewards`, `_generate_and_score_completions`, `_save_checkpoint`, `_load_optimizer_and_scheduler` and, in
+`loss_computation`, `_compute_loss` and `_get_per_token_logps_and_entropies`; tests/contract says what is expected of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,24 @@ from rlllm.algorithms._trl import GRPOTrainer
 from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
-from rlllm.algorithms.demonstrations import Traces, inserted
+from rlllm.algorithms.components import signals_of
+from rlllm.algorithms.demonstrations import inserted
 from rlllm.algorithms.dynamic_sampling import DynamicSampling
+from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
 from rlllm.algorithms.kl_controller import KLController
-from rlllm.algorithms.loss_computation import LossComputation, learning, whole
-from rlllm.algorithms.losses.surrogates import Given, Plain
-from rlllm.algorithms.masks.masks import All
+from rlllm.algorithms.loss_computation import SIGNAL_PREFIX, LossComputation
+from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
+from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
+from rlllm.algorithms.protocols import Advantage, Component, Mask, OffPolicy, PolicyLoss, Sampler, as_component
 from rlllm.algorithms.rollout import Rollout
-from rlllm.algorithms.samplers.prompt_samplers import PromptSampler, Shuffle, as_sampler
-from rlllm.algorithms.signals.greedy import greedy_samples
-from rlllm.core.errors import PluginError
+from rlllm.algorithms.samplers.order import Shuffle
+from rlllm.algorithms.signals.base import Signal, SignalContext
+from rlllm.algorithms.signals.logps import Logps
+from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions
+from rlllm.core.errors import ConfigError, PluginError
+from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, completion_text
@@ -40,37 +47,51 @@ from rlllm.rollouts.environments.base import finished
 
 @dataclass(frozen=True)
 class Slots:
-    """The chosen components; the reward slot is the composition, and the loss TRL's of what the surrogate lets it see."""
+    """The chosen components. A plain function stands for a component of its slot."""
 
     rewards: Composition
-    sampler: PromptSampler | Callable[[int, int, int], list[int]] = field(default_factory=Shuffle)
-    advantage: Callable[[RolloutBatch], Tensor] = field(default_factory=Group)
-    mask: Callable[[RolloutBatch], Tensor] = field(default_factory=All)
-    surrogate: Callable[[Tensor, Given], Tensor] = field(default_factory=Plain)
+    sampler: Sampler = field(default_factory=Shuffle)
+    advantage: Advantage = field(default_factory=Group)
+    mask: Mask = field(default_factory=AllTokens)
+    loss: PolicyLoss | None = None
+    """None takes TRL's loss of the run's `loss_type`."""
     engine: Any = None
     """An engine class; None samples with TRL's own generation (the `hf` engine)."""
-    mix: Traces | None = None
+    off_policy: OffPolicy | None = None
     """Completions of each group that are not sampled but taken from the data."""
     kl: KLController | None = None
-    """The pull towards the reference; None adds TRL's `beta` to the loss."""
+    """The KL penalty; None adds TRL's `beta` to the loss."""
 
-    def needs(self, name: str) -> bool:
-        """Whether a component asks for a field of the batch that costs a forward pass or a rollout."""
-        return any(name in getattr(part, "needs", ()) for part in self.components)
+    def __post_init__(self) -> None:
+        for slot, part in self.components.items():
+            object.__setattr__(self, slot, as_component(slot, part))
 
     @property
-    def components(self) -> tuple[Any, ...]:
-        return self.sampler, self.advantage, self.mask, self.surrogate
+    def components(self) -> dict[str, Component]:
+        """Slot -> component, of every slot that is filled."""
+        parts = {slot: getattr(self, slot) for slot in ("sampler", "advantage", "mask", "loss", "off_policy")}
+        return {slot: part for slot, part in parts.items() if part is not None}
 
     @property
     def stateful(self) -> dict[str, Any]:
-        """Slot name -> component that carries state from rollout to rollout."""
-        parts = {"advantage": self.advantage, "mask": self.mask, "sampler": self.sampler, "kl": self.kl}
-        return {name: part for name, part in parts.items() if hasattr(part, "load_state_dict")}
+        """Name -> everything whose state is saved with a checkpoint."""
+        return {**self.components, **({"kl": self.kl} if self.kl else {})}
+
+
+@dataclass
+class _InFlight:
+    """What the hooks of one rollout hand to each other, since TRL calls them from inside its own method."""
+
+    demonstrations: dict[int, list[int]]
+    """Place in the rollout -> token ids of the completion that is not sampled."""
+    samples: list[Sample] = field(default_factory=list)
+    scores: Scores | None = None
+    rewards: Tensor | None = None
+    """(B, R) of this process."""
 
 
 class TRLRewardFunction:
-    """One reward as TRL wants it: a function whose name labels the metrics. Scores are made once for all rewards."""
+    """One reward as TRL calls it: a function whose name labels the metrics. Scores are computed once for all rewards."""
 
     def __init__(self, name: str, index: int) -> None:
         self.__name__ = name
@@ -85,14 +106,14 @@ class TRLRewardFunction:
 
 
 class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer):
-    """GRPOTrainer with six slots.
+    """GRPOTrainer with slots.
 
     Args:
         slots: the components.
         tasks: the records behind the dataset; its rows carry their index in the column `row`.
         on_rollout: called with every batch's rows for `samples.jsonl`.
-        critic: the value model of a advantage that needs `values` (PPO).
-        onednn: compute linear layers through oneDNN; see `linear`.
+        critic: the value model of an advantage estimator that needs `values` (PPO).
+        onednn: compute linear layers through oneDNN; see `cpu.onednn_linear`.
         kwargs: those of GRPOTrainer, without `reward_funcs`.
     """
 
@@ -106,8 +127,10 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         onednn: bool = False,
         **kwargs: Any,
     ) -> None:
-        self.kl = slots.kl or KLController(coefficient=kwargs["args"].beta)
-        self.slots = replace(slots, kl=self.kl)
+        args = kwargs["args"]
+        self.kl = slots.kl or KLController(coefficient=args.beta)
+        self.slots = replace(slots, kl=self.kl, loss=slots.loss or BY_LOSS_TYPE[args.loss_type]())
+        self.signals = signals_of(self.slots.components)
         self.critic = critic
         self.onednn = onednn
         self.tasks = tasks
@@ -115,12 +138,11 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         self.reward_rows = 0
         self.reward_undefined = 0
         self.reward_spread = 0.0
-        self.sampler = as_sampler(slots.sampler)
-        self.columns = [TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
-        super().__init__(reward_funcs=list(self.columns), **kwargs)
+        self.sampler = self.slots.sampler
+        self.reward_functions = [TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
+        super().__init__(reward_funcs=list(self.reward_functions), **kwargs)
         self.sampler.begin(len(self.train_dataset), self.args.seed)
-        self._scored: tuple[list[Sample], Scores, Tensor] | None = None
-        self._traces: dict[int, list[int]] = {}
+        self._in_flight = _InFlight({})
 
     # sampler ----------------------------------------------------------------------------------------------------------
     def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -133,65 +155,75 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         """One rollout of these rows, in whole groups, with TRL's output and our scores."""
         rows = [int(row["row"]) for row in inputs]
         prompts = [self.sampler.show(row, self.tasks[row]) for row in rows]
-        asked = [
-            one if prompt is self.tasks[row].prompt else {**one, "prompt": as_prompt(self.processing_class, prompt)}
-            for one, row, prompt in zip(inputs, rows, prompts, strict=True)
+        shown = [
+            item
+            if prompt is self.tasks[row].prompt
+            else {**item, "prompt": as_prompt(self.processing_class, prompt)}
+            for item, row, prompt in zip(inputs, rows, prompts, strict=True)
         ]
         size = self.num_generations if self.model.training else self.num_generations_eval
-        self._traces = self._references(rows, size)
-        traced = sorted(self._traces)
-        output = super()._generate_and_score_completions(asked)
-        if traced:
+        rollout = self._in_flight = _InFlight(self._demonstrations(rows, size))
+        places = sorted(rollout.demonstrations)
+        with self._reference_wanted():
+            output = super()._generate_and_score_completions(shown)
+        if places:
             output["off_policy"] = torch.zeros_like(output["completion_mask"], dtype=torch.bool)
-            output["off_policy"][traced] = output["completion_mask"][traced].bool()
-        assert self._scored is not None
-        samples, scores, rewards = self._scored
-        self._scored = None
-        described = [scores.describe(index) for index in range(len(samples))]
-        rollout = Rollout(rows, output, rewards, size, list(samples), described, prompts)
+            output["off_policy"][places] = output["completion_mask"][places].bool()
+        assert rollout.scores is not None
+        assert rollout.rewards is not None
+        described = [rollout.scores.describe(index) for index in range(len(rollout.samples))]
+        sampled = Rollout(rows, output, rollout.rewards, size, list(rollout.samples), described, prompts)
         if not self._label_free:
-            self._observe(self._comparable(rollout.grouped(self._weights).view(-1)))
-        if traced:
-            self._note_traces(rollout)
-        return rollout
+            self._observe(self._comparable(sampled.grouped(self._weights).view(-1)))
+        if places:
+            self._note_demonstrations(sampled)
+        return sampled
 
-    def _note_traces(self, rollout: Rollout) -> None:
-        """What TRL's own numbers, which count traces as samples, leave open."""
+    @contextmanager
+    def _reference_wanted(self) -> Iterator[None]:
+        """TRL computes the reference's log-probabilities where its `beta` is not 0, wherever the KL term enters; and adds the
+        term to the loss by the same number."""
+        self.beta = self.kl.coefficient
+        yield
+        self.beta = self.kl.coefficient if self.kl.where == "loss" else 0.0
+
+    def _note_demonstrations(self, rollout: Rollout) -> None:
+        """What TRL's own numbers, which count demonstrations as samples, leave open."""
         own = self.accelerator.gather(rollout.own_rewards(self._weights))
         tokens = self.accelerator.gather(rollout.output["off_policy"].sum()).sum()
-        self._note({"sampling/reward": float(own.nanmean()), "sampling/trace_tokens": float(tokens)})
+        self._note({"sampling/reward": float(own.nanmean()), "sampling/demonstration_tokens": float(tokens)})
 
-    def _references(self, rows: Sequence[int], size: int) -> dict[int, list[int]]:
-        """Place in the rollout -> tokens of the trace that stands there instead of a sample."""
-        if self.slots.mix is None or not self.model.training:
+    def _demonstrations(self, rows: Sequence[int], size: int) -> dict[int, list[int]]:
+        off_policy, limit = self.slots.off_policy, self.args.max_completion_length
+        if off_policy is None or not self.model.training:
             return {}
-        limit, mix = self.args.max_completion_length, self.slots.mix
-        return {
-            place: mix.ids(self.tasks[rows[place]], self.processing_class, limit)
-            for place in mix.places(len(rows), size)
-        }
+        with plugin_boundary("off_policy", type(off_policy).__name__, off_policy):
+            return {
+                place: off_policy.ids(self.tasks[rows[place]], self.processing_class, limit)
+                for place in off_policy.places(len(rows), size)
+            }
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-        traces, self._traces = self._traces, {}  # a later turn of the same rollout has none
-        if not traces:
-            return self._sampled_turn(prompt_ids, *args, **kwargs)
-        asked = [ids for place, ids in enumerate(prompt_ids) if place not in traces]
+        demonstrations, self._in_flight.demonstrations = self._in_flight.demonstrations, {}  # a later turn has none
+        if not demonstrations:
+            return self._generate_samples(prompt_ids, *args, **kwargs)
+        sampled_prompts = [ids for place, ids in enumerate(prompt_ids) if place not in demonstrations]
         images, fields, num_generations, *rest = args
-        each = num_generations * len(asked) // len(prompt_ids)
-        sampled, logprobs = self._sampled_turn(asked, images, fields, each, *rest, **kwargs)
-        unknown = {place: [0.0] * len(ids) for place, ids in traces.items()}
-        return inserted(traces, sampled), None if logprobs is None else inserted(unknown, logprobs)
+        each = num_generations * len(sampled_prompts) // len(prompt_ids)
+        sampled, logprobs = self._generate_samples(sampled_prompts, images, fields, each, *rest, **kwargs)
+        unknown = {place: [0.0] * len(ids) for place, ids in demonstrations.items()}
+        return inserted(demonstrations, sampled), None if logprobs is None else inserted(unknown, logprobs)
 
-    def _sampled_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+    def _generate_samples(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         if self.slots.engine is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        engine = self.slots.engine(model, self.processing_class)
-        completions = engine.generate(prompt_ids, self.sampling)
+        name = self.slots.engine.__name__
+        with plugin_boundary("engine", name, self.slots.engine):
+            completions = self.slots.engine(model, self.processing_class).generate(prompt_ids, self.sampling)
         if len(completions) != len(prompt_ids) or not all(completions):
             raise PluginError(
-                f"the engine {type(engine).__name__} returned {sum(map(bool, completions))} completions for "
-                f"{len(prompt_ids)} prompts",
+                f"the engine {name} returned {sum(map(bool, completions))} completions for {len(prompt_ids)} prompts",
                 hint="an engine returns at least one token for each prompt, in order",
             )
         return completions, None
@@ -216,11 +248,12 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         rollouts = zip(inputs, completions, completion_ids_list, environments, strict=True)
         samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
         scores = self.slots.rewards.score(samples)
-        for column in self.columns:
-            column.scores = scores
+        for function in self.reward_functions:
+            function.scores = scores
         gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         start = self.accelerator.process_index * len(samples)
-        self._scored = (samples, scores, gathered[start : start + len(samples)])
+        rollout = self._in_flight
+        rollout.samples, rollout.scores, rollout.rewards = samples, scores, gathered[start : start + len(samples)]
         return gathered
 
     def _sample(self, row: int, completion: Any, ids: list[int], environment: Any) -> Sample:
@@ -230,98 +263,165 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
             return finished(task, completion, environment, len(ids), truncated)
         return Sample(task.prompt, completion_text(completion), task.answer, task.meta, len(ids), truncated)
 
-    # advantage and mask --------------------------------------------------------------------------------------------------
+    # advantage and mask -----------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
-        self.beta = self.kl.coefficient  # what TRL makes the reference's log-probabilities for
-        rollout, rejected = self._dynamically_sampled(inputs) if self.model.training else (self._sampled(inputs), [])
+        if self.model.training:
+            rollout, rejected = self._dynamically_sampled(inputs)
+        else:
+            rollout, rejected = self._sampled(inputs), []
         output, batch = rollout.output, self._batch(rollout)
-        output["advantages"] = self.slots.advantage(batch)
-        batch = replace(batch, advantages=output["advantages"])
+        advantages = output["advantages"] = self._called("advantage", batch)
+        batch = replace(batch, advantages=advantages)
         self._prepare_critic(output, batch)
-        self._apply_mask(output, self.slots.mask(batch), batch.loss_mask)
+        self._apply_mask(output, self._called("mask", batch), batch.loss_mask)
+        self._keep_loss_signals(output, batch)
         self._settle_kl(output, batch)
-        self._note(getattr(self.slots.advantage, "metrics", {}))
-        advantage = output["advantages"]
-        per_row = advantage if advantage.dim() == 1 else (advantage * batch.loss_mask).sum(1)
+        for part in self.slots.components.values():
+            self._note(part.metrics)
+        per_row = advantages if advantages.dim() == 1 else (advantages * batch.loss_mask).sum(1)
         if self._label_free and self.model.training:
             self._observe(per_row.view(-1, self.num_generations))
-            flat = (self.accelerator.gather(per_row).view(-1, self.num_generations) == 0).all(1)
-            self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat.float().mean())
+            zero = (self.accelerator.gather(per_row).view(-1, self.num_generations) == 0).all(1)
+            self._metrics["train"]["frac_reward_zero_std"][-1] = float(zero.float().mean())
         step = self.state.global_step + 1
-        rows = [rollout.table(self._weights, step, per_row), *(one.table(self._weights, step) for one in rejected)]
-        self.on_rollout([row for part in rows for row in part])
+        tables = [rollout.table(self._weights, step, per_row), *(part.table(self._weights, step) for part in rejected)]
+        self.on_rollout([row for table in tables for row in table])
         return output
+
+    def _called(self, slot: str, batch: RolloutBatch) -> Tensor:
+        """What the component of a slot returns for the batch."""
+        part = self.slots.components[slot]
+        with plugin_boundary(slot, type(part).__name__, getattr(part, "function", part), keys=batch.signals):
+            return part(batch)
 
     def _batch(self, rollout: Rollout) -> RolloutBatch:
         output = rollout.output
-        signals, ref_logps = self._wanted(output), output.get("ref_per_token_logps")
+        signals = self._signals(rollout)
+        logps, ref_logps = signals.get("logps"), output.get("ref_per_token_logps")
         penalty = None
-        if self.kl.where == "reward" and "logps" in signals and ref_logps is not None:
-            penalty = self.kl.coefficient * (signals["logps"] - ref_logps)
+        if self.kl.where == "reward" and logps is not None and ref_logps is not None:
+            penalty = self.kl.coefficient * (logps - ref_logps)
         return RolloutBatch(
             prompt_ids=output["prompt_ids"],
             prompt_mask=output["prompt_mask"],
             completion_ids=output["completion_ids"],
-            loss_mask=learning(output),
+            loss_mask=loss_mask(output),
             group_size=rollout.group_size,
             rewards=rollout.rewards,
             weights=self._weights,
             trl_advantages=output["advantages"],
-            columns=[dict(self.tasks[row].meta) for row in rollout.rows],
+            extra_fields=[dict(self.tasks[row].meta) for row in rollout.rows],
             names=self.slots.rewards.names,
-            ref_logps=ref_logps,
-            values=self._values(output),
-            greedy=self._greedy(rollout.asked) if self.slots.needs("greedy") else None,
-            penalty=penalty,
-            **signals,
+            kl_penalty=penalty,
+            signals=signals,
+            reduce=lambda values: self.accelerator.reduce(values, reduction="sum"),
         )
 
-    def _wanted(self, output: dict[str, Any]) -> dict[str, Tensor]:
-        """What is known of each token or asked for: `logps` (under the policy that sampled), `entropies`, `certainty`."""
-        known = output.get("old_per_token_logps")
-        wanted = {name for name in ("logps", "entropies", "certainty") if self.slots.needs(name)}
-        if self.kl.coefficient > 0 or self.critic is not None:
-            wanted.add("logps")
-        if known is None:
-            return self._signals(output, wanted)
-        return {**self._signals(output, wanted - {"logps"}), "logps": known}
+    def _signals(self, rollout: Rollout) -> dict[str, Any]:
+        """Name -> value of every signal that a component needs, or that the KL term or the critic needs."""
+        wanted, output = dict(self.signals), rollout.output
+        if self.kl.coefficient > 0 or self.critic is not None or (self._old_logps_needed(output)):
+            wanted.setdefault("logps", Logps())
+        values: dict[str, Any] = {}
+        if "old_per_token_logps" in output:
+            values["logps"] = output["old_per_token_logps"]
+        if "ref_per_token_logps" in output:
+            values["ref_logps"] = output["ref_per_token_logps"]
+        context = self._signal_context(rollout)
+        wanted = {name: signal for name, signal in wanted.items() if name not in values}
+        values.update(self._shared_pass({n: s for n, s in wanted.items() if s.cost == "shared pass"}, context))
+        for name, signal in wanted.items():
+            if signal.cost != "shared pass":
+                with torch.no_grad(), plugin_boundary("signal", name, signal):
+                    values[name] = signal.compute(context)
+        return values
+
+    def _old_logps_needed(self, output: Mapping[str, Any]) -> bool:
+        """TRL's own losses take the ratio of a token that was not sampled against probability 1 only if they are told to."""
+        return "off_policy" in output and isinstance(self.slots.loss, TRLLoss)
+
+    def _signal_context(self, rollout: Rollout) -> SignalContext:
+        return SignalContext(
+            model=self.accelerator.unwrap_model(self.model_wrapped),
+            tokenizer=self.processing_class,
+            output=rollout.output,
+            tasks=[self.tasks[row] for row in rollout.rows],
+            group_size=rollout.group_size,
+            temperature=self.temperature,
+            rows_per_pass=self.args.per_device_train_batch_size,
+            sampling=self.sampling,
+            score=lambda samples: self.slots.rewards.score(list(samples)).totals,
+            critic=self.critic,
+        )
 
     @torch.no_grad()
-    def _values(self, output: dict[str, Any]) -> Tensor | None:
-        if self.critic is None:
-            return None
-        keep, size = output["completion_ids"].size(1), self.args.per_device_train_batch_size
-        parts = zip(*(part.split(size) for part in whole(output)), strict=True)
-        return torch.cat([self.critic.values(ids, mask, keep) for ids, mask in parts])
+    def _shared_pass(self, wanted: Mapping[str, Signal], context: SignalContext) -> dict[str, Tensor]:
+        """The signals that one forward pass of the policy over the rollout gives, for all that are wanted."""
+        if not wanted:
+            return {}
+        parts: dict[str, list[Tensor]] = {name: [] for name in wanted}
+        for part in self._passes(wanted, context):
+            for name, signal in wanted.items():
+                with plugin_boundary("signal", name, signal):
+                    values = signal.from_forward(part.view, context)
+                parts[name].append(part.restore(values) if signal.per_token else values)
+        return {name: signal.join(parts[name]) for name, signal in wanted.items()}
 
-    def _greedy(self, rows: Sequence[int]) -> Tensor:
-        """(B,) reward of one greedy completion of each prompt, given as row of the data set."""
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        samples = greedy_samples(model, self.processing_class, [self.tasks[row] for row in rows], self.sampling)
-        totals = self.slots.rewards.score(samples).totals
-        values = [torch.nan if total is None else total for total in totals]
-        return torch.tensor(values, device=self.accelerator.device).repeat_interleave(self.num_generations)
+    def _passes(self, wanted: Mapping[str, Signal], context: SignalContext) -> Iterator[Pass]:
+        ids, mask = prompts_with_completions(context.output)
+        keep, rows = context.output["completion_ids"].size(1), context.rows_per_pass
+        hidden_states = any(signal.reads_hidden_states for signal in wanted.values())
+        if self.fast_path is not None:
+            share = all(signal.elementwise for signal in wanted.values())
+            yield from self.fast_path.passes(
+                self.model, ids, mask, keep, self.temperature, rows=rows, share=share, hidden_states=hidden_states
+            )
+            return
+        for part_ids, part_mask in zip(ids.split(rows), mask.split(rows), strict=True):
+            window = Window.of(part_ids, part_mask, keep)
+            yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states)
 
     def _prepare_critic(self, output: dict[str, Any], batch: RolloutBatch) -> None:
         if self.critic is None:
             return
         assert batch.values is not None
         output["values"] = batch.values
-        output["returns"] = self.slots.advantage.targets(batch)
+        output["returns"] = self.slots.advantage.value_targets(batch)
         output.setdefault("old_per_token_logps", batch.logps)
-        known = explained_variance(batch.values, output["returns"], batch.loss_mask)
+        explained = explained_variance(batch.values, output["returns"], batch.loss_mask)
         learning = output["advantages"][batch.loss_mask.bool()]
         deviation = float(learning.std(correction=0)) if len(learning) else 0.0
-        self._note({"explained_variance": known, "advantage_std": deviation})
+        self._note({"explained_variance": explained, "advantage_std": deviation})
+
+    def _apply_mask(self, output: dict[str, Any], mask: Tensor, everything: Tensor) -> None:
+        if mask is everything:
+            return
+        output["tool_mask"] = mask
+        # dapo, cispo and vespo divide by this count: left at the unmasked one, the loss would silently shrink
+        output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
+
+    def _keep_loss_signals(self, output: dict[str, Any], batch: RolloutBatch) -> None:
+        """Put what the loss reads of the rollout among the tensors that TRL cuts into micro-batches."""
+        if self._old_logps_needed(output):
+            assert batch.logps is not None
+            output["old_per_token_logps"] = batch.logps.masked_fill(output["off_policy"], 0.0)
+        for name in signals_of({"loss": self.slots.loss}):
+            value = batch.signals[name]
+            if not isinstance(value, Tensor) or value.shape[:1] != output["completion_ids"].shape[:1]:
+                raise ConfigError(
+                    f"a loss cannot read the signal {name}: it is no tensor with one entry for each completion",
+                    hint="read it in an advantage or a mask",
+                )
+            output[f"{SIGNAL_PREFIX}{name}"] = value
 
     def _settle_kl(self, output: dict[str, Any], batch: RolloutBatch) -> None:
-        """Leave TRL the term it shall add to the loss, and steer the coefficient by what the rollout shows."""
+        """Leave TRL the term it shall add to the loss, and move the coefficient by what the rollout shows."""
         if self.kl.where != "loss":
             output.pop("ref_per_token_logps", None)
-            self.beta = 0.0
-        if batch.logps is None or batch.ref_logps is None:
+        ref_logps = batch.signals.get("ref_logps")
+        if batch.logps is None or ref_logps is None:
             return
-        ratios = self.accelerator.gather(((batch.logps - batch.ref_logps) * batch.loss_mask).sum(1))
+        ratios = self.accelerator.gather(((batch.logps - ref_logps) * batch.loss_mask).sum(1))
         kl = float(ratios.mean())  # over all processes, whose coefficients have to stay one
         self._note({"kl_per_completion": kl, "kl_coefficient": self.kl.coefficient})
         self.kl.update(kl, len(ratios))
@@ -332,27 +432,20 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
             return totals.view(-1, self.num_generations)
         everyone = self.accelerator.gather(totals)
         values = everyone[~everyone.isnan()]
-        flat = bool(values.numel() and values.amax() == values.amin())
-        self._metrics["train"]["frac_reward_zero_std"][-1] = float(flat)  # TRL's is 1 for every group of one
+        constant = bool(values.numel() and values.amax() == values.amin())
+        self._metrics["train"]["frac_reward_zero_std"][-1] = float(constant)  # TRL's is 1 for every group of one
         return totals.view(1, -1)
 
     @property
     def _label_free(self) -> bool:
         """Whether the signal is the policy's own, and rewards are only monitored."""
-        return getattr(self.slots.advantage, "ignores_rewards", False)
-
-    def _apply_mask(self, output: dict[str, Any], mask: Tensor, loss_mask: Tensor) -> None:
-        if mask is loss_mask:
-            return
-        output["tool_mask"] = mask
-        # dapo, cispo and vespo divide by this count: left at the unmasked one, the loss would silently shrink
-        output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
+        return self.slots.advantage.ignores_rewards
 
     def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Take up the diagnostics of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
+        """Count the rollouts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
         signal = "advantage" if self._label_free else "reward"
-        known = (row[signal] for row in rows if row.get("kept", True) or not self._label_free)
-        totals = torch.tensor([torch.nan if value is None else value for value in known])
+        values = (row[signal] for row in rows if row.get("kept", True) or not self._label_free)
+        totals = torch.tensor([torch.nan if value is None else value for value in values])
         if totals.numel():
             self._observe(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
 
@@ -367,7 +460,7 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
     # state ------------------------------------------------------------------------------------------------------------
     def save_state(self, folder: Path) -> None:
         states = {name: part.state_dict() for name, part in self.slots.stateful.items()}
-        write_json(folder / "slots.json", states)
+        write_json(folder / "slots.json", {name: state for name, state in states.items() if state})
         if self.critic is not None:
             self.critic.save(folder)
 
@@ -377,6 +470,7 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
             return
         states = read_json(Path(checkpoint) / "slots.json")
         for name, part in self.slots.stateful.items():
-            part.load_state_dict(states[name])
+            if name in states:
+                part.load_state_dict(states[name])
         if self.critic is not None:
             self.critic.load(Path(checkpoint))

@@ -117,10 +117,10 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def closest(name: str, choices: Iterable[str]) -> str | None:
-    """The nearest of `choices` to a misspelt `name`, or None when nothing is near."""
+def closest(name: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The nearest of `choices` to a misspelt `name`, or None when none is as similar as `cutoff` (0 to 1) asks for."""
     pool = {choice.lower().replace("_", "-"): choice for choice in choices}
-    found = difflib.get_close_matches(name.lower().replace("_", "-"), pool, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower().replace("_", "-"), pool, n=1, cutoff=cutoff)
     return pool[found[0]] if found else None
 
 

@@ -43,7 +43,7 @@ class Source:
 
 def written(rows: Iterable[Row]) -> Iterator[Row]:
     """The rows of `samples.jsonl` that the policy wrote: all but traces, which stand in a group beside its samples."""
-    return (row for row in rows if not row.get("trace"))
+    return (row for row in rows if not row.get("demonstration"))
 
 
 def tally(sources: dict[str, Source], rows: Iterable[Mapping[str, Any]]) -> None:

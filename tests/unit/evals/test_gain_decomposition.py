@@ -169,4 +169,4 @@ def test_rows_of_a_run_give_the_total_and_every_monitored_reward_and_the_report_
     assert "first and last 4 steps" in page
     assert gain_table([]) is None
     assert decompose_gains(stored[: 16 * 5], ["monitored"]) == []
-    assert decompose_gains([{**row, "trace": True} for row in stored], ["monitored"]) == []
+    assert decompose_gains([{**row, "demonstration": True} for row in stored], ["monitored"]) == []

@@ -115,7 +115,7 @@ ODD = [
     ("no rewards at all", [{"step": 1, "reward": 1.0, "rewards": None}], None),
     (
         "a trace is not the policy's",
-        [{"step": 1, "reward": 1.0, "rewards": {"s": {"value": 1.0}}, "trace": True}],
+        [{"step": 1, "reward": 1.0, "rewards": {"s": {"value": 1.0}}, "demonstration": True}],
         None,
     ),
     ("infinity", [{"step": 1, "reward": math.inf, "rewards": {"s": {"value": 1.0}}}], None),

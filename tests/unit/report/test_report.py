@@ -292,7 +292,7 @@ def test_traces_are_nothing_that_the_model_wrote(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     before = render_run(run)
     traces = [
-        {**row, "trace": True, "reward": 9.0, "completion": "by another", "rewards": {"exact": {"value": 9.0}}}
+        {**row, "demonstration": True, "reward": 9.0, "completion": "by another", "rewards": {"exact": {"value": 9.0}}}
         for row in run.samples()
     ]
     append_jsonl(run.path / "samples.jsonl", traces)

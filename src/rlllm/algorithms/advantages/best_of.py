@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from rlllm.algorithms.protocols import Advantage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class BestOf:
+class BestOf(Advantage):
     """One for the best completion of its group, zero for the others (Dong et al. 2023, arXiv 2304.06767, algorithm 1).
 
     Ties go to the first; a group whose known rewards are all equal has nothing to choose and gets zeros. What is selected
@@ -22,10 +24,10 @@ class BestOf:
     negative log-likelihood. With several processes, each scales by its own tokens.
     """
 
-    compares_group: ClassVar[bool] = True
+    compares_group = True
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        selected = best_of(batch.grouped).view(-1)
+        selected = best_of(batch.group_rewards).view(-1)
         tokens = batch.loss_mask.sum(dim=1).to(selected.dtype)
         return selected * tokens.sum() / (selected * tokens).sum().clamp(min=1)
 

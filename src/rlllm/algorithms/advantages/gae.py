@@ -1,13 +1,11 @@
-"""Generalised advantage estimation: advantage of each token from a critic's values. With it the loop is PPO.
-
-Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
-"""
+"""Generalised advantage estimation: advantage of each token from a critic's values. With it the loop is PPO."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from rlllm.algorithms.protocols import Advantage
 from rlllm.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GAE:
+class GAE(Advantage):
     """GAE (Schulman et al. 2015, arXiv 1506.02438, eq. 16) over the tokens of a completion.
 
     The reward of a token is minus its KL penalty; the last token adds the completion's reward. The value after it is 0.
@@ -28,7 +26,7 @@ class GAE:
         critic_lam: lambda of the critic's targets; 1 gives the unbiased return (decoupled as in VC-PPO, arXiv 2503.01491).
         length_alpha: length-adaptive actor lambda, 1 - 1 / (alpha * length) (VAPO, arXiv 2504.05118, eq. 9); replaces `lam`.
         whiten_rewards: divide token rewards by their deviation over the rollout, mean kept.
-        whiten: shift and scale advantages to mean 0, deviation 1 over the rollout's tokens (of this process).
+        whiten: shift and scale advantages to mean 0, deviation 1 over the rollout's tokens.
     """
 
     gamma: float = 1.0
@@ -37,7 +35,7 @@ class GAE:
     length_alpha: float | None = None
     whiten_rewards: bool = False
     whiten: bool = True
-    needs: ClassVar[tuple[str, ...]] = ("values",)
+    needs = ("values",)
 
     def __post_init__(self) -> None:
         for name in ("gamma", "lam", "critic_lam"):
@@ -51,9 +49,9 @@ class GAE:
         assert batch.values is not None
         known = judged(batch)
         raw = gae(self._rewards(batch), batch.values, known, self.gamma, self._lambda(batch.loss_mask))
-        return whitened(raw, known) * known if self.whiten else raw
+        return standardised(batch, raw, known) if self.whiten else raw
 
-    def targets(self, batch: RolloutBatch) -> Tensor:
+    def value_targets(self, batch: RolloutBatch) -> Tensor:
         """(B, T) returns for the critic; its own values in rows no reward could judge, which teach it nothing."""
         assert batch.values is not None
         known = judged(batch)
@@ -65,7 +63,9 @@ class GAE:
         rewards = token_rewards(batch)
         if not self.whiten_rewards:
             return rewards
-        return whitened(rewards, judged(batch), shift=False)
+        mask = judged(batch)
+        mean, variance, _ = batch.moments(rewards, mask)
+        return (rewards - mean) * (variance + 1e-8).rsqrt() + mean
 
     def _lambda(self, loss_mask: Tensor) -> Tensor:
         lengths = loss_mask.sum(1).float()
@@ -75,19 +75,19 @@ class GAE:
 
 
 def judged(batch: RolloutBatch) -> Tensor:
-    """(B, T) 0/1: the loss_mask tokens of rows that have a reward."""
-    return batch.loss_mask * (~batch.total.isnan()).unsqueeze(1)
+    """(B, T) 0/1: the tokens of `loss_mask` in rows that have a reward."""
+    return batch.loss_mask * (~batch.summed_reward.isnan()).unsqueeze(1)
 
 
 def token_rewards(batch: RolloutBatch) -> Tensor:
     """(B, T): minus the KL penalty at each token, the completion's reward added at its last."""
     import torch
 
-    penalty = torch.zeros_like(batch.loss_mask, dtype=torch.float32) if batch.penalty is None else batch.penalty
+    penalty = torch.zeros_like(batch.loss_mask, dtype=torch.float32) if batch.kl_penalty is None else batch.kl_penalty
     rewards = -penalty * batch.loss_mask
     positions = torch.arange(batch.loss_mask.size(1), device=rewards.device)
     last = (batch.loss_mask * positions).argmax(1)
-    total = batch.total.nan_to_num(nan=0.0) * batch.loss_mask.any(1)
+    total = batch.summed_reward.nan_to_num(nan=0.0) * batch.loss_mask.any(1)
     return rewards.scatter_add(1, last.unsqueeze(1), total.unsqueeze(1).to(rewards.dtype))
 
 
@@ -114,10 +114,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: Tensor
     return torch.stack(columns[::-1], dim=1)
 
 
-def whitened(values: Tensor, mask: Tensor, *, shift: bool = True) -> Tensor:
-    """(B, T) to mean 0 (or the old mean, without `shift`) and deviation 1 over the tokens of `mask`."""
-    count = mask.sum().clamp(min=1)
-    mean = (values * mask).sum() / count
-    variance = (((values - mean) ** 2) * mask).sum() / count
-    scaled = (values - mean) * (variance + 1e-8).rsqrt()
-    return scaled if shift else scaled + mean
+def standardised(batch: RolloutBatch, values: Tensor, mask: Tensor) -> Tensor:
+    """`values` at mean 0 and deviation 1 over the places of `mask` (same shape, 0/1) in all processes, 0 elsewhere."""
+    mean, variance, _ = batch.moments(values, mask)
+    return (values - mean) * (variance + 1e-8).rsqrt() * mask

@@ -1,9 +1,11 @@
-"""Advantage: the advantage of each completion, (B,), or of each of its tokens, (B, T)."""
+"""Advantages within a group: over the group's deviation (GRPO), or against the mean of the others (RLOO)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from rlllm.algorithms.protocols import Advantage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,27 +14,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Reward minus group mean over group deviation (Shao et al. 2024, eq. 3), as TRL computes it under `scale_rewards`."""
+class Group(Advantage):
+    """(reward - group mean) / (group deviation + 1e-4) (Shao et al. 2024, eq. 3), as TRL computes it under `scale_rewards`."""
 
-    compares_group: ClassVar[bool] = True
-    ignores_penalty: ClassVar[bool] = True
+    compares_group = True
+    reads_kl_penalty = False
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
+        """(B,) advantages."""
         return batch.trl_advantages
 
 
 @dataclass(frozen=True)
-class LeaveOneOut:
+class LeaveOneOut(Advantage):
     """Reward minus the mean reward of the group's other completions (Ahmadian et al. 2024, eq. 8).
 
     Completions no reward could judge are left out of every baseline and get advantage 0, as does one left alone.
     """
 
-    compares_group: ClassVar[bool] = True
+    compares_group = True
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return leave_one_out(batch.grouped).view(-1)
+        return leave_one_out(batch.group_rewards).view(-1)
 
 
 def leave_one_out(rewards: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
 """Lagrangian advantage: maximise the reward while the mean cost stays under a bound.
 
-The multiplier is state of the run: it goes into checkpoints through `state_dict`. Torch is imported when the first rollout
-is credited, so that a plan can call `check` without it.
+The multiplier is state of the run: it is saved in checkpoints through `state_dict`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from rlllm.algorithms.advantages.group import leave_one_out
+from rlllm.algorithms.protocols import Advantage, Setup
 from rlllm.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ LARGEST_EXPONENT = 700.0
 
 
 @dataclass
-class Lagrange:
+class Lagrange(Advantage):
     """(A_reward - lambda A_cost) / (1 + lambda), both leave-one-out (Safe-RLHF: Dai et al. 2023, arXiv 2310.12773).
 
     After every rollout log lambda moves by `rate` times (mean cost - `bound`), so lambda grows while the bound is broken
@@ -31,7 +32,7 @@ class Lagrange:
     A completion whose reward or cost is unknown gets 0 and stands in no baseline.
     """
 
-    compares_group: ClassVar[bool] = True
+    compares_group = True
 
     cost: str = ""
     """Name of the reward that is a cost: large is bad. Its weight is 0, so that it stays out of the total."""
@@ -55,7 +56,11 @@ class Lagrange:
             )
         self.log_multiplier = math.log(self.start)
 
-    def check(self, names: Sequence[str], weights: Sequence[float]) -> None:
+    def check(self, setup: Setup) -> None:
+        """Raise ConfigError unless the cost is one of the rewards and has weight 0."""
+        self._check_cost(setup.reward_names, setup.reward_weights)
+
+    def _check_cost(self, names: Sequence[str], weights: Sequence[float]) -> None:
         """Raise ConfigError unless the cost is one of the rewards and has weight 0."""
         if self.cost not in names:
             raise ConfigError(
@@ -74,14 +79,18 @@ class Lagrange:
             )
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        self.check(batch.names, batch.weights.tolist())
+        self._check_cost(batch.names, batch.weights.tolist())
         costs = batch.rewards[:, batch.names.index(self.cost)]
-        advantages = constrained(batch.grouped, costs.view_as(batch.grouped), self.log_multiplier).view(-1)
-        self._observe(costs[~costs.isnan()])
+        advantages = constrained(batch.group_rewards, costs.view_as(batch.group_rewards), self.log_multiplier).view(-1)
+        self._observe(batch, costs)
         return advantages
 
-    def _observe(self, costs: Tensor) -> None:
-        self.mean_cost = _mean(costs)
+    def _observe(self, batch: RolloutBatch, costs: Tensor) -> None:
+        import torch
+
+        known = ~costs.isnan()
+        total, count = batch.reduce(torch.stack([costs[known].sum().float(), known.sum().float()])).tolist()
+        self.mean_cost = total / count if count else math.nan
         if not math.isnan(self.mean_cost):
             self.log_multiplier += self.rate * (self.mean_cost - self.bound)
 
@@ -91,10 +100,10 @@ class Lagrange:
         multiplier = math.exp(min(self.log_multiplier, LARGEST_EXPONENT))
         return {"lagrange/lambda": multiplier, "lagrange/cost": self.mean_cost}
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         return {"log_multiplier": self.log_multiplier, "mean_cost": self.mean_cost}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.log_multiplier = state["log_multiplier"]
         self.mean_cost = state["mean_cost"]
 
@@ -106,20 +115,7 @@ def constrained(rewards: Tensor, costs: Tensor, log_multiplier: float) -> Tensor
     """
     import torch
 
-    from rlllm.algorithms.advantages.group import leave_one_out
-
     undefined = rewards.isnan() | costs.isnan()
     gain, harm = (leave_one_out(values.masked_fill(undefined, torch.nan)) for values in (rewards, costs))
     share = torch.sigmoid(torch.tensor(log_multiplier, dtype=gain.dtype, device=gain.device))
     return (1 - share) * gain - share * harm
-
-
-def _mean(values: Tensor) -> float:
-    """Mean over every process's values, so that all processes move the multiplier alike; NaN where there are none."""
-    import torch
-
-    totals = torch.stack([values.sum().float(), torch.tensor(float(values.numel()), device=values.device)])
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(totals)
-    total, count = totals.tolist()
-    return total / count if count else math.nan

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from rlllm.algorithms.protocols import Advantage
 from rlllm.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 @dataclass(frozen=True)
-class Pairwise:
+class Pairwise(Advantage):
     """Online DPO (Guo et al. 2024, arXiv 2402.04792): each group's best and worst completion are a preference pair.
 
     With h = (logp_best - ref_best) - (logp_worst - ref_worst), sums over tokens, best and worst get the loss's slope at h
@@ -39,8 +40,8 @@ class Pairwise:
     """Strength of the pull towards the reference."""
     loss: str = "sigmoid"
     """`sigmoid` or `ipo`."""
-    compares_group: ClassVar[bool] = True
-    needs: ClassVar[tuple[str, ...]] = ("logps", "ref_logps")
+    compares_group = True
+    needs = ("logps", "ref_logps")
 
     def __post_init__(self) -> None:
         if self.loss not in SLOPES:
@@ -55,7 +56,7 @@ class Pairwise:
                 hint="set beta above 0, with kl.where=nowhere so that it adds no KL term",
             )
         ratios = (batch.logps - batch.ref_logps).masked_fill(batch.loss_mask == 0, 0.0).sum(dim=1)
-        return pairwise(batch.grouped, ratios.view_as(batch.grouped), self.beta, self.loss).view(-1)
+        return pairwise(batch.group_rewards, ratios.view_as(batch.group_rewards), self.beta, self.loss).view(-1)
 
 
 def pairwise(rewards: Tensor, ratios: Tensor, beta: float, loss: str = "sigmoid") -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
+
+from rlllm.algorithms.protocols import Advantage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ReMax:
+class ReMax(Advantage):
     """Reward minus the reward of the greedy completion of the same prompt (Li et al. 2023, arXiv 2310.10505).
 
     The baseline depends on the prompt alone, so the gradient stays unbiased, and one completion a prompt is enough. A
@@ -20,11 +22,11 @@ class ReMax:
     sample alone.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("greedy",)
+    needs = ("greedy_rewards",)
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        assert batch.greedy is not None
-        return over_greedy(batch.penalised, batch.greedy)
+        """(B,) advantages."""
+        return over_greedy(batch.kl_shaped_reward, batch.signals["greedy_rewards"])
 
 
 def over_greedy(total: Tensor, greedy: Tensor) -> Tensor:

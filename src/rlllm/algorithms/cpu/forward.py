@@ -1,20 +1,15 @@
-"""Forward passes over the completion part of a batch: only the columns any row uses, and each prompt once for all its rows.
-
-Positions are counted from the first real token, so that left padding changes nothing, whatever the architecture.
-"""
+"""Forward passes that encode each prompt once for all its completions, and lay completions side by side where that pays."""
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor
 
-from rlllm.algorithms.cpu.logps import chosen_logps, token_signals
 from rlllm.algorithms.cpu.packing import Layout, laid_out, layout
+from rlllm.algorithms.forward_pass import ForwardView, Pass, Window, plain_pass
 
 SHORTEST_PREFIX = 8
 """Prompt tokens below which a second pass through the model costs more than it saves."""
@@ -23,104 +18,19 @@ _UNSHARED: WeakSet[Any] = WeakSet()
 _PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True)
-class Window:
-    """A padded batch cut to the columns any row uses.
+def cheap_pass(model: Any, window: Window, temperature: float) -> Pass:
+    """A pass that gives the numbers of `plain_pass`, with each distinct prompt encoded once where the model's cache allows.
 
-    B rows, W columns, of which the last `kept` belong to completions; `keep` is their number before the cut.
+    What stands after the end of a completion may be zero.
     """
-
-    ids: Tensor
-    """(B, W)."""
-    mask: Tensor
-    """(B, W) 0/1."""
-    kept: int
-    keep: int
-
-    @classmethod
-    def of(cls, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Window:
-        """Cut a batch (B, P + keep) whose last `keep` columns are completions."""
-        used = attention_mask.any(dim=0).nonzero().squeeze(1)
-        prompt = input_ids.size(1) - keep
-        first, last = int(used[0]), max(int(used[-1]) + 1, prompt + 1)
-        return cls(input_ids[:, first:last], attention_mask[:, first:last], last - prompt, keep)
-
-    @property
-    def positions(self) -> Tensor:
-        """(B, W) position of each token in its own row."""
-        return (self.mask.cumsum(1) - 1).clamp(min=0)
-
-    @property
-    def targets(self) -> Tensor:
-        """(B, kept) completion tokens."""
-        return self.ids[:, -self.kept :]
-
-    @property
-    def prefix(self) -> int:
-        """Columns before the last prompt token, which predicts the first token of the completion."""
-        return self.ids.size(1) - self.kept - 1
-
-    def pad(self, values: Tensor) -> Tensor:
-        """(B, kept) back to (B, keep), with zeros where columns were cut off."""
-        return torch.nn.functional.pad(values, (0, self.keep - self.kept))
-
-
-@dataclass(frozen=True)
-class _Passed:
-    """Logits (R, T, V) of a pass, the tokens (R, T) they predict, and where these belong."""
-
-    logits: Tensor
-    targets: Tensor
-    window: Window
-    packed: Layout | None = None
-
-    def restore(self, values: Tensor) -> Tensor:
-        """(R, T) values of the targets, each at its place in the padded batch (B, keep)."""
-        if self.packed is not None:
-            values = self.packed.unpack(values, *self.window.targets.shape)
-        return self.window.pad(values)
-
-
-def completion_logps(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float, *, share: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (nats) of the last `keep` tokens, both (B, keep); entropies carry no gradient.
-
-    Args:
-        share: pass a prompt through the model once for all rows that have it, where the model's cache allows. What stands
-            after the end of a completion may then be zero.
-    """
-    passed = _passed(model, Window.of(input_ids, attention_mask, keep), share=share)
-    logps, entropies = chosen_logps(passed.logits, passed.targets, temperature)
-    return passed.restore(logps), passed.restore(entropies)
-
-
-@torch.no_grad()
-def completion_signals(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, keep: int, temperature: float, wanted: Set[str]
-) -> dict[str, Tensor]:
-    """What slot components ask for of the last `keep` tokens, each (B, keep): see `logps.token_signals`."""
-    passed = _passed(model, Window.of(input_ids, attention_mask, keep), share=True)
-    signals = token_signals(passed.logits, passed.targets, temperature, wanted)
-    return {name: passed.restore(values) for name, values in signals.items()}
-
-
-def _passed(model: Any, window: Window, *, share: bool) -> _Passed:
-    if share and window.prefix >= SHORTEST_PREFIX and model not in _UNSHARED:
-        shared = _shared(model, window)
+    if window.prefix >= SHORTEST_PREFIX and model not in _UNSHARED:
+        shared = _shared(model, window, temperature)
         if shared is not None:
             return shared
-    output = model(
-        input_ids=window.ids,
-        attention_mask=window.mask,
-        position_ids=window.positions,
-        logits_to_keep=window.kept + 1,
-        use_cache=False,
-    )
-    return _Passed(output.logits[:, -window.kept - 1 : -1], window.targets, window)
+    return plain_pass(model, window, temperature)
 
 
-def _shared(model: Any, window: Window) -> _Passed | None:
+def _shared(model: Any, window: Window, temperature: float) -> Pass | None:
     """Every distinct prompt passed once; None where nothing is saved or the cache cannot be shared."""
     before = window.prefix
     prompts = torch.cat([window.ids[:, :before], window.mask[:, :before]], dim=1)
@@ -143,12 +53,16 @@ def _shared(model: Any, window: Window) -> _Passed | None:
         of_row = owner if packed is None else packed.prompts
         layer.keys, layer.values = layer.keys.index_select(0, of_row), layer.values.index_select(0, of_row)
     given, places = window.ids[:, before:-1], window.positions[:, before:-1]
-    seen, targets = window.mask[:, :-1], window.targets
+    seen, targets, real = window.mask[:, :-1], window.targets, window.target_mask
     if packed is not None:
-        given, places, targets = packed.pack(given, 0), packed.pack(places, 0), packed.pack(targets, 0)
+        given, places, targets, real = (packed.pack(values, 0) for values in (given, places, targets, real))
         seen = packed.attention(mask, model.dtype)
     output = model(input_ids=given, attention_mask=seen, position_ids=places, past_key_values=prefix, use_cache=True)
-    return _Passed(output.logits, targets, window, packed)
+    view = ForwardView(output.logits, targets, real, temperature)
+    if packed is None:
+        return Pass(view, window)
+    rows, columns = window.targets.shape
+    return Pass(view, window, lambda values: packed.unpack(values, rows, columns))
 
 
 def _layout(model: Any, window: Window, owner: Tensor) -> Layout | None:
@@ -219,16 +133,3 @@ def _plain(cache: Any, positions: int) -> bool:
     layers = cache.layers if isinstance(cache, DynamicCache) else []
     plain = (type(layer) is DynamicLayer and layer.get_seq_length() == positions for layer in layers)
     return bool(layers) and all(plain)
-
-
-def completion_values(trunk: Any, head: Any, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
-    """A value head's estimates (B, keep), each before its completion token is written.
-
-    Args:
-        trunk: a transformers base model (hidden states, no head).
-        head: linear map from hidden states (..., H) to (..., 1), in a precision of its own.
-    """
-    window = Window.of(input_ids, attention_mask, keep)
-    output = trunk(input_ids=window.ids, attention_mask=window.mask, position_ids=window.positions, use_cache=False)
-    hidden = output.last_hidden_state[:, -window.kept - 1 : -1].to(head.weight.dtype)
-    return window.pad(head(hidden).squeeze(-1).float())

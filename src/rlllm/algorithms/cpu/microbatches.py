@@ -1,15 +1,9 @@
-"""Which rows of a micro-batch are worth a forward pass, and in which parts: similar lengths together, prompts together.
-
-The gradient stays that of the whole: what is left out has none, and `share` says how much of the whole's loss a part is.
-"""
+"""How to cut a micro-batch into parts: similar lengths together, completions of one prompt together."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
 
 OVERHEAD = 5e8
 """Cost of one more part, in tokens times parameters: fixed for a small model, next to nothing for a large one."""
@@ -32,12 +26,6 @@ class Costs:
     prefix: int = 0
     largest: float = float("inf")
     packed: bool = False
-
-
-def worth(advantages: Tensor, mask: Tensor) -> Tensor:
-    """(B,) bool: rows with a token that learns and an advantage that is not exactly zero. Both (B, T) or (B,) and (B, T)."""
-    weight = advantages if advantages.dim() == 2 else advantages.unsqueeze(1)
-    return ((weight != 0) & (mask != 0)).any(1)
 
 
 def partition(lengths: Sequence[int], prompts: Sequence[int], costs: Costs) -> list[list[int]]:
@@ -89,39 +77,3 @@ def _cut(
         parts.append(order[places[first] : places[end]])
         end = first
     return best[-1][0], parts
-
-
-def take(inputs: Mapping[str, Any], rows: Tensor) -> dict[str, Any]:
-    """Rows of a batch; what is not one entry a row is passed on."""
-    size = inputs["completion_ids"].size(0)
-    return {
-        key: value.index_select(0, rows)
-        if isinstance(value, Tensor) and value.dim() > 0 and value.size(0) == size
-        else value
-        for key, value in inputs.items()
-    }
-
-
-def share(loss_type: str, part: Tensor, whole: Tensor) -> float:
-    """What TRL's loss of a part has to be multiplied with so that the parts add up to the loss of the whole.
-
-    Args:
-        loss_type: TRL's; it decides what the loss is a mean over.
-        part, whole: (b, T) and (B, T) masks of the tokens that learn.
-    """
-    if loss_type in ("dapo", "cispo", "vespo"):  # divided by a count of tokens that is not the part's
-        return 1.0
-    if loss_type == "bnpo":
-        return float(part.sum() / whole.sum().clamp(min=1))
-    return len(part) / len(whole)
-
-
-def merged(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
-    """One logged value of the parts' values, as the whole would have had it; NaN where none is known."""
-    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value == value]
-    if not known:
-        return float("nan")
-    if name.endswith(("_min", "_max")):
-        return (min if name.endswith("_min") else max)(value for value, _ in known)
-    total = sum(weight for _, weight in known)
-    return sum(value * weight for value, weight in known) / total if total else known[0][0]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlllm.algorithms.cpu.forward import completion_values
+from rlllm.algorithms.forward_pass import completion_values
 
 _FILES = ("critic.safetensors", "critic_optimizer.pt")
 

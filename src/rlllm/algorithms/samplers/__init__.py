@@ -1,1 +1,1 @@
-"""Prompt samplers: which prompts are completed, how often, and which groups are kept."""
+"""Prompt samplers: which prompts are completed, and which groups are learned from."""

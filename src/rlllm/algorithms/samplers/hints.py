@@ -1,4 +1,4 @@
-"""Hints: a prompt the policy fails is asked with the beginning of its solution."""
+"""Hints: the prompt shows the first words of the solution, for prompts that the policy fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.demonstrations import reference, require_column
-from rlllm.algorithms.samplers.prompt_samplers import PassRates, PromptSampler
+from rlllm.algorithms.protocols import Sampler, Setup
+from rlllm.algorithms.samplers.pass_rates import PassRates
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Prompt, PromptTask
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Hints(PromptSampler):
+class Hints(Sampler):
     """Shows the first words of the reference solution, more of it the lower the prompt's pass rate.
 
     The share shown is `most` times (1 - pass rate): nothing for a prompt not yet asked or always solved, and less and less
@@ -42,9 +43,9 @@ class Hints(PromptSampler):
             )
         self.rates = PassRates(self.threshold)
 
-    def check_tasks(self, tasks: Sequence[PromptTask]) -> None:
+    def check(self, setup: Setup) -> None:
         """Raise ConfigError unless every task has a solution."""
-        require_column("sampler hints", "sampler.column", self.column, tasks)
+        require_column("sampler hints", "sampler.column", self.column, setup.tasks)
 
     def show(self, row: int, task: PromptTask) -> Prompt:
         rate, _ = self.rates.seen.get(row, (1.0, 0))

@@ -50,7 +50,7 @@ def decompose_gains(
     """
     import numpy as np
 
-    own = [row for row in rows if not row.get("trace")]
+    own = [row for row in rows if not row.get("demonstration")]
     steps = sorted({float(row["step"]) for row in own})
     end = round(SHARE * len(steps))
     if end < LEAST:

@@ -126,7 +126,7 @@ def moments_of(rows: Iterable[Mapping[str, Any]], name: str) -> Moments | None:
     for row in rows:
         step = float(row["step"])
         values = row.get("reward"), ((row.get("rewards") or {}).get(name) or {}).get("value")
-        if not row.get("trace") and all(value is not None and math.isfinite(value) for value in values):
+        if not row.get("demonstration") and all(value is not None and math.isfinite(value) for value in values):
             pairs.append(values)
     if not pairs:
         return None

@@ -59,7 +59,7 @@ def divergence(
     """
     values: dict[float, tuple[list[float], list[float]]] = {}
     for row in rows:
-        if row.get("trace"):
+        if row.get("demonstration"):
             continue
         pair = values.setdefault(float(row["step"]), ([], []))
         for column, name in zip(pair, (training, monitored), strict=True):

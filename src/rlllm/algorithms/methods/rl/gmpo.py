@@ -20,6 +20,6 @@ METHOD = Method(
         "epsilon": 1.0,
         "epsilon_high": 1000.0,
     },
-    components={"surrogate": "gmpo"},
+    components={"loss": "gmpo"},
     notes="clips in the surrogate, surrogate={name: gmpo, width: 0.4}; TRL's clipping of the mean is open.",
 )

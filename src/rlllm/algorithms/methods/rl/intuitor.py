@@ -13,6 +13,6 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Zhao et al. 2025, arXiv 2505.19590",
     settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.005, "epsilon": 0.2},
-    components={"advantage": "confidence"},
+    components={"advantage": "self-certainty"},
     notes="rewards only measure; watch them, as confidence can grow while they fall.",
 )

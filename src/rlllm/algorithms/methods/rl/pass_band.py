@@ -13,5 +13,5 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Bae et al. 2025, arXiv 2504.03380",
     settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
-    components={"sampler": "band"},
+    components={"sampler": "pass-band"},
 )

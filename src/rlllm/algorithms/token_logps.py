@@ -1,9 +1,7 @@
-"""From logits to the log-probability of the token that was chosen, with one buffer of vocabulary size instead of four."""
+"""Log-probabilities of chosen tokens from logits, with one buffer of vocabulary size instead of four."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Set
 from typing import Any
 
 import torch
@@ -49,17 +47,3 @@ def chosen_logps(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> t
         temperature: divides the logits.
     """
     return _Chosen.apply(logits.float(), targets, temperature)
-
-
-def token_signals(logits: Tensor, targets: Tensor, temperature: float, wanted: Set[str]) -> dict[str, Tensor]:
-    """Of each position, (B, T), without gradient:
-
-    `logps` log-probability of the target, `entropies` (nats) of the distribution, `certainty` KL(uniform || distribution)
-    in nats (self-certainty: Kang et al. 2025, arXiv 2502.18581).
-    """
-    logps, entropies = chosen_logps(logits, targets, temperature)  # to the bit what the loss will see
-    found = {"logps": logps, "entropies": entropies}
-    if "certainty" in wanted:
-        rows = [torch.log_softmax(scores.float() / temperature, dim=-1).mean(-1) for scores in logits]
-        found["certainty"] = -torch.stack(rows) - math.log(logits.size(-1))
-    return {name: found[name] for name in wanted}

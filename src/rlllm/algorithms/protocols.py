@@ -1,0 +1,270 @@
+"""What a slot component is: one base class for each slot, with every optional attribute declared and its neutral value.
+
+A component is a subclass of its slot's base, or a plain function of the same arguments (`as_component` wraps it). It gets
+tensors and returns tensors; it does not see the trainer. A base has no abstract part beyond its call, so a subclass overrides
+what it needs and nothing else. Torch is imported when a component is called, so that a plan can make one without it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rlllm.core.records import Prompt, PromptTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rlllm.algorithms.batch import RolloutBatch
+    from rlllm.algorithms.losses.base import LossInputs
+    from rlllm.algorithms.signals.base import Signal
+    from rlllm.algorithms.stored_group import StoredGroup
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What is known of a run before anything is loaded; the argument of `Component.check`."""
+
+    group_size: int
+    """Completions of each prompt."""
+    tasks: Sequence[PromptTask]
+    """Training rows."""
+    reward_names: Sequence[str]
+    reward_weights: Sequence[float]
+    """One for each name; 0 for a reward that is only monitored."""
+    kl_in: str
+    """Where the KL term enters: `loss`, `reward` or `nowhere`."""
+    off_policy: bool
+    """Whether completions of the data stand in the groups."""
+
+
+class Component:
+    """What a component of any slot may declare."""
+
+    @property
+    def needs(self) -> Sequence[str | Signal]:
+        """Signals to compute for it, by name (`rlllm methods ls --signals`) or as objects with parameters of their own.
+
+        A subclass may set a class attribute: `needs = ("entropies",)`.
+        """
+        return ()
+
+    @property
+    def trl_settings(self) -> Mapping[str, Any]:
+        """TRL settings that go with it; the user's own take precedence. A subclass may set a class attribute."""
+        return {}
+
+    compares_group: bool = False
+    """Whether completions of one prompt are compared, so that `group_size` is at least 2."""
+
+    def check(self, setup: Setup) -> None:
+        """Raise ConfigError where the component cannot work in this run. Called when a run is planned."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Numbers for the log, read after each rollout."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What changes from rollout to rollout, as JSON values; saved with each checkpoint. Empty: nothing does."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+
+
+class Sampler(Component):
+    """Which prompts are completed, in which order, and which groups are learned from.
+
+    The base completes every prompt once an epoch, shuffled. Prompts are rows of the data set. N prompts and G completions a
+    prompt are those of all processes; every process sees the same numbers, so that its sampler stays equal to the others'.
+    """
+
+    max_rounds: int = 0
+    """Further rollouts at most that may replace groups which are not accepted (dynamic sampling)."""
+    replays: ClassVar[bool] = False
+    """Whether groups are stored, and replayed in the place of groups that are not accepted."""
+
+    def begin(self, rows: int, seed: int) -> None:
+        """Called once with the size of the data set and the run's seed, before a state is loaded."""
+
+    def __call__(self, rows: int, seed: int, epoch: int) -> list[int]:
+        """Order of an epoch, a permutation or selection of `range(rows)`: a pure function of its arguments."""
+        import torch
+
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        return torch.randperm(rows, generator=generator).tolist()
+
+    def propose(self, rows: Sequence[int]) -> list[int]:
+        """The N prompts to complete instead of those that come next in the order."""
+        return list(rows)
+
+    def show(self, row: int, task: PromptTask) -> Prompt:
+        """The prompt as the model shall see it. Rewards judge by `task`."""
+        return task.prompt
+
+    def draw(self, count: int, tried: Collection[int]) -> list[int]:
+        """`count` prompts of a further rollout; `tried` have been completed in this step. An empty list ends the step."""
+        return []
+
+    def accepts(self, rewards: Tensor) -> Tensor:
+        """(N, G) summed rewards, NaN where undefined, to (N,) bool: the groups to learn from."""
+        return rewards.new_ones(len(rewards)).bool()
+
+    def replay(self, count: int) -> list[StoredGroup]:
+        """At most `count` stored groups to learn from in the place of groups that are not accepted."""
+        return []
+
+    def store(self, groups: Sequence[StoredGroup]) -> None:
+        """Called with the accepted groups at the end of a rollout."""
+
+    def observe(self, rows: Sequence[int], rewards: Tensor) -> None:
+        """Called with the (N, G) summed rewards of N prompts after each rollout, NaN where undefined."""
+
+
+class Advantage(Component):
+    """Advantage estimator: from the rewards of a rollout to the advantage of each completion or token.
+
+    Call: `RolloutBatch` -> (B,) or (B, T) float tensor; 0 where nothing is to be learned, never NaN.
+    """
+
+    ignores_rewards: bool = False
+    """Whether the signal is the policy's own: rewards are only monitored, and a constant one is no failure."""
+    reads_kl_penalty: bool = True
+    """Whether a KL penalty in the reward (`kl.where=reward`) reaches the advantage."""
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        return batch.trl_advantages
+
+    def value_targets(self, batch: RolloutBatch) -> Tensor:
+        """(B, T) returns that the critic learns, for an estimator that needs `values`."""
+        assert batch.values is not None
+        return batch.values
+
+
+class Mask(Component):
+    """Which completion tokens learn. Call: `RolloutBatch` -> (B, T) 0/1, a subset of `batch.loss_mask`."""
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        return batch.loss_mask
+
+
+class PolicyLoss(Component):
+    """What every component of the slot `loss` declares: a `Loss` of ours, or one that TRL computes (`losses.trl.TRLLoss`)."""
+
+    aggregation: str = "token-mean"
+    """How the losses of tokens become one number: a name of `rlllm.algorithms.losses.base.AGGREGATIONS` (verl's names)."""
+    rows_are_independent: bool = False
+    """Whether the loss of a row depends on that row alone and is 0 where its advantages are 0. Then rows without advantage
+    are left out, and a micro-batch may be cut into parts."""
+    needs_off_policy: bool = False
+    """Whether it is about completions that the policy did not sample, so that a run without them is refused."""
+    reads_trl: Collection[str] = ()
+    """TRL settings of losses that it reads, out of `rlllm.algorithms.losses.trl.LOSS_SETTINGS`."""
+
+
+class Loss(PolicyLoss, ABC):
+    """Policy loss of each token.
+
+    Call: log-probabilities (B, T) with gradient and `LossInputs` -> a tensor (B, T) or (B, 1) to be minimised. The loop
+    multiplies it by the mask, adds the KL term (`beta`), aggregates it, and scales it for gradient accumulation.
+    """
+
+    @abstractmethod
+    def __call__(self, logps: Tensor, inputs: LossInputs) -> Tensor:
+        """Loss of each token."""
+
+
+class OffPolicy(Component):
+    """Completions that another model wrote, in the place of some samples of each group."""
+
+    goes_with: Mapping[str, str] = {}
+    """Slot -> component to use with it, unless the method or the user chooses another."""
+
+    def places(self, rows: int, group_size: int) -> list[int]:
+        """Which of `rows` completions, in contiguous groups, are not sampled."""
+        return []
+
+    def ids(self, task: PromptTask, tokenizer: Any, limit: int) -> list[int]:
+        """Token ids of a task's completion, at most `limit`."""
+        return []
+
+
+SLOTS: Mapping[str, type[Component]] = {
+    "sampler": Sampler,
+    "advantage": Advantage,
+    "mask": Mask,
+    "loss": PolicyLoss,
+    "off_policy": OffPolicy,
+}
+"""Slot -> base of its components."""
+
+
+@dataclass(frozen=True)
+class FunctionSampler(Sampler):
+    """A function (rows, seed, epoch) -> order as a sampler."""
+
+    function: Callable[[int, int, int], list[int]]
+
+    def __call__(self, rows: int, seed: int, epoch: int) -> list[int]:
+        return self.function(rows, seed, epoch)
+
+
+@dataclass(frozen=True)
+class FunctionAdvantage(Advantage):
+    """A function `RolloutBatch` -> advantages as an estimator."""
+
+    function: Callable[[RolloutBatch], Tensor]
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        return self.function(batch)
+
+
+@dataclass(frozen=True)
+class FunctionMask(Mask):
+    """A function `RolloutBatch` -> mask as a mask."""
+
+    function: Callable[[RolloutBatch], Tensor]
+
+    def __call__(self, batch: RolloutBatch) -> Tensor:
+        return self.function(batch)
+
+
+@dataclass(frozen=True)
+class FunctionLoss(Loss):
+    """A function (logps, `LossInputs`) -> per-token loss as a loss."""
+
+    function: Callable[[Tensor, LossInputs], Tensor]
+    aggregation: str = "token-mean"
+
+    def __call__(self, logps: Tensor, inputs: LossInputs) -> Tensor:
+        return self.function(logps, inputs)
+
+
+_OF_FUNCTION: Mapping[str, Callable[[Any], Component]] = {
+    "sampler": FunctionSampler,
+    "advantage": FunctionAdvantage,
+    "mask": FunctionMask,
+    "loss": FunctionLoss,
+}
+
+
+def as_component(slot: str, part: Any) -> Component:
+    """A component of the slot: `part` itself, or the wrapped function.
+
+    Raises:
+        TypeError: `part` is neither.
+    """
+    if isinstance(part, SLOTS[slot]):
+        return part
+    if callable(part) and not isinstance(part, type) and slot in _OF_FUNCTION and _is_function(part):
+        return _OF_FUNCTION[slot](part)
+    raise TypeError(f"a {type(part).__name__} is neither a function nor a subclass of {SLOTS[slot].__name__}")
+
+
+def _is_function(part: Any) -> bool:
+    from functools import partial
+    from types import BuiltinFunctionType, FunctionType, MethodType
+
+    return isinstance(part, FunctionType | MethodType | BuiltinFunctionType | partial)
