@@ -26,7 +26,6 @@ from torch import Tensor
 from rlllm.algorithms._trl import GRPOConfig, GRPOTrainer
 from rlllm.algorithms.cpu.onednn_linear import product
 from rlllm.algorithms.loss_computation import LossComputation
-from rlllm.algorithms.losses.surrogates import Plain
 from rlllm.launch.onednn import onednn_pays
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.model_sources import resolve_model
@@ -35,7 +34,7 @@ from rlllm.policies.model_sources import resolve_model
 class Lean(LossComputation, GRPOTrainer):
     """TRL's trainer with the loop's passes."""
 
-    slots = SimpleNamespace(surrogate=Plain())
+    slots = SimpleNamespace(loss=DAPO())
     critic = None
 
 

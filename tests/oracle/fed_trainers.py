@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.samplers.prompt_samplers import InOrder
+from rlllm.algorithms.samplers.order import InOrder
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
 from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.components import SlotSpec, component
 from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.methods.base import Method
+from rlllm.algorithms.protocols import Advantage
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
@@ -28,11 +30,15 @@ def vowels(sample): return sum(c in "aeiou" for c in sample.completion) + 0.01 *
 
 
 @dataclass
-class Witness:
-    """A advantage that keeps the batch it was given."""
+class Witness(Advantage):
+    """An estimator that keeps the batch it was given."""
 
     inner: Callable[[RolloutBatch], Tensor]
     seen: list[RolloutBatch] = field(default_factory=list)
+
+    @property
+    def needs(self) -> Sequence[Any]:
+        return getattr(self.inner, "needs", ())
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         self.seen.append(batch)
@@ -67,14 +73,15 @@ class Rollout:
         return torch.cat([grad.flatten() for grad in grads])
 
     def update(self, advantages: Tensor | None = None) -> Tensor:
-        """Gradient of TRL's loss under the advantage's advantages, or those given."""
+        """Gradient of TRL's loss under the estimator's advantages, or those given."""
         given = self.output["advantages"] if advantages is None else advantages
         return self.gradient(self.trainer._compute_loss(self.trainer.model, {**self.output, "advantages": given}))
 
 
 def roll_out(model: str, folder: Path, method: Method, advantage: Callable[[RolloutBatch], Tensor]) -> Rollout:
-    """One rollout under a method's TRL settings, with its KL placement and a advantage in place of its own."""
+    """One rollout under a method's TRL settings, with its KL placement and an advantage in place of its own."""
     (folder / "reward.py").write_text(REWARD)
+    loss = component("loss", SlotSpec(name=method.components.get("loss", "grpo")))
     args = GRPOConfig(
         str(folder),
         use_cpu=True,
@@ -85,6 +92,7 @@ def roll_out(model: str, folder: Path, method: Method, advantage: Callable[[Roll
         max_completion_length=6,
         max_steps=1,
         seed=3,
+        **loss.trl_settings,
         **method.settings,
     )
     chats = [{"prompt": [{"role": "user", "content": task.prompt}], "row": row} for row, task in enumerate(TASKS)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
+from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
@@ -87,6 +90,12 @@ def loop(
 def inputs(trainer: RLTrainer, *prompts: int) -> list[dict[str, Any]]:
     """The rows TRL would ask the loop to complete."""
     return [trainer.train_dataset[row] for row in prompts for _ in range(GROUP)]
+
+
+def token_logps(trainer: RLTrainer, output: Any) -> Tensor:
+    """(B, T) log-probabilities of a rollout's completion tokens, by the trainer's own forward pass."""
+    context: Any = SimpleNamespace(output=output, rows_per_pass=trainer.args.per_device_train_batch_size)
+    return trainer._shared_pass({"logps": Logps()}, context)["logps"]
 
 
 def logged(trainer: RLTrainer, name: str) -> list[float]:

@@ -51,7 +51,7 @@ def test_the_update_is_the_gradient_of_cross_entropy_on_the_selected_completions
     tiny_model: str, tmp_path: Path
 ) -> None:
     rollout = roll_out(tiny_model, tmp_path, RAFT, BestOf())
-    selected = best_of(rollout.batch.grouped).view(-1).bool()
+    selected = best_of(rollout.batch.group_rewards).view(-1).bool()
     assert selected.sum() == 2
     tokens = rollout.batch.loss_mask.bool() & selected.unsqueeze(1)
     loss = torch.nn.functional.cross_entropy(rollout.logits()[tokens], rollout.batch.completion_ids[tokens])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.cpu.logps import chosen_logps, token_signals
+from rlllm.algorithms.forward_pass import ForwardView
+from rlllm.algorithms.signals.certainty import Certainty
+from rlllm.algorithms.token_logps import chosen_logps
 
 
 def drawn(seed: int, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,11 +29,13 @@ def test_signals_are_those_of_numpy(seed: int, rows: int, length: int, vocabular
     scores = logits.double().numpy() / temperature
     shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
     chosen = np.take_along_axis(np.log(shares), targets.numpy()[..., None], -1)[..., 0]
-    found = token_signals(logits.clone(), targets, temperature, {"logps", "entropies", "certainty"})
-    assert np.allclose(found["logps"], chosen, atol=1e-5)
-    assert np.allclose(found["entropies"], -(shares * np.log(shares)).sum(-1), atol=1e-5)
+    view = ForwardView(logits.clone(), targets, torch.ones_like(targets), temperature)
+    logps, entropies = view.chosen
+    assert np.allclose(logps, chosen, atol=1e-5)
+    assert np.allclose(entropies, -(shares * np.log(shares)).sum(-1), atol=1e-5)
     uniform = 1 / vocabulary
-    assert np.allclose(found["certainty"], (uniform * np.log(uniform / shares)).sum(-1), atol=1e-5)
+    context: Any = None  # certainty reads the forward pass alone
+    assert np.allclose(Certainty().from_forward(view, context), (uniform * np.log(uniform / shares)).sum(-1), atol=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

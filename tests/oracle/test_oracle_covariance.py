@@ -13,9 +13,11 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.losses.covariance import ClipCovariance, KLCovariance, covariance, largest, share
-from rlllm.algorithms.losses.surrogates import Given
-from rlllm.algorithms.masks.masks import EntropyTop20, TopEntropy
+from rlllm.algorithms.covariance import covariance, share
+from rlllm.algorithms.losses.base import LossInputs
+from rlllm.algorithms.losses.kl_cov import KLCov, largest
+from rlllm.algorithms.masks.clip_cov import ClipCov
+from rlllm.algorithms.masks.top_entropy import TopEntropy
 from rlllm.core.errors import ConfigError
 
 SHAPE = (4, 6)
@@ -34,8 +36,8 @@ def batch(logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray) -> Rollou
         rewards=torch.zeros(4, 1),
         weights=torch.ones(1),
         trl_advantages=torch.zeros(4),
-        columns=[{}] * 4,
-        logps=torch.tensor(logps),
+        extra_fields=[{}] * 4,
+        signals={"logps": torch.tensor(logps)},
         advantages=torch.tensor(advantages),
     )
 
@@ -60,7 +62,7 @@ def test_clip_cov_takes_at_most_its_share_and_only_out_of_the_band(
     logps: np.ndarray, advantages: np.ndarray, fraction: float, mask: np.ndarray
 ) -> None:
     made = batch(logps, advantages, mask)
-    kept = ClipCovariance(fraction=fraction, low=1.0, high=5.0)(made)
+    kept = ClipCov(fraction=fraction, low=1.0, high=5.0)(made)
     assert kept.dtype == made.loss_mask.dtype
     assert bool((kept <= made.loss_mask).all())
     dropped = (made.loss_mask - kept).numpy().astype(bool)
@@ -79,14 +81,14 @@ def test_clip_cov_is_the_whole_mask_at_fraction_zero_and_outside_every_band(
     logps: np.ndarray, advantages: np.ndarray
 ) -> None:
     made = batch(logps, advantages, np.ones(SHAPE, dtype=np.int64))
-    assert ClipCovariance(fraction=0.0)(made) is made.loss_mask
-    assert ClipCovariance(fraction=1.0, low=1000.0, high=2000.0)(made) is made.loss_mask
+    assert ClipCov(fraction=0.0)(made) is made.loss_mask
+    assert ClipCov(fraction=1.0, low=1000.0, high=2000.0)(made) is made.loss_mask
 
 
 def test_clip_cov_draws_from_the_global_generator() -> None:
     logps = np.linspace(-3, 0, 24, dtype=np.float32).reshape(SHAPE)
     made = batch(logps, logps * 3, np.ones(SHAPE, dtype=np.int64))
-    mask = ClipCovariance(fraction=0.1, low=0.0, high=50.0)
+    mask = ClipCov(fraction=0.1, low=0.0, high=50.0)
 
     def drawn(seed: int) -> list[list[int]]:
         torch.manual_seed(seed)
@@ -97,8 +99,8 @@ def test_clip_cov_draws_from_the_global_generator() -> None:
     assert torch.tensor(drawn(0)).sum() == 22
 
 
-def given_of(logps: Tensor, advantages: np.ndarray, mask: np.ndarray) -> Given:
-    return Given(logps.detach() - 0.5, torch.tensor(advantages), torch.tensor(mask))
+def given_of(logps: Tensor, advantages: np.ndarray, mask: np.ndarray) -> LossInputs:
+    return LossInputs(logps.detach() - 0.5, torch.tensor(advantages), torch.tensor(mask))
 
 
 @given(VALUES, VALUES, MASKS, st.floats(0.01, 1))
@@ -106,7 +108,7 @@ def test_kl_cov_charges_the_tokens_of_largest_covariance(
     logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray, fraction: float
 ) -> None:
     new = torch.tensor(logps, requires_grad=True)
-    penalty = KLCovariance(beta=2.0, fraction=fraction).penalty(new, given_of(new, advantages, mask)).detach().numpy()
+    penalty = KLCov(beta=2.0, fraction=fraction).penalty(new, given_of(new, advantages, mask)).detach().numpy()
     charged = penalty > 0
     total = int(mask.sum())
     assert charged.sum() == (min(total, max(1, int(fraction * total))))
@@ -119,20 +121,21 @@ def test_kl_cov_charges_the_tokens_of_largest_covariance(
 
 def test_kl_cov_pulls_a_token_back_to_the_policy_that_sampled() -> None:
     new = torch.tensor([[-1.0, -3.0]], requires_grad=True)
-    given_ = Given(torch.tensor([[-2.0, -2.0]]), torch.tensor([[2.0, -2.0]]), torch.ones(1, 2))
-    KLCovariance(beta=1.0, fraction=1.0).penalty(new, given_).sum().backward()
+    given_ = LossInputs(torch.tensor([[-2.0, -2.0]]), torch.tensor([[2.0, -2.0]]), torch.ones(1, 2))
+    KLCov(beta=1.0, fraction=1.0).penalty(new, given_).sum().backward()
     assert new.grad is not None
     assert new.grad.tolist() == [[1.0, -1.0]]
 
 
 @given(VALUES, VALUES, MASKS)
-def test_kl_cov_is_plain_to_the_bit_at_fraction_zero(
+def test_kl_cov_is_the_unclipped_policy_gradient_loss_at_fraction_zero(
     logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray
 ) -> None:
     new = torch.tensor(logps)
-    neutral = KLCovariance(fraction=0.0)
-    assert neutral(new, given_of(new, advantages, mask)) is new
-    assert not neutral.penalty(new, given_of(new, advantages, mask)).any()
+    inputs = given_of(new, advantages, mask)
+    expected = -(np.exp(logps - inputs.old_logps.numpy())) * advantages
+    np.testing.assert_allclose(KLCov(fraction=0.0)(new, inputs).numpy(), expected, rtol=1e-5)
+    assert not KLCov(fraction=0.0).penalty(new, inputs).any()
 
 
 @pytest.mark.parametrize(
@@ -150,18 +153,16 @@ def test_the_largest_values_are_found_under_the_mask_alone() -> None:
 
 def test_entropy_masks_are_settings_of_trl_and_leave_the_batch_alone() -> None:
     made = batch(np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.float32), np.ones(SHAPE, dtype=np.int64))
-    assert TopEntropy(0.1).settings == {"top_entropy_quantile": 0.1}
-    assert EntropyTop20.settings == EntropyTop20().settings == {"top_entropy_quantile": 0.2}
-    for mask in (TopEntropy(), EntropyTop20()):
-        assert mask(made) is made.loss_mask
-    assert TopEntropy(1.0).settings == {"top_entropy_quantile": 1.0}
+    assert TopEntropy().trl_settings == {"top_entropy_quantile": 0.2}
+    assert TopEntropy(0.1).trl_settings == {"top_entropy_quantile": 0.1}
+    assert TopEntropy()(made) is made.loss_mask
 
 
 def test_shares_and_bands_without_meaning_are_refused() -> None:
     for make in (
-        lambda: ClipCovariance(fraction=1.5),
-        lambda: ClipCovariance(low=2.0, high=2.0),
-        lambda: KLCovariance(fraction=-0.1),
+        lambda: ClipCov(fraction=1.5),
+        lambda: ClipCov(low=2.0, high=2.0),
+        lambda: KLCov(fraction=-0.1),
         lambda: TopEntropy(0.0),
     ):
         with pytest.raises(ConfigError):
@@ -173,5 +174,5 @@ def test_a_credit_of_one_number_a_completion_counts_for_each_of_its_tokens() -> 
     rows = np.array([-2.0, 0.0, 1.0, 4.0], dtype=np.float32)
     made = batch(logps, rows, np.ones(SHAPE, dtype=np.int64))
     spelled = replace(made, advantages=torch.tensor(rows).unsqueeze(1).expand(SHAPE))
-    mask = ClipCovariance(fraction=1.0, low=0.5, high=3.0)
+    mask = ClipCov(fraction=1.0, low=0.5, high=3.0)
     assert torch.equal(mask(made), mask(spelled))

@@ -9,13 +9,15 @@ import pytest
 import torch
 from steered import GROUP, inputs, logged, loop, tasks
 
+from rlllm.algorithms.protocols import Sampler
 from rlllm.algorithms.rollout import group_advantages
-from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic, PromptSampler
+from rlllm.algorithms.samplers.dynamic import Dynamic
+from rlllm.algorithms.samplers.pass_band import PassBand
 
 ROWS = 4 * GROUP
 
 
-class Seeded(PromptSampler):
+class Seeded(Sampler):
     """`dynamic`'s order without its rounds."""
 
 
@@ -72,8 +74,8 @@ def test_the_batch_keeps_its_size_where_no_group_is_ever_mixed(tiny_model: str, 
     assert logged(trainer, "sampling/rounds") == [rounds]
 
 
-@pytest.mark.parametrize("sampler", [Dynamic(), Band()], ids=["dynamic", "band"])
-def test_where_every_group_is_mixed_nothing_changes(tiny_model: str, tmp_path: Path, sampler: PromptSampler) -> None:
+@pytest.mark.parametrize("sampler", [Dynamic(), PassBand()], ids=["dynamic", "band"])
+def test_where_every_group_is_mixed_nothing_changes(tiny_model: str, tmp_path: Path, sampler: Sampler) -> None:
     weights = []
     for chosen in (Seeded(), sampler):
         trainer = loop(
@@ -87,7 +89,7 @@ def test_where_every_group_is_mixed_nothing_changes(tiny_model: str, tmp_path: P
 def test_band_trains_on_prompts_inside_the_band(tiny_model: str, tmp_path: Path) -> None:
     """Flat prompts pay 1 throughout and lie above the band, once they are known."""
     records: list[dict[str, Any]] = []
-    trainer = loop(tiny_model, tmp_path, records, sampler=Band(threshold=1.0))
+    trainer = loop(tiny_model, tmp_path, records, sampler=PassBand(threshold=1.0))
     trainer.sampler.observe([0, 2, 4], torch.ones(3, GROUP))
     trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 4))
     asked = {row["prompt"] for row in records}

@@ -64,7 +64,7 @@ def test_the_multiplier_rises_while_the_mean_cost_is_above_the_bound_and_falls_b
     assert advantage.metrics == pytest.approx(
         {"lagrange/lambda": 2.0 * math.exp(0.1 * (mean - 0.5)), "lagrange/cost": mean}
     )
-    rows = list(zip(batch.total.tolist(), batch.rewards[:, 1].tolist(), strict=True))
+    rows = list(zip(batch.summed_reward.tolist(), batch.rewards[:, 1].tolist(), strict=True))
     expected = oracle(rows[:4], 2.0) + oracle(rows[4:], 2.0)
     assert first.tolist() == pytest.approx(expected, abs=1e-5)
     assert first[6] == 0

@@ -17,19 +17,21 @@ from trl import GRPOConfig, GRPOTrainer
 
 from rlllm.algorithms.advantages.group import LeaveOneOut, leave_one_out
 from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.components import SlotSpec, component
 from rlllm.algorithms.loss_computation import LossComputation
-from rlllm.algorithms.losses.surrogates import Plain
-from rlllm.algorithms.masks.masks import RandomTokens
+from rlllm.algorithms.losses.trl import BY_LOSS_TYPE
+from rlllm.algorithms.masks.random_tokens import RandomTokens
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.methods.rl import rloo
+from rlllm.algorithms.protocols import Advantage, Mask
 from rlllm.algorithms.registry import METHODS as METHOD_REGISTRY
-from rlllm.algorithms.samplers.prompt_samplers import InOrder
+from rlllm.algorithms.samplers.order import InOrder
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 
-NAMES = ("grpo", "dr-grpo", "gspo", "cispo", "rloo", "dapo", "bnpo", "sapo", "luspo", "vespo", "gmpo")
+NAMES = ("grpo", "dr-grpo", "gspo", "cispo", "rloo", "dapo", "bnpo", "sapo", "luspo", "vespo")
 METHODS = [METHOD_REGISTRY.load(name) for name in NAMES]
 TASKS = [PromptTask(f"{a} + {a} = ?", str(2 * a)) for a in range(12)]
 REWARD = """
@@ -73,8 +75,11 @@ class SameForward(LossComputation, GRPOTrainer):
     That these passes give TRL's own losses and gradients is shown in test_oracle_parity.
     """
 
-    slots = SimpleNamespace(surrogate=Plain())
     critic = None
+
+    @property
+    def slots(self) -> SimpleNamespace:
+        return SimpleNamespace(loss=BY_LOSS_TYPE[self.args.loss_type]())
 
 
 def stock_weights(model: str, args: GRPOConfig, kind: type[GRPOTrainer] = SameForward) -> dict[str, Tensor]:
@@ -118,7 +123,8 @@ def differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
 def test_a_method_with_group_credit_and_no_mask_is_trl_to_the_bit(
     tiny_model: str, tmp_path: Path, method: Method
 ) -> None:
-    args = config(tmp_path, **method.settings)
+    loss = component("loss", SlotSpec(name=method.components.get("loss", "grpo")))
+    args = config(tmp_path, **loss.trl_settings, **method.settings)
     start = AutoModelForCausalLM.from_pretrained(tiny_model).state_dict()
     ours = loop_weights(tiny_model, tmp_path, args)
     assert differing(ours, stock_weights(tiny_model, args)) == []
@@ -163,15 +169,15 @@ def test_an_entropy_bonus_moves_the_weights(tiny_model: str, tmp_path: Path) -> 
 
 
 @dataclass(frozen=True)
-class PerToken:
+class PerToken(Advantage):
     """Group advantage, written out for every token."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.advantages.unsqueeze(1).expand(batch.loss_mask.shape).clone()
+        return batch.trl_advantages.unsqueeze(1).expand(batch.loss_mask.shape).clone()
 
 
 @dataclass(frozen=True)
-class CopyOfAll:
+class CopyOfAll(Mask):
     """A mask that keeps every token, but is another tensor than the batch's own."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:

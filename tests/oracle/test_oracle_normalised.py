@@ -12,16 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from rlllm.algorithms.advantages.confidence import Confidence, LowEntropy, completion_mean, group_normalised
-from rlllm.algorithms.advantages.reinforce_plus_plus import (
-    LitePPO,
-    ReinforcePlusPlus,
-    ReinforcePlusPlusBaseline,
-    moments,
-    standardised,
-)
+from rlllm.algorithms.advantages.confidence import LowEntropy, SelfCertainty, completion_mean, group_normalised
+from rlllm.algorithms.advantages.gae import standardised
+from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.core.errors import ConfigError
 
 NAN = math.nan
 LENGTH = 4
@@ -53,7 +47,7 @@ def batch(rewards: list[float], lengths: list[int] | None = None, group_size: in
         rewards=torch.tensor(rewards).unsqueeze(1),
         weights=torch.ones(1),
         trl_advantages=torch.zeros(rows),
-        columns=[{} for _ in rewards],
+        extra_fields=[{} for _ in rewards],
     )
 
 
@@ -75,7 +69,7 @@ def close(computed: Tensor, expected: np.ndarray) -> None:
 @given(ROWS)
 def test_reinforce_plus_plus_is_the_whitened_reward_to_go(rows: list[tuple[float, list[float], int]]) -> None:
     made = replace(
-        batch([row[0] for row in rows], [row[2] for row in rows]), penalty=torch.tensor([row[1] for row in rows])
+        batch([row[0] for row in rows], [row[2] for row in rows]), kl_penalty=torch.tensor([row[1] for row in rows])
     )
     tokens = {}
     for index, (reward, penalty, length) in enumerate(rows):
@@ -140,7 +134,7 @@ def test_a_constant_added_to_every_reward_changes_no_advantage(groups: list[list
 @given(st.lists(st.floats(-5, 5, width=32), min_size=2, max_size=20))
 def test_moments_are_numpys(values: list[float]) -> None:
     mask = torch.tensor([index % 3 > 0 for index in range(len(values))])
-    mean, variance, count = moments(torch.tensor(values), mask)
+    mean, variance, count = flat_batch([[0.0, 1.0]]).moments(torch.tensor(values), mask)
     inside = np.array(values)[mask.numpy()]
     assert (mean.item(), variance.item()) == pytest.approx((inside.mean(), inside.var()), abs=1e-4)
     assert count == len(inside)
@@ -149,18 +143,15 @@ def test_moments_are_numpys(values: list[float]) -> None:
 def test_standardised_values_have_mean_zero_and_deviation_one() -> None:
     torch.manual_seed(0)
     mask = torch.rand(8, 5) < 0.6
-    values = standardised(torch.randn(8, 5) * 3 + 7, mask)[mask]
+    values = standardised(flat_batch([[0.0, 1.0]]), torch.randn(8, 5) * 3 + 7, mask)[mask]
     assert (values.mean().item(), values.std(correction=0).item()) == pytest.approx((0.0, 1.0), abs=1e-5)
 
 
-class Measured:
-    """The parts of a rollout that confidence looks at."""
-
-    def __init__(self, tokens: Tensor, lengths: list[int], group_size: int) -> None:
-        self.certainty = tokens
-        self.entropies = 10 - tokens
-        self.loss_mask = (torch.arange(tokens.size(1)) < torch.tensor(lengths).unsqueeze(1)).long()
-        self.group_size = group_size
+def measured(tokens: Tensor, lengths: list[int], group_size: int) -> RolloutBatch:
+    """A rollout with these certainties, and entropies that mirror them."""
+    made = flat_batch([[0.0] * group_size] * (len(tokens) // group_size))
+    mask = (torch.arange(tokens.size(1)) < torch.tensor(lengths).unsqueeze(1)).long()
+    return replace(made, loss_mask=mask, signals={"certainty": tokens, "entropies": 10 - tokens})
 
 
 @given(st.lists(st.lists(st.integers(0, 9).map(float), min_size=3, max_size=3), min_size=4, max_size=4))
@@ -169,14 +160,14 @@ def test_confidence_is_the_group_normalised_mean_over_a_completions_tokens(rows:
     means = np.array([np.mean(row[:length]) for row, length in zip(rows, lengths, strict=True)]).reshape(2, 2)
     deviation = means.std(axis=1, ddof=1, keepdims=True)
     expected = ((means - means.mean(axis=1, keepdims=True)) / (deviation + 1e-4)).reshape(-1)
-    measured = Measured(torch.tensor(rows), lengths, 2)
-    close(Confidence()(measured), expected)  # type: ignore[arg-type]
-    close(LowEntropy()(measured), expected)  # type: ignore[arg-type]
+    batch = measured(torch.tensor(rows), lengths, 2)
+    close(SelfCertainty()(batch), expected)
+    close(LowEntropy()(batch), expected)
 
 
 def test_a_completion_that_may_not_learn_stands_in_no_statistic_of_confidence() -> None:
     rows = torch.tensor([[1.0, 1.0], [3.0, 3.0], [9.0, 9.0]])
-    advantages = Confidence()(Measured(rows, [2, 2, 0], 3))  # type: ignore[arg-type]
+    advantages = SelfCertainty()(measured(rows, [2, 2, 0], 3))
     assert advantages.tolist() == pytest.approx([-0.7071, 0.7071, 0.0], abs=1e-3)
     assert completion_mean(rows, torch.zeros(3, 2)).isnan().all()
 
@@ -185,8 +176,6 @@ def test_a_group_of_unknowns_gets_zeros() -> None:
     assert group_normalised(torch.tensor([[NAN, NAN], [NAN, 4.0]])).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
-def test_confidence_asks_for_the_field_its_signal_is_made_of() -> None:
-    assert Confidence().needs == ("certainty",)
-    assert Confidence("entropy").needs == LowEntropy().needs == ("entropies",)
-    with pytest.raises(ConfigError, match="no signal loudness"):
-        Confidence("loudness")
+def test_confidence_needs_the_signal_it_is_made_of() -> None:
+    assert SelfCertainty().needs == ("certainty",)
+    assert LowEntropy().needs == ("entropies",)

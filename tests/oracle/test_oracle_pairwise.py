@@ -61,11 +61,11 @@ def test_the_first_update_is_the_gradient_of_the_preference_loss(rollout: Rollou
     noise = torch.randn(drawn.completion_ids.shape, generator=torch.Generator().manual_seed(7))
     logps = torch.log_softmax(rollout.logits(), -1).gather(2, drawn.completion_ids.unsqueeze(2)).squeeze(2).detach()
     padding = drawn.loss_mask == 0
-    batch = replace(drawn, logps=logps.masked_fill(padding, NAN), ref_logps=logps + noise)
+    batch = replace(drawn, signals={"logps": logps.masked_fill(padding, NAN), "ref_logps": logps + noise})
     ours = rollout.update(Pairwise(beta=0.5, loss=loss)(batch))
     reference = ((logps + noise) * drawn.loss_mask).sum(1).view(-1, 4)
     ratios = rollout.logps().view(-1, 4) - reference
-    pairs = [(group.argmax(), group.argmin()) for group in drawn.grouped]
+    pairs = [(group.argmax(), group.argmin()) for group in drawn.group_rewards]
     h = torch.stack([row[best] - row[worst] for row, (best, worst) in zip(ratios, pairs, strict=True)])
     expected = rollout.gradient(LOSSES[loss](h, 0.5).mean())
     assert expected.norm() > 0.1
@@ -76,8 +76,7 @@ def test_groups_without_two_different_rewards_leave_no_gradient(rollout: Rollout
     flat = replace(
         rollout.batch,
         rewards=torch.full_like(rollout.batch.rewards, 0.5),
-        logps=torch.zeros_like(rollout.batch.completion_ids, dtype=torch.float),
-        ref_logps=torch.zeros_like(rollout.batch.completion_ids, dtype=torch.float),
+        signals=dict.fromkeys(("logps", "ref_logps"), torch.zeros(rollout.batch.completion_ids.shape)),
     )
     assert float(rollout.update(Pairwise()(flat)).norm()) == 0
 
@@ -90,7 +89,7 @@ def test_fields_that_make_no_sense_are_refused(fields: dict[str, float]) -> None
 
 def test_without_a_reference_model_it_says_what_is_missing(rollout: Rollout) -> None:
     with pytest.raises(ConfigError, match="reference"):
-        Pairwise()(replace(rollout.batch, ref_logps=None))
+        Pairwise()(replace(rollout.batch, signals={"logps": rollout.batch.logps}))
 
 
 def test_a_rollout_carries_what_the_credit_needs(tiny_model: str, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from fed_trainers import Twins, learning, rollout, rows, save_llama, twins
+from steered import token_logps
 from torch import Tensor
 
-from rlllm.algorithms import loss_computation
-from rlllm.algorithms.cpu import forward, microbatches
+from rlllm.algorithms.cpu import fast_path, forward, microbatches
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 TOLERANCE = 1e-5
@@ -31,7 +31,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
 def every_saving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut into parts of few tokens, and share however short a prompt: these batches are too small to be worth it."""
     monkeypatch.setattr(microbatches, "OVERHEAD", 0)
-    monkeypatch.setattr(loss_computation, "PART_BYTES", ROOM)
+    monkeypatch.setattr(fast_path, "PART_BYTES", ROOM)
     monkeypatch.setattr(forward, "SHORTEST_PREFIX", 1)
 
 
@@ -220,11 +220,11 @@ def test_passes_without_a_gradient_take_no_more_rows_than_have_room_for_their_lo
     llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, inputs, rows = twins(llama, tmp_path, {}).loop, rollout(), []
-    whole = loop._signals(inputs, {"logps"})["logps"]
+    whole = token_logps(loop, inputs)
     loop.model.register_forward_hook(lambda model, args, kwargs, out: rows.append(len(out.logits)), with_kwargs=True)
     monkeypatch.setattr(
-        loss_computation, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1)
+        fast_path, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1)
     )
-    again, learn = loop._signals(inputs, {"logps"})["logps"], inputs["completion_mask"].bool()
+    again, learn = token_logps(loop, inputs), inputs["completion_mask"].bool()
     torch.testing.assert_close(again[learn], whole[learn], atol=TOLERANCE, rtol=TOLERANCE)
     assert max(rows) == 3

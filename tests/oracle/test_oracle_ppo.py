@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlllm.algorithms.advantages.gae import GAE, gae, token_rewards, whitened
+from rlllm.algorithms.advantages.gae import GAE, gae, token_rewards
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.kl_controller import KLController, adapted
 from rlllm.algorithms.ppo.critic import explained_variance, value_loss
@@ -44,9 +44,9 @@ def batch(
         rewards=torch.tensor(total).unsqueeze(1),
         weights=torch.ones(1),
         trl_advantages=torch.zeros(rows),
-        columns=[{} for _ in total],
-        values=torch.zeros(rows, width) if values is None else values,
-        penalty=penalty,
+        extra_fields=[{} for _ in total],
+        signals={"values": torch.zeros(rows, width) if values is None else values},
+        kl_penalty=penalty,
     )
 
 
@@ -72,7 +72,7 @@ def test_gae_is_the_sum_of_discounted_temporal_differences_whatever_the_padding(
 def test_without_values_and_with_lambda_and_gamma_one_it_is_reinforce_with_a_baseline() -> None:
     made = batch([1.0, 0.0, 2.0], [3, 2, 4])
     raw = GAE(gamma=1, lam=1, whiten=False)(made)
-    assert torch.equal(raw, made.total.unsqueeze(1) * made.loss_mask)
+    assert torch.equal(raw, made.summed_reward.unsqueeze(1) * made.loss_mask)
     shifted = GAE(gamma=1, lam=1, whiten=True)(made)
     tokens = np.repeat([1.0, 0.0, 2.0], [3, 2, 4])
     expected = (tokens - tokens.mean()) / np.sqrt(tokens.var() + 1e-8)
@@ -90,7 +90,7 @@ def test_the_reward_stands_at_the_last_token_and_the_penalty_at_every_one() -> N
     made = batch([2.0, -1.0], [2, 3], penalty=torch.tensor([[0.5, 0.25, 9.0], [0.1, 0.0, 0.2]]))
     expected = torch.tensor([[-0.5, 1.75, 0.0], [-0.1, 0.0, -1.2]])
     assert torch.allclose(token_rewards(made), expected)
-    assert torch.allclose(made.penalised, torch.tensor([1.25, -1.3]))
+    assert torch.allclose(made.kl_shaped_reward, torch.tensor([1.25, -1.3]))
 
 
 def test_a_row_no_reward_could_judge_moves_neither_actor_nor_critic() -> None:
@@ -99,14 +99,14 @@ def test_a_row_no_reward_could_judge_moves_neither_actor_nor_critic() -> None:
     advantage = GAE()
     assert torch.equal(advantage(beside)[:1], advantage(alone))
     assert not advantage(beside)[1].any()
-    assert torch.equal(advantage.targets(beside)[1], values[1])
+    assert torch.equal(advantage.value_targets(beside)[1], values[1])
 
 
 def test_the_critics_lambda_is_its_own() -> None:
     values = torch.tensor([[0.3, -0.2, 0.6]])
     made = batch([1.0], [3], values)
-    assert torch.allclose(GAE(critic_lam=1.0).targets(made), torch.ones(1, 3))
-    one_step = GAE(critic_lam=0.0).targets(made)
+    assert torch.allclose(GAE(critic_lam=1.0).value_targets(made), torch.ones(1, 3))
+    one_step = GAE(critic_lam=0.0).value_targets(made)
     assert torch.allclose(one_step, torch.tensor([[-0.2, 0.6, 1.0]]))
 
 
@@ -117,11 +117,11 @@ def test_a_length_adaptive_lambda_grows_with_the_completion() -> None:
 
 
 def test_whitened_rewards_keep_their_mean() -> None:
-    mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
-    values = torch.tensor([[1.0, 3.0, 50.0], [5.0, -7.0, 2.0]])
-    kept = whitened(values, mask, shift=False)[mask.bool()].numpy()
-    assert kept.mean() == pytest.approx(3.0)
-    assert kept.std() == pytest.approx(1.0, rel=1e-4)
+    made = batch([2.0, 1.0], [2, 1], penalty=torch.tensor([[-1.0, -1.0, 9.0], [-4.0, 0.0, 0.0]]), width=3)
+    plain = token_rewards(made)[made.loss_mask.bool()].numpy()
+    whitened = GAE(whiten_rewards=True)._rewards(made)[made.loss_mask.bool()].numpy()
+    assert whitened.mean() == pytest.approx(plain.mean())
+    assert whitened.std() == pytest.approx(1.0, rel=1e-4)
 
 
 @pytest.mark.parametrize(

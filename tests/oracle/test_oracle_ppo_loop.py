@@ -18,7 +18,8 @@ from rlllm.algorithms.advantages.gae import GAE
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.cpu.forward import completion_values
 from rlllm.algorithms.ppo.critic import Critic
-from rlllm.algorithms.samplers.prompt_samplers import InOrder
+from rlllm.algorithms.protocols import Advantage
+from rlllm.algorithms.samplers.order import InOrder
 from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
@@ -29,11 +30,11 @@ REWARD = 'def vowels(sample): return sum(c in "aeiou" for c in sample.completion
 
 
 @dataclass(frozen=True)
-class Raw:
+class Raw(Advantage):
     """The reward itself, for every token: REINFORCE without a baseline."""
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        return batch.total.unsqueeze(1) * batch.loss_mask
+        return batch.summed_reward.unsqueeze(1) * batch.loss_mask
 
 
 def loop(model: str, folder: Path, advantage: Any, critic: Any = None, **settings: Any) -> RLTrainer:

@@ -30,7 +30,7 @@ def test_the_update_is_the_policy_gradient_of_the_sum_over_tokens(tiny_model: st
     """Up to the constant length limit, which loss type dr_grpo divides by."""
     rollout = roll_out(tiny_model, tmp_path, REMAX, Group())
     greedy = torch.tensor([0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, math.nan])
-    advantages = ReMax()(replace(rollout.batch, greedy=greedy))
+    advantages = ReMax()(replace(rollout.batch, signals={"greedy_rewards": greedy}))
     objective = (rollout.logps() * advantages).mean()
     torch.testing.assert_close(6 * rollout.update(advantages), rollout.gradient(-objective), atol=1e-5, rtol=1e-3)
     assert advantages[7] == 0

@@ -1,4 +1,4 @@
-"""What does not come from the policy's last samples: replayed groups, hinted prompts and traces, as the loss sees them."""
+"""What does not come from the policy's last samples: replayed groups, hinted prompts and demonstrations, as the loss sees them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from steered import GROUP, inputs, logged, loop, tasks
+from steered import GROUP, inputs, logged, loop, tasks, token_logps
 from torch import Tensor
 
-from rlllm.algorithms.demonstrations import Traces
-from rlllm.algorithms.losses.surrogates import Traces as Shaped
+from rlllm.algorithms.demonstrations import Demonstrations
+from rlllm.algorithms.losses.luffy import LUFFY
+from rlllm.algorithms.samplers.dynamic import Dynamic
 from rlllm.algorithms.samplers.hints import Hints
-from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic
+from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay
 
 ROWS = 4 * GROUP
@@ -40,7 +41,7 @@ def test_flat_groups_give_way_to_stored_ones_with_the_probabilities_they_were_sa
     assert all(row in ids for row in replayed)
     places = [ids.index(row) for row in replayed]
     assert [then[2 * GROUP + index] for index in range(2 * GROUP)] == [logps[place] for place in places]
-    fresh = trainer._signals(second, {"logps"})["logps"][: 2 * GROUP] * second["completion_mask"][: 2 * GROUP]
+    fresh = token_logps(trainer, second)[: 2 * GROUP] * second["completion_mask"][: 2 * GROUP]
     torch.testing.assert_close(
         fresh, second["old_per_token_logps"][: 2 * GROUP] * second["completion_mask"][: 2 * GROUP]
     )
@@ -84,16 +85,18 @@ class Counting:
         return {self.tokenizer.eos_token_id}
 
 
-def test_the_last_completion_of_each_group_is_the_trace_and_is_not_sampled(tiny_model: str, tmp_path: Path) -> None:
+def test_the_last_completion_of_each_group_is_the_demonstration_and_is_not_sampled(
+    tiny_model: str, tmp_path: Path
+) -> None:
     records: list[dict[str, Any]] = []
     settings = {"max_completion_length": 40}
-    trainer = loop(tiny_model, tmp_path, records, mix=Traces(), engine=Counting, settings=settings)
+    trainer = loop(tiny_model, tmp_path, records, off_policy=Demonstrations(), engine=Counting, settings=settings)
     Counting.asked.clear()
     output = trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 3))
     assert Counting.asked == [4 * (GROUP - 1)]
-    traces = [row for row in records if row.get("demonstration")]
-    assert [row["completion"] for row in traces] == [task.meta["solution"] for task in tasks()[:4]]
-    assert not any(row["truncated"] for row in traces)
+    demonstrations = [row for row in records if row.get("demonstration")]
+    assert [row["completion"] for row in demonstrations] == [task.meta["solution"] for task in tasks()[:4]]
+    assert not any(row["truncated"] for row in demonstrations)
     assert [row.get("demonstration", False) for row in records] == [False, False, False, True] * 4
     marked = output["off_policy"]
     assert marked.dtype == torch.bool
@@ -102,16 +105,18 @@ def test_the_last_completion_of_each_group_is_the_trace_and_is_not_sampled(tiny_
     )
     rewards = torch.tensor([row["reward"] for row in records]).view(-1, GROUP)
     own = rewards[:, :-1].mean()
-    assert logged(trainer, "sampling/trace_tokens") == [sum(row["tokens"] for row in traces)]
+    assert logged(trainer, "sampling/demonstration_tokens") == [sum(row["tokens"] for row in demonstrations)]
     assert logged(trainer, "sampling/reward") == [pytest.approx(float(own))]
     centred = rewards - rewards.mean(1, keepdim=True)
     assert torch.equal(output["advantages"].view(-1, GROUP).sign(), centred.sign())
 
 
-def test_a_trace_says_nothing_about_the_pass_rate_of_its_prompt(tiny_model: str, tmp_path: Path) -> None:
-    """One sample a group: the pass rate is all or nothing, whatever the three traces earn."""
-    sampler = Band(threshold=50.0)
-    trainer = loop(tiny_model, tmp_path, [], mix=Traces(count=GROUP - 1), sampler=sampler, engine=Counting)
+def test_a_demonstration_says_nothing_about_the_pass_rate_of_its_prompt(tiny_model: str, tmp_path: Path) -> None:
+    """One sample a group: the pass rate is all or nothing, whatever the three demonstrations earn."""
+    sampler = PassBand(threshold=50.0)
+    trainer = loop(
+        tiny_model, tmp_path, [], off_policy=Demonstrations(count=GROUP - 1), sampler=sampler, engine=Counting
+    )
     rollout = trainer._sampled(inputs(trainer, 1, 3, 5, 7))
     own = rollout.own_rewards(torch.ones(1))
     assert own.isnan().tolist() == [[False, True, True, True]] * 4
@@ -119,9 +124,9 @@ def test_a_trace_says_nothing_about_the_pass_rate_of_its_prompt(tiny_model: str,
     assert all(rate in (0.0, 1.0) for rate, _ in sampler.rates.seen.values())
 
 
-def test_traces_train_beside_trls_own_sampling_and_a_dynamic_sampler(tiny_model: str, tmp_path: Path) -> None:
+def test_demonstrations_train_beside_trls_own_sampling_and_a_dynamic_sampler(tiny_model: str, tmp_path: Path) -> None:
     records: list[dict[str, Any]] = []
-    slots = {"mix": Traces(count=2), "surrogate": Shaped(), "sampler": Dynamic()}
+    slots = {"off_policy": Demonstrations(count=2), "loss": LUFFY(), "sampler": Dynamic()}
     trainer = loop(tiny_model, tmp_path, records, **slots)
     trainer.train()
     assert sum(bool(row.get("demonstration")) for row in records) == len(records) // 2

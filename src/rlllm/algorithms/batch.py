@@ -42,8 +42,6 @@ class RolloutBatch:
     """B mappings: the other columns of each completion's row of the data set."""
     names: list[str] = field(default_factory=list)
     """R reward names, in the order of the columns of `rewards`."""
-    ref_logps: Tensor | None = None
-    """(B, T) float: log-probabilities (nats) under the reference model; None where the run has no reference (`beta` 0)."""
     kl_penalty: Tensor | None = None
     """(B, T) float: KL penalty of each token where it is part of the reward (`kl.where=reward`), else None."""
     advantages: Tensor | None = None
@@ -57,6 +55,11 @@ class RolloutBatch:
     def logps(self) -> Tensor | None:
         """(B, T) float: log-probabilities (nats) of the completion tokens under the policy that sampled them."""
         return self.signals.get("logps")
+
+    @property
+    def ref_logps(self) -> Tensor | None:
+        """(B, T) float: log-probabilities (nats) under the reference model; None where the run has none (`beta` 0)."""
+        return self.signals.get("ref_logps")
 
     @property
     def entropies(self) -> Tensor | None:

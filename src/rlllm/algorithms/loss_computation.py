@@ -69,10 +69,10 @@ class LossComputation:
             mask = loss_mask(part)
             tokens.append(float(mask.sum()))
             if index == len(parts) - 1:
-                total = total + self._part_loss(model, part) * _share(self.slots.loss.aggregation, mask, whole_mask)
+                total = total + self._part_loss(model, part) * loss_share(self.slots.loss.aggregation, mask, whole_mask)
                 continue
             with self.accelerator.no_sync(model):
-                loss = self._part_loss(model, part) * _share(self.slots.loss.aggregation, mask, whole_mask)
+                loss = self._part_loss(model, part) * loss_share(self.slots.loss.aggregation, mask, whole_mask)
                 self.accelerator.backward(loss)
                 total = total + loss.detach()
         if len(parts) > 1:
@@ -122,7 +122,9 @@ class LossComputation:
 
     def _loss_inputs(self, logps: Tensor, entropies: Tensor | None, inputs: Mapping[str, Any]) -> LossInputs:
         old, off_policy = inputs.get("old_per_token_logps"), inputs.get("off_policy")
-        old = logps.detach() if old is None else old  # the first update on a rollout: the policy is the one that sampled
+        old = (
+            logps.detach() if old is None else old
+        )  # the first update on a rollout: the policy is the one that sampled
         advantages = inputs["advantages"]
         return LossInputs(
             old_logps=old if off_policy is None else old.masked_fill(off_policy, 0.0),
@@ -251,7 +253,7 @@ def has_gradient(advantages: Tensor, mask: Tensor) -> Tensor:
     return ((weight != 0) & (mask != 0)).any(1)
 
 
-def _share(aggregation: str, part: Tensor, whole: Tensor) -> float:
+def loss_share(aggregation: str, part: Tensor, whole: Tensor) -> float:
     """What the loss of a part has to be multiplied with so that the parts add up to the loss of the whole.
 
     Args:

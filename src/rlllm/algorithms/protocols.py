@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rlllm.algorithms.signals.base import Signal
     from rlllm.algorithms.stored_group import StoredGroup
 
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is known of a run before anything is loaded; the argument of `Component.check`."""

@@ -156,9 +156,7 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         rows = [int(row["row"]) for row in inputs]
         prompts = [self.sampler.show(row, self.tasks[row]) for row in rows]
         shown = [
-            item
-            if prompt is self.tasks[row].prompt
-            else {**item, "prompt": as_prompt(self.processing_class, prompt)}
+            item if prompt is self.tasks[row].prompt else {**item, "prompt": as_prompt(self.processing_class, prompt)}
             for item, row, prompt in zip(inputs, rows, prompts, strict=True)
         ]
         size = self.num_generations if self.model.training else self.num_generations_eval

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from rlllm.core.config import Section
@@ -41,10 +39,8 @@ class RolloutConfig(Section):
     """Nucleus sampling; 1 samples from the whole distribution."""
     top_k: int = Field(0, ge=0)
     """Sample among the k likeliest tokens; 0 means all."""
-    mix: str | dict[str, Any] | None = None
-    """What stands in each group beside its samples: `traces`, or `{name: traces, count: 2}`. Default: nothing."""
 
     @property
     def sampling(self) -> SamplingConfig:
         """The same for an evaluation: what is measured is sampled as what is trained on."""
-        return SamplingConfig.model_validate(self.model_dump(exclude={"group_size", "mix"}))
+        return SamplingConfig.model_validate(self.model_dump(exclude={"group_size"}))

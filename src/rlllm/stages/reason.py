@@ -26,7 +26,7 @@ class ReasonStage(LoopSettings):
 
     stage: ClassVar[str] = "reason"
     trl_configs: ClassVar[tuple[str, ...]] = configs_of("rl")
-    aliases: ClassVar[Mapping[str, str]] = {**LoopSettings.loop_aliases, "loss": "trainer.loss_type"}
+    aliases: ClassVar[Mapping[str, str]] = LoopSettings.loop_aliases
 
     method: str = "grpo"
     """Preset of the slots; see `rlllm methods ls --stage reason`."""

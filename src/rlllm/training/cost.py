@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rlllm.algorithms.components import Components
+from rlllm.algorithms.protocols import Sampler
 from rlllm.core import trl_fields
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.plan import Plan
-from rlllm.training.rl_settings import LoopSettings, component
+from rlllm.training.rl_settings import LoopSettings
 
 _BYTES = 4
 """Of a weight, a gradient, and each of Adam's two moments: the loop trains in 32 bits unless the device has bfloat16."""
-_SCORED = {"logps", "entropies", "certainty"}
-"""Fields of the rollout that one more forward pass of the policy gives."""
 _LARGEST_HEADER = 100_000_000
 
 
@@ -114,13 +114,14 @@ def cost_of(plan: Any) -> Cost | None:
         return None
     rollouts = math.ceil(steps * batches.completions_per_step / _uses(plan, batches))
     completions, trained = rollouts * batches.completions_per_rollout, steps * batches.completions_per_step
-    parts = [component(slot, spec) for slot, spec in plan.slots.items()]
-    needs = {name for part in parts for name in getattr(part, "needs", ())}
-    rounds = max((getattr(part, "rounds", 0) for part in parts), default=0)
-    greedy = rollouts * batches.prompts_per_rollout if "greedy" in needs else 0
-    critic = "values" in needs
-    policy = critic or _scores_again(plan, batches) or bool(needs & _SCORED)
-    scored = policy + _has_reference(plan) + critic
+    components = Components.of(plan.slots)
+    sampler = components.by_slot["sampler"]
+    rounds = sampler.max_rounds if isinstance(sampler, Sampler) else 0
+    greedy = rollouts * batches.prompts_per_rollout if components.needs("rollout") else 0
+    critic = components.needs("critic")
+    policy = critic or _scores_again(plan, batches) or components.needs("shared pass")
+    own_passes = sum(signal.cost == "pass" for signal in components.signals.values())
+    scored = policy + _has_reference(plan) + critic + own_passes
     return Cost(
         runs=max(1, len(plan.runs)),
         steps=steps,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from rlllm.algorithms.components import component
 from rlllm.core.argument_types import converted
 from rlllm.core.config import PartSpec
 from rlllm.core.errors import ConfigError, describe
@@ -86,7 +87,7 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
     The environment begins on the first row, so that a column it lacks is known before a model is loaded.
 
     Raises:
-        ConfigError: a reward or a advantage that does not go with it, or an environment that cannot begin on the data.
+        ConfigError: a reward or an advantage that does not go with it, or an environment that cannot begin on the data.
     """
     named = [] if plan.rewards is None else plan.rewards.names
     if REWARD in named and (environment is None or not environment.pays):
@@ -105,12 +106,10 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
 
 
 def _check_credit(plan: Plan) -> None:
-    from rlllm.training.rl_settings import component
-
-    if "greedy" in getattr(component("advantage", plan.slots["advantage"]), "needs", ()):
+    if "greedy_rewards" in component("advantage", plan.slots["advantage"]).needs:
         raise ConfigError(
             f"advantage={plan.slots['advantage'].name} compares with a greedy answer of one turn, which no tool has helped",
-            hint="a advantage that compares rollouts: group, rloo",
+            hint="an advantage that compares rollouts: group, rloo",
         )
 
 

@@ -82,7 +82,18 @@ _rounds = partial(
     reads=frozenset({"rounds"}),
 )
 _LOOP = frozenset(
-    {"sampler", "advantage", "mask", "surrogate", "kl", "critic", "max_tokens", "stop_when_flat", "require_card"}
+    {
+        "sampler",
+        "advantage",
+        "mask",
+        "loss",
+        "off_policy",
+        "kl",
+        "critic",
+        "max_tokens",
+        "stop_when_flat",
+        "require_card",
+    }
 )
 CONDITIONAL = _LOOP | {"rounds", "members", "rubric"}
 """Settings of a stage that only some of its methods use."""

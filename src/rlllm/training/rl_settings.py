@@ -1,20 +1,22 @@
-"""Settings of the six-slot loop, and the part of a plan that only it needs. Shared by every verb that can run it."""
+"""Settings of methods that learn from their own samples, and the part of a plan that only these need."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
-from functools import partial
-from inspect import signature
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from rlllm.algorithms.registry import SLOTS
+from rlllm.algorithms.component_trial import try_out
+from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
+from rlllm.algorithms.losses.base import AGGREGATIONS
+from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS
+from rlllm.algorithms.protocols import Advantage, Component, OffPolicy, PolicyLoss, Setup
 from rlllm.core import trl_fields
-from rlllm.core.argument_types import converted
-from rlllm.core.config import PartSpec, Section
-from rlllm.core.errors import ConfigError, closest, unknown
+from rlllm.core.config import Section
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.sandbox.jobs import Isolation
@@ -23,6 +25,10 @@ from rlllm.rollouts.registry import ENGINES
 from rlllm.training.batch_arithmetic import plan_batches
 from rlllm.training.plan import Plan, named_models, processes, resolve_rewards
 from rlllm.training.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from rlllm.algorithms.methods.base import Method
+    from rlllm.algorithms.signals.base import Signal
 
 GENERATE_ONLY = (
     "min_p",
@@ -34,9 +40,10 @@ GENERATE_ONLY = (
     "use_transformers_paged",
 )
 """TRL settings of sampling that only TRL's own generation reads, which is the engine `hf`."""
-DEFAULT_SLOTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "surrogate": "plain"}
+DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
+"""Slot -> component, where neither the user nor the method says otherwise. The slot `off_policy` stays empty."""
 WORDS = {
-    "loss_type": ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"),
+    "loss_type": tuple(BY_LOSS_TYPE),
     "importance_sampling_level": ("token", "sequence"),
     "scale_rewards": ("group", "batch", "none"),
     "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
@@ -44,17 +51,8 @@ WORDS = {
 """Settings to the words TRL knows for them. TRL finds out about others in the first step only."""
 
 
-class SlotSpec(PartSpec):
-    """A slot component: `random`, or `{name: random, fraction: 0.2}`."""
-
-    noun: ClassVar[str] = "component"
-    name: str = ""
-    """A name from `rlllm methods ls --slots`, `path/to/file.py:Component`, or `package.module:Component`. Default: the
-    method's own component."""
-
-
 class KLConfig(Section):
-    """The pull towards the starting model. Its coefficient is TRL's `beta`; 0 means no reference model at all."""
+    """The KL penalty against the starting model. Its coefficient is TRL's `beta`; 0 means no reference model at all."""
 
     where: Literal["loss", "reward", "nowhere"] = "loss"
     """`loss` adds it to every token's loss (GRPO), `reward` takes it off every token's reward (PPO); `nowhere` only keeps the
@@ -108,8 +106,10 @@ class LoopSettings(TrainingConfig):
     """Advantage of each completion or token. Default: the method's."""
     mask: SlotSpec | None = None
     """Which tokens learn. Default: the method's."""
-    surrogate: SlotSpec | None = None
-    """What the loss sees of each token's probability. Default: the method's."""
+    loss: SlotSpec | None = None
+    """Policy loss of each token and how it is aggregated. Default: the method's."""
+    off_policy: SlotSpec | None = None
+    """Completions of the data in the place of some samples of each group. Default: the method's, mostly none."""
     kl: KLConfig = KLConfig()
     """Where the KL term enters and how its coefficient moves."""
     critic: CriticConfig = CriticConfig()
@@ -122,7 +122,7 @@ class LoopSettings(TrainingConfig):
 
 
 def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
-    """Add to a plan what the loop needs: slots, rewards, TRL's rollout settings and the batch arithmetic.
+    """Add to a plan what the loop needs: components, rewards, TRL's rollout settings and the batch arithmetic.
 
     Raises:
         ConfigError: an unknown component or engine, numbers that do not divide, or choices that make no sense together.
@@ -138,34 +138,36 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
         "top_p": rollout.top_p,
         "top_k": rollout.top_k,
     }
-    mix = _mix(rollout.mix)
-    preset = {
-        **_presets(mix),
-        **plan.method.components,
-        **({} if settings.get("shuffle_dataset", True) else {"sampler": "in-order"}),
-    }
-    slots = {slot: _slot(config, slot, preset) for slot in DEFAULT_SLOTS}
-    slots = {**slots, "advantage": _with_beta(slots["advantage"], settings), **mix}
-    chosen = {slot: component(slot, spec) for slot, spec in slots.items()}
-    for part in chosen.values():
-        settings = {**settings, **getattr(part, "settings", {}), **config.trainer}
+    slots = _slots(config, plan.method, settings)
+    components = Components.of(slots)
+    for part in components.by_slot.values():
+        settings = {**settings, **part.trl_settings, **config.trainer}
+    settings = _loss_settings(slots["loss"].name, components.by_slot["loss"], settings, config.trainer)
     _check_words(settings)
-    advantage = chosen["advantage"]
+    advantage = cast(Advantage, components.by_slot["advantage"])
     composition = resolve_rewards(
-        rewards, plan.loaded, monitored_only=getattr(advantage, "ignores_rewards", False), sandbox=config.sandbox
+        rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
     )
-    if hasattr(advantage, "check"):
-        advantage.check(composition.names, composition.weights)
     if rollout.engine not in ENGINES:
         ENGINES.load(rollout.engine)
     _check_engine(rollout.engine, settings)
     batches = plan_batches(settings, rollout.group_size, processes())
-    _check_together(config, slots["advantage"].name, advantage, settings)
-    for slot, part in chosen.items():
-        _check_part(f"{slot}={slots[slot].name}", part, plan, rollout)
+    _check_kl(config, slots["advantage"].name, advantage, settings)
+    setup = Setup(
+        group_size=rollout.group_size,
+        tasks=plan.loaded.train,
+        reward_names=composition.names,
+        reward_weights=composition.weights,
+        kl_in=config.kl.where,
+        off_policy="off_policy" in slots,
+    )
+    for slot, part in components.by_slot.items():
+        _check_component(f"{slot}={slots[slot].name}", part, setup)
+    _check_signals(components.signals, settings)
+    try_out({slot: part for slot, part in components.by_slot.items() if ":" in slots[slot].name}, components, setup)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
-    if "values" in getattr(advantage, "needs", ()):
+    if "values" in components.signals:
         _check_critic(config, settings)
         critic_source(config, plan.source)
     else:
@@ -177,6 +179,82 @@ def plan_loop(plan: Plan, rewards: list[RewardSpec]) -> Plan:
         batches=batches,
         slots=slots,
     )
+
+
+def _slots(config: LoopSettings, method: Method, settings: Mapping[str, Any]) -> dict[str, SlotSpec]:
+    """Slot -> specification of its component: the user's over the method's over what goes with it."""
+    chosen = dict(method.components)
+    if "loss_type" in config.trainer:
+        if config.loss is not None and config.loss.name not in ("", config.trainer["loss_type"]):
+            raise ConfigError(
+                "the loss is given twice",
+                given=f"loss={config.loss.name}, loss_type={config.trainer['loss_type']}",
+                hint="leave out loss_type",
+            )
+        chosen["loss"] = str(config.trainer["loss_type"])
+    if not settings.get("shuffle_dataset", True):
+        chosen["sampler"] = "in-order"
+    slots = {}
+    off_policy = _slot(config, "off_policy", {"off_policy": "", **chosen})
+    if off_policy is not None:
+        slots["off_policy"] = off_policy
+        chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
+    for slot in DEFAULT_COMPONENTS:
+        spec = _slot(config, slot, {**DEFAULT_COMPONENTS, **chosen})
+        assert spec is not None
+        slots[slot] = spec
+    return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
+
+
+def _slot(config: LoopSettings, slot: str, names: Mapping[str, str]) -> SlotSpec | None:
+    """The specification of a slot's component; None where no component is named."""
+    spec = getattr(config, slot) or SlotSpec()
+    spec = spec.model_copy(update={"name": spec.name or names[slot]})
+    if not spec.name and spec.params:
+        raise ConfigError(f"which {slot}?", given=str(spec.params), hint="list them with: rlllm methods ls --slots")
+    return known(slot, spec) if spec.name else None
+
+
+def _loss_settings(name: str, loss: Any, settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The TRL settings without those of other losses. Raises ConfigError for one that the user gave and this loss ignores."""
+    unread = sorted(key for key in given if key in LOSS_SETTINGS and key not in loss.reads_trl)
+    if unread:
+        readers = [other for other, kind in BY_LOSS_TYPE.items() if unread[0] in kind.reads_trl]
+        raise ConfigError(
+            f"loss={name} does not read {', '.join(unread)}",
+            given=", ".join(f"{key}={given[key]}" for key in unread),
+            hint=f"leave it out; {unread[0]} is read by the losses {', '.join(readers)}",
+        )
+    return {key: value for key, value in settings.items() if key not in LOSS_SETTINGS or key in loss.reads_trl}
+
+
+def _check_component(name: str, part: Component, setup: Setup) -> None:
+    """Whether a component can do with the groups and the data. Raises ConfigError."""
+    if setup.group_size == 1 and part.compares_group:
+        raise ConfigError(
+            f"{name} compares the completions of one prompt, so it needs at least two",
+            given="rollout.group_size=1",
+            hint="rollout.group_size=8, or a method that takes one: ppo, remax",
+        )
+    if isinstance(part, PolicyLoss) and part.needs_off_policy and not setup.off_policy:
+        raise ConfigError(
+            f"{name} is about completions that another model wrote, and this run has none",
+            given="no off_policy",
+            hint="off_policy=demonstrations, or method=luffy",
+        )
+    if isinstance(part, PolicyLoss) and part.aggregation not in AGGREGATIONS:
+        raise unknown(f"aggregation of {name}", part.aggregation, AGGREGATIONS)
+    with plugin_boundary("component", name, part):
+        part.check(setup)
+
+
+def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -> None:
+    if "ref_logps" in signals and not settings.get("beta"):
+        raise ConfigError(
+            "a component compares with the reference model, and this run has none",
+            given=f"beta={settings.get('beta', 0.0)}",
+            hint="set beta above 0, with kl.where=nowhere so that it adds no KL term",
+        )
 
 
 def _check_engine(engine: str, settings: Mapping[str, Any]) -> None:
@@ -191,101 +269,17 @@ def _check_engine(engine: str, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _mix(given: Any) -> dict[str, SlotSpec]:
-    """The component of `rollout.mix` as a slot of its own; none where nothing is mixed in."""
-    if given is None:
-        return {}
-    spec = SlotSpec.model_validate(given)
-    return {"mix": _known("mix", spec.model_copy(update={"name": spec.name or "traces"}))}
-
-
-def _presets(mix: Mapping[str, SlotSpec]) -> dict[str, str]:
-    """Components that go with a mix, where neither the method nor the user says otherwise."""
-    return {
-        slot: name for spec in mix.values() for slot, name in getattr(component("mix", spec), "presets", {}).items()
-    }
-
-
 def _check_words(settings: Mapping[str, Any]) -> None:
     for name, words in WORDS.items():
         if name in settings and settings[name] not in words:
             raise unknown(name, str(settings[name]), words)
 
 
-def _check_part(name: str, part: Any, plan: Plan, rollout: RolloutConfig) -> None:
-    """Whether a component can do with the rollouts and the data. Raises ConfigError."""
-    group_size = rollout.group_size
-    if group_size == 1 and getattr(part, "compares_group", False):
-        raise ConfigError(
-            f"{name} compares the completions of one prompt, so it needs at least two",
-            given="rollout.group_size=1",
-            hint="rollout.group_size=8",
-        )
-    if getattr(part, "needs_mix", False) and rollout.mix is None:
-        raise ConfigError(
-            f"{name} shapes completions that another model wrote, and this run has none",
-            given="no rollout.mix",
-            hint="rollout.mix=traces, or method=luffy",
-        )
-    if hasattr(part, "check_group"):
-        part.check_group(group_size)
-    if hasattr(part, "check_tasks"):
-        part.check_tasks(plan.loaded.train)
-
-
-def _slot(config: LoopSettings, slot: str, preset: Mapping[str, str]) -> SlotSpec:
-    spec = getattr(config, slot) or SlotSpec()
-    spec = spec.model_copy(update={"name": spec.name or preset.get(slot, DEFAULT_SLOTS[slot])})
-    return _known(slot, spec)
-
-
-def _known(slot: str, spec: SlotSpec) -> SlotSpec:
-    if ":" not in spec.name and _target(slot, spec) not in SLOTS:
-        own = [name.partition(".")[2] for name in SLOTS.names() if name.startswith(f"{slot}.")]
-        raise unknown(slot, spec.name, own, list_command="rlllm methods ls --slots")
-    return spec
-
-
 def _with_beta(advantage: SlotSpec, settings: Mapping[str, Any]) -> SlotSpec:
-    """A advantage with a beta of its own (DPO's) takes TRL's, which is the one users give; its own field goes first."""
-    target = SLOTS.load(_target("advantage", advantage))
-    if not (is_dataclass(target) and any(field.name == "beta" for field in fields(target))):
+    """An advantage with a beta of its own (DPO's) takes TRL's, which is the one users give; its own field goes first."""
+    if not takes("advantage", advantage, "beta"):
         return advantage
     return advantage.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **advantage.params}})
-
-
-def _target(slot: str, spec: SlotSpec) -> str:
-    return spec.name if ":" in spec.name else f"{slot}.{spec.name}"
-
-
-def component(slot: str, spec: SlotSpec) -> Any:
-    """The slot component with its fields set: an object of a class, or a function that is one itself.
-
-    Raises:
-        ConfigError: a field it does not have, or whose value it cannot take.
-    """
-    target = SLOTS.load(_target(slot, spec))
-    if not callable(target):
-        raise ConfigError(f"{slot} {spec.name} cannot be called", given=repr(target), hint="name a class or a function")
-    arguments = converted(target, spec.params, f"{slot} {spec.name}")
-    try:
-        return target(**arguments) if isinstance(target, type) else _bound(target, arguments)
-    except TypeError as error:
-        own = [field.name for field in fields(target) if field.init] if is_dataclass(target) else []
-        near = [word for name in spec.params if name not in own and (word := closest(name, own))]
-        other = None if own else f"leave them out, or name a component that does: {slot}=NAME"
-        raise ConfigError(
-            f"{slot} {spec.name} does not take these fields: {str(error).rpartition('() ')[2]}",
-            given=", ".join(f"{name}={value}" for name, value in spec.params.items()) or None,
-            exists=own,
-            hint=f"did you mean {near[0]}?" if near else other,
-        ) from error
-
-
-def _bound(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function with these arguments given. Raises TypeError for one it does not take."""
-    signature(function).bind_partial(**arguments)
-    return partial(function, **arguments) if arguments else function
 
 
 def critic_source(config: LoopSettings, policy: ModelSource) -> ModelSource:
@@ -333,18 +327,12 @@ def _check_critic(config: LoopSettings, settings: Mapping[str, Any]) -> None:
         )
 
 
-def _check_together(config: LoopSettings, name: str, advantage: Any, settings: Mapping[str, Any]) -> None:
-    if config.rollout.group_size == 1 and getattr(advantage, "compares_group", False):
-        raise ConfigError(
-            f"advantage={name} compares the completions of one prompt, so it needs at least two",
-            given="rollout.group_size=1",
-            hint="rollout.group_size=8, or a method that takes one: ppo, remax",
-        )
-    if config.kl.where == "reward" and getattr(advantage, "ignores_penalty", False):
+def _check_kl(config: LoopSettings, name: str, advantage: Advantage, settings: Mapping[str, Any]) -> None:
+    if config.kl.where == "reward" and not advantage.reads_kl_penalty:
         raise ConfigError(
             f"advantage={name} does not see a KL penalty in the reward",
             given="kl.where=reward",
-            hint="kl.where=loss, or a advantage that does: rloo, gae",
+            hint="kl.where=loss, or an advantage that does: rloo, gae",
         )
     if config.kl.target is not None and not settings.get("beta"):
         raise ConfigError(

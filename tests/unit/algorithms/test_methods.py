@@ -10,7 +10,7 @@ import pytest
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.registry import METHODS, SLOTS
-from rlllm.algorithms.samplers.prompt_samplers import InOrder, Shuffle
+from rlllm.algorithms.samplers.order import InOrder, Shuffle
 from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError

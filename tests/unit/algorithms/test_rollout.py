@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.algorithms.rollout import Rollout, join, merge_metrics, packed, unpacked
-from rlllm.algorithms.samplers.replay import StoredGroup
+from rlllm.algorithms.stored_group import StoredGroup
 from rlllm.core.records import Sample
 from rlllm.policies.padding import padded
 
@@ -84,7 +84,7 @@ def test_chosen_groups_are_whole_and_in_the_order_asked_for(lengths: list[list[i
     rows = [group * SIZE + place for group in chosen for place in range(SIZE)]
     part = one.groups(chosen)
     assert content(part) == [content(one)[row] for row in rows]
-    assert (part.asked, part.prompts) == (chosen, [one.prompts[row] for row in rows])
+    assert (part.group_rows, part.prompts) == (chosen, [one.prompts[row] for row in rows])
     assert part.described == [one.described[row] for row in rows]
 
 

@@ -12,19 +12,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.demonstrations import Traces, inserted
+from rlllm.algorithms.demonstrations import Demonstrations, inserted
+from rlllm.algorithms.protocols import Sampler, Setup, as_component
+from rlllm.algorithms.samplers.dynamic import Dynamic, informative
 from rlllm.algorithms.samplers.hints import Hints, beginning
-from rlllm.algorithms.samplers.prompt_samplers import (
-    Band,
-    Dynamic,
-    InOrder,
-    PassRates,
-    PromptSampler,
-    Stream,
-    as_sampler,
-    mixed,
-)
-from rlllm.algorithms.samplers.replay import Replay, StoredGroup, spread
+from rlllm.algorithms.samplers.order import InOrder
+from rlllm.algorithms.samplers.pass_band import PassBand
+from rlllm.algorithms.samplers.pass_rates import PassRates
+from rlllm.algorithms.samplers.prompt_stream import Stream
+from rlllm.algorithms.samplers.replay import Replay
+from rlllm.algorithms.stored_group import StoredGroup, spread
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import PromptTask
 
@@ -41,8 +38,8 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(("rewards", "expected"), GROUPS)
-def test_a_group_is_mixed_where_two_defined_rewards_differ(rewards: list[float], expected: bool) -> None:
-    assert mixed(torch.tensor([rewards])).tolist() == [expected]
+def test_a_group_is_informative_where_two_defined_rewards_differ(rewards: list[float], expected: bool) -> None:
+    assert informative(torch.tensor([rewards])).tolist() == [expected]
 
 
 @given(rows=st.integers(1, 20), seed=st.integers(0, 5), skip=st.integers(0, 50))
@@ -87,8 +84,8 @@ def test_a_pass_rate_is_an_exponential_mean_over_judged_completions() -> None:
     assert other.seen == rates.seen
 
 
-def band(**settings: float) -> Band:
-    sampler = Band(**settings)  # type: ignore[arg-type]
+def band(**settings: float) -> PassBand:
+    sampler = PassBand(**settings)  # type: ignore[arg-type]
     sampler.begin(6, 0)
     sampler.observe([0, 1, 2], torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]))
     return sampler
@@ -114,7 +111,7 @@ def test_band_asks_a_prompt_again_every_revisit_th_time() -> None:
 
 
 def test_band_restored_from_its_state_goes_on_alike() -> None:
-    first, second = band(), Band()
+    first, second = band(), PassBand()
     second.begin(6, 0)
     first.propose([0, 1])
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
@@ -197,32 +194,36 @@ def test_a_hint_stands_in_the_last_turn_of_a_chat_and_leaves_the_task_alone() ->
     assert turns[1]["content"] == "1+1?"
 
 
+def setup(tasks: list[PromptTask], group_size: int = 8) -> Setup:
+    return Setup(group_size, tasks, ["exact"], [1.0], "loss", off_policy=True)
+
+
 WITHOUT = [PromptTask("a", "1", {"solution": "1"}), PromptTask("b", "2", {"solution": " ", "worked": "x"})]
 
 
-@pytest.mark.parametrize("part", [Hints(), Traces()], ids=["hints", "traces"])
-def test_rows_without_a_solution_are_refused_before_anything_runs(part: Hints | Traces) -> None:
+@pytest.mark.parametrize("part", [Hints(), Demonstrations()], ids=["hints", "demonstrations"])
+def test_rows_without_a_solution_are_refused_before_anything_runs(part: Hints | Demonstrations) -> None:
     with pytest.raises(ConfigError, match="1 of 2 rows") as caught:
-        part.check_tasks(WITHOUT)
+        part.check(setup(WITHOUT))
     assert "worked" in caught.value.exists
     with pytest.raises(DataError, match="no text in the column solution"):
-        Traces().ids(WITHOUT[1], None, 4)
+        Demonstrations().ids(WITHOUT[1], None, 4)
 
 
-def test_traces_are_the_last_of_each_group() -> None:
-    assert Traces(count=1).places(6, 3) == [2, 5]
-    assert Traces(count=2).places(6, 3) == [1, 2, 4, 5]
+def test_demonstrations_are_the_last_of_each_group() -> None:
+    assert Demonstrations(count=1).places(6, 3) == [2, 5]
+    assert Demonstrations(count=2).places(6, 3) == [1, 2, 4, 5]
     assert inserted({2: ["t"], 5: ["u"]}, [["a"], ["b"], ["c"], ["d"]]) == [["a"], ["b"], ["t"], ["c"], ["d"], ["u"]]
 
 
 WRONG = [
-    lambda: Dynamic(rounds=0),
-    lambda: Band(low=0.5, high=0.5),
-    lambda: Band(patience=0),
+    lambda: Dynamic(max_rounds=0),
+    lambda: PassBand(low=0.5, high=0.5),
+    lambda: PassBand(patience=0),
     lambda: Replay(size=0),
     lambda: Hints(most=1.0),
-    lambda: Traces(count=0),
-    lambda: Traces(count=4).check_group(4),
+    lambda: Demonstrations(count=0),
+    lambda: Demonstrations(count=4).check(setup([], group_size=4)),
 ]
 
 
@@ -233,18 +234,25 @@ def test_values_that_make_no_sense_are_refused(make: object) -> None:
 
 
 def test_a_plain_function_is_a_sampler_that_only_orders() -> None:
-    sampler = as_sampler(lambda rows, seed, epoch: [0] * rows)
+    sampler = as_component("sampler", lambda rows, seed, epoch: [0] * rows)
+    assert isinstance(sampler, Sampler)
     assert sampler(3, 0, 0) == [0, 0, 0]
     assert sampler.propose([2, 1]) == [2, 1]
     assert sampler.accepts(torch.zeros(2, 4)).tolist() == [True, True]
-    assert (sampler.rounds, sampler.draw(3, []), sampler.replay(3)) == (0, [], [])
-    steering = InOrder()
-    assert as_sampler(steering) is steering
-    assert isinstance(sampler, PromptSampler)
+    assert (sampler.max_rounds, sampler.draw(3, []), sampler.replay(3)) == (0, [], [])
+    in_order = InOrder()
+    assert as_component("sampler", in_order) is in_order
 
 
 def test_samplers_are_made_without_torch() -> None:
-    names = ("samplers.prompt_samplers", "samplers.replay", "samplers.hints", "demonstrations")
+    names = (
+        "samplers.order",
+        "samplers.dynamic",
+        "samplers.pass_band",
+        "samplers.replay",
+        "samplers.hints",
+        "demonstrations",
+    )
     modules = ", ".join(f"rlllm.algorithms.{name}" for name in names)
     program = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -126,6 +126,7 @@ def test_a_divergence_without_alarm_is_kept_as_a_fact_and_gives_no_reason() -> N
 def test_traces_which_the_policy_did_not_write_do_not_count() -> None:
     own = run(2.0, -2.0)
     traces = [
-        {"step": row["step"], "reward": 9.0, "rewards": {"gold": {"value": 9.0}}, "demonstration": True} for row in own[::8]
+        {"step": row["step"], "reward": 9.0, "rewards": {"gold": {"value": 9.0}}, "demonstration": True}
+        for row in own[::8]
     ]
     assert divergence([*own, *traces], TRAINING_REWARD, "gold") == divergence(own, TRAINING_REWARD, "gold")

@@ -7,7 +7,8 @@ from typing import Any
 
 from rlllm.algorithms.protocols import PolicyLoss
 
-BONUS_SETTINGS = (
+_FRAME = (
+    "off_policy_mask_threshold",
     "use_adaptive_entropy",
     "entropy_coef",
     "entropy_coef_delta",
@@ -15,8 +16,8 @@ BONUS_SETTINGS = (
     "entropy_coef_max",
     "entropy_target",
 )
-"""TRL settings of the entropy bonus, which TRL adds to its own losses only."""
-_CLIPPED = ("importance_sampling_level", "epsilon", "epsilon_high", "delta", *BONUS_SETTINGS)
+"""TRL settings of what TRL adds to all of its own losses, and to no other: sequence masking and the entropy bonus."""
+_CLIPPED = ("importance_sampling_level", "epsilon", "epsilon_high", "delta", *_FRAME)
 
 
 class TRLLoss(PolicyLoss):
@@ -76,7 +77,7 @@ class CISPO(TRLLoss):
 
     loss_type = "cispo"
     aggregation = "token-mean"
-    reads_trl = ("importance_sampling_level", "epsilon_high", *BONUS_SETTINGS)
+    reads_trl = ("importance_sampling_level", "epsilon_high", *_FRAME)
 
 
 class SAPO(TRLLoss):
@@ -84,7 +85,7 @@ class SAPO(TRLLoss):
 
     loss_type = "sapo"
     aggregation = "seq-mean-token-mean"
-    reads_trl = ("importance_sampling_level", "sapo_temperature_pos", "sapo_temperature_neg", *BONUS_SETTINGS)
+    reads_trl = ("importance_sampling_level", "sapo_temperature_pos", "sapo_temperature_neg", *_FRAME)
 
 
 class VESPO(TRLLoss):
@@ -92,7 +93,7 @@ class VESPO(TRLLoss):
 
     loss_type = "vespo"
     aggregation = "token-mean"
-    reads_trl = ("vespo_k_pos", "vespo_lambda_pos", "vespo_k_neg", "vespo_lambda_neg", *BONUS_SETTINGS)
+    reads_trl = ("vespo_k_pos", "vespo_lambda_pos", "vespo_k_neg", "vespo_lambda_neg", *_FRAME)
 
 
 BY_LOSS_TYPE: Mapping[str, type[TRLLoss]] = {

@@ -23,5 +23,7 @@ class Values(Signal):
         from rlllm.algorithms.tensor_dict import prompts_with_completions
 
         keep = context.output["completion_ids"].size(1)
-        parts = zip(*(part.split(context.rows_per_pass) for part in prompts_with_completions(context.output)), strict=True)
+        parts = zip(
+            *(part.split(context.rows_per_pass) for part in prompts_with_completions(context.output)), strict=True
+        )
         return torch.cat([context.critic.values(ids, mask, keep) for ids, mask in parts])

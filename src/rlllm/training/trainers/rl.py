@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlllm.algorithms.components import Components
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import alarm_text
@@ -17,7 +18,7 @@ from rlllm.training import environment_runs
 from rlllm.training.before_after import measure_alignment
 from rlllm.training.flow import Job, Parts, load_causal_model, train
 from rlllm.training.plan import Plan, named_models
-from rlllm.training.rl_settings import LoopSettings, component, critic_source
+from rlllm.training.rl_settings import LoopSettings, critic_source
 from rlllm.training.truncation import note_beyond_context
 
 if TYPE_CHECKING:
@@ -34,18 +35,12 @@ def run(plan: Plan, *, measure: Measure = measure_alignment, **options: Any) -> 
         measure: what to measure before and after; by default what alignment is judged by.
         options: those of `training.flow.run_to_verdict`.
     """
-    components(plan)  # a wrong field of one shall not wait until a model was loaded and measured
     return train(plan, parts(measure), **options)
 
 
 def parts(measure: Measure) -> Parts:
     """The loop's parts of the training flow with a measure of the stage's own."""
     return Parts(load_causal_model, build, measure, observe=_observe)
-
-
-def components(plan: Plan) -> dict[str, Any]:
-    """Slot name to component. Raises ConfigError for fields or values that one does not take."""
-    return {slot: component(slot, spec) for slot, spec in plan.slots.items()}
 
 
 def sampling(job: Job) -> SamplingConfig:
@@ -64,18 +59,19 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     config = job.config
     assert isinstance(config, LoopSettings)
     assert job.plan.rewards is not None
-    chosen = components(job.plan)
+    components = Components.of(job.plan.slots)
+    by_slot: dict[str, Any] = dict(components.by_slot)
     slots = Slots(
         rewards=job.plan.rewards,
         engine=None if config.rollout.engine == "hf" else ENGINES.load(config.rollout.engine),
         kl=KLController(
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),
-        **chosen,
+        **by_slot,
     )
     args = _arguments(job)
     note_beyond_context(job, args.max_completion_length)
-    with_critic = "values" in getattr(chosen["advantage"], "needs", ())
+    with_critic = "values" in components.signals
     loop = RLTrainer(
         slots=slots,
         tasks=job.plan.loaded.train,

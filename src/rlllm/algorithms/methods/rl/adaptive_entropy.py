@@ -14,7 +14,6 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="He et al. 2025, arXiv 2505.22312",
     settings={
-        "loss_type": "dapo",
         "beta": 0.0,
         "epsilon": 0.2,
         "scale_rewards": "group",
@@ -22,5 +21,6 @@ METHOD = Method(
         "entropy_target": 0.2,
         "entropy_coef_delta": 0.005,
     },
+    components={"loss": "dapo"},
     notes="entropy_target is in nats a token: set it near the entropy at the start of the run.",
 )

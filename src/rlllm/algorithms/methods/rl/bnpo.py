@@ -12,6 +12,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Xiao et al. 2025, arXiv 2506.02864",
-    settings={"loss_type": "bnpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    components={"loss": "bnpo"},
     notes="TRL's loss of that name; the paper's beta normaliser of binary rewards is not part of it.",
 )

@@ -12,5 +12,6 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="MiniMax 2025, arXiv 2506.13585",
-    settings={"loss_type": "cispo", "epsilon_high": 5.0, "scale_rewards": "group", "beta": 0.0},
+    settings={"epsilon_high": 5.0, "scale_rewards": "group", "beta": 0.0},
+    components={"loss": "cispo"},
 )

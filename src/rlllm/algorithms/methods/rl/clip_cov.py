@@ -13,7 +13,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t), A_i as in grpo",
     page="docs/methods/grpo.md",
     paper="Cui et al. 2025, arXiv 2505.22617",
-    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1.0},
-    components={"mask": "clip-cov"},
+    settings={"beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1.0},
+    components={"loss": "dapo", "mask": "clip-cov"},
     notes="mask={name: clip-cov, fraction: 2e-4, low: 1, high: 5}; drawn once a rollout, not once a minibatch.",
 )

@@ -12,7 +12,7 @@ METHOD = Method(
     "loss = -mean_i mean_t min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i), w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/constrained.md",
     paper="Dai et al. 2023, arXiv 2310.12773",
-    settings={"loss_type": "grpo", "scale_rewards": "none", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "none", "beta": 0.0, "epsilon": 0.2},
     components={"advantage": "lagrange"},
     notes="needs advantage={name: lagrange, cost: REWARD, bound: NUMBER} and that reward with weight 0.",
     example="--reward gold --reward '{name: regex, pattern: x, weight: 0}' "

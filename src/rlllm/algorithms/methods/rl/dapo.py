@@ -12,7 +12,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Yu et al. 2025, arXiv 2503.14476",
-    settings={"loss_type": "dapo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.28},
-    components={"sampler": "dynamic"},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.28},
+    components={"loss": "dapo", "sampler": "dynamic"},
     notes="the paper's punishment of overlong completions is a reward: add {name: overlong, limit: MAX_NEW_TOKENS}.",
 )

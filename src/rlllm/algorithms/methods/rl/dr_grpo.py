@@ -12,5 +12,6 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Liu et al. 2025, arXiv 2503.20783",
-    settings={"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0},
+    settings={"scale_rewards": "none", "beta": 0.0},
+    components={"loss": "dr_grpo"},
 )

@@ -12,7 +12,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Agarwal et al. 2025, arXiv 2505.15134",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.001, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.001, "epsilon": 0.2},
     components={"advantage": "low-entropy"},
     notes="rewards only measure; it spends the policy's entropy, so stop early. Group-normalised, where the paper uses RLOO.",
 )

@@ -12,14 +12,7 @@ METHOD = Method(
     "at least -width otherwise",
     page="docs/methods/grpo.md",
     paper="Zhao et al. 2025, arXiv 2507.20673",
-    settings={
-        "loss_type": "grpo",
-        "importance_sampling_level": "sequence",
-        "scale_rewards": "group",
-        "beta": 0.0,
-        "epsilon": 1.0,
-        "epsilon_high": 1000.0,
-    },
+    settings={"scale_rewards": "group", "beta": 0.0},
     components={"loss": "gmpo"},
-    notes="clips in the surrogate, surrogate={name: gmpo, width: 0.4}; TRL's clipping of the mean is open.",
+    notes="loss={name: gmpo, width: 0.4} sets the clip of the log-ratios.",
 )

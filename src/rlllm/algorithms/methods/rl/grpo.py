@@ -11,6 +11,6 @@ METHOD = Method(
     "loss = -mean_i mean_t min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i), w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Shao et al. 2024, arXiv 2402.03300",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
     notes="beta 0 leaves out the KL term and the reference model; set beta=0.04 for the paper's.",
 )

@@ -13,7 +13,6 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Zheng et al. 2025, arXiv 2507.18071",
     settings={
-        "loss_type": "grpo",
         "importance_sampling_level": "sequence",
         "scale_rewards": "group",
         "beta": 0.0,

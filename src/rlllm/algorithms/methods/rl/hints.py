@@ -12,7 +12,7 @@ METHOD = Method(
     "A_i as in grpo",
     page="docs/methods/grpo.md",
     paper="Li et al. 2025, arXiv 2509.06923",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
     components={"sampler": "hints"},
     notes="rows need a column with the solution; the share follows a running pass rate, where the paper fits a model of it.",
 )

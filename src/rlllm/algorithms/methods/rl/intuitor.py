@@ -12,7 +12,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Zhao et al. 2025, arXiv 2505.19590",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.005, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.005, "epsilon": 0.2},
     components={"advantage": "self-certainty"},
     notes="rewards only measure; watch them, as confidence can grow while they fall.",
 )

@@ -12,7 +12,7 @@ METHOD = Method(
     "A_i as in grpo",
     page="docs/methods/grpo.md",
     paper="Cui et al. 2025, arXiv 2505.22617",
-    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1000.0},
+    settings={"beta": 0.0, "scale_rewards": "group"},
     components={"loss": "kl-cov"},
     notes="acts from the second update on a rollout on, so raise num_iterations or steps_per_generation.",
 )

@@ -12,6 +12,6 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Liu et al. 2025, arXiv 2508.08221",
-    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 0.2, "scale_rewards": "batch"},
-    components={"advantage": "lite"},
+    settings={"beta": 0.0, "epsilon": 0.2, "scale_rewards": "batch"},
+    components={"loss": "dapo", "advantage": "lite"},
 )

@@ -12,8 +12,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t) on sampled tokens, pi(y_t) / (pi(y_t) + gamma) on the solution's",
     page="docs/methods/grpo.md",
     paper="Yan et al. 2025, arXiv 2504.14945",
-    settings={"loss_type": "dr_grpo", "scale_rewards": "none", "beta": 0.0, "epsilon": 1.0, "epsilon_high": 1000.0},
+    settings={"scale_rewards": "none", "beta": 0.0},
     components={"loss": "luffy", "off_policy": "demonstrations"},
-    defaults={"rollout": {"mix": "traces"}},
     notes="rows need a column with the solution; nothing is clipped, as in the paper.",
 )

@@ -13,11 +13,11 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Liu et al. 2026, arXiv 2602.05261",
     settings={
-        "loss_type": "luspo",
         "importance_sampling_level": "sequence",
         "scale_rewards": "group",
         "beta": 0.0,
         "epsilon": 0.002,
         "epsilon_high": 0.0025,
     },
+    components={"loss": "luspo"},
 )

@@ -11,8 +11,8 @@ METHOD = Method(
     "best and worst of each group by the reward; beta is the advantage's",
     page="docs/methods/online-dpo.md",
     paper="Guo et al. 2024, arXiv 2402.04792",
-    settings={"loss_type": "luspo", "importance_sampling_level": "token", "scale_rewards": "none", "beta": 0.1},
-    components={"advantage": "pairwise"},
+    settings={"importance_sampling_level": "token", "scale_rewards": "none", "beta": 0.1},
+    components={"loss": "luspo", "advantage": "pairwise"},
     defaults={"rollout": {"group_size": 2}, "kl": {"where": "nowhere"}},
     notes="DPO's beta is the advantage's: advantage={name: pairwise, beta: 0.1, loss: ipo}; "
     "trainer beta only keeps a reference.",

@@ -12,6 +12,6 @@ METHOD = Method(
     "loss = -mean_i mean_t min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i), w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Bae et al. 2025, arXiv 2504.03380",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
     components={"sampler": "pass-band"},
 )

@@ -11,8 +11,8 @@ METHOD = Method(
     "s = the completion of each group with the highest reward",
     page="docs/methods/raft.md",
     paper="Dong et al. 2023, arXiv 2304.06767",
-    settings={"loss_type": "dapo", "scale_rewards": "none", "beta": 0.0},
-    components={"advantage": "best-of"},
+    settings={"scale_rewards": "none", "beta": 0.0},
+    components={"loss": "dapo", "advantage": "best-of"},
     notes="one step on each rollout's winners, where the paper fine-tunes for a while between rollouts.",
     example="--reward gold",
 )

@@ -13,8 +13,8 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Hu 2025, arXiv 2501.03262",
-    settings={"loss_type": "dapo", "beta": 0.01, "epsilon": 0.2, "scale_rewards": "none"},
-    components={"advantage": "reinforce++"},
+    settings={"beta": 0.01, "epsilon": 0.2, "scale_rewards": "none"},
+    components={"loss": "dapo", "advantage": "reinforce++"},
     defaults={"rollout": {"group_size": 1}, "kl": {"where": "reward"}},
     notes="one completion a prompt; beta is the weight of the KL, which the paper sets by task.",
 )

@@ -12,7 +12,7 @@ METHOD = Method(
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Hu 2025, arXiv 2501.03262",
-    settings={"loss_type": "dapo", "beta": 0.0, "epsilon": 0.2, "scale_rewards": "none"},
-    components={"advantage": "reinforce++-baseline"},
+    settings={"beta": 0.0, "epsilon": 0.2, "scale_rewards": "none"},
+    components={"loss": "dapo", "advantage": "reinforce++-baseline"},
     notes="the paper adds a small KL to the loss, by the k2 estimator; beta=0.001 adds TRL's, which is k3.",
 )

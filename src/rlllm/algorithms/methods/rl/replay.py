@@ -13,7 +13,7 @@ METHOD = Method(
     "pi_old = the policy that sampled the group",
     page="docs/methods/grpo.md",
     paper="Li et al. 2025, arXiv 2506.09340",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
     components={"sampler": "replay"},
     notes="replayed groups take the place of flat ones; the paper adds them beside the fresh ones of every prompt.",
 )

@@ -12,7 +12,7 @@ METHOD = Method(
     "w_i = exp(mean_t log(pi(y_t) / pi_old(y_t)))",
     page="docs/methods/grpo.md",
     paper="Ahmadian et al. 2024, arXiv 2402.14740",
-    settings={"loss_type": "grpo", "importance_sampling_level": "sequence", "scale_rewards": "none", "beta": 0.0},
+    settings={"importance_sampling_level": "sequence", "scale_rewards": "none", "beta": 0.0},
     components={"advantage": "rloo"},
     notes="kl.where=reward beta=0.05 takes the KL term into the reward, as in the paper.",
 )

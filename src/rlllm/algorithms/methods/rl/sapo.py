@@ -13,10 +13,10 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Gao et al. 2025, arXiv 2511.20347",
     settings={
-        "loss_type": "sapo",
         "scale_rewards": "group",
         "beta": 0.0,
         "sapo_temperature_pos": 1.0,
         "sapo_temperature_neg": 1.05,
     },
+    components={"loss": "sapo"},
 )

@@ -12,7 +12,7 @@ METHOD = Method(
     "loss = -mean_i mean_t min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i), w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
     paper="Zuo et al. 2025, arXiv 2504.16084",
-    settings={"loss_type": "grpo", "scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
+    settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
     reward="majority",
     notes="the signal is the reward majority; a labelled reward of weight 0, named first, only measures.",
     example="--reward exact=0 --reward majority",

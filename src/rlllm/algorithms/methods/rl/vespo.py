@@ -14,7 +14,6 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Shen et al. 2026, arXiv 2602.10693",
     settings={
-        "loss_type": "vespo",
         "scale_rewards": "group",
         "beta": 0.0,
         "vespo_k_pos": 2.0,
@@ -22,4 +21,5 @@ METHOD = Method(
         "vespo_k_neg": 3.0,
         "vespo_lambda_neg": 2.0,
     },
+    components={"loss": "vespo"},
 )

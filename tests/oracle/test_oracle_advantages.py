@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rlllm.algorithms.advantages.group import Group, LeaveOneOut, leave_one_out
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.masks.masks import All, RandomTokens
-from rlllm.algorithms.samplers.prompt_samplers import InOrder, Shuffle
+from rlllm.algorithms.masks.random_tokens import RandomTokens
+from rlllm.algorithms.samplers.order import InOrder, Shuffle
 
 NAN = math.nan
 REWARDS = st.floats(-100, 100, width=32) | st.just(NAN)
@@ -100,13 +100,13 @@ def batch(rewards: Tensor, weights: list[float], group_size: int, loss_mask: Ten
         rewards=rewards,
         weights=torch.tensor(weights),
         trl_advantages=torch.arange(rows, dtype=torch.float),
-        columns=[{} for _ in range(rows)],
+        extra_fields=[{} for _ in range(rows)],
     )
 
 
 def test_a_total_is_the_weighted_sum_of_the_rewards_that_judged() -> None:
     rewards = torch.tensor([[1.0, 10.0], [NAN, 10.0], [1.0, NAN], [NAN, NAN]])
-    total = batch(rewards, [1.0, 0.5], 2).total
+    total = batch(rewards, [1.0, 0.5], 2).summed_reward
     assert total[:3].tolist() == [6.0, 5.0, 1.0]
     assert total[3].isnan()
 
@@ -128,7 +128,7 @@ MASKS = st.lists(st.lists(st.integers(0, 1), min_size=7, max_size=7), min_size=1
 def test_a_mask_is_a_subset_of_what_may_learn(given_mask: list[list[int]], fraction: float) -> None:
     loss_mask = torch.tensor(given_mask)
     made = batch(torch.zeros(len(given_mask), 1), [1.0], 1, loss_mask)
-    for mask in (All()(made), RandomTokens(fraction)(made)):
+    for mask in (AllTokens()(made), RandomTokens(fraction)(made)):
         assert mask.shape == loss_mask.shape
         assert mask.dtype == loss_mask.dtype
         assert bool((mask <= loss_mask).all())

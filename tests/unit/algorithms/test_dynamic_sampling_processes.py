@@ -12,13 +12,15 @@ from typing import Any
 import torch
 
 from rlllm.algorithms.dynamic_sampling import DynamicSampling
+from rlllm.algorithms.protocols import Sampler
 from rlllm.algorithms.rollout import Rollout, group_advantages
-from rlllm.algorithms.samplers.prompt_samplers import Band, Dynamic, PromptSampler
+from rlllm.algorithms.samplers.dynamic import Dynamic
+from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay
 from rlllm.core.records import Sample
 
 GROUP = 2
-SAMPLERS: dict[str, Any] = {"dynamic": Dynamic(), "band": Band(patience=1), "replay": Replay()}
+SAMPLERS: dict[str, Any] = {"dynamic": Dynamic(), "band": PassBand(patience=1), "replay": Replay()}
 
 
 class Padding:
@@ -35,7 +37,7 @@ class Steered(DynamicSampling):
     multi_objective_aggregation = "sum_then_normalize"
     processing_class = Padding()
 
-    def __init__(self, sampler: PromptSampler, accelerator: Any, rows: int) -> None:
+    def __init__(self, sampler: Sampler, accelerator: Any, rows: int) -> None:
         self.sampler, self.accelerator = sampler, accelerator
         self.reward_weights = torch.ones(1)
         self.train_dataset = [{"row": row} for row in range(rows)]
@@ -46,8 +48,11 @@ class Steered(DynamicSampling):
         for name, value in metrics.items():
             self._metrics["train"][name].append(value)
 
-    def _signals(self, output: Mapping[str, Any], wanted: set[str]) -> dict[str, torch.Tensor]:
-        return {"logps": -output["completion_ids"].float()}
+    def _signal_context(self, rollout: Rollout) -> Rollout:
+        return rollout
+
+    def _shared_pass(self, wanted: Mapping[str, Any], context: Rollout) -> dict[str, torch.Tensor]:
+        return {"logps": -context.output["completion_ids"].float()}
 
     def _sampled(self, inputs: Sequence[Mapping[str, Any]]) -> Rollout:
         rows = [int(one["row"]) for one in inputs]

@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.cpu.microbatches import Costs, merged, partition, share, take, worth
+from rlllm.algorithms.cpu.microbatches import Costs, partition
+from rlllm.algorithms.loss_computation import has_gradient, loss_share, merged
+from rlllm.algorithms.tensor_dict import take_rows
 
 rows = st.lists(st.tuples(st.integers(1, 300), st.integers(0, 5)), min_size=1, max_size=200)
 
@@ -63,10 +65,10 @@ def test_long_rows_are_parted_from_short_ones() -> None:
     assert sorted(map(sorted, partition([5, 250, 6, 240], [0] * 4, Costs(16)))) == [[0, 2], [1, 3]]
 
 
-def test_a_row_is_worth_a_pass_if_a_token_that_learns_has_an_advantage() -> None:
+def test_a_row_has_a_gradient_if_a_token_that_learns_has_an_advantage() -> None:
     mask = torch.tensor([[1, 1], [1, 0], [0, 0], [1, 1]])
-    assert worth(torch.tensor([0.5, -0.5, 0.5, 0.0]), mask).tolist() == [True, True, False, False]
-    assert worth(torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), mask).tolist() == [
+    assert has_gradient(torch.tensor([0.5, -0.5, 0.5, 0.0]), mask).tolist() == [True, True, False, False]
+    assert has_gradient(torch.tensor([[0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]), mask).tolist() == [
         True,
         False,
         False,
@@ -76,16 +78,25 @@ def test_a_row_is_worth_a_pass_if_a_token_that_learns_has_an_advantage() -> None
 
 def test_taking_rows_leaves_what_is_not_one_entry_a_row() -> None:
     inputs = {"completion_ids": torch.arange(6).view(3, 2), "advantages": torch.arange(3.0), "num": torch.tensor(7.0)}
-    part = take(inputs, torch.tensor([2, 0]))
+    part = take_rows(inputs, torch.tensor([2, 0]))
     assert part["completion_ids"].tolist() == [[4, 5], [0, 1]]
     assert part["advantages"].tolist() == [2.0, 0.0]
     assert part["num"] == 7.0
 
 
-@pytest.mark.parametrize(("loss_type", "expected"), [("grpo", 0.25), ("luspo", 0.25), ("bnpo", 0.4), ("dapo", 1.0)])
-def test_the_share_of_a_part_is_what_the_loss_is_a_mean_over(loss_type: str, expected: float) -> None:
+SHARES = [
+    ("seq-mean-token-mean", 0.25),
+    ("seq-mean-token-sum", 0.25),
+    ("seq-mean-token-sum-norm", 0.25),
+    ("micro-batch-token-mean", 0.4),
+    ("token-mean", 1.0),
+]
+
+
+@pytest.mark.parametrize(("aggregation", "expected"), SHARES)
+def test_the_share_of_a_part_is_what_the_loss_is_a_mean_over(aggregation: str, expected: float) -> None:
     whole = torch.tensor([[1, 1], [1, 0], [1, 0], [1, 0]])
-    assert share(loss_type, whole[:1], whole) == pytest.approx(expected)
+    assert loss_share(aggregation, whole[:1], whole) == pytest.approx(expected)
 
 
 def test_logged_values_of_parts_become_one() -> None:
