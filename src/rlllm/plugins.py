@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the table below
     from rlllm.algorithms.batch import RolloutBatch as RolloutBatch
+    from rlllm.algorithms.forward_pass import ForwardView as ForwardView
+    from rlllm.algorithms.losses.base import LossInputs as LossInputs
     from rlllm.algorithms.methods.base import Method as Method
-    from rlllm.algorithms.samplers.prompt_samplers import PromptSampler as PromptSampler
+    from rlllm.algorithms.protocols import Advantage as Advantage
+    from rlllm.algorithms.protocols import Loss as Loss
+    from rlllm.algorithms.protocols import Mask as Mask
+    from rlllm.algorithms.protocols import OffPolicy as OffPolicy
+    from rlllm.algorithms.protocols import Sampler as Sampler
+    from rlllm.algorithms.protocols import Setup as Setup
+    from rlllm.algorithms.signals.base import Signal as Signal
+    from rlllm.algorithms.signals.base import SignalContext as SignalContext
+    from rlllm.algorithms.stored_group import StoredGroup as StoredGroup
     from rlllm.core.config import Section as Section
     from rlllm.core.errors import ConfigError as ConfigError
     from rlllm.core.errors import DataError as DataError
@@ -44,6 +54,7 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.rollouts.environments.base import Environment as Environment
 
 _PUBLIC = {
+    "Advantage": "rlllm.algorithms.protocols",
     "Composition": "rlllm.rewards.composition",
     "ConfigError": "rlllm.core.errors",
     "Conversation": "rlllm.core.records",
@@ -52,16 +63,20 @@ _PUBLIC = {
     "Environment": "rlllm.rollouts.environments.base",
     "EvalRequest": "rlllm.evals.request",
     "Evaluation": "rlllm.evals.request",
+    "ForwardView": "rlllm.algorithms.forward_pass",
     "Interval": "rlllm.evals.statistics.intervals",
     "LabelledCompletion": "rlllm.core.records",
+    "Loss": "rlllm.algorithms.protocols",
+    "LossInputs": "rlllm.algorithms.losses.base",
+    "Mask": "rlllm.algorithms.protocols",
     "mean_interval": "rlllm.evals.statistics.intervals",
     "Method": "rlllm.algorithms.methods.base",
     "Metric": "rlllm.evals.metrics.base",
     "ModelError": "rlllm.core.errors",
+    "OffPolicy": "rlllm.algorithms.protocols",
     "PluginError": "rlllm.core.errors",
     "PreferencePair": "rlllm.core.records",
     "ProgressCallback": "rlllm.core.events",
-    "PromptSampler": "rlllm.algorithms.samplers.prompt_samplers",
     "PromptTask": "rlllm.core.records",
     "record_row": "rlllm.evals.items",
     "RewardError": "rlllm.core.errors",
@@ -71,10 +86,15 @@ _PUBLIC = {
     "RowSchema": "rlllm.data.schemas.base",
     "Sample": "rlllm.core.records",
     "sampled_row": "rlllm.evals.items",
+    "Sampler": "rlllm.algorithms.protocols",
     "SamplingConfig": "rlllm.rollouts.config",
     "Score": "rlllm.core.records",
     "Section": "rlllm.core.config",
+    "Setup": "rlllm.algorithms.protocols",
+    "Signal": "rlllm.algorithms.signals.base",
+    "SignalContext": "rlllm.algorithms.signals.base",
     "StepwiseSolution": "rlllm.core.records",
+    "StoredGroup": "rlllm.algorithms.stored_group",
 }
 """Name -> module that defines it."""
 __all__ = [*_PUBLIC]

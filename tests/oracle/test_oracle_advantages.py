@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rlllm.algorithms.advantages.group import Group, LeaveOneOut, leave_one_out
 from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.masks.random_tokens import RandomTokens
 from rlllm.algorithms.samplers.order import InOrder, Shuffle
 
@@ -111,14 +112,14 @@ def test_a_total_is_the_weighted_sum_of_the_rewards_that_judged() -> None:
     assert total[3].isnan()
 
 
-def test_credit_of_leave_one_out_works_on_weighted_totals() -> None:
+def test_leave_one_out_works_on_weighted_totals() -> None:
     rewards = torch.tensor([[1.0, 0.0], [0.0, 2.0], [4.0, 0.0], [0.0, 0.0]])
     assert LeaveOneOut()(batch(rewards, [1.0, 0.5], 2)).tolist() == [0.0, 0.0, 4.0, -4.0]
 
 
-def test_credit_of_group_is_what_trl_computed() -> None:
+def test_the_group_advantage_is_what_trl_computed() -> None:
     made = batch(torch.zeros(4, 1), [1.0], 2)
-    assert Group()(made) is made.advantages
+    assert Group()(made) is made.trl_advantages
 
 
 MASKS = st.lists(st.lists(st.integers(0, 1), min_size=7, max_size=7), min_size=1, max_size=6)

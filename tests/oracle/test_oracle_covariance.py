@@ -169,7 +169,7 @@ def test_shares_and_bands_without_meaning_are_refused() -> None:
             make()
 
 
-def test_a_credit_of_one_number_a_completion_counts_for_each_of_its_tokens() -> None:
+def test_an_advantage_of_one_number_a_completion_counts_for_each_of_its_tokens() -> None:
     logps = np.linspace(-3, 0, 24, dtype=np.float32).reshape(SHAPE)
     rows = np.array([-2.0, 0.0, 1.0, 4.0], dtype=np.float32)
     made = batch(logps, rows, np.ones(SHAPE, dtype=np.int64))

@@ -64,9 +64,11 @@ def test_what_it_cost_is_said_and_everything_sampled_is_counted(tiny_model: str,
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
-def test_the_batch_keeps_its_size_where_no_group_is_ever_mixed(tiny_model: str, tmp_path: Path, rounds: int) -> None:
+def test_the_batch_keeps_its_size_where_no_group_is_ever_informative(
+    tiny_model: str, tmp_path: Path, rounds: int
+) -> None:
     records: list[dict[str, Any]] = []
-    trainer = loop(tiny_model, tmp_path, records, data=tasks(flat_every=1), sampler=Dynamic(rounds=rounds))
+    trainer = loop(tiny_model, tmp_path, records, data=tasks(flat_every=1), sampler=Dynamic(max_rounds=rounds))
     output = trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 3))
     assert output["advantages"].tolist() == [0.0] * ROWS
     assert len(records) == ROWS * (1 + rounds)

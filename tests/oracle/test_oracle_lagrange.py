@@ -17,6 +17,7 @@ from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.advantages.lagrange import Lagrange, constrained
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.methods.rl.constrained import METHOD as CONSTRAINED
+from rlllm.algorithms.protocols import Setup
 from rlllm.core.errors import ConfigError
 
 NAN = math.nan
@@ -102,7 +103,7 @@ def test_a_cost_that_is_no_monitored_reward_is_refused(
     fields: dict[str, str], weights: list[float], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
-        Lagrange(**fields).check(["vowels", "harm"], weights)  # type: ignore[arg-type]
+        Lagrange(**fields).check(Setup(4, [], ["vowels", "harm"], weights, "loss", off_policy=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("fields", [{"start": 0.0}, {"start": -1.0}, {"rate": -0.1}])

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from passes import completion_logps
 from torch import Tensor
 from transformers import (
     GPT2Config,
@@ -27,7 +28,6 @@ from transformers import (
 )
 from trl import GRPOConfig, GRPOTrainer
 
-from rlllm.algorithms.cpu.forward import completion_logps
 from rlllm.assets.build_nano import build_tokenizer
 
 TEMPERATURE = 0.7

@@ -99,11 +99,11 @@ def test_dual_clip_is_ppos_clip_with_a_bound_where_the_advantage_is_negative(
 
 
 @given(LOGPS, LOGPS)
-def test_k3_is_never_negative_and_its_gradient_vanishes_at_the_reference(new: np.ndarray, ref: np.ndarray) -> None:
+def test_k3_is_never_negative(new: np.ndarray, ref: np.ndarray) -> None:
     estimate = k3(torch.tensor(new).double(), torch.tensor(ref).double()).numpy()
     difference = ref.astype(np.float64) - new
     np.testing.assert_allclose(estimate, np.exp(difference) - difference - 1, atol=1e-9)
-    assert (estimate >= 0).all()
+    assert (estimate >= -1e-12).all()
 
 
 @given(LOGPS, MASKS)

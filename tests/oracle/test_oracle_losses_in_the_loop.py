@@ -1,4 +1,4 @@
-"""Our own losses in the trainer: the gradient of a rollout that the policy has moved away from, against the papers' formulas."""
+"""Our own losses in the trainer: the gradient after the policy has moved away from its rollout."""
 
 from __future__ import annotations
 

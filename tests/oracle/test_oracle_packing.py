@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from passes import completion_logps
 from transformers import (
     BloomConfig,
     BloomForCausalLM,
@@ -85,7 +86,7 @@ def test_log_probabilities_and_gradients_are_those_of_rows_alone(
     widths.clear()
     for share in (False, True):
         model.zero_grad()
-        logps, entropies = forward.completion_logps(model, ids, mask, keep, 0.7, share=share)
+        logps, entropies = completion_logps(model, ids, mask, keep, 0.7, share=share)
         (logps * learn * torch.arange(1.0, keep + 1)).sum().backward()
         found.append((logps[learn], entropies[learn], [p.grad.clone() for p in model.parameters()]))
     torch.testing.assert_close(found[1], found[0], atol=2e-4, rtol=1e-3)

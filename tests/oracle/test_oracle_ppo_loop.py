@@ -16,7 +16,7 @@ from trl import GRPOConfig
 
 from rlllm.algorithms.advantages.gae import GAE
 from rlllm.algorithms.batch import RolloutBatch
-from rlllm.algorithms.cpu.forward import completion_values
+from rlllm.algorithms.forward_pass import completion_values
 from rlllm.algorithms.ppo.critic import Critic
 from rlllm.algorithms.protocols import Advantage
 from rlllm.algorithms.samplers.order import InOrder

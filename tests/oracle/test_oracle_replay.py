@@ -1,4 +1,4 @@
-"""What does not come from the policy's last samples: replayed groups, hinted prompts and demonstrations, as the loss sees them."""
+"""Replayed groups, hinted prompts and demonstrations, as the loss sees them."""
 
 from __future__ import annotations
 

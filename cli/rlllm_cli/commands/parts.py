@@ -76,18 +76,19 @@ def list_methods(
         str | None,
         typer.Option("--stage", help="Only of this stage.", show_default=False, autocompletion=completion.stages),
     ] = None,
-    slots: Annotated[bool, typer.Option("--slots", help="The components of the loop's slots instead.")] = False,
+    slots: Annotated[bool, typer.Option("--slots", help="The components of the slots instead.")] = False,
+    signals: Annotated[bool, typer.Option("--signals", help="The signals that components may need instead.")] = False,
     json: options.Json = False,
 ) -> None:
     """List methods: built in and from plugins."""
-    from rlllm.algorithms.registry import METHODS, SLOTS
+    from rlllm.algorithms.registry import METHODS, SIGNALS, SLOTS
     from rlllm.stages.catalog import config_class
 
     if stage is not None:
         config_class(stage)
         _list(METHODS, json, [name for name in METHODS.names() if stage in _stages_of(name)])
     else:
-        _list(SLOTS if slots else METHODS, json)
+        _list(SIGNALS if signals else SLOTS if slots else METHODS, json)
 
 
 @methods.command("show")

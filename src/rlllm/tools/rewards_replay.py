@@ -113,7 +113,7 @@ def rescore(
     compositions = _named(rewards)
     stored = _stored(opened)
     settings = _settings(opened)
-    advantage, notes = credit_of(settings)
+    advantage, notes = advantage_of(settings)
     groups = whole_groups(stored, _group_size(settings))
     if not groups:
         raise RunDirectoryError("this run has not stored one whole group of completions yet", given=run)
@@ -289,7 +289,7 @@ def _group_size(settings: Mapping[str, Any]) -> int | None:
     return (settings.get("rollout") or {}).get("group_size")
 
 
-def credit_of(settings: Mapping[str, Any]) -> tuple[Advantage, list[str]]:
+def advantage_of(settings: Mapping[str, Any]) -> tuple[Advantage, list[str]]:
     """The advantage to compute advantages by, and what there is to say where it is not quite the run's own."""
     try:
         method = METHODS.load(settings.get("method", "grpo"))

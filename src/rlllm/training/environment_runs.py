@@ -98,14 +98,14 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
         )
     if environment is None:
         return plan
-    _check_credit(plan)
+    _check_advantage(plan)
     environment.factory(plan.loaded.train[:1])().reset(row=0)
     settings = {"max_tool_calling_iterations": environment.rounds, **plan.settings}
     rounds = settings["max_tool_calling_iterations"] or environment.rounds
     return replace(plan, settings=settings, environment=replace(environment, rounds=rounds))
 
 
-def _check_credit(plan: Plan) -> None:
+def _check_advantage(plan: Plan) -> None:
     if "greedy_rewards" in component("advantage", plan.slots["advantage"]).needs:
         raise ConfigError(
             f"advantage={plan.slots['advantage'].name} compares with a greedy answer of one turn, which no tool has helped",

@@ -15,7 +15,7 @@ from rlllm.core.records import PromptTask
 from rlllm.core.runs import Run, append_jsonl, read_json, read_jsonl, write_json
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.tools.rewards_replay import Advantage, credit_of, rescore, whole_groups
+from rlllm.tools.rewards_replay import Advantage, advantage_of, rescore, whole_groups
 
 DATA = {"name": "countdown", "rows": 4, "holdout": 0}
 REWARDS = """
@@ -219,7 +219,7 @@ CREDITS: list[tuple[dict[str, Any], Advantage, int]] = [
 def test_advantages_are_those_of_the_runs_credit_where_rewards_decide_them(
     settings: dict[str, Any], expected: Advantage, notes: int
 ) -> None:
-    advantage, said = credit_of(settings)
+    advantage, said = advantage_of(settings)
     assert (advantage.name, len(said)) == (expected.name, notes)
     if "scale_rewards" in settings.get("trainer", {}):
         assert advantage == expected

@@ -48,7 +48,7 @@ def test_rollouts_and_passes_follow_from_the_batch_settings(
 
 
 def test_a_sampler_that_fills_up_groups_may_cost_its_rounds_again() -> None:
-    found = cost({"max_steps": 6}, sampler={"name": "dynamic", "rounds": 3})
+    found = cost({"max_steps": 6}, sampler={"name": "dynamic", "max_rounds": 3})
     assert (found.completions, found.resampled) == (48, 3 * 48)
     assert any("144 completions more" in line for _, line in found.lines())
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from rlllm.algorithms.components import SlotSpec, component
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
 from rlllm.stages.reason import ReasonStage
 from rlllm.training.plan import Plan
-from rlllm.training.rl_settings import SlotSpec, component
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 VOTE = [{"name": "exact", "weight": 0}, "majority"]
@@ -24,16 +24,24 @@ def planned(**settings: Any) -> Plan:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"loss_type": "grop"}, "unknown loss_type: grop\nhint: did you mean grpo?"),
+        ({"loss_type": "grop"}, "unknown loss: grop\nhint: did you mean grpo?"),
         ({"scale_rewards": "groups"}, "unknown scale_rewards: groups"),
         ({"importance_sampling_level": "word"}, "exists: sequence, token"),
         ({"multi_objective_aggregation": "sum"}, "unknown multi_objective_aggregation: sum"),
         ({"mask": "entropi"}, "unknown mask: entropi\nhint: did you mean entropy?"),
-        ({"sampler": "dynamic", "sampler.rounds": "x"}, "rounds of sampler dynamic: input should be a valid integer"),
-        ({"sampler": "dynamic", "sampler.rounds": 2.5}, "given: rounds: 2.5"),
-        ({"sampler.rounds": 2}, "name a component that does: sampler=NAME"),
+        (
+            {"sampler": "dynamic", "sampler.max_rounds": "x"},
+            "max_rounds of sampler dynamic: input should be a valid integer",
+        ),
+        ({"sampler": "dynamic", "sampler.max_rounds": 2.5}, "given: max_rounds: 2.5"),
+        ({"sampler.max_rounds": 2}, "name a component that does: sampler=NAME"),
         ({"mask": "random", "mask.fraction": 1.5}, "mask random: fraction is a share of the tokens"),
-        ({"surrogate": "traces"}, "hint: rollout.mix=traces, or method=luffy"),
+        ({"loss": "luffy"}, "hint: off_policy=demonstrations, or method=luffy"),
+        ({"loss": "gmpo", "epsilon": 0.2}, "loss=gmpo does not read epsilon"),
+        ({"loss": "cispo", "epsilon": 0.2}, "epsilon is read by the losses grpo"),
+        ({"loss": "gmpo", "loss_type": "dapo"}, "the loss is given twice"),
+        ({"loss": {"name": "dual-clip", "aggregation": "mean"}}, "unknown aggregation of loss=dual-clip: mean"),
+        ({"off_policy.count": 2}, "which off_policy?"),
         ({"method": "ttrl"}, "hint: --reward exact=0 --reward majority"),
         ({"method": "ttrl", "rewards": ["exact", {"name": "majority", "weight": 0}]}, "given: exact x 1, majority x 0"),
     ],
@@ -54,7 +62,8 @@ def test_a_function_is_a_component_itself_and_a_class_makes_one(tmp_path: Path) 
     path = tmp_path / "parts.py"
     path.write_text(
         "def backwards(rows, seed, epoch, every=1):\n    return list(range(rows))[::-every]\n"
-        "class Forwards:\n    def __call__(self, rows, seed, epoch):\n        return list(range(rows))\n"
+        "import rlllm.plugins\n"
+        "class Forwards(rlllm.plugins.Sampler):\n    def __call__(self, rows, seed, epoch):\n        return list(range(rows))\n"
         "number = 3\n"
     )
     orders = {

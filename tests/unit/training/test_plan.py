@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rlllm.algorithms.components import SlotSpec, component
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError, ExitCode, ModelError, RlllmError, UnknownNameError
 from rlllm.stages.align import AlignStage
@@ -17,7 +18,6 @@ from rlllm.stages.catalog import STAGES, config_class, stage_function
 from rlllm.stages.reason import ReasonStage
 from rlllm.stages.train_rm import TrainRMStage
 from rlllm.training.plan import Plan, plan, resolve_method
-from rlllm.training.rl_settings import SlotSpec, component
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 
@@ -58,7 +58,7 @@ def test_a_method_fills_the_slots_and_the_user_overrides_any(
     tiny_model: str, settings: dict[str, Any], slots: dict[str, str]
 ) -> None:
     made = planned("reason", tiny_model, **settings)
-    assert {slot: spec.name for slot, spec in made.slots.items()} == {**slots, "surrogate": "plain"}
+    assert {slot: spec.name for slot, spec in made.slots.items()} == {**slots, "loss": "grpo"}
 
 
 def test_rows_needed_are_the_prompts_of_one_rollout(tiny_model: str) -> None:
@@ -153,7 +153,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("sft", {"method": "posixpath:join"}, ConfigError, "posixpath:join is not a method"),
     ("reason", {"rewards": "exakt"}, UnknownNameError, "did you mean exact?"),
     ("reason", {"mask": "randon"}, ConfigError, "unknown mask: randon\nhint: did you mean random?"),
-    ("reason", {"advantage": "all"}, ConfigError, "unknown advantage: all\nexists: best-of, confidence, gae, group,"),
+    ("reason", {"advantage": "all"}, ConfigError, "unknown advantage: all\nexists: best-of, gae, group, lagrange,"),
     ("reason", {"rollout.engine": "vlm"}, UnknownNameError, "unknown engine: vlm"),
     ("reason", {"min_p": 0.1}, ConfigError, "the engine native does not read min_p"),
     ("reason", {"use_vllm": True, "repetition_penalty": 1.2}, ConfigError, "hint: rollout.engine=hf, or leave it out"),

@@ -22,10 +22,11 @@ def planned(**settings: Any) -> Any:
 
 CHOICES: list[dict[str, Any]] = [
     {"sampler": "dynamic"},
-    {"sampler": "band"},
+    {"sampler": "pass-band"},
     {"sampler": "replay"},
     {"sampler": "hints"},
-    {"rollout.mix": "traces"},
+    {"off_policy": "demonstrations"},
+    {"loss": "dual-clip"},
 ]
 
 
@@ -48,20 +49,21 @@ def test_a_choice_takes_two_steps(nano: str, tmp_path: Path, choice: dict[str, A
     assert {row["level"] for row in rows} == {2}
 
 
-def test_a_mix_brings_its_surrogate_unless_another_is_chosen() -> None:
-    assert planned(**{"rollout.mix": "traces"}).slots["surrogate"].name == "traces"
-    assert planned(**{"rollout.mix": "traces", "surrogate": "plain"}).slots["surrogate"].name == "plain"
-    assert "mix" not in planned().slots
-    assert planned(**{"rollout.mix.count": 2}).slots["mix"].params == {"count": 2}
+def test_demonstrations_bring_their_loss_unless_another_is_chosen() -> None:
+    assert planned(off_policy="demonstrations").slots["loss"].name == "luffy"
+    assert planned(off_policy="demonstrations", loss="grpo").slots["loss"].name == "grpo"
+    assert planned(off_policy="demonstrations", loss_type="dapo").slots["loss"].name == "dapo"
+    assert "off_policy" not in planned().slots
+    assert planned(method="luffy", **{"off_policy.count": 2}).slots["off_policy"].params == {"count": 2}
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"rollout.mix": "dreams"}, "unknown mix: dreams"),
-    ({"rollout.mix": {"name": "traces", "count": 8}}, "at least one sampled completion"),
-    ({"rollout.mix": {"name": "traces", "column": "worked"}}, "needs the column worked"),
-    ({"rollout.mix": {"name": "traces", "counts": 2}}, "does not take these fields"),
+    ({"off_policy": "dreams"}, "unknown off_policy: dreams"),
+    ({"off_policy": {"name": "demonstrations", "count": 8}}, "at least one sampled completion"),
+    ({"off_policy": {"name": "demonstrations", "column": "worked"}}, "needs the column worked"),
+    ({"off_policy": {"name": "demonstrations", "counts": 2}}, "does not take these fields"),
     ({"sampler": {"name": "hints", "column": "worked"}}, "needs the column worked"),
-    ({"sampler": {"name": "band", "low": 1.0}}, "0 <= low < high <= 1"),
+    ({"sampler": {"name": "pass-band", "low": 1.0}}, "0 <= low < high <= 1"),
     ({"sampler": "dynamic", "method": "remax", "rollout.group_size": 1}, "needs at least two"),
 ]
 

@@ -96,7 +96,7 @@ class Lagrange(Advantage):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """For the log, after a rollout: its mean cost and the lambda that the next one will be credited with."""
+        """For the log, after a rollout: its mean cost and the lambda of the next one."""
         multiplier = math.exp(min(self.log_multiplier, LARGEST_EXPONENT))
         return {"lagrange/lambda": multiplier, "lagrange/cost": self.mean_cost}
 

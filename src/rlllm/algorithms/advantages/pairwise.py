@@ -1,7 +1,4 @@
-"""Pairwise advantage: the gradient of a preference loss on each group's best and worst completion, as advantages.
-
-Torch is imported when the first rollout is credited, so that a plan can check the fields without it.
-"""
+"""Pairwise advantage: the gradient of a preference loss on each group's best and worst completion, as advantages."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _row(sample: Sample, chosen: str, rejected: str) -> Row:
     return {"prompt": sample.prompt, "chosen": chosen, "rejected": rejected}
 
 
-PAIRINGS: dict[str, Pairing] = {"rounds": best_against_worst, "spin": data_against_own}
+PAIRINGS: dict[str, Pairing] = {"iterative-dpo": best_against_worst, "spin": data_against_own}
 """Family to how its pairs are made."""
 
 
