@@ -147,7 +147,7 @@ def _check_class(slot: str, name: str, target: type) -> None:
             f"{slot} {name} does not define {', '.join(missing)}", hint=f"see rlllm.plugins.{_base_name(slot)}"
         )
     declared = [attribute for attribute in dir(base) if not attribute.startswith("_")]
-    own = {field.name for field in fields(target)} if is_dataclass(target) else set()
+    own: set[str] = {field.name for field in fields(target)} if is_dataclass(target) else set()
     for attribute, value in _public_attributes(target):
         if attribute in declared or attribute in own:
             continue
