@@ -14,13 +14,16 @@ DATASETS = Registry(
         ),
         "lists": Builtin("rlllm.data.procedural.lists:lists", "transform a list of letters or digits, levels 1 to 4"),
         "calculator": Builtin(
-            "rlllm.data.procedural.tools:calculator", "arithmetic for a calculator; as conversations, how to call it"
+            "rlllm.data.procedural.tool_tasks:calculator",
+            "arithmetic for a calculator; as conversations, how to call it",
         ),
         "guess": Builtin(
-            "rlllm.data.procedural.tools:guess", "hidden numbers to guess, levels 1 to 2; as conversations, games"
+            "rlllm.data.procedural.tool_tasks:guess", "hidden numbers to guess, levels 1 to 2; as conversations, games"
         ),
-        "humaneval": Builtin("rlllm.data.code:humaneval", "164 Python functions to complete; a test set, for eval"),
-        "gym": Builtin("rlllm.data.gym:gym", "any reasoning-gym task, as gym:NAME"),
+        "humaneval": Builtin(
+            "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
+        ),
+        "gym": Builtin("rlllm.data.reasoning_gym:gym", "any reasoning-gym task, as gym:NAME"),
         "verdicts": Builtin(
             "rlllm.data.procedural.verdicts:verdicts", "judgements of simulated pairs, as verdicts:NAME"
         ),

@@ -9,8 +9,8 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, record_hash
-from rlllm.data.code import humaneval
 from rlllm.data.config import DataConfig
+from rlllm.data.humaneval import humaneval
 from rlllm.data.load import load
 from rlllm.data.request import DataRequest
 

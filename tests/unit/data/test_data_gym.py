@@ -9,8 +9,8 @@ import pytest
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, StepwiseSolution, record_hash
 from rlllm.data.config import DataConfig
-from rlllm.data.gym import gym, task_names
 from rlllm.data.load import load
+from rlllm.data.reasoning_gym import gym, task_names
 from rlllm.data.request import DataRequest
 from rlllm.parsing.answers import extract_answer
 

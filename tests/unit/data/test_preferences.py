@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Sample
+from rlllm.data.procedural.annotator import AnnotatorParams, prefers
 from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.countdown import countdown
 from rlllm.data.procedural.gold_utility import gold_utility
 from rlllm.data.procedural.lists import lists
-from rlllm.data.procedural.preferences import AnnotatorParams, prefers
 from rlllm.data.procedural.world import world
 from rlllm.data.request import DataRequest
 

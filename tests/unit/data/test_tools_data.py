@@ -9,7 +9,7 @@ import pytest
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record
-from rlllm.data.procedural.tools import calculator, guess
+from rlllm.data.procedural.tool_tasks import calculator, guess
 from rlllm.data.request import DataRequest
 from rlllm.rollouts.environments.guess import Guess
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rlllm.core.records import PromptTask, Sample
-from rlllm.data.code import humaneval
+from rlllm.data.humaneval import humaneval
 from rlllm.data.request import DataRequest
 from rlllm.rewards.code.reward import Code
 from rlllm.rewards.isolation.sandbox import open_sandbox

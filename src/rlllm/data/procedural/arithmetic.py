@@ -11,7 +11,7 @@ import random
 from functools import partial
 
 from rlllm.data.procedural.problems import Problem, Solution
-from rlllm.data.procedural.source import ProceduralTask
+from rlllm.data.procedural.procedural_task import ProceduralTask
 
 WORDINGS = ("What is {}?", "Compute {}.", "{} = ?")
 _PLACES = ("Ones", "Tens", "Hundreds", "Thousands")

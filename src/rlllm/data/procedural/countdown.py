@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from rlllm.data.procedural.problems import Problem, Solution
-from rlllm.data.procedural.source import ProceduralTask
+from rlllm.data.procedural.procedural_task import ProceduralTask
 
 _HIGHEST_NUMBER = 12
 _HIGHEST_TARGET = 99

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from rlllm.core.errors import DataError, unknown
 from rlllm.core.records import Conversation, PromptTask, Record
 from rlllm.data.procedural.problems import in_turn, levels_of, stream
-from rlllm.data.procedural.source import without_levels
+from rlllm.data.procedural.procedural_task import without_levels
 from rlllm.data.request import DataRequest
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from rlllm.data.procedural.problems import Problem, Solution
-from rlllm.data.procedural.source import ProceduralTask
+from rlllm.data.procedural.procedural_task import ProceduralTask
 
 _ALPHABETS = ("abcdefgh", "123456789")
 _SHAPES = {1: (1, 4), 2: (1, 6), 3: (2, 6), 4: (3, 8)}

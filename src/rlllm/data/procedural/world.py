@@ -13,7 +13,7 @@ from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.countdown import countdown
 from rlllm.data.procedural.lists import lists
 from rlllm.data.procedural.problems import Problem, stream
-from rlllm.data.procedural.source import ProceduralParams, ProceduralTask, make_records, parse_params
+from rlllm.data.procedural.procedural_task import ProceduralParams, ProceduralTask, make_records, parse_params
 from rlllm.data.request import DataRequest
 
 TASKS: Mapping[str, ProceduralTask] = {task.name: task for task in (arithmetic, countdown, lists)}

@@ -22,7 +22,7 @@ from rlllm.data.load import Loaded
 from rlllm.policies.chat import encode_prompts
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.stages.catalog import config_class
-from rlllm.tools.data.templates import TemplateCheck, Turn, check_template, doubled_marks, turns_of
+from rlllm.tools.data.template_check import TemplateCheck, Turn, check_template, doubled_marks, turns_of
 from rlllm.training.families import family_of
 from rlllm.training.plan import Plan, preset, resolve_method
 from rlllm.training.settings import TrainingConfig

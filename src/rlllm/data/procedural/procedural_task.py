@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from rlllm.core.errors import ConfigError, DataError, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.data.procedural.preferences import AnnotatorParams, make_labelled, make_pair
+from rlllm.data.procedural.annotator import AnnotatorParams, make_labelled, make_pair
 from rlllm.data.procedural.problems import Draw, Problem, in_turn, levels_of, stream
+from rlllm.data.procedural.solution_writer import WriterParams, write
 from rlllm.data.procedural.stepwise import StepwiseParams, make_solution
-from rlllm.data.procedural.writer import WriterParams, write
 from rlllm.data.request import DataRequest
 
 

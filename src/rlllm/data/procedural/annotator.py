@@ -19,7 +19,7 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair
 from rlllm.data.procedural.gold_utility import CORRECT_WEIGHT, gold_utility
 from rlllm.data.procedural.problems import Problem
-from rlllm.data.procedural.writer import Rate, WriterParams, write
+from rlllm.data.procedural.solution_writer import Rate, WriterParams, write
 
 _TRIES = 60
 

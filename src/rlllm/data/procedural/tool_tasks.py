@@ -18,7 +18,7 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, Message, PromptTask, Record
 from rlllm.data.procedural.arithmetic import arithmetic
 from rlllm.data.procedural.problems import level_of, split_of, stream
-from rlllm.data.procedural.source import ProceduralParams, parse_params
+from rlllm.data.procedural.procedural_task import ProceduralParams, parse_params
 from rlllm.data.request import DataRequest, Split
 
 _SPANS = {1: (3, 2), 2: (7, 3)}
