@@ -280,7 +280,7 @@ def _registry_page(title: str, intro: str, registries: list[Registry]) -> str:
 
 
 def _procedural_parameters() -> str:
-    from rlllm.data.procedural.source import ProceduralParams
+    from rlllm.data.procedural.procedural_task import ProceduralParams
 
     heading = "## Parameters of procedural tasks\n\nKeys of `data.params` that each task of problems takes.\n\n"
     return "\n\n" + heading + "\n".join(_table(("key", "type", "default", "what it is"), _settings(ProceduralParams)))
