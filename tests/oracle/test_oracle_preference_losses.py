@@ -35,7 +35,7 @@ def contrast(loss_type: str, d: np.ndarray, b: float, e: float, margin: float) -
     return -(1 - e) * np.log(sigmoid(b * d - margin)) - e * np.log(sigmoid(margin - b * d))
 
 
-@pytest.mark.parametrize("loss_type", CPOLossSettings.LOSSES)
+@pytest.mark.parametrize("loss_type", CPOLossSettings.losses)
 @pytest.mark.parametrize("alpha", [0.0, 0.25, -0.5])
 def test_cpo(loss_type: str, alpha: float) -> None:
     settings = CPOLossSettings(loss_type=loss_type, simpo_gamma=0.7, alpha=alpha)
@@ -46,7 +46,7 @@ def test_cpo(loss_type: str, alpha: float) -> None:
     np.testing.assert_allclose(cpo_loss(CHOSEN, REJECTED, settings, 0.8, 0.1), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("loss_type", TPOLossSettings.LOSSES)
+@pytest.mark.parametrize("loss_type", TPOLossSettings.losses)
 def test_tpo(loss_type: str) -> None:
     settings = TPOLossSettings(loss_type=loss_type, tpo_l_gamma=0.7)
     expected = contrast(loss_type, LOGPS[0] - LOGPS[1], 0.8, 0.1, 0.7 if loss_type == "tpo-l" else 0.0)
