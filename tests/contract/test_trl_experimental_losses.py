@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +48,7 @@ CASES: dict[str, tuple[str, type[ReferenceFreeTrainer], LossSettings, dict[str, 
     "tpo-l": ("TPO", TPOTrainer, TPOLossSettings("tpo-l", tpo_l_gamma=0.7), {"beta": 2.0}),
 }
 EQUAL = ("cpo-hinge", "simpo", "tpo-pairs")
-"""Losses without imitation. TRL computes that term by another kernel, whose last bits differ."""
+"""Losses without imitation. TRL makes that term of the logits once more, by another kernel, whose last bits differ."""
 
 
 @pytest.fixture
@@ -107,10 +107,10 @@ class _Ranking:
         return losses, policy_chosen_logps.detach(), policy_rejected_logps.detach()
 
 
-def ours(trained: Callable[..., Any], case: str, parts: tuple[type, ...] = (), **settings: Any) -> Any:
+def ours(trained: Callable[..., Any], case: str) -> Any:
     """The trainer of `algorithms/preference` of a case, after its steps."""
-    _, make, loss, presets = CASES[case]
-    return trained(type("Tested", (*parts, make), {}), DPOConfig, {"loss": loss}, **presets, **settings)
+    _, make, loss, settings = CASES[case]
+    return trained(make, DPOConfig, {"loss": loss}, **settings)
 
 
 def weights(trainer: Any) -> dict[str, torch.Tensor]:
@@ -127,21 +127,7 @@ def test_losses_gradients_and_weights_are_those_of_trls_trainer(trained: Callabl
         torch.testing.assert_close(weights(ours_)[name], values, rtol=0, atol=1e-6)
 
 
-class _PlainOutputLayer:
-    """Log-probabilities from whole logits, by the function that the experimental trainers call."""
-
-    def forward(self, model: Any, inputs: Any, arguments: dict[str, Any]) -> Any:
-        from trl.trainer.utils import selective_log_softmax
-
-        outputs = super().forward(model, inputs, arguments)  # type: ignore[misc]
-        logits = model(inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False).logits[:, :-1]
-        labels, mask = inputs["input_ids"][:, 1:], inputs["completion_mask"][:, 1:]
-        return replace(outputs, log_probs=selective_log_softmax(logits, labels.clamp(min=0)) * mask)
-
-
 @pytest.mark.parametrize("case", EQUAL)
-def test_with_the_old_output_layer_the_weights_are_equal_to_the_last_bit(
-    trained: Callable[..., Any], case: str
-) -> None:
-    theirs_, ours_ = weights(theirs(trained, case)), weights(ours(trained, case, (_PlainOutputLayer,)))
+def test_without_imitation_the_weights_are_equal_to_the_last_bit(trained: Callable[..., Any], case: str) -> None:
+    theirs_, ours_ = weights(theirs(trained, case)), weights(ours(trained, case))
     assert all(torch.equal(ours_[name], values) for name, values in theirs_.items())

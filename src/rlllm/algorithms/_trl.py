@@ -19,6 +19,7 @@ import trl
 from rlllm.core.errors import ModelError
 
 _ELSEWHERE = {
+    "FusedCausalLMOutput": "trl.trainer.utils",
     "RepeatSampler": "trl.trainer.utils",
     "add_response_schema": "trl.chat_template_utils",
     "get_training_chat_template": "trl.chat_template_utils",

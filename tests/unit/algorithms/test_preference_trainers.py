@@ -14,6 +14,7 @@ from trl import DPOConfig
 
 from rlllm.algorithms.preference.cpo import CPOTrainer
 from rlllm.algorithms.preference.orpo import ORPOTrainer
+from rlllm.algorithms.preference.reference_free import scored
 from rlllm.algorithms.preference.rrhf import RRHFTrainer
 from rlllm.algorithms.preference.settings import CPOLossSettings, ORPOLossSettings, RRHFLossSettings, TPOLossSettings
 from rlllm.algorithms.preference.tpo import TPOTrainer
@@ -78,6 +79,22 @@ def test_adapters_train_and_the_loss_is_that_without_them_at_first(
     first.backward()
     gradients = [values.grad for name, values in adapted.model.named_parameters() if "lora_B" in name]
     assert all(values is not None and values.abs().sum() > 0 for values in gradients)
+
+
+def test_whole_logits_and_trls_fused_output_layer_agree(build: Callable[..., Any]) -> None:
+    """The first is for CPUs, the second for other devices."""
+    trainer = build(CPOTrainer, CPOLossSettings())
+    rows = batch(trainer)
+    labels = rows["input_ids"].masked_fill(rows["completion_mask"] == 0, -100)
+    arguments = {"input_ids": rows["input_ids"], "attention_mask": rows["attention_mask"], "labels": labels}
+    mask, found = labels[:, 1:] != -100, []
+    for outputs in (scored(trainer.model, arguments), trainer.model(**arguments, fused_lm_head=True)):
+        trainer.model.zero_grad()
+        outputs.log_probs.sum().backward()
+        gradients = {name: values.grad for name, values in trainer.model.named_parameters()}
+        logged = [getattr(outputs, name)[mask] for name in ("entropy", "mean_logits", "is_top1")]
+        found.append([outputs.log_probs, *logged, gradients])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-5)
 
 
 def test_outputs_on_request_leave_the_loss_as_it_is(build: Callable[..., Any]) -> None:

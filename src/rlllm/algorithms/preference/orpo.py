@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from rlllm.algorithms.preference.contrastive import completion_logps, negative_log_likelihood
-from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer
+from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer, scored
 
 
 def log_odds_ratio(chosen_logps: torch.Tensor, rejected_logps: torch.Tensor) -> torch.Tensor:
@@ -63,4 +63,4 @@ class ORPOTrainer(ReferenceFreeTrainer):
         labels = arguments["labels"].clone()
         pairs = len(labels) // 2
         labels[:pairs] = inputs["input_ids"][:pairs].masked_fill(inputs["attention_mask"][:pairs] == 0, -100)
-        return model(**{**arguments, "labels": labels})
+        return scored(model, {**arguments, "labels": labels})

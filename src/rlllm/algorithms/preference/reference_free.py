@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rlllm.algorithms._trl import DPOTrainer
+from rlllm.algorithms._trl import DPOTrainer, FusedCausalLMOutput
 from rlllm.algorithms.checkpoints import SealedCheckpoints
+from rlllm.algorithms.cpu.logps import chosen_logps
 from rlllm.algorithms.preference.settings import LossSettings
 
 
@@ -55,8 +56,8 @@ class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
         """
 
     def forward(self, model: Any, inputs: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> Any:
-        """The outputs of TRL's fused output layer. A subclass that needs more tokens or rows changes the arguments."""
-        return model(**arguments)
+        """The outputs for the rows and labels in `arguments`, by `scored`. A subclass asks for more tokens or rows."""
+        return scored(model, arguments)
 
     def pairs(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """The part of a batch that holds chosen and rejected completions."""
@@ -65,21 +66,53 @@ class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
     def _compute_loss(self, model: Any, inputs: Mapping[str, torch.Tensor], return_outputs: bool) -> Any:
         pairs = self.pairs(inputs)
         mask = pairs["completion_mask"][:, 1:]
-        scored: list[torch.Tensor] = []
+        log_probs: list[torch.Tensor] = []
 
         def policy(**arguments: Any) -> Any:
             if not arguments.get("fused_lm_head"):
                 return model(**arguments)
             outputs = self.forward(model, inputs, arguments)
-            scored.append(outputs.log_probs[:, -mask.shape[1] :])  # adapters of virtual tokens add columns on the left
+            log_probs.append(
+                outputs.log_probs[:, -mask.shape[1] :]
+            )  # adapters of virtual tokens add columns on the left
             return _for_metrics(outputs, mask, per_token=self.loss.per_token)
 
         rest = super()._compute_loss(policy, pairs, return_outputs)
-        loss, logged = self.objective(scored[0], inputs)
+        loss, logged = self.objective(log_probs[0], inputs)
         mode = "train" if self.model.training else "eval"
         for name, values in logged.items():
             self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())
         return (rest[0] + loss, rest[1]) if return_outputs else rest + loss
+
+
+def scored(model: Any, arguments: Mapping[str, Any]) -> Any:
+    """Log-probabilities of labels and what DPO logs of each token: the outputs of TRL's fused output layer.
+
+    On a CPU they are made of whole logits. The fused layer computes every logit once more in the backward pass, in tiles
+    for 32,768 words: with a vocabulary of 49,152 words a step takes half as long again, and more memory.
+
+    Args:
+        model: with TRL's fused output layer.
+        arguments: of its call: `input_ids`, `attention_mask`, `labels` (-100 where nothing is asked), `fused_lm_head`.
+
+    Returns:
+        `log_probs` (0 where nothing was asked), `entropy`, `mean_logits` and `is_top1`, each (rows, tokens - 1).
+    """
+    if arguments["input_ids"].device.type != "cpu":
+        return model(**arguments)
+    labels = arguments["labels"][:, 1:]
+    outputs = model(**{name: value for name, value in arguments.items() if name not in ("labels", "fused_lm_head")})
+    logits = outputs.logits[:, -labels.shape[1] - 1 : -1]
+    targets = labels.clamp(min=0)
+    mean_logits, is_top1 = logits.detach().mean(-1), logits.detach().argmax(-1) == targets
+    log_probs, entropy = chosen_logps(logits, targets)
+    return FusedCausalLMOutput(
+        log_probs=log_probs.masked_fill(labels == -100, 0),
+        entropy=entropy,
+        mean_logits=mean_logits,
+        is_top1=is_top1,
+        aux_loss=getattr(outputs, "aux_loss", None),
+    )
 
 
 def _for_metrics(outputs: Any, mask: torch.Tensor, *, per_token: bool) -> Any:

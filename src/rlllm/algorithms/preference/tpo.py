@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from rlllm.algorithms.preference.contrastive import completion_logps, contrastive_loss, negative_log_likelihood
-from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer
+from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer, scored
 from rlllm.algorithms.preference.settings import TPOLossSettings
 
 
@@ -89,13 +89,13 @@ class TPOTrainer(ReferenceFreeTrainer):
     def forward(self, model: Any, inputs: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> Any:
         """The outputs for pairs and gold completions, of one call of the model."""
         if not self.loss.tpo_alpha:
-            return model(**arguments)
+            return scored(model, arguments)
         batch = {name: inputs[name] for name in arguments if name in inputs}
         labels = inputs["input_ids"].masked_fill(inputs["completion_mask"] == 0, -100)
         if self.model.training:  # DPO counts the tokens of the pairs
             gold = inputs["attention_mask"][2 * len(labels) // 3 :].sum()
             self._total_train_tokens += self.accelerator.gather(gold).sum().item() // self._tp_size
-        return model(**{**arguments, **batch, "labels": labels})
+        return scored(model, {**arguments, **batch, "labels": labels})
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         """DPO's rows with `reference_ids`. All three completions of a row start after the same prompt tokens."""
