@@ -17,8 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlllm.algorithms._trl import DPOTrainer, FusedCausalLMOutput
 from rlllm.algorithms.checkpoints import SealedCheckpoints
-from rlllm.algorithms.cpu.logps import chosen_logps
 from rlllm.algorithms.preference.settings import LossSettings
+from rlllm.algorithms.token_logps import chosen_logps
 
 
 class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
