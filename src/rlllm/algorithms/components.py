@@ -88,7 +88,7 @@ def signals_of(components: Mapping[str, Component]) -> dict[str, Signal]:
                     hint="needs holds names of signals, or objects of a subclass of rlllm.plugins.Signal with a name",
                 )
             before = signals.setdefault(signal.name, signal)
-            if before != signal and repr(before) != repr(signal):
+            if type(before) is not type(signal) or vars(before) != vars(signal):
                 raise ConfigError(
                     f"two components need the signal {signal.name} with different parameters",
                     given=f"{before} and {signal}",
