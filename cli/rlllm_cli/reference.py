@@ -7,6 +7,7 @@ without importing them, so that no model library is loaded. Installed plugins ar
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -57,7 +58,7 @@ def write(folder: Path) -> list[Path]:
 
 def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
     """Page -> its title, the sentence under it, and the registries it lists."""
-    from rlllm.algorithms.registry import SLOTS
+    from rlllm.algorithms.registry import SIGNALS, SLOTS
     from rlllm.data.registry import DATASETS
     from rlllm.data.schemas.registry import SCHEMAS
     from rlllm.evals.registry import METRICS
@@ -87,10 +88,10 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
             [METRICS],
         ),
         "components.md": (
-            "Slot components",
+            "Slot components and signals",
             "Named in `sampler:`, `advantage:` and the other slots of the loop. "
             + guide.format("the loop", "concepts/loop"),
-            [SLOTS],
+            [SLOTS, SIGNALS],
         ),
         "engines.md": (
             "Engines and environments",
@@ -294,6 +295,9 @@ def _component(entry: Entry, level: str) -> list[str]:
     text = ast.get_docstring(node) if isinstance(node, ast.ClassDef | ast.FunctionDef) else None
     body, _ = _split_docstring(text or "")
     lines = [f"{level} {entry.name}", "", *([body, ""] if body else []), f"Source: `{target}`"]
+    constants = _constants(node)
+    if constants:
+        lines += ["", *(f"- {_code(f'{name} = {value}')}" for name, value in constants.items())]
     arguments = _arguments(node, module)
     if arguments:
         rows = ((_code(a.name), a.kind, a.default, a.text) for a in arguments)
@@ -346,8 +350,10 @@ def _arguments(node: ast.AST | None, module: ast.Module) -> list[_Argument]:
     for base in node.bases:
         arguments |= {argument.name: argument for argument in _inherited(base, module)}
     _, described = _split_docstring(ast.get_docstring(node) or "")
+    is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     for index, item in enumerate(node.body):
-        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and _is_argument(item):
+        if is_dataclass and isinstance(item, ast.AnnAssign) and _is_argument(item):
+            assert isinstance(item.target, ast.Name)
             name = item.target.id
             own = _attribute_docstring(node.body[index + 1 : index + 2])
             default = _code(ast.unparse(item.value)) if item.value else ""
@@ -357,8 +363,21 @@ def _arguments(node: ast.AST | None, module: ast.Module) -> list[_Argument]:
     return list(arguments.values())
 
 
+def _constants(node: ast.AST | None) -> dict[str, str]:
+    """What a class declares about itself, such as `needs` or `compares_group`, as the source says it."""
+    constants = {}
+    for item in node.body if isinstance(node, ast.ClassDef) else []:
+        target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+        fixed = isinstance(item, ast.Assign) or (isinstance(item, ast.AnnAssign) and "ClassVar" in ast.unparse(item))
+        if fixed and isinstance(target, ast.Name) and target.id not in ("name", "summary") and target.id[0] != "_":
+            with contextlib.suppress(ValueError):  # what is computed is left out
+                constants[target.id] = repr(ast.literal_eval(item.value))  # type: ignore[attr-defined]
+    return constants
+
+
 def _is_argument(item: ast.AnnAssign) -> bool:
-    assert isinstance(item.target, ast.Name)
+    if not isinstance(item.target, ast.Name):
+        return False
     annotation, value = ast.unparse(item.annotation), ast.unparse(item.value) if item.value else ""
     return not item.target.id.startswith("_") and "ClassVar" not in annotation and "init=False" not in value
 
