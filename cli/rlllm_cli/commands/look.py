@@ -45,21 +45,23 @@ def compare(
 
     paths = [a, b, *(more or [])]
     first, *others = short_names([Path(path) for path in paths])
-    comparisons = [found.to_json() for found in compare_all(paths, seed=seed)]
-    said = [conclusion(found, first, name) for found, name in zip(comparisons, others, strict=True)]
+    comparisons = [comparison.to_json() for comparison in compare_all(paths, seed=seed)]
+    conclusions = [conclusion(comparison, first, name) for comparison, name in zip(comparisons, others, strict=True)]
     if html:
         _write(html, comparison_page(paths, seed=seed))
     if json:
-        console.emit_json([{**found, "conclusion": text} for found, text in zip(comparisons, said, strict=True)])
+        console.emit_json(
+            [{**comparison, "conclusion": text} for comparison, text in zip(comparisons, conclusions, strict=True)]
+        )
         return
     named = list(zip(others, comparisons, strict=True))
-    rows = [(*((name,) if more else ()), *_row(task)) for name, found in named for task in found["tasks"]]
+    rows = [(*((name,) if more else ()), *_row(task)) for name, comparison in named for task in comparison["tasks"]]
     console.table((*(("run",) if more else ()), *_COLUMNS), rows)
-    for name, found in named:
-        for which, tasks in ((first, found["only_a"]), (name, found["only_b"])):
+    for name, comparison in named:
+        for which, tasks in ((first, comparison["only_a"]), (name, comparison["only_b"])):
             if tasks:
                 console.say(f"only in {which}: {', '.join(tasks)}")
-    for text in said:
+    for text in conclusions:
         console.emit(text)
 
 

@@ -1,4 +1,4 @@
-"""Measures: one list of scores for each held-out item, taken alike before and after training, then compared item by item."""
+"""Measures taken before and after training: a list of scores for each held-out item, and their paired difference."""
 
 from __future__ import annotations
 
@@ -94,9 +94,9 @@ def measure_pass(
     seed: int,
 ) -> Measured:
     """Share of sampled completions that pass: the first reward gives at least 1."""
-    drawn = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
-    values = first_reward(rewards, drawn)
-    return _sampled("pass@1", drawn, [[float(value >= 1.0) for value in row] for row in values])
+    completions = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
+    values = first_reward(rewards, completions)
+    return _sampled("pass@1", completions, [[float(value >= 1.0) for value in row] for row in values])
 
 
 def measure_utility(
@@ -114,16 +114,16 @@ def measure_utility(
     The first reward of the first composition is the judge and also counts wins; with `gold` its mean is the annotator's true
     utility. A reward that was already named is not measured twice.
     """
-    drawn = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
-    found: dict[str, Measured] = {}
+    completions = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
+    measures: dict[str, Measured] = {}
     for judge in judges:
-        for name, scores in zip(judge.names, every_reward(judge, drawn), strict=True):
-            wins = None if found else f"{name} win rate"
-            found.setdefault(name, _sampled(f"{name} utility", drawn, scores, wins))
-    return list(found.values()), drawn
+        for name, scores in zip(judge.names, every_reward(judge, completions), strict=True):
+            wins = None if measures else f"{name} win rate"
+            measures.setdefault(name, _sampled(f"{name} utility", completions, scores, wins))
+    return list(measures.values()), completions
 
 
-def measure_kl(model: Any, start: Any, tokenizer: Any, drawn: Sequence[Sequence[Sample]]) -> Measured:
+def measure_kl(model: Any, start: Any, tokenizer: Any, completions: Sequence[Sequence[Sample]]) -> Measured:
     """KL divergence of `model` from `start` in nats per completion, on the model's own completions.
 
     Sum over tokens of the exact divergence of the two next-token distributions: unbiased for the KL of whole completions,
@@ -133,8 +133,8 @@ def measure_kl(model: Any, start: Any, tokenizer: Any, drawn: Sequence[Sequence[
 
     scores = []
     with torch.inference_mode():
-        for row in drawn:
-            records = [Conversation(one.prompt, one.completion) for one in row]
+        for row in completions:
+            records = [Conversation(sample.prompt, sample.completion) for sample in row]
             scores.append([0.0] * len(row) if model is start else _kl(model, start, tokenizer, records))
     return Measured("KL from the start", scores, higher_is_better=False, from_start=True)
 
@@ -147,8 +147,8 @@ def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation])
     was_training = model.training
     model.eval()
     ours, theirs = (
-        torch.log_softmax(one(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float(), -1)
-        for one in (model, start)
+        torch.log_softmax(policy(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float(), -1)
+        for policy in (model, start)
     )
     model.train(was_training)
     per_token = (ours.exp() * (ours - theirs)).sum(-1)
@@ -175,13 +175,15 @@ def measure_loss(model: Any, tokenizer: Any, records: Sequence[Conversation], ba
     return Measured("held-out loss", losses, higher_is_better=False)
 
 
-def _sampled(name: str, drawn: list[list[Sample]], scores: list[list[float]], wins: str | None = None) -> Measured:
+def _sampled(
+    name: str, completions: list[list[Sample]], scores: list[list[float]], wins: str | None = None
+) -> Measured:
     return Measured(
         name,
         scores,
-        prompts=[row[0].prompt for row in drawn],
-        answers=[row[0].answer for row in drawn],
-        completions=[[one.completion for one in row] for row in drawn],
+        prompts=[row[0].prompt for row in completions],
+        answers=[row[0].answer for row in completions],
+        completions=[[sample.completion for sample in row] for row in completions],
         wins=wins,
     )
 

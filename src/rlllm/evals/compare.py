@@ -54,8 +54,8 @@ class TaskComparison:
 
     def to_json(self) -> dict[str, Any]:
         names = ("before", "after", "difference", "length_controlled")
-        found = {name: getattr(self, name) for name in names}
-        return {**asdict(self), **{name: interval and interval.to_json() for name, interval in found.items()}}
+        intervals = {name: getattr(self, name) for name in names}
+        return {**asdict(self), **{name: interval and interval.to_json() for name, interval in intervals.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +179,9 @@ def compare_pair(a: Run, b: Run, seed: int) -> Comparison:
     items_a, items_b = _items_of(a), _items_of(b)
     compared = []
     for name in shared:
-        one, other = items_a.get(name, Evaluated()), items_b.get(name, Evaluated())
-        lengths, metric = (one.lengths, other.lengths), tasks_a[name].get("metric", "")
-        compared.append(compare(one.scores, other.scores, lengths=lengths, task=name, metric=metric, seed=seed))
+        before, after = items_a.get(name, Evaluated()), items_b.get(name, Evaluated())
+        lengths, metric = (before.lengths, after.lengths), tasks_a[name].get("metric", "")
+        compared.append(compare(before.scores, after.scores, lengths=lengths, task=name, metric=metric, seed=seed))
     return Comparison(
         a=str(a.path),
         b=str(b.path),
@@ -218,7 +218,7 @@ def _length_controlled(
 ) -> Interval | None:
     sizes = [[side.get(name, ()) for name in names] for side in lengths]
     for rows, sized in zip(scores, sizes, strict=True):
-        if any(len(row) != len(known) for row, known in zip(rows, sized, strict=True)):
+        if any(len(row) != len(row_lengths) for row, row_lengths in zip(rows, sized, strict=True)):
             return None
     return controlled_difference(*scores, *sizes, seed=seed)
 

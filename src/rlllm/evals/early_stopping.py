@@ -1,4 +1,4 @@
-"""Evaluating until the interval of pass@1 is narrow enough, block by block.
+"""Early stopping (`stop_width`): evaluate block by block until the interval of pass@1 is narrow enough.
 
 Problems are taken in a random order, so that those seen so far stand for all. The interval holds at every look
 (`confidence_sequence.ConfidenceSequence`), hence also at the one that ended the evaluation.
@@ -62,35 +62,35 @@ def until_narrow(request: EvalRequest, rewards: Composition, width: float) -> tu
     """
     order = list(request.records)
     random.Random(request.seed).shuffle(order)
-    sequence, known, used, judged = ConfidenceSequence(), _Known(), 0, False
+    sequence, scores, used, judged = ConfidenceSequence(), _Known(), 0, False
     first = replace(rewards, rewards=rewards.rewards[:1])
     for block in request.each_block([task_of(record) for record in order]):
         used += len(block)
-        values = _passed(first, block, known)
+        values = _passed(first, block, scores)
         sequence.update(values)
         judged = judged or bool(values)
         if judged and _width(sequence.interval) <= width:
             break
-    shortened = replace(request, records=order[:used], rewards=_remembering(rewards, known))
+    shortened = replace(request, records=order[:used], rewards=_remembering(rewards, scores))
     return shortened, Stopped(used, len(order), width, sequence.interval) if judged else None
 
 
-def _passed(first: Composition, block: Sequence[Sequence[Sample]], known: _Known) -> list[float]:
+def _passed(first: Composition, block: Sequence[Sequence[Sample]], scores_by_key: _Known) -> list[float]:
     """Share of the samples that pass, for each problem whose samples all could be judged."""
-    flat = [one for row in block for one in row]
+    flat = [sample for row in block for sample in row]
     scores = first.score(flat)
-    known.update({_key(one): score for one, score in zip(flat, scores.details[0], strict=True)})
+    scores_by_key.update({_key(sample): score for sample, score in zip(flat, scores.details[0], strict=True)})
     values = iter(scores.values[0])
     rows = [[next(values) for _ in row] for row in block]
     return [sum((value or 0.0) >= _PASSES for value in row) / len(row) for row in rows if None not in row]
 
 
-def _remembering(rewards: Composition, known: _Known) -> Composition:
+def _remembering(rewards: Composition, scores_by_key: _Known) -> Composition:
     """The rewards, whose first one answers from memory: a reward may cost much, or say something else the second time."""
     first = replace(
         rewards.rewards[0],
         score_sample=None,
-        score_batch=partial(_recall, known),
+        score_batch=partial(_recall, scores_by_key),
         deadline=None,
         process_id=os.getpid,
         concurrency=1,
@@ -98,13 +98,13 @@ def _remembering(rewards: Composition, known: _Known) -> Composition:
     return replace(rewards, rewards=(first, *rewards.rewards[1:]))
 
 
-def _recall(known: Mapping[Any, Score | None], samples: Sequence[Sample]) -> list[Score]:
+def _recall(scores_by_key: Mapping[Any, Score | None], samples: Sequence[Sample]) -> list[Score]:
     # where the reward failed there is no score; it was counted then, and now cannot judge
-    return [known[_key(one)] or Score(None) for one in samples]
+    return [scores_by_key[_key(sample)] or Score(None) for sample in samples]
 
 
-def _key(one: Sample) -> str:
-    return fingerprint([one.prompt, one.completion, one.answer, dict(one.meta)])
+def _key(sample: Sample) -> str:
+    return fingerprint([sample.prompt, sample.completion, sample.answer, dict(sample.meta)])
 
 
 def _width(interval: Interval) -> float:

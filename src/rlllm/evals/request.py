@@ -1,4 +1,4 @@
-"""What an evaluation is asked for and what it returns. The contract between the `eval` verb and every metric."""
+"""`EvalRequest` and `Evaluation`: the argument and the result of every metric."""
 
 from __future__ import annotations
 

@@ -56,11 +56,11 @@ def scores(scorer: Scorer, samples: Sequence[Sample]) -> list[float]:
 
 
 def _numbers(given: Sequence[Score]) -> list[float]:
-    known = [float(score.value) for score in given if score.value is not None and math.isfinite(score.value)]
-    if len(known) < len(given):
-        missing = f"{len(given) - len(known)} of {len(given)} texts"
+    finite = [float(score.value) for score in given if score.value is not None and math.isfinite(score.value)]
+    if len(finite) < len(given):
+        missing = f"{len(given) - len(finite)} of {len(given)} texts"
         raise DataError("the reward model gives no finite score for some texts", given=missing)
-    return known
+    return finite
 
 
 def card(
@@ -169,9 +169,11 @@ def _damage_rows(scorer: Scorer, pairs: Sequence[PreferencePair], chosen: Sequen
     ]
     rows = []
     for name, words, damage in forms:
-        kept = [(pair, whole) for pair, whole in zip(pairs, chosen, strict=True) if damage(pair.chosen) != pair.chosen]
-        damaged = scores(scorer, [Sample(pair.prompt, damage(pair.chosen)) for pair, _ in kept]) if kept else []
-        value = _accuracy([whole for _, whole in kept], damaged, seed)
+        changed = [
+            (pair, whole) for pair, whole in zip(pairs, chosen, strict=True) if damage(pair.chosen) != pair.chosen
+        ]
+        damaged = scores(scorer, [Sample(pair.prompt, damage(pair.chosen)) for pair, _ in changed]) if changed else []
+        value = _accuracy([whole for _, whole in changed], damaged, seed)
         definition = f"share of chosen texts that score higher than the same text {words}; a tie counts half"
         rows.append(Row(name, value, definition, higher_is_better=True))
     return rows
@@ -251,9 +253,9 @@ def calibrated_ece(confidence: Sequence[float], seed: int = 0, bins: int = _BINS
     values = np.asarray(confidence, float)
     generator = np.random.default_rng(seed)
     blocks = (generator.random((size, len(values))) < values for size in blocks_of(_SIMULATIONS, len(values)))
-    found = np.concatenate([_ece(values, drawn.astype(float), bins) for drawn in blocks])
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Interval(float(found.mean()), float(low), float(high), len(values), "simulation")
+    errors = np.concatenate([_ece(values, outcomes.astype(float), bins) for outcomes in blocks])
+    low, high = np.quantile(errors, [0.025, 0.975])
+    return Interval(float(errors.mean()), float(low), float(high), len(values), "simulation")
 
 
 def _ece(confidence: ndarray, outcomes: ndarray, bins: int) -> ndarray:
@@ -286,12 +288,12 @@ def spearman_interval(
     values, sizes = np.asarray(table, float), np.asarray(lengths, float)
     if len(values) < 3 or np.ptp(values) == 0 or np.ptp(sizes) == 0:
         return None
-    generator, found = np.random.default_rng(seed), []
+    generator, correlations = np.random.default_rng(seed), []
     for count in blocks_of(_RESAMPLES, 20 * len(values)):
-        drawn = generator.integers(0, len(values), size=(count, len(values)))
-        found.append(_spearman(values[drawn].reshape(count, -1), sizes[drawn].reshape(count, -1)))
+        resampled = generator.integers(0, len(values), size=(count, len(values)))
+        correlations.append(_spearman(values[resampled].reshape(count, -1), sizes[resampled].reshape(count, -1)))
     estimate = float(_spearman(values.reshape(1, -1), sizes.reshape(1, -1))[0])
-    low, high = np.nanquantile(np.concatenate(found), [0.025, 0.975])
+    low, high = np.nanquantile(np.concatenate(correlations), [0.025, 0.975])
     return Interval(estimate, float(low), float(high), len(values), "bootstrap")
 
 

@@ -1,4 +1,4 @@
-"""Completions kept on disk, so that nothing is sampled twice: the user's cache, and the log of one run.
+"""Cache of sampled completions on disk: one for the user, and the log of a run that `--resume` continues.
 
 Both hold *blocks*: all completions of a few problems that were drawn together, under a key that names everything the draw
 depends on (`sampling.block_key`). What cannot be read, or does not have the shape that was asked for, counts as not there.
@@ -184,15 +184,19 @@ def _fitting(block: Block | None, shape: tuple[int, int]) -> Block | None:
 
 
 def _written(key: str, block: Block) -> dict[str, Any]:
-    return {"key": key, "completions": [[asdict(one) for one in row] for row in block]}
+    return {"key": key, "completions": [[asdict(completion) for completion in row] for row in block]}
 
 
 def _read(value: Any, key: str) -> Block | None:
     try:
         if value["key"] != key:
             return None
-        block = [[Completion(**one) for one in row] for row in value["completions"]]
+        block = [[Completion(**completion) for completion in row] for row in value["completions"]]
     except (KeyError, TypeError):
         return None
-    kinds = {(type(one.text), type(one.tokens), type(one.truncated)) for row in block for one in row}
+    kinds = {
+        (type(completion.text), type(completion.tokens), type(completion.truncated))
+        for row in block
+        for completion in row
+    }
     return block if kinds <= {(str, int, bool)} else None

@@ -1,4 +1,4 @@
-"""Sampling completions for an evaluation: the same chat rule, engine and rewards as in training.
+"""Sample completions for an evaluation, block by block, with the chat rule and the engines of training.
 
 Problems are drawn in blocks, each from a random stream of its own that is seeded by the evaluation's seed and the prompts of
 the block. An engine decodes many rows at once and draws them all from one generator, so a problem cannot have a stream to
@@ -74,7 +74,7 @@ class CompletionSampler:
             seen[prompts] += 1
             self.progress(number, len(parts))
             block = self._block(part, sampling, samples, stream)
-            yield [[_sample(task, one) for one in row] for task, row in zip(part, block, strict=True)]
+            yield [[_sample(task, completion) for completion in row] for task, row in zip(part, block, strict=True)]
 
     def _block(self, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int) -> Block:
         model = self._identity
@@ -82,7 +82,10 @@ class CompletionSampler:
         block = self.stores.get(key, (len(tasks), samples)) if key else None
         if block is None:
             rows = sample(*self.policy(), tasks, sampling, samples=samples, seed=stream)
-            block = [[Completion(one.completion, one.tokens or 0, one.truncated) for one in row] for row in rows]
+            block = [
+                [Completion(sampled.completion, sampled.tokens or 0, sampled.truncated) for sampled in row]
+                for row in rows
+            ]
             if key:
                 self.stores.put(key, block)
         return block
@@ -122,5 +125,7 @@ def block_key(model: str, prompts: Sequence[Prompt], sampling: SamplingConfig, *
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _sample(task: PromptTask, one: Completion) -> Sample:
-    return Sample(task.prompt, one.text, task.answer, task.meta, one.tokens, truncated=one.truncated)
+def _sample(task: PromptTask, completion: Completion) -> Sample:
+    return Sample(
+        task.prompt, completion.text, task.answer, task.meta, completion.tokens, truncated=completion.truncated
+    )

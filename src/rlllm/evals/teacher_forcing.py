@@ -1,4 +1,4 @@
-"""What a model says of texts that are there already: one forward pass over prompt and completion, nothing sampled."""
+"""Forward passes over prompt and completion (teacher forcing): tokenised rows, and the entropy along completions."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ LOGITS = 1 << 26
 """Logits computed at once, at most, unless one completion alone has more: 256 MB in float32."""
 
 
-def token_entropies(model: Any, tokenizer: Any, drawn: Sequence[Sequence[Sample]]) -> list[list[float]]:
+def token_entropies(model: Any, tokenizer: Any, completions: Sequence[Sequence[Sample]]) -> list[list[float]]:
     """Mean entropy (nats) of the next-token distribution, at temperature 1, over each completion's tokens and its end.
 
     Args:
-        drawn: for each problem, its completions.
+        completions: for each problem, its completions.
     """
     was_training = model.training
     model.eval()
     vocabulary = model.get_input_embeddings().num_embeddings
     entropies = []
-    for samples in drawn:
-        rows = [_as_sampled(tokenizer, one) for one in samples]
+    for samples in completions:
+        rows = [_as_sampled(tokenizer, sample) for sample in samples]
         size = max(1, LOGITS // (vocabulary * max(len(row) for row, _ in rows)))
         parts = [rows[first : first + size] for first in range(0, len(rows), size)]
         entropies.append([value for part in parts for value in _entropies(model, part, tokenizer.pad_token_id)])
@@ -52,10 +52,10 @@ def token_entropies(model: Any, tokenizer: Any, drawn: Sequence[Sequence[Sample]
     return entropies
 
 
-def _as_sampled(tokenizer: Any, one: Sample) -> tuple[list[int], int]:
+def _as_sampled(tokenizer: Any, sample: Sample) -> tuple[list[int], int]:
     """Token ids of prompt and completion as an engine has them, without an end, and where the completion begins."""
-    prompt = chat.encode_prompts(tokenizer, [one.prompt])[0]
-    return [*prompt, *tokenizer(one.completion, add_special_tokens=False)["input_ids"]], len(prompt)
+    prompt = chat.encode_prompts(tokenizer, [sample.prompt])[0]
+    return [*prompt, *tokenizer(sample.completion, add_special_tokens=False)["input_ids"]], len(prompt)
 
 
 def _entropies(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Drawings: learning curve, sparkline, dot and whisker. Inline SVG; the style sheet colours them by class."""
+"""Charts as inline SVG: learning curve, scatter with a fitted curve, sparkline, dot and whisker."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from rlllm.report.axes import (
     RIGHT,
     TOP,
     WIDTH,
+    Point,
     Scale,
     drawing,
+    frame,
     linear,
     place,
+    smooth,
     step_axis,
+    thin,
+    ticks,
     value_axis,
 )
 from rlllm.report.markup import Html, tag
-from rlllm.report.scales import Point, frame, smooth, thin, ticks
 from rlllm.report.wording import change, count, fixed, is_number, labels, number
 
 LANE_WIDTH, LANE_HEIGHT, LANE_PAD = 200, 34, 8
@@ -74,7 +78,7 @@ def relation(title: str, note: str, points: Sequence[Point], fitted: Scale, acro
     inside = [(at, value) for at, value in points if marks[0] <= value <= marks[-1]]
     steps = [min(places) + (max(places) - min(places)) * part / 40 for part in range(41)]
     curve = [(at, fitted(at)) for at in steps if marks[0] <= fitted(at) <= marks[-1]]
-    drawn = drawing(
+    image = drawing(
         f"{title}: {count(len(points), 'observation')} and a fitted curve",
         value_axis(marks, y),
         tag("text", across, x=0, y=HEIGHT - 6, class_="tick"),
@@ -86,7 +90,7 @@ def relation(title: str, note: str, points: Sequence[Point], fitted: Scale, acro
         _line(curve, x, y) if curve else None,
     )
     caption = tag("figcaption", tag("span", title, class_="name"), tag("small", note))
-    return tag("figure", caption, drawn, class_="curve")
+    return tag("figure", caption, image, class_="curve")
 
 
 def sparkline(title: str, points: Sequence[Point]) -> Html:
@@ -102,17 +106,17 @@ def whiskers(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, 
     """Before (hollow) over after (filled), each a dot on its interval, on an axis from `low` to `high`."""
     x = linear(low, high, LANE_PAD, LANE_WIDTH - LANE_PAD)
     lanes = [(before, 11.0, "before"), (after, 23.0, "after")]
-    drawn = [(value, height, kind) for value, height, kind in lanes if value and is_number(value.get("estimate"))]
-    if len(drawn) == 1:
-        drawn = [(drawn[0][0], LANE_HEIGHT / 2, drawn[0][2])]
-    words = ", ".join(f"{kind} {fixed(value['estimate'])}" for value, _, kind in drawn)
+    shown = [(value, height, kind) for value, height, kind in lanes if value and is_number(value.get("estimate"))]
+    if len(shown) == 1:
+        shown = [(shown[0][0], LANE_HEIGHT / 2, shown[0][2])]
+    words = ", ".join(f"{kind} {fixed(value['estimate'])}" for value, _, kind in shown)
     return drawing(
         f"{words}, on a scale from {number(low)} to {number(high)}",
         [
             tag("line", x1=place(x(mark)), x2=place(x(mark)), y1=2, y2=LANE_HEIGHT - 2, class_="grid")
             for mark in (low, (low + high) / 2, high)
         ],
-        [_whisker(value, height, kind, x, low, high) for value, height, kind in drawn],
+        [_whisker(value, height, kind, x, low, high) for value, height, kind in shown],
         width=LANE_WIDTH,
         height=LANE_HEIGHT,
         kind="whiskers",
@@ -123,8 +127,8 @@ def whisker_axis(low: float, high: float) -> Html:
     """Labels of the axis that `whiskers` draws on."""
     places = (LANE_PAD, LANE_WIDTH / 2, LANE_WIDTH - LANE_PAD)
     names = labels([low, (low + high) / 2, high])
-    drawn = [tag("text", name, x=place(at), y=11, class_="tick middle") for name, at in zip(names, places, strict=True)]
-    return tag("svg", drawn, viewBox=f"0 0 {LANE_WIDTH} 14", class_="whiskers axis", aria_hidden="true")
+    ticks = [tag("text", name, x=place(at), y=11, class_="tick middle") for name, at in zip(names, places, strict=True)]
+    return tag("svg", ticks, viewBox=f"0 0 {LANE_WIDTH} 14", class_="whiskers axis", aria_hidden="true")
 
 
 def _whisker(value: Mapping[str, Any], height: float, kind: str, x: Scale, low: float, high: float) -> Html:

@@ -30,7 +30,7 @@ def render_comparison(
     title: str,
     runs: Sequence[Run],
     comparisons: Sequence[Mapping[str, Any]] = (),
-    said: Sequence[str] = (),
+    sentences: Sequence[str] = (),
     commands: Sequence[str] = (),
 ) -> str:
     """The report of several runs against the first of them, as the text of an HTML file.
@@ -39,23 +39,23 @@ def render_comparison(
         title: heading of the page.
         runs: two to `series.MOST` runs; the first is the one the others are compared with.
         comparisons: comparisons of evaluations with the first run; `b` is the path of the other one.
-        said: sentences at the top of the page.
+        sentences: shown at the top of the page.
         commands: what to type to get this page again; each run's own command follows.
     """
     series = series_of(runs)
-    found = {
-        one.letter: comparison
-        for one in series[1:]
+    by_letter = {
+        member.letter: comparison
+        for member in series[1:]
         for comparison in comparisons
-        if comparison["b"] == str(one.run.path)
+        if comparison["b"] == str(member.run.path)
     }
-    pairs = {one.letter: paired_rows(runs[0], one.run) for one in series[1:]}
-    parts = [part for part in _parts(series, found, pairs, commands) if part[2]]
+    pairs = {member.letter: paired_rows(runs[0], member.run) for member in series[1:]}
+    parts = [part for part in _parts(series, by_letter, pairs, commands) if part[2]]
     header = tag(
         "header",
         tag("p", "rlllm comparison", class_="eyebrow"),
         tag("h1", title),
-        tag("ul", [tag("li", text) for text in said], class_="said") if said else None,
+        tag("ul", [tag("li", text) for text in sentences], class_="said") if sentences else None,
         legend(series),
         class_="page",
     )
@@ -64,10 +64,10 @@ def render_comparison(
 
 def _parts(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs, commands: Sequence[str]) -> list[Part]:
     tasks = evaluated_tasks(series, comparisons, pairs)
-    lines = [*commands, *filter(None, (command_of(json_of(one.run, "config.json")) for one in series))]
-    settings = [json_of(one.run, "config.json").get("settings") or {} for one in series]
-    lineage = [json_of(one.run, "lineage.json") for one in series]
-    envs = [json_of(one.run, "env.json") for one in series]
+    lines = [*commands, *filter(None, (command_of(json_of(member.run, "config.json")) for member in series))]
+    settings = [json_of(member.run, "config.json").get("settings") or {} for member in series]
+    lineage = [json_of(member.run, "lineage.json") for member in series]
+    envs = [json_of(member.run, "env.json") for member in series]
     return [
         ("results", "Evaluations", _tasks(tasks, comparisons)),
         ("measures", "Before and after training", _measures(series, pairs)),
@@ -85,56 +85,58 @@ def _tasks(tasks: Sequence[tuple[str, Html]], comparisons: Comparisons) -> Html 
     if not tasks:
         return None
     adjusted = any("p_holm" in task for comparison in comparisons.values() for task in comparison.get("tasks") or [])
-    drawn = [tag("section", tag("h3", name), content, class_="task") for name, content in tasks]
-    return join([*drawn, [tag("p", words, class_="note") for words in (READING, _HOLM)] if adjusted else None])
+    sections = [tag("section", tag("h3", name), content, class_="task") for name, content in tasks]
+    return join([*sections, [tag("p", words, class_="note") for words in (READING, _HOLM)] if adjusted else None])
 
 
 def _measures(series: Sequence[Series], pairs: Pairs) -> Html | None:
     """Of each measure every run before and after its own training, and the held-out prompts of the runs against each other."""
-    names = dict.fromkeys(measure["name"] for one in series for measure in one.run.results.get("measures") or [])
-    drawn = [tag("section", tag("h3", name), _measure(name, series), class_="task") for name in names]
+    names = dict.fromkeys(measure["name"] for member in series for measure in member.run.results.get("measures") or [])
+    sections = [tag("section", tag("h3", name), _measure(name, series), class_="task") for name in names]
     maps = problem_maps(series, pairs, HELD_OUT)
     if maps:
-        drawn.append(tag("section", tag("h3", "Held-out prompts"), tag("div", maps, class_="curves"), class_="task"))
-    return join(drawn) if drawn else None
+        sections.append(tag("section", tag("h3", "Held-out prompts"), tag("div", maps, class_="curves"), class_="task"))
+    return join(sections) if sections else None
 
 
 def _measure(name: str, series: Sequence[Series]) -> Html:
-    every = [(one, measure) for one in series for measure in one.run.results.get("measures") or []]
-    found = [(one, measure) for one, measure in every if measure["name"] == name]
-    drawn, unit = drawn_head([(measure.get("before"), measure.get("after")) for _, measure in found], paired=True)
-    heads: list[Head] = [("Run", ""), ("Before", "num"), ("After", "num"), drawn, ("Change", "num")]
+    every = [(member, measure) for member in series for measure in member.run.results.get("measures") or []]
+    shown = [(member, measure) for member, measure in every if measure["name"] == name]
+    interval_head, unit = drawn_head(
+        [(measure.get("before"), measure.get("after")) for _, measure in shown], paired=True
+    )
+    heads: list[Head] = [("Run", ""), ("Before", "num"), ("After", "num"), interval_head, ("Change", "num")]
     rows = [
         row(
-            one.label(),
+            member.label(),
             "" if measure.get("higher_is_better", True) else "lower is better",
             [
                 *pair_cells(measure.get("before"), measure.get("after")),
                 change_cell(measure.get("difference"), (measure.get("difference") or {}).get("p_value")),
             ],
         )
-        for one, measure in found
+        for member, measure in shown
     ]
     return table(heads, rows, unit=unit)
 
 
 def _curves(series: Sequence[Series]) -> Html | None:
-    drawn = shared_curves(series)
+    curves = shared_curves(series)
     note = tag("p", "Of what at least two runs logged, smoothed over a tenth of the steps.", class_="lead")
-    return join([note, drawn]) if drawn else None
+    return join([note, curves]) if curves else None
 
 
 def _completions(series: Sequence[Series], pairs: Pairs) -> Html | None:
     """The problems that each run gained and lost most against the first, with what both wrote."""
-    drawn = []
+    sections = []
     first = series[0]
-    for one in series[1:]:
-        sides = Sides(first.title, one.title, f"with {one.letter}")
-        for task, rows in pairs[one.letter].items():
+    for member in series[1:]:
+        sides = Sides(first.title, member.title, f"with {member.letter}")
+        for task, rows in pairs[member.letter].items():
             written = [entry for entry in rows if any(side["completion"] for side in entry["before"] + entry["after"])]
             shown = before_after(written, 4, sides)
             if shown:
-                drawn.append(
-                    tag("section", tag("h3", f"{task}: {one.letter} against {first.letter}"), shown, class_="task")
+                sections.append(
+                    tag("section", tag("h3", f"{task}: {member.letter} against {first.letter}"), shown, class_="task")
                 )
-    return join(drawn) if drawn else None
+    return join(sections) if sections else None

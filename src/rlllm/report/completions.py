@@ -1,4 +1,4 @@
-"""What the model wrote: before and after training side by side, or the extremes of what was sampled.
+"""Completions in a report: before and after training side by side, or the lowest and highest scores of what was sampled.
 
 Which prompts are shown is decided by their mean scores, ties by file order; of each prompt the completion whose score
 is closest to that mean (the first of them), so that nobody picks a flattering one.
@@ -29,14 +29,14 @@ class _Drawn:
 
     @property
     def mean(self) -> float | None:
-        known = [score for score in self.scores if score is not None]
-        return math.fsum(known) / len(known) if known else None
+        judged = [score for score in self.scores if score is not None]
+        return math.fsum(judged) / len(judged) if judged else None
 
     def typical(self) -> int:
         """Position of the completion to show."""
         mean = self.mean
-        known = [position for position, score in enumerate(self.scores) if score is not None]
-        return min(known, key=lambda position: abs((self.scores[position] or 0.0) - (mean or 0.0)), default=0)
+        judged = [position for position, score in enumerate(self.scores) if score is not None]
+        return min(judged, key=lambda position: abs((self.scores[position] or 0.0) - (mean or 0.0)), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,18 @@ def before_after(rows: Sequence[Row], level: int, sides: Sides = Sides()) -> Htm
         ("Not judged", 1, [pair for pair in compared if pair.after.mean is None]),
     ]
     shown: set[int] = set()
-    drawn: list[Html] = []
+    sections: list[Html] = []
     for title, most, pairs in groups:
         chosen = [pair for pair in pairs[:most] if id(pair) not in shown]
         shown.update(id(pair) for pair in chosen)
         if chosen:
-            drawn.append(_group(title, [_compared_card(pair, sides) for pair in chosen], level))
-    return tag("div", tag("p", _counts(compared, sides.then), class_="lead"), drawn)
+            sections.append(_group(title, [_compared_card(pair, sides) for pair in chosen], level))
+    return tag("div", tag("p", _counts(compared, sides.then), class_="lead"), sections)
 
 
 def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | None:
     """Lowest and highest reward of the first and of the last logged step, for runs without a before-and-after file."""
-    drawn = []
+    sections = []
     for title, rows in (("First logged step", first), ("Last logged step", last if last != first else [])):
         scored = sorted((row for row in rows if is_number(row.get("reward"))), key=lambda row: row["reward"])
         extremes = [("Lowest reward", scored[0]), ("Highest reward", scored[-1])] if scored else []
@@ -102,23 +102,23 @@ def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | Non
             _single_card(row, kind, _Drawn([str(row.get("completion"))], [row["reward"]])) for kind, row in extremes
         ]
         if cards:
-            drawn.append(_group(title, [tag("div", cards, class_="pair")], level))
-    return tag("div", drawn) if drawn else None
+            sections.append(_group(title, [tag("div", cards, class_="pair")], level))
+    return tag("div", sections) if sections else None
 
 
 def items(rows: Iterable[Row], level: int) -> Html | None:
     """Of every task of an evaluation the two items with the lowest and the two with the highest mean score."""
     tasks: dict[str, list[tuple[float, Row, _Drawn]]] = {}
     for row in rows:
-        drawn = _Drawn([str(text) for text in row.get("completions") or []], _scores(row.get("scores") or []))
-        if drawn.completions and drawn.mean is not None:
-            tasks.setdefault(str(row.get("task")), []).append((drawn.mean, row, drawn))
+        sampled_texts = _Drawn([str(text) for text in row.get("completions") or []], _scores(row.get("scores") or []))
+        if sampled_texts.completions and sampled_texts.mean is not None:
+            tasks.setdefault(str(row.get("task")), []).append((sampled_texts.mean, row, sampled_texts))
     groups = []
     for task, members in tasks.items():
         ranked = sorted(members, key=lambda member: member[0])
         ends = [("Lowest score", member) for member in ranked[:2]]
         ends += [("Highest score", member) for member in ranked[2:][-2:]]
-        cards = [_single_card(row, kind, drawn) for kind, (_, row, drawn) in ends]
+        cards = [_single_card(row, kind, sampled_texts) for kind, (_, row, sampled_texts) in ends]
         groups.append(_group(task, [tag("div", cards, class_="pair")], level))
     return tag("div", groups) if groups else None
 
@@ -138,8 +138,8 @@ def _compared_card(pair: _Compared, sides: Sides) -> Html:
     return tag("article", _prompt(pair.row), tag("div", columns, class_="pair"), class_="exchange")
 
 
-def _single_card(row: Row, kind: str, drawn: _Drawn) -> Html:
-    return tag("article", _prompt(row), _column(kind, drawn), class_="exchange")
+def _single_card(row: Row, kind: str, texts: _Drawn) -> Html:
+    return tag("article", _prompt(row), _column(kind, texts), class_="exchange")
 
 
 def _prompt(row: Row) -> Html:
@@ -149,13 +149,13 @@ def _prompt(row: Row) -> Html:
     return tag("header", _words(shortened(shown, 800)), reference if answer is not None else None)
 
 
-def _column(kind: str, drawn: _Drawn) -> Html:
-    position = drawn.typical()
-    written = drawn.completions[position] if drawn.completions else ""
-    score = drawn.scores[position] if position < len(drawn.scores) else None
+def _column(kind: str, texts: _Drawn) -> Html:
+    position = texts.typical()
+    written = texts.completions[position] if texts.completions else ""
+    score = texts.scores[position] if position < len(texts.scores) else None
     judged = f"score {number(score)}" if score is not None else "not judged"
-    if len(drawn.completions) > 1 and drawn.mean is not None:
-        judged += f", mean of {len(drawn.completions)}: {number(drawn.mean)}"
+    if len(texts.completions) > 1 and texts.mean is not None:
+        judged += f", mean of {len(texts.completions)}: {number(texts.mean)}"
     label = tag("p", tag("span", kind), tag("span", judged, class_="score"), class_="label")
     return tag("div", label, _words(shortened(written) or "(nothing)"), class_="column")
 

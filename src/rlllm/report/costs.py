@@ -1,4 +1,4 @@
-"""What each run cost: time and tokens, as numbers and as bars on one scale."""
+"""Table of costs: time and tokens of each run, as numbers and as bars on one scale."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def _costs_of(run: Run, env: Mapping[str, Any]) -> Costs:
 
 def costs_table(series: Sequence[Series], envs: Sequence[Mapping[str, Any]]) -> Html | None:
     """One row a run; None where no run wrote anything down."""
-    found = [_costs_of(one.run, env) for one, env in zip(series, envs, strict=True)]
-    if not any(cost.seconds or cost.tokens for cost in found):
+    costs = [_costs_of(member.run, env) for member, env in zip(series, envs, strict=True)]
+    if not any(cost.seconds or cost.tokens for cost in costs):
         return None
-    columns = [column for column in _COLUMNS if any(column[1](cost) is not None for cost in found)]
+    columns = [column for column in _COLUMNS if any(column[1](cost) is not None for cost in costs)]
     heads: list[Head] = [("Run", "")]
     for title, _, _, barred in columns:
         heads += [(title, "num"), *([("", "bar")] if barred else [])]
     rows = []
-    for one, cost in zip(series, found, strict=True):
+    for member, cost in zip(series, costs, strict=True):
         cells: list[Html] = []
         for title, value, shown, barred in columns:
             cells.append(cell(title, shown(value(cost)), "num"))
-            cells += [_barred(title, value(cost), [value(other) for other in found], shown)] if barred else []
-        rows.append(row(one.label(), cost.device or "", cells))
+            cells += [_barred(title, value(cost), [value(other) for other in costs], shown)] if barred else []
+        rows.append(row(member.label(), cost.device or "", cells))
     return table(heads, rows, unit=False)
 
 
@@ -85,8 +85,8 @@ def _barred(
 
 def _bar(described: str, share: float) -> Html:
     width = linear(0, 1, 0, _BAR_WIDTH)(share)
-    drawn = tag("rect", x=0, y=0, width=place(max(width, 1)), height=_BAR_HEIGHT, class_="amount")
-    return drawing(described, drawn, width=_BAR_WIDTH, height=_BAR_HEIGHT, kind="amounts")
+    rectangle = tag("rect", x=0, y=0, width=place(max(width, 1)), height=_BAR_HEIGHT, class_="amount")
+    return drawing(described, rectangle, width=_BAR_WIDTH, height=_BAR_HEIGHT, kind="amounts")
 
 
 def _last(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:

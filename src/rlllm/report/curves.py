@@ -1,4 +1,4 @@
-"""Which logged numbers are drawn, in which order and under which name; the rest is listed in one table."""
+"""Learning curves: which metrics are drawn, in which order and under which title; and a table of all metrics."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rlllm.report.axes import Point
 from rlllm.report.charts import learning_curve
 from rlllm.report.markup import Html, tag
-from rlllm.report.scales import Point
 from rlllm.report.wording import DASH, is_number, number
 
 CURVES: dict[str, tuple[str, str]] = {
@@ -43,27 +43,27 @@ _BOOKKEEPING = {"step", "time", "epoch"}
 
 def finite_points(rows: Sequence[dict[str, Any]], name: str) -> list[Point]:
     """(step, value) of one metric where it was logged and finite; the last value of a step counts."""
-    found = {
+    by_step = {
         float(row["step"]): float(row[name])
         for row in rows
         if is_number(row.get("step")) and is_number(row.get(name)) and math.isfinite(row[name])
     }
-    return sorted(found.items())
+    return sorted(by_step.items())
 
 
 def learning_curves(rows: Sequence[dict[str, Any]]) -> Html | None:
     """Small multiples of the best-known metrics that moved, and of the essential ones; None when there are none."""
-    names = [name for known in CURVES for name in (known, f"eval_{known}")]
-    drawn: list[Html] = []
+    names = [name for curve in CURVES for name in (curve, f"eval_{curve}")]
+    figures: list[Html] = []
     for name in names:
         points = finite_points(rows, name)
         moved = len({value for _, value in points}) > 1
-        if len(drawn) < MOST and points and (moved or name in _ALWAYS):
+        if len(figures) < MOST and points and (moved or name in _ALWAYS):
             title, note = CURVES[name.removeprefix("eval_")]
-            drawn.append(learning_curve(f"{title}, held out" if name.startswith("eval_") else title, note, points))
-    if not drawn:
+            figures.append(learning_curve(f"{title}, held out" if name.startswith("eval_") else title, note, points))
+    if not figures:
         return None
-    return tag("div", drawn, class_="curves")
+    return tag("div", figures, class_="curves")
 
 
 def metric_table(rows: Sequence[dict[str, Any]]) -> Html | None:

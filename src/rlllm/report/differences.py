@@ -1,4 +1,4 @@
-"""Where runs differ: settings and lineage as one table with a column for each run; what they share is left out."""
+"""Table of settings and lineage that differ between runs, with a column for each run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ def differences(series: Sequence[Series], values: Sequence[Mapping[str, Any]], w
         what: name of one value, e.g. "setting".
     """
     flat = [dict(flattened(value)) for value in values]
-    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in _IRRELEVANT]
-    differing = [key for key in keys if len({one.get(key) for one in flat}) > 1]
+    keys = [key for key in dict.fromkeys(key for member in flat for key in member) if key not in _IRRELEVANT]
+    differing = [key for key in keys if len({member.get(key) for member in flat}) > 1]
     same = tag("p", f"{count(len(keys) - len(differing), what)} the same in all {len(series)} runs.", class_="note")
     if not differing:
         return same
-    heads: list[Head] = [(what[:1].upper() + what[1:], ""), *((one.label(), "") for one in series)]
+    heads: list[Head] = [(what[:1].upper() + what[1:], ""), *((member.label(), "") for member in series)]
     rows = [
         row(
             tag("code", key),
             "",
-            [cell(one.title, _value(found.get(key))) for one, found in zip(series, flat, strict=True)],
+            [
+                cell(member.title, _value(values_of_run.get(key)))
+                for member, values_of_run in zip(series, flat, strict=True)
+            ],
         )
         for key in differing[:_MOST]
     ]

@@ -1,4 +1,4 @@
-"""The entropy law: while nothing holds it back, a policy buys reward with entropy, R = -a exp(H) + b.
+"""Fit of the entropy law R = -a exp(H) + b: the reward that a policy gains for the entropy that it loses.
 
 R is the reward of a step, H its policy entropy in nats per token. The fit is linear in exp(H), so it has a closed form.
 Source: Cui et al. 2025, arXiv 2505.22617, equation 1.
@@ -9,6 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from rlllm.report.axes import ends
+from rlllm.report.charts import relation
+from rlllm.report.curves import finite_points
+from rlllm.report.markup import Html, join, tag
+from rlllm.report.wording import count, fixed, number
 
 FEWEST = 12
 """Steps below which two fitted numbers say nothing."""
@@ -63,3 +70,22 @@ def fit_that_means_something(pairs: Sequence[tuple[float, float]]) -> _EntropyLa
     """The fit if it has `FEWEST` steps, sells entropy for reward (a above 0) and explains `_LEAST_R2`; else None."""
     law = fit(pairs)
     return law if law is not None and law.steps >= FEWEST and law.a > 0 and law.r2 >= _LEAST_R2 else None
+
+
+def entropy_figure(metrics: Sequence[dict[str, Any]]) -> Html | None:
+    """Reward against entropy with the fitted law, its R^2 and what it predicts; None where the fit means nothing."""
+    entropies, rewards = dict(finite_points(metrics, "entropy")), finite_points(metrics, "reward")
+    pairs = [(entropies[step], reward) for step, reward in rewards if step in entropies]
+    law = fit_that_means_something(pairs)
+    if law is None:
+        return None
+    last = ends([(step, reward) for step, reward in rewards if step in entropies])[1]
+    formula = f"R = {number(law.b)} - {number(law.a)} exp(H)".replace("- -", "+ ")
+    sentences = (
+        f"{formula} explains {fixed(100 * law.r2, 0)} % of the reward's variance over {count(law.steps, 'step')} "
+        f"(R² = {fixed(law.r2)}). Were the entropy sold out, it predicts a reward of {number(law.ceiling)}; the last tenth of "
+        f"the run has {number(last)}, {number(abs(law.ceiling - last))} {'below' if last < law.ceiling else 'above'} that. "
+        "This extends a fit beyond what was seen; it does not hold for a run that keeps its entropy up."
+    )
+    figure = relation("Reward against entropy", "one dot a step, nats per token", pairs, law.reward, "entropy")
+    return join([tag("div", figure, class_="curves"), tag("p", sentences, class_="note")])

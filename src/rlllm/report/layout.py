@@ -1,4 +1,4 @@
-"""The frame of every page: its head, the contents, sections with their headings. No network, no script."""
+"""Frame of every page: head, table of contents, sections with their headings. No network, no script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML by construction: a plain `str` is always escaped, only `Html` goes in as it is, and only this file makes `Html`.
+"""HTML elements. A plain `str` is always escaped; only `Html`, which this file makes, is inserted as it is.
 
 Text is also made visible: control characters, lone surrogates and direction overrides, which a completion may well
 hold, are shown as symbols instead of acting on the page (or breaking its encoding).

@@ -1,4 +1,4 @@
-"""Lines of several runs in one drawing: learning curves over steps, and pass@k over the number of samples.
+"""Lines of several runs in one chart: learning curves over steps, and pass@k over the number of samples.
 
 A line carries its run's letter at its end and a dash pattern of its own; letters that would collide are moved apart.
 """
@@ -15,16 +15,20 @@ from rlllm.report.axes import (
     LEFT,
     TOP,
     WIDTH,
+    Point,
     Scale,
     drawing,
+    frame,
     linear,
     place,
+    smooth,
     step_axis,
+    thin,
+    ticks,
     value_axis,
 )
 from rlllm.report.curves import CURVES, finite_points
 from rlllm.report.markup import Html, tag
-from rlllm.report.scales import Point, frame, smooth, thin, ticks
 from rlllm.report.series import Series
 from rlllm.report.wording import fixed, is_number, number
 
@@ -45,26 +49,26 @@ _APART = 11.0
 
 def shared_curves(series: Sequence[Series], most: int = 12) -> Html | None:
     """Every well-known metric that at least two of the runs have logged, as smoothed lines; None where there is none."""
-    logged = [(one, one.run.metrics()) for one in series]
-    drawn: list[Html] = []
-    for name in (name for known in CURVES for name in (known, f"eval_{known}")):
-        found = [(one, finite_points(rows, name)) for one, rows in logged]
-        lines = [(one.letter, one.kind, smooth(points)) for one, points in found if points]
+    logged = [(member, member.run.metrics()) for member in series]
+    figures: list[Html] = []
+    for name in (name for curve in CURVES for name in (curve, f"eval_{curve}")):
+        by_run = [(member, finite_points(rows, name)) for member, rows in logged]
+        lines = [(member.letter, member.kind, smooth(points)) for member, points in by_run if points]
         moved = len({value for _, _, points in lines for _, value in points}) > 1
-        if len(lines) > 1 and moved and len(drawn) < most:
+        if len(lines) > 1 and moved and len(figures) < most:
             title, note = CURVES[name.removeprefix("eval_")]
-            drawn.append(_curve(f"{title}, held out" if name.startswith("eval_") else title, note, lines))
-    return tag("div", drawn, class_="curves") if drawn else None
+            figures.append(_curve(f"{title}, held out" if name.startswith("eval_") else title, note, lines))
+    return tag("div", figures, class_="curves") if figures else None
 
 
 def pass_curves(results: Mapping[str, Any]) -> Html | None:
     """The pass@k curve of every task of one evaluation; None where none has one."""
-    drawn = [
+    figures = [
         pass_at_k(name, [("", "s1", details.get(curve) or [])], heading=f"{name}, {heading}", note=note)
         for name, details in (results.get("tasks") or {}).items()
         for curve, heading, note in _CURVES
     ]
-    return tag("div", drawn, class_="curves") if any(drawn) else None
+    return tag("div", figures, class_="curves") if any(figures) else None
 
 
 def pass_at_k(
@@ -81,33 +85,34 @@ def pass_at_k(
         lines: letter, class and `[{"k", "estimate", "low", "high"}]` of each run.
         heading, note: of the figure.
     """
-    known = [(letter, kind, _known(curve)) for letter, kind, curve in lines]
-    known = [line for line in known if len(line[2]) > 1]
-    if not known:
+    curves = [(letter, kind, _known(curve)) for letter, kind, curve in lines]
+    curves = [line for line in curves if len(line[2]) > 1]
+    if not curves:
         return None
-    every = [entry for *_, curve in known for entry in curve]
+    every = [entry for *_, curve in curves for entry in curve]
     marks = ticks(min(low for _, _, low, _ in every), min(1.0, max(high for *_, high in every)))
     most = max(k for k, *_ in every)
     x = linear(0.0, math.log2(most), LEFT + 4, _END)
     y = linear(marks[0], marks[-1], _TALL - BOTTOM, TOP)
     placed = [
-        (letter, kind, [(x(math.log2(k)), y(estimate)) for k, estimate, _, _ in curve]) for letter, kind, curve in known
+        (letter, kind, [(x(math.log2(k)), y(estimate)) for k, estimate, _, _ in curve])
+        for letter, kind, curve in curves
     ]
     words = "; ".join(
         f"{letter} {fixed(curve[0][1])} at k = {curve[0][0]} to {fixed(curve[-1][1])} at k = {curve[-1][0]}".strip()
-        for letter, _, curve in known
+        for letter, _, curve in curves
     )
-    drawn = drawing(
+    image = drawing(
         f"{heading if title in heading else f'{title}, {heading}'}: {words}",
         value_axis(marks, y, _END),
         tag("text", "k", x=0, y=_TALL - 6, class_="tick"),
         [tag("text", str(k), x=place(x(math.log2(k))), y=_TALL - 6, class_="tick middle") for k in _powers(most)],
-        [_band(kind, curve, x, y) for _, kind, curve in known],
+        [_band(kind, curve, x, y) for _, kind, curve in curves],
         [_placed(kind, points, dots=True) for _, kind, points in placed],
         _letters(placed, _TALL),
         height=_TALL,
     )
-    return _figure(heading, f"{note}, with 95 % interval", drawn)
+    return _figure(heading, f"{note}, with 95 % interval", image)
 
 
 def _curve(title: str, note: str, lines: Sequence[_Line]) -> Html:
@@ -119,19 +124,19 @@ def _curve(title: str, note: str, lines: Sequence[_Line]) -> Html:
     inside = [(letter, kind, [p for p in points if marks[0] <= p[1] <= marks[-1]]) for letter, kind, points in lines]
     placed = [(letter, kind, [(x(step), y(value)) for step, value in thin(points)]) for letter, kind, points in inside]
     words = "; ".join(f"{letter} from {number(line[0][1])} to {number(line[-1][1])}" for letter, _, line in lines)
-    drawn = drawing(
+    image = drawing(
         f"{title} over steps: {words}",
         value_axis(marks, y, _END),
         step_axis(steps, x, _END),
         [_placed(kind, points) for _, kind, points in placed],
         _letters(placed),
     )
-    return _figure(title, note, drawn)
+    return _figure(title, note, image)
 
 
-def _figure(title: str, note: str, drawn: Html) -> Html:
+def _figure(title: str, note: str, image: Html) -> Html:
     caption = tag("figcaption", tag("span", title, class_="name"), tag("small", note))
-    return tag("figure", caption, drawn, class_="curve")
+    return tag("figure", caption, image, class_="curve")
 
 
 def _placed(kind: str, points: Sequence[Point], *, dots: bool = False) -> Html | None:
@@ -171,7 +176,7 @@ def _letters(lines: Sequence[_Line], tall: float = HEIGHT) -> list[Html]:
 
 def _known(curve: Sequence[Mapping[str, Any]]) -> list[tuple[int, float, float, float]]:
     """(k, estimate, low, high), an unknown bound at the estimate; entries without numbers left out."""
-    found = []
+    points = []
     for entry in curve:
         k, estimate = entry.get("k"), entry.get("estimate")
         if isinstance(k, int) and k > 0 and is_number(estimate) and math.isfinite(estimate):
@@ -179,8 +184,8 @@ def _known(curve: Sequence[Mapping[str, Any]]) -> list[tuple[int, float, float, 
                 bound if is_number(bound) and math.isfinite(bound) else estimate
                 for bound in (entry.get("low"), entry.get("high"))
             )
-            found.append((k, float(estimate), float(low), float(high)))
-    return sorted(found)
+            points.append((k, float(estimate), float(low), float(high)))
+    return sorted(points)
 
 
 def _powers(most: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The page of a run and of a pipeline: what stands where. Every part is left out when the run has no file for it."""
+"""Pages of a run and of a pipeline: the order of their parts. A part is left out when the run has no file for it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.report import completions
-from rlllm.report.card import card_tables
 from rlllm.report.controls import experiment, member_curves
 from rlllm.report.curves import learning_curves, metric_table
+from rlllm.report.difficulty import Difficulty, difficulty_table
+from rlllm.report.entropy_law import entropy_figure
 from rlllm.report.gain_decomposition import gain_table
 from rlllm.report.layout import Part, json_of, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
@@ -19,7 +20,7 @@ from rlllm.report.problems import READING, problem_map
 from rlllm.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.report.results import further_table, results_tables
 from rlllm.report.rewards import Source, monitored_curves, reward_table, tally, written
-from rlllm.report.signals import Difficulty, difficulty_table, entropy_figure
+from rlllm.report.rm_card import card_tables
 from rlllm.report.summary import SummaryRow, summary_table
 from rlllm.report.verdict import verdict_block, verdict_of_rows
 
@@ -117,7 +118,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     parts: list[Part] = [
         ("results", "Results", results_tables(run.results)),
         ("pass-at-k", "More samples", pass_curves(run.results)),
-        ("answers", "How the model answers", further_table(run.results)),
+        ("answers", "Response statistics", further_table(run.results)),
         ("problems", "Problem by problem", _problem_map(before_after)),
         ("controls", "Controls" if run.results.get("controls") else "Seeds", experiment(run.results)),
         ("members", "Curves of the runs", member_curves(run)),
@@ -149,19 +150,19 @@ def _details(run: Run, config: Mapping[str, Any], metrics: Sequence[dict[str, An
 
 
 def _problem_map(before_after: Sequence[dict[str, Any]]) -> Html | None:
-    drawn = problem_map(before_after, "before", "after", "Held-out prompts")
-    return tag("div", drawn, tag("p", READING, class_="note"), class_="curves") if drawn else None
+    figure = problem_map(before_after, "before", "after", "Held-out prompts")
+    return tag("div", figure, tag("p", READING, class_="note"), class_="curves") if figure else None
 
 
 def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:
-    found = _Samples()
+    samples = _Samples()
     for row in written(rows):
-        tally(found.sources, [row])
-        found.difficulty.add(row)
-        found.total.add(float(row.get("step") or 0), {"value": row.get("reward")})
-        if not found.first or row.get("step") == found.first[0].get("step"):
-            found.first.append(row)
-        if found.last and row.get("step") != found.last[0].get("step"):
-            found.last = []
-        found.last.append(row)
-    return found
+        tally(samples.sources, [row])
+        samples.difficulty.add(row)
+        samples.total.add(float(row.get("step") or 0), {"value": row.get("reward")})
+        if not samples.first or row.get("step") == samples.first[0].get("step"):
+            samples.first.append(row)
+        if samples.last and row.get("step") != samples.last[0].get("step"):
+            samples.last = []
+        samples.last.append(row)
+    return samples

@@ -1,4 +1,4 @@
-"""Problem by problem: the mean score of each before and after (or under A and under B), and what was gained and lost.
+"""Chart of problems gained and lost: the mean score of each problem before and after, or in two runs.
 
 Evaluations are paired by task and item id, training runs by the prompts they hold out. Only what both have is shown.
 """
@@ -35,9 +35,9 @@ def paired_rows(a: Run, b: Run) -> dict[str, list[Row]]:
     """Of each task the problems that both runs have, with the completions and scores of both, in the order of `a`."""
     theirs = dict(_problems(b))
     tasks: dict[str, list[Row]] = {}
-    for (task, name), (prompt, answer, drawn) in _problems(a):
+    for (task, name), (prompt, answer, completions) in _problems(a):
         if (task, name) in theirs:
-            pair = {"before": drawn, "after": theirs[task, name][2]}
+            pair = {"before": completions, "after": theirs[task, name][2]}
             tasks.setdefault(task, []).append({"prompt": prompt, "answer": answer, **pair})
     return tasks
 
@@ -66,8 +66,8 @@ def problem_map(rows: Sequence[Row], before: str, after: str, title: str) -> Htm
             f"; both solve {solved}, neither {never}",
         ),
     )
-    drawn = _map(f"{title}, {count(len(judged), 'problem')}: {words}", judged, before, after)
-    return tag("figure", caption, drawn, class_="curve")
+    image = _map(f"{title}, {count(len(judged), 'problem')}: {words}", judged, before, after)
+    return tag("figure", caption, image, class_="curve")
 
 
 def _map(described: str, pairs: Sequence[tuple[float, float]], before: str, after: str) -> Html:
@@ -122,26 +122,30 @@ def _cells(pairs: Sequence[tuple[float, float]]) -> Iterable[tuple[float, float]
 
 def _problems(run: Run) -> Iterable[tuple[tuple[str, str], tuple[Any, Any, list[dict[str, Any]]]]]:
     """(task, identity) and (prompt, answer, scored completions) of every problem; of a training run as it ended."""
-    found: dict[tuple[str, str], tuple[Any, Any, list[dict[str, Any]]]] = {}
+    problems: dict[tuple[str, str], tuple[Any, Any, list[dict[str, Any]]]] = {}
     for item in read_jsonl(run.path / "items.jsonl"):
         scores, texts = item.get("scores") or [], item.get("completions") or []
-        drawn = [
+        completions = [
             {"completion": text, "score": score}
             for score, text in zip_longest(scores, texts[: len(scores)], fillvalue="")
         ]
-        known = found.setdefault(
+        problem = problems.setdefault(
             (str(item.get("task")), str(item.get("id"))), (item.get("prompt"), item.get("answer"), [])
         )
-        known[2].extend(drawn)
+        problem[2].extend(completions)
     for row in read_jsonl(run.path / "before_after.jsonl"):
         name = json.dumps([row.get("prompt"), row.get("answer")], sort_keys=True)
-        found.setdefault((HELD_OUT, name), (row.get("prompt"), row.get("answer"), list(row.get("after") or [])))
-    return found.items()
+        problems.setdefault((HELD_OUT, name), (row.get("prompt"), row.get("answer"), list(row.get("after") or [])))
+    return problems.items()
 
 
-def _mean(drawn: Sequence[Mapping[str, Any]]) -> float | None:
-    known = [one["score"] for one in drawn if is_number(one.get("score")) and math.isfinite(one["score"])]
-    return math.fsum(known) / len(known) if known else None
+def _mean(completions: Sequence[Mapping[str, Any]]) -> float | None:
+    scores = [
+        completion["score"]
+        for completion in completions
+        if is_number(completion.get("score")) and math.isfinite(completion["score"])
+    ]
+    return math.fsum(scores) / len(scores) if scores else None
 
 
 def _solved(mean: float) -> bool:

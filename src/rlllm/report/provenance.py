@@ -1,4 +1,4 @@
-"""How to get the same again: the command, the settings, where everything came from and what it ran on."""
+"""Command, settings, lineage and environment of a run."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ def command_of(config: Mapping[str, Any]) -> str | None:
 def facts(config: Mapping[str, Any], env: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Html | None:
     """The few settings a reader wants first."""
     settings = config.get("settings") or {}
-    found = [(label, named(settings[key])) for key, label in _FACTS if settings.get(key) not in (None, "", [], {})]
+    pairs_of_facts = [
+        (label, named(settings[key])) for key, label in _FACTS if settings.get(key) not in (None, "", [], {})
+    ]
     times = [row["time"] for row in metrics if isinstance(row.get("time"), int | float)]
     if times:
-        found.append(("Training time", duration(max(times))))
+        pairs_of_facts.append(("Training time", duration(max(times))))
     if env.get("device"):
-        found.append(("Device", named(env["device"])))
-    if not found:
+        pairs_of_facts.append(("Device", named(env["device"])))
+    if not pairs_of_facts:
         return None
-    pairs = [tag("div", tag("dt", label), tag("dd", shortened(shown, 160))) for label, shown in found]
+    pairs = [tag("div", tag("dt", label), tag("dd", shortened(shown, 160))) for label, shown in pairs_of_facts]
     return tag("dl", pairs, class_="facts")
 
 

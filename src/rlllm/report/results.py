@@ -1,4 +1,4 @@
-"""What a run measured: before against after training, or an evaluation's tasks."""
+"""Tables of results: before and after training, or the tasks of an evaluation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def _measures(measures: Sequence[Mapping[str, Any]]) -> Html | None:
     """`{"name", "before", "after", "difference", "higher_is_better"}`, each an interval or None."""
     if not measures:
         return None
-    drawn, unit = drawn_head([(measure.get("before"), measure.get("after")) for measure in measures], paired=True)
-    heads: list[Head] = [("Measure", ""), ("Before", "num"), ("After", "num"), drawn, ("Change", "num")]
+    interval_head, unit = drawn_head(
+        [(measure.get("before"), measure.get("after")) for measure in measures], paired=True
+    )
+    heads: list[Head] = [("Measure", ""), ("Before", "num"), ("After", "num"), interval_head, ("Change", "num")]
     rows = []
     for measure in measures:
         before, after, difference = (measure.get(name) for name in ("before", "after", "difference"))
@@ -40,8 +42,8 @@ def _tasks(tasks: Mapping[str, Any]) -> Html | None:
     ]
     if not measured:
         return None
-    drawn, unit = drawn_head([(None, value) for *_, value in measured], paired=False)
-    heads: list[Head] = [("Task", ""), ("Measure", ""), ("Estimate", "num"), drawn, ("Method", "")]
+    interval_head, unit = drawn_head([(None, value) for *_, value in measured], paired=False)
+    heads: list[Head] = [("Task", ""), ("Measure", ""), ("Estimate", "num"), interval_head, ("Method", "")]
     rows = []
     for position, (task, details, measure, value) in enumerate(measured):
         same = position > 0 and measured[position - 1][0] == task
@@ -52,13 +54,13 @@ def _tasks(tasks: Mapping[str, Any]) -> Html | None:
 
 def further(details: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What a task measured beside its values and what it was compared with: every other estimate, one level down as well."""
-    found: dict[str, Mapping[str, Any]] = {}
+    estimates: dict[str, Mapping[str, Any]] = {}
     for key, value in details.items():
         if key in ("values", "against") or not isinstance(value, Mapping):
             continue
         inside = {key.replace("_", " "): value} if "estimate" in value else value
-        found |= {name: part for name, part in inside.items() if isinstance(part, Mapping) and "estimate" in part}
-    return found
+        estimates |= {name: part for name, part in inside.items() if isinstance(part, Mapping) and "estimate" in part}
+    return estimates
 
 
 def further_table(results: Mapping[str, Any]) -> Html | None:
@@ -70,4 +72,4 @@ def further_table(results: Mapping[str, Any]) -> Html | None:
 def size(details: Mapping[str, Any]) -> str:
     """How many problems, and how many samples of each."""
     amounts = [("items", "item"), ("samples", "sample")]
-    return f" {TIMES} ".join(count(details[key], one) for key, one in amounts if isinstance(details.get(key), int))
+    return f" {TIMES} ".join(count(details[key], noun) for key, noun in amounts if isinstance(details.get(key), int))

@@ -1,4 +1,4 @@
-"""What each reward contributed: early against late in the run, and how often it could not judge or failed."""
+"""Table and curves of each reward: its mean early and late in the run, and how often it could not judge or failed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlllm.report.axes import Point, ends
 from rlllm.report.charts import learning_curve, sparkline
 from rlllm.report.layout import scrolled
 from rlllm.report.markup import Child, Html, tag
-from rlllm.report.scales import Point, ends
 from rlllm.report.series import Series
 from rlllm.report.wording import DASH, fixed, is_number
 
@@ -64,15 +64,15 @@ def reward_table(sources: Mapping[str, Source]) -> Html | None:
 def compared_rewards(series: Sequence[Series]) -> Html | None:
     """Of each reward one row for each run that used it; None where no run logged completions."""
     tallies: list[dict[str, Source]] = []
-    for one in series:
+    for member in series:
         tallies.append({})
-        tally(tallies[-1], written(one.run.samples()))
-    names = dict.fromkeys(name for found in tallies for name in found)
+        tally(tallies[-1], written(member.run.samples()))
+    names = dict.fromkeys(name for run_sources in tallies for name in run_sources)
     rows = [
-        _source_row(name, [one.label(), tag("small", name)], found[name])
+        _source_row(name, [member.label(), tag("small", name)], run_sources[name])
         for name in names
-        for one, found in zip(series, tallies, strict=True)
-        if name in found
+        for member, run_sources in zip(series, tallies, strict=True)
+        if name in run_sources
     ]
     return _table("Rewards by source", "Run and reward", rows) if rows else None
 
@@ -89,9 +89,9 @@ def monitored_curves(total: Source, sources: Mapping[str, Source], names: Iterab
     monitored = [(name, sources[name].points()) for name in names if name in sources and sources[name].points()]
     if not monitored or not total.points():
         return None
-    drawn = [learning_curve("Total reward", "what the run maximises", total.points())]
-    drawn += [learning_curve(name, "only monitored, weight 0", points) for name, points in monitored]
-    return tag("div", drawn, class_="curves")
+    figures = [learning_curve("Total reward", "what the run maximises", total.points())]
+    figures += [learning_curve(name, "only monitored, weight 0", points) for name, points in monitored]
+    return tag("div", figures, class_="curves")
 
 
 def _source_row(name: str, title: Child, source: Source) -> Html:

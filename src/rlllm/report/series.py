@@ -1,4 +1,4 @@
-"""Runs that are shown together: each has a letter, a short name and a line of its own; colour is never the only sign."""
+"""Runs on one page: each has a letter, a short name and a line style, so that colour is never the only sign."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Series:
     def key(self) -> Html:
         """Its line and letter, as in the drawings."""
         line = tag("line", x1=1, x2=27, y1=6, y2=6, class_="series")
-        drawn = tag("svg", line, viewBox="0 0 28 12", class_="swatch", aria_hidden="true")
-        return tag("span", drawn, tag("b", self.letter), class_=f"serie {self.kind}")
+        swatch = tag("svg", line, viewBox="0 0 28 12", class_="swatch", aria_hidden="true")
+        return tag("span", swatch, tag("b", self.letter), class_=f"serie {self.kind}")
 
     def label(self) -> Html:
         """Key and name, for the head of a row."""
@@ -54,16 +54,16 @@ def series_of(runs: Sequence[Run]) -> list[Series]:
 def legend(series: Sequence[Series]) -> Html:
     """Letter, name and line of every run, and what it is in a few words."""
     entries = []
-    for one in series:
-        config = json_of(one.run, "config.json")
+    for member in series:
+        config = json_of(member.run, "config.json")
         settings = config.get("settings") or {}
         words = [str(config.get("stage") or "run"), str(settings.get("method") or "")]
         words += [f"model {shortened(named(settings['model']), 60)}"] if settings.get("model") else []
-        verdict = one.run.verdict.get("ok")
+        verdict = member.run.verdict.get("ok")
         sign = "" if verdict is None else "✓ ok" if verdict else "✕ failed"
         state = tag("span", sign, class_="ok" if verdict else "failed") if sign else None
         described = tag("small", " · ".join(word for word in words if word), " ", state)
-        entries.append(tag("li", one.key(), tag("span", tag("b", one.name), described)))
+        entries.append(tag("li", member.key(), tag("span", tag("b", member.name), described)))
     return tag("ul", entries, class_="legend", aria_label="Runs")
 
 

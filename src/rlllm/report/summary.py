@@ -1,4 +1,4 @@
-"""The summary of a pipeline: one row for each number a stage is judged by."""
+"""Summary table of a pipeline: one row for each number that a stage is judged by."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class SummaryRow:
 
 def summary_table(rows: Sequence[SummaryRow]) -> Html:
     """Stage, before, after, both drawn, change, time, verdict; becomes cards on a narrow screen."""
-    drawn, unit = drawn_head([(entry.before, entry.after) for entry in rows], paired=True)
-    heads: list[Head] = [("Stage", ""), ("Before", "num"), ("After", "num"), drawn, ("Change", "num")]
+    interval_head, unit = drawn_head([(entry.before, entry.after) for entry in rows], paired=True)
+    heads: list[Head] = [("Stage", ""), ("Before", "num"), ("After", "num"), interval_head, ("Change", "num")]
     heads += [("Time", "num"), ("Verdict", "")]
     again = [position > 0 and rows[position - 1].stage == entry.stage for position, entry in enumerate(rows)]
     return table(heads, [_summary_row(entry, same) for entry, same in zip(rows, again, strict=True)], unit=unit)

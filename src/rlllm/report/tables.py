@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+from rlllm.report.axes import ticks
 from rlllm.report.charts import whisker_axis, whiskers
 from rlllm.report.markup import Child, Html, tag
-from rlllm.report.scales import ticks
 from rlllm.report.wording import DASH, fixed, is_number, p_value
 
 IntervalJson = Mapping[str, Any]
@@ -120,14 +120,14 @@ def _known(value: IntervalJson | None) -> TypeGuard[IntervalJson]:
 
 
 def _numbers(*values: IntervalJson | None) -> list[float]:
-    found = [value.get(name) for value in values if value for name in ("estimate", "low", "high")]
-    return [number for number in found if is_number(number) and math.isfinite(number)]
+    values_given = [value.get(name) for value in values if value for name in ("estimate", "low", "high")]
+    return [number for number in values_given if is_number(number) and math.isfinite(number)]
 
 
 def _scale(*values: IntervalJson | None) -> tuple[float, float]:
     """0 to 1 where everything lies there, else round numbers around what there is."""
-    known = _numbers(*values)
-    if all(0 <= number <= 1 for number in known):
+    numbers = _numbers(*values)
+    if all(0 <= number <= 1 for number in numbers):
         return 0.0, 1.0
-    marks = ticks(min(known), max(known), 2)
+    marks = ticks(min(numbers), max(numbers), 2)
     return marks[0], marks[-1]

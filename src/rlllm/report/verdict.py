@@ -1,4 +1,4 @@
-"""The verdict in words: the facts a run was judged by, and every reason with its hint."""
+"""The verdict as text: what a run was judged by, and every reason with its hint."""
 
 from __future__ import annotations
 
@@ -60,19 +60,19 @@ def _reason(reason: Mapping[str, Any]) -> Html:
 
 def _checked(facts: Mapping[str, Any]) -> list[str]:
     """The facts a run was judged by, one phrase each."""
-    found = []
+    phrases = []
     if facts.get("steps_requested"):
-        found.append(f"{facts.get('steps_done', 0):,} of {count(facts['steps_requested'], 'step')} ran")
+        phrases.append(f"{facts.get('steps_done', 0):,} of {count(facts['steps_requested'], 'step')} ran")
     if facts.get("weights_changed") is not None:
-        found.append("weights moved" if facts["weights_changed"] else "weights did not move")
+        phrases.append("weights moved" if facts["weights_changed"] else "weights did not move")
     if is_number(facts.get("largest_gradient")):
-        found.append(f"gradient norm up to {number(facts['largest_gradient'])}")
+        phrases.append(f"gradient norm up to {number(facts['largest_gradient'])}")
     if is_number(facts.get("reward_spread")):
-        found.append(f"reward spread within a group up to {number(facts['reward_spread'])}")
+        phrases.append(f"reward spread within a group up to {number(facts['reward_spread'])}")
     if facts.get("pairs"):
-        found.append(f"{count(facts['pairs'], 'preference pair')}")
+        phrases.append(f"{count(facts['pairs'], 'preference pair')}")
     if facts.get("reward_rows"):
-        found.append(f"{count(facts['reward_rows'], 'completion')} scored")
+        phrases.append(f"{count(facts['reward_rows'], 'completion')} scored")
     if facts.get("non_finite_steps"):
-        found.append(f"{count(facts['non_finite_steps'], 'step')} with NaN or infinity")
-    return found
+        phrases.append(f"{count(facts['non_finite_steps'], 'step')} with NaN or infinity")
+    return phrases

@@ -1,4 +1,4 @@
-"""Numbers, durations and settings in the words of a reader. Plain text comes out; markup is made elsewhere."""
+"""Numbers, durations and settings as plain text."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def p_value(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def crossover(found: Mapping[str, Any] | None) -> str | None:
+def crossover(value: Mapping[str, Any] | None) -> str | None:
     """From how many samples on the first model overtakes the second: `8 [4, 16]`, `none up to 32`; None where unknown."""
-    if not found:
+    if not value:
         return None
-    if found.get("estimate") is None:
-        return f"none up to {found.get('up_to')}"
-    low, high = (found.get(bound) or "?" for bound in ("low", "high"))
-    return f"{found['estimate']} [{low}, {high}]"
+    if value.get("estimate") is None:
+        return f"none up to {value.get('up_to')}"
+    low, high = (value.get(bound) or "?" for bound in ("low", "high"))
+    return f"{value['estimate']} [{low}, {high}]"
 
 
 def duration(seconds: float | None) -> str:

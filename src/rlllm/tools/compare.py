@@ -79,21 +79,21 @@ def comparison_page(paths: Sequence[Path | str], *, seed: int = 0) -> str:
             hint="name the runs that you want to see together",
         )
     names = short_names([run.path for run in runs])
-    comparisons, said = _comparisons(runs, dict(zip((run.path for run in runs), names, strict=True)), seed)
+    comparisons, sentences = _comparisons(runs, dict(zip((run.path for run in runs), names, strict=True)), seed)
     command = f"rlllm report {' '.join(str(path) for path in paths)}"
     title = f"{_listed(names[1:])} against {names[0]}"
-    return render_comparison(title, runs, comparisons, said, [command])
+    return render_comparison(title, runs, comparisons, sentences, [command])
 
 
 def runs_of(paths: Sequence[Path | str]) -> list[Run]:
     """The runs that are given, and of a folder that is no run itself all runs below it; each once, in this order."""
-    found: dict[Path, Run] = {}
+    runs: dict[Path, Run] = {}
     for given in paths:
         path = Path(given).expanduser()
         inside = [] if (path / "status.json").exists() else sorted(list_runs(path), key=lambda run: run.path)
         for run in inside or [open_run(path)]:
-            found.setdefault(run.path.resolve(), run)
-    return list(found.values())
+            runs.setdefault(run.path.resolve(), run)
+    return list(runs.values())
 
 
 def _comparisons(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -109,8 +109,11 @@ def _comparisons(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> t
             pairs.append(compare_pair(runs[0], run, seed))
         except RlllmError as error:
             refused.append(f"{names[run.path]} and {first} are not compared: {error.what}")
-    comparisons = [found.to_json() for found in adjusted(pairs)]
-    return comparisons, [*(conclusion(found, first, names[Path(found["b"])]) for found in comparisons), *refused]
+    comparisons = [comparison.to_json() for comparison in adjusted(pairs)]
+    return comparisons, [
+        *(conclusion(comparison, first, names[Path(comparison["b"])]) for comparison in comparisons),
+        *refused,
+    ]
 
 
 def _decided(task: Mapping[str, Any]) -> int:

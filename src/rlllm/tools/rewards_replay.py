@@ -73,7 +73,7 @@ class Replayed:
     advantage: str
     notes: list[str]
     rewards: list[dict[str, Any]]
-    """For each reward asked for: `name`, the numbers of `evals.rescoring.comparison`, `errors`, and `most_changed`."""
+    """For each reward asked for: `name`, the numbers of `evals.reward_replay.comparison`, `errors`, and `most_changed`."""
     rows: list[_Row] = field(repr=False)
     """The stored rows with `replayed`: name -> `reward`, `rewards`, `advantage`, and the stored reward's `advantage_before`."""
 
@@ -158,7 +158,7 @@ def _one(
     seed: int,
 ) -> dict[str, Any]:
     """The entry of one reward; adds its scores to the rows."""
-    from rlllm.evals.rescoring import comparison
+    from rlllm.evals.reward_replay import comparison
 
     described, totals = _scored(composition, groups, samples)
     before, after = _array([row["reward"] for row in replayed]), _array(totals)

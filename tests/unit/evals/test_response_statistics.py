@@ -26,7 +26,7 @@ from rlllm.evals.statistics.pass_estimators import (
     pass_at_k,
     pass_table,
 )
-from rlllm.evals.statistics.response_statistics import behaviour, majority_interval, profile
+from rlllm.evals.statistics.response_statistics import majority_interval, response_rates, response_statistics
 
 
 @pytest.mark.parametrize(("n", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (8, [1, 2, 4, 8]), (9, [1, 2, 4, 8, 9])])
@@ -237,7 +237,7 @@ def test_refusals_formats_and_truncations_are_rates_over_problems() -> None:
         [Sample("q", "I'm sorry, but I can't help with that."), Sample("q", "2+2=4\n#### 4")],
         [Sample("q", "#### 4 and on", truncated=True), Sample("q", "")],
     ]
-    rates = {name: value.estimate for name, value in behaviour(drawn).items()}
+    rates = {name: value.estimate for name, value in response_rates(drawn).items()}
     assert rates == {"refused": 0.25, "one marked answer": 0.5, "truncated": 0.25}
 
 
@@ -249,11 +249,11 @@ def test_the_majority_is_reported_where_answers_are_marked() -> None:
 
 
 def test_the_profile_is_plain_json_for_one_sample_and_for_unknown_lengths() -> None:
-    one = profile([[Sample("q", "no marks", tokens=3)]], [[1.0]])
+    one = response_statistics([[Sample("q", "no marks", tokens=3)]], [[1.0]])
     assert (one["calibration"], one["tokens_per_correct"]["estimate"]) == (None, 3)
     assert [row["k"] for row in one["curve"]] == [1]
     drawn = [[Sample("q", f"#### {i}") for i in range(4)]] * 3
-    many = json.loads(json.dumps(profile(drawn, [[1.0, 0.0, 0.0, 0.0]] * 3), allow_nan=False))
+    many = json.loads(json.dumps(response_statistics(drawn, [[1.0, 0.0, 0.0, 0.0]] * 3), allow_nan=False))
     assert many["tokens_per_correct"] is None
     assert many["calibration"]["estimate"] == pytest.approx(0.0)
     assert [row["k"] for row in many["curve_all_pass"]] == [1, 2, 4]

@@ -33,7 +33,7 @@ def test_sampled_completions_come_with_curves_lengths_and_what_they_look_like(re
         assert row["low"] <= row["estimate"] <= row["high"]
         assert name is None or row["estimate"] == pytest.approx(task["values"][name]["estimate"])
     assert task["curve_all_pass"][0]["estimate"] == pytest.approx(task["curve"][0]["estimate"])
-    assert set(task["behaviour"]) == {"refused", "one marked answer", "truncated"}
+    assert set(task["response_rates"]) == {"refused", "one marked answer", "truncated"}
     assert {"distinct-1", "self-similarity"} <= set(task["diversity"])
     assert sum(stratum["completions"] for stratum in task["accuracy_by_length"]) == 16
     for item in items:

@@ -7,9 +7,9 @@ from typing import Any
 
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.report import render_run
-from rlllm.report.card import card_tables
 from rlllm.report.results import results_tables
 from rlllm.report.rewards import Source, monitored_curves
+from rlllm.report.rm_card import card_tables
 
 
 def interval(estimate: float, low: float | None, high: float | None) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.report.axes import ends, frame, smooth, thin, ticks, ticks_within
 from rlllm.report.markup import join
-from rlllm.report.scales import ends, frame, smooth, thin, ticks, ticks_within
 from rlllm.report.tables import estimate
 from rlllm.report.wording import (
     DASH,

@@ -13,7 +13,7 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.recipes import find_recipe, list_recipes, read_recipe
 from rlllm.core.runs import read_jsonl
-from rlllm.evals.groups import group_of
+from rlllm.evals.by_column import group_of
 from rlllm.stages.evaluate.plan import EvalPlan, EvalStage
 
 RECIPES = sorted(entry.name for entry in list_recipes() if entry.stage == "eval" and entry.origin == "built in")

@@ -1,8 +1,9 @@
-"""A model for lm-evaluation-harness that answers with this project's engines, and gives what the harness's own backend gives.
+"""`EngineLM`: a model for lm-evaluation-harness whose texts come from this project's engines.
 
-Only two things differ from that backend, whose tokenisation, windows, truncation and templates are inherited. The tokens of a
-context are computed once for all continuations that are asked of it, and logits only where a continuation is scored; and
-text is written by an engine. What an engine does not offer (beams, penalties, a cache it does not know) the backend does.
+Only two things differ from the harness's own backend (HFLM), whose tokenisation, windows, truncation and templates are
+inherited. The tokens of a context are computed once for all continuations that are asked of it, and logits only where a
+continuation is scored; and text is written by an engine. What an engine does not offer (beams, penalties, a cache it does
+not know) the backend does.
 
 Imported only where the harness is installed and a model is loaded.
 """
@@ -32,7 +33,7 @@ FIRST_TOKENS = 64
 """Tokens written before stop strings are looked for; twice as many each time after that."""
 _UNDERSTOOD = {"do_sample", "temperature", "top_p", "top_k", "until", "max_gen_toks"}
 
-Asked = tuple[Any, list[int], list[int]]
+_Request = tuple[Any, list[int], list[int]]
 """A request as the harness makes it: its texts (not used), tokens of the context, tokens of the continuation."""
 _Prefix = tuple[int, ...]
 _Tail = tuple[int, ...]
@@ -78,7 +79,7 @@ class EngineLM(HFLM):
 
     @torch.no_grad()
     def _loglikelihood_tokens(
-        self, requests: Sequence[Asked], disable_tqdm: bool = True, override_bs: int | None = None
+        self, requests: Sequence[_Request], disable_tqdm: bool = True, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         """Log-likelihood of each continuation after its context, and whether greedy decoding would write it."""
         if not self.shares:
@@ -152,12 +153,12 @@ class EngineLM(HFLM):
 
     def _written(self, requests: list[Any]) -> list[str]:
         """Texts for requests that ask for the same way of writing."""
-        asked = normalize_gen_kwargs(requests[0].args[1], self.max_gen_toks)
-        sampling = self._sampling(asked)
+        settings = normalize_gen_kwargs(requests[0].args[1], self.max_gen_toks)
+        sampling = self._sampling(settings)
         if sampling is None:
             return super().generate_until(requests, disable_tqdm=True)
         end = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
-        until = handle_stop_sequences(asked.get("until"), eos=end)
+        until = handle_stop_sequences(settings.get("until"), eos=end)
         room = self.max_length - sampling.max_new_tokens
         if room <= 0:
             raise ConfigError(
@@ -176,20 +177,20 @@ class EngineLM(HFLM):
         for start in range(0, len(contexts), size):
             part = contexts[start : start + size]
             ids, mask = self.tok_batch_encode(part, left_truncate_len=room, truncation=self.truncation)
-            rows += [row[kept.bool()].tolist() for row, kept in zip(ids, mask, strict=True)]
+            rows += [row[unpadded.bool()].tolist() for row, unpadded in zip(ids, mask, strict=True)]
         return rows
 
-    def _sampling(self, asked: Mapping[str, Any]) -> SamplingConfig | None:
+    def _sampling(self, settings: Mapping[str, Any]) -> SamplingConfig | None:
         """The settings as an engine takes them; None if it has no such settings."""
-        if asked.keys() - _UNDERSTOOD:
+        if settings.keys() - _UNDERSTOOD:
             return None
         defaults = self.model.generation_config
         return self.settings.model_copy(
             update={
-                "max_new_tokens": asked["max_gen_toks"],
-                "temperature": float(asked.get("temperature") or 0.0) if asked["do_sample"] else 0.0,
-                "top_p": float(asked.get("top_p") or defaults.top_p or 1.0),
-                "top_k": int(asked.get("top_k") or defaults.top_k or 0),
+                "max_new_tokens": settings["max_gen_toks"],
+                "temperature": float(settings.get("temperature") or 0.0) if settings["do_sample"] else 0.0,
+                "top_p": float(settings.get("top_p") or defaults.top_p or 1.0),
+                "top_k": int(settings.get("top_k") or defaults.top_k or 0),
             }
         )
 
@@ -200,9 +201,9 @@ class EngineLM(HFLM):
         part = FIRST_TOKENS if until else sampling.max_new_tokens
         while going and used < sampling.max_new_tokens:
             part = min(part, sampling.max_new_tokens - used)
-            asked = [prompts[index] + written[index] for index in going]
-            drawn = self.engine.generate(asked, sampling.model_copy(update={"max_new_tokens": part}))
-            for index, ids in zip(going, drawn, strict=True):
+            prefixes = [prompts[index] + written[index] for index in going]
+            continuations = self.engine.generate(prefixes, sampling.model_copy(update={"max_new_tokens": part}))
+            for index, ids in zip(going, continuations, strict=True):
                 written[index] += ids
             used, part = used + part, 2 * part
             stops = self.engine.stop_ids()

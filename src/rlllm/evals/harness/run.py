@@ -40,7 +40,7 @@ def _measure(request: EvalRequest) -> Evaluation:
     tasks = load_tasks(request.params)
     model = EngineLM(*request.policy(), request.sampling)
     _seed(request.seed)
-    found = evaluator.evaluate(
+    results = evaluator.evaluate(
         model,
         tasks,
         limit=request.params.get("limit"),
@@ -48,7 +48,7 @@ def _measure(request: EvalRequest) -> Evaluation:
         apply_chat_template=request.params["chat"],
         fewshot_as_multiturn=request.params["chat"],
     )
-    return _as_evaluation(found, request.seed)
+    return _as_evaluation(results, request.seed)
 
 
 def load_tasks(params: Mapping[str, Any]) -> Any:
@@ -71,19 +71,19 @@ def load_tasks(params: Mapping[str, Any]) -> Any:
     return loaded
 
 
-def _as_evaluation(found: Mapping[str, Any], seed: int) -> Evaluation:
+def _as_evaluation(results: Mapping[str, Any], seed: int) -> Evaluation:
     """The harness's results as values with intervals, and a row for each document."""
-    samples, several = found["samples"], len(found["samples"]) > 1
+    samples, several = results["samples"], len(results["samples"]) > 1
     values: dict[str, Interval] = {}
     items = []
     for task, rows in samples.items():
         columns = _columns(rows)
         for (metric, name), column in columns.items():
             label = metric if name == "none" else f"{metric} ({name})"
-            whole = found["results"][task].get(f"{metric},{name}")
+            whole = results["results"][task].get(f"{metric},{name}")
             values[f"{task} {label}" if several else label] = _interval(column, whole, seed)
         items += _items(task, rows)
-    return Evaluation(items, values, {"harness": {"versions": dict(found.get("versions") or {})}})
+    return Evaluation(items, values, {"harness": {"versions": dict(results.get("versions") or {})}})
 
 
 def _load(params: Mapping[str, Any]) -> Any:
@@ -141,11 +141,11 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[fl
 
 def _interval(column: Sequence[float | None], whole: Any, seed: int) -> Interval:
     """The interval of a mean over items, or the harness's number where it is none."""
-    known = [[value] for value in column if value is not None]
-    mean = sum(value for (value,) in known) / len(known) if known else math.nan
+    numbers = [[value] for value in column if value is not None]
+    mean = sum(value for (value,) in numbers) / len(numbers) if numbers else math.nan
     number = _number(whole)
-    if len(known) == len(column) and (number is None or math.isclose(mean, number, rel_tol=1e-9, abs_tol=1e-12)):
-        return mean_interval(known, seed, bounds=score_bounds(known))
+    if len(numbers) == len(column) and (number is None or math.isclose(mean, number, rel_tol=1e-9, abs_tol=1e-12)):
+        return mean_interval(numbers, seed, bounds=score_bounds(numbers))
     return Interval(math.nan if number is None else number, -math.inf, math.inf, len(column), METHOD)
 
 

@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness, as far as they are known before it is imported: how they are named, found and identified."""
+"""Tasks of lm-evaluation-harness before the package is imported: their names, files, settings and identity."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def check_task(params: Mapping[str, Any]) -> str:
     Raises:
         ConfigError: no task, unknown arguments, a file or folder that is not there, or the harness is not installed.
     """
-    known = {"task", "limit", *HarnessConfig.model_fields}
-    if unknown := sorted(params.keys() - known):
-        raise ConfigError(f"{HARNESS} takes no {unknown[0]}", given=", ".join(unknown), exists=sorted(known))
+    names = {"task", "limit", *HarnessConfig.model_fields}
+    if unknown := sorted(params.keys() - names):
+        raise ConfigError(f"{HARNESS} takes no {unknown[0]}", given=", ".join(unknown), exists=sorted(names))
     task = params.get("task")
     if not isinstance(task, str) or not task:
         raise ConfigError("which task of lm-evaluation-harness?", given=HARNESS, hint=f"rlllm eval {PREFIX}NAME")
@@ -77,8 +77,8 @@ def task_identity(params: Mapping[str, Any]) -> str:
     """Hash of what decides the items of a task: its name, its file where it has one, how it is asked, and the harness."""
     path = task_file(params["task"])
     content = file_hash(path) if path else None
-    asked = {name: params[name] for name in ("shots", "chat", "limit")}
-    return fingerprint([check_task(params), content, asked, version("lm_eval")])
+    settings = {name: params[name] for name in ("shots", "chat", "limit")}
+    return fingerprint([check_task(params), content, settings, version("lm_eval")])
 
 
 def _name_in(path: Path) -> str:
@@ -97,5 +97,5 @@ def _name_in(path: Path) -> str:
 def _first_line(path: Path, start: str) -> str | None:
     """The text after a key at the left margin. The file is not parsed: the harness's YAML has tags that run Python."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    found = next((line.removeprefix(start) for line in lines if line.startswith(start)), None)
-    return str(yaml_io.parse_scalar(found.strip())) if found else None
+    text = next((line.removeprefix(start) for line in lines if line.startswith(start)), None)
+    return str(yaml_io.parse_scalar(text.strip())) if text else None

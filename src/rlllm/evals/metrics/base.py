@@ -112,9 +112,9 @@ class Metric:
             if params:
                 raise ConfigError(f"the metric {self.name} takes no arguments", given=", ".join(params))
             return {}
-        known = [*self.settings.model_fields]
-        if unknown := sorted(params.keys() - set(known)):
+        names = [*self.settings.model_fields]
+        if unknown := sorted(params.keys() - set(names)):
             raise ConfigError(
-                f"the metric {self.name} takes no argument {unknown[0]}", given=", ".join(unknown), exists=known
+                f"the metric {self.name} takes no argument {unknown[0]}", given=", ".join(unknown), exists=names
             )
         return self.settings.checked(dict(params)).model_dump()

@@ -131,15 +131,15 @@ def _best(rows: Sequence[Sequence[float | None]], pool: _Pool, problem: int, k: 
 def _votes(
     answers: list[list[str | None]], pool: _Pool, weights: list[list[float]] | None, seed: int, problem: int, k: int
 ) -> float:
-    said, right = answers[problem], pool.correct[problem]
+    marked_answers, right = answers[problem], pool.correct[problem]
 
     def choose(subset: Sequence[int]) -> float:
-        part, rights = [said[i] for i in subset], [right[i] for i in subset]
+        part, rights = [marked_answers[i] for i in subset], [right[i] for i in subset]
         if weights is None:
             return majority(part, rights)
         return weighted_majority(part, rights, [weights[problem][i] for i in subset])
 
-    return over_subsets(choose, len(said), k, seed)
+    return over_subsets(choose, len(marked_answers), k, seed)
 
 
 def _differences(final: dict[str, list[float]], seed: int) -> dict[str, Interval]:

@@ -13,14 +13,14 @@ from rlllm.evals.reward_values import check_any_judged, first_reward
 from rlllm.evals.statistics.intervals import mean_interval
 from rlllm.evals.statistics.majority_vote import marked
 from rlllm.evals.statistics.pass_estimators import average_interval, sampled_metrics
-from rlllm.evals.statistics.response_statistics import majority_interval, profile
+from rlllm.evals.statistics.response_statistics import majority_interval, response_statistics
 from rlllm.evals.teacher_forcing import token_entropies
 
 
 def _measure(request: EvalRequest) -> Evaluation:
     """The values named above; a completion passes where the first reward gives at least 1.
 
-    Curves over k, diversity, calibration and the like are in `extra` (see `response_statistics.profile`).
+    Curves over k, diversity, calibration and the like are in `extra` (see `response_statistics`).
     """
     completions = request.draw([task_of(record) for record in request.records])
     rewards = request.required_rewards()
@@ -42,7 +42,7 @@ def _measure(request: EvalRequest) -> Evaluation:
         "unjudged": len(request.records) - len(completions),
         "truncated": sum(sample.truncated for sample in flat) / len(flat),
         "mean_tokens": sum(sample.tokens or 0 for sample in flat) / len(flat),
-        **profile(completions, passed, seed=request.seed),
+        **response_statistics(completions, passed, seed=request.seed),
     }
     rows = [_item(*judged) for judged in zip(completions, passed, answers, strict=True)]
     return Evaluation(rows, values, extra)

@@ -23,8 +23,8 @@ def _measure(request: EvalRequest) -> Evaluation:
     if request.baseline is None:
         raise ConfigError("reward-win-rate compares two models", hint="say against which with --baseline MODEL")
     rewards, tasks = request.required_rewards(), [task_of(record) for record in request.records]
-    drawn = request.draw(tasks), request.draw(tasks, "baseline")
-    scored = zip(*drawn, *(first_reward(rewards, completions) for completions in drawn), strict=True)
+    both = request.draw(tasks), request.draw(tasks, "baseline")
+    scored = zip(*both, *(first_reward(rewards, completions) for completions in both), strict=True)
     judged = [problem for problem in scored if problem[2] and problem[3]]
     check_any_judged(rewards, len(request.records), len(judged))
     ours, theirs = [row for row, *_ in judged], [row for _, row, *_ in judged]

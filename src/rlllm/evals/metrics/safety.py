@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from rlllm.core.config import Section
 from rlllm.core.errors import DataError
 from rlllm.core.records import Record, Sample, task_of
-from rlllm.evals.groups import mean_of
+from rlllm.evals.by_column import mean_of
 from rlllm.evals.items import sampled_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation

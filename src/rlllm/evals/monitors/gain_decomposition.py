@@ -110,11 +110,11 @@ def decompose(
     cells = np.searchsorted(inner, lengths) * len(FORMS) + forms
     tables = _tables(owner % _MOST_UNITS, late, cells, values, min(len(names), _MOST_UNITS))
     estimate = {name: float(part[0]) for name, part in _parts(tables.sum(0)[None]).items()}
-    drawn = _bootstrap(tables, seed)
+    resampled = _bootstrap(tables, seed)
     unsupported = estimate.pop("unsupported")
     return {
         **{
-            name: Interval(value, *_percentiles(drawn[name]), len(names), "bootstrap").to_json()
+            name: Interval(value, *_percentiles(resampled[name]), len(names), "bootstrap").to_json()
             for name, value in estimate.items()
         },
         "unsupported": unsupported,
@@ -176,10 +176,10 @@ def _reweighted(means: ndarray, counts: ndarray) -> ndarray:
     return (means * counts).sum(1) / counts.sum(1)
 
 
-def _percentiles(drawn: ndarray) -> tuple[float, float]:
+def _percentiles(resampled: ndarray) -> tuple[float, float]:
     import numpy as np
 
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
     return float(low), float(high)
 
 

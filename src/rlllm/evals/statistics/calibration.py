@@ -1,4 +1,4 @@
-"""Whether agreement among samples says how likely their majority is right.
+"""Calibration of majority voting: expected calibration error of the share of the majority as its confidence.
 
 The confidence of a problem is the share of its completions that give the most frequent marked answer; the outcome is whether
 that answer is right. Calibrated means: of the problems with 70 % agreement, 70 % are right.
@@ -17,7 +17,7 @@ from rlllm.evals.statistics.intervals import Interval, constant, resampled_sums
 if TYPE_CHECKING:
     from numpy import ndarray
 
-BINS = 10
+_BINS = 10
 
 
 def majority_share(answers: Sequence[str | None]) -> float:
@@ -27,7 +27,7 @@ def majority_share(answers: Sequence[str | None]) -> float:
 
 
 def calibration_error(
-    confidence: Sequence[float], outcome: Sequence[float], *, bins: int = BINS, seed: int = 0
+    confidence: Sequence[float], outcome: Sequence[float], *, bins: int = _BINS, seed: int = 0
 ) -> Interval:
     """Expected calibration error: the mean over problems of |mean outcome - mean confidence| of a problem's bin.
 
@@ -53,9 +53,9 @@ def calibration_error(
     if not ((values >= 0) & (values <= 1) & (right >= 0) & (right <= 1)).all():
         raise DataError("confidences and outcomes lie between 0 and 1")
     gaps = _gaps(values, right, bins)
-    found = gaps.sum(axis=0)
-    estimate = float(np.abs(found).sum()) / len(values)
-    moves = np.abs(resampled_sums(gaps, seed) - found).sum(axis=1) / len(values)
+    bin_gaps = gaps.sum(axis=0)
+    estimate = float(np.abs(bin_gaps).sum()) / len(values)
+    moves = np.abs(resampled_sums(gaps, seed) - bin_gaps).sum(axis=1) / len(values)
     reach = float(np.quantile(moves, 0.95))
     if reach <= 1e-12:
         alike = constant(estimate, len(values), (-1.0, 1.0))

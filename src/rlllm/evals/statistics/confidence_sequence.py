@@ -1,4 +1,4 @@
-"""Stopping an evaluation when its interval is narrow enough, without spoiling that interval.
+"""Confidence sequence: an interval that holds at all times, for an evaluation that stops when it is narrow enough.
 
 An ordinary 95 % interval that is looked at after every block, until it looks right, holds the truth far less often than
 95 %. The interval here holds it at all sample sizes at once, so one may stop at any time and for any reason.

@@ -1,4 +1,4 @@
-"""From how many samples on a base model overtakes its fine-tuned self: where sharpening has cost reach.
+"""Crossover k: the number of samples from which on a base model's pass@k exceeds its fine-tuned model's.
 
 Training often raises pass@1 and narrows what the model tries. The base model's pass@k then grows faster with k, and passes
 the tuned model's at some k: the crossover.
@@ -55,9 +55,9 @@ def crossover(base: _Counts, tuned: _Counts, *, seed: int = 0) -> Crossover:
     ks = _ks(largest)
     gap = pass_table(base, ks) - pass_table(tuned, ks)
     first = _first_above(gap.sum(axis=0)[None], ks)[0]
-    drawn = _first_above(resampled_sums(gap, seed), ks)
-    low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
-    return Crossover(_known(first), _known(low), _known(high), largest, float(np.isfinite(drawn).mean()))
+    crossings = _first_above(resampled_sums(gap, seed), ks)
+    low, high = np.quantile(crossings, [0.025, 0.975], method="nearest")
+    return Crossover(_known(first), _known(low), _known(high), largest, float(np.isfinite(crossings).mean()))
 
 
 def _ks(largest: int) -> list[int]:

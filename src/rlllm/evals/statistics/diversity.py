@@ -1,4 +1,4 @@
-"""How different the completions of one problem are. A model that repeats itself gains nothing from more samples.
+"""Diversity of the completions of one problem: distinct-n and self-similarity.
 
 Words and symbols are compared, not tokens, so that models with different tokenizers can be.
 """
@@ -21,13 +21,13 @@ def diversity(completions: _Completions, *, seed: int = 0) -> dict[str, Interval
 
     A measure that is defined for no problem (one sample each, or empty texts) is left out.
     """
-    found: dict[str, list[list[float]]] = {name: [] for name in _MEASURES}
+    values_by_name: dict[str, list[list[float]]] = {name: [] for name in _MEASURES}
     for texts in completions:
         words = [_UNITS.findall(text) for text in texts]
         for name, measure in _MEASURES.items():
             if (value := measure(words)) is not None:
-                found[name].append([value])
-    return {name: mean_interval(values, seed) for name, values in found.items() if values}
+                values_by_name[name].append([value])
+    return {name: mean_interval(values, seed) for name, values in values_by_name.items() if values}
 
 
 def distinct_n(texts: Sequence[Sequence[str]], n: int) -> float | None:

@@ -242,8 +242,8 @@ def resampled_sums(rows: ndarray, seed: int = 0, *, resamples: int = 2_000) -> n
 
     generator, n, sums = np.random.default_rng(seed), len(rows), []
     for size in blocks_of(resamples, n):
-        drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        sums.append(np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n) @ rows)
+        indices = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
+        sums.append(np.bincount(indices.ravel(), minlength=size * n).reshape(size, n) @ rows)
     return np.concatenate(sums)
 
 

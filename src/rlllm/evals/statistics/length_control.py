@@ -1,4 +1,4 @@
-"""Results with the effect of length taken out: longer completions win and are right more often for being longer.
+"""Length control: win rates and differences of accuracies among completions of like length.
 
 Two forms. A win rate is controlled by a logistic regression on the difference of lengths. An accuracy is controlled by
 comparing two models within strata of equal length. Neither proves what a model would do at another length: both say what
@@ -151,10 +151,10 @@ def controlled_difference(
     estimate = _standardised(sums.sum(axis=0)[None])[0]
     if not math.isfinite(estimate):
         return None
-    drawn = _standardised(resampled_sums(sums, seed))
-    if np.nanmax(drawn) - np.nanmin(drawn) <= 1e-12:
+    resampled = _standardised(resampled_sums(sums, seed))
+    if np.nanmax(resampled) - np.nanmin(resampled) <= 1e-12:
         return constant(float(estimate), len(before), (-1.0, 1.0))
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
     return Interval(float(estimate), float(low), float(high), len(before), "bootstrap within strata of length")
 
 

@@ -1,4 +1,4 @@
-"""Choosing among samples of one problem: by the highest score, by votes, by weighted votes; at any number of samples.
+"""Majority vote, weighted vote and best of k: the chance that the answer chosen among samples is correct.
 
 Every function gives the chance that the chosen answer is correct. Equals share evenly, so no number depends on the order of the
 samples. What is said of k of n samples is the mean over all subsets of k, so it is unbiased for k fresh samples.
@@ -78,8 +78,8 @@ def vote_weights(rows: Sequence[_Scores]) -> list[list[float]]:
 
     The logistic function turns a reward model's score into its Bradley-Terry chance against a completion of score 0.
     """
-    known = [value for row in rows for value in row if value is not None]
-    shares = all(0.0 <= value <= 1.0 for value in known)
+    scores = [value for row in rows for value in row if value is not None]
+    shares = all(0.0 <= value <= 1.0 for value in scores)
     return [[0.0 if v is None else v if shares else _logistic(v) for v in row] for row in rows]
 
 

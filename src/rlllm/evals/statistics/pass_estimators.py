@@ -15,7 +15,7 @@ from rlllm.evals.statistics.intervals import Interval, constant, mean_interval, 
 if TYPE_CHECKING:
     from numpy import ndarray
 
-Scores = Sequence[Sequence[float]]
+_Scores = Sequence[Sequence[float]]
 """For each item, the scores of its completions."""
 
 
@@ -108,23 +108,23 @@ def cost_per_success(costs: Sequence[float], successes: Sequence[float], *, seed
     return Interval(sum(costs) / sum(successes), float(low), float(high), len(costs), "bootstrap")
 
 
-def _pass_at_k_per_item(scores: Scores, k: int, threshold: float = 1.0) -> list[float]:
+def _pass_at_k_per_item(scores: _Scores, k: int, threshold: float = 1.0) -> list[float]:
     """`pass_at_k` of every item; a completion passes when its score is at least `threshold`."""
     return [pass_at_k(len(values), sum(value >= threshold for value in values), k) for values in scores]
 
 
-def pass_interval(scores: Scores, k: int, *, threshold: float = 1.0, seed: int = 0) -> Interval:
+def pass_interval(scores: _Scores, k: int, *, threshold: float = 1.0, seed: int = 0) -> Interval:
     """Unbiased pass@k over all items, in [0, 1]."""
     return mean_interval([[value] for value in _pass_at_k_per_item(scores, k, threshold)], seed)
 
 
-def average_interval(scores: Scores, *, seed: int = 0) -> Interval:
+def average_interval(scores: _Scores, *, seed: int = 0) -> Interval:
     """avg@k: the mean score of an item's k completions, averaged over items; partial advantage counts."""
     return mean_interval(scores, seed, bounds=score_bounds(scores))
 
 
 def sampled_metrics(
-    scores: Scores, ks: Sequence[int] = (), *, threshold: float = 1.0, seed: int = 0
+    scores: _Scores, ks: Sequence[int] = (), *, threshold: float = 1.0, seed: int = 0
 ) -> dict[str, Interval]:
     """What is reported for sampled completions: `pass@1`, `avg@n`, and `pass@k` for every k.
 

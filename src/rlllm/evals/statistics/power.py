@@ -1,4 +1,4 @@
-"""Before an evaluation: how small a difference between two models its problems and samples can find."""
+"""Statistical power: the smallest true difference between two models that a number of problems and samples can find."""
 
 from __future__ import annotations
 

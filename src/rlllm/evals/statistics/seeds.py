@@ -1,4 +1,4 @@
-"""Intervals over repeated runs: training again under another seed is the observation, not one more problem.
+"""Intervals over seeds: the mean of runs that were trained again, with Student's t or a bootstrap over seeds and problems.
 
 Two views of the same table of seeds and problems: Student's t over the seeds' means (it asks what another seed would give, and
 is honest with few of them), and a bootstrap over both at once (it also asks what other problems would give).

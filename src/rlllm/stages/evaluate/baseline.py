@@ -1,4 +1,4 @@
-"""What `--baseline` names: a model to win against, or an earlier evaluation to compare with, problem by problem."""
+"""`--baseline`: an earlier evaluation to compare with, problem by problem."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rlllm.core.records import Record, fingerprint, record_hash
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.registry import DATASETS
-from rlllm.evals.groups import group_of
+from rlllm.evals.by_column import group_of
 from rlllm.evals.metrics.base import ExternalTask, Metric
 from rlllm.evals.metrics.rehearsal import rehearse
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS

@@ -13,8 +13,8 @@ from rlllm.core.hardware import Hardware
 from rlllm.core.records import fingerprint, task_of
 from rlllm.core.runs import Run, append_jsonl, file_hash, read_json, write_json
 from rlllm.core.verdict import Diagnostics
+from rlllm.evals.by_column import group_of, grouped
 from rlllm.evals.early_stopping import VALUE, Stopped, until_narrow
-from rlllm.evals.groups import group_of, grouped
 from rlllm.evals.metrics.rehearsal import measure
 from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
@@ -58,9 +58,9 @@ def _evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool
     listener.phase("loading")
     from rlllm.launch import local
 
-    known = run.path / "env.json"
-    hardware = local.prepare(read_json(known) if resume and known.exists() else None)
-    write_json(known, local.environment(hardware))
+    env_file = run.path / "env.json"
+    hardware = local.prepare(read_json(env_file) if resume and env_file.exists() else None)
+    write_json(env_file, local.environment(hardware))
     (run.path / "items.jsonl").unlink(missing_ok=True)
     log, models, tasks = CompletionLog(run.path / _LOG), Models(hardware), {}
     seen: set[str] = set()
@@ -150,8 +150,8 @@ def _correct(comparisons: Sequence[dict[str, Any]]) -> None:
 
 def _sources(name: str, stores: BlockStores) -> list[str]:
     """In words, where completions came from that were not sampled now."""
-    kept = {"from the cache": stores.from_cache, "from before the interruption": stores.from_log}
-    return [f"{name}: {count:,} completions {words}" for words, count in kept.items() if count]
+    counts = {"from the cache": stores.from_cache, "from before the interruption": stores.from_log}
+    return [f"{name}: {count:,} completions {words}" for words, count in counts.items() if count]
 
 
 def _beyond(plan: EvalPlan, task: PlannedTask, models: Models) -> list[str]:
@@ -160,8 +160,8 @@ def _beyond(plan: EvalPlan, task: PlannedTask, models: Models) -> list[str]:
     if policy is None or not task.metric.samples:
         return []
     prompts = [task_of(record).prompt for record in task.records]
-    found = beyond_context(*policy, prompts, plan.config.sampling.max_new_tokens)
-    return [f"{task.name}: {found[1]}"] if found and found[1] else []
+    beyond = beyond_context(*policy, prompts, plan.config.sampling.max_new_tokens)
+    return [f"{task.name}: {beyond[1]}"] if beyond and beyond[1] else []
 
 
 @dataclass
@@ -180,8 +180,8 @@ class Models:
         """Hash of a model's files, device and precision; None for a Hub id that does not say which commit it loaded."""
         if source.path not in self.identities:
             content = _content(source.folder) if source.folder else self._commit(source)
-            known = [content, self.hardware.device, self.hardware.bf16]
-            self.identities[source.path] = fingerprint(known) if content else None
+            described = [content, self.hardware.device, self.hardware.bf16]
+            self.identities[source.path] = fingerprint(described) if content else None
         return self.identities[source.path]
 
     def _commit(self, source: ModelSource) -> str | None:

@@ -1,4 +1,4 @@
-"""Two rewards on the same completions: how scores, group advantages and the sign of the gradient differ. NumPy only.
+"""`rewards replay`: compare two rewards on the same completions by scores, advantages and sign of the gradient. NumPy only.
 
 The policy gradient of a completion is its advantage times the gradient of its log-probability: a positive advantage pushes the
 completion up, a negative one down, and 0 leaves it alone. A change of sign is a completion that would have been pushed
@@ -68,8 +68,8 @@ def _mean(values: ndarray) -> float | None:
     """Over what is not NaN; None where nothing is."""
     import numpy as np
 
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else None
+    judged = values[~np.isnan(values)]
+    return float(judged.mean()) if len(judged) else None
 
 
 def change(before: ndarray, after: ndarray, prompts: Sequence[str], seed: int = 0) -> dict[str, Any] | None:
@@ -102,10 +102,10 @@ def rank_correlation(first: ndarray, second: ndarray) -> float | None:
     import numpy as np
     from scipy.stats import rankdata
 
-    known = ~(np.isnan(first) | np.isnan(second))
-    if known.sum() < 2 or np.ptp(first[known]) == 0 or np.ptp(second[known]) == 0:
+    judged = ~(np.isnan(first) | np.isnan(second))
+    if judged.sum() < 2 or np.ptp(first[judged]) == 0 or np.ptp(second[judged]) == 0:
         return None
-    return float(np.corrcoef(rankdata(first[known]), rankdata(second[known]))[0, 1])
+    return float(np.corrcoef(rankdata(first[judged]), rankdata(second[judged]))[0, 1])
 
 
 def _sign(advantages: ndarray) -> ndarray:
@@ -163,5 +163,5 @@ def by_step(
 def _flat(rewards: ndarray) -> bool:
     import numpy as np
 
-    known = rewards[~np.isnan(rewards)]
-    return len(known) == 0 or float(np.ptp(known)) <= 1e-9 * max(1.0, float(np.abs(known).max()))
+    judged = rewards[~np.isnan(rewards)]
+    return len(judged) == 0 or float(np.ptp(judged)) <= 1e-9 * max(1.0, float(np.abs(judged).max()))

@@ -1,4 +1,4 @@
-"""What the log of a run says about its learning beyond curves: the entropy law, and which prompts it learned to pass.
+"""Pass rate by difficulty: early and late in a run, for prompts of one level or of one first pass rate.
 
 A completion passes where the first reward gives at least 1. Prompts are grouped by the level their data give them; without one,
 by how often their first rollout passed, and then only later rollouts count, or chance alone would show progress.
@@ -6,17 +6,15 @@ by how often their first rollout passed, and then only later rollouts count, or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.records import fingerprint
-from rlllm.report import entropy_law
-from rlllm.report.charts import relation, sparkline
-from rlllm.report.curves import finite_points
+from rlllm.report.axes import Point, ends
+from rlllm.report.charts import sparkline
 from rlllm.report.markup import Html, join, tag
-from rlllm.report.scales import Point, ends
-from rlllm.report.wording import DASH, count, fixed, is_number, number
+from rlllm.report.wording import DASH, fixed, is_number
 
 _SEEN = (
     "never passed at first",
@@ -72,17 +70,17 @@ class Difficulty:
         """Name -> passes, the easiest-sounding order left as the names sort; groups by first visit in order of ease."""
         if self.levels:
             return dict(sorted(self.levels.items(), key=lambda item: _natural(item[0])))
-        found = {name: _Passes() for name in _SEEN}
+        passes_by_name = {name: _Passes() for name in _SEEN}
         for prompt, steps in self.visits.items():
             first, *later = sorted(steps.items())
             passed, judged = first[1]
-            group = found[_SEEN[0 if not passed else 3 if passed == judged else 1 + (2 * passed >= judged)]]
+            group = passes_by_name[_SEEN[0 if not passed else 3 if passed == judged else 1 + (2 * passed >= judged)]]
             for step, (again, seen) in later:
                 group.prompts.add(prompt)
                 cell = group.by_step.setdefault(step, [0, 0])
                 cell[0] += again
                 cell[1] += seen
-        return {name: group for name, group in found.items() if group.judged}
+        return {name: group for name, group in passes_by_name.items() if group.judged}
 
 
 def difficulty_table(difficulty: Difficulty) -> Html | None:
@@ -95,32 +93,13 @@ def difficulty_table(difficulty: Difficulty) -> Html | None:
     columns = [tag("th", head, scope="col", class_=kind or None) for head, kind in zip(heads, kinds, strict=True)]
     body = [_group_row(name, passes) for name, passes in groups.items()]
     inner = tag("table", tag("thead", tag("tr", columns)), tag("tbody", body))
-    drawn = tag("div", inner, class_="scroll", role="region", aria_label="Pass rate by difficulty", tabindex="0")
+    scrolling = tag("div", inner, class_="scroll", role="region", aria_label="Pass rate by difficulty", tabindex="0")
     if difficulty.levels:
-        return drawn
+        return scrolling
     note = (
         "Grouped by the first rollout of each prompt, which is not counted again; chance moves both ends to the middle."
     )
-    return join([drawn, tag("p", note, class_="note")])
-
-
-def entropy_figure(metrics: Sequence[dict[str, Any]]) -> Html | None:
-    """Reward against entropy with the fitted law, its R^2 and what it predicts; None where the fit means nothing."""
-    entropies, rewards = dict(finite_points(metrics, "entropy")), finite_points(metrics, "reward")
-    pairs = [(entropies[step], reward) for step, reward in rewards if step in entropies]
-    law = entropy_law.fit_that_means_something(pairs)
-    if law is None:
-        return None
-    last = ends([(step, reward) for step, reward in rewards if step in entropies])[1]
-    formula = f"R = {number(law.b)} - {number(law.a)} exp(H)".replace("- -", "+ ")
-    said = (
-        f"{formula} explains {fixed(100 * law.r2, 0)} % of the reward's variance over {count(law.steps, 'step')} "
-        f"(R² = {fixed(law.r2)}). Were the entropy sold out, it predicts a reward of {number(law.ceiling)}; the last tenth of "
-        f"the run has {number(last)}, {number(abs(law.ceiling - last))} {'below' if last < law.ceiling else 'above'} that. "
-        "This extends a fit beyond what was seen; it does not hold for a run that keeps its entropy up."
-    )
-    drawn = relation("Reward against entropy", "one dot a step, nats per token", pairs, law.reward, "entropy")
-    return join([tag("div", drawn, class_="curves"), tag("p", said, class_="note")])
+    return join([scrolling, tag("p", note, class_="note")])
 
 
 def _first_score(row: Mapping[str, Any]) -> float | None:

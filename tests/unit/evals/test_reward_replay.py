@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from rlllm.evals.rescoring import by_step, change, comparison, confusion, group_changes, rank_correlation, signs
+from rlllm.evals.reward_replay import by_step, change, comparison, confusion, group_changes, rank_correlation, signs
 
 NAN = np.nan
 values = st.lists(st.one_of(st.sampled_from([0.0, 1.0, NAN]), st.floats(-5, 5)), min_size=8, max_size=8)

@@ -1,4 +1,4 @@
-"""Results by group: `by: level`, `by: subset`, `by: label`. One mechanism for every metric, over the scores of its items.
+"""Results by the values of a column: `by: level`, `by: subset`, `by: label`, for every metric whose items have scores.
 
 A group's value is the mean score of its problems with the interval of `mean_interval`. `mean over COLUMN` weighs all groups the
 same, however many problems each has, as RewardBench and most leaderboards do.
@@ -19,11 +19,11 @@ from rlllm.evals.request import Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval, score_bounds
 
 MOST_GROUPS = 200
-Groups = Mapping[str, str | None]
+_Groups = Mapping[str, str | None]
 """Id of an item to its group; None where rows of several groups have this id."""
 
 
-def grouped(evaluation: Evaluation, groups: Groups, column: str, seed: int) -> Evaluation:
+def grouped(evaluation: Evaluation, groups: _Groups, column: str, seed: int) -> Evaluation:
     """The evaluation with one more value for each group, `COLUMN=GROUP`, and their plain mean.
 
     Each item gets its group under `group`; those without one are counted in `extra` as `ungrouped`. A group of which nothing
@@ -47,13 +47,13 @@ def grouped(evaluation: Evaluation, groups: Groups, column: str, seed: int) -> E
     return replace(evaluation, items=items, values={**evaluation.values, **values, **mean}, extra=extra)
 
 
-def group_of(records: Sequence[Record], column: str) -> Groups:
+def group_of(records: Sequence[Record], column: str) -> _Groups:
     """What the column of its row says of each problem, as text.
 
     Raises:
         DataError: a row has no such column, or there are too many groups for this to be a grouping.
     """
-    found: dict[str, str | None] = {}
+    groups: dict[str, str | None] = {}
     for number, record in enumerate(records, 1):
         value = record.meta.get(column)
         if value is None:
@@ -63,11 +63,11 @@ def group_of(records: Sequence[Record], column: str) -> Groups:
                 exists=sorted(map(str, record.meta)),
             )
         for key in item_ids(record):
-            found[key] = str(value) if found.setdefault(key, str(value)) == str(value) else None
-    count = len(set(found.values()))
+            groups[key] = str(value) if groups.setdefault(key, str(value)) == str(value) else None
+    count = len(set(groups.values()))
     if count > MOST_GROUPS:
         raise DataError(f"{count} groups are no grouping", given=f"by={column}", hint="name a column of few values")
-    return found
+    return groups
 
 
 def mean_of(parts: Sequence[Interval]) -> Interval:

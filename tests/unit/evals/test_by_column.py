@@ -7,7 +7,7 @@ import pytest
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.evals.groups import MOST_GROUPS, group_of, grouped, mean_of
+from rlllm.evals.by_column import MOST_GROUPS, group_of, grouped, mean_of
 from rlllm.evals.items import item_ids, task_id
 from rlllm.evals.request import Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval, wilson

@@ -1,4 +1,4 @@
-"""The card of a reward model as a table: each value with its definition; of a trained model, or of every `rm` task."""
+"""Table of a reward model's card: each value with its definition, of a trained model or of every `rm` task."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from rlllm.report.wording import DASH, number
 def card_tables(card: Mapping[str, Any], results: Mapping[str, Any]) -> Html | None:
     """Tables for card.json and for the card of each task of an evaluation; None if there is neither."""
     tasks = results.get("tasks") or {}
-    found = [(name, task["card"]) for name, task in tasks.items() if task.get("card")]
+    cards = [(name, task["card"]) for name, task in tasks.items() if task.get("card")]
     tables = [_table(card["rows"])] if card.get("rows") else []
-    for name, one in found:
-        tables += [*([tag("p", name, class_="note")] if len(found) > 1 else []), _table(one["rows"])]
+    for name, task_card in cards:
+        tables += [*([tag("p", name, class_="note")] if len(cards) > 1 else []), _table(task_card["rows"])]
     return join(tables) if tables else None
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Html:
-    drawn, unit = drawn_head([(None, entry["value"]) for entry in rows if _bounded(entry["value"])], paired=False)
-    heads: list[Head] = [("Property", ""), ("Estimate", "num"), drawn]
+    interval_head, unit = drawn_head(
+        [(None, entry["value"]) for entry in rows if _bounded(entry["value"])], paired=False
+    )
+    heads: list[Head] = [("Property", ""), ("Estimate", "num"), interval_head]
     return table(heads, [row(entry["name"], entry["definition"], _cells(entry["value"])) for entry in rows], unit=unit)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from rlllm.report.signals import Difficulty, difficulty_table, entropy_figure
+from rlllm.report.difficulty import Difficulty, difficulty_table
+from rlllm.report.entropy_law import entropy_figure
 
 
 def logged(steps: int, law: bool = True) -> list[dict[str, Any]]:
