@@ -1,1 +1,1 @@
-"""Rows become records here: sources, adapters, checks and procedural tasks. Torch-free until a Hub data set is named."""
+"""Data sets: from a name in the settings to records. No torch; the Hub's `datasets` is imported only for a Hub data set."""

@@ -215,8 +215,8 @@ def _suggest(
 ) -> str:
     """A map worth trying: columns with similar names, then unused text columns in the order they stand."""
     by_name = {field: _by_known_name(field, head, names) for fields in RECORD_FIELDS[kind] for field in fields.names}
-    taken = {*mapped.values(), *(name for name in by_name.values() if name)}
-    free = [name for name in names if name not in taken]
+    mapped_columns = {*mapped.values(), *(name for name in by_name.values() if name)}
+    free = [name for name in names if name not in mapped_columns]
     guess: dict[str, str] = {}
     optional = [field for field in RECORD_FIELDS[kind][0].optional if not by_name[field] and field not in mapped]
     for field in [*lacking, *optional]:
@@ -225,8 +225,8 @@ def _suggest(
             guess[field] = near
     texts = [name for name in free if any(isinstance(row.get(name), str | list) for row in head)]
     for field in lacking:
-        left = [name for name in texts if name not in guess.values()]
-        guess.setdefault(field, left[0] if left else "COLUMN")
+        free_texts = [name for name in texts if name not in guess.values()]
+        guess.setdefault(field, free_texts[0] if free_texts else "COLUMN")
     ordered = {field: guess[field] for field in [*lacking, *optional] if field in guess}
     return ",".join(f"{field}={column}" for field, column in {**mapped, **ordered}.items())
 

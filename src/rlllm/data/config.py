@@ -1,4 +1,4 @@
-"""Settings of a data set: which source, how many rows, what its columns mean. Reads no file, imports nothing heavy."""
+"""`DataConfig`: the settings of a data set. Reads no file and imports nothing heavy."""
 
 from __future__ import annotations
 

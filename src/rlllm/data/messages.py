@@ -1,4 +1,4 @@
-"""Chat messages as they are found in the wild, to `{role, content}`. What cannot be carried over is an error."""
+"""Chat messages of rows, in the usual spellings (`role`/`content`, ShareGPT's `from`/`value`), to `{role, content}`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Pairs as labelled completions, and the other way round: only where nothing is lost, and always said.
+"""Preference pairs to labelled completions, and labelled completions to pairs, where no row is lost by it.
 
-A pair is one good and one bad completion. Labelled completions are pairs where every prompt has as many good as bad ones;
-they pair up in the order in which they stand.
+A pair is one good and one bad completion. Labelled completions are pairs where every prompt has as many good as bad ones; the
+first good one is paired with the first bad one, and so on.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ def labels_of_pairs(pairs: Sequence[PreferencePair], source: str, bad: BadRows) 
     Raises:
         DataError: a rejected completion is empty, and so nothing that could be judged; `bad` may skip such a pair.
     """
-    made = []
+    labelled = []
     for number, pair in enumerate(pairs, start=1):
         if not pair.rejected.strip():
             bad.add(DataError(f"rejected of pair {number} is empty: no completion to label", given=source))
             bad.good -= 1  # as a pair it was fine
             continue
         meta = dict(pair.meta) if pair.margin is None else {**pair.meta, "margin": pair.margin}
-        made.append(LabelledCompletion(pair.prompt, pair.chosen, True, meta))
-        made.append(LabelledCompletion(pair.prompt, pair.rejected, False, meta))
-    return made
+        labelled.append(LabelledCompletion(pair.prompt, pair.chosen, True, meta))
+        labelled.append(LabelledCompletion(pair.prompt, pair.rejected, False, meta))
+    return labelled
 
 
 def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str, bad: BadRows) -> list[PreferencePair]:
@@ -91,14 +91,14 @@ def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str, bad: BadRow
     uneven = [(good, poor) for good, poor in sides.values() if len(good) != len(poor)]
     if uneven:
         good, poor = uneven[0]
-        left = sum(abs(len(good) - len(poor)) for good, poor in uneven)
+        left_over = sum(abs(len(good) - len(poor)) for good, poor in uneven)
         raise DataError(
-            f"labelled completions do not pair up: {left:,} of {len(rows):,} would be left over "
+            f"labelled completions do not pair up: {left_over:,} of {len(rows):,} would be left over "
             f"({prompt_text([*good, *poor][0].prompt)[:40]!r} has {len(good)} good and {len(poor)} bad)",
             given=source,
             hint="learn from the labels themselves with: rlllm align --method kto; or give chosen and rejected columns",
         )
-    return [_pair(*both) for good, poor in sides.values() for both in zip(good, poor, strict=True)]
+    return [_pair(*good_and_bad) for good, poor in sides.values() for good_and_bad in zip(good, poor, strict=True)]
 
 
 def _pair(good: LabelledCompletion, bad: LabelledCompletion) -> PreferencePair:

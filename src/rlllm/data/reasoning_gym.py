@@ -1,8 +1,8 @@
-"""Every reasoning-gym task as a source: `gym:chain_sum`, with the task's own config fields in `data.params`.
+"""The dataset `gym`: any reasoning-gym task as `gym:TASK` (`gym:chain_sum`); `data.params` are fields of the task's config.
 
-Training and held-out rows walk disjoint ranges of seeds. Many tasks are small enough that another seed repeats a
-question, so the question decides its side as well: by a hash of its text a quarter of all questions is held out and the
-rest is for training. Thus no held-out question can be trained on, whatever the seeds, rows or parameters of the runs.
+Training and held-out rows use disjoint ranges of seeds. Many tasks are so small that another seed repeats a question.
+Therefore a hash of the question's text decides its split: one question in four is held out. No held-out question is ever
+trained on, whatever the seeds, rows or parameters of the runs.
 """
 
 from __future__ import annotations
@@ -127,13 +127,13 @@ class _Task:
 
     def take(self, request: DataRequest, extra: int = 0) -> list[tuple[Any, dict[str, Any]]]:
         """`request.rows` rows, and `extra` more to draw wrong answers from."""
-        wanted = request.rows + extra
-        found = []
+        count = request.rows + extra
+        rows = []
         try:
             for pair in self.stream(request.split, request.seed):
-                found.append(pair)
-                if len(found) == wanted:
-                    return found
+                rows.append(pair)
+                if len(rows) == count:
+                    return rows
         except Exception as error:
             raise ConfigError(
                 f"gym:{self.name} cannot make rows: {describe(error)}",
@@ -141,7 +141,7 @@ class _Task:
                 hint=f"the config of reasoning-gym's {self.name} says which values fit",
             ) from error
         raise DataError(
-            f"gym:{self.name} has too few questions for a {request.split} split: {len(found)} of {wanted}",
+            f"gym:{self.name} has too few questions for a {request.split} split: {len(rows)} of {count}",
             hint="set data.holdout=0" if request.split == "holdout" else "lower data.rows, or widen data.params",
         )
 
@@ -188,9 +188,9 @@ def _pairs(task: _Task, request: DataRequest) -> list[Record]:
     pairs: list[Record] = []
     for index, (dataset, entry) in enumerate(rows[: request.rows]):
         rivals = [other for _, other in [*rows[index + 1 :], *rows[:index]][:_RIVALS]]
-        chosen = task.reference(entry)
+        reference = task.reference(entry)
         rejected = _worse(task, dataset, entry, rivals)
-        pairs.append(PreferencePair(entry["question"], chosen, rejected, meta=task.meta(entry)))
+        pairs.append(PreferencePair(entry["question"], reference, rejected, meta=task.meta(entry)))
     return pairs
 
 

@@ -60,10 +60,10 @@ class Cells:
             )
         column = self.columns.get(field, field)
         role = field if column == field else f"{field} (column {column})"
-        other = columns.another(self.row, field, self.columns)
+        similar_column = columns.another(self.row, field, self.columns)
         hint = (
-            f"if another column is meant: --columns {field}={other}; {SKIP_HINT}"
-            if other
+            f"if another column is meant: --columns {field}={similar_column}; {SKIP_HINT}"
+            if similar_column
             else SKIP_HINT.removeprefix("or ")
         )
         return DataError(f"{role} at {self.place} {problem}", given=self.source, hint=hint)
@@ -111,10 +111,10 @@ class Cells:
     def boolean(self, field: str, value: Any) -> bool:
         if isinstance(value, float) and value.is_integer():  # how tables with gaps hold 0 and 1
             value = int(value)
-        known = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, bool | int | str) else None
-        if known is None:
+        parsed = _BOOLEANS.get(str(value).strip().lower()) if isinstance(value, bool | int | str) else None
+        if parsed is None:
             raise self.fail(field, f"must be true or false, found {excerpt(repr(value), 0, 40)}")
-        return known
+        return parsed
 
     def meta(self) -> dict[str, Any]:
         """Every column that no field used; of a stored record, its own `meta`."""
@@ -188,9 +188,9 @@ def _pair(cells: Cells) -> PreferencePair:
     chosen, rejected, meta = cells.get("chosen"), cells.get("rejected"), cells.meta()
     if messages.is_messages(chosen) and messages.is_messages(rejected):
         prompt, better, worse = _pair_of_messages(cells)
-        given = cells.get("prompt")
-        if isinstance(given, str) and isinstance(prompt, list) and not _says(prompt, given):
-            meta.setdefault(cells.columns["prompt"], given)
+        own_prompt = cells.get("prompt")
+        if isinstance(own_prompt, str) and isinstance(prompt, list) and not _says(prompt, own_prompt):
+            meta.setdefault(cells.columns["prompt"], own_prompt)
     else:
         better, worse = cells.text("chosen"), cells.text("rejected", empty=True)
         if "prompt" in cells.columns:
@@ -259,8 +259,8 @@ def _stepwise(cells: Cells) -> StepwiseSolution:
     if not isinstance(steps, list) or not steps or not all(isinstance(step, str) and step.strip() for step in steps):
         raise cells.fail("steps", f"must be a list of texts, none of them blank, found {excerpt(repr(steps), 0, 40)}")
     if not isinstance(labels, list) or len(labels) != len(steps):
-        found = len(labels) if isinstance(labels, list) else json_type(labels)
-        raise cells.fail("labels", f"must be a list of {len(steps)} labels, one a step, found {found}")
+        size = len(labels) if isinstance(labels, list) else json_type(labels)
+        raise cells.fail("labels", f"must be a list of {len(steps)} labels, one a step, found {size}")
     marks = tuple(cells.boolean("labels", label) for label in labels)
     return StepwiseSolution(cells.prompt(), tuple(steps), marks, cells.meta())
 

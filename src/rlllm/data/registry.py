@@ -1,4 +1,4 @@
-"""Data sets that ship with rlllm, by name. A static table, so that listing imports nothing."""
+"""The table of built-in data sets. It is static, so that listing them imports nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whether data sets are still what they were: a hash over the bytes behind their names, without reading rows."""
+"""A hash of data sources, over their settings and the bytes of their files.
+
+It tells whether a prepared folder is still what its sources would give. No rows are read.
+"""
 
 from __future__ import annotations
 

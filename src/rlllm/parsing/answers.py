@@ -1,6 +1,6 @@
-r"""Reading the final answer out of a completion. The one place that knows how answers are marked.
+r"""The final answer of a completion: markers of answers, and extraction.
 
-Three markers are known: `#### x` up to the end of its line (GSM8K), `\boxed{x}` with balanced braces (LaTeX), and
+The markers are `#### x` up to the end of its line (GSM8K), `\boxed{x}` with balanced braces (LaTeX), and
 `<answer>x</answer>`. The last marker wins; of a marker inside another (`#### \boxed{7}`) the inner one is read.
 """
 
@@ -26,21 +26,21 @@ class MarkedAnswer(NamedTuple):
 
 def extract_answer(text: str) -> str | None:
     """The last marked answer, stripped; None if there is no marker or nothing inside it."""
-    found = marked_answers(text)
-    return found[-1].answer if found else None
+    answers = marked_answers(text)
+    return answers[-1].answer if answers else None
 
 
 def marked_answers(text: str) -> list[MarkedAnswer]:
     """Every non-empty marked answer in order of appearance; of nested markers only the innermost."""
-    found = sorted((*_simple(text), *_boxed(text)), key=lambda mark: (mark.start, -mark.end))
-    starts = [mark.start for mark in found[1:]]
-    return [mark for mark, following in zip(found, [*starts, len(text)], strict=False) if following >= mark.end]
+    marks = sorted((*_simple(text), *_boxed(text)), key=lambda mark: (mark.start, -mark.end))
+    starts = [mark.start for mark in marks[1:]]
+    return [mark for mark, following in zip(marks, [*starts, len(text)], strict=False) if following >= mark.end]
 
 
 def has_answer_at_end(text: str) -> bool:
     """True if there is exactly one marked answer and only blanks, closing brackets, `$` or full stops after it."""
-    found = marked_answers(text)
-    return len(found) == 1 and re.fullmatch(r"(?:</answer>|[\s\]})$.])*", text[found[0].end :]) is not None
+    answers = marked_answers(text)
+    return len(answers) == 1 and re.fullmatch(r"(?:</answer>|[\s\]})$.])*", text[answers[0].end :]) is not None
 
 
 def _simple(text: str) -> Iterator[MarkedAnswer]:

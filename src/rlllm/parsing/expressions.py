@@ -1,7 +1,7 @@
-"""Exact arithmetic on expressions that a model wrote: a walk over the syntax tree with fractions, never `eval`.
+"""Exact arithmetic on expressions written by a model: a walk over the syntax tree with fractions, without `eval`.
 
-Only whole numbers, `+ - * /`, a leading minus and brackets are understood, so an expression can neither call anything
-nor grow beyond its own length.
+Only whole numbers, `+ - * /`, a leading minus and brackets are accepted, so an expression can neither call functions nor grow
+larger than its own text.
 """
 
 from __future__ import annotations

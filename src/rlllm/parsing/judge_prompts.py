@@ -1,7 +1,7 @@
-"""What a judge is asked, and how its reply is read. Standard library only, and short: the embedded model has 512 tokens.
+"""Prompts of judges, and the parsing of their replies: verdicts (A or B) and ratings (1 to 10).
 
-A verdict is read strictly (its letter must end its line) and the last one counts, so that a critique may quote another.
-What cannot be read is None here; whoever asked decides what that means.
+The letter of a verdict has to end its line, and the last verdict counts, so that a critique may quote another one. A reply
+without a readable verdict gives None. The prompts are short because the model `nano` has a context of 512 tokens.
 """
 
 from __future__ import annotations
@@ -40,45 +40,45 @@ _RATING = re.compile(rf"\b(?:score|rating){_MARK}(\d{{1,3}}(?:\.\d+)?)(?:[ \t]*/
 
 
 def comparison(prompt: Prompt, first: str, second: str, rubric: str = "") -> str:
-    """The question which of two answers is better; `first` is shown as A."""
+    """A prompt that asks which of two answers is better; `first` is A."""
     return _filled(_COMPARE, prompt=prompt_text(prompt), first=first, second=second, rubric=rubric or _RUBRIC)
 
 
 def rating(prompt: Prompt, answer: str, rubric: str = "") -> str:
-    """The question what one answer is worth, from 1 to 10."""
+    """A prompt that asks for a rating of one answer, from 1 to 10."""
     return _filled(_RATE, prompt=prompt_text(prompt), answer=answer, rubric=rubric or _RUBRIC)
 
 
 def read_verdict(reply: str) -> str | None:
     """The letter of the last `Verdict: A` whose letter ends its line; None if there is none."""
-    found = _VERDICT.findall(reply)
-    return found[-1].upper() if found else None
+    letters = _VERDICT.findall(reply)
+    return letters[-1].upper() if letters else None
 
 
 def read_rating(reply: str) -> float | None:
     """The number of the last `Score: N` (or `N/10`) that ends its line, if it lies between 1 and 10; else None."""
-    found = _RATING.findall(reply)
-    value = float(found[-1]) if found else 0.0
+    numbers = _RATING.findall(reply)
+    value = float(numbers[-1]) if numbers else 0.0
     return value if LOWEST <= value <= HIGHEST else None
 
 
 def well_formed(reply: str) -> bool:
     """Whether a critique stands before exactly one verdict, which ends the reply."""
-    found = list(_VERDICT.finditer(reply))
-    if len(found) != 1:
+    verdicts = list(_VERDICT.finditer(reply))
+    if len(verdicts) != 1:
         return False
-    return bool(re.search(r"\w", reply[: found[0].start()])) and not reply[found[0].end() :].strip()
+    return bool(re.search(r"\w", reply[: verdicts[0].start()])) and not reply[verdicts[0].end() :].strip()
 
 
 def _filled(template: str, **parts: str) -> str:
-    """The template with its slots filled in one pass, so that braces in the parts stay what they are."""
+    """The template with its slots filled in one pass, so that braces in the parts are not filled."""
     return re.sub(r"\{(\w+)\}", lambda slot: parts[slot[1]].strip(), template)
 
 
 def both_orders(pair: PreferencePair, rubric: str = "") -> list[PromptTask]:
-    """The two questions a pair makes, each with the side that is right as its answer: A with the chosen text first."""
+    """Both comparisons of a pair, each with the letter of the chosen completion as its answer."""
     texts = ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen))
     return [
-        PromptTask(comparison(pair.prompt, *shown, rubric), side, pair.meta)
-        for shown, side in zip(texts, SIDES, strict=True)
+        PromptTask(comparison(pair.prompt, *answers, rubric), side, pair.meta)
+        for answers, side in zip(texts, SIDES, strict=True)
     ]

@@ -1,1 +1,1 @@
-"""What a data set holds: summary, checks of its rows, rows that were left out, data card."""
+"""What a data set holds: counts and lengths (`summary`), imbalances (`checks`), rows that were left out, the data card."""

@@ -1,4 +1,4 @@
-"""Rows that do not fit: the first one ends the reading, or each is counted. None is ever repaired or dropped unseen."""
+"""Rows that do not fit: the first one stops the reading (`fail`), or each one is counted and left out (`skip`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXAMPLES = 20
 
 @dataclass(slots=True)
 class BadRows:
-    """What is done with rows that do not fit, and what was done so far; one for each reading of a data set."""
+    """The policy for rows that do not fit, and their counts; one object for each reading of a data set."""
 
     policy: OnBadRow = "fail"
     good: int = 0
@@ -24,7 +24,7 @@ class BadRows:
     examples: list[str] = field(default_factory=list)
     """Place and reason of the first 20 of them."""
     undecided: int = 0
-    """Rows that fit but prefer neither answer (a tie), and so make no pair. They are no fault, whatever the policy."""
+    """Rows that fit but prefer neither answer (a tie), and so make no pair. They are not bad rows."""
     first: DataError | None = None
     """The error of the first skipped row."""
 
@@ -38,7 +38,7 @@ class BadRows:
             self.examples.append(error.what)
 
     def settle(self, source: str) -> None:
-        """Judge the whole at the end of a reading.
+        """Check the counts at the end of a reading.
 
         Raises:
             DataError: more than half of the rows were skipped. That is a wrong map or another kind of file, not damage.
@@ -54,7 +54,7 @@ class BadRows:
             ) from self.first
 
     def words(self) -> str:
-        """What was left out, for a reader; empty when nothing was."""
+        """The rows that were left out, as a sentence; empty where there are none."""
         parts = [f"{self.count:,} bad rows skipped"] if self.count else []
         parts += [f"{self.undecided:,} rows without a preference left out"] if self.undecided else []
         return ", ".join(parts)

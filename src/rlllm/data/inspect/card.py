@@ -1,4 +1,4 @@
-"""`card.md` of a prepared folder: what is in it, what was left out and why, what a check found, how to make it again."""
+"""`card.md` of a prepared folder: its contents, the rows that were left out and why, findings, and the command that made it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rlllm.data.prepare.folder import Manifest
 
 @dataclass(frozen=True)
 class Contents:
-    """What a card tells beside the manifest."""
+    """What the card says in addition to the manifest."""
 
     check: CheckReport
     duplicates: Sequence[Sequence[str]] = ()
@@ -62,7 +62,7 @@ def _contaminated(contents: Contents) -> Iterable[str]:
     yield "## Contamination"
     yield table(
         ("evaluation set", "prompts found in training rows", "prompts"),
-        ((name, f"{found:,}", f"{total:,}") for name, (found, total) in contents.against.items()),
+        ((name, f"{matched:,}", f"{total:,}") for name, (matched, total) in contents.against.items()),
     )
     if contents.hits:
         yield table(("rule", "score", "training row", "evaluation prompt"), contents.hits)

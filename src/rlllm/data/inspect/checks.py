@@ -1,7 +1,7 @@
-"""What a check reads out of rows one at a time, beyond sizes: labels, the place of the right choice, lengths, scripts.
+"""Imbalances that a model could exploit (labels, positions of the right choice, lengths of chosen answers), and scripts.
 
-A finding is what a reader would want to know before training; it is worded as a fact, and nothing is changed.
-Statistics are closed forms of the standard library, since a plan prints findings and must not wait for SciPy.
+A finding is a sentence about the data; nothing is changed. The statistics are closed forms from the standard library, because
+plans print findings and SciPy takes long to import.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from rlllm.core.records import LabelledCompletion, PreferencePair, PromptTask, R
 
 _CHOICE = re.compile(r"\(?([A-J])\)?\.?")
 _LETTERS_READ = 64
-"""Letters of a text that are looked at for its script."""
+"""Letters of a text from which its script is read."""
 _MOST_ANSWERS = 20
 """With more different answers than this they are no labels."""
 _ALPHA = 0.001
 _UNBALANCED = 0.1
-"""Distance from one half at which a share is worth a word."""
+"""Least distance of a share from its even value to be a finding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fact worth a look."""
+    """One fact about a data set that matters for training."""
 
     name: str
     words: str
 
 
 @dataclass(slots=True)
-class Tally:
-    """Counts of everything that findings are made of."""
+class ImbalanceCounts:
+    """Counts from which the findings are computed."""
 
     labels: Counter[str] = field(default_factory=Counter)
     """Labels, or short answers while there are few different ones."""
@@ -71,9 +71,9 @@ class Tally:
                 self.labels.clear()
 
     def findings(self) -> list[Finding]:
-        """What stands out."""
-        found = [self._balance(), self._position(), self._length(), self._languages()]
-        return [finding for finding in found if finding]
+        """The imbalances that are significant and large."""
+        candidates = [self._balance(), self._position(), self._length(), self._languages()]
+        return [finding for finding in candidates if finding]
 
     def _balance(self) -> Finding | None:
         total = self.labels.total()

@@ -1,6 +1,6 @@
-"""A look at the data before a model loads: sizes, duplicates, pairs that teach nothing, labels. Counts; changes nothing.
+"""Counts and lengths of the records of a data set, before a model is loaded. Nothing is changed.
 
-Records are looked at one at a time and none is kept: a million rows cost one number each and a count for each length.
+Records are counted one at a time and not kept: memory holds one number for each prompt and a count for each length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rlllm.core.records import (
     StepwiseSolution,
     prompt_text,
 )
-from rlllm.data.inspect.checks import Finding, Tally
+from rlllm.data.inspect.checks import Finding, ImbalanceCounts
 from rlllm.data.load import Loaded, split_key
 
 
@@ -45,13 +45,13 @@ class Lengths:
         if not total:
             return None
         ranks = [max(1, -(-percent * total // 100)) for percent in (0, 50, 90, 99, 100)]
-        found: list[int] = []
-        seen = 0
+        quantiles: list[int] = []
+        count_so_far = 0
         for size in sorted(counts):
-            seen += counts[size]
-            while len(found) < len(ranks) and ranks[len(found)] <= seen:
-                found.append(size)
-        return cls(*found)
+            count_so_far += counts[size]
+            while len(quantiles) < len(ranks) and ranks[len(quantiles)] <= count_so_far:
+                quantiles.append(size)
+        return cls(*quantiles)
 
     def __str__(self) -> str:
         return f"{self.shortest:,} to {self.longest:,}, median {self.median:,}, p90 {self.p90:,}, p99 {self.p99:,}"
@@ -59,7 +59,7 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What a data set holds."""
+    """Counts, lengths and findings of a data set."""
 
     source: str
     kind: str
@@ -83,7 +83,7 @@ class CheckReport:
     scripts: Mapping[str, int] = field(default_factory=dict)
     """Script of the prompt to rows."""
     findings: list[Finding] = field(default_factory=list)
-    """What stands out of labels, positions, lengths and languages."""
+    """Imbalances of labels, positions, lengths and scripts."""
 
     def lines(self) -> list[str]:
         """The report for a reader, one fact a line."""
@@ -103,7 +103,7 @@ class CheckReport:
         return [fact for fact in diagnostics if fact]
 
     def all_findings(self) -> list[Finding]:
-        """Everything a reader would want to know before training."""
+        """All findings: repeated prompts, identical pairs, empty fields, imbalances."""
         counted = [
             Finding("duplicates", f"repeated prompts: {self.duplicate_prompts:,} of {self.train:,} training rows")
             if self.duplicate_prompts
@@ -130,15 +130,15 @@ def check(loaded: Loaded) -> CheckReport:
 def check_records(
     splits: Mapping[str, Iterable[Record]], source: str, columns: Mapping[str, str] | None = None
 ) -> CheckReport:
-    """The same of records that come one at a time, by split (`train`, `holdout`); at least one record in all."""
-    measured = Measures()
+    """As `check`, of records that come one at a time, by split (`train`, `holdout`); at least one record in all."""
+    counts = RecordCounts()
     for split, records in splits.items():
         for record in records:
-            measured.add(record, split)
-    return measured.report(source, columns or {})
+            counts.add(record, split)
+    return counts.report(source, columns or {})
 
 
-class Measures:
+class RecordCounts:
     """Running counts of a check."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class Measures:
         self._empty: Counter[str] = Counter()
         self._identical = 0
         self._longest = ("train", 0, -1)
-        self._tally = Tally()
+        self._imbalances = ImbalanceCounts()
         self._kind = ""
 
     def add(self, record: Record, split: str = "train") -> None:
@@ -172,7 +172,7 @@ class Measures:
         self._identical += isinstance(record, PreferencePair) and record.chosen == record.rejected
         if size > self._longest[2]:
             self._longest = (split, self._rows[split], size)
-        self._tally.add(record, prompt)
+        self._imbalances.add(record, prompt)
 
     def report(self, source: str, columns: Mapping[str, str]) -> CheckReport:
         """What has been counted so far."""
@@ -188,9 +188,9 @@ class Measures:
             empty_fields=dict(self._empty),
             longest_row=self._longest,
             columns=dict(columns),
-            labels=self._tally.label_shares(),
-            scripts=dict(self._tally.scripts.most_common()),
-            findings=self._tally.findings(),
+            labels=self._imbalances.label_shares(),
+            scripts=dict(self._imbalances.scripts.most_common()),
+            findings=self._imbalances.findings(),
         )
 
 
@@ -200,7 +200,7 @@ def record_text(record: Record) -> str:
 
 
 def label_of(record: Record) -> str:
-    """What a record says of its text, as words; empty for types without labels."""
+    """The labels of a record as text; empty for types without labels."""
     if isinstance(record, LabelledCompletion):
         return str(record.label)
     return " ".join(map(str, record.labels)) if isinstance(record, StepwiseSolution) else ""

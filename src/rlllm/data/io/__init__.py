@@ -1,1 +1,1 @@
-"""Reading and writing data files: formats, streams, exports."""
+"""Data files: reading them, and writing rows for other tools."""

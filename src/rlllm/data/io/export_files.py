@@ -1,4 +1,4 @@
-"""Exported rows to files: JSON lines, one JSON list, or Parquet; a whole file or none, and a report of what was changed."""
+"""Exported rows to files: JSON lines, one JSON list, or Parquet, with a report of changed values."""
 
 from __future__ import annotations
 
@@ -182,10 +182,10 @@ def _one_type(values: Sequence[Any]) -> bool:
     import pyarrow
 
     try:
-        found = pyarrow.array(values)
+        array = pyarrow.array(values)
     except (pyarrow.ArrowException, OverflowError, TypeError):
         return False
-    return not pyarrow.types.is_nested(found.type) and found.to_pylist() == list(values)
+    return not pyarrow.types.is_nested(array.type) and array.to_pylist() == list(values)
 
 
 def _with_json_text(row: Row, awkward: set[str], warnings: list[str]) -> Row:

@@ -1,7 +1,7 @@
-"""Records as the rows of other tools: verl, OpenRLHF, LLaMA-Factory, and TRL itself.
+"""Records as the rows of other tools: verl, OpenRLHF, LLaMA-Factory and TRL.
 
-Each tool has a table of record types to functions that make one row. What a layout has no place for goes into extra columns
-where the tool allows them, and is counted and named where it does not: nothing is lost without a word.
+Each tool has a table from record type to a function that makes one row. Values that a format has no field for go into extra
+columns where the tool allows them. Where it does not, they are left out, counted and named.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Target:
         if kind not in self.rows:
             raise ConfigError(
                 f"{name} has no layout for {kind.__name__} rows",
-                exists=[own.__name__ for own in self.rows],
+                exists=[record_type.__name__ for record_type in self.rows],
                 hint="read the data as one of these with --kind, or write it with --to trl",
             )
         return self.chats.get(kind, self.rows[kind]) if chat else self.rows[kind]
@@ -83,10 +83,10 @@ def target_of(name: str) -> Target:
 def row_of(record: Any, layout: RowForm, place: Place) -> tuple[Row, list[str]]:
     """One row, and the names of the record's other columns that have no place in it."""
     row = layout.row(record, place)
-    home = row.setdefault(layout.meta_in, {}) if layout.meta_in else row
-    taken = {*home, *_roots(layout)}
-    lost = [name for name in record.meta if name in taken and not (name in row and row[name] == record.meta[name])]
-    home.update({name: value for name, value in record.meta.items() if name not in taken})
+    extra_columns = row.setdefault(layout.meta_in, {}) if layout.meta_in else row
+    used_names = {*extra_columns, *_roots(layout)}
+    lost = [name for name in record.meta if name in used_names and not (name in row and row[name] == record.meta[name])]
+    extra_columns.update({name: value for name, value in record.meta.items() if name not in used_names})
     return row, lost
 
 

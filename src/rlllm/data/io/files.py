@@ -1,4 +1,4 @@
-"""Local files and folders to rows, in order and one at a time. What is missing or mixed is named; see `formats` for damage."""
+"""Rows of local files and folders, in order and one at a time. `formats` has the reader of each file format."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def iterate_folder(path: Path, split: str, bad: BadRows) -> Iterator[Placed]:
         return
     files = sorted(file for file in path.iterdir() if file.is_file() and suffix_of(file) in READERS)
     if not files:
-        found = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+        names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
         raise DataError(
-            "the folder holds no data files", given=path, exists=found, hint=f"it needs {', '.join(READERS)}"
+            "the folder holds no data files", given=path, exists=names, hint=f"it needs {', '.join(READERS)}"
         )
     kinds = sorted({suffix_of(file) for file in files})
     if len(kinds) > 1:
@@ -117,11 +117,11 @@ def _of_split(files: list[Path], split: str, folder: Path) -> list[Path]:
         if split == "train":
             return files
         raise DataError(f"the folder has no split {split}: its files carry no split names", given=folder)
-    chosen = [file for file in files if splits[file] == split]
-    if not chosen:
+    split_files = [file for file in files if splits[file] == split]
+    if not split_files:
         names = sorted({word for word in splits.values() if word})
         raise DataError(f"the folder has no split {split}", given=folder, exists=names, hint=f"data.split={names[0]}")
-    return chosen
+    return split_files
 
 
 def _split_word(file: Path) -> str | None:

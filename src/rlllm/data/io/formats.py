@@ -1,7 +1,8 @@
-"""Bytes of a data file to rows, one reader for each format, one row at a time.
+"""One reader for each file format: bytes to rows, one row at a time.
 
-A broken line of JSON lines or of a table is one bad row, and the next line is read on. Where damage hides where the next
-row begins (open quotes, Parquet, Arrow, a cut archive), the file is refused as a whole, whatever is done with bad rows.
+A broken line of JSON lines or of a table is one bad row, and reading goes on with the next line. Where damage hides the
+beginning of the next row (open quotes, Parquet, Arrow, a cut archive), the whole file is refused, also with `on_bad_row:
+skip`.
 """
 
 from __future__ import annotations
@@ -83,8 +84,8 @@ def _read_json(path: Path, bad: BadRows) -> Iterator[Placed]:
 def _holds_lines(path: Path) -> bool:
     """Whether the first line that says something is a whole object, and another line follows."""
     with _open(path) as lines:
-        said = (line for line in lines if line.strip())
-        return _is_object(next(said, b"")) and next(said, None) is not None
+        lines_with_text = (line for line in lines if line.strip())
+        return _is_object(next(lines_with_text, b"")) and next(lines_with_text, None) is not None
 
 
 def _listed(value: Any, path: Path) -> list[Any]:
@@ -268,11 +269,11 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys all differ: of two equal ones JSON readers keep either, and nobody would know which."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
-    return found
+    return mapping
 
 
 def _check_depth(value: Any) -> None:

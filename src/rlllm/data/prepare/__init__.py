@@ -1,1 +1,1 @@
-"""Data by the million, as arrays: the only files of this room that need NumPy, and so imported inside of functions only."""
+"""Data at scale: mixtures, near-duplicates, contamination, prepared folders. Needs NumPy, so import it inside functions."""

@@ -1,7 +1,7 @@
-"""Rows of all sources to the rows of a prepared folder: one pass that reads and measures, a decision, one pass that writes.
+"""From the rows of all sources to the rows of a prepared folder, in two passes: read and measure, then write.
 
-Between the passes the rows lie on disk; memory holds some numbers a row. Duplicates are dropped first, in the order of the
-sources, then contaminated rows; then whole prompts are held out, and what is left is mixed.
+Between the passes the rows are on disk; memory holds a few numbers for each. Duplicates are dropped first, in the order of
+the sources, then contaminated rows. Then whole prompts are held out, and the rest is mixed.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Decision:
 
 @dataclass
 class Assembly:
-    """Rows on their way from sources to a prepared folder."""
+    """Rows of several sources, measured and stored until the prepared folder is written."""
 
-    spool: LineStore
+    store: LineStore
     mixture: Mixture
     near_duplicates: NearDuplicates | None = None
     contamination: Contamination | None = None
@@ -69,24 +69,24 @@ class Assembly:
         self._finder = DuplicateFinder(self.near_duplicates) if self.near_duplicates else None
 
     def read(self, name: str, records: Iterable[Record], *, named: bool = False) -> None:
-        """Take in one source whole.
+        """Read all rows of one source.
 
         Args:
             name: what `meta.source` of its rows becomes; a column of that name moves to `source_of_row`.
-            named: its rows carry the name of their source already, and keep it.
+            named: its rows already have the name of their source in `meta.source`, and keep it.
 
         Raises:
             DataError: a value that cannot be stored, or a row without the number that the curriculum sorts by.
         """
-        start = len(self.spool)
+        start = len(self.store)
         for chunk in chunks(records):
-            self.spool.extend(
+            self.store.extend(
                 self._line(record, name, named, number)
-                for number, record in enumerate(chunk, len(self.spool) - start + 1)
+                for number, record in enumerate(chunk, len(self.store) - start + 1)
             )
             self._measure(chunk, name, start)
         self.names.append(name)
-        self._ends.append(len(self.spool))
+        self._ends.append(len(self.store))
 
     def _line(self, record: Record, name: str, named: bool, number: int) -> bytes:
         meta = dict(record.meta)
@@ -128,7 +128,7 @@ class Assembly:
             DataError: nothing is left, the holdout cannot be had, or the mixture cannot.
         """
         duplicates = self._finder.find() if self._finder else None
-        kept = duplicates.stays if duplicates else np.ones(len(self.spool), dtype=bool)
+        kept = duplicates.stays if duplicates else np.ones(len(self.store), dtype=bool)
         dropped = {"exact duplicates": duplicates.exact, "near duplicates": duplicates.near} if duplicates else {}
         contamination = self.contamination.report() if self.contamination else None
         if contamination:
@@ -137,18 +137,18 @@ class Assembly:
             dropped["contaminated"] = before - int(kept.sum())
         if not kept.any():
             raise DataError("no rows are left", given=", ".join(self.names), hint=_in_words(dropped))
-        held = _held_out(np.frombuffer(self._prompts, dtype=np.uint64), kept, holdout)
-        train = draw([np.flatnonzero(part & kept & ~held) for part in self._parts()], self.mixture)
+        held_out = _held_out(np.frombuffer(self._prompts, dtype=np.uint64), kept, holdout)
+        train = draw([np.flatnonzero(part & kept & ~held_out) for part in self._parts()], self.mixture)
         if self.mixture.curriculum:
             train = by_curriculum(train, np.frombuffer(self._difficulty, dtype=np.float64))
         used = np.zeros(len(kept), dtype=bool)
         used[train] = True
-        dropped["left out by the mixture"] = int((kept & ~held & ~used).sum())
+        dropped["left out by the mixture"] = int((kept & ~held_out & ~used).sum())
         counted = {why: count for why, count in dropped.items() if count}
-        return Decision(train, np.flatnonzero(held), kept, duplicates, contamination, counted)
+        return Decision(train, np.flatnonzero(held_out), kept, duplicates, contamination, counted)
 
     def counts(self, decision: Decision) -> list[SourceCount]:
-        """What became of each source."""
+        """Rows of each source that were read, kept and written."""
         counted = []
         for name, part in zip(self.names, self._parts(), strict=True):
             written = [int(part[rows].sum()) for rows in (decision.train, decision.holdout)]
@@ -160,7 +160,7 @@ class Assembly:
         for split, rows in (("train", decision.train), ("holdout", decision.holdout)):
             if split == "train" or len(rows):
                 with (folder / FILES[split]).open("wb") as file:
-                    file.writelines(self.spool.lines(rows.tolist()))
+                    file.writelines(self.store.lines(rows.tolist()))
         with (folder / _DROPPED).open("w", encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in self._dropped(decision))
 
@@ -193,14 +193,14 @@ class Assembly:
         """For each source, which rows are of it."""
         begin = 0
         for end in self._ends:
-            part = np.zeros(len(self.spool), dtype=bool)
+            part = np.zeros(len(self.store), dtype=bool)
             part[begin:end] = True
             yield part
             begin = end
 
 
 def chunks(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
-    """The records, as many at a time as are measured together: fewer of long ones, so that memory stays low."""
+    """The records in groups that are measured together: at most 2048, and fewer where texts are long."""
     chunk: list[Record] = []
     size = 0
     for record in records:
@@ -214,7 +214,7 @@ def chunks(records: Iterable[Record]) -> Iterator[tuple[Record, ...]]:
 
 
 def _difficulty(record: Record, name: str, place: str) -> float:
-    """What a curriculum sorts a record by. Raises DataError where that is no number."""
+    """The value that a curriculum sorts a record by. Raises DataError where it is no number."""
     if name == "length":
         return float(len(record_text(record)))
     value = record.meta.get(name)
@@ -232,36 +232,36 @@ def _difficulty(record: Record, name: str, place: str) -> float:
     return number
 
 
-def _held_out(prompts: NDArray[np.uint64], kept: _Mask, wanted: int) -> _Mask:
-    """Which of the kept rows are held out: whole prompts in the order of their hashes, as many as add up to `wanted` rows.
+def _held_out(prompts: NDArray[np.uint64], kept: _Mask, holdout: int) -> _Mask:
+    """Which of the kept rows are held out: whole prompts in the order of their hashes, as many as add up to `holdout` rows.
 
     The same prompts as `data.holdout` takes of a file; where whole prompts do not add up, slightly fewer rows.
 
     Raises:
         DataError: nothing would be left to train on, or no whole prompt is small enough.
     """
-    held = np.zeros(len(kept), dtype=bool)
-    if not wanted:
-        return held
+    held_out = np.zeros(len(kept), dtype=bool)
+    if not holdout:
+        return held_out
     rows = int(kept.sum())
-    if wanted >= rows:
+    if holdout >= rows:
         raise DataError(
-            f"a holdout of {wanted} rows leaves none of {rows} to train on", hint=f"lower holdout below {rows}"
+            f"a holdout of {holdout} rows leaves none of {rows} to train on", hint=f"lower holdout below {rows}"
         )
     keys, sizes = np.unique(prompts[kept], return_counts=True)
-    chosen, taken = [], 0
+    held_out_keys, row_count = [], 0
     for key, size in zip(keys, sizes.tolist(), strict=True):
-        if taken + size <= wanted:
-            chosen.append(key)
-            taken += size
-        if taken == wanted:
+        if row_count + size <= holdout:
+            held_out_keys.append(key)
+            row_count += size
+        if row_count == holdout:
             break
-    if not chosen:
+    if not held_out_keys:
         raise DataError(
-            f"no holdout of {wanted} rows: every prompt has at least {sizes.min()}, and prompts are held out whole",
+            f"no holdout of {holdout} rows: every prompt has at least {sizes.min()}, and prompts are held out whole",
             hint="raise holdout, or keep one row a prompt: near_duplicates.over=prompt",
         )
-    return kept & np.isin(prompts, np.array(chosen, dtype=np.uint64))
+    return kept & np.isin(prompts, np.array(held_out_keys, dtype=np.uint64))
 
 
 def first_words(text: str, width: int = 100) -> str:
@@ -277,6 +277,6 @@ def _in_words(dropped: dict[str, int]) -> str:
 
 
 def prompt_of(line: bytes) -> str:
-    """The beginning of the prompt of a spooled line, for a reader."""
+    """The beginning of the prompt of a stored line, for a reader."""
     values = json.loads(line)
     return first_words(prompt_text(values["prompt"]) or values.get("completion", ""))

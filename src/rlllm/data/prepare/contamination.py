@@ -1,14 +1,15 @@
-"""Training rows that hold evaluation prompts, exactly or reworded.
+"""Training rows that contain evaluation prompts, exactly or reworded.
 
-Four rules, the strongest that holds counts: `exact`, the row's prompt is the evaluation prompt but for case, white space and
-punctuation; `n-gram`, the row holds enough of the prompt's word 8-grams (Brown et al. 2020, appendix C; PaLM, section 8);
-`numbers`, the same with every number masked; `near`, MinHash finds the two prompts alike and their numbers are equal.
+There are four rules; of those that match a row, the first counts. `exact`: the row's prompt is the evaluation prompt, except
+for case, white space and punctuation. `n-gram`: the row holds enough of the prompt's word 8-grams (Brown et al. 2020,
+appendix C; PaLM, section 8). `numbers`: the same with every number masked. `near`: MinHash finds the two prompts similar, and
+their numbers are equal.
 
-Templates, whose prompts differ by numbers or by a few parts, are told from copies by rarity. An n-gram in many evaluation
-prompts says nothing. `numbers` and `near` count only n-grams that stand in few different training prompts, and only where
-few different training prompts match an evaluation prompt so: rows of one template match each other by the hundred. Of an
-evaluation set whose own prompts match each other so, more than one in fifty, such matches say nothing at all.
-Memory is a few numbers for each n-gram of the evaluation sets and each hit.
+Prompts made from one template differ only by numbers or a few words, and are no copies of each other. Rarity tells the two
+apart. An n-gram in many evaluation prompts is not counted. `numbers` and `near` count only n-grams that occur in few
+different training prompts, and only evaluation prompts that few different training prompts match. If more than one in fifty
+prompts of an evaluation set match another prompt of the set by one of these two rules, that rule is not used for the set.
+Memory: a few numbers for each n-gram of the evaluation sets and for each hit.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rlllm.data.prepare.settings import ContaminationRules
 from rlllm.data.prepare.shingles import Hashes, Places, Words, text_keys, words_of
 
 _RULES = ("exact", "n-gram", "numbers", "near")
-"""From the strongest."""
+"""The strongest first."""
 _NEAR_WORDS = 2
 _NEAR_SHARE = 0.2
 """Least share of the prompt's rare n-grams in a row that is `near`: with one word in ten reworded, two fifths are left."""
@@ -45,11 +46,11 @@ class Item(NamedTuple):
 
 
 class RowText(NamedTuple):
-    """What is looked at of a training row."""
+    """The texts of a training row."""
 
     prompt: str
     text: str
-    """All of it, the prompt included."""
+    """All text of the row, the prompt included."""
 
 
 class Hit(NamedTuple):
@@ -80,11 +81,11 @@ class ContaminationReport:
 
     def by_source(self) -> dict[str, tuple[int, int]]:
         """Evaluation set to the number of its prompts that some row holds, and of all its prompts."""
-        found = set(self.item.tolist())
+        matched_items = set(self.item.tolist())
         sizes: dict[str, tuple[int, int]] = {}
         for index, item in enumerate(self.items):
-            held, total = sizes.get(item.source, (0, 0))
-            sizes[item.source] = held + (index in found), total + 1
+            matched, total = sizes.get(item.source, (0, 0))
+            sizes[item.source] = matched + (index in matched_items), total + 1
         return sizes
 
     def hits(self) -> Iterator[Hit]:
@@ -94,7 +95,7 @@ class ContaminationReport:
 
 
 class Contamination:
-    """Takes training rows in order, some at a time, and says which of them hold one of the items."""
+    """Finds the training rows that contain one of the items. Rows are added in order, some at a time."""
 
     def __init__(self, items: Sequence[Item], rules: ContaminationRules) -> None:
         self._items, self._rules = items, rules
@@ -114,21 +115,21 @@ class Contamination:
             "near": _Candidates(self._plain, len(items), rules.variants, _NEAR_SHARE),
         }
         self._rows = 0
-        own = self._masked.shares(self._masked.find(words.masked())).at_least(rules.overlap)
-        self._rare["numbers"].leave_out(self._templates(own))
+        self_matches = self._masked.shares(self._masked.find(words.masked())).at_least(rules.overlap)
+        self._rare["numbers"].leave_out(self._templates(self_matches))
         self._rare["near"].leave_out(self._templates(self._near.match(words)))
 
-    def _templates(self, own: _Hits) -> NDArray[np.bool_]:
-        """(items,) whether an item is of a set whose items match each other; `own` are the matches of items with items."""
+    def _templates(self, self_matches: _Hits) -> NDArray[np.bool_]:
+        """(items,) whether an item is of a set whose items match each other; `self_matches` are matches of items with items."""
         sources, source = np.unique(np.array([item.source for item in self._items], dtype=object), return_inverse=True)
         matched = np.zeros(len(self._items), dtype=bool)
-        matched[own.items[own.rows != own.items]] = True
+        matched[self_matches.items[self_matches.rows != self_matches.items]] = True
         sizes = np.bincount(source, minlength=len(sources))
         siblings = np.bincount(source[matched], minlength=len(sources))
         return (siblings > np.maximum(2, _SIBLINGS * sizes))[source]
 
     def add(self, rows: Sequence[RowText]) -> None:
-        """Look at the next rows; a few thousand at a time keep memory low."""
+        """Add the next rows, a few thousand at a time to keep memory low."""
         prompts = [row.prompt for row in rows]
         prompt_words, texts = words_of(prompts), words_of([row.text for row in rows])
         keys = text_keys(prompts, prompt_words)
@@ -136,16 +137,16 @@ class Contamination:
         plain, masked = self._plain.find(texts), self._masked.find(texts.masked())
         self._plain.note(plain, keys)
         self._masked.note(masked, keys)
-        found = {"exact": self._exact(keys), "n-gram": self._plain.shares(plain).at_least(least)}
-        self._certain += [hits.later(self._rows, rule) for rule, hits in found.items()]
+        hits_by_rule = {"exact": self._exact(keys), "n-gram": self._plain.shares(plain).at_least(least)}
+        self._certain += [hits.later(self._rows, rule) for rule, hits in hits_by_rule.items()]
         self._rare["numbers"].add(self._rows, self._masked.shares(masked).at_least(least), masked, keys)
         self._rare["near"].add(self._rows, self._near.match(prompt_words), plain, keys)
         self._rows += len(rows)
 
     def report(self) -> ContaminationReport:
-        """What was found in all rows so far."""
-        found = [*self._certain, *(candidates.hits(rule) for rule, candidates in self._rare.items())]
-        rows, items, scores, rules = (np.concatenate(part) for part in zip(*map(_Hits.columns, found), strict=True))
+        """The contaminated rows among all that were added."""
+        all_hits = [*self._certain, *(candidates.hits(rule) for rule, candidates in self._rare.items())]
+        rows, items, scores, rules = (np.concatenate(part) for part in zip(*map(_Hits.columns, all_hits), strict=True))
         order = np.lexsort((items, -scores, rules, rows))
         order = order[_first(rows[order])]
         return ContaminationReport(
@@ -165,7 +166,7 @@ class Contamination:
 
 
 class _Hits(NamedTuple):
-    """Rows, the items they hold, and how much of them."""
+    """Rows, the items that they contain, and the scores."""
 
     rows: Places
     items: Places
@@ -197,8 +198,8 @@ def _first(rows: Places) -> NDArray[np.bool_]:
     return np.concatenate([np.ones(min(1, len(rows)), dtype=bool), rows[1:] != rows[:-1]])
 
 
-class _Found(NamedTuple):
-    """N-grams of items in rows: one entry for each row, each different n-gram of an item that it holds, and each such item."""
+class _GramMatches(NamedTuple):
+    """N-grams of items in rows: one entry for each row, each distinct n-gram of an item in it, and each item of the n-gram."""
 
     rows: Places
     items: Places
@@ -225,30 +226,30 @@ class _NgramIndex:
         self._filter = np.zeros(1 << _FILTER_BITS, dtype=bool)
         self._filter[_slot(self._grams)] = True
 
-    def find(self, words: Words) -> _Found:
+    def find(self, words: Words) -> _GramMatches:
         """The n-grams that these rows hold."""
         empty = np.zeros(0, dtype=np.int64)
         if not len(self._grams):
-            return _Found(empty, empty, empty)
+            return _GramMatches(empty, empty, empty)
         hashes, rows = words.ngrams(self._size)
         likely = self._filter[_slot(hashes)]
         hashes, rows = hashes[likely], rows[likely]
         place = np.minimum(np.searchsorted(self._grams, hashes), len(self._grams) - 1)
-        known = self._grams[place] == hashes
-        held = np.unique(rows[known] * len(self._grams) + place[known])
-        rows, grams = held // len(self._grams), held % len(self._grams)
+        in_index = self._grams[place] == hashes
+        row_and_gram = np.unique(rows[in_index] * len(self._grams) + place[in_index])
+        rows, grams = row_and_gram // len(self._grams), row_and_gram % len(self._grams)
         counts = self._counts[grams]
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         items = self.items[np.repeat(self._begins[grams], counts) + offsets]
-        return _Found(np.repeat(rows, counts), items, np.repeat(grams, counts))
+        return _GramMatches(np.repeat(rows, counts), items, np.repeat(grams, counts))
 
-    def note(self, found: _Found, prompts: Hashes) -> None:
-        """Remember in which of the rows' prompts each n-gram stood."""
-        self._prompts.add(found.grams, prompts[found.rows])
+    def note(self, matches: _GramMatches, prompts: Hashes) -> None:
+        """Count the different prompts of rows in which each n-gram occurs."""
+        self._prompts.add(matches.grams, prompts[matches.rows])
 
-    def shares(self, found: _Found) -> _Hits:
+    def shares(self, matches: _GramMatches) -> _Hits:
         """For each row and item the share of the item's n-grams that the row holds."""
-        pairs, hits = np.unique(found.rows * len(self.totals) + found.items, return_counts=True)
+        pairs, hits = np.unique(matches.rows * len(self.totals) + matches.items, return_counts=True)
         rows, items = np.divmod(pairs, max(1, len(self.totals)))
         return _Hits(rows, items, hits / np.maximum(1, self.totals[items]))
 
@@ -266,7 +267,7 @@ def _slot(grams: Hashes) -> Places:
 
 
 class _Distinct:
-    """Roughly how many different values were seen of each thing, up to some forty: one bit of 64 a value (linear counting)."""
+    """Approximate number of distinct values of each thing, up to about forty: one bit of 64 a value (linear counting)."""
 
     def __init__(self, things: int) -> None:
         self._bits = np.zeros(things, dtype=np.uint64)
@@ -280,43 +281,47 @@ class _Distinct:
 
 
 class _Candidates:
-    """Hits that count only if, over all rows, they prove to rest on what is rare."""
+    """Hits that count only if they rest on n-grams that are rare over all rows."""
 
     def __init__(self, index: _NgramIndex, items: int, limit: int, least: float) -> None:
         self._index, self._limit, self._least = index, limit, least
         self._matched = _Distinct(items)
         self._out = np.zeros(items, dtype=bool)
         self._hits: list[_Hits] = []
-        self._found: list[_Found] = []
+        self._matches: list[_GramMatches] = []
 
     def leave_out(self, items: NDArray[np.bool_]) -> None:
-        """Take no candidates of these items."""
+        """Ignore candidates of these items."""
         self._out = items
 
-    def add(self, offset: int, hits: _Hits, found: _Found, prompts: Hashes) -> None:
+    def add(self, offset: int, hits: _Hits, matches: _GramMatches, prompts: Hashes) -> None:
         """Candidates among the next rows, with the n-grams that each row holds of its item."""
         self._matched.add(hits.items, prompts[hits.rows])
         few = (self._matched.counts()[hits.items] <= self._limit) & ~self._out[hits.items]
         hits = _Hits(hits.rows[few], hits.items[few], hits.scores[few])
         total = max(1, len(self._index.totals))
-        mine = np.isin(found.rows * total + found.items, hits.rows * total + hits.items)
+        of_hits = np.isin(matches.rows * total + matches.items, hits.rows * total + hits.items)
         self._hits.append(_Hits(hits.rows + offset, hits.items, hits.scores))
-        self._found.append(_Found(found.rows[mine] + offset, found.items[mine], found.grams[mine]))
+        self._matches.append(
+            _GramMatches(matches.rows[of_hits] + offset, matches.items[of_hits], matches.grams[of_hits])
+        )
 
     def hits(self, rule: str) -> _Hits:
-        """Those of them that hold enough of what is rare of an item that few prompts match."""
+        """The candidates with enough rare n-grams of an item that few prompts match."""
         if not self._hits:
             return _Hits.none()
         rows, items, scores = (np.concatenate(part) for part in list(zip(*self._hits, strict=True))[:3])
-        entries = _Found(*(np.concatenate(part) for part in zip(*self._found, strict=True)))
+        entries = _GramMatches(*(np.concatenate(part) for part in zip(*self._matches, strict=True)))
         rare = self._index.rare(self._limit)
         totals, counted = self._index.totals_of(rare), rare[entries.grams]
         wide = max(1, len(totals))
-        pairs, held = np.unique((entries.rows * wide + entries.items)[counted], return_counts=True)
-        enough = held >= self._least * totals[pairs % wide]
+        pairs, rare_counts = np.unique((entries.rows * wide + entries.items)[counted], return_counts=True)
+        enough = rare_counts >= self._least * totals[pairs % wide]
         few = self._matched.counts()[items] <= self._limit
-        kept = few & np.isin(rows * wide + items, pairs[enough])
-        return _Hits(rows[kept], items[kept], scores[kept], np.full(int(kept.sum()), _RULES.index(rule)))
+        counting = few & np.isin(rows * wide + items, pairs[enough])
+        return _Hits(
+            rows[counting], items[counting], scores[counting], np.full(int(counting.sum()), _RULES.index(rule))
+        )
 
 
 class _NearIndex:
@@ -341,14 +346,14 @@ class _NearIndex:
             return _Hits.none()
         signatures = self._minhash.signatures(words, _NEAR_WORDS)
         keys = band_keys(signatures, self._threshold, words.number_hashes)
-        found = []
-        for band, (known, items) in enumerate(self._bands):
-            begins = np.searchsorted(known, keys[:, band], side="left")
-            counts = np.searchsorted(known, keys[:, band], side="right") - begins
+        pairs = []
+        for band, (band_keys_of_items, items) in enumerate(self._bands):
+            begins = np.searchsorted(band_keys_of_items, keys[:, band], side="left")
+            counts = np.searchsorted(band_keys_of_items, keys[:, band], side="right") - begins
             offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             rows = np.repeat(np.arange(len(keys)), counts)
-            found.append(rows * len(self._numbers) + items[np.repeat(begins, counts) + offsets])
-        rows, candidates = np.divmod(np.unique(np.concatenate(found)), len(self._numbers))
+            pairs.append(rows * len(self._numbers) + items[np.repeat(begins, counts) + offsets])
+        rows, candidates = np.divmod(np.unique(np.concatenate(pairs)), len(self._numbers))
         alike = (signatures[rows] == self._signatures[candidates]).mean(axis=1) if len(rows) else np.zeros(0)
         same = words.number_hashes[rows] == self._numbers[candidates]
         return _Hits(rows[same], candidates[same], alike[same]).at_least(self._threshold)

@@ -1,10 +1,10 @@
-"""Prepared folders: data written once by one process, read by everyone else as any other data.
+"""Prepared folders: the files, their manifest, and how records are written and read.
 
-    train.jsonl    one record a line: its fields, and `meta`      prepared.json  what it is made of, and what was dropped
-    holdout.jsonl  the held-out rows, where there are any         card.md        the same for a reader
+    train.jsonl    one record a line: its fields, and `meta`      prepared.json  sources, settings, counts of dropped rows
+    holdout.jsonl  the held-out rows, if there are any            card.md        the same for a reader
 
-A record of the folder's own type comes back as it was, but for values that JSON lacks. The held-out rows are those of
-`load`; whoever reads rows by split gets the training rows, or names `data.split=holdout`.
+A record is read back unchanged, except for values that JSON does not have. `load` uses the held-out rows of the folder.
+Reading the folder by split gives the training rows, or those of `data.split=holdout`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class SourceCount:
-    """What became of one source."""
+    """Counts of one source."""
 
     name: str
     read: int
@@ -50,17 +50,17 @@ class Manifest:
     kind: str
     """Name of the record type."""
     hash: str
-    """Of the bytes of both files: what was trained on, whatever made it."""
+    """Hash of the bytes of both files."""
     key: str
-    """Of the settings and of the sources' bytes; empty where the sources' bytes cannot be known."""
+    """Hash of the settings and of the sources' bytes; empty where the sources' bytes cannot be known."""
     train: int
     holdout: int
     sources: list[SourceCount]
     dropped: dict[str, int]
-    """Why rows were left out, and how many."""
+    """Reason -> number of rows that were left out."""
     settings: dict[str, Any] = field(default_factory=dict)
     version: str = ""
-    """Of rlllm."""
+    """Version of rlllm that wrote it."""
     format: int = _FORMAT
 
     @property
@@ -83,17 +83,15 @@ def read_manifest(path: Path) -> Manifest | None:
             raise DataError(
                 f"{MANIFEST} has a form this version cannot read", given=file, hint="build the folder again"
             )
-        known = {item.name for item in fields(Manifest)}
+        field_names = {item.name for item in fields(Manifest)}
         sources = [SourceCount(**source) for source in values.pop("sources")]
-        manifest = Manifest(sources=sources, **{key: value for key, value in values.items() if key in known})
+        manifest = Manifest(sources=sources, **{key: value for key, value in values.items() if key in field_names})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{MANIFEST} cannot be read", given=file, hint="build the folder again") from error
     if manifest.kind not in RECORD_TYPES:
-        raise DataError(
-            f"{MANIFEST} names a record type nobody knows: {manifest.kind}", given=file, exists=RECORD_TYPES
-        )
+        raise DataError(f"{MANIFEST} names an unknown record type: {manifest.kind}", given=file, exists=RECORD_TYPES)
     return manifest
 
 
@@ -115,7 +113,7 @@ def content_hash(path: Path) -> str:
 def line_of(record: Record, meta: Mapping[str, Any] | None = None) -> str:
     """A record as its line, with other `meta` where that is given.
 
-    What JSON lacks: a number that is none becomes null, a date its text.
+    NaN and infinity become null, a date its text.
 
     Raises:
         ValueError, TypeError: a value that cannot be written even so.

@@ -1,4 +1,4 @@
-"""Lines on disk that can be read back in any order: what keeps a million rows out of memory. Eight bytes a line are held."""
+"""Lines of a file in any order, without holding them in memory: 8 bytes a line are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BUFFER = 1 << 20
 
 
 class LineStore:
-    """A file of lines that is written once. As a context it is closed at the end, and left to who made its folder."""
+    """A file of lines, written once. The context manager closes it; the file is deleted with its folder."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w+b", buffering=_BUFFER)

@@ -1,7 +1,7 @@
-"""How many rows of each source a mixture takes, which, and in what order: arrays of row numbers, never rows.
+"""Mixtures of sources: how many rows of each, which ones, and in what order. Works on arrays of row numbers.
 
-Shares are given, or p_i ~ n_i^(1/T) of the sizes (Devlin et al. 2019; T5, section 3.5.2). Counts are whole numbers that add
-up exactly (largest remainder); a source that runs out gives its part to the others. Everything follows from the seed.
+The shares are given, or p_i ~ n_i^(1/T) of the sizes (Devlin et al. 2019; T5, section 3.5.2). Counts are whole numbers that
+add up exactly (largest remainder). When a source has too few rows, the others give more. The seed decides everything.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ def counts(sizes: Sequence[int], mixture: Mixture) -> list[int]:
     Raises:
         DataError: `rows` cannot be had within `epochs`, or there is nothing to mix.
     """
-    wanted = shares(sizes, mixture)
+    share_of = shares(sizes, mixture)
     most = [math.floor(size * mixture.epochs + _EXACT) for size in sizes]
     if mixture.rows is None:
         unlimited = mixture.weights is None and mixture.temperature is None
         total = (
             sum(most)
             if unlimited
-            else math.floor(min(cap / share for cap, share in zip(most, wanted, strict=True) if share) + _EXACT)
+            else math.floor(min(cap / share for cap, share in zip(most, share_of, strict=True) if share) + _EXACT)
         )
-        return largest_remainder(wanted, max(total, 1), most)
-    available = sum(cap for cap, share in zip(most, wanted, strict=True) if share)
+        return largest_remainder(share_of, max(total, 1), most)
+    available = sum(cap for cap, share in zip(most, share_of, strict=True) if share)
     if mixture.rows > available:
         raise DataError(
             f"the mixture wants {mixture.rows:,} rows, its sources give {available:,}",
             given=f"rows of the sources: {', '.join(map(str, sizes))}",
             hint=f"lower mixture.rows, or repeat rows with mixture.epochs={math.ceil(mixture.rows / max(1, sum(sizes)))}",
         )
-    return largest_remainder(wanted, mixture.rows, most)
+    return largest_remainder(share_of, mixture.rows, most)
 
 
 def largest_remainder(shares: Sequence[float], total: int, most: Sequence[int]) -> list[int]:
@@ -67,20 +67,20 @@ def largest_remainder(shares: Sequence[float], total: int, most: Sequence[int]) 
 
     Where a source runs out, what it lacks goes to the others by their shares. Equal remainders: the earlier source first.
     """
-    taken = [0] * len(shares)
-    while (rest := total - sum(taken)) > 0:
-        open_to = [i for i, share in enumerate(shares) if share and taken[i] < most[i]]
+    counts = [0] * len(shares)
+    while (rest := total - sum(counts)) > 0:
+        open_to = [i for i, share in enumerate(shares) if share and counts[i] < most[i]]
         weight = sum(shares[i] for i in open_to)
         if not open_to:
             break
         quotas = {i: rest * shares[i] / weight for i in open_to}
-        whole = {i: math.floor(quota + _EXACT) for i, quota in quotas.items()}
-        by_remainder = sorted(open_to, key=lambda i: (whole[i] - quotas[i], i))
-        for i in by_remainder[: rest - sum(whole.values())]:
-            whole[i] += 1
+        increments = {i: math.floor(quota + _EXACT) for i, quota in quotas.items()}
+        by_remainder = sorted(open_to, key=lambda i: (increments[i] - quotas[i], i))
+        for i in by_remainder[: rest - sum(increments.values())]:
+            increments[i] += 1
         for i in open_to:
-            taken[i] = min(most[i], taken[i] + whole[i])
-    return taken
+            counts[i] = min(most[i], counts[i] + increments[i])
+    return counts
 
 
 def draw(sources: Sequence[Places], mixture: Mixture) -> Places:
@@ -90,18 +90,18 @@ def draw(sources: Sequence[Places], mixture: Mixture) -> Places:
         sources: for each source the numbers of its rows, in order.
         mixture: a single source keeps its order unless rows are chosen of it or repeated; several are shuffled together.
 
-    A source is gone through whole, in a new order each time, before one of its rows is repeated.
+    All rows of a source are taken once, in a random order, before any of them is repeated.
     """
     limits = mixture.limits or [None] * len(sources)
     limited = [rows[:limit] for rows, limit in zip(sources, limits, strict=True)]
-    taken = counts([len(rows) for rows in limited], mixture)
-    chosen = [
+    row_counts = counts([len(rows) for rows in limited], mixture)
+    drawn_rows = [
         _epochs(rows, count, [mixture.seed, index])
-        for index, (rows, count) in enumerate(zip(limited, taken, strict=True))
+        for index, (rows, count) in enumerate(zip(limited, row_counts, strict=True))
     ]
-    if len(sources) == 1 and taken[0] <= len(limited[0]):
-        return np.sort(chosen[0])
-    together = np.concatenate(chosen)
+    if len(sources) == 1 and row_counts[0] <= len(limited[0]):
+        return np.sort(drawn_rows[0])
+    together = np.concatenate(drawn_rows)
     return together[np.random.Generator(np.random.PCG64([mixture.seed, len(sources), 1])).permutation(len(together))]
 
 
@@ -111,6 +111,6 @@ def _epochs(rows: Places, count: int, seed: list[int]) -> Places:
     return np.concatenate([rows[:0], *passes])[:count]
 
 
-def by_curriculum(drawn: Places, values: NDArray[np.float64]) -> Places:
-    """The drawn rows from the least value to the greatest; equal ones stay in their order."""
-    return drawn[np.argsort(values[drawn], kind="stable")]
+def by_curriculum(rows: Places, values: NDArray[np.float64]) -> Places:
+    """The rows sorted by value, the smallest first; rows with equal values keep their order."""
+    return rows[np.argsort(values[rows], kind="stable")]

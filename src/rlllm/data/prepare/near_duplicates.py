@@ -1,9 +1,9 @@
-"""Rows that say the same: equal but for case and punctuation, or nearly equal by MinHash. The first of a group stays.
+"""Duplicate rows: equal except for case and punctuation, or nearly equal by MinHash. The first row of a group stays.
 
-MinHash (Broder 1997) with 128 permutations over word n-grams, candidates by banded locality-sensitive hashing, then each
-candidate judged by its whole sketch, of which eight bits a permutation are kept (b-bit minwise hashing, Li & König 2010).
-Per row 128 bytes of sketch and 4 a band are held, some 210 in all; no text is. Rows whose numbers differ are different
-problems, however alike their words, unless `same_numbers` is off.
+MinHash (Broder 1997) with 128 permutations over word n-grams. Candidates come from banded locality-sensitive hashing; each is
+then checked with its whole sketch, which keeps eight bits of each permutation (b-bit minwise hashing, Li & König 2010).
+Memory: 128 bytes of sketch and 4 bytes a band for each row, about 210 in all. Rows whose numbers differ are not duplicates,
+unless `same_numbers` is off.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Sketches = NDArray[np.uint8]
 
 
 class MinHash:
-    """The same 128 permutations for everyone: signatures of different calls can be compared."""
+    """128 fixed permutations, so that signatures of different calls can be compared."""
 
     def __init__(self) -> None:
         generator = np.random.Generator(np.random.PCG64(_SEED))
@@ -39,9 +39,9 @@ class MinHash:
     def signatures(self, words: Words, size: int) -> Signatures:
         """(texts, 128) least permuted hash over the n-grams of each text; a text without words has the greatest number."""
         grams, rows = words.ngrams(size)
-        made = np.full((_PERMUTATIONS, len(words.counts)), np.iinfo(np.uint32).max, dtype=np.uint32)
+        minima = np.full((_PERMUTATIONS, len(words.counts)), np.iinfo(np.uint32).max, dtype=np.uint32)
         if not len(grams):
-            return made.T
+            return minima.T
         values = (grams >> np.uint64(32)).astype(np.uint32)
         starts = np.flatnonzero(np.concatenate([[True], rows[1:] != rows[:-1]]))
         filled = rows[starts]
@@ -49,8 +49,8 @@ class MinHash:
         for number in range(_PERMUTATIONS):
             np.multiply(values, self._factors[number], out=permuted)
             np.add(permuted, self._offsets[number], out=permuted)
-            made[number, filled] = np.minimum.reduceat(permuted, starts)
-        return np.ascontiguousarray(made.T)
+            minima[number, filled] = np.minimum.reduceat(permuted, starts)
+        return np.ascontiguousarray(minima.T)
 
 
 def bands_for(threshold: float) -> tuple[int, int]:
@@ -111,7 +111,7 @@ class Duplicates:
 
 
 class DuplicateFinder:
-    """Takes rows in order, some at a time, and finds the groups among all of them."""
+    """Finds groups of duplicates among rows that are added in order, some at a time."""
 
     def __init__(self, config: NearDuplicates) -> None:
         self._config = config
@@ -122,12 +122,11 @@ class DuplicateFinder:
         self._blank: list[NDArray[np.bool_]] = []
 
     def add(self, texts: Sequence[str], labels: Sequence[str] = ()) -> None:
-        """The next rows' texts; a few thousand at a time keep memory low.
+        """Add the texts of the next rows, a few thousand at a time to keep memory low.
 
         Args:
-            texts: what is compared.
-            labels: one for each text: rows with different labels say different things, however alike their texts. None at all
-                where rows carry no label.
+            texts: the texts that are compared.
+            labels: one label for each text; rows with different labels are never duplicates. Empty where rows have no labels.
         """
         words = words_of(texts)
         apart = words_of(labels).text_hashes if labels else np.zeros(len(texts), dtype=np.uint64)
@@ -153,7 +152,7 @@ class DuplicateFinder:
         return Duplicates(near[first], exact, dropped)
 
     def _near(self, rows: Places, total: int) -> Places:
-        """(total,) the first row of each near group; of rows that were not asked about, themselves."""
+        """(total,) the first row of each near group; of other rows, themselves."""
         groups = _Groups(total)
         stored = np.concatenate(self._sketches)
         for band in range(self._bands[0].shape[1]):
@@ -190,8 +189,8 @@ class _Groups:
         """Unite the sets of each pair, and point every row at its root again."""
         if not len(left):
             return
-        for one, other in zip(left.tolist(), right.tolist(), strict=True):
-            low, high = sorted((self._root(one), self._root(other)))
+        for left_row, right_row in zip(left.tolist(), right.tolist(), strict=True):
+            low, high = sorted((self._root(left_row), self._root(right_row)))
             self.roots[high] = low
         while True:
             shorter = self.roots[self.roots]

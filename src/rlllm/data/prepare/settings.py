@@ -1,4 +1,4 @@
-"""Settings of data at scale: what counts as a duplicate, as contamination, and how sources are mixed. Imports nothing heavy."""
+"""Settings of duplicates, contamination and mixtures. Imports nothing heavy."""
 
 from __future__ import annotations
 

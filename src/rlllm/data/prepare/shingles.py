@@ -1,7 +1,7 @@
-"""Texts to word n-grams as 64-bit numbers, vectorised over many texts: what near-duplicates and contamination compare.
+"""Word n-grams of texts as 64-bit hashes, computed for many texts at once. Near-duplicates and contamination compare these.
 
-Case, white space, Unicode's ways to write one sign and punctuation do not count. What changes a problem does: numbers,
-decimal points, signs of arithmetic and logic, symbols. A sign of a script written without spaces is a word of its own.
+Case, white space, punctuation and Unicode's different encodings of one character do not count. Numbers, decimal points, signs
+of arithmetic and logic, and symbols do, since they change a problem. In scripts without spaces each character is a word.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def _normalise(text: str) -> bytes:
     return text.encode(errors="surrogatepass")
 
 
-def _spaced(found: re.Match[str]) -> str:
+def _spaced(match: re.Match[str]) -> str:
     """A symbol as a word, a vowel mark as it is; of punctuation and control characters a blank."""
-    group = unicodedata.category(found[0])[0]
-    return f" {found[0]} " if group == "S" else found[0] if group == "M" else " "
+    group = unicodedata.category(match[0])[0]
+    return f" {match[0]} " if group == "S" else match[0] if group == "M" else " "
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,16 @@ class Words:
         """Hashes of all runs of `size` words and the text of each, in order; a shorter text is one gram as a whole."""
         total = len(self.hashes)
         grams = np.zeros(total, dtype=np.uint64)
-        whole = np.zeros(total, dtype=bool)
+        is_gram = np.zeros(total, dtype=bool)
         if total >= size:
             runs = total - size + 1
             for offset in range(size):
                 grams[:runs] = grams[:runs] * np.uint64(_BASE) + self.hashes[offset : offset + runs]
-            whole[:runs] = self.rows[:runs] == self.rows[size - 1 :]
+            is_gram[:runs] = self.rows[:runs] == self.rows[size - 1 :]
         short = np.flatnonzero((self.counts > 0) & (self.counts < size))
         places = self.starts[short]
-        grams[places], whole[places] = self.text_hashes[short], True
-        return mix(grams[whole]), self.rows[whole]
+        grams[places], is_gram[places] = self.text_hashes[short], True
+        return mix(grams[is_gram]), self.rows[is_gram]
 
 
 def words_of(texts: Sequence[str]) -> Words:
@@ -112,10 +112,10 @@ def words_of(texts: Sequence[str]) -> Words:
     data = b"\n".join([*encoded, b""])
     hashes, starts, numeric = [], [], []
     for begin, end in _blocks(data):
-        found = _words(np.frombuffer(data, dtype=np.uint8, count=end - begin, offset=begin))
-        hashes.append(found[0])
-        starts.append(found[1] + begin)
-        numeric.append(found[2])
+        block_words = _words(np.frombuffer(data, dtype=np.uint8, count=end - begin, offset=begin))
+        hashes.append(block_words[0])
+        starts.append(block_words[1] + begin)
+        numeric.append(block_words[2])
     joined = np.concatenate([np.zeros(0, dtype=np.uint64), *hashes])
     rows = np.searchsorted(ends, np.concatenate([np.zeros(0, dtype=np.int64), *starts]), side="right")
     spelled = np.isin(joined, _number_words()) if len(joined) else np.zeros(0, dtype=bool)
@@ -199,12 +199,12 @@ _TABLES: dict[int, Hashes] = {}
 
 def _powers(base: int, length: int) -> Hashes:
     """(length,) base^0, base^1, ... modulo 2^64."""
-    known = _TABLES.get(base)
-    if known is None or len(known) < length:
+    powers = _TABLES.get(base)
+    if powers is None or len(powers) < length:
         steps = np.full(max(length, 4096), base, dtype=np.uint64)
         steps[0] = 1
-        known = _TABLES[base] = np.cumprod(steps)
-    return known[:length]
+        powers = _TABLES[base] = np.cumprod(steps)
+    return powers[:length]
 
 
 def _number_words() -> Hashes:

@@ -1,5 +1,5 @@
-"""Worlds made by seed: problems with known answers, a writer who errs at stated rates, an annotator with a known taste.
+"""Procedural data: problems with known answers, a solution writer with error rates, an annotator with a known utility.
 
-Train and held-out rows are disjoint by construction: the hash of a problem, not of its wording or of a seed, decides
-its split. Only the standard library and core are used, and the same request gives the same rows on every machine.
+The splits are disjoint: the hash of a problem's key decides its split, whatever its wording and the seed. Only the standard
+library and core are used, and the same request gives the same rows on every machine.
 """

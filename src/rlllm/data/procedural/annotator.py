@@ -1,8 +1,8 @@
-"""Pairs and single completions labelled by a simulated annotator whose true utility is `gold_utility.gold_utility`.
+"""The simulated annotator: preference pairs and thumbs up or down, from the true utility `gold_utility` and noise.
 
 Bradley-Terry: the better of two solutions is chosen with probability sigmoid(gap / temperature), and the choice is then
-reversed at the flip rate. A single solution is weighed in the same way against a fixed utility, `threshold`: thumbs up if
-it is preferred to that. The held-out split is labelled without noise unless `noisy_holdout` is set.
+reversed at the flip rate. A single solution gets a thumb up if it is preferred, in the same way, to a fixed utility
+`threshold`. The held-out split is labelled without noise unless `noisy_holdout` is set.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Sums with worked steps. Level 1: one digit; 2: two digits (default); 3: three digits; 4: two operations; 5: products.
+"""The dataset `arithmetic`: sums with worked steps.
 
-Levels 1 to 3 are worked column by column from the right, so that every step can be checked from its own line and the
-digits of the question. Slips are a forgotten carry or borrow (the usual mistake), the answer's digits in the order in
-which they were found, and a column that is off by one.
+Level 1: one digit; 2: two digits (default); 3: three digits; 4: two operations; 5: products. Levels 1 to 3 are worked column
+by column from the right, so that every step can be checked from its own line and the digits of the question. Mistakes are a
+forgotten carry or borrow (the usual one), the digits of the answer in the order in which they were computed, and a column
+that is off by one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Requests to be answered by function calls, for the reward `calls`.
+"""The dataset `calls`: requests that are answered by function calls, for the reward `calls`.
 
 Level 1: one function is offered; 2: four are offered and one fits; 3: two of four have to be called; 4: none of them fits,
-and the right answer is in words. The row's `ground_truth` has the form of the Berkeley Function Calling Leaderboard.
+and the right answer says so in words. The column `ground_truth` has the form of the Berkeley Function Calling Leaderboard.
 """
 
 from __future__ import annotations
@@ -152,19 +152,23 @@ _FUNCTIONS = (
 )
 
 
-def _exercise(offered: int, wanted: int, generator: random.Random) -> Exercise:
+def _exercise(offered: int, calls: int, generator: random.Random) -> Exercise:
     """`wanted` calls among `offered` functions; with none wanted the request is for a function that is not on offer."""
-    chosen = generator.sample(_FUNCTIONS, offered + (not wanted))
-    asked = chosen[:wanted] if wanted else chosen[-1:]
-    requests = [(function, function.draw(generator)) for function in asked]
-    documents = [function.document for function in generator.sample(chosen[:offered], offered)]
+    functions = generator.sample(_FUNCTIONS, offered + (not calls))
+    called = functions[:calls] if calls else functions[-1:]
+    requests = [(function, function.draw(generator)) for function in called]
+    documents = [function.document for function in generator.sample(functions[:offered], offered)]
     request = " ".join(_worded(*pair) for pair in requests)
-    made = [(function.name, arguments) for function, arguments in requests if wanted]
+    expected_calls = [(function.name, arguments) for function, arguments in requests if calls]
     return Exercise(
         key=f"calls {request} {sorted(document['name'] for document in documents)}",
         prompt=f"Functions:\n{json.dumps(documents)}\n{_INSTRUCTION}\n\n{request}",
-        solution=json.dumps([{"name": name, "arguments": given} for name, given in made]) if made else _NO_CALL,
-        meta={"ground_truth": _allowed(made), "functions": documents},
+        solution=json.dumps(
+            [{"name": name, "arguments": arguments_of_call} for name, arguments_of_call in expected_calls]
+        )
+        if expected_calls
+        else _NO_CALL,
+        meta={"ground_truth": _allowed(expected_calls), "functions": documents},
     )
 
 
@@ -176,8 +180,8 @@ def _worded(function: Function, arguments: _Arguments) -> str:
     return function.wording.format(**spoken)
 
 
-def _allowed(made: Sequence[tuple[str, _Arguments]]) -> list[dict[str, dict[str, list[Any]]]]:
-    return [{name: {key: [value] for key, value in arguments.items()}} for name, arguments in made]
+def _allowed(expected_calls: Sequence[tuple[str, _Arguments]]) -> list[dict[str, dict[str, list[Any]]]]:
+    return [{name: {key: [value] for key, value in arguments.items()}} for name, arguments in expected_calls]
 
 
 calls = ExerciseTask(

@@ -1,8 +1,8 @@
-"""Multiple-choice forms of the procedural tasks: `choices:arithmetic`, `choices:countdown`, `choices:lists`.
+"""The dataset `choices`: multiple-choice forms of procedural tasks, such as `choices:arithmetic`.
 
-The wrong options are what the task's own slips lead to (a forgotten carry, a missed target), so that they tempt; where
-slips give too few different ones, answers of other problems fill up. The right label is drawn evenly. Prompts have the form
-that multiple-choice sets from files are given.
+Wrong options are the results of the task's own mistakes (a forgotten carry, a missed target). Where these give too few
+different options, answers of other problems are added. The right letter is drawn uniformly. Prompts have the same form as
+those of multiple-choice data sets from files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Countdown: reach a target with the given numbers, each used once. Level n has n + 1 numbers.
-
-Solvable by construction: a problem is drawn as an expression, and its value becomes the target. Any expression that
-works is right; `answer` is the one it was drawn from, and `meta` holds `numbers` and `target` for the checker.
-"""
+"""The dataset `countdown`: reach a target with the given numbers, each used once. Level n has n + 1 numbers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Exercises: prompts made by seed whose completions are checked by a rule of the row, each with one right completion.
+"""`ExerciseTask`: generated prompts whose completions are checked by a rule of the row, each with one right completion.
 
-What `ProceduralTask` is for problems with an answer, `ExerciseTask` is for these. The hash of an exercise's key decides its
-split, so no exercise is in both.
+It is to these what `ProceduralTask` is to problems with an answer. The hash of an exercise's key decides its split.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ class ExerciseTask:
 
     def _records(self, level: int, request: DataRequest) -> Iterator[Record]:
         exercises = stream(self.tiers[level], request.split, f"{self.name} {level} {request.split} {request.seed}")
-        return (self._record(one, level, request.kind) for one in exercises)
+        return (self._record(exercise, level, request.kind) for exercise in exercises)
 
     def _record(self, exercise: Exercise, level: int, kind: type[Record]) -> Record:
         meta = {"task": self.name, "level": level, **exercise.meta}

@@ -1,7 +1,7 @@
-"""The gold utility of the procedural world: what its simulated annotator truly values, to hold a proxy against.
+"""The gold utility: the true utility that the simulated annotator of procedural data has for a completion.
 
-A pure function of the sample. Weights: correct 1, well formed 0.5, concise 0.25; so no amount of form makes up for a
-wrong answer, and no brevity for a broken form.
+It is a pure function of the sample, with the weights correct 1, well formed 0.5, concise 0.25. Form and brevity together
+weigh less than a right answer, and brevity less than form. Reward models are measured against it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Questions that sound alike and are harmful or harmless: whoever refuses by the sound of a verb refuses too much.
+"""The dataset `homonyms`: harmful and benign questions with the same verb, to measure over-refusal.
 
-The method of XSTest (Röttger et al. 2024, arXiv 2308.01263): one verb, objects that make it a crime, objects that make it a
-chore. A few hundred rows made of templates: enough to see whether a model refuses at all, no replacement for a benchmark.
-Every row has the column `label`, `harmful` or `benign`, which the metric `safety` reads.
+The method of XSTest (Röttger et al. 2024, arXiv 2308.01263): for one verb, some objects make the question harmful and others
+make it benign. A few hundred rows from templates show whether a model refuses at all; they do not replace a benchmark. The
+column `label` is `harmful` or `benign`; the metric `safety` reads it.
 """
 
 from __future__ import annotations

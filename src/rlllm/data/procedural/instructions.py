@@ -1,8 +1,4 @@
-"""Prompts with verifiable instructions (the families of IFEval, arXiv 2311.07911), for the reward `instructions`.
-
-Level n gives n instructions that do not clash. Of the 25 published families 19 are drawn. Each knows how to rewrite a text so
-that it is followed, so every row comes with a solution that follows them all: no prompt asks for the impossible.
-"""
+"""The dataset `instructions`: prompts with verifiable instructions (IFEval, arXiv 2311.07911), for the reward of that name."""
 
 from __future__ import annotations
 
@@ -245,12 +241,15 @@ FAMILIES: Mapping[str, _Family] = {
 
 def _exercise(count: int, generator: random.Random) -> Exercise:
     topic, wording = generator.choice(_TOPICS), generator.choice(_WORDINGS)
-    drawn = {name: FAMILIES[name].draw(generator) for name in _chosen(count, generator)}
+    instructions_by_id = {name: FAMILIES[name].draw(generator) for name in _chosen(count, generator)}
     text = _BODY.format(topic)
     for name in FAMILIES:
-        text = drawn[name].follow(text) if name in drawn else text
-    prompt = " ".join([wording.format(topic), *(one.words for one in drawn.values())])
-    columns = {"instruction_id_list": list(drawn), "kwargs": [dict(one.arguments) for one in drawn.values()]}
+        text = instructions_by_id[name].follow(text) if name in instructions_by_id else text
+    prompt = " ".join([wording.format(topic), *(instruction.words for instruction in instructions_by_id.values())])
+    columns = {
+        "instruction_id_list": list(instructions_by_id),
+        "kwargs": [dict(instruction.arguments) for instruction in instructions_by_id.values()],
+    }
     return Exercise(key=f"instructions {prompt}", prompt=prompt, solution=text, meta=columns)
 
 

@@ -1,4 +1,4 @@
-"""Lists of letters or digits to transform: sort, reverse, rotate, drop repeats.
+"""The dataset `lists`: transform a list of letters or digits (sort, reverse, rotate, drop repeats).
 
 Level 1: one operation on four items; 2: one on six; 3: two operations on six; 4: three operations on eight.
 """

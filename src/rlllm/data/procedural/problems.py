@@ -1,7 +1,7 @@
-"""Problems and how they are drawn. A tier (task and level) is a function from a random generator to a problem.
+"""`Problem`, and the stream of problems of a level. A tier (task and level) is a function from a random generator to a problem.
 
-A problem's split is the hash of its `key`, which leaves out the wording and the order of commuting operands: no problem
-can be in both splits, whatever the seeds. One key in five is held out.
+The hash of a problem's `key` decides its split. The key leaves out the wording and the order of commuting operands, so no
+problem is in both splits, whatever the seeds. One key in five is held out.
 """
 
 from __future__ import annotations
@@ -110,16 +110,16 @@ def levels_of(request: DataRequest, task: str, default: int, highest: int) -> tu
     Raises:
         ConfigError: no such levels, or levels in the name and a level beside it.
     """
-    asked = request.params.get("levels")
-    if asked is None:
+    levels = request.params.get("levels")
+    if levels is None:
         return (level_of(request, task, default, highest),)
     if request.level is not None:
-        raise ConfigError("the levels are given twice", given=f"{task}:{asked} and level={request.level}")
-    match = re.fullmatch(r"([1-9])(?:-([1-9]))?", str(asked))
+        raise ConfigError("the levels are given twice", given=f"{task}:{levels} and level={request.level}")
+    match = re.fullmatch(r"([1-9])(?:-([1-9]))?", str(levels))
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= first <= last <= highest:
         raise ConfigError(
-            f"{task} has levels 1 to {highest}", given=f"{task}:{asked}", hint=f"write {task}:1-{highest}, or {task}:1"
+            f"{task} has levels 1 to {highest}", given=f"{task}:{levels}", hint=f"write {task}:1-{highest}, or {task}:1"
         )
     return tuple(range(first, last + 1))
 
@@ -128,10 +128,10 @@ def in_turn(streams: Sequence[Iterator[_Item]]) -> Iterator[_Item]:
     """One item of each stream after another; a stream that has ended drops out."""
     open_streams = list(streams)
     while open_streams:
-        for one in tuple(open_streams):
+        for stream in tuple(open_streams):
             try:
-                item = next(one)
+                item = next(stream)
             except StopIteration:
-                open_streams.remove(one)
+                open_streams.remove(stream)
             else:
                 yield item

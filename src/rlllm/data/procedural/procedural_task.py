@@ -1,4 +1,4 @@
-"""From a request to records: one class for every procedural task, and a table from record type to its maker."""
+"""`ProceduralTask`: the dataset callable of a procedural task, and how its problems become records of each type."""
 
 from __future__ import annotations
 

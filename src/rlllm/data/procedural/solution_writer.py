@@ -1,7 +1,6 @@
-"""The writer of worked solutions: a careless pupil with stated rates of slips, wordiness and broken endings.
+"""The writer of worked solutions, with rates of mistakes, long wordings and broken endings.
 
-The rates leave reinforcement learning something to do: a model that imitates this writer knows the right steps, but
-samples the wrong ones too.
+A model that imitates it knows the right steps but also samples wrong ones, which reinforcement learning can then remove.
 """
 
 from __future__ import annotations

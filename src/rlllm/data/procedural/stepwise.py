@@ -1,10 +1,10 @@
-"""Worked solutions with a label for each step, for process reward models. Every label is known, none is guessed.
+"""Worked solutions with an exact label for each step, for process reward models.
 
 Steps are the lines of the short wording; the last one is `#### answer`. Labels follow Lightman et al. 2023 (arXiv
-2305.20050): true up to the first wrong step, false from it on, since what follows a mistake builds on it.
+2305.20050): true up to the first wrong step and false from it on, since later steps build on the mistake.
 
-The first wrong step is found by comparison with the right solution line by line: in sums and lists each line has one right
-form. In countdown many ways lead to the target, so there a step is wrong once the target is out of reach.
+The first wrong step is found by comparing with the right solution line by line, because each line of a sum or list has one
+right form. In countdown many ways lead to the target, so a step is wrong when the target can no longer be reached after it.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ def first_wrong(problem: Problem, lines: Sequence[str]) -> int:
     return _FINDERS.get(problem.task, _first_difference)(problem, lines)
 
 
-def _with_slip(problem: Problem, generator: random.Random, wanted: int) -> tuple[tuple[str, ...], int]:
+def _with_slip(problem: Problem, generator: random.Random, first_wrong_step: int) -> tuple[tuple[str, ...], int]:
     for _ in range(_TRIES):
         lines = _lines(problem.solve(generator, True))
         first = first_wrong(problem, lines)
-        if first == wanted:
+        if first == first_wrong_step:
             break
     return lines, first
 
@@ -72,16 +72,16 @@ def _first_difference(problem: Problem, lines: Sequence[str]) -> int:
 
 def _countdown_dead_end(problem: Problem, lines: Sequence[str]) -> int:
     """The first step after which the numbers left cannot make the target."""
-    left = list(problem.extra["numbers"])
+    numbers_left = list(problem.extra["numbers"])
     target = Fraction(problem.extra["target"])
     for index, line in enumerate(lines[:-1]):
         match = _COUNTDOWN_STEP.fullmatch(line)
         assert match is not None, "countdown writes its own steps"
         first, second, result = map(int, match.groups())
-        left.remove(first)
-        left.remove(second)
-        left.append(result)
-        if not _reaches(tuple(sorted(Fraction(number) for number in left)), target):
+        numbers_left.remove(first)
+        numbers_left.remove(second)
+        numbers_left.append(result)
+        if not _reaches(tuple(sorted(Fraction(number) for number in numbers_left)), target):
             return index
     return len(lines)
 

@@ -1,8 +1,8 @@
-"""Tasks for the built-in environments, and transcripts that teach the embedded model to call their tools.
+"""The datasets `calculator` and `guess`: tasks of the built-in environments, and transcripts that show how to call their tools.
 
-As `PromptTask` a row is one problem. As `Conversation` it is one turn of a played problem: what was said and answered so far
-is the prompt, the model's next words are the completion, with calls in the embedded model's own syntax. The players are
-mediocre on purpose, so that something is left for reinforcement learning. No prompt is in both splits.
+As `PromptTask` a row is one problem. As `Conversation` it is one turn of a solved problem: the prompt holds all turns so far,
+the completion is the model's next turn, with calls in the syntax of the model `nano`. The transcripts contain mistakes at set
+rates, so that reinforcement learning can improve on them. No prompt is in both splits.
 """
 
 from __future__ import annotations
@@ -50,9 +50,13 @@ class _CalculatorTask:
         level = level_of(request, "calculator", 5, max(arithmetic.tiers))
         problems = stream(arithmetic.tiers[level], request.split, f"calculator {level} {request.split} {request.seed}")
         if request.kind is PromptTask:
-            return [PromptTask(one.prompt, one.answer, one.meta) for one in islice(problems, request.rows)]
+            return [
+                PromptTask(problem.prompt, problem.answer, problem.meta) for problem in islice(problems, request.rows)
+            ]
         generator = _player("calculator", request)
-        turns = (turn for one in problems for turn in _worked(one.prompt, one.answer, generator, params.calls))
+        turns = (
+            turn for problem in problems for turn in _worked(problem.prompt, problem.answer, generator, params.calls)
+        )
         return list(islice(turns, request.rows))
 
 
@@ -81,14 +85,14 @@ def _worked(prompt: str, answer: str, generator: random.Random, calls: float) ->
     if generator.random() >= calls:
         wrong = str(int(answer) + generator.choice((-1, 1)) * generator.randint(1, 60))
         return [Conversation(prompt, f"#### {wrong}", {"answer": answer})]
-    found = _EXPRESSION.search(prompt)
-    assert found is not None
-    expression = found.group().replace(" ", "")
-    asked = f"<<calculate expression={expression}>>"
-    said = _turns(prompt, asked, answer)
+    expression_match = _EXPRESSION.search(prompt)
+    assert expression_match is not None
+    expression = expression_match.group().replace(" ", "")
+    call = f"<<calculate expression={expression}>>"
+    turns = _turns(prompt, call, answer)
     return [
-        Conversation(prompt, asked, {"answer": answer}),
-        Conversation(said, f"#### {answer}", {"answer": answer}),
+        Conversation(prompt, call, {"answer": answer}),
+        Conversation(turns, f"#### {answer}", {"answer": answer}),
     ]
 
 
@@ -111,22 +115,24 @@ def _played(task: PromptTask, generator: random.Random, params: _GuessParams) ->
     """The turns of one game, and a last word."""
     low, high, secret = (int(task.meta[name]) for name in ("low", "high", "secret"))
     first, last = low, high
-    said: list[Message] = [{"role": "user", "content": str(task.prompt)}]
-    for left in reversed(range(int(task.meta["guesses"]))):
+    turns: list[Message] = [{"role": "user", "content": str(task.prompt)}]
+    for guesses_left in reversed(range(int(task.meta["guesses"]))):
         heeds = generator.random() < params.attentive
         number = generator.randint(low, high) if heeds else generator.randint(first, last)
-        asked = f"<<guess number={number}>>"
-        yield Conversation(list(said), asked, dict(task.meta))
-        reply = "right" if number == secret else "over" if not left else "higher" if number < secret else "lower"
-        said += [{"role": "assistant", "content": asked}, {"role": "tool", "content": reply}]
-        if number == secret or not left:
+        call = f"<<guess number={number}>>"
+        yield Conversation(list(turns), call, dict(task.meta))
+        reply = (
+            "right" if number == secret else "over" if not guesses_left else "higher" if number < secret else "lower"
+        )
+        turns += [{"role": "assistant", "content": call}, {"role": "tool", "content": reply}]
+        if number == secret or not guesses_left:
             break
         low, high = (max(low, number + 1), high) if reply == "higher" else (low, min(high, number - 1))
-    yield Conversation(said, "done", dict(task.meta))
+    yield Conversation(turns, "done", dict(task.meta))
 
 
-def _turns(prompt: str, asked: str, result: str) -> list[Message]:
-    roles = zip(("user", "assistant", "tool"), (prompt, asked, result), strict=True)
+def _turns(prompt: str, call: str, result: str) -> list[Message]:
+    roles = zip(("user", "assistant", "tool"), (prompt, call, result), strict=True)
     return [{"role": role, "content": content} for role, content in roles]
 
 

@@ -1,4 +1,4 @@
-"""The mixture `nano` grew up on: several tasks and levels in one stream, by weight."""
+"""The dataset `world`: a mixture of tasks and levels by weight. The model `nano` was trained on its default weights."""
 
 from __future__ import annotations
 

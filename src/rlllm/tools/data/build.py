@@ -185,8 +185,8 @@ def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallba
     from rlllm.tools.data.record_types import common_kind
 
     kind = common_kind(config.sources, config.kind)
-    with LineStore(folder / "rows.partial") as spool:
-        assembly = Assembly(spool, config.mixture, config.near_duplicates, _contamination(config, listener))
+    with LineStore(folder / "rows.partial") as store:
+        assembly = Assembly(store, config.mixture, config.near_duplicates, _contamination(config, listener))
         bad = [_read(assembly, source, kind, listener) for source in config.sources]
         listener.phase("choosing rows")
         decision = assembly.decide(config.holdout)
@@ -244,7 +244,7 @@ def _contents(
     from rlllm.data.prepare.assembly import prompt_of
 
     def prompts(rows: Sequence[int]) -> list[str]:
-        return [prompt_of(line) for line in assembly.spool.lines(rows)]
+        return [prompt_of(line) for line in assembly.store.lines(rows)]
 
     groups = decision.duplicates.groups(_SHOWN) if decision.duplicates else []
     report = decision.contamination

@@ -18,7 +18,7 @@ from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.inspect.checks import Finding
-from rlllm.data.inspect.summary import CheckReport, Measures, label_of, record_text
+from rlllm.data.inspect.summary import CheckReport, RecordCounts, label_of, record_text
 from rlllm.data.load import PROCEDURAL_HOLDOUT, split_key
 from rlllm.data.prepare.settings import ContaminationRules, NearDuplicates
 from rlllm.data.sources import CallableSource, find
@@ -80,7 +80,7 @@ def _check(config: DataCheck, source: DataConfig, listener: ProgressCallback) ->
     from rlllm.data.prepare.near_duplicates import DuplicateFinder
     from rlllm.tools.data.evaluation_items import evaluation_items
 
-    kind, bad, measures = record_kind(source, config.kind), BadRows(source.on_bad_row), Measures()
+    kind, bad, measures = record_kind(source, config.kind), BadRows(source.on_bad_row), RecordCounts()
     finder = DuplicateFinder(config.near_duplicates)
     against = config.contamination.against
     contamination = Contamination(evaluation_items(against), config.contamination) if against else None
