@@ -8,8 +8,8 @@ METHOD = Method(
     trainer="rl",
     summary="holds back by a KL term the few tokens whose log-probability and advantage covary most",
     formula="c_t = (log pi(y_t) - its mean) (A_t - its mean); K = the fraction of tokens with the largest c_t\n"
-    "loss = mean over all tokens of -w A_i, plus |log w| for the tokens of K, w = pi(y_t) / pi_old(y_t),\n"
-    "A_i as in grpo",
+    "loss = mean over all tokens of -w A_i, plus beta |log w| for the tokens of K, w = pi(y_t) / pi_old(y_t),\n"
+    "beta: that of the loss; A_i as in grpo",
     page="docs/methods/grpo.md",
     paper="Cui et al. 2025, arXiv 2505.22617",
     settings={"beta": 0.0, "scale_rewards": "group"},
