@@ -13,7 +13,8 @@ def words(ctx: typer.Context, incomplete: str) -> list[str]:
 
     verb = str(ctx.info_name)
     names = [entry.name.rpartition("/")[2] for entry in list_recipes() if entry.stage == verb]
-    keys = [f"{key}=" for key in dict.fromkeys(known_keys(config_class(verb)))] if incomplete else []
+    method = ctx.params.get("method")
+    keys = [f"{key}=" for key in dict.fromkeys(known_keys(config_class(verb, method)))] if incomplete else []
     return names + keys
 
 
@@ -63,6 +64,6 @@ def runs(incomplete: str) -> list[str]:
 
 
 def controls(incomplete: str) -> list[str]:
-    from rlllm.training.controls import CONTROLS
+    from rlllm.training.control_rewards import CONTROLS
 
     return list(CONTROLS)

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from rlllm_cli import completion, console
-from rlllm_cli.overrides import join_values
+from rlllm_cli.overrides import join_values, method_named
 from rlllm_cli.settings import show_settings
 
 Words = Annotated[
@@ -116,17 +116,22 @@ class Switches:
     json: bool
 
 
+_TYPED = "rlllm_cli.typed"
+"""Key of the context's notes under which the words after the verb are kept for `--help`."""
+
+
 class VerbCommand(TyperCommand):
     """A command that takes any setting of its stage as an option, beside the declared ones."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[_TYPED] = list(args)
         if not ctx.resilient_parsing:
             args = join_values(str(self.name), args, self._takes_value(ctx))
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
         console.emit(super().get_help(ctx))
-        show_settings(str(self.name))
+        show_settings(str(self.name), method_named(str(self.name), ctx.meta.get(_TYPED, ())))
         return ""
 
     def _takes_value(self, ctx: Any) -> dict[str, bool]:

@@ -110,11 +110,11 @@ def next_commands(run: Run) -> list[str]:
         rewards = None  # a metric of models that score takes none
     elif stage == "align":
         judged = any(row["name"].endswith("win rate") for row in run.results.get("measures") or ())
-        if not judged:  # without a judge there is nothing to win by
+        if not judged:  # nothing to win by was measured
             return [f"rlllm runs show {run.path}"]
         words.insert(2, "reward-win-rate")
         words += ["--baseline", settings["model"]]
-        rewards = [settings["judge"]] if settings.get("judge") else None
+        rewards = [settings["eval_reward"]] if settings.get("eval_reward") else None
     return [shlex.join([*words, *_data_words(settings["data"]), *_reward_words(rewards)])]
 
 

@@ -40,13 +40,14 @@ def join_values(verb: str, args: Sequence[str], takes_value: Mapping[str, bool])
     """The arguments with every undeclared `--key value` turned into one `--key=value`.
 
     Args:
-        verb: the lifecycle verb; its settings say which keys exist and which are switches.
+        verb: the lifecycle verb; the settings of the method that is named say which keys exist and which are switches.
         args: what was typed after the verb.
         takes_value: the declared options, and whether each is followed by a value.
 
     Raises:
         ConfigError: an option nobody knows, or one that lacks its value.
     """
+    settings = settings_class(verb, args)
     joined: list[str] = []
     rest = deque(args)
     while rest:
@@ -63,15 +64,55 @@ def join_values(verb: str, args: Sequence[str], takes_value: Mapping[str, bool])
                 joined.append(_needed(name, following))
                 rest.popleft()
         elif equals:
-            _check_known(verb, name[2:], takes_value)
+            _check_known(settings, name[2:], takes_value)
             joined.append(token)
         else:
-            _check_known(verb, name[2:], takes_value)
-            value = _value(verb, name, following)
+            _check_known(settings, name[2:], takes_value)
+            value = _value(settings, name, following)
             joined.append(f"{token}={value or 'true'}")
             if value is not None:
                 rest.popleft()
     return joined
+
+
+def settings_class(verb: str, args: Sequence[str]) -> type[StageConfig]:
+    """The settings class of the method that is named among the arguments, or in the recipe among them.
+
+    Raises:
+        UnknownNameError: there is no such method.
+        ConfigError: it is a method of another verb, or the recipe cannot be read.
+    """
+    from rlllm.stages.catalog import config_class
+
+    return config_class(verb, method_named(verb, args))
+
+
+def method_named(verb: str, args: Sequence[str]) -> str | None:
+    """The method that is typed (`--method X`, `method=X`), or that the recipe among the arguments names; else None."""
+    from rlllm.stages.catalog import STAGES
+
+    typed: list[str] = []
+    for place, word in enumerate(args):
+        key, equals, value = word.removeprefix("--").partition("=")
+        if key in STAGES[verb].method_keys and (equals or word.startswith("--")):
+            typed += [value] if equals else args[place + 1 : place + 2]
+    return typed[-1] if typed else _method_of_recipe(verb, args)
+
+
+def _method_of_recipe(verb: str, args: Sequence[str]) -> str | None:
+    """The method of the first recipe; None without one. What is wrong with a recipe is reported where it is read in full."""
+    from rlllm.core.errors import ConfigError
+    from rlllm.core.recipes import find_recipe, read_recipe
+    from rlllm.stages.catalog import method_of
+
+    words = (word.removeprefix("--config=") for word in args)
+    recipe = next((word for word in words if _is_recipe(verb, word)), None)
+    if recipe is None:
+        return None
+    try:
+        return method_of(verb, read_recipe(find_recipe(recipe, verb).path))
+    except ConfigError:
+        return None
 
 
 def read_words(verb: str, words: Iterable[str]) -> Typed:
@@ -195,9 +236,9 @@ def _needed(name: str, following: str | None) -> str:
     return following
 
 
-def _value(verb: str, name: str, following: str | None) -> str | None:
+def _value(settings: type[StageConfig], name: str, following: str | None) -> str | None:
     """The value of an undeclared option; None means that it stands alone, as a switch."""
-    kinds = _kinds(_config(verb), name[2:])
+    kinds = _kinds(settings, name[2:])
     if "bool" not in kinds:
         return _needed(name, following)
     only_switch = kinds <= {"bool", "none"}
@@ -217,23 +258,25 @@ def _kinds(cls: type[StageConfig], key: str) -> set[str]:
     return set(fields[key]["kinds"]) if key in fields else {"any"}
 
 
-def _check_known(verb: str, key: str, takes_value: Mapping[str, bool]) -> None:
+def _check_known(settings: type[StageConfig], key: str, takes_value: Mapping[str, bool]) -> None:
     from rlllm.core.config import known_keys
+    from rlllm.stages.catalog import readers_of
 
-    cls = _config(verb)
-    names = known_keys(cls)
+    names = known_keys(settings)
     normal = key.replace("-", "_")
     section = normal.partition(".")[0]
-    if normal in {name.replace("-", "_") for name in names} or (section != normal and section in cls.model_fields):
+    if normal in {name.replace("-", "_") for name in names} or (section != normal and section in settings.model_fields):
         return
-    raise _no_such_option(verb, key, [name[2:] for name in takes_value if name.startswith("--")] + names)
+    if readers_of(settings.stage, normal):
+        return  # resolve says which methods read it
+    raise _no_such_option(settings, key, [name[2:] for name in takes_value if name.startswith("--")] + names)
 
 
-def _no_such_option(verb: str, key: str, names: Sequence[str]) -> ConfigError:
+def _no_such_option(settings: type[StageConfig], key: str, names: Sequence[str]) -> ConfigError:
     from rlllm.core.errors import ConfigError, closest
 
-    positive = re.sub(r"^no[-_]", "", key)
-    if positive != key and "bool" in _kinds(_config(verb), positive):
+    verb, positive = settings.stage, re.sub(r"^no[-_]", "", key)
+    if positive != key and "bool" in _kinds(settings, positive):
         hint = f"type --{positive}=false"
     elif near := _initials(key, names) or closest(key, names):
         hint = f"did you mean --{near}?"
@@ -247,19 +290,13 @@ def _initials(key: str, names: Sequence[str]) -> str | None:
     return next((name for name in names if key == "".join(part[:1] for part in name.split("_"))), None)
 
 
-def _config(verb: str) -> type[StageConfig]:
-    from rlllm.stages.catalog import config_class
-
-    return config_class(verb)
-
-
 def _meant(verb: str, word: str, following: Sequence[str]) -> str | None:
     """What a bare word that is no recipe was probably meant to be, as something to type."""
     from rlllm.core.config import known_keys
     from rlllm.data.registry import DATASETS
     from rlllm.rewards.registry import REWARDS
 
-    if word.replace("-", "_") in {key.replace("-", "_") for key in known_keys(_config(verb))}:
+    if word.replace("-", "_") in {key.replace("-", "_") for key in known_keys(settings_class(verb, ()))}:
         return f"did you mean {word}={following[0] if following else 'VALUE'}?"
     if word == "nano" or Path(word).is_dir():
         return f"did you mean --model {word}?"

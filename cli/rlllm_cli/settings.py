@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
-def show_settings(verb: str) -> None:
-    """Every key that may be typed for a verb, to stdout."""
-    from rlllm.stages.catalog import config_class
+def show_settings(verb: str, method: str | None = None) -> None:
+    """Every key that a verb reads with a method (None: the verb's default one), to stdout."""
+    from rlllm.stages.catalog import STAGES, config_class
 
-    cls = config_class(verb)
-    console.heading("\nSettings, as KEY=VALUE or --KEY VALUE")
-    console.table(("key", "default", "what it is"), documented(cls))
+    cls = config_class(verb, method)
+    chosen = method or STAGES[verb].method
+    by = f" (with method={chosen}; --help --method NAME shows another's)" if chosen else ""
+    console.heading(f"\nSettings, as KEY=VALUE or --KEY VALUE{by}")
+    rows = ((key, chosen if key == "method" else default, text) for key, default, text in documented(cls))
+    console.table(("key", "default", "what it is"), rows)
     if cls.trl_configs:
         configs = " or ".join(cls.trl_configs)
         console.emit(f"\nand every field of TRL's {configs} under TRL's own name: learning_rate=1e-5, --max_steps 60")

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.config import resolve
-from rlllm.core.events import ProgressCallback
+from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.recipes import find_recipe, read_recipe
-from rlllm.core.runs import Run
-from rlllm.stages.catalog import config_class, stage_function
+from rlllm.core.runs import Run, RunOptions
+from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.tools.compare import compare
 
 if TYPE_CHECKING:
@@ -22,79 +21,193 @@ if TYPE_CHECKING:
 
 __all__ = ["align", "compare", "evaluate", "reason", "run_pipeline", "sft", "train_rm"]
 
-
-def sft(recipe: str | Mapping[str, Any] | None = None, **settings: Any) -> Run:
-    """Imitate completions; see `_verb` for the arguments."""
-    return _verb("sft", recipe, **settings)
+Recipe = str | Mapping[str, Any]
+"""A recipe's name (`quickstart`), a YAML file, or the settings as a mapping."""
 
 
-def train_rm(recipe: str | Mapping[str, Any] | None = None, **settings: Any) -> Run:
-    """Train a reward model; see `_verb` for the arguments."""
-    return _verb("train-rm", recipe, **settings)
-
-
-def align(recipe: str | Mapping[str, Any] | None = None, **settings: Any) -> Run:
-    """Align with preferences; see `_verb` for the arguments."""
-    return _verb("align", recipe, **settings)
-
-
-def reason(recipe: str | Mapping[str, Any] | None = None, **settings: Any) -> Run:
-    """Reinforce with verifiable rewards; see `_verb` for the arguments."""
-    return _verb("reason", recipe, **settings)
-
-
-def evaluate(recipe: str | Mapping[str, Any] | None = None, **settings: Any) -> Run:
-    """Measure a model; see `_verb` for the arguments."""
-    return _verb("eval", recipe, **settings)
-
-
-def run_pipeline(
-    recipe: str | Mapping[str, Any],
-    output_dir: str | Path,
+def sft(
+    recipe: Recipe | None = None,
     *,
-    listener: ProgressCallback | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-) -> PipelineRun:
-    """Run a pipeline recipe: a name, a file or a mapping."""
-    from rlllm.stages import pipeline
-
-    return pipeline.run_pipeline(
-        pipeline.load_pipeline(_recipe(recipe, "pipelines")),
-        Path(output_dir),
-        listener=listener,
-        resume=resume,
-        overwrite=overwrite,
-    )
-
-
-def _verb(
-    verb: str,
-    recipe: str | Mapping[str, Any] | None,
-    *,
-    listener: ProgressCallback | None = None,
+    progress: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
     **settings: Any,
 ) -> Run:
-    """Resolve and run one stage.
+    """Imitate example completions (supervised fine-tuning).
+
+        rlllm.sft("quickstart", model="nano", data="arithmetic#500", learning_rate=1e-4, max_steps=100)
 
     Args:
-        verb: the stage.
-        recipe: a recipe's name or file, a mapping, or None for the class defaults.
-        listener: hears progress; silent by default.
-        resume, overwrite: as `--resume` and `--overwrite`.
-        settings: keys of the stage, sections as mappings, or TRL fields; they win over the recipe.
+        recipe: the recipe to start from; None for the defaults.
+        progress: told what happens; silent by default.
+        resume: continue the run in `output_dir`.
+        overwrite: replace the run in `output_dir`.
+        settings: keys that `rlllm sft --help` lists, sections as mappings (`eval={"rows": 64}`), or fields of TRL's SFTConfig.
+            They win over the recipe.
+
+    Returns:
+        The run. Whether it succeeded is in `ok` and `verdict`; `model` is the folder of the result.
 
     Raises:
-        RlllmError: before the run started. Whether it succeeded is in the returned run's `ok` and `verdict`.
+        RlllmError: before the run started: settings, data or model are wrong.
     """
+    return _run("sft", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+
+
+def train_rm(
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a reward model: scalar (`bt`), an `ensemble`, of single steps (`process`), or a judge that writes (`generative`).
+
+        rlllm.train_rm(model="nano", data="pairs.jsonl", method="bt", max_steps=200)
+
+    Args:
+        recipe: the recipe to start from; None for the defaults.
+        progress: told what happens; silent by default.
+        resume: continue the run in `output_dir`.
+        overwrite: replace the run in `output_dir`.
+        settings: keys that `rlllm train-rm --help --method METHOD` lists, sections as mappings, or fields of the method's TRL
+            config. They win over the recipe.
+
+    Returns:
+        The run. Its folder is used as a reward: `rlllm.align(method="ppo", rewards=[str(run.path)])`.
+
+    Raises:
+        RlllmError: before the run started: settings, data or model are wrong.
+    """
+    return _run("train-rm", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+
+
+def align(
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Run:
+    """Learn from preferences, by a loss on pairs or labels (DPO and others), or through a reward (PPO and others).
+
+        rlllm.align(model="runs/sft", data="pairs.jsonl", method="dpo", beta=0.1, max_steps=200)
+
+    Args:
+        recipe: the recipe to start from; None for the defaults.
+        progress: told what happens; silent by default.
+        resume: continue the run in `output_dir`.
+        overwrite: replace the run in `output_dir`.
+        settings: keys that `rlllm align --help --method METHOD` lists, sections as mappings, or fields of the method's TRL
+            config. They win over the recipe.
+
+    Returns:
+        The run. `results` holds what was measured before and after, if there is a reward to measure by.
+
+    Raises:
+        RlllmError: before the run started: settings, data or model are wrong.
+    """
+    return _run("align", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+
+
+def reason(
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Run:
+    """Reinforce reasoning with verifiable rewards (GRPO and others).
+
+        rlllm.reason("quickstart", rewards=["exact"], rollout={"group_size": 8}, max_steps=60)
+
+    Args:
+        recipe: the recipe to start from; None for the defaults.
+        progress: told what happens; silent by default.
+        resume: continue the run in `output_dir`.
+        overwrite: replace the run in `output_dir`.
+        settings: keys that `rlllm reason --help --method METHOD` lists, sections as mappings, or fields of TRL's GRPOConfig.
+            They win over the recipe.
+
+    Returns:
+        The run. `results["measures"][0]` is pass@1 on held-out prompts before and after; `samples()` are the rollouts.
+
+    Raises:
+        RlllmError: before the run started: settings, data, rewards or model are wrong.
+    """
+    return _run("reason", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+
+
+def evaluate(
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Run:
+    """Measure a model on tasks, with intervals.
+
+        rlllm.evaluate(model="runs/reason", tasks=["arithmetic"], samples=4)
+
+    Args:
+        recipe: the recipe to start from; None for the defaults.
+        progress: told what happens; silent by default.
+        resume: continue the evaluation in `output_dir`.
+        overwrite: replace the evaluation in `output_dir`.
+        settings: keys that `rlllm eval --help` lists, sections as mappings. They win over the recipe.
+
+    Returns:
+        The run. `results["tasks"]` holds every task's values with their intervals; `items.jsonl` one row for each problem.
+
+    Raises:
+        RlllmError: before the run started: settings, data or model are wrong.
+    """
+    return _run("eval", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+
+
+def run_pipeline(
+    recipe: Recipe,
+    output_dir: str | Path,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> PipelineRun:
+    """Run verbs one after another, each from what an earlier one made.
+
+    Args:
+        recipe: name, file or mapping of a pipeline: `steps`, each with a `name`, a `stage` and settings.
+        output_dir: folder of the pipeline; each step's run is a folder inside it.
+        progress: told what happens; silent by default.
+        resume: keep the steps that are done, continue the one that was begun.
+        overwrite: replace the steps that are there.
+
+    Returns:
+        The steps' runs in order, as far as they came; `ok` is True if all of them succeeded.
+
+    Raises:
+        RlllmError: a step's settings, data or model are wrong.
+    """
+    from rlllm.stages import pipeline
+
+    options = RunOptions(progress or NullProgress(), resume, overwrite)
+    loaded = pipeline.load_pipeline(_recipe(recipe, "pipelines"))
+    return pipeline.run_pipeline(loaded, Path(output_dir), options)
+
+
+def _run(verb: str, recipe: Recipe | None, options: RunOptions, settings: Mapping[str, Any]) -> Run:
+    from dataclasses import replace
+
     values = _recipe(recipe, verb)
-    config = resolve(config_class(verb), values, settings.items())
-    return stage_function(verb)(config, listener=listener, resume=resume, overwrite=overwrite, recipe=values or None)
+    config = resolve_settings(verb, values, settings.items())
+    return stage_function(verb)(config, replace(options, recipe=values or None))
 
 
-def _recipe(recipe: str | Mapping[str, Any] | None, stage: str) -> Mapping[str, Any]:
+def _recipe(recipe: Recipe | None, stage: str) -> Mapping[str, Any]:
     if recipe is None or isinstance(recipe, Mapping):
         return recipe or {}
     return read_recipe(find_recipe(recipe, stage).path)

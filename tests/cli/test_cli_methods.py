@@ -11,18 +11,18 @@ from command_line import Rlllm
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.registry import METHODS
 from rlllm.core.runs import Run
-from rlllm.training.families import family_of
+from rlllm.training.registry import trainer_of
 
 REWARD = (
     "def vowels(sample): return sum(letter in 'aeiou' for letter in sample.completion) + len(sample.completion) / 99"
 )
 SMALL = "data.rows=16 data.holdout=0 learning_rate=1e-3 max_steps=2"
-FOR_FAMILY = {
+FOR_TRAINER = {
     "rl": "max_new_tokens=6",
     "generative": "max_new_tokens=6 rewards=rewards.py:vowels",
     "ensemble": "members=2",
-    "iterative-dpo": "max_new_tokens=6 rounds=2",
-    "spin": "max_new_tokens=6 rounds=2",
+    "iterative-dpo": "max_new_tokens=6 iterations=2",
+    "spin": "max_new_tokens=6 iterations=2",
 }
 
 
@@ -49,10 +49,10 @@ def test_a_method_runs_two_steps_in_every_stage_that_has_it(
 ) -> None:
     (tmp_path / "rewards.py").write_text(REWARD)
     words = shlex.split(rlllm(f"methods show {name}").out.splitlines()[-1].replace("gold", "rewards.py:vowels"))[2:]
-    family = family_of(method(name)).name
-    if family == "rl" and ("--reward" not in words or name == "ttrl"):  # no two answers of a random model agree
+    trainer = trainer_of(method(name)).name
+    if trainer == "rl" and ("--reward" not in words or name == "ttrl"):  # no two answers of a random model agree
         words += ["--reward", "rewards.py:vowels"]
-    small = f"{SMALL} {FOR_FAMILY.get(family, '')}".split()
+    small = f"{SMALL} {FOR_TRAINER.get(trainer, '')}".split()
     said = rlllm(stage, *words, *small, "--model", tiny_model, "--output-dir", "run")
     assert said.code == 0, said.err
     assert Run(tmp_path / "run").verdict["diagnostics"]["steps_done"] >= 2

@@ -260,7 +260,7 @@ def test_the_next_command_measures_what_was_trained(
     [
         ({}, ""),
         ({"rewards": [{"name": "model", "weight": 1.0, "params": {"path": "runs/rm"}}]}, ""),
-        ({"judge": {"name": "exact", "weight": 1.0, "params": {}}}, " --reward exact"),
+        ({"eval_reward": {"name": "exact", "weight": 1.0, "params": {}}}, " --reward exact"),
     ],
 )
 def test_an_aligned_model_meets_its_start_under_its_judge(settings: dict[str, Any], judge: str, make: Make) -> None:

@@ -17,7 +17,7 @@ from trl.trainer.utils import RepeatSampler
 
 from rlllm.algorithms import _trl, to_trl_dataset
 from rlllm.algorithms.field_tables import tables
-from rlllm.algorithms.offline import TRAINERS, trainer_class
+from rlllm.algorithms.offline import trainer_class
 from rlllm.algorithms.trainer import RLTrainer
 from rlllm.algorithms.trainers import PairwiseReward, Supervised
 from rlllm.algorithms.trl_args import trl_arguments
@@ -26,8 +26,8 @@ from rlllm.core.hardware import Hardware
 from rlllm.core.records import Conversation, PreferencePair
 from rlllm.core.runs import verify_manifest
 
-Preference = trainer_class(TRAINERS["dpo"], "dpo")
-OFFLINE = [getattr(_trl, base) for base in sorted({trainer.base for trainer in TRAINERS.values()})]
+Preference = trainer_class("DPOTrainer", "dpo")
+OFFLINE = [getattr(_trl, base) for base in ("CPOTrainer", "DPOTrainer", "KTOTrainer", "ORPOTrainer", "TPOTrainer")]
 """TRL's trainers of recorded preferences."""
 HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     (GRPOTrainer._get_train_sampler, ["self", "dataset"]),

@@ -25,7 +25,7 @@ class Killer(NullProgress):
         if name == sys.argv[2]:
             os.kill(os.getpid(), signal.SIGKILL)
 
-rlllm.evaluate(listener=Killer(), resume=sys.argv[3] == "resume", **json.loads(sys.argv[1]))
+rlllm.evaluate(progress=Killer(), resume=sys.argv[3] == "resume", **json.loads(sys.argv[1]))
 """
 SETTINGS: dict[str, Any] = {
     "model": "nano",

@@ -129,7 +129,7 @@ def test_measuring_does_not_touch_what_is_learned(train: Train, whole: Train, ve
 def test_after_ctrl_c_a_resume_equals_the_uninterrupted_run(train: Train, whole: Train, verb: str, step: int) -> None:
     """With three steps an epoch, a stop after step 5 lies in the second epoch."""
     stopper = Stopper(step)
-    stopped = train(verb, "stopped", listener=stopper)
+    stopped = train(verb, "stopped", progress=stopper)
     assert (stopped.status["state"], codes(stopped), stopped.ok) == ("interrupted", ["interrupted"], False)
     assert stopped.verdict["diagnostics"]["steps_done"] == step + 1
     assert stopped.latest_checkpoint() == stopped.checkpoints / f"checkpoint-{step + 1}"
@@ -191,7 +191,7 @@ def test_a_loop_stopped_in_the_middle_of_a_rollout_resumes_exactly(
 
 def test_a_run_may_be_stopped_and_resumed_many_times(train: Train, whole: Train) -> None:
     for step in (1, 3, 5):
-        run = train("reason", "stopped", listener=Stopper(step), resume=step > 1)
+        run = train("reason", "stopped", progress=Stopper(step), resume=step > 1)
         assert codes(run) == ["interrupted"]
     assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
 
@@ -200,28 +200,28 @@ def test_a_second_ctrl_c_stops_at_once_and_the_last_checkpoint_is_resumed(
     train: Train, whole: Train, tmp_path: Path
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train("sft", "stopped", listener=Stopper(5, times=2))
+        train("sft", "stopped", progress=Stopper(5, times=2))
     assert Run(tmp_path / "stopped").status["state"] == "interrupted"
     assert Run(tmp_path / "stopped").latest_checkpoint() == tmp_path / "stopped" / "checkpoints" / "checkpoint-4"
     assert_same_run(train("sft", "stopped", resume=True), whole("sft"))
 
 
 def test_ctrl_c_in_the_last_step_changes_nothing(train: Train, whole: Train) -> None:
-    run = train("sft", "stopped", listener=Stopper(7))
+    run = train("sft", "stopped", progress=Stopper(7))
     assert run.ok
     assert differing_weights(run, whole("sft")) == []
 
 
 def test_ctrl_c_before_the_first_checkpoint_resumes_from_the_start(train: Train, whole: Train, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train("reason", "stopped", listener=Stopper(1, times=2))
+        train("reason", "stopped", progress=Stopper(1, times=2))
     assert Run(tmp_path / "stopped").latest_checkpoint() is None
     assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
 
 
 def test_ctrl_c_belongs_to_others_again_after_a_run(train: Train) -> None:
     before = signal.getsignal(signal.SIGINT)
-    train("sft", "stopped", listener=Stopper(1))
+    train("sft", "stopped", progress=Stopper(1))
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -242,7 +242,7 @@ def flip(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train: Train, whole: Train, damage: str) -> None:
-    run = train("reason", "stopped", listener=Stopper(4))
+    run = train("reason", "stopped", progress=Stopper(4))
     newest = run.latest_checkpoint()
     assert newest is not None
     assert newest.name == "checkpoint-5"
@@ -254,7 +254,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train: Train, wh
 
 
 def test_without_a_sound_checkpoint_a_resume_starts_over(train: Train, whole: Train) -> None:
-    run = train("reason", "stopped", listener=Stopper(2))
+    run = train("reason", "stopped", progress=Stopper(2))
     for folder in run.checkpoints.iterdir():
         flip(folder / "model.safetensors")
     assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
@@ -276,7 +276,7 @@ CHANGES = [{"learning_rate": 1e-3}, {"seed": 1}, {"data.level": 1}, {"max_steps"
 
 
 def test_a_resume_with_other_settings_is_refused(train: Train) -> None:
-    train("reason", "stopped", listener=Stopper(1))
+    train("reason", "stopped", progress=Stopper(1))
     for change in CHANGES:
         with pytest.raises(RunDirectoryError, match="the settings differ") as caught:
             train("reason", "stopped", resume=True, **change)
@@ -302,7 +302,7 @@ def test_the_verdict_of_a_resumed_run_covers_the_steps_before(train: Train, tmp_
         "rewards": [f"{tmp_path / 'rewards.py'}:only_where_it_varies"],
     }
     uninterrupted = train("reason", "whole", **settings)
-    train("reason", "stopped", listener=Stopper(4), **settings)
+    train("reason", "stopped", progress=Stopper(4), **settings)
     resumed = train("reason", "stopped", resume=True, **settings)
     assert (resumed.ok, codes(resumed)) == (uninterrupted.ok, codes(uninterrupted)) == (True, [])
     diagnostics = (

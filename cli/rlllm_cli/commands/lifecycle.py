@@ -146,35 +146,29 @@ def launch(
     switches: options.Switches,
 ) -> None:
     """Resolve the settings, then plan or run. Raises RlllmError before the run starts, typer.Exit after it."""
-    from rlllm.core.config import resolve
     from rlllm.core.recipes import find_recipe, read_recipe
-    from rlllm.stages.catalog import config_class, stage_function
+    from rlllm.core.runs import RunOptions
+    from rlllm.stages.catalog import resolve_settings, stage_function
 
     verb = str(ctx.command.name)
     typed = overrides.read_words(verb, words or ())
     reference, tasks = overrides.recipe_and_tasks(verb, typed.bare, config_file)
     recipe = read_recipe(find_recipe(reference, verb).path) if reference else {}
     settings = overrides.flag_overrides({**flags, "tasks": tasks}, typed.overrides) + typed.overrides
-    config = resolve(config_class(verb), recipe, settings)
+    config = resolve_settings(verb, recipe, settings)
     if switches.dry_run:
         show_plan(config, switches.json)
         return
-    with listening() as listener:
-        run = stage_function(verb)(
-            config,
-            listener=listener,
-            resume=switches.resume,
-            overwrite=switches.overwrite,
-            recipe=recipe or None,
-            command=str(ctx.obj),
-        )
+    with listening() as progress:
+        run_options = RunOptions(progress, switches.resume, switches.overwrite, recipe or None, str(ctx.obj))
+        run = stage_function(verb)(config, run_options)
     outcome.conclude(run, ctx.obj, switches.json)
 
 
 def show_plan(config: Any, as_json: bool) -> None:
     """What would run, to stdout."""
+    from rlllm.stages.catalog import plan
     from rlllm.training.cost import cost_of
-    from rlllm.training.plan import plan
 
     planned = plan(config)
     cost = cost_of(planned)

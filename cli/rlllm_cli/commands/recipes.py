@@ -135,10 +135,9 @@ def _problem(name: str, stage: str | None) -> RlllmError | None:
 
 
 def _resolve(name: str, stage: str | None) -> None:
-    from rlllm.core.config import resolve
     from rlllm.core.errors import ConfigError
     from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
-    from rlllm.stages.catalog import STAGES, config_class
+    from rlllm.stages.catalog import STAGES, resolve_settings
 
     entry = find_recipe(name, stage)
     if not entry.stage:
@@ -154,4 +153,4 @@ def _resolve(name: str, stage: str | None) -> None:
 
         load_pipeline(settings)
     else:
-        resolve(config_class(entry.stage), settings)
+        resolve_settings(entry.stage, settings)

@@ -53,6 +53,7 @@ def launch(
 ) -> None:
     """Resolve every step first, then run them. Raises RlllmError before the first step, typer.Exit after the last."""
     from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
+    from rlllm.core.runs import RunOptions
     from rlllm.stages.pipeline import load_pipeline, run_pipeline
 
     entry = find_recipe(name, PIPELINES)
@@ -61,15 +62,10 @@ def launch(
     if switches.dry_run:
         show_steps(pipeline, switches.json)
         return
-    with listening() as listener:
-        done = run_pipeline(
-            pipeline,
-            output_dir or Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}",
-            listener=listener,
-            resume=switches.resume,
-            overwrite=switches.overwrite,
-            command=str(ctx.obj),
-        )
+    folder = output_dir or Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with listening() as progress:
+        run_options = RunOptions(progress, switches.resume, switches.overwrite, command=str(ctx.obj))
+        done = run_pipeline(pipeline, folder, run_options)
     conclude(done, ctx, switches.json)
 
 

@@ -5,7 +5,6 @@ TRL's experimental trainers come and go between its minor versions, so none is i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -26,43 +25,21 @@ class RankingHinge:
         return losses, policy_chosen_logps.detach(), policy_rejected_logps.detach()
 
 
-@dataclass(frozen=True, slots=True)
-class OfflineTrainer:
-    """What trains a family of methods.
-
-    Args:
-        base: name of TRL's trainer.
-        parts: classes whose methods replace those of `base`.
-        reference: whether it takes a `ref_model`.
-    """
-
-    base: str
-    parts: tuple[type, ...] = ()
-    reference: bool = False
-
-
-TRAINERS = {
-    "dpo": OfflineTrainer("DPOTrainer", reference=True),
-    "kto": OfflineTrainer("KTOTrainer", reference=True),
-    "orpo": OfflineTrainer("ORPOTrainer"),
-    "cpo": OfflineTrainer("CPOTrainer"),
-    "tpo": OfflineTrainer("TPOTrainer"),
-    "rrhf": OfflineTrainer("CPOTrainer", (RankingHinge,)),
-}
-"""Family to its trainer."""
-
-
-def check_trainer(trainer: OfflineTrainer, method: str) -> None:
-    """Raise ModelError where the installed TRL lacks the module of this trainer. Loads nothing heavy."""
-    _trl.check(trainer.base, method)
+def check_trainer(base: str, method: str) -> None:
+    """Raise ModelError where the installed TRL lacks the module of a trainer. Loads nothing heavy."""
+    _trl.check(base, method)
 
 
 @cache
-def trainer_class(trainer: OfflineTrainer, method: str) -> Any:
+def trainer_class(base: str, method: str, mixins: tuple[type, ...] = ()) -> Any:
     """The class to train with; the same one each time.
+
+    Args:
+        base: name of TRL's trainer.
+        method: for the error.
+        mixins: classes whose methods replace those of the base.
 
     Raises:
         ModelError: the installed TRL does not have it.
     """
-    base = _trl.needed(trainer.base, method)
-    return type(f"Sealed{trainer.base}", (*trainer.parts, SealedCheckpoints, base), {})
+    return type(f"Sealed{base}", (*mixins, SealedCheckpoints, _trl.needed(base, method)), {})

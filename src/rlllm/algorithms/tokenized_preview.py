@@ -1,7 +1,7 @@
-"""What a trainer sees of its rows: the batch that its own data set and its own collator make, read out token by token.
+"""Tokenised preview: the batch that a trainer's own data set and collator make, read token by token.
 
-Nothing is tokenised or masked here. A trainer is built as its stage builds it, on a network of a few weights: what becomes
-of a row depends on the tokenizer and the settings alone, and so a model of any size can be looked at without loading it.
+Nothing is tokenised or masked here. A trainer is built as for a run, on a network of a few weights: what becomes of a row
+depends on the tokenizer and the settings alone, and so a model of any size can be previewed without loading it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ class PreviewSequence:
     """Whether the loss reads the token; all False where no single token is trained, as in pairwise reward models."""
 
 
+BatchTokens = Callable[[Mapping[str, Any]], list[PreviewSequence]]
+"""One batch of a collator -> its sequences."""
+
+
 def stand_in(tokenizer: Any, *, scores: bool = False) -> Any:
     """A network for a trainer that is built and never run: one layer, with one score a text where `scores`."""
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
@@ -46,16 +50,16 @@ def stand_in(tokenizer: Any, *, scores: bool = False) -> Any:
     return (LlamaForSequenceClassification if scores else LlamaForCausalLM)(config)
 
 
-def first_batch(trainer: Any, family: str) -> list[PreviewSequence]:
+def first_batch(trainer: Any, batch_tokens: BatchTokens) -> list[PreviewSequence]:
     """The sequences of the first row that the trainer kept; none where it left out every row.
 
     Args:
-        trainer: of a family in `READERS`.
-        family: its name.
+        trainer: with `train_dataset` and `data_collator`.
+        batch_tokens: reads the collator's batches.
     """
     if not len(trainer.train_dataset):
         return []
-    return READERS[family](trainer.data_collator([trainer.train_dataset[0]]))
+    return batch_tokens(trainer.data_collator([trainer.train_dataset[0]]))
 
 
 def prompt_ids(args: Any, tokenizer: Any, dataset: Any) -> list[int]:
@@ -76,15 +80,18 @@ def _no_reward(completions: list[Any], **_: Any) -> list[float | None]:
     return [None] * len(completions)
 
 
-def _by_labels(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+def tokens_by_labels(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+    """Of batches whose `labels` (B, T) are -100 where nothing trains."""
     return _rows(batch, batch["labels"] != IGNORED)
 
 
-def _by_mask(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+def tokens_by_mask(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+    """Of batches whose `completion_mask` (B, T) is 1 where tokens train; the sides of a pair follow each other."""
     return _rows(batch, batch["completion_mask"] == 1)
 
 
-def _scored_whole(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+def scored_sequences(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+    """Of batches whose sequences are scored as a whole: no single token trains."""
     return _rows(batch, batch["input_ids"] != batch["input_ids"])
 
 
@@ -95,24 +102,10 @@ def _rows(batch: Mapping[str, Any], trains: Any) -> list[PreviewSequence]:
     return [PreviewSequence(name, ids[kept].tolist(), marks[kept].tolist()) for name, ids, marks, kept in columns]
 
 
-def _by_side(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+def tokens_by_side(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+    """Of batches with columns of their own for each side of a pair, as TRL's older trainers make them."""
     sides = ("chosen", "rejected")
     return [
         PreviewSequence(side, batch[f"{side}_input_ids"][0].tolist(), (batch[f"{side}_labels"][0] != IGNORED).tolist())
         for side in sides
     ]
-
-
-READERS: dict[str, Callable[[Mapping[str, Any]], list[PreviewSequence]]] = {
-    "sft": _by_labels,
-    "process": _by_labels,
-    "dpo": _by_mask,
-    "tpo": _by_mask,
-    "kto": _by_mask,
-    "orpo": _by_side,
-    "cpo": _by_side,
-    "rrhf": _by_side,
-    "bt": _scored_whole,
-    "ensemble": _scored_whole,
-}
-"""Family of methods to how its batches say which tokens train."""

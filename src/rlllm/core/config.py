@@ -1,20 +1,21 @@
 """Settings: frozen pydantic sections, one way to layer them, and errors that say what to type.
 
-Precedence is class defaults < recipe < command line. A bare key on the command line is a field of the stage, else a TRL
-field name (which lands in `trainer`), else an alias; `a.b=c` reaches into a section. Nothing is abbreviated or guessed.
+Precedence is class defaults < recipe < command line. A bare key on the command line is a field of the settings class, else a
+TRL field name (which lands in `trainer`), else an alias; `a.b=c` reaches into a section. Nothing is abbreviated or guessed.
+A verb may have several settings classes; which of them holds is decided before `resolve` is called.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rlllm.core import trl_fields
-from rlllm.core.errors import ConfigError, closest, unknown
+from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
 from rlllm.core.records import fingerprint
 
 
@@ -70,12 +71,12 @@ class PartSpec(Section):
 
 
 class StageConfig(Section):
-    """What every verb shares. A stage's own class adds its fields and names the TRL configs behind `trainer`."""
+    """What every verb shares. Other settings classes add their fields and name the TRL config behind `trainer`."""
 
     stage: ClassVar[str]
+    """The verb."""
     trl_configs: ClassVar[tuple[str, ...]] = ()
-    """Names of the TRL dataclasses whose fields `trainer` accepts, e.g. "GRPOConfig". Where a stage has several, its method
-    decides at plan time which of them holds."""
+    """Name of the TRL dataclass whose fields `trainer` accepts, e.g. ("GRPOConfig",); empty where there is no `trainer`."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other names users type, mapped to dotted paths; TRL's names for what rlllm keeps in a section of its own."""
 
@@ -110,28 +111,85 @@ COMMON_ALIASES = {
 }
 
 
-def resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = ()) -> Config:
+def resolve(
+    cls: type[Config],
+    recipe: Mapping[str, Any],
+    overrides: Iterable[tuple[str, Any]] = (),
+    unread: UnreadKey | None = None,
+) -> Config:
     """Layer a recipe and overrides over the class defaults and validate the result.
 
     Args:
-        cls: the stage's config class.
+        cls: the settings class.
         recipe: mapping read from a recipe file (may be empty).
         overrides: (key, value) pairs in the order they were typed; values already parsed.
+        unread: key -> the error for a key that other settings classes of the verb have, or None if none has it.
 
     Raises:
         ConfigError: unknown key, wrong type, or values that do not fit together.
     """
+    try:
+        return _resolve(cls, recipe, overrides)
+    except UnknownKeyError as error:
+        better = unread(error.key) if unread else None
+        if better is None:
+            raise
+        raise better from error
+
+
+UnreadKey = Callable[[str], ConfigError | None]
+
+
+class UnknownKeyError(UnknownNameError):
+    """A key that the settings class does not have.
+
+    Args:
+        key: as it was typed.
+        error: what is wrong, with the keys that exist.
+    """
+
+    def __init__(self, key: str, error: ConfigError) -> None:
+        super().__init__(error.what, given=error.given, exists=error.exists, hint=error.hint)
+        self.key = key
+
+
+def accepts(cls: type[StageConfig], key: str) -> bool:
+    """Whether a key, dotted or not, may be typed for a settings class."""
+    try:
+        path = _path(cls, key)
+    except UnknownKeyError:
+        return False
+    if path[0] == "trainer" and len(path) > 1 and cls.trl_configs:
+        return path[1] in trl_fields.union(cls.trl_configs)
+    section: type[BaseModel] | None = cls
+    for part in path:
+        if section is None:
+            return True
+        if part not in section.model_fields:
+            return False
+        section = _sections(section).get(part)
+    return True
+
+
+def _resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> Config:
     values = _recipe_values(cls, copy.deepcopy(dict(recipe)))
     for key, value in overrides:
         for path, item in _places(cls, key, value):
             _assign(cls, values, path, item)
     if cls.trl_configs and isinstance(values.get("trainer"), Mapping):
         trainer = values["trainer"].items()
-        values["trainer"] = {key: trl_fields.check(cls.trl_configs, key, value) for key, value in trainer}
+        values["trainer"] = {key: _check_trl_field(cls, key, value) for key, value in trainer}
     try:
         return cls.model_validate(values)
     except ValidationError as error:
         raise _translate(cls, error) from error
+
+
+def _check_trl_field(cls: type[StageConfig], name: str, value: Any) -> Any:
+    try:
+        return trl_fields.check(cls.trl_configs, name, value)
+    except UnknownNameError as error:
+        raise UnknownKeyError(f"trainer.{name}", error) from error
 
 
 def known_keys(cls: type[StageConfig]) -> list[str]:
@@ -205,7 +263,11 @@ def _spell(key: str, names: Iterable[str]) -> str:
     return {name.replace("-", "_"): name for name in names}.get(key.replace("-", "_"), key)
 
 
-def _unknown_key(cls: type[StageConfig], key: str) -> ConfigError:
+def _unknown_key(cls: type[StageConfig], key: str) -> UnknownKeyError:
+    return UnknownKeyError(key, _explain_unknown_key(cls, key))
+
+
+def _explain_unknown_key(cls: type[StageConfig], key: str) -> ConfigError:
     leaf = key.rsplit(".", 1)[-1]
     for name, section in _sections(cls).items():
         if leaf in section.model_fields and f"{name}.{leaf}" != key:
@@ -275,7 +337,8 @@ def _unknown_section_key(cls: type[StageConfig], path: list[str]) -> ConfigError
         section = _sections(section, in_lists=True).get(part, section)
     if section is cls:
         return _unknown_key(cls, ".".join(path))
-    return unknown(f"key in {'.'.join(path[:-1])}", path[-1], list(section.model_fields))
+    error = unknown(f"key in {'.'.join(path[:-1])}", path[-1], list(section.model_fields))
+    return UnknownKeyError(".".join(path), error)
 
 
 def _describe_field(cls: type[StageConfig], place: tuple[int | str, ...]) -> str | None:

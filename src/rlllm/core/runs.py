@@ -18,11 +18,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import RunDirectoryError
+from rlllm.core.events import NullProgress, ProgressCallback
 
 MANIFEST = "manifest.json"
 ENSEMBLE = "ensemble.json"
@@ -127,6 +128,22 @@ class Run:
                 kept = [row for row in read_jsonl(path) if row.get("step", 0) <= step]
                 path.unlink()
                 append_jsonl(path, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is started, as opposed to what it does. Nothing here changes its result."""
+
+    progress: ProgressCallback = field(default_factory=NullProgress)
+    """Told what happens; silent by default."""
+    resume: bool = False
+    """Continue the run in the output directory (`--resume`)."""
+    overwrite: bool = False
+    """Replace the run in the output directory (`--overwrite`)."""
+    recipe: Mapping[str, Any] | None = None
+    """The recipe the settings came from; written to `recipe.yaml`."""
+    command: str | None = None
+    """The command line; written to `config.json` and shown in the report."""
 
 
 def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = False) -> Run:

@@ -38,6 +38,11 @@ def table(config: str) -> Mapping[str, Mapping[str, Any]]:
     return _tables()[config]
 
 
+def value(config: str, settings: Mapping[str, Any], name: str) -> Any:
+    """A setting as TRL will see it: the one given, or else the default of the TRL dataclass."""
+    return settings[name] if name in settings else table(config)[name]["default"]
+
+
 @cache
 def union(configs: tuple[str, ...]) -> Mapping[str, Mapping[str, Any]]:
     """The fields of several dataclasses in one table; a field that some share takes what any of them takes."""

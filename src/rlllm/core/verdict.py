@@ -7,54 +7,80 @@ each rule is a condition under which a run cannot have learned, whatever its log
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from rlllm.core.interval_text import interval_text
 
 
+def _all_changed(changed: bool | None, child: bool | None) -> bool:
+    return bool(child) and changed is not False
+
+
+def _largest(own: float | None, child: float | None) -> float:
+    return max(own or 0.0, child or 0.0)
+
+
+_OWN: Mapping[str, Any] = {"merge": None}
+"""Metadata of a field that describes one run alone."""
+_SUM: Mapping[str, Any] = {"merge": operator.add}
+_LARGEST: Mapping[str, Any] = {"merge": _largest}
+_ALL: Mapping[str, Any] = {"merge": _all_changed}
+_ANY: Mapping[str, Any] = {"merge": operator.or_}
+"""Metadata of fields that `Diagnostics.merge` combines with the same field of a child run."""
+
+
 @dataclass(slots=True)
 class Diagnostics:
-    """What was observed. Rules whose fact stayed None do not apply to the stage."""
+    """What was observed in a run. A field that is None was not observed, and the rules that read it do not apply."""
 
-    steps_requested: int = 0
-    steps_done: int = 0
-    rows: int = 0
-    rows_needed: int = 1
+    steps_requested: int = field(default=0, metadata=_SUM)
+    steps_done: int = field(default=0, metadata=_SUM)
+    rows: int = field(default=0, metadata=_OWN)
+    rows_needed: int = field(default=1, metadata=_OWN)
     """Rows one optimizer step takes; fewer means that nothing can be trained."""
-    rows_cut: int = 0
+    rows_cut: int = field(default=0, metadata=_OWN)
     """Training rows that reach the trainer's `max_length`, where longer ones are cut."""
-    prompts_beyond_context: int = 0
+    prompts_beyond_context: int = field(default=0, metadata=_OWN)
     """Prompts after which the model's context has no room for a completion of the greatest length."""
-    non_finite_steps: int = 0
+    non_finite_steps: int = field(default=0, metadata=_SUM)
     """Logged steps whose loss or gradient norm was NaN or infinite."""
-    largest_gradient: float | None = None
+    largest_gradient: float | None = field(default=None, metadata=_LARGEST)
     """Largest gradient norm that was logged."""
-    weights_changed: bool | None = None
-    reward_rows: int | None = None
+    weights_changed: bool | None = field(default=None, metadata=_ALL)
+    """Whether training changed the weights; of child runs, whether all of them did."""
+    reward_rows: int | None = field(default=None, metadata=_OWN)
     """Completions that were scored."""
-    reward_undefined: int = 0
+    reward_undefined: int = field(default=0, metadata=_OWN)
     """Completions no reward could judge (None or NaN from every one)."""
-    reward_spread: float | None = None
+    reward_spread: float | None = field(default=None, metadata=_OWN)
     """Largest difference between two rewards inside any group of completions."""
-    pairs: int | None = None
-    identical_pairs: int = 0
+    pairs: int | None = field(default=None, metadata=_OWN)
+    """Preference pairs."""
+    identical_pairs: int = field(default=0, metadata=_OWN)
     """Preference pairs whose two completions are the same text."""
-    interrupted: bool = False
+    interrupted: bool = field(default=False, metadata=_ANY)
     """Stopped by Ctrl-C."""
-    failure: str | None = None
+    failure: str | None = field(default=None, metadata=_OWN)
     """The error that ended the run, if one did."""
-    divergences: list[dict[str, Any]] = field(default_factory=list)
+    divergences: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """How the training reward moved beside each monitored one; see `evals.monitors`."""
-    alarms: list[dict[str, Any]] = field(default_factory=list)
+    alarms: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """The first alarm of each monitored reward that did not follow the training reward; see `evals.monitors`."""
-    gain_decomposition: list[dict[str, Any]] = field(default_factory=list)
+    gain_decomposition: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """The parts of the gain of each reward; see `evals.monitors.gain_decomposition`."""
-    reward_faults: list[dict[str, Any]] = field(default_factory=list)
+    reward_faults: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """Every reward that failed on samples, or kept memory; see `rewards.composition.Composition.faults`."""
-    controls: list[dict[str, Any]] = field(default_factory=list)
+    controls: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """What the true reward gained beyond each control run, where there were any; see `training.control_results`."""
+
+    def merge(self, child: Diagnostics) -> None:
+        """Add what a child run observed. Each field declares its rule; fields of one run alone stay as they are."""
+        for item in fields(self):
+            if rule := item.metadata["merge"]:
+                setattr(self, item.name, rule(getattr(self, item.name), getattr(child, item.name)))
 
     @property
     def untrainable(self) -> bool:

@@ -44,6 +44,11 @@ def _refuse_scorers(source: ModelSource) -> None:
         )
 
 
+def context_length(model: Any) -> int | None:
+    """Tokens of the longest sequence a loaded model takes, prompt and completion together; None where it names no limit."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or None
+
+
 def load_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = False) -> Any:
     """A sequence classifier with one score; its head is new (and seeded by the global RNG) if the model had none."""
     from transformers import AutoModelForSequenceClassification

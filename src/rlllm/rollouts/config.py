@@ -24,13 +24,11 @@ class SamplingConfig(Section):
     """Completions decoded at once."""
 
 
-class RolloutConfig(Section):
-    """How completions are sampled."""
+class CompletionConfig(Section):
+    """How completions are sampled in training, one at a time."""
 
     engine: str = "native"
     """What samples; see `rlllm doctor` for what this machine has."""
-    group_size: int = Field(8, ge=1)
-    """Completions sampled for each prompt; most advantages compare these and need two or more (TRL: num_generations)."""
     max_new_tokens: int = Field(512, ge=1)
     """Length limit of a completion in tokens (TRL: max_completion_length)."""
     temperature: float = Field(1.0, gt=0)
@@ -43,4 +41,17 @@ class RolloutConfig(Section):
     @property
     def sampling(self) -> SamplingConfig:
         """The same for an evaluation: what is measured is sampled as what is trained on."""
-        return SamplingConfig.model_validate(self.model_dump(exclude={"group_size"}))
+        return SamplingConfig(
+            engine=self.engine,
+            max_new_tokens=self.max_new_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+        )
+
+
+class RolloutConfig(CompletionConfig):
+    """How groups of completions are sampled."""
+
+    group_size: int = Field(8, ge=1)
+    """Completions sampled for each prompt; most advantages compare these and need two or more (TRL: num_generations)."""

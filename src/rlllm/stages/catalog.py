@@ -1,63 +1,155 @@
-"""The table of verbs: where each one's config class and function live. Read by the command line and the Python API."""
+"""The verbs: which settings each has, and the functions that plan and run it. Read by the command line and the Python API."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from rlllm.core.config import StageConfig
-from rlllm.core.errors import unknown
+from rlllm.algorithms.registry import METHODS
+from rlllm.core.config import StageConfig, accepts, resolve
+from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.registry import load_target
+from rlllm.core.runs import Run, RunOptions
+from rlllm.training.plan import resolve_method
+from rlllm.training.registry import trainer_of
 
 
 @dataclass(frozen=True, slots=True)
 class StageEntry:
-    """One verb. `config` and `run` are "module:attribute" targets."""
+    """One verb.
+
+    Args:
+        verb: its name.
+        module: of its functions `plan(config)` and `run(config, options)`.
+        summary: one line.
+        method: the method where none is named; the method decides the settings class. Empty for a verb without methods.
+        config: "module:attribute" of the settings class of a verb without methods.
+        method_keys: keys that name the method.
+    """
 
     verb: str
-    config: str
-    run: str
+    module: str
     summary: str
+    method: str = ""
+    config: str = ""
+    method_keys: tuple[str, ...] = ("method",)
 
 
 STAGES = {
     entry.verb: entry
     for entry in (
-        StageEntry("sft", "rlllm.stages.sft:SFTStage", "rlllm.stages.sft:run", "Imitate example completions"),
+        StageEntry("sft", "rlllm.stages.sft", "Imitate example completions", "sft"),
         StageEntry(
             "train-rm",
-            "rlllm.stages.train_rm:TrainRMStage",
-            "rlllm.stages.train_rm:run",
+            "rlllm.stages.train_rm",
             "Train a reward model on pairs",
+            "bt",
+            method_keys=("method", "kind"),
         ),
-        StageEntry(
-            "align", "rlllm.stages.align:AlignStage", "rlllm.stages.align:run", "Align a model with preferences (DPO)"
-        ),
-        StageEntry(
-            "reason",
-            "rlllm.stages.reason:ReasonStage",
-            "rlllm.stages.reason:run",
-            "Reinforce reasoning with verifiable rewards (GRPO)",
-        ),
+        StageEntry("align", "rlllm.stages.align", "Align a model with preferences (DPO)", "dpo"),
+        StageEntry("reason", "rlllm.stages.reason", "Reinforce reasoning with verifiable rewards (GRPO)", "grpo"),
         StageEntry(
             "eval",
-            "rlllm.stages.evaluate.plan:EvalStage",
-            "rlllm.stages.evaluate.run:run",
+            "rlllm.stages.evaluate.run",
             "Measure a model, with intervals",
+            config="rlllm.stages.evaluate.plan:EvalStage",
         ),
     )
 }
 
-
-def config_class(verb: str) -> type[StageConfig]:
-    """The config class of a verb. Raises UnknownNameError for a verb that does not exist."""
-    return load_target(_entry(verb).config)
+Overrides = Iterable[tuple[str, Any]]
 
 
-def stage_function(verb: str) -> Callable[..., Any]:
-    """`run(config, *, listener, resume, overwrite, recipe, command) -> Run` of a verb."""
-    return load_target(_entry(verb).run)
+class StagePlan(Protocol):
+    """What a verb is about to do, as `--dry-run` shows it."""
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and value rows for a person."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for a program."""
+
+
+def config_class(verb: str, method: str | None = None) -> type[StageConfig]:
+    """The settings class of a verb with a method; None is the verb's default method.
+
+    Raises:
+        UnknownNameError: no such verb or method.
+        ConfigError: a method of another verb.
+    """
+    entry = _entry(verb)
+    if not entry.method:
+        return load_target(entry.config)
+    return trainer_of(resolve_method(method or entry.method, verb)).settings[verb]
+
+
+def method_of(verb: str, recipe: Mapping[str, Any], overrides: Overrides = ()) -> str | None:
+    """The method that a recipe and overrides name, or the verb's default; None for a verb without methods."""
+    entry = _entry(verb)
+    if not entry.method:
+        return None
+    named = [value for key, value in (*recipe.items(), *overrides) if key in entry.method_keys]
+    return str(named[-1]) if named else entry.method
+
+
+def resolve_settings(verb: str, recipe: Mapping[str, Any], overrides: Overrides = ()) -> StageConfig:
+    """The settings of a verb: its method decides which settings there are, then recipe and overrides are layered.
+
+    Raises:
+        UnknownNameError: no such verb, method or key.
+        ConfigError: a key that this method does not read, or a value that does not fit.
+    """
+    overrides = list(overrides)
+    method = method_of(verb, recipe, overrides)
+    if method is None:
+        return resolve(config_class(verb), recipe, overrides)
+    if not {key for key, _ in (*recipe.items(), *overrides)} & {*_entry(verb).method_keys}:
+        recipe = {"method": method, **recipe}
+    return resolve(config_class(verb, method), recipe, overrides, lambda key: unread_key(verb, method, key))
+
+
+def unread_key(verb: str, method: str, key: str) -> ConfigError | None:
+    """The error for a key that other methods of the verb read, but not this one; None where none of them does."""
+    readers = readers_of(verb, key)
+    if not readers:
+        return None
+    return ConfigError(
+        f"method {method} does not read {key}",
+        given=key,
+        hint=f"leave it out; it is read by {'; '.join(_methods(*item) for item in readers.items())}",
+    )
+
+
+def readers_of(verb: str, key: str) -> dict[str, list[str]]:
+    """Trainer -> the methods of the verb that read a key through it, among those that ship with rlllm."""
+    readers: dict[str, list[str]] = {}
+    for name in METHODS.builtins if _entry(verb).method else ():
+        method = METHODS.load(name)
+        if verb in method.stages:
+            trainer = trainer_of(method)
+            if accepts(trainer.settings[verb], key):
+                readers.setdefault(trainer.name, []).append(name)
+    return readers
+
+
+def _methods(trainer: str, methods: list[str]) -> str:
+    shown = ", ".join(methods[:3])
+    return f"methods of the trainer {trainer} ({shown}{', ...' if len(methods) > 3 else ''})"
+
+
+def plan(config: StageConfig) -> StagePlan:
+    """The plan of any verb's settings.
+
+    Raises:
+        RlllmError: with exit code 2 for anything that cannot work.
+    """
+    return load_target(f"{_entry(config.stage).module}:plan")(config)
+
+
+def stage_function(verb: str) -> Callable[[Any, RunOptions], Run]:
+    """`run(config, options) -> Run` of a verb."""
+    return load_target(f"{_entry(verb).module}:run")
 
 
 def _entry(verb: str) -> StageEntry:

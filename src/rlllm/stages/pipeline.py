@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from rlllm.core.config import Section, StageConfig, resolve
+from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, RunDirectoryError
-from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.recipes import find_recipe, read_recipe
-from rlllm.core.runs import Run, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.report import SummaryRow, render_pipeline
-from rlllm.stages.catalog import config_class, stage_function
+from rlllm.stages.catalog import resolve_settings, stage_function
+from rlllm.training.child_runs import run_child
 
 
 class Step(Section):
@@ -50,11 +50,8 @@ class Step(Section):
     def resolve(self, steps: Mapping[str, Path], seed: int) -> StageConfig:
         """The stage's config, with references to earlier steps filled in."""
         settings = {"seed": seed, **self.settings}
-        return resolve(
-            config_class(self.stage),
-            self.recipe_values(),
-            [(k, _fill(v, steps, self.name)) for k, v in settings.items()],
-        )
+        overrides = [(key, _fill(value, steps, self.name)) for key, value in settings.items()]
+        return resolve_settings(self.stage, self.recipe_values(), overrides)
 
 
 class Pipeline(Section):
@@ -76,10 +73,10 @@ class Pipeline(Section):
 
     def check(self) -> None:
         """Resolve every step against the steps before it. Raises ConfigError for the first that does not resolve."""
-        known: dict[str, Path] = {}
+        earlier: dict[str, Path] = {}
         for step in self.steps:
-            step.resolve(known, self.seed)
-            known[step.name] = Path(step.name)
+            step.resolve(earlier, self.seed)
+            earlier[step.name] = Path(step.name)
 
 
 @dataclass(frozen=True)
@@ -115,55 +112,36 @@ def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
     return pipeline
 
 
-def run_pipeline(
-    pipeline: Pipeline,
-    output_dir: Path,
-    *,
-    listener: ProgressCallback | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    command: str | None = None,
-) -> PipelineRun:
+def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> PipelineRun:
     """Run every step into `output_dir/STEP`; writes `pipeline.json` and `report.html` there.
 
-    With `resume`, steps that already succeeded with the same settings are kept and an unfinished one continues.
+    When it is resumed, steps that already succeeded with the same settings are kept and an unfinished one continues.
 
     Raises:
         RlllmError: a step's settings, data or model are wrong.
     """
-    _check_output(output_dir, resume, overwrite)
+    _check_output(output_dir, options)
     outcome = PipelineRun(output_dir, {}, [], complete=False)
     for step in pipeline.steps:
         started = time.monotonic()
         places = {name: run.path for name, run in outcome.runs.items()}
         config = step.resolve(places, pipeline.seed).model_copy(update={"output_dir": output_dir / step.name})
-        run = _run_step(step, config, listener or NullProgress(), resume, overwrite)
+        run = _run_step(step, config, options)
         outcome.runs[step.name] = run
         outcome.rows.extend(_summary(step, run, _seconds(run, time.monotonic() - started)))
         if not run.ok:
             break
     outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete=len(outcome.runs) == len(pipeline.steps))
     write_json(output_dir / "pipeline.json", outcome.to_json())
-    commands = [command or "rlllm run"] + [str(run.config["command"]) for run in outcome.runs.values()]
+    commands = [options.command or "rlllm run"] + [str(run.config["command"]) for run in outcome.runs.values()]
     page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, [])
     (output_dir / "report.html").write_text(page, encoding="utf-8")
     return outcome
 
 
-def _run_step(step: Step, config: StageConfig, listener: ProgressCallback, resume: bool, overwrite: bool) -> Run:
-    before = Run(config.output_dir or Path(step.name))
-    known = resume and (before.path / "config.json").exists()
-    if known and before.ok and before.config["digest"] == config.digest():
-        listener.note(f"{step.name}: already done")
-        return before
-    return stage_function(step.stage)(
-        config,
-        listener=listener,
-        resume=known,
-        overwrite=overwrite,
-        recipe=step.recipe_values() or None,
-        command=_command(step, config),
-    )
+def _run_step(step: Step, config: StageConfig, options: RunOptions) -> Run:
+    own = replace(options, recipe=step.recipe_values() or None, command=_command(step, config))
+    return run_child(config, lambda given: stage_function(step.stage)(config, given), own)
 
 
 def _command(step: Step, config: StageConfig) -> str:
@@ -223,8 +201,8 @@ def _fill(value: Any, steps: Mapping[str, Path], step: str, config: StageConfig 
     return str(steps[name])
 
 
-def _check_output(path: Path, resume: bool, overwrite: bool) -> None:
-    if path.is_dir() and any(path.iterdir()) and not (resume or overwrite):
+def _check_output(path: Path, options: RunOptions) -> None:
+    if path.is_dir() and any(path.iterdir()) and not (options.resume or options.overwrite):
         raise RunDirectoryError(
             "the output directory is not empty",
             given=path,

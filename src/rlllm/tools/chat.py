@@ -16,11 +16,12 @@ from typing import Any, Literal
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Message, Prompt, Sample
 from rlllm.policies.chat import encode_prompts, is_chat
+from rlllm.policies.loading import context_length
 from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.training.plan import named_models
+from rlllm.training.reward_specs import named_models
 
 TextCallback = Callable[[str], None]
 """Called with each piece of a reply as soon as it can be read."""
@@ -120,7 +121,7 @@ class Dialogue:
 
     def _free_context(self, length: int) -> int:
         """Tokens of the model's context that are left after a prompt of `length` tokens."""
-        window = getattr(self.model.config, "max_position_embeddings", None)
+        window = context_length(self.model)
         if window is None:
             return sys.maxsize
         if length >= window:

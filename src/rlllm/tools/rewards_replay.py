@@ -29,7 +29,7 @@ from rlllm.data.load import load
 from rlllm.rewards.composition import Composition, Scores, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.environments.base import STORED
-from rlllm.training.plan import named_models
+from rlllm.training.reward_specs import named_models
 
 if TYPE_CHECKING:
     from numpy import ndarray

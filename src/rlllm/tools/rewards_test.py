@@ -28,9 +28,9 @@ from rlllm.rewards.bench.scoring import measure
 from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.registry import REWARDS
-from rlllm.training.plan import named_models
 from rlllm.training.reward_cards import save, typed
 from rlllm.training.reward_findings import Bars, Card, card_of, passes
+from rlllm.training.reward_specs import named_models
 
 _DATA_ROWS = 32
 """Rows taken of a data set where the user does not say how many; each becomes some forty cases."""

@@ -1,4 +1,4 @@
-"""Batch arithmetic of the loop, before anything is loaded: what TRL would reject late, or round away silently."""
+"""Batch arithmetic of RL, before anything is loaded: what TRL would reject late, or round away silently."""
 
 from __future__ import annotations
 
@@ -61,12 +61,8 @@ def plan_batches(settings: Mapping[str, Any], group_size: int, processes: int = 
     return BatchPlan(group_size, rollout, micro * processes * accumulation, boundary)
 
 
-def _setting(settings: Mapping[str, Any], name: str) -> Any:
-    return settings.get(name, trl_fields.table("GRPOConfig")[name]["default"])
-
-
 def _count(settings: Mapping[str, Any], name: str) -> int:
-    value = _setting(settings, name)
+    value = trl_fields.value("GRPOConfig", settings, name)
     if value < 1:
         raise ConfigError(f"{name} is at least 1", given=f"{name}={value}")
     return value
@@ -109,8 +105,8 @@ def _steps_per_rollout(uses: int, accumulation: int) -> int:
 
 
 def _check_save_steps(settings: Mapping[str, Any], boundary: int) -> None:
-    save_steps = _setting(settings, "save_steps")
-    if boundary == 1 or _setting(settings, "save_strategy") != "steps":
+    save_steps = trl_fields.value("GRPOConfig", settings, "save_steps")
+    if boundary == 1 or trl_fields.value("GRPOConfig", settings, "save_strategy") != "steps":
         return
     if save_steps < 1 or save_steps % boundary:
         below = max(int(save_steps) // boundary, 1) * boundary

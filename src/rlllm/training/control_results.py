@@ -16,7 +16,7 @@ from rlllm.core.runs import Run, read_json
 from rlllm.evals.statistics.intervals import Interval
 from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
-from rlllm.training.controls import CONTROLS, TRUE
+from rlllm.training.control_rewards import CONTROLS, TRUE
 
 Made = Mapping[tuple[int, str], Run]
 """(seed, name) -> run."""

@@ -15,10 +15,8 @@ from typing import Any
 
 from rlllm.algorithms.components import Components
 from rlllm.algorithms.protocols import Sampler
-from rlllm.core import trl_fields
 from rlllm.training.batch_arithmetic import BatchPlan
-from rlllm.training.plan import Plan
-from rlllm.training.rl_settings import LoopSettings
+from rlllm.training.plan import ExperimentPlan, RLPlan
 
 _BYTES = 4
 """Of a weight, a gradient, and each of Adam's two moments: the loop trains in 32 bits unless the device has bfloat16."""
@@ -102,9 +100,9 @@ class Cost:
             yield "memory", _describe(self.memory)
 
 
-def cost_of(plan: Any) -> Cost | None:
-    """The cost of a plan; None for one that does not run the loop, or whose data are too small for a step."""
-    if not isinstance(plan, Plan) or plan.batches is None or not isinstance(plan.config, LoopSettings):
+def cost_of(plan: object) -> Cost | None:
+    """The cost of a plan; None for one that samples nothing, or whose data are too small for a step."""
+    if not isinstance(plan, RLPlan):
         return None
     if len(plan.loaded.train) < plan.rows_needed:
         return None
@@ -123,7 +121,7 @@ def cost_of(plan: Any) -> Cost | None:
     own_passes = sum(signal.cost == "pass" for signal in components.signals.values())
     scored = policy + _has_reference(plan) + critic + own_passes
     return Cost(
-        runs=max(1, len(plan.runs)),
+        runs=len(plan.runs) if isinstance(plan, ExperimentPlan) else 1,
         steps=steps,
         rollouts=rollouts,
         completions=completions + greedy,
@@ -160,44 +158,40 @@ def _header(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _setting(plan: Plan, name: str) -> Any:
-    return plan.settings.get(name, trl_fields.table("GRPOConfig")[name]["default"])
-
-
-def _steps(plan: Plan, batches: BatchPlan) -> int | None:
+def _steps(plan: RLPlan[Any], batches: BatchPlan) -> int | None:
     """Optimizer steps, counted as Trainer does; a last part of an epoch that fills no rollout is dropped."""
-    if _setting(plan, "max_steps") > 0:
-        return int(_setting(plan, "max_steps"))
+    if plan.setting("max_steps") > 0:
+        return int(plan.setting("max_steps"))
     rollouts = len(plan.loaded.train) // batches.prompts_per_rollout
     per_epoch = math.ceil(rollouts * _uses(plan, batches) / batches.completions_per_step)
-    return math.ceil(per_epoch * _setting(plan, "num_train_epochs")) or None
+    return math.ceil(per_epoch * plan.setting("num_train_epochs")) or None
 
 
-def _uses(plan: Plan, batches: BatchPlan) -> int:
+def _uses(plan: RLPlan[Any], batches: BatchPlan) -> int:
     """How many completions one rollout gives to train on, each as often as it is used."""
-    return int(batches.completions_per_rollout * _setting(plan, "num_iterations"))
+    return int(batches.completions_per_rollout * plan.setting("num_iterations"))
 
 
-def _scores_again(plan: Plan, batches: BatchPlan) -> bool:
+def _scores_again(plan: RLPlan[Any], batches: BatchPlan) -> bool:
     """TRL scores a rollout under the policy that sampled it when it outlives the step that follows, for the ratio's sake."""
     return batches.completions_per_step % _uses(plan, batches) != 0 or _has_reference(plan)
 
 
-def _has_reference(plan: Plan) -> bool:
-    return float(_setting(plan, "beta")) > 0
+def _has_reference(plan: RLPlan[Any]) -> bool:
+    return float(plan.setting("beta")) > 0
 
 
-def _memory(plan: Plan, critic: bool) -> Memory | None:
+def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
     folder, config = plan.source.folder, plan.config
     shapes = parameters(folder) if folder else None
-    if folder is None or shapes is None or plan.batches is None:
+    if folder is None or shapes is None:
         return None
     count = sum(math.prod(shape) for shape in shapes.values())
     trained = count if config.lora is None else _adapters(shapes, config.lora.r)
-    own_critic = critic and not config.critic.share_backbone  # type: ignore[attr-defined]
+    own_critic = critic and not config.critic.share_backbone
     models = 1 + (_has_reference(plan) and config.lora is None) + own_critic
     learning = trained + (count if own_critic else trained if critic else 0)
-    limit = plan.batches.completions_per_rollout * config.rollout.max_new_tokens  # type: ignore[attr-defined]
+    limit = plan.batches.completions_per_rollout * config.rollout.max_new_tokens
     per_token = _cache_per_token(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     return Memory(
         parameters=count,

@@ -1,96 +1,33 @@
-"""An environment in a run: checked when planned (without torch), handed to the loop, and played again to measure."""
+"""A run with an environment: its plan, the trainer's arguments, and rollouts in it for a measurement."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic import Field
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.components import component
-from rlllm.core.argument_types import converted
-from rlllm.core.config import PartSpec
 from rlllm.core.errors import ConfigError, describe
 from rlllm.core.records import PromptTask, Sample
-from rlllm.rewards.config import RewardSpec
-from rlllm.rollouts.environments.base import TRANSCRIPT, checked, factory, tools_of, transcript_text
-from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
+from rlllm.rollouts.environments.base import TRANSCRIPT, transcript_text
+from rlllm.rollouts.registry import ENGINES
+from rlllm.training.environment import REWARD, PlannedEnvironment
+from rlllm.training.flow import Job
+from rlllm.training.plan import RLPlan
 
 if TYPE_CHECKING:
-    from rlllm.data.load import Loaded
     from rlllm.evals.before_after import Measured
-    from rlllm.training.flow import Job
-    from rlllm.training.plan import Plan
-
-REWARD = "environment"
-"""The reward that is the environment's own `get_reward`."""
 
 
-class EnvironmentSpec(PartSpec):
-    """What the model may act on before it answers: `calculator`, or `{name: calculator, rounds: 2}`."""
-
-    noun: ClassVar[str] = "environment"
-    name: str
-    """A built-in or installed environment, `path/to/file.py:Class`, or `package.module:Class`."""
-    rounds: int = Field(4, ge=1)
-    """Rounds of tool calls that are answered; a call after the last one is not (TRL: max_tool_calling_iterations)."""
-
-
-@dataclass(frozen=True)
-class PlannedEnvironment:
-    """An environment that was found and fits."""
-
-    name: str
-    kind: type
-    rounds: int
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def pays(self) -> bool:
-        """Whether it has a reward of its own."""
-        return hasattr(self.kind, "get_reward")
-
-    def factory(self, tasks: Sequence[PromptTask]) -> Callable[[], Any]:
-        """As `rollouts.environments.base.factory`, for the rows of a data set."""
-        return factory(self.kind, self.params, tasks)
-
-    def describe(self) -> str:
-        """One line of a plan: name, tools, rounds."""
-        tools = "; ".join(map(str, tools_of(self.kind)))
-        return f"{self.name} with {tools} ({self.rounds} rounds of calls)"
-
-
-def chosen(spec: EnvironmentSpec | None) -> PlannedEnvironment | None:
-    """The environment of a recipe.
-
-    Raises:
-        ConfigError: no such class, one that is no environment, or an argument of the wrong type.
-    """
-    if spec is None:
-        return None
-    kind = checked(ENVIRONMENTS.load(spec.name), spec.name, spec.params)
-    return PlannedEnvironment(
-        spec.name, kind, spec.rounds, converted(kind, spec.params, f"the environment {spec.name}")
-    )
-
-
-def default_rewards(environment: PlannedEnvironment | None, loaded: Loaded) -> list[RewardSpec]:
-    """The environment's own reward where neither the recipe nor the data names one; else none."""
-    pays = environment is not None and environment.pays
-    return [RewardSpec(name=REWARD)] if pays and not loaded.rewards else []
-
-
-def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
-    """A plan of the loop with its environment.
+def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[Any]:
+    """The plan with its environment.
 
     The environment begins on the first row, so that a column it lacks is known before a model is loaded.
 
     Raises:
         ConfigError: a reward or an advantage that does not go with it, or an environment that cannot begin on the data.
     """
-    named = [] if plan.rewards is None else plan.rewards.names
-    if REWARD in named and (environment is None or not environment.pays):
+    if REWARD in plan.rewards.names and (environment is None or not environment.pays):
         raise ConfigError(
             "the reward environment is what get_reward of an environment returns, and there is none",
             given=f"environment={environment.name}" if environment else "no environment",
@@ -98,14 +35,14 @@ def within(plan: Plan, environment: PlannedEnvironment | None) -> Plan:
         )
     if environment is None:
         return plan
-    _check_advantage(plan)
+    _refuse_greedy_baseline(plan)
     environment.factory(plan.loaded.train[:1])().reset(row=0)
     settings = {"max_tool_calling_iterations": environment.rounds, **plan.settings}
     rounds = settings["max_tool_calling_iterations"] or environment.rounds
     return replace(plan, settings=settings, environment=replace(environment, rounds=rounds))
 
 
-def _check_advantage(plan: Plan) -> None:
+def _refuse_greedy_baseline(plan: RLPlan[Any]) -> None:
     if "greedy_rewards" in component("advantage", plan.slots["advantage"]).needs:
         raise ConfigError(
             f"advantage={plan.slots['advantage'].name} compares with a greedy answer of one turn, which no tool has helped",
@@ -113,7 +50,7 @@ def _check_advantage(plan: Plan) -> None:
         )
 
 
-def arguments(job: Job) -> dict[str, Any]:
+def arguments(job: Job[RLPlan[Any]]) -> dict[str, Any]:
     """What the loop's trainer is given for an environment; nothing without one."""
     if job.plan.environment is None:
         return {}
@@ -121,7 +58,7 @@ def arguments(job: Job) -> dict[str, Any]:
     return {"environment_factory": job.plan.environment.factory(job.plan.loaded.train)}
 
 
-def chat_template(job: Job) -> str | None:
+def chat_template(job: Job[RLPlan[Any]]) -> str | None:
     """The template to render turns with, where it is not the tokenizer's own; sees to it that calls can be read back.
 
     Raises:
@@ -150,46 +87,52 @@ def chat_template(job: Job) -> str | None:
         ) from error
 
 
-def draw(job: Job, model: Any, tasks: Sequence[PromptTask], *, samples: int) -> list[list[Sample]]:
-    """`samples` rollouts of every task in the run's environment, from one seeded stream; the outer list follows `tasks`."""
+def draw(
+    job: Job[RLPlan[Any]],
+    environment: PlannedEnvironment,
+    model: Any,
+    tasks: Sequence[PromptTask],
+    *,
+    samples: int,
+) -> list[list[Sample]]:
+    """`samples` rollouts of every task in an environment, from one seeded stream; the outer list follows `tasks`."""
     import torch
 
+    from rlllm.policies.loading import context_length
     from rlllm.rollouts.environments.multi_turn import Table
-    from rlllm.training.trainers.rl import sampling
 
-    environment, settings = job.plan.environment, sampling(job)
-    assert environment is not None
+    settings = job.plan.config.rollout.sampling
     table = Table(
         ENGINES.load(settings.engine)(model, job.tokenizer),
         job.tokenizer,
         environment.factory(tasks),
         settings,
         rounds=environment.rounds,
-        context=getattr(model.config, "max_position_embeddings", None),
+        context=context_length(model),
         chat_template=chat_template(job),
     )
-    torch.manual_seed(job.config.seed)
+    torch.manual_seed(job.plan.config.seed)
     return table.draw(tasks, samples=samples)
 
 
-def measure(job: Job, model: Any) -> list[Measured]:
+def measure(job: Job[RLPlan[Any]], environment: PlannedEnvironment, model: Any) -> list[Measured]:
     """Share of rollouts on held-out prompts that pass (the first reward gives at least 1), and of tool use."""
     from rlllm.evals.before_after import Measured
     from rlllm.evals.reward_values import first_reward
 
-    assert job.plan.rewards is not None
-    drawn = draw(job, model, job.plan.measured_on, samples=job.config.eval.samples)
-    values = first_reward(job.plan.rewards, drawn)
+    plan = job.plan
+    groups = draw(job, environment, model, plan.measured_on, samples=plan.config.eval.samples)
+    values = first_reward(plan.rewards, groups)
     passed = Measured(
         "pass@1",
         [[float(value >= 1.0) for value in row] for row in values],
-        prompts=[row[0].prompt for row in drawn],
-        answers=[row[0].answer for row in drawn],
-        completions=[[transcript_text(one.meta[TRANSCRIPT]) for one in row] for row in drawn],
+        prompts=[group[0].prompt for group in groups],
+        answers=[group[0].answer for group in groups],
+        completions=[[transcript_text(sample.meta[TRANSCRIPT]) for sample in group] for group in groups],
     )
-    calls = [[float(_calls(one)) for one in row] for row in drawn]
+    calls = [[float(_tool_calls(sample)) for sample in group] for group in groups]
     return [passed, Measured("tool calls per rollout", calls)]
 
 
-def _calls(sample: Sample) -> int:
+def _tool_calls(sample: Sample) -> int:
     return sum(turn["role"] == "tool" for turn in sample.meta[TRANSCRIPT])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlllm.core.verdict import Diagnostics
 from rlllm.training.plan import Plan
 
 
-def note_pairs(plan: Plan, diagnostics: Diagnostics) -> None:
+def note_pairs(plan: Plan[Any], diagnostics: Diagnostics) -> None:
     """Count the training pairs whose two completions are one text."""
     pairs = plan.loaded.train
     diagnostics.pairs = len(pairs)

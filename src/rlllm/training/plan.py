@@ -1,62 +1,61 @@
-"""The plan: everything about a run that can be known, checked and printed before torch is imported.
+"""Plans: everything about a run that can be known, checked and printed before torch is imported.
 
-`--dry-run` prints it; the run itself starts from the same object, so that what was checked is what is used.
+`--dry-run` prints a plan, and the run itself starts from the same object, so that what was checked is what is used.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from rlllm.algorithms.registry import METHODS
+from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
-from rlllm.core.runs import ENSEMBLE
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.model_sources import ModelSource, resolve_model
-from rlllm.rewards.composition import Composition, build
-from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox.jobs import Isolation
-from rlllm.rewards.models.pretrained import declared
-from rlllm.rewards.registry import REWARDS
+from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
-from rlllm.training.families import Family, family_of
+from rlllm.training.rl_settings import RLSettings
+from rlllm.training.settings import TrainingConfig
+from rlllm.training.trainers.base import Trainer
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
-    from rlllm.core.config import StageConfig
-    from rlllm.training.environment_runs import PlannedEnvironment
-    from rlllm.training.settings import TrainingConfig
+    from rlllm.training.environment import PlannedEnvironment
+
+ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
+RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a training run will do."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(Generic[ConfigT]):
+    """A run that learns from recorded rows.
 
-    config: TrainingConfig
-    """The settings with the method's presets filled in."""
+    Args:
+        config: the settings, with the method's defaults under those that were given.
+        method: the preset.
+        trainer: what trains.
+        source: the model to start from.
+        loaded: the data, as records of the trainer's type.
+        settings: TRL settings: the method's under the user's.
+        rewards: what scores completions; None where nothing is scored.
+        eval_reward: a further reward that only measures; its measurement comes first.
+        cards: one line for each reward that trains and has a card, stale ones included.
+    """
+
+    config: ConfigT
     method: Method
-    family: Family
+    trainer: Trainer[Any, Any]
     source: ModelSource
     loaded: Loaded
     settings: Mapping[str, Any]
-    """TRL settings: the method's under the user's."""
     rewards: Composition | None = None
-    batches: BatchPlan | None = None
-    slots: Mapping[str, Any] = field(default_factory=dict)
-    """Slot name -> resolved component specification."""
-    judge: Composition | None = None
-    """What measures the result, where that is not what is trained on."""
-    environment: PlannedEnvironment | None = None
-    """What the model may act on, where rollouts have several turns."""
-    runs: tuple[str, ...] = ()
-    """Names of the whole runs that this plan is made for, one after another; none for a plan that is one run."""
+    eval_reward: Composition | None = None
     cards: tuple[str, ...] = ()
-    """A line for each reward that trains and has a card, stale ones included."""
 
     @property
     def measured_on(self) -> list[Any]:
@@ -66,7 +65,29 @@ class Plan:
     @property
     def rows_needed(self) -> int:
         """Training rows without which not one step can run."""
-        return self.batches.prompts_per_rollout if self.batches else 1
+        return 1
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps between two points at which a checkpoint resumes exactly."""
+        return 1
+
+    @property
+    def flat_steps_limit(self) -> int:
+        """Steps without any reward difference after which training stops; 0 never stops."""
+        return 0
+
+    def setting(self, name: str) -> Any:
+        """A TRL setting as the trainer will see it: the one given, or else TRL's default."""
+        return trl_fields.value(self.trainer.trl_config, self.settings, name)
+
+    def quarantined(self, folder: Path) -> Self:
+        """The plan whose rewards write what they fail on into a run's directory."""
+        return replace(
+            self,
+            rewards=self.rewards and self.rewards.quarantined(folder),
+            eval_reward=self.eval_reward and self.eval_reward.quarantined(folder),
+        )
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and value rows for a person."""
@@ -79,18 +100,17 @@ class Plan:
             weights = zip(self.rewards.names, self.rewards.weights, strict=True)
             rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))
         rows += [("reward card" if number == 0 else "", line) for number, line in enumerate(self.cards)]
-        if self.judge:
-            rows.append(("judge", ", ".join(self.judge.names)))
-        if self.environment:
-            rows.append(("environment", self.environment.describe()))
-        if self.slots:
-            rows.append(("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())))
-        if self.batches:
-            rows.append(("batch", self.batches.describe()))
+        if self.eval_reward:
+            rows.append(("eval reward", ", ".join(self.eval_reward.names)))
+        rows += self._trainer_lines()
         if len(self.loaded.train) < self.rows_needed:
             rows.append(("warning", f"one step takes {self.rows_needed} rows: this data is too small to train on"))
         rows.append(("trainer", ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "TRL defaults"))
         return rows
+
+    def _trainer_lines(self) -> list[tuple[str, str]]:
+        """Rows that only plans of this type have."""
+        return []
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -105,20 +125,80 @@ class Plan:
             },
             "rewards": list(self.rewards.names) if self.rewards else [],
             **({"cards": list(self.cards)} if self.cards else {}),
-            **({"environment": self.environment.describe()} if self.environment else {}),
-            "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
             "trainer": dict(self.settings),
             "rows_needed": self.rows_needed,
         }
 
 
-def plan(config: StageConfig) -> Any:
-    """The plan of any verb's config.
+@dataclass(frozen=True, kw_only=True)
+class RLPlan(Plan[RLConfigT]):
+    """A run that samples completions and learns from their rewards.
+
+    Args:
+        rewards: what trains, and with weight 0 what only measures.
+        batches: how many prompts and completions a rollout and a step take.
+        slots: slot name -> resolved component specification.
+        environment: what the model may act on, where rollouts have several turns.
+    """
+
+    rewards: Composition = field()
+    batches: BatchPlan
+    slots: Mapping[str, Any]
+    environment: PlannedEnvironment | None = None
+
+    @property
+    def rows_needed(self) -> int:
+        return self.batches.prompts_per_rollout
+
+    @property
+    def steps_per_rollout(self) -> int:
+        return self.batches.steps_per_rollout
+
+    @property
+    def flat_steps_limit(self) -> int:
+        return self.config.stop_when_flat
+
+    def _trainer_lines(self) -> list[tuple[str, str]]:
+        return [
+            *([("environment", self.environment.describe())] if self.environment else []),
+            ("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())),
+            ("batch", self.batches.describe()),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **super().to_json(),
+            **({"environment": self.environment.describe()} if self.environment else {}),
+            "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentPlan(RLPlan[RLConfigT]):
+    """Several whole runs, one after another, and their comparison.
+
+    Args:
+        runs: names of the runs' directories.
+    """
+
+    runs: tuple[str, ...]
+
+
+def start_plan(config: ConfigT, method: Method, trainer: Trainer[Any, Any]) -> Plan[ConfigT]:
+    """The part of planning that all trainers share: method defaults, model, data, TRL settings.
 
     Raises:
-        RlllmError: with exit code 2 for anything that cannot work.
+        ConfigError: a TRL setting that this trainer does not take.
+        ModelError, DataError: the model or the data do not exist or cannot be read.
     """
-    return config.plan()  # type: ignore[attr-defined]
+    return Plan(
+        config=with_defaults(config, method),
+        method=method,
+        trainer=trainer,
+        source=resolve_model(config.model),
+        loaded=load(config.data, trainer.record),
+        settings={**method.settings, **config.trainer},
+    )
 
 
 def resolve_method(name: str, stage: str) -> Method:
@@ -135,90 +215,7 @@ def resolve_method(name: str, stage: str) -> Method:
     return method
 
 
-def resolve_rewards(
-    specs: Sequence[RewardSpec], loaded: Loaded, *, monitored_only: bool = False, sandbox: Isolation = "full"
-) -> Composition:
-    """The composition of the named rewards, or of the data source's own when none is named; `monitored_only` as in `build`."""
-    return build(chosen_rewards(specs, loaded, sandbox), monitored_only=monitored_only)
-
-
-def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolation = "full") -> list[RewardSpec]:
-    """The named rewards, or the data source's own when none is named, with every reward model as a folder.
-
-    Those that run programs and say nothing of how they are isolated run them as `sandbox` says.
-    """
-    specs = list(specs) or [RewardSpec(name=name) for name in loaded.rewards]
-    if not specs:
-        raise ConfigError(
-            "no reward: this data brings none of its own",
-            given=loaded.source,
-            hint="say which with --reward NAME; list them with: rlllm rewards ls",
-        )
-    return [_with_isolation(spec, sandbox) for spec in named_models(specs)]
-
-
-def _with_isolation(spec: RewardSpec, sandbox: Isolation) -> RewardSpec:
-    if sandbox == "full" or "isolation" in spec.params:
-        return spec
-    target = REWARDS.load(spec.name)
-    if not is_dataclass(target) or "isolation" not in {field.name for field in fields(target)}:
-        return spec
-    return spec.model_copy(update={"params": {**spec.params, "isolation": sandbox}})
-
-
-def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:
-    """The specs with every reward model given as the folder of its weights."""
-    return [_with_model_folder(spec) for spec in specs]
-
-
-def _with_model_folder(spec: RewardSpec) -> RewardSpec:
-    """A reward model may be named like any model: as a run, a folder or a Hub id, alone or as the `path` of its reward."""
-    if spec.name not in REWARDS and (Path(spec.name).is_dir() or _HUB_ID.fullmatch(spec.name)):
-        name = "process" if reward_of(spec.name) == "process" else "model"
-        spec = spec.model_copy(update={"name": name, "params": {**spec.params, "path": spec.name}})
-    if spec.name not in _MODEL_REWARDS or "path" not in spec.params:
-        return spec
-    return spec.model_copy(update={"params": {**spec.params, "path": _model_path(spec)}})
-
-
-def reward_of(reference: str) -> str:
-    """Name of the reward that uses a model: `model` or `process` for one that scores, `judge` for one that writes.
-
-    Raises:
-        ModelError: no such model, or its config.json is unreadable.
-    """
-    folder = resolve_model(reference, ensembles=True).folder
-    if folder is None or (folder / ENSEMBLE).is_file():
-        return "judge" if folder is None else "model"
-    architectures, _ = declared(folder, "model")
-    found = (reward for end, reward in _SCORERS.items() if any(name.endswith(end) for name in architectures))
-    return next(found, "judge")
-
-
-_SCORERS = {"ForSequenceClassification": "model", "ForTokenClassification": "process"}
-"""End of an architecture's name to the reward that scores with it."""
-
-
-def _model_path(spec: RewardSpec) -> str:
-    return resolve_model(str(spec.params["path"]), ensembles=spec.name == "model").path
-
-
-_MODEL_REWARDS = ("model", "process", "judge")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-def plan_training(config: TrainingConfig, method: str) -> Plan:
-    """The part of planning the training verbs share: method, model, data, settings."""
-    chosen = resolve_method(method, config.stage)
-    family = family_of(chosen)
-    family.check_sections(chosen.name, config.model_fields_set)
-    family.check_settings(chosen.name, config.trainer)
-    source = resolve_model(config.model)
-    loaded = load(config.data, family.record)
-    return Plan(preset(config, chosen), chosen, family, source, loaded, {**chosen.settings, **config.trainer})
-
-
-def preset(config: TrainingConfig, method: Method) -> TrainingConfig:
+def with_defaults(config: ConfigT, method: Method) -> ConfigT:
     """The settings with the method's own under those that were given."""
     changed = {}
     for name, values in method.defaults.items():
@@ -230,3 +227,11 @@ def preset(config: TrainingConfig, method: Method) -> TrainingConfig:
 def processes() -> int:
     """Training processes started by a launcher; 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def refuse_several_processes(what: str) -> None:
+    """Raise ConfigError under a launcher: `what` is made of whole runs, and is started in one process."""
+    if processes() > 1:
+        raise ConfigError(
+            f"{what} run in one process", given=f"{processes()} processes", hint="start without a launcher"
+        )

@@ -14,19 +14,21 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import read_json, write_json
 from rlllm.rewards.bench.reward_hash import code_key, identity
 from rlllm.rewards.config import RewardSpec
-from rlllm.training.plan import Plan, chosen_rewards
-from rlllm.training.rl_settings import LoopSettings
+from rlllm.training.plan import Plan, RLPlan
+from rlllm.training.reward_specs import chosen_rewards
+from rlllm.training.rl_settings import RLSettings
 
 if TYPE_CHECKING:
     from rlllm.training.reward_findings import Card
 
+RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
 FOLDER = Path("runs") / "reward-cards"
 
 
@@ -60,22 +62,19 @@ def is_stale(card: Mapping[str, Any], spec: RewardSpec) -> bool:
     return card["key"] != code_key(spec)
 
 
-def attach(plan: Plan, specs: Sequence[RewardSpec], *, required: bool) -> Plan:
+def with_cards(plan: RLPlan[RLConfigT], specs: Sequence[RewardSpec]) -> RLPlan[RLConfigT]:
     """The plan with a line for each card that its rewards have.
 
     Args:
-        plan: of a loop.
+        plan: with its rewards.
         specs: the rewards as given; none for the data source's own.
-        required: whether every reward that trains needs a card that is current and passes.
 
     Raises:
-        ConfigError: a card that is required is missing, stale or failed.
+        ConfigError: `require_card` is set, and the card of a reward that trains is missing, stale or failed.
     """
-    config = plan.config
-    assert isinstance(config, LoopSettings)
-    specs = chosen_rewards(specs, plan.loaded, config.sandbox)
-    if required:
-        demand(specs, config.data.name)
+    specs = chosen_rewards(specs, plan.loaded, plan.config.sandbox)
+    if plan.config.require_card:
+        demand(specs, plan.config.data.name)
     return replace(plan, cards=tuple(summaries(specs)))
 
 
@@ -99,11 +98,10 @@ def summary(card: Mapping[str, Any]) -> str:
     return ", ".join([f"{verdict} on {card['n']} cases", *shares, *troubles])
 
 
-def announce(plan: Plan, listener: ProgressCallback | None) -> None:
-    """Tell whoever watches a run what its rewards' cards say."""
-    if listener is not None:
-        for line in plan.cards:
-            listener.note(f"reward card: {line}")
+def announce(plan: Plan[Any], progress: ProgressCallback) -> None:
+    """Report what the cards of a run's rewards say."""
+    for line in plan.cards:
+        progress.note(f"reward card: {line}")
 
 
 def demand(specs: Sequence[RewardSpec], data: str) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rlllm.core.events import ProgressCallback
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, write_json
-from rlllm.report import render_run
 
 if TYPE_CHECKING:
     from rlllm.evals.rm_card import Row
@@ -16,18 +15,19 @@ if TYPE_CHECKING:
 
 
 def add_card(
-    run: Run, scorer: RewardModel, pairs: Sequence[PreferencePair], *, seed: int, listener: ProgressCallback
+    run: Run, scorer: RewardModel, pairs: Sequence[PreferencePair], *, seed: int, progress: ProgressCallback
 ) -> None:
     """Write `card.json`, put the card's main values into `results.json`, and the whole into the report.
 
-    Without held-out pairs there is no card, and the listener is told why.
+    Without held-out pairs there is no card, and the progress callback is told why.
     """
     if not pairs:
-        listener.note("no card: there are no held-out pairs (data.holdout, eval.rows)")
+        progress.note("no card: there are no held-out pairs (data.holdout, eval.rows)")
         return
-    listener.phase("card")
+    progress.phase("card")
     from rlllm.evals.metrics.rm_accuracy import pair_scores
     from rlllm.evals.rm_card import card, card_json
+    from rlllm.report import render_run
 
     scores = pair_scores(scorer, pairs)
     rows = card(scorer, pairs, [a for a, _ in scores], [b for _, b in scores], seed)
@@ -39,7 +39,7 @@ def add_card(
 def _add_results(run: Run, rows: Sequence[Row]) -> None:
     """Main rows as measures without a before; what the run measured already is not said twice."""
     measures = list(run.results.get("measures", []))
-    known = {measure["name"] for measure in measures}
+    named = {measure["name"] for measure in measures}
     measures += [
         {
             "name": row.name,
@@ -49,6 +49,6 @@ def _add_results(run: Run, rows: Sequence[Row]) -> None:
             "difference": None,
         }
         for row in rows
-        if row.main and row.value is not None and row.name not in known
+        if row.main and row.value is not None and row.name not in named
     ]
     write_json(run.path / "results.json", {**run.results, "measures": measures})

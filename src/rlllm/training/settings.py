@@ -1,13 +1,17 @@
-"""Settings the four training verbs share."""
+"""Settings that several trainers share. A trainer's own class adds what only it reads, and nothing it does not read."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from rlllm.core.config import Section, StageConfig
 from rlllm.data.config import DataConfig
+from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rollouts.config import CompletionConfig
 
 
 class HoldoutConfig(Section):
@@ -15,6 +19,11 @@ class HoldoutConfig(Section):
 
     rows: int = Field(128, ge=0)
     """Held-out rows to measure on; 0 measures nothing. Without a held-out part (`data.holdout`) nothing is measured."""
+
+
+class SampledHoldoutConfig(HoldoutConfig):
+    """Measuring the completions of the model before and after training, on rows it never trains on."""
+
     samples: int = Field(4, ge=1)
     """Completions sampled for each row."""
 
@@ -33,8 +42,10 @@ class LoraConfig(Section):
 
 
 class TrainingConfig(StageConfig):
-    """A training verb."""
+    """What every trainer reads."""
 
+    method: str
+    """How to train; see `rlllm methods ls --stage STAGE`. It decides which of the other settings there are."""
     data: DataConfig = DataConfig()
     """What to train on; a name, a file, or a section."""
     trainer: dict[str, Any] = Field(default_factory=dict)
@@ -43,3 +54,46 @@ class TrainingConfig(StageConfig):
     """Measurement before and after."""
     lora: LoraConfig | None = None
     """Adapters instead of full weights."""
+
+
+SAMPLING_ALIASES: Mapping[str, str] = {
+    "max_completion_length": "rollout.max_new_tokens",
+    "max_new_tokens": "rollout.max_new_tokens",
+    "temperature": "rollout.temperature",
+    "top_p": "rollout.top_p",
+    "top_k": "rollout.top_k",
+    "reward": "rewards",
+}
+"""Names that users of TRL type for settings of sampling and rewards."""
+ROLLOUT_ALIASES: Mapping[str, str] = {**SAMPLING_ALIASES, "num_generations": "rollout.group_size"}
+"""The same where groups of completions are sampled."""
+
+
+class PreferenceSettings(TrainingConfig):
+    """Settings of `rlllm align` with a trainer that learns from recorded preferences. Its rewards only measure."""
+
+    stage: ClassVar[str] = "align"
+    aliases: ClassVar[Mapping[str, str]] = SAMPLING_ALIASES
+
+    eval: SampledHoldoutConfig = SampledHoldoutConfig()
+    """Measurement before and after."""
+    eval_reward: RewardSpec | None = None
+    """The reward that measures held-out completions before and after (a name, or `{name: model, path: RUN}`). Default: the
+    ground-truth utility, for data of the procedural world."""
+    rewards: list[RewardSpec] = Field(default_factory=list)
+    """More rewards that measure held-out completions: names, reward-model runs, folders or Hub ids."""
+    sandbox: Isolation = "full"
+    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
+    rollout: CompletionConfig = CompletionConfig(max_new_tokens=256)
+    """How completions are sampled when the model is measured."""
+
+
+class RewardModelSettings(TrainingConfig):
+    """Settings of `rlllm train-rm` with a trainer that learns from recorded rows."""
+
+    stage: ClassVar[str] = "train-rm"
+    aliases: ClassVar[Mapping[str, str]] = {"kind": "method"}
+    trl_configs: ClassVar[tuple[str, ...]] = ("RewardConfig",)
+
+    eval: HoldoutConfig = HoldoutConfig(rows=512)
+    """Measurement before and after, on held-out rows."""

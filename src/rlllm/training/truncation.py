@@ -1,7 +1,4 @@
-"""Rows that are too long: TRL cuts them at `max_length`, and a model writes past its context, and neither says so.
-
-Here they are counted, named, and put into the run's diagnostics.
-"""
+"""Count rows that are cut at `max_length`, and prompts that leave no room for a completion. TRL reports neither."""
 
 from __future__ import annotations
 
@@ -10,9 +7,10 @@ from typing import Any
 
 from rlllm.core.records import Prompt, prompt_text
 from rlllm.policies.chat import encode_prompts
+from rlllm.policies.loading import context_length
 from rlllm.training.flow import Job
 
-SIDES = (
+_SIDES = (
     ("input_ids",),
     ("prompt_ids", "completion_ids"),
     ("prompt_ids", "chosen_ids"),
@@ -25,7 +23,7 @@ _SHOWN = 3
 _EXCERPT = 60
 
 
-def note_truncated_rows(job: Job, trainer: Any) -> Any:
+def note_truncated_rows(job: Job[Any], trainer: Any) -> Any:
     """Count the rows that reach `max_length` into the run's diagnostics, name the first ones, and return the trainer."""
     limit = trainer.args.max_length
     if limit is None or getattr(trainer.args, "packing", False):  # packed rows are all of that length
@@ -35,23 +33,25 @@ def note_truncated_rows(job: Job, trainer: Any) -> Any:
     if reached:
         first = "; ".join(_begins(trainer.train_dataset[index]) for index in reached[:_SHOWN])
         count = f"{len(reached):,} of {len(trainer.train_dataset):,} rows"
-        job.listener.note(f"{count} reach max_length={limit} tokens and are cut there: {first}")
+        job.progress.note(f"{count} reach max_length={limit} tokens and are cut there: {first}")
     return trainer
 
 
-def note_beyond_context(job: Job, completion: int) -> None:
-    """Count the prompts of a loop that are `beyond_context` into the run's diagnostics, and name the first ones.
+def note_beyond_context(job: Job[Any], completion: int) -> None:
+    """Count the prompts that are `beyond_context` into the run's diagnostics, and name the first ones.
 
     Args:
-        job: of the loop.
+        job: of a run that samples completions.
         completion: tokens of a completion at most.
     """
-    found = beyond_context(job.model, job.tokenizer, [task.prompt for task in job.plan.loaded.train], completion)
-    if found is None:
+    count_and_text = beyond_context(
+        job.model, job.tokenizer, [task.prompt for task in job.plan.loaded.train], completion
+    )
+    if count_and_text is None:
         return
-    job.diagnostics.prompts_beyond_context, said = found
-    if said:
-        job.listener.note(said)
+    job.diagnostics.prompts_beyond_context, text = count_and_text
+    if text:
+        job.progress.note(text)
 
 
 def beyond_context(model: Any, tokenizer: Any, prompts: Sequence[Prompt], completion: int) -> tuple[int, str] | None:
@@ -63,7 +63,7 @@ def beyond_context(model: Any, tokenizer: Any, prompts: Sequence[Prompt], comple
     Returns:
         The words are empty where there are none; None where the context is not known.
     """
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    context = context_length(model)
     if context is None:
         return None
     longest = sorted(prompts, key=lambda prompt: len(prompt_text(prompt)))[: -_ENCODED - 1 : -1]
@@ -71,8 +71,8 @@ def beyond_context(model: Any, tokenizer: Any, prompts: Sequence[Prompt], comple
     beyond = [prompt for prompt, length in zip(longest, tokens, strict=True) if length + completion > context]
     first = "; ".join(_begins({"prompt": prompt}) for prompt in beyond[:_SHOWN])
     count = f"{len(beyond):,} of {len(prompts):,} prompts"
-    said = f"{count} leave less than {completion} of the model's {context} positions: {first}"
-    return len(beyond), said if beyond else ""
+    text = f"{count} leave less than {completion} of the model's {context} positions: {first}"
+    return len(beyond), text if beyond else ""
 
 
 def lengths(dataset: Any, tokenizer: Any) -> list[int]:
@@ -84,7 +84,7 @@ def lengths(dataset: Any, tokenizer: Any) -> list[int]:
     ):  # TRL's older trainers have cut those already, each side in its own way
         return _lengths_of_pairs(dataset, tokenizer)
     table = dataset.with_format("arrow")[:]
-    sides = [side for side in SIDES if set(side) <= set(dataset.column_names)]
+    sides = [side for side in _SIDES if set(side) <= set(dataset.column_names)]
     tokens = [sum(pc.list_value_length(table[name]).to_numpy() for name in side) for side in sides]
     return [int(max(row)) for row in zip(*tokens, strict=True)]
 

@@ -16,7 +16,7 @@ from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
 from rlllm.stages.catalog import STAGES, config_class
-from rlllm.training.families import family_of
+from rlllm.training.registry import trainer_of
 
 CPU = Hardware("cpu", bf16=False, threads=1)
 NAMES = sorted(METHODS.builtins)
@@ -42,8 +42,8 @@ def test_a_method_cites_its_paper(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_methods_settings_are_trls_and_are_accepted_by_it(name: str, tmp_path: Path) -> None:
-    config = family_of(method(name)).config
-    assert config in config_class(method(name).stages[0]).trl_configs
+    config = trainer_of(method(name)).trl_config
+    assert config_class(method(name).stages[0], name).trl_configs == (config,)
     for key, value in method(name).settings.items():
         trl_fields.check((config,), key, value)
     args = trl_arguments(config, method(name).settings, checkpoints=tmp_path, seed=0, hardware=CPU)

@@ -11,19 +11,24 @@ import torch
 
 from rlllm.algorithms import _trl
 from rlllm.algorithms.checkpoints import SealedCheckpoints
-from rlllm.algorithms.offline import TRAINERS, OfflineTrainer, RankingHinge, check_trainer, trainer_class
+from rlllm.algorithms.offline import RankingHinge, check_trainer, trainer_class
 from rlllm.core.errors import ModelError
 
+BASES = ("DPOTrainer", "KTOTrainer", "ORPOTrainer", "CPOTrainer", "TPOTrainer")
 
-@pytest.mark.parametrize("family", TRAINERS)
-def test_every_family_has_a_trainer_of_trls_whose_checkpoints_are_sealed(family: str) -> None:
-    trainer = TRAINERS[family]
-    check_trainer(trainer, family)
-    made = trainer_class(trainer, family)
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_trainer_of_preferences_is_trls_with_sealed_checkpoints(base: str) -> None:
+    check_trainer(base, "method")
+    made = trainer_class(base, "method")
     assert issubclass(made, SealedCheckpoints)
-    assert issubclass(made, getattr(_trl, trainer.base))
-    assert made.__mro__.index(SealedCheckpoints) < made.__mro__.index(getattr(_trl, trainer.base))
-    assert trainer_class(trainer, family) is made
+    assert issubclass(made, getattr(_trl, base))
+    assert made.__mro__.index(SealedCheckpoints) < made.__mro__.index(getattr(_trl, base))
+    assert trainer_class(base, "method") is made
+
+
+def test_mixins_come_before_the_trainer() -> None:
+    assert trainer_class("CPOTrainer", "rrhf", (RankingHinge,)).cpo_loss is RankingHinge.cpo_loss
 
 
 @pytest.mark.parametrize(
@@ -39,20 +44,20 @@ def test_a_trainer_that_this_trl_does_not_have_fails_by_name(
 ) -> None:
     monkeypatch.setitem(_trl._ELSEWHERE, "GoneTrainer", module)
     with pytest.raises(ModelError) as caught:
-        trainer_class(OfflineTrainer("GoneTrainer"), "old")
+        trainer_class("GoneTrainer", "old")
     assert caught.value.what == f"method old needs {missing}, which TRL {_trl.trl.__version__} does not have"
     assert "other methods are not affected" in str(caught.value)
 
 
 def test_a_name_that_left_trl_itself_fails_by_name() -> None:
     with pytest.raises(ModelError, match=r"method ppo needs trl\.PPOTrainer, which TRL"):
-        trainer_class(OfflineTrainer("PPOTrainer"), "ppo")
+        trainer_class("PPOTrainer", "ppo")
 
 
 def test_whether_a_trainer_is_there_is_known_without_loading_it() -> None:
     code = (
-        "import sys; from rlllm.algorithms.offline import TRAINERS, check_trainer\n"
-        "for name, trainer in TRAINERS.items(): check_trainer(trainer, name)\n"
+        "import sys; from rlllm.algorithms.offline import check_trainer\n"
+        f"for base in {BASES}: check_trainer(base, 'method')\n"
         "print([name for name in ('torch', 'transformers', 'trl.trainer.dpo_trainer') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

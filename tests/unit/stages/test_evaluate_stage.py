@@ -97,10 +97,11 @@ def test_the_number_of_problems(tiny_model: str, settings: dict[str, Any], rows:
 
 
 def test_problems_are_held_out_from_what_training_with_that_data_sees(tiny_model: str) -> None:
-    from rlllm.stages.reason import ReasonStage
+    from rlllm.stages.catalog import plan, resolve_settings
 
     evaluated = resolve(EvalStage, {"model": tiny_model, "rows": 40}).plan().tasks[0].records
-    trained = resolve(ReasonStage, {"model": tiny_model}).plan().loaded.train
+    planned: Any = plan(resolve_settings("reason", {"model": tiny_model}))
+    trained = planned.loaded.train
     assert not {record.prompt for record in evaluated} & {record.prompt for record in trained}
 
 
@@ -187,9 +188,9 @@ def test_stopping_by_width_is_refused_where_a_task_has_no_pass_at_1(evaluate: Ev
 
 
 def test_another_reward_on_the_same_completions_samples_nothing(evaluate: Evaluate, listener: Notes) -> None:
-    one = evaluate("a", reward="vowel", seed=11, listener=listener)
+    one = evaluate("a", reward="vowel", seed=11, progress=listener)
     assert listener.about_completions() == []
-    two = evaluate("b", reward="length", seed=11, listener=listener)
+    two = evaluate("b", reward="length", seed=11, progress=listener)
     assert listener.about_completions() == ["arithmetic: 12 completions from the cache"]
     rows = [list(read_jsonl(run.path / "items.jsonl")) for run in (one, two)]
     assert [row["completions"] for row in rows[0]] == [row["completions"] for row in rows[1]]
@@ -198,15 +199,15 @@ def test_another_reward_on_the_same_completions_samples_nothing(evaluate: Evalua
 @pytest.mark.parametrize("cache", [True, False])
 def test_completions_of_another_task_are_no_interruption(evaluate: Evaluate, listener: Notes, cache: bool) -> None:
     tasks = [{"name": "one"}, {"name": "two"}]
-    run = evaluate(reward="vowel", tasks=tasks, seed=13, cache=cache, listener=listener)
+    run = evaluate(reward="vowel", tasks=tasks, seed=13, cache=cache, progress=listener)
     assert listener.about_completions() == []
-    again = evaluate(reward="vowel", tasks=tasks, seed=13, cache=cache, listener=listener, resume=True)
+    again = evaluate(reward="vowel", tasks=tasks, seed=13, cache=cache, progress=listener, resume=True)
     assert listener.about_completions() == ["one: 12 completions from before the interruption"]
     assert again.results == run.results
 
 
 def test_without_the_cache_the_same_is_sampled_again(evaluate: Evaluate, listener: Notes) -> None:
-    runs = [evaluate(name, reward="vowel", seed=12, cache=False, listener=listener) for name in ("a", "b")]
+    runs = [evaluate(name, reward="vowel", seed=12, cache=False, progress=listener) for name in ("a", "b")]
     assert listener.about_completions() == []
     assert runs[0].results == runs[1].results
 
@@ -262,7 +263,7 @@ def test_prompts_that_leave_no_room_in_the_context_are_counted_and_named(
     rows = [{"prompt": "long " * 200, "answer": "1"}, {"prompt": "short", "answer": "1"}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tasks = [{"name": "odd", "data": str(tmp_path / "rows.jsonl")}]
-    evaluate(reward="vowel", tasks=tasks, listener=listener)
+    evaluate(reward="vowel", tasks=tasks, progress=listener)
     found = next(note for note in listener.notes if "positions" in note)
     assert found.startswith("odd: 1 of 2 prompts leave less than 6 of the model's 512 positions: 'long long")
 

@@ -11,10 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, RlllmError, UnknownNameError
 from rlllm.core.recipes import find_recipe, read_recipe
-from rlllm.stages.catalog import config_class
+from rlllm.stages.catalog import resolve_settings
 from rlllm.tools.import_config.recipe import Imported, import_config
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
@@ -71,7 +70,7 @@ def test_a_config_becomes_a_recipe_that_resolves(name: str, monkeypatch: pytest.
     file.write_text(made.text(), encoding="utf-8")
     assert find_recipe(str(file)).stage == made.verb
     assert read_recipe(file) == made.recipe
-    resolve(config_class(made.verb), made.recipe)
+    resolve_settings(made.verb, made.recipe)
     assert all(one.reason for one in made.unmapped)
 
 

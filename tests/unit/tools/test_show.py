@@ -113,22 +113,21 @@ def test_scored_tokens_are_those_of_trls_trainer(pair: DataConfig, tmp_path: Pat
 
 
 def test_prompts_are_those_from_which_the_loop_samples(tiny_model: str, tmp_path: Path) -> None:
-    from rlllm.core.config import resolve
     from rlllm.core.events import NullProgress
     from rlllm.core.runs import Run
     from rlllm.launch import local
     from rlllm.policies.loading import load_policy, load_tokenizer
     from rlllm.policies.model_sources import resolve_model
-    from rlllm.stages.reason import ReasonStage
+    from rlllm.stages.catalog import plan, resolve_settings
     from rlllm.training.flow import Job
     from rlllm.training.trainers import rl
 
     data = written(tmp_path, {"prompt": PROMPT, "answer": "5"})
     settings = {"per_device_train_batch_size": 2, "rollout": {"group_size": 2, "max_new_tokens": 2}}
     recipe = {"model": tiny_model, "data": data.name, "rewards": ["exact"], **settings}
-    plan = resolve(ReasonStage, recipe).plan()
+    planned: Any = plan(resolve_settings("reason", recipe))
     source = resolve_model(tiny_model)
-    job = Job(plan, Run(tmp_path), local.prepare(), load_tokenizer(source), load_policy(source), NullProgress())
+    job = Job(planned, Run(tmp_path), local.prepare(), load_tokenizer(source), load_policy(source), NullProgress())
     loop = rl.build(job, [])
     output = loop._generate_and_score_completions([loop.train_dataset[0]] * 2)
     shown = sides(show_data(data, kind="reason", rows=1, model=tiny_model))
@@ -136,7 +135,7 @@ def test_prompts_are_those_from_which_the_loop_samples(tiny_model: str, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["cpo", "orpo", "ensemble", "process", "rloo", "spin", "iterative-dpo"])
-def test_every_family_of_methods_has_its_eyes(kind: str) -> None:
+def test_every_trainer_of_recorded_rows_or_prompts_has_a_preview(kind: str) -> None:
     shown = show_data(DataConfig(name="arithmetic"), kind=kind, rows=1, model="nano")
     assert all(one.tokens and not one.dropped for one in shown.records[0].sequences)
 

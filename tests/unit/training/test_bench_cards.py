@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.rewards.bench.cases import shipped_names
-from rlllm.stages.catalog import config_class
+from rlllm.stages.catalog import plan, resolve_settings
 from rlllm.tools.rewards_test import RewardBench, bench_reward
 from rlllm.training.reward_cards import find
 from rlllm.training.reward_findings import Card
@@ -131,7 +130,7 @@ def test_what_cannot_be_tested_is_refused_in_words(reward: str, settings: dict[s
 
 def planned(**settings: Any) -> Any:
     values = {"data": "arithmetic#16", "rewards": ["exact"], **settings}
-    return resolve(config_class("reason"), values).plan()
+    return plan(resolve_settings("reason", values))
 
 
 def test_a_plan_shows_the_card_and_asks_for_it_only_where_told_to() -> None:
@@ -179,4 +178,4 @@ def test_other_arguments_are_another_card() -> None:
 
 def test_a_card_is_not_asked_for_where_nothing_learns_from_a_reward() -> None:
     with pytest.raises(ConfigError, match="does not read require_card"):
-        resolve(config_class("align"), {"method": "dpo", "data": "arithmetic#16", "require_card": True}).plan()
+        resolve_settings("align", {"method": "dpo", "data": "arithmetic#16", "require_card": True})

@@ -12,8 +12,10 @@ import rlllm
 from rlllm.core.errors import ConfigError, UnknownNameError
 from rlllm.core.runs import Run, read_json
 from rlllm.rewards.config import RewardSpec
-from rlllm.stages.reason import ReasonStage
-from rlllm.training.controls import CONTROLS, hit_rate, part_plan
+from rlllm.stages.catalog import plan, resolve_settings
+from rlllm.training.control_rewards import CONTROLS
+from rlllm.training.controls import child_plan, hit_rate
+from rlllm.training.plan import ExperimentPlan
 
 REWARD = """
 def vowels(sample):
@@ -39,14 +41,8 @@ def settings(tiny_model: str, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def config(settings: dict[str, Any]) -> Callable[..., ReasonStage]:
-    def make(**changed: Any) -> ReasonStage:
-        given = {**settings, **changed}
-        keys = {name: value for name, value in given.items() if name in ReasonStage.model_fields}
-        trainer = {name: value for name, value in given.items() if name not in keys}
-        return ReasonStage.model_validate({**keys, "trainer": trainer})
-
-    return make
+def planned(settings: dict[str, Any]) -> Callable[..., Any]:
+    return lambda **changed: plan(resolve_settings("reason", {**settings, **changed}))
 
 
 def weights(specs: list[RewardSpec]) -> list[tuple[str, float]]:
@@ -63,14 +59,14 @@ def weights(specs: list[RewardSpec]) -> list[tuple[str, float]]:
     ],
 )
 def test_in_every_control_the_true_reward_stays_first_and_decides_what_passes(
-    config: Callable[..., ReasonStage], control: str, expected: list[tuple[str, float]]
+    planned: Callable[..., Any], control: str, expected: list[tuple[str, float]]
 ) -> None:
-    plan = part_plan(config(controls=[control]).plan(), control, 3, Path("part"), 0.25)
-    assert weights(plan.config.rewards) == expected  # type: ignore[attr-defined]
-    assert plan.settings["reward_weights"] == [weight for _, weight in expected]
-    assert plan.config.seed == 3
-    assert plan.settings["learning_rate"] == (0.0 if control == "frozen" else 1e-2)
-    assert plan.settings["max_steps"] == 1
+    child = child_plan(planned(controls=[control]), control, 3, Path("part"), 0.25)
+    assert weights(child.config.rewards) == expected
+    assert child.settings["reward_weights"] == [weight for _, weight in expected]
+    assert child.config.seed == 3
+    assert child.settings["learning_rate"] == (0.0 if control == "frozen" else 1e-2)
+    assert child.settings["max_steps"] == 1
 
 
 def test_a_format_reward_of_the_recipe_keeps_its_weight_as_a_control() -> None:
@@ -84,13 +80,13 @@ def test_a_recipe_that_trains_on_format_alone_is_still_compared_with_format() ->
     assert weights(made) == [("format", 0.0), ("format", 1.0)]
 
 
-def test_the_parts_are_named_by_control_and_seed(config: Callable[..., ReasonStage]) -> None:
-    assert config(controls="random, frozen", seeds=2, seed=5).plan().runs == (
+def test_the_parts_are_named_by_control_and_seed(planned: Callable[..., Any]) -> None:
+    assert planned(controls="random, frozen", seeds=2, seed=5).runs == (
         *("true-5", "random-5", "frozen-5"),
         *("true-6", "random-6", "frozen-6"),
     )
-    assert config(seeds=2).plan().runs == ("seed-0", "seed-1")
-    assert config().plan().runs == ()
+    assert planned(seeds=2).runs == ("seed-0", "seed-1")
+    assert not isinstance(planned(), ExperimentPlan)
 
 
 WRONG = [

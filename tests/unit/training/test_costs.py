@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from rlllm.policies.model_sources import NANO
-from rlllm.stages.align import AlignStage
-from rlllm.stages.reason import ReasonStage
+from rlllm.stages.catalog import plan, resolve_settings
 from rlllm.training.cost import Cost, cost_of, parameters
 
 SMALL: dict[str, Any] = {
@@ -20,7 +19,7 @@ TRAINER = {"per_device_train_batch_size": 8, "save_strategy": "no"}
 
 
 def cost(trainer: dict[str, Any] | None = None, **settings: Any) -> Cost:
-    found = cost_of(ReasonStage.model_validate({**SMALL, **settings, "trainer": {**TRAINER, **(trainer or {})}}).plan())
+    found = cost_of(plan(resolve_settings("reason", {**SMALL, **settings, "trainer": {**TRAINER, **(trainer or {})}})))
     assert found is not None
     return found
 
@@ -118,9 +117,9 @@ def test_a_budget_of_tokens_is_named_beside_the_counts() -> None:
 
 
 def test_data_too_small_for_a_step_have_no_cost() -> None:
-    config = ReasonStage.model_validate({**SMALL, "trainer": {"per_device_train_batch_size": 400, "max_steps": 6}})
-    assert cost_of(config.plan()) is None
+    config = resolve_settings("reason", {**SMALL, "trainer": {"per_device_train_batch_size": 400, "max_steps": 6}})
+    assert cost_of(plan(config)) is None
 
 
 def test_a_method_without_rollouts_has_no_such_cost() -> None:
-    assert cost_of(AlignStage.model_validate({"data": {"name": "arithmetic", "rows": 8}}).plan()) is None
+    assert cost_of(plan(resolve_settings("align", {"data": {"name": "arithmetic", "rows": 8}}))) is None

@@ -13,8 +13,7 @@ import pytest
 
 import rlllm
 from rlllm.core.errors import ConfigError, UnknownNameError
-from rlllm.stages.reason import ReasonStage
-from rlllm.training.plan import Plan
+from rlllm.stages import catalog
 
 ENGINE = '''
 import itertools
@@ -89,9 +88,9 @@ def settings(model: str, parts: Path, engine: str, **more: Any) -> dict[str, Any
     }
 
 
-def plan(**more: Any) -> Plan:
+def plan(**more: Any) -> Any:
     config = {"model": "nano", "data": {"name": "calculator", "rows": 64, "holdout": 4}, **more}
-    return ReasonStage.model_validate(config).plan()
+    return catalog.plan(catalog.resolve_settings("reason", config))
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -144,10 +143,9 @@ def test_what_cannot_work_is_refused_when_it_is_planned(more: dict[str, Any], er
 def test_planning_with_an_environment_does_not_import_torch() -> None:
     code = """
         import sys
-        from rlllm.stages.reason import ReasonStage
-        ReasonStage.model_validate(
-            {"model": "nano", "data": {"name": "guess", "rows": 64, "holdout": 4}, "environment": "guess"}
-        ).plan().lines()
+        from rlllm.stages.catalog import plan, resolve_settings
+        settings = {"model": "nano", "data": {"name": "guess", "rows": 64, "holdout": 4}, "environment": "guess"}
+        plan(resolve_settings("reason", settings)).lines()
         assert not {"torch", "transformers", "trl"} & set(sys.modules)
     """
     subprocess.run([sys.executable, "-c", dedent(code)], check=True)

@@ -72,7 +72,7 @@ def test_pairs_too_long_for_the_model_are_left_out_and_counted(settings: dict[st
         def __getattr__(self, name: str) -> Any:
             return (lambda text: heard.append(text)) if name == "note" else lambda *_: None
 
-    rlllm.train_rm(**settings | {"data": str(tmp_path / "pairs.jsonl")}, listener=Ear())
+    rlllm.train_rm(**settings | {"data": str(tmp_path / "pairs.jsonl")}, progress=Ear())
     assert heard == ["1 of 4 pairs are left out: longer than 506 tokens as a question"]
 
 

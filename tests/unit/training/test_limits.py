@@ -45,7 +45,7 @@ def trained(verb: str, settings: dict[str, Any], model: str, folder: Path, **tra
     options = {"max_steps": 1, "per_device_train_batch_size": 1, **settings.get("trainer", {}), **trainer}
     notes = Notes()
     made = getattr(rlllm, verb)(
-        **{**settings, "trainer": options}, model=model, data=str(data), output_dir=folder / "run", listener=notes
+        **{**settings, "trainer": options}, model=model, data=str(data), output_dir=folder / "run", progress=notes
     )
     return made, notes.said
 
@@ -77,7 +77,7 @@ def test_prompts_that_leave_no_room_for_a_completion_are_counted_and_named(tiny_
         rollout={"max_new_tokens": 16, "group_size": 2},
         trainer={"max_steps": 1, "per_device_train_batch_size": 4},
         output_dir=tmp_path / "run",
-        listener=notes,
+        progress=notes,
     )
     assert [text for text in notes.said if "1 of 4 prompts leave less than 16 of the model's 512 positions" in text]
     assert run.verdict["diagnostics"]["prompts_beyond_context"] == 1

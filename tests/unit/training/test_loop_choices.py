@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 
 from rlllm.algorithms.components import SlotSpec, component
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
-from rlllm.stages.reason import ReasonStage
-from rlllm.training.plan import Plan
+from rlllm.stages.catalog import plan, resolve_settings
 
 SMALL = {"name": "arithmetic", "rows": 40, "holdout": 4}
 VOTE = [{"name": "exact", "weight": 0}, "majority"]
 
 
-def planned(**settings: Any) -> Plan:
-    return resolve(ReasonStage, {"data": SMALL}, settings.items()).plan()
+def planned(**settings: Any) -> Any:
+    return plan(resolve_settings("reason", {"data": SMALL}, settings.items()))
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rlllm.core.config import resolve
 from rlllm.core.events import NullProgress
 from rlllm.core.records import Sample
 from rlllm.core.runs import Run
-from rlllm.stages.reason import ReasonStage
+from rlllm.stages.catalog import plan, resolve_settings
 from rlllm.training.flow import Job
 from rlllm.training.trainers.rl import recorder
 
@@ -32,7 +31,7 @@ class Listening(NullProgress):
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> Job[Any]:
     (tmp_path / "hack.py").write_text(HACK)
     settings = {
         "data": {"name": "arithmetic", "rows": 64, "holdout": 0},
@@ -41,13 +40,12 @@ def job(tmp_path: Path) -> Job:
         "per_device_train_batch_size": 64,
     }
     (tmp_path / "run").mkdir()
-    plan = resolve(ReasonStage, settings).plan()
-    return Job(plan, Run(tmp_path / "run"), hardware=None, tokenizer=None, model=None, listener=Listening())  # type: ignore[arg-type]
+    planned: Any = plan(resolve_settings("reason", settings))
+    return Job(planned, Run(tmp_path / "run"), hardware=None, tokenizer=None, model=None, progress=Listening())  # type: ignore[arg-type]
 
 
-def rollout(job: Job, step: int, listing: float, generator: np.random.Generator) -> list[dict[str, Any]]:
+def rollout(job: Job[Any], step: int, listing: float, generator: np.random.Generator) -> list[dict[str, Any]]:
     """What a policy that lists all options with this chance, and else guesses, would be paid."""
-    assert job.plan.rewards is not None
     rows = []
     for task in job.plan.loaded.train:
         lists = generator.random() < listing
@@ -68,14 +66,13 @@ def rollout(job: Job, step: int, listing: float, generator: np.random.Generator)
     ]
 
 
-def test_listing_all_options_is_told_within_thirty_steps_and_a_resume_keeps_it(job: Job) -> None:
-    assert job.plan.rewards is not None
+def test_listing_all_options_is_told_within_thirty_steps_and_a_resume_keeps_it(job: Job[Any]) -> None:
     assert job.plan.rewards.monitored == ["exact"]
     generator = np.random.default_rng(0)
     record = recorder(job)
     for step in range(1, 41):
         record(rollout(job, step, listing=step / 40, generator=generator))
-    (told,) = job.listener.heard  # type: ignore[attr-defined]
+    (told,) = job.progress.heard  # type: ignore[attr-defined]
     assert told.startswith("warning: at step ")
     assert "exact, which is only monitored, had not followed" in told
     (alarm,) = job.diagnostics.alarms
@@ -85,10 +82,10 @@ def test_listing_all_options_is_told_within_thirty_steps_and_a_resume_keeps_it(j
     again = Job(job.plan, job.run, job.hardware, None, None, Listening())
     recorder(again)
     assert again.diagnostics.alarms == job.diagnostics.alarms
-    assert again.listener.heard == []  # type: ignore[attr-defined]
+    assert again.progress.heard == []  # type: ignore[attr-defined]
 
 
-def test_a_policy_that_does_not_learn_the_hack_is_not_suspected(job: Job) -> None:
+def test_a_policy_that_does_not_learn_the_hack_is_not_suspected(job: Job[Any]) -> None:
     generator = np.random.default_rng(1)
     record = recorder(job)
     for step in range(1, 41):

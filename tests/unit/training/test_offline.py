@@ -14,13 +14,13 @@ import rlllm
 from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.runs import Run, read_json
-from rlllm.training.families import FAMILIES, family_of
-from rlllm.training.trainers.preference import LOSSES
+from rlllm.training.registry import trainer_of
+from rlllm.training.trainers import cpo, dpo, kto, tpo
 
 OFFLINE = sorted(
     name
     for name in METHODS.builtins
-    if "preference:" in METHODS.builtins[name].target and family_of(METHODS.load(name)).target.endswith("offline:run")
+    if METHODS.load(name).stages == ("align",) and not trainer_of(METHODS.load(name)).samples
 )
 WORLD = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 0, "params": {"reference": True}}
 
@@ -67,7 +67,7 @@ def test_every_trainer_takes_adapters(align: Callable[..., Run], name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["dpo", "kto", "rrhf", "tpo"])
-def test_every_family_measures_held_out_prompts(align: Callable[..., Run], name: str) -> None:
+def test_every_trainer_measures_held_out_prompts(align: Callable[..., Run], name: str) -> None:
     data = {**WORLD, "holdout": 2}
     run = align(name, data=data, max_steps=1, eval={"rows": 2, "samples": 1}, rollout={"max_new_tokens": 4})
     assert run.results["measures"]
@@ -153,10 +153,10 @@ def test_triples_name_the_column_they_lack(align: Callable[..., Run]) -> None:
 
 
 REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-    ("dpo", {"cpo_alpha": 0.5}, ConfigError, "cpo_alpha is no setting of method dpo"),
-    ("orpo", {"loss_type": "sigmoid"}, ConfigError, "loss_type is no setting of method orpo"),
-    ("kto", {"label_smoothing": 0.1}, ConfigError, "label_smoothing is no setting of method kto"),
-    ("simpo", {"tpo_alpha": 0.1}, ConfigError, "tpo_alpha is no setting of method simpo"),
+    ("dpo", {"cpo_alpha": 0.5}, ConfigError, "method dpo does not read cpo_alpha"),
+    ("orpo", {"loss_type": "sigmoid"}, ConfigError, "method orpo does not read loss_type"),
+    ("kto", {"label_smoothing": 0.1}, ConfigError, "method kto does not read label_smoothing"),
+    ("simpo", {"tpo_alpha": 0.1}, ConfigError, "method simpo does not read tpo_alpha"),
     ("dpo", {"loss_type": ["sigmod"]}, UnknownNameError, "unknown loss of method dpo: sigmod"),
     ("kto", {"loss_type": "sigmoid"}, UnknownNameError, "unknown loss of method kto: sigmoid"),
     ("cpo", {"loss_type": "tpo-l"}, UnknownNameError, "unknown loss of method cpo: tpo-l"),
@@ -182,12 +182,12 @@ def test_a_batch_of_one_is_fine_without_a_kl_term(align: Callable[..., Run]) -> 
     assert align("kto", loss_type="apo_zero_unpaired", per_device_train_batch_size=1).ok
 
 
-@pytest.mark.parametrize("family", LOSSES)
-def test_the_losses_are_those_of_the_installed_trl(family: str) -> None:
+@pytest.mark.parametrize("module", [dpo, kto, cpo, tpo])
+def test_the_losses_are_those_of_the_installed_trl(module: Any) -> None:
     from rlllm.algorithms import _trl
 
-    field = getattr(_trl, FAMILIES[family].config).__dataclass_fields__["loss_type"]
+    field = getattr(_trl, module.TRAINER.trl_config).__dataclass_fields__["loss_type"]
     listed = field.metadata.get("choices") or [
         word for word in field.metadata["help"].replace("`", "").split("'") if word.replace("_", "").isalpha()
     ]
-    assert set(LOSSES[family]) == set(listed)
+    assert set(module.LOSSES) == set(listed)

@@ -27,7 +27,7 @@ from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.models.process_reward_model import ProcessModel
 from rlllm.tools.data.label_steps import StepLabelConfig, label_from_outcomes, label_steps
-from rlllm.training.plan import named_models
+from rlllm.training.reward_specs import named_models
 from rlllm.training.trainers.prm import WITHOUT_EFFECT, refuse_settings_without_effect
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 12}
@@ -64,8 +64,8 @@ def test_what_is_saved_is_what_was_measured(trained: Run) -> None:
 
 
 def test_the_steps_task_shows_chance_beside_what_was_found(trained: Run, tmp_path: Path) -> None:
-    run = rlllm.evaluate(model=str(trained.path), tasks=["steps"], data=DATA, rows=12, output_dir=tmp_path / "eval")
-    values = run.results["tasks"]["steps:arithmetic"]["values"]
+    run = rlllm.evaluate(model=str(trained.path), tasks=["prm-steps"], data=DATA, rows=12, output_dir=tmp_path / "eval")
+    values = run.results["tasks"]["prm-steps:arithmetic"]["values"]
     found, chance, above, accuracy = list(values)[:4]
     assert (found, above, accuracy) == ("first wrong step found", "above chance", "step accuracy")
     assert chance.startswith("chance (always ")
@@ -78,7 +78,7 @@ def test_the_steps_task_shows_chance_beside_what_was_found(trained: Run, tmp_pat
 
 def test_the_steps_task_refuses_a_model_that_judges_no_steps(nano: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a process reward model"):
-        rlllm.evaluate(model=nano, tasks=["steps"], data=DATA, output_dir=tmp_path / "eval")
+        rlllm.evaluate(model=nano, tasks=["prm-steps"], data=DATA, output_dir=tmp_path / "eval")
     assert not (tmp_path / "eval").exists()
 
 
@@ -152,7 +152,7 @@ class StopsAfterOne(NullProgress):
 def test_a_resumed_run_equals_one_that_was_not_stopped(tiny_model: str, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"model": tiny_model, "max_steps": 3, "save_steps": 1}
     whole = train(tmp_path / "whole", **settings)
-    stopped = train(tmp_path / "stopped", listener=StopsAfterOne(), **settings)
+    stopped = train(tmp_path / "stopped", progress=StopsAfterOne(), **settings)
     assert stopped.status["state"] == "interrupted"
     resumed = train(tmp_path / "stopped", resume=True, **settings)
     assert resumed.ok
@@ -236,11 +236,11 @@ def test_greedy_rollouts_are_refused(tmp_path: Path) -> None:
 
 def test_the_recipe_plans() -> None:
     from rlllm.core.recipes import find_recipe, read_recipe
-    from rlllm.stages.train_rm import TrainRMStage
+    from rlllm.stages.catalog import plan, resolve_settings
 
-    plan = resolve(TrainRMStage, read_recipe(find_recipe("process", "train-rm").path)).plan()
-    assert plan.family.name == "process"
-    assert isinstance(plan.loaded.train[0], StepwiseSolution)
+    planned: Any = plan(resolve_settings("train-rm", read_recipe(find_recipe("process", "train-rm").path)))
+    assert planned.trainer.name == "process"
+    assert isinstance(planned.loaded.train[0], StepwiseSolution)
 
 
 def test_a_run_is_named_as_a_reward_and_known_as_one_that_scores_steps(trained: Run) -> None:
@@ -288,7 +288,7 @@ def test_solutions_that_are_too_long_to_train_on_or_to_measure_do_not_end_a_run(
         max_steps=1,
         per_device_train_batch_size=1,
         max_length=longest,
-        listener=Heard(),
+        progress=Heard(),
     )
     assert run.ok
     assert any(f"are left out: longer than {longest} tokens" in note for note in notes)

@@ -158,7 +158,7 @@ class StopsAtFirstStep:
 
 
 def test_an_interrupted_ensemble_continues_with_its_first_unfinished_member(ensemble: Run, train: Train) -> None:
-    stopped = train("stopped", listener=StopsAtFirstStep())
+    stopped = train("stopped", progress=StopsAtFirstStep())
     assert stopped.status["state"] == "interrupted"
     assert codes(stopped) == ["interrupted"]
     assert not (stopped.path / "members" / "2").exists()
@@ -177,13 +177,12 @@ def test_an_ensemble_needs_two_members_and_is_no_model_to_start_from(ensemble: R
 
 
 def test_ensembles_of_different_seeds_share_no_member() -> None:
-    from rlllm.core.config import resolve
-    from rlllm.stages.train_rm import TrainRMStage
+    from rlllm.stages.catalog import plan, resolve_settings
     from rlllm.training.trainers.rm_ensemble import member_plan
 
     seeds = []
     for seed in (0, 1):
         values = {"method": "ensemble", "members": 3, "seed": seed, "data": {"name": "arithmetic", "rows": 2}}
-        plan = resolve(TrainRMStage, values).plan()
-        seeds += [member_plan(plan, number, Path("x")).config.seed for number in (1, 2, 3)]
+        planned: Any = plan(resolve_settings("train-rm", values))
+        seeds += [member_plan(planned, number, Path("x")).config.seed for number in (1, 2, 3)]
     assert seeds == [0, 1, 2, 3, 4, 5]

@@ -42,7 +42,7 @@ def train(tiny_model: str, tmp_path: Path) -> Callable[..., Run]:
     """Runs a verb for three quick steps; settings override."""
     (tmp_path / "rewards.py").write_text(REWARDS)
 
-    def call(verb: str, listener: Any = None, **settings: Any) -> Run:
+    def call(verb: str, progress: Any = None, **settings: Any) -> Run:
         common = {
             "model": tiny_model,
             "data": {"name": "arithmetic", "rows": 16, "holdout": 0},
@@ -57,7 +57,7 @@ def train(tiny_model: str, tmp_path: Path) -> Callable[..., Run]:
         if "rewards" in settings:
             weighted = settings["rewards"].items()
             settings["rewards"] = [{"name": f"{tmp_path / 'rewards.py'}:{n}", "weight": w} for n, w in weighted]
-        return VERBS[verb](output_dir=tmp_path / "run", listener=listener, **settings)
+        return VERBS[verb](output_dir=tmp_path / "run", progress=progress, **settings)
 
     return call
 
@@ -234,7 +234,7 @@ class Witness:
 
 def test_a_listener_hears_a_run_from_its_start_to_its_end(train: Callable[..., Run]) -> None:
     witness = Witness()
-    train("sft", listener=witness, data={"name": "arithmetic", "rows": 16, "holdout": 2})
+    train("sft", progress=witness, data={"name": "arithmetic", "rows": 16, "holdout": 2})
     told = [word for word in witness.heard if not word.startswith("note")]
     assert told.index("started sft 3") < told.index("step 1")
     assert [word for word in told if word.startswith("step")] == ["step 1", "step 2", "step 3"]

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 import rlllm
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
-from rlllm.stages.reason import ReasonStage
-from rlllm.training.plan import plan
+from rlllm.stages.catalog import plan, resolve_settings
 
 
 def planned(**settings: Any) -> Any:
     data = {"data": {"name": "arithmetic", "rows": 16, "holdout": 0}}
-    return plan(resolve(ReasonStage, {}, [*{**data, **settings}.items()]))
+    return plan(resolve_settings("reason", {}, [*{**data, **settings}.items()]))
 
 
 CHOICES: list[dict[str, Any]] = [

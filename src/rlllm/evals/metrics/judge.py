@@ -6,6 +6,7 @@ whose prompt does not fit the judge's context are left out, and they are counted
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,8 @@ from rlllm.evals.sampling import sample
 from rlllm.evals.statistics.intervals import mean_interval
 from rlllm.parsing.judge_prompts import SIDES, both_orders, read_verdict
 from rlllm.policies import chat
-from rlllm.rewards.judges.local_judge import LocalJudge, context_length
+from rlllm.policies.loading import context_length
+from rlllm.rewards.judges.local_judge import LocalJudge
 from rlllm.rollouts.config import SamplingConfig
 
 _SWAPPED = "\n--- the other order ---\n"
@@ -58,7 +60,7 @@ def judge_pairs(
     """
     questions = [both_orders(pair, rubric) for pair in pairs]
     flat = [task for tasks in questions for task in tasks]
-    room = context_length(model) - sampling.max_new_tokens
+    room = (context_length(model) or sys.maxsize) - sampling.max_new_tokens
     fit = fits(tokenizer, flat, room)
     fitting = [index for index in range(len(pairs)) if fit[2 * index] and fit[2 * index + 1]]
     if not fitting:

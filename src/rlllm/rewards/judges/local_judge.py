@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, ModelError
+from rlllm.policies.loading import context_length
 from rlllm.policies.padding import padded
 from rlllm.rewards.http.endpoint import Refusal, Reply
 from rlllm.rewards.models import pretrained
@@ -44,7 +46,7 @@ class LocalJudge:
         """One reply for each prompt, in order."""
         tokenizer, model = self._loaded
         encoded = [_encode(tokenizer, prompt) for prompt in prompts]
-        room = context_length(model) - self.max_new_tokens
+        room = (context_length(model) or sys.maxsize) - self.max_new_tokens
         replies: list[Reply] = [
             Refusal(f"the prompt has {len(ids)} tokens, and the judge's context leaves {max(room, 0)}")
             for ids in encoded
@@ -94,11 +96,6 @@ def _no_writer(given: str) -> ModelError:
         given=given,
         hint="a scalar reward model is named by {name: model, path: ...}",
     )
-
-
-def context_length(model: Any) -> int:
-    """Tokens a model takes, prompt and reply together; a very large number where its config does not say."""
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**31)
 
 
 def _encode(tokenizer: Any, prompt: str) -> list[int]:

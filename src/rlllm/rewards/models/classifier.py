@@ -14,6 +14,7 @@ from typing import Any
 
 from rlllm.core.errors import DataError, ModelError
 from rlllm.core.records import Sample
+from rlllm.policies.loading import context_length
 from rlllm.policies.padding import padded
 from rlllm.rewards.models import pretrained
 
@@ -69,9 +70,8 @@ class Classifier:
     @property
     def _positions(self) -> int:
         tokenizer, model = self._loaded
-        config = model.config.get_text_config()
-        table = getattr(config, "max_position_embeddings", None)
-        if not table or table < 0 or getattr(config, "rope_parameters", None):
+        table = context_length(model)
+        if not table or table < 0 or getattr(model.config.get_text_config(), "rope_parameters", None):
             return sys.maxsize
         return int(min(table, tokenizer.model_max_length))
 

@@ -21,7 +21,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.stages.evaluate.baseline import Against, against, earlier_evaluation, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
-from rlllm.training.plan import resolve_rewards
+from rlllm.training.reward_specs import resolve_rewards
 
 
 class EvalStage(EvalSettings):

@@ -11,7 +11,7 @@ from typing import Any
 from rlllm.core.events import ProgressCallback
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import fingerprint, task_of
-from rlllm.core.runs import Run, append_jsonl, file_hash, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, append_jsonl, file_hash, read_json, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
 from rlllm.evals.early_stopping import VALUE, Stopped, until_narrow
@@ -22,7 +22,7 @@ from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.paired_tests import holm
 from rlllm.policies.model_sources import ModelSource
 from rlllm.stages.evaluate.plan import EvalPlan, EvalStage, PlannedTask
-from rlllm.training.flow import run_to_verdict
+from rlllm.training.flow import judged_run
 from rlllm.training.truncation import beyond_context
 
 _LOG = "completions.jsonl"
@@ -31,26 +31,29 @@ _SHAPING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 """Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
 
 
-def run(config: EvalStage, **options: Any) -> Run:
-    """Evaluate a model on every task; results in `results.json`, one row for each problem in `items.jsonl`.
+def plan(config: EvalStage) -> EvalPlan:
+    """What an evaluation with these settings will do. Raises RlllmError for anything that cannot work."""
+    return config.plan()
 
-    Options are those of `training.flow.run_to_verdict`.
+
+def run(config: EvalStage, options: RunOptions) -> Run:
+    """Evaluate a model on every task; results in `results.json`, one row for each problem in `items.jsonl`.
 
     Raises:
         RlllmError: the settings, the data or the model are wrong.
     """
-    plan = config.plan()
-    diagnostics = Diagnostics(steps_requested=len(plan.tasks), rows=sum(task.rows for task in plan.tasks))
-
-    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
-        listener.started("eval", len(plan.tasks), run.path)
-        for label, text in plan.lines():
+    planned = plan(config)
+    diagnostics = Diagnostics(steps_requested=len(planned.tasks), rows=sum(task.rows for task in planned.tasks))
+    with judged_run(config, diagnostics, options) as run:
+        if diagnostics.untrainable:
+            return run
+        options.progress.started("eval", len(planned.tasks), run.path)
+        for label, text in planned.lines():
             if label in ("greedy", "completions", "detects"):
-                listener.note(f"{label}: {text}")
-        write_json(run.path / "results.json", _evaluate(plan, run, listener, resume))
-        diagnostics.steps_done = len(plan.tasks)
-
-    return run_to_verdict(config, diagnostics, work, **options)
+                options.progress.note(f"{label}: {text}")
+        write_json(run.path / "results.json", _evaluate(planned, run, options.progress, options.resume))
+        diagnostics.steps_done = len(planned.tasks)
+    return run
 
 
 def _evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool) -> dict[str, Any]:

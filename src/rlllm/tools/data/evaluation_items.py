@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.recipes import find_recipe, is_file_reference, list_recipes, read_recipe
 from rlllm.core.records import PromptTask, prompt_text
@@ -13,7 +12,7 @@ from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.data.sources import CallableSource, find
 from rlllm.evals.harness.tasks import HARNESS
-from rlllm.stages.catalog import config_class
+from rlllm.stages.catalog import resolve_settings
 
 if TYPE_CHECKING:
     from rlllm.data.prepare.contamination import Item
@@ -59,7 +58,7 @@ def _is_recipe(name: str) -> bool:
 
 
 def _of_recipe(named: DataConfig) -> Iterator[DataConfig]:
-    config = resolve(config_class("eval"), read_recipe(find_recipe(named.name, "eval").path))
+    config = resolve_settings("eval", read_recipe(find_recipe(named.name, "eval").path))
     for task in config.tasks:  # type: ignore[attr-defined]
         if task.metric == HARNESS:
             raise ConfigError(

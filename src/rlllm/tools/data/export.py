@@ -54,4 +54,4 @@ def export_data(
     view, loaded = read_as(config, kind)
     splits = {"train": loaded.train, **({"test": loaded.holdout} if loaded.holdout else {})}
     written = write(splits, to, out, source=config.name, overwrite=overwrite)
-    return Exported(loaded.source, view.family.record.__name__, to, written)
+    return Exported(loaded.source, view.trainer.record.__name__, to, written)

@@ -27,7 +27,7 @@ from rlllm.rewards.judges.judge import Judge
 from rlllm.rewards.registry import REWARDS
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.tools.data.candidate_pairs import CandidatePair, PreferenceLabel, by_judge, by_scores, kappa_of, label_rows
-from rlllm.training.plan import resolve_rewards, reward_of
+from rlllm.training.reward_specs import resolve_rewards, reward_of
 
 _RESPONSES = ("responses", "completions", "candidates")
 """Columns that may hold the list of responses to a prompt."""

@@ -28,7 +28,7 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.models.process_reward_model import SEPARATOR, split_steps
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.registry import ENGINES
-from rlllm.training.plan import resolve_rewards
+from rlllm.training.reward_specs import resolve_rewards
 
 _PASSED = 1.0
 _TASKS_AT_ONCE = 16

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, unknown
@@ -27,8 +28,9 @@ from rlllm.data.schemas.stored_records import stored_type
 from rlllm.data.sources import CallableSource, find
 from rlllm.data.stream import open_source, schema_of
 from rlllm.data.to_records import SAMPLED_ROWS, adapt
-from rlllm.stages.catalog import config_class
-from rlllm.training.families import Family, family_of
+from rlllm.stages.catalog import STAGES
+from rlllm.training.registry import trainer_of
+from rlllm.training.trainers.base import Trainer
 
 _METHOD_OF: dict[type[Record], str] = {
     StepwiseSolution: "process",
@@ -42,18 +44,18 @@ _VERBS = ("sft", "train-rm", "align", "reason")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How data is looked at: through the eyes of a method."""
+    """The method as which data is looked at."""
 
     verb: str
     method: str
-    family: Family
+    trainer: Trainer[Any, Any]
 
 
 def view_of(kind: str) -> View:
     """The method behind a verb's, a method's or a record type's name. Raises UnknownNameError."""
     types = {name.lower(): _METHOD_OF[record] for name, record in RECORD_TYPES.items()}
     if kind in _VERBS:
-        name = str(config_class(kind).model_fields["method"].default)
+        name = STAGES[kind].method
     elif kind.lower() in types:
         name = types[kind.lower()]
     elif kind in METHODS:
@@ -61,7 +63,7 @@ def view_of(kind: str) -> View:
     else:
         raise unknown("kind of data", kind, [*_VERBS, *RECORD_TYPES, *METHODS.names()])
     method = METHODS.load(name)
-    return View(kind if kind in _VERBS else method.stages[0], name, family_of(method))
+    return View(kind if kind in _VERBS else method.stages[0], name, trainer_of(method))
 
 
 def read_as(config: DataConfig, kind: str | None) -> tuple[View, Loaded]:
@@ -91,7 +93,7 @@ def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
         UnknownNameError: nobody knows the kind.
     """
     if kind is not None:
-        return view_of(kind).family.record
+        return view_of(kind).trainer.record
     if isinstance(find(data.name), CallableSource):
         return PromptTask
     return most_specific(data)

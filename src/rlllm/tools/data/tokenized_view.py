@@ -1,6 +1,6 @@
 """What the trainer of a method sees of a record: tokens, which of them train, and what is lost on the way.
 
-The trainer is built by the stage's own function on that record, with its data set and its collator
+The trainer is built by its own function on that record, with its data set and its collator
 (`algorithms.tokenized_preview`). A second one without a length limit shows what `max_length` takes away.
 Torch is needed only once a record is looked at.
 """
@@ -9,39 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rlllm.core import trl_fields
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError, RlllmError
-from rlllm.core.records import Conversation, StepwiseSolution, task_of
-from rlllm.core.registry import load_target
+from rlllm.core.records import Conversation, StepwiseSolution
 from rlllm.core.runs import Run
 from rlllm.data.load import Loaded
-from rlllm.policies.chat import encode_prompts
 from rlllm.policies.model_sources import ModelSource, resolve_model
-from rlllm.stages.catalog import config_class
+from rlllm.stages.catalog import unread_key
 from rlllm.tools.data.template_check import TemplateCheck, Turn, check_template, doubled_marks, turns_of
-from rlllm.training.families import family_of
-from rlllm.training.plan import Plan, preset, resolve_method
-from rlllm.training.settings import TrainingConfig
+from rlllm.training.plan import Plan, resolve_method, with_defaults
+from rlllm.training.registry import trainer_of
 
-BUILDERS = {
-    "sft": "rlllm.stages.sft:build",
-    "dpo": "rlllm.training.trainers.preference:build",
-    "kto": "rlllm.training.trainers.preference:build",
-    "orpo": "rlllm.training.trainers.preference:build",
-    "cpo": "rlllm.training.trainers.preference:build",
-    "tpo": "rlllm.training.trainers.preference:build",
-    "rrhf": "rlllm.training.trainers.preference:build",
-    "bt": "rlllm.training.trainers.bradley_terry:build",
-    "ensemble": "rlllm.training.trainers.bradley_terry:build",
-    "process": "rlllm.training.trainers.prm:build",
-}
-"""Family to the function that builds its trainer."""
-SAMPLED = ("rl", "iterative-dpo", "spin")
-"""Families that train on what the model itself writes: of their data only prompts are seen before."""
 _WITHOUT_EFFECT = {
     "packing": False,
     "padding_free": False,
@@ -52,15 +35,6 @@ _WITHOUT_EFFECT = {
     "deepspeed": None,
 }
 """Settings that change no row's tokens, but what a trainer needs from the machine or how rows are joined to batches."""
-_ALONE = {
-    "per_device_train_batch_size": 2,
-    "num_generations": 2,
-    "gradient_accumulation_steps": 1,
-    "steps_per_generation": None,
-    "generation_batch_size": None,
-    "beta": 0.0,
-}
-"""Batch arithmetic under which TRL's GRPOTrainer takes a data set of one row, and no reference model, which it would load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +70,7 @@ class SequenceView:
 class Preview:
     """A planned method with a tokenizer: sees a record as its trainer would."""
 
-    plan: Plan
+    plan: Plan[Any]
     tokenizer: Any
     hardware: Any
     stops: frozenset[int]
@@ -105,10 +79,10 @@ class Preview:
     @property
     def limit(self) -> int | None:
         """Tokens of a sequence that are trained on; None where there is no limit."""
-        table = trl_fields.table(self.plan.family.config)
-        if self.plan.family.name in SAMPLED or "max_length" not in table:
+        trainer = self.plan.trainer
+        if trainer.samples or "max_length" not in trl_fields.table(trainer.trl_config):
             return None
-        return self.plan.settings.get("max_length", table["max_length"]["default"])
+        return self.plan.setting("max_length")
 
     def see(self, record: Any) -> list[SequenceView]:
         """The sequences of one record: one text, the sides of a pair, or the prompt where the model writes the rest.
@@ -120,7 +94,7 @@ class Preview:
         from jinja2 import TemplateError
 
         try:
-            return [self._prompt(record)] if self.plan.family.name in SAMPLED else self._recorded(record)
+            return [self._prompt(record)] if self.plan.trainer.samples else self._recorded(record)
         except TemplateError as error:
             raise DataError(
                 f"the chat template of the tokenizer fails: {error}",
@@ -144,9 +118,10 @@ class Preview:
         """What the trainer of the stage keeps of this record; nothing where it leaves the row out."""
         from rlllm.algorithms.tokenized_preview import first_batch
 
+        batch_tokens = self.plan.trainer.batch_tokens
         try:
             trainer = self._trainer(record, changed)
-            return first_batch(trainer, self.plan.family.name) if trainer is not None else []
+            return first_batch(trainer, batch_tokens) if trainer is not None and batch_tokens is not None else []
         except RlllmError:
             raise
         except (ValueError, TypeError, RuntimeError) as error:
@@ -157,12 +132,11 @@ class Preview:
 
         from rlllm.algorithms.tokenized_preview import stand_in
 
-        family = self.plan.family
-        model = stand_in(self.tokenizer, scores=family.config == "RewardConfig")
+        model = stand_in(self.tokenizer, scores=self.plan.trainer.task != "CAUSAL_LM")
         with TemporaryDirectory() as folder:
             job = self._job([record, *self._company(record)], changed, Path(folder), model)
             try:
-                return load_target(BUILDERS[family.name])(job, [])
+                return self.plan.trainer.build(job, [])
             except DataError:
                 if changed:  # without a limit no row is left out for its length
                     raise
@@ -178,7 +152,7 @@ class Preview:
         from rlllm.core.events import NullProgress
         from rlllm.training.flow import Job
 
-        table = trl_fields.table(self.plan.family.config)
+        table = trl_fields.table(self.plan.trainer.trl_config)
         neutral = {name: value for name, value in _WITHOUT_EFFECT.items() if name in table}
         settings = {**self.plan.settings, **neutral, **changed}
         plan = replace(self.plan, settings=settings, loaded=replace(self.plan.loaded, train=records, holdout=[]))
@@ -187,15 +161,11 @@ class Preview:
     def _prompt(self, record: Any) -> SequenceView:
         from tempfile import TemporaryDirectory
 
-        from rlllm.algorithms import to_trl_dataset
-        from rlllm.algorithms.tokenized_preview import PreviewSequence, prompt_ids
+        from rlllm.algorithms.tokenized_preview import PreviewSequence
 
-        if self.plan.family.name != "rl":
-            (ids,) = encode_prompts(self.tokenizer, [record.prompt])
-        else:
-            with TemporaryDirectory() as folder:
-                args = self._job([record], _ALONE, Path(folder), None).arguments("GRPOConfig")
-                ids = prompt_ids(args, self.tokenizer, to_trl_dataset.tasks([task_of(record)], self.tokenizer))
+        prompt_tokens = self.plan.trainer.prompt_tokens
+        with TemporaryDirectory() as folder:
+            ids = prompt_tokens(self._job([record], {}, Path(folder), None), record) if prompt_tokens else []
         seen = PreviewSequence("prompt", ids, [False] * len(ids))
         return self._view(seen, seen, None, writes=False)
 
@@ -236,23 +206,24 @@ def eyes(verb: str, method: str, loaded: Loaded, model: str, settings: Iterable[
         ModelError: the model does not exist, or its tokenizer does not load.
     """
     chosen = resolve_method(method, verb)
-    family = family_of(chosen)
-    if family.name not in BUILDERS and family.name not in SAMPLED:
+    trainer = trainer_of(chosen)
+    if trainer.batch_tokens is None and not trainer.samples:
         raise ConfigError(
             f"method {method} makes questions of its own out of the rows: there are no tokens of a row to show",
             given=method,
             hint="look at other methods of that data: --kind PreferencePair",
         )
-    config = resolve(config_class(verb), {"model": model, "method": method}, _only_settings(settings))
-    assert isinstance(config, TrainingConfig)
-    family.check_settings(method, config.trainer)
+    named = {"model": model, "method": method}
+    config = resolve(trainer.settings[verb], named, _only_settings(settings), partial(unread_key, verb, method))
     source = resolve_model(model)
-    whole = preset(config, chosen).model_copy(
-        update={"lora": None}
-    )  # adapters change no row, and fit the real network only
-    plan = Plan(whole, chosen, family, source, loaded, {**chosen.settings, **config.trainer})
-    if family.name == "tpo":
-        family.check(plan)  # a pair may lack the third completion
+    plan = Plan(
+        config=with_defaults(config, chosen).model_copy(update={"lora": None}),  # adapters change no row
+        method=chosen,
+        trainer=trainer,
+        source=source,
+        loaded=loaded,
+        settings={**chosen.settings, **config.trainer},
+    )
     return _opened(plan, source)
 
 
@@ -266,7 +237,7 @@ def _only_settings(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return given
 
 
-def _opened(plan: Plan, source: ModelSource) -> Preview:
+def _opened(plan: Plan[Any], source: ModelSource) -> Preview:
     from rlllm.launch import local
     from rlllm.policies.loading import load_tokenizer
 

@@ -190,12 +190,12 @@ def _holdout(draft: Draft, key: str, value: Any) -> None:
 
 
 def _beta(draft: Draft, key: str, value: Any) -> None:
-    draft.trainer("beta", value, key)
+    draft.put_trl("beta", value, key)
 
 
 def _prompts(draft: Draft, key: str, value: Any) -> None:
     if value:
-        draft.trainer("completion_only_loss", False, key)
+        draft.put_trl("completion_only_loss", False, key)
 
 
 def _format(name: str) -> Rule:
@@ -203,7 +203,7 @@ def _format(name: str) -> Rule:
 
     def rule(draft: Draft, key: str, value: Any) -> None:
         if isinstance(value, bool):
-            draft.trainer(name, value, key)
+            draft.put_trl(name, value, key)
         elif value not in ("auto", "full"):
             draft.leave(key, value, BY_HARDWARE)
 

@@ -17,7 +17,8 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.yaml_io import parse_scalar
 from rlllm.data.columns import RECORD_FIELDS
 from rlllm.stages.catalog import config_class
-from rlllm.training.families import Family, family_of
+from rlllm.training.registry import trainer_of
+from rlllm.training.trainers.base import Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,12 @@ class Draft:
 
     @property
     def config(self) -> type[StageConfig]:
-        return config_class(self.verb)
+        """The settings class of the verb with this method."""
+        return config_class(self.verb, self.method)
 
     @property
-    def family(self) -> Family:
-        return family_of(METHODS.load(self.method))
+    def trainer(self) -> Trainer[Any, Any]:
+        return trainer_of(METHODS.load(self.method))
 
     def put(self, path: str, value: Any) -> None:
         """Set a key of the recipe; a dot reaches into a section."""
@@ -59,32 +61,32 @@ class Draft:
         """Note a setting that is not carried over."""
         self.unmapped.append(Unmapped(key, value, reason))
 
-    def trainer(self, name: str, value: Any, key: str | None = None) -> None:
+    def put_trl(self, name: str, value: Any, key: str | None = None) -> None:
         """Set a field of TRL's; note it (as `key`) where this method's trainer does not take it.
 
         What rlllm keeps in a section of its own, such as `num_generations`, goes there.
         """
-        if self.family.name == "rl" and name in self.config.aliases:
+        if self.trainer.samples and name in self.config.aliases:
             self.put(self.config.aliases[name], value)
             return
-        if name not in trl_fields.table(self.family.config):
+        if name not in trl_fields.table(self.trainer.trl_config):
             self.leave(key or name, value, f"method {self.method} has no such setting")
             return
-        if isinstance(value, str) and "str" not in trl_fields.table(self.family.config)[name]["kinds"]:
+        if isinstance(value, str) and "str" not in trl_fields.table(self.trainer.trl_config)[name]["kinds"]:
             value = parse_scalar(value)  # a quoted number, which the other tools take for one
         try:
-            self.put(f"trainer.{name}", trl_fields.check((self.family.config,), name, value))
+            self.put(f"trainer.{name}", trl_fields.check((self.trainer.trl_config,), name, value))
         except ConfigError as error:
             self.leave(key or name, value, f"{error.what}{f'; {error.hint}' if error.hint else ''}")
 
     def columns(self, mapped: Mapping[str, str]) -> None:
         """Set the column map; note what the method's records have no field for."""
-        fields = {field for field_set in RECORD_FIELDS[self.family.record] for field in field_set.names}
+        fields = {field for field_set in RECORD_FIELDS[self.trainer.record] for field in field_set.names}
         fitting = dict(mapped)
         if "messages" in fitting and "messages" not in fields and "completion" not in fields:
             fitting["prompt"] = fitting.pop("messages")
         for name in [name for name in fitting if name not in fields]:
-            self.leave(f"columns.{name}", fitting.pop(name), f"{self.family.record.__name__} rows have no {name}")
+            self.leave(f"columns.{name}", fitting.pop(name), f"{self.trainer.record.__name__} rows have no {name}")
         if fitting:
             self.put("data.columns", fitting)
 
@@ -95,10 +97,10 @@ class Draft:
                 continue
             if key in rules:
                 rules[key](self, key, value)
-            elif key in trl_fields.table(self.family.config):
-                self.trainer(key, value)
+            elif key in trl_fields.table(self.trainer.trl_config):
+                self.put_trl(key, value)
             else:
-                self.leave(key, value, f"neither rlllm nor TRL's {self.family.config} has such a setting")
+                self.leave(key, value, f"neither rlllm nor TRL's {self.trainer.trl_config} has such a setting")
 
     def recipe(self) -> dict[str, Any]:
         """The settings in the order in which recipes are written."""
@@ -119,7 +121,7 @@ def to(path: str) -> Rule:
 
 def as_trl(name: str) -> Rule:
     """The value goes to a field of TRL's that is called otherwise."""
-    return lambda draft, key, value: draft.trainer(name, value, key)
+    return lambda draft, key, value: draft.put_trl(name, value, key)
 
 
 def left(reason: str) -> Rule:
@@ -129,10 +131,10 @@ def left(reason: str) -> Rule:
 
 def text_length(draft: Draft, key: str, value: Any) -> None:
     """The longest text that is trained on, where texts are recorded ones."""
-    if draft.family.name == "rl":
+    if draft.trainer.samples:
         draft.leave(key, value, PROMPT_LENGTH)
     else:
-        draft.trainer("max_length", value, key)
+        draft.put_trl("max_length", value, key)
 
 
 def unless(usual: Any, reason: str) -> Rule:

@@ -168,22 +168,22 @@ def _place(made: Draft, settings: Mapping[str, Any], home: Path) -> None:
 def _preference(made: Draft, config: dict[str, Any]) -> None:
     """`pref_*`: the scale of the loss, and imitation beside it."""
     beta, imitation = config.pop("pref_beta", 0.1), config.pop("pref_ftx", 0.0)
-    made.trainer("beta", beta, "pref_beta")
+    made.put_trl("beta", beta, "pref_beta")
     if made.method == "simpo":
-        made.trainer("simpo_gamma", config.pop("simpo_gamma", 0.5))
+        made.put_trl("simpo_gamma", config.pop("simpo_gamma", 0.5))
     if not imitation:
         return
-    losses = made.family.config == "DPOConfig" and {"dpo": "sigmoid"}.get(made.method, made.method)
+    losses = made.trainer.trl_config == "DPOConfig" and {"dpo": "sigmoid"}.get(made.method, made.method)
     if losses:
-        made.trainer("loss_type", [losses, "sft"], "pref_ftx")
-        made.trainer("loss_weights", [1.0, imitation], "pref_ftx")
+        made.put_trl("loss_type", [losses, "sft"], "pref_ftx")
+        made.put_trl("loss_weights", [1.0, imitation], "pref_ftx")
     else:
         made.leave("pref_ftx", imitation, f"method {made.method} has no imitation term of this kind")
 
 
 def _prompt_too(draft: Draft, key: str, value: Any) -> None:
     if value:
-        draft.trainer("completion_only_loss", False, key)
+        draft.put_trl("completion_only_loss", False, key)
 
 
 def _reward_model(draft: Draft, key: str, value: Any) -> None:
@@ -191,14 +191,14 @@ def _reward_model(draft: Draft, key: str, value: Any) -> None:
 
 
 def _new_tokens(draft: Draft, key: str, value: Any) -> None:
-    if draft.family.name == "rl":
+    if draft.trainer.samples:
         draft.put("rollout.max_new_tokens", value)
     else:
         draft.leave(key, value, "nothing is generated in training")
 
 
 def _sampling(draft: Draft, key: str, value: Any) -> None:
-    if draft.family.name == "rl":
+    if draft.trainer.samples:
         draft.put(f"rollout.{key}", value)
     else:
         draft.leave(key, value, "nothing is generated in training")

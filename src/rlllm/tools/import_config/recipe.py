@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core import yaml_io
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.stages.catalog import config_class
+from rlllm.stages.catalog import resolve_settings
 from rlllm.tools.import_config import axolotl, llamafactory, trl
 from rlllm.tools.import_config.draft import Draft, Unmapped
 
@@ -70,7 +69,7 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
     path = Path(path)
     draft = _TOOLS[tool](_read(path), stage, path)
     recipe = draft.recipe()
-    resolve(config_class(draft.verb), recipe)
+    resolve_settings(draft.verb, recipe)
     return Imported(tool, path.name, draft.verb, recipe, draft.unmapped)
 
 

@@ -150,8 +150,8 @@ def _reward_model(made: Draft, key: str, value: Any) -> None:
 
 def _losses(made: Draft, key: str, value: Any) -> None:
     """DPO takes a list of losses, the others one word."""
-    in_list = made.family.config == "DPOConfig" and isinstance(value, str)
-    made.trainer(key, [value] if in_list else value)
+    in_list = made.trainer.trl_config == "DPOConfig" and isinstance(value, str)
+    made.put_trl(key, [value] if in_list else value)
 
 
 def _ratio(made: Draft, key: str, value: Any) -> None:
@@ -161,24 +161,24 @@ def _ratio(made: Draft, key: str, value: Any) -> None:
     elif made.values.get("trainer", {}).get("warmup_steps"):
         made.leave(key, value, "warmup_steps is given, which wins")
     else:
-        made.trainer("warmup_steps", float(value), key)
+        made.put_trl("warmup_steps", float(value), key)
 
 
 def _steps(made: Draft, key: str, value: Any) -> None:
     """Zero steps leave the warm-up to `warmup_ratio`."""
     if value or "warmup_steps" not in made.values.get("trainer", {}):
-        made.trainer(key, value)
+        made.put_trl(key, value)
 
 
 def _generate_only(made: Draft, key: str, value: Any) -> None:
     """Settings of sampling that only the engine `hf` reads."""
-    made.trainer(key, value)
+    made.put_trl(key, value)
     made.put("rollout.engine", "hf")
 
 
 def _boolean_scale(made: Draft, key: str, value: Any) -> None:
     """Older versions took true and false."""
-    made.trainer(key, {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value)
+    made.put_trl(key, {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value)
 
 
 _VLLM = left("rollouts are sampled by rlllm's own engines: rollout.engine")

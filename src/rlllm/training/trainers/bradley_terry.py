@@ -4,62 +4,62 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.errors import DataError
-from rlllm.core.events import NullProgress
-from rlllm.core.runs import Run
-from rlllm.training.flow import Job, Parts, train
+from rlllm.core.records import PreferencePair
+from rlllm.core.runs import Run, RunOptions
+from rlllm.training.flow import Job, train
 from rlllm.training.pairs import note_pairs
-from rlllm.training.plan import Plan
+from rlllm.training.plan import Plan, start_plan
 from rlllm.training.rm_cards import add_card
+from rlllm.training.settings import RewardModelSettings
+from rlllm.training.trainers.base import Trainer
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
 
 
-def run(plan: Plan, **options: Any) -> Run:
-    """Train on pairs; measures held-out pair accuracy before and after, and writes the model's card.
-
-    Raises:
-        DataError: some pairs have a margin and some have none, which no loss can use.
-    """
-    check(plan)
-    run = train(plan, Parts(load_scorer, build, _measure, expect=note_pairs), **options)
+def _run(plan: Plan[RewardModelSettings], options: RunOptions) -> Run:
+    """Train on pairs, and write the card of the model that was saved."""
+    run = train(plan, options)
     if run.ok:
         from rlllm.rewards.models.reward_model import RewardModel
 
-        listener = options.get("listener") or NullProgress()
-        add_card(run, RewardModel(str(run.model)), plan.measured_on, seed=plan.config.seed, listener=listener)
+        scorer = RewardModel(str(run.model))
+        add_card(run, scorer, plan.measured_on, seed=plan.config.seed, progress=options.progress)
     return run
 
 
 def load_scorer(source: Any, tokenizer: Any, hardware: Any) -> Any:
-    """A sequence classifier with one score."""
+    """`Trainer.load`: a sequence classifier with one score."""
     from rlllm.policies.loading import load_classifier
 
     return load_classifier(source, tokenizer, bf16=hardware.bf16)
 
 
-def build(job: Job, callbacks: list[Any]) -> Any:
+def build(job: Job[Plan[Any]], callbacks: list[Any]) -> Any:
+    """`Trainer.build`: TRL's RewardTrainer on the pairs, with their margins where they have them."""
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.trainers import PairwiseReward
 
-    arguments = job.arguments("RewardConfig")
+    arguments = job.arguments()
     trainer = PairwiseReward(
         model=job.model,
         args=arguments,
         train_dataset=to_trl_dataset.pairs(job.plan.loaded.train, job.tokenizer, margins=True),
         processing_class=job.tokenizer,
-        peft_config=job.adapters("SEQ_CLS"),
+        peft_config=job.adapters(),
         callbacks=callbacks,
     )
     total = len(job.plan.loaded.train)
     left = total - len(trainer.train_dataset)
     if left:  # TRL leaves them out without a word
-        job.listener.note(f"{left} of {total} pairs are left out: longer than {arguments.max_length} tokens")
+        job.progress.note(f"{left} of {total} pairs are left out: longer than {arguments.max_length} tokens")
     return trainer
 
 
-def _measure(job: Job, model: Any) -> list[Measured]:
+def measure_accuracy(job: Job[Plan[Any]], model: Any) -> list[Measured]:
+    """`Trainer.measure`: share of held-out pairs whose chosen side scores higher."""
     from rlllm.evals.before_after import measure_pairs
     from rlllm.rewards.models.reward_model import RewardModel
 
@@ -68,8 +68,8 @@ def _measure(job: Job, model: Any) -> list[Measured]:
     return [measure_pairs(RewardModel.of(model, job.tokenizer), held_out)] if held_out else []
 
 
-def check(plan: Plan) -> None:
-    """Raise DataError unless all pairs have a margin, or none has."""
+def check_margins(plan: Plan[Any]) -> None:
+    """`Trainer.check`: raise DataError unless all pairs have a margin, or none has."""
     pairs = plan.loaded.train
     without = sum(pair.margin is None for pair in pairs)
     if 0 < without < len(pairs):
@@ -78,3 +78,19 @@ def check(plan: Plan) -> None:
             given=f"{without:,} of {len(pairs):,} pairs have none",
             hint="give every row a margin (0 for none), or none at all",
         )
+
+
+TRAINER = Trainer(
+    name="bt",
+    record=PreferencePair,
+    settings={"train-rm": RewardModelSettings},
+    plan=start_plan,
+    run=_run,
+    check=check_margins,
+    task="SEQ_CLS",
+    load=load_scorer,
+    build=build,
+    measure=measure_accuracy,
+    expect=note_pairs,
+    batch_tokens=scored_sequences,
+)

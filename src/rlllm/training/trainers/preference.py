@@ -1,196 +1,118 @@
-"""Methods that learn from recorded preferences (pairs, labels, triples): one flow, the trainer by family.
-
-What cannot work is refused before anything is loaded: `check` needs no torch. The reference model is a copy of the weights
-in memory; TRL would load the folder they came from once more, which need not hold the same by then.
-"""
+"""What the trainers of recorded preferences share: planning, construction with TRL, and the reference model."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from rlllm.core import trl_fields
-from rlllm.core.errors import ConfigError, DataError, unknown
-from rlllm.core.records import LabelledCompletion, fingerprint
-from rlllm.core.runs import Run
-from rlllm.core.verdict import Diagnostics
-from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job, Parts, load_causal_model, train
-from rlllm.training.pairs import note_pairs
-from rlllm.training.plan import Plan
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.runs import Run, RunOptions
+from rlllm.training.before_after import ground_truth_reward
+from rlllm.training.flow import Job, train
+from rlllm.training.plan import Plan, start_plan
+from rlllm.training.reward_specs import resolve_rewards
+from rlllm.training.settings import PreferenceSettings
+from rlllm.training.trainers.base import Trainer
 from rlllm.training.truncation import note_truncated_rows
 
-_CONTRASTIVE = ("sigmoid", "hinge", "ipo")
-LOSSES: dict[str, tuple[str, ...]] = {
-    "dpo": (
-        *_CONTRASTIVE,
-        *("exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down"),
-        *("discopop", "sft", "sigmoid_norm"),
-    ),
-    "kto": ("kto", "apo_zero_unpaired"),
-    "cpo": (*_CONTRASTIVE, "simpo", "alphapo"),
-    "tpo": (*_CONTRASTIVE, "tpo-l"),
-}
-"""Family to the values of `loss_type` its trainer knows. TRL finds out about others at the first step only."""
-NOT_RANKED_BY = ("loss_type", "beta", "label_smoothing", "simpo_gamma", "alpha")
-"""Settings of TRL's CPOConfig that the ranking loss has no use for."""
+SettingsT = TypeVar("SettingsT", bound=PreferenceSettings)
+CONTRASTIVE_LOSSES = ("sigmoid", "hinge", "ipo")
+"""Values of `loss_type` that DPO, CPO and TPO all know."""
 
 
-def run(plan: Plan, **options: Any) -> Run:
-    """Train on recorded preferences; measures the model on held-out prompts before and after.
-
-    Raises:
-        ConfigError, DataError: see `check`.
-        ModelError: the installed TRL does not have this method's trainer.
-    """
-    from rlllm.algorithms.offline import TRAINERS, check_trainer
-
-    check(plan)
-    check_trainer(TRAINERS[plan.family.name], plan.method.name)
-    return train(plan, Parts(load_causal_model, build, measure_alignment, expect=_expect), **options)
+def plan(config: PreferenceSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[Any]:
+    """`Trainer.plan`: data and settings, and the rewards that measure. Raises ConfigError, DataError, ModelError."""
+    return with_rewards(start_plan(config, method, trainer))
 
 
-def check(plan: Plan) -> None:
-    """Refuse settings and data from which this method cannot learn.
+def with_rewards(plan: Plan[SettingsT]) -> Plan[SettingsT]:
+    """The plan with the rewards that measure it."""
+    from dataclasses import replace
 
-    Raises:
-        ConfigError: an unknown loss, a batch or a setting the loss cannot be computed with, or one it would ignore.
-        DataError: labels of one kind only; a triple without its third completion.
-    """
-    _check_losses(plan)
-    if plan.family.name in _CHECKS:
-        _CHECKS[plan.family.name](plan)
+    config = plan.config
+    eval_reward = config.eval_reward or ground_truth_reward(plan.loaded)
+    return replace(
+        plan,
+        rewards=resolve_rewards(config.rewards, plan.loaded, sandbox=config.sandbox) if config.rewards else None,
+        eval_reward=resolve_rewards([eval_reward], plan.loaded, sandbox=config.sandbox) if eval_reward else None,
+    )
 
 
-def _check_losses(plan: Plan) -> None:
+def run_with(trl_trainer: str) -> Callable[[Plan[Any], RunOptions], Run]:
+    """`Trainer.run` that first looks for TRL's trainer; raises ModelError where the installed TRL does not have it."""
+
+    def run(plan: Plan[Any], options: RunOptions) -> Run:
+        from rlllm.algorithms.offline import check_trainer
+
+        check_trainer(trl_trainer, plan.method.name)
+        return train(plan, options)
+
+    return run
+
+
+def check_losses(plan: Plan[Any], losses: Sequence[str]) -> None:
+    """Raise UnknownNameError for a `loss_type` that the trainer does not know. TRL finds out in the first step only."""
     given = plan.settings.get("loss_type", [])
     for loss in given if isinstance(given, list) else [given]:
-        if plan.family.name in LOSSES and loss not in LOSSES[plan.family.name]:
-            raise unknown(f"loss of method {plan.method.name}", str(loss), LOSSES[plan.family.name])
+        if loss not in losses:
+            raise unknown(f"loss of method {plan.method.name}", str(loss), losses)
 
 
-def _check_pairs(plan: Plan) -> None:
-    rate = plan.settings.get("label_smoothing", 0.0)
-    if "robust" in plan.settings.get("loss_type", ()) and not 0 <= rate < 0.5:
-        raise ConfigError(
-            "label_smoothing of the robust loss is the rate of flipped labels: at least 0 and below 0.5",
-            given=f"label_smoothing={rate}",
-        )
+def build(
+    job: Job[Any],
+    callbacks: list[Any],
+    trl_trainer: str,
+    rows: Any,
+    *,
+    mixins: tuple[type, ...] = (),
+    with_reference: bool = False,
+) -> Any:
+    """One of TRL's trainers, made for a job.
 
+    Args:
+        job: with model and tokenizer.
+        callbacks: transformers callbacks.
+        trl_trainer: name of the TRL class.
+        rows: the data set, of the columns that the class takes.
+        mixins: classes whose methods replace those of the TRL class.
+        with_reference: give it a copy of the model as `ref_model`.
 
-def _check_labels(plan: Plan) -> None:
-    _check_contrast(plan.loaded.train, plan.loaded.source)
-    if plan.settings.get("loss_type", "kto") != "kto":
-        return
-    for name, fits, wanted in (
-        ("per_device_train_batch_size", lambda size: size > 1, "2 or more"),
-        ("train_sampling_strategy", lambda strategy: strategy == "sequential", "sequential"),
-    ):
-        value = plan.settings.get(name, trl_fields.table("KTOConfig")[name]["default"])
-        if not fits(value):
-            raise ConfigError(
-                f"the KTO loss needs {name} to be {wanted}: it estimates the KL from neighbours within a batch",
-                given=f"{name}={value}",
-                hint="or take loss_type=apo_zero_unpaired, which has no KL term",
-            )
+    Raises:
+        ConfigError: TRL refuses the settings.
+        ModelError: the installed TRL does not have the class.
+    """
+    from rlllm.algorithms.offline import trainer_class
 
-
-def _check_contrast(rows: list[LabelledCompletion], source: str) -> None:
-    labels: dict[str, set[bool]] = defaultdict(set)
-    for row in rows:
-        labels[fingerprint([row.prompt, row.completion])].add(row.label)
-    kinds = set().union(*labels.values()) if labels else {True, False}
-    if len(kinds) == 1:
-        raise DataError(
-            f"all {len(rows):,} completions are labelled {str(kinds.pop()).lower()}: there is no contrast to learn from",
-            given=source,
-            hint="labels of both kinds are needed; to imitate good completions alone, use: rlllm sft",
-        )
-    if labels and all(len(both) == 2 for both in labels.values()):
-        raise DataError(
-            "every completion is labelled both true and false: there is no contrast to learn from",
-            given=source,
-            hint="check which columns are mapped to completion and label",
-        )
-
-
-def _check_triples(plan: Plan) -> None:
-    rows = plan.loaded.train
-    lacking = [row for row in rows if not _is_text(row.meta.get("reference"))]
-    if lacking:
-        raise DataError(
-            f"method {plan.method.name} needs a third completion of each pair as text, in a column reference: "
-            f"{len(lacking):,} of {len(rows):,} rows have none",
-            given=plan.loaded.source,
-            exists=sorted(lacking[0].meta),
-            hint="name the column of gold completions reference; built-in tasks make one with data.params.reference=true",
-        )
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _check_ranking(plan: Plan) -> None:
-    ignored = [name for name in NOT_RANKED_BY if name in plan.config.trainer]
-    if ignored:
-        raise ConfigError(
-            f"{ignored[0]} means nothing for method {plan.method.name}: it ranks by log-probability per token",
-            given=f"{ignored[0]}={plan.config.trainer[ignored[0]]}",
-            hint=f"leave out {' and '.join(ignored)}; cpo_alpha weighs imitation against ranking",
-        )
-
-
-_CHECKS: dict[str, Callable[[Plan], None]] = {
-    "dpo": _check_pairs,
-    "kto": _check_labels,
-    "tpo": _check_triples,
-    "rrhf": _check_ranking,
-}
-
-
-def _expect(plan: Plan, diagnostics: Diagnostics) -> None:
-    if plan.family.record is not LabelledCompletion:
-        note_pairs(plan, diagnostics)
-
-
-def build(job: Job, callbacks: list[Any]) -> Any:
-    from rlllm.algorithms.offline import TRAINERS, trainer_class
-
-    trainer = TRAINERS[job.plan.family.name]
-    make = trainer_class(trainer, job.plan.method.name)
-    args = job.arguments(job.plan.family.config)
-    dataset = _rows(job)
+    make = trainer_class(trl_trainer, job.plan.method.name, mixins)
+    args = job.arguments()
     try:
-        made = make(
+        trainer = make(
             model=job.model,
             args=args,
-            train_dataset=dataset,
+            train_dataset=rows,
             processing_class=job.tokenizer,
             peft_config=job.adapters(),
             callbacks=callbacks,
-            **({"ref_model": reference_of(job, args)} if trainer.reference else {}),
+            **({"ref_model": reference_of(job, args)} if with_reference else {}),
         )
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
-    return note_truncated_rows(job, made)
+    return note_truncated_rows(job, trainer)
 
 
-def reference_of(job: Job, args: Any) -> Any:
-    """A copy of the model as it is now; None where the model itself, its adapters off or before it is trained, serves.
+def reference_of(job: Job[Any], args: Any) -> Any:
+    """A copy of the model as it is now; None where the trainer needs none: it switches adapters off, or scores before training.
 
     To be made before a trainer has touched the model: TRL replaces `forward` by a function that is bound to this instance.
+    TRL itself would load the folder the weights came from once more, which need not hold the same by then.
     """
     from copy import deepcopy
 
-    return None if job.config.lora or args.precompute_ref_log_probs else deepcopy(job.model)
+    return None if job.plan.config.lora or args.precompute_ref_log_probs else deepcopy(job.model)
 
 
-def _rows(job: Job) -> Any:
+def pair_rows(job: Job[Any]) -> Any:
+    """The training pairs as the rows of TRL's trainers of pairs."""
     from rlllm.algorithms import to_trl_dataset
 
-    records = job.plan.loaded.train
-    if job.plan.family.record is LabelledCompletion:
-        return to_trl_dataset.labelled(records, job.tokenizer, seed=job.config.seed)
-    return (to_trl_dataset.triples if job.plan.family.name == "tpo" else to_trl_dataset.pairs)(records, job.tokenizer)
+    return to_trl_dataset.pairs(job.plan.loaded.train, job.tokenizer)

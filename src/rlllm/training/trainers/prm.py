@@ -6,11 +6,14 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from rlllm.algorithms.tokenized_preview import tokens_by_labels
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.runs import Run
-from rlllm.training.flow import Job, Parts, train
-from rlllm.training.plan import Plan
+from rlllm.core.records import StepwiseSolution
+from rlllm.training.flow import Job, train
+from rlllm.training.plan import Plan, start_plan
+from rlllm.training.settings import RewardModelSettings
+from rlllm.training.trainers.base import Trainer
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
@@ -30,19 +33,8 @@ WITHOUT_EFFECT = (
 """Fields of TRL's RewardConfig that its pairwise trainer or transformers' own loss reads; here they would do nothing."""
 
 
-def run(plan: Plan, **options: Any) -> Run:
-    """Train on step labels; measures how often the first wrong step of held-out solutions is found, before and after.
-
-    Raises:
-        ConfigError: a setting that would have no effect.
-        DataError: every step has the same label.
-    """
-    check(plan)
-    return train(plan, Parts(_load, build, _measure), **options)
-
-
-def check(plan: Plan) -> None:
-    """Refuse what a process reward model cannot be trained with; see `run`."""
+def _check(plan: Plan[RewardModelSettings]) -> None:
+    """Raise ConfigError for a setting without effect, DataError where every step has the same label."""
     refuse_settings_without_effect(plan.settings)
     _refuse_one_class(plan)
 
@@ -57,7 +49,7 @@ def refuse_settings_without_effect(settings: Mapping[str, Any]) -> None:
             )
 
 
-def _refuse_one_class(plan: Plan) -> None:
+def _refuse_one_class(plan: Plan[RewardModelSettings]) -> None:
     labels = {label for record in plan.loaded.train for label in record.labels}
     if len(labels) == 1:
         raise DataError(
@@ -73,15 +65,15 @@ def _load(source: Any, tokenizer: Any, hardware: Any) -> Any:
     return load_step_classifier(source, tokenizer, bf16=hardware.bf16)
 
 
-def build(job: Job, callbacks: list[Any]) -> Any:
+def _build(job: Job[Plan[RewardModelSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms.prm_trainer import ProcessReward, step_rows
 
-    arguments = job.arguments("RewardConfig")
+    arguments = job.arguments()
     records = job.plan.loaded.train
     dataset = step_rows(records, job.tokenizer, arguments.max_length)
     if len(dataset) < len(records):
         left = len(records) - len(dataset)
-        job.listener.note(f"{left} of {len(records)} solutions are left out: longer than {arguments.max_length} tokens")
+        job.progress.note(f"{left} of {len(records)} solutions are left out: longer than {arguments.max_length} tokens")
     return ProcessReward(
         model=_adapted(job, arguments),
         args=arguments,
@@ -91,9 +83,9 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     )
 
 
-def _adapted(job: Job, arguments: Any) -> Any:
+def _adapted(job: Job[Plan[RewardModelSettings]], arguments: Any) -> Any:
     """The model, with adapters where they are wanted; the new head is always trained whole."""
-    adapters = job.adapters("TOKEN_CLS")
+    adapters = job.adapters()
     if adapters is None:
         return job.model
     from peft import get_peft_model
@@ -104,11 +96,26 @@ def _adapted(job: Job, arguments: Any) -> Any:
     return get_peft_model(job.model, adapters)
 
 
-def _measure(job: Job, model: Any) -> list[Measured]:
+def _measure(job: Job[Plan[RewardModelSettings]], model: Any) -> list[Measured]:
+    """How often the first wrong step of held-out solutions is found."""
     from rlllm.evals.metrics.prm_steps import measure_steps
     from rlllm.rewards.models.process_reward_model import ProcessModel
 
     held_out = job.plan.measured_on
-    longest = job.plan.settings.get("max_length", trl_fields.table("RewardConfig")["max_length"]["default"])
-    scorer = ProcessModel.of(model, job.tokenizer, longest or sys.maxsize)
+    scorer = ProcessModel.of(model, job.tokenizer, job.plan.setting("max_length") or sys.maxsize)
     return measure_steps(scorer, held_out) if held_out else []
+
+
+TRAINER = Trainer(
+    name="process",
+    record=StepwiseSolution,
+    settings={"train-rm": RewardModelSettings},
+    plan=start_plan,
+    run=train,
+    check=_check,
+    task="TOKEN_CLS",
+    load=_load,
+    build=_build,
+    measure=_measure,
+    batch_tokens=tokens_by_labels,
+)

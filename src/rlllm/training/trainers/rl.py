@@ -1,64 +1,148 @@
-"""Methods that learn from their own samples: builds the six-slot loop from a plan, and reads what it observed."""
+"""Reinforcement learning: the model samples completions, and learns from their rewards through the method's slots."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, field_validator
 
 from rlllm.algorithms.components import Components
-from rlllm.core.errors import ConfigError
-from rlllm.core.runs import Run, append_jsonl
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.records import PromptTask, task_of
+from rlllm.core.runs import append_jsonl
 from rlllm.core.verdict import alarm_text
 from rlllm.rewards.binding import display_names
-from rlllm.rollouts.config import SamplingConfig
+from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.registry import ENGINES
 from rlllm.training import environment_runs
-from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job, Parts, load_causal_model, train
-from rlllm.training.plan import Plan, named_models
-from rlllm.training.rl_settings import LoopSettings, critic_source
+from rlllm.training.before_after import ground_truth_reward, measure_alignment, measure_reasoning
+from rlllm.training.control_rewards import CONTROLS
+from rlllm.training.environment import EnvironmentSpec, default_rewards, planned_environment
+from rlllm.training.flow import Job, train
+from rlllm.training.plan import RLPlan, start_plan
+from rlllm.training.reward_cards import with_cards
+from rlllm.training.reward_specs import named_models, resolve_rewards
+from rlllm.training.rl_plan import critic_source, plan_rl
+from rlllm.training.rl_settings import RLSettings
+from rlllm.training.settings import SampledHoldoutConfig
+from rlllm.training.trainers.base import Trainer
 from rlllm.training.truncation import note_beyond_context
 
 if TYPE_CHECKING:
+    from rlllm.algorithms.methods.base import Method
     from rlllm.evals.before_after import Measured
 
-Measure = Callable[[Job, Any], "list[Measured]"]
+
+class AlignRLSettings(RLSettings):
+    """Settings of `rlllm align` with a method that samples and maximises rewards."""
+
+    stage: ClassVar[str] = "align"
+
+    eval: SampledHoldoutConfig = SampledHoldoutConfig()
+    """Measurement before and after."""
+    eval_reward: RewardSpec | None = None
+    """The reward that measures held-out completions before and after (a name, or `{name: model, path: RUN}`), and is monitored
+    in training. Default: the ground-truth utility, for data of the procedural world."""
+    rollout: RolloutConfig = RolloutConfig(max_new_tokens=256)
+    """How completions are sampled, in training and when the model is measured."""
 
 
-def run(plan: Plan, *, measure: Measure = measure_alignment, **options: Any) -> Run:
-    """Run a plan of the family `loop`.
+class ReasonSettings(RLSettings):
+    """Settings of `rlllm reason`. Of its rewards the first decides what passes; by default they are the data source's own."""
 
-    Args:
-        plan: with rewards, slots and batches.
-        measure: what to measure before and after; by default what alignment is judged by.
-        options: those of `training.flow.run_to_verdict`.
-    """
-    return train(plan, parts(measure), **options)
+    stage: ClassVar[str] = "reason"
+
+    eval: SampledHoldoutConfig = SampledHoldoutConfig()
+    """Measurement before and after."""
+    environment: EnvironmentSpec | None = None
+    """Tools that the model may call before it answers: `calculator`, `path/to/file.py:Class`. Default: none."""
+    controls: list[str] = Field(default_factory=list)
+    """Runs beside this one whose reward makes no sense, to compare with: `random`, `format`, `flipped`, `frozen`."""
+    seeds: int = Field(1, ge=1)
+    """Seeds to train under, one after another, from `seed` on."""
+
+    @field_validator("controls", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`random,frozen` as a list, as it is typed."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("controls")
+    @classmethod
+    def _check_controls(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in CONTROLS:
+                raise unknown("control", name, CONTROLS)
+        if len(set(names)) < len(names):
+            raise ConfigError("a control is named twice", given=",".join(names), hint="keep one")
+        return names
 
 
-def parts(measure: Measure) -> Parts:
-    """The loop's parts of the training flow with a measure of the stage's own."""
-    return Parts(load_causal_model, build, measure, observe=_observe)
+def _plan(config: ReasonSettings | AlignRLSettings, method: Method, trainer: Trainer[Any, Any]) -> RLPlan[Any]:
+    if isinstance(config, ReasonSettings):
+        return _plan_reason(config, method, trainer)
+    return _plan_align(config, method, trainer)
 
 
-def sampling(job: Job) -> SamplingConfig:
-    """The rollout's settings as an evaluation takes them: what is measured is sampled as what is trained on."""
-    config = job.config
-    assert isinstance(config, LoopSettings)
-    return config.rollout.sampling
+def _plan_reason(config: ReasonSettings, method: Method, trainer: Trainer[Any, Any]) -> RLPlan[ReasonSettings]:
+    start = start_plan(config, method, trainer)
+    environment = planned_environment(config.environment)
+    rewards = config.rewards or default_rewards(environment, start.loaded)
+    plan = environment_runs.within(plan_rl(start, rewards), environment)
+    _check_own_reward(plan)
+    return with_cards(plan, rewards)
 
 
-def build(job: Job, callbacks: list[Any]) -> Any:
-    """The loop of a plan; `Parts.build` of every verb that runs it."""
+def _check_own_reward(plan: RLPlan[Any]) -> None:
+    """Refuse a method whose own reward is not among those that train: it would be another method under this name."""
+    method, weights = plan.method, dict(zip(plan.rewards.names, plan.rewards.weights, strict=True))
+    if method.reward and not weights.get(method.reward):
+        raise ConfigError(
+            f"method {method.name} learns from the reward {method.reward}, which does not train here",
+            given=", ".join(f"{name} x {weight:g}" for name, weight in weights.items()),
+            hint=method.example,
+        )
+
+
+def _plan_align(config: AlignRLSettings, method: Method, trainer: Trainer[Any, Any]) -> RLPlan[AlignRLSettings]:
+    start = start_plan(config, method, trainer)
+    if not config.rewards:
+        raise ConfigError(
+            f"method {method.name} maximises a reward, and none is named",
+            hint="--reward RUN (a reward model), or a name from: rlllm rewards ls",
+        )
+    eval_reward = config.eval_reward or ground_truth_reward(start.loaded)
+    plan = plan_rl(start, _with_monitored(config.rewards, eval_reward))
+    if eval_reward is not None:
+        measuring = resolve_rewards([eval_reward], start.loaded, sandbox=config.sandbox)
+        plan = replace(plan, eval_reward=measuring)
+    return with_cards(plan, config.rewards)
+
+
+def _with_monitored(rewards: Sequence[RewardSpec], eval_reward: RewardSpec | None) -> list[RewardSpec]:
+    """The rewards, and the eval reward beside them with weight 0 unless it is one of them."""
+    named = eval_reward is None or any(
+        reward.name == eval_reward.name and reward.params == eval_reward.params for reward in rewards
+    )
+    return list(rewards) if eval_reward is None or named else [*rewards, eval_reward.model_copy(update={"weight": 0.0})]
+
+
+def _measure(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
+    reasons = isinstance(job.plan.config, ReasonSettings)
+    return measure_reasoning(job, model) if reasons else measure_alignment(job, model)
+
+
+def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
+    """`Trainer.build`: the RL trainer of a plan."""
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.kl_controller import KLController
     from rlllm.algorithms.trainer import RLTrainer, Slots
 
-    config = job.config
-    assert isinstance(config, LoopSettings)
-    assert job.plan.rewards is not None
+    config = job.plan.config
     components = Components.of(job.plan.slots)
     by_slot: dict[str, Any] = dict(components.by_slot)
     slots = Slots(
@@ -93,55 +177,50 @@ def build(job: Job, callbacks: list[Any]) -> Any:
     return loop
 
 
-def recorder(job: Job) -> Callable[[list[dict[str, Any]]], None]:
+def recorder(job: Job[RLPlan[Any]]) -> Callable[[list[dict[str, Any]]], None]:
     """Writes a rollout's rows, and monitors the rewards of weight 0; what an earlier start has written counts."""
     from rlllm.evals.monitors.monitored_rewards import RewardMonitor
 
-    assert job.plan.rewards is not None
     monitor = RewardMonitor(job.plan.rewards.monitored, job.diagnostics.alarms)
     monitor.add(job.run.samples())
 
     def record(batch: list[dict[str, Any]]) -> None:
         append_jsonl(job.run.path / "samples.jsonl", batch)
         for alarm in monitor.add(batch):
-            job.listener.note(f"warning: {alarm_text(alarm)}")
+            job.progress.note(f"warning: {alarm_text(alarm)}")
 
     return record
 
 
-def _say_how_it_decodes(job: Job, loop: Any) -> None:
+def _say_how_it_decodes(job: Job[RLPlan[Any]], loop: Any) -> None:
     """An engine that has slower ways for some models names the one it takes, and why."""
-    config = job.config
-    assert isinstance(config, LoopSettings)
+    config = job.plan.config
     if loop.slots.engine is None:
         return
     engine = loop.slots.engine(loop.model, job.tokenizer)
     if getattr(engine, "reason", ""):
-        job.listener.note(f"engine {config.rollout.engine} decodes by {engine.tier}: {engine.reason}")
+        job.progress.note(f"engine {config.rollout.engine} decodes by {engine.tier}: {engine.reason}")
 
 
-def _budget(job: Job) -> list[Any]:
+def _budget(job: Job[RLPlan[Any]]) -> list[Any]:
     from rlllm.algorithms.callbacks import TokenBudget
 
-    config, batches = job.config, job.plan.batches
-    assert isinstance(config, LoopSettings)
-    assert batches is not None
+    config, batches = job.plan.config, job.plan.batches
     return [TokenBudget(job.diagnostics, config.max_tokens, batches.steps_per_rollout)] if config.max_tokens else []
 
 
-def _share(loop: Any, job: Job, with_critic: bool) -> None:
+def _share(loop: Any, job: Job[RLPlan[Any]], with_critic: bool) -> None:
     """Put critic and reward models on the policy's backbone. A reward model without an adapter of this base stays its own."""
     from rlllm.algorithms.ppo import shared_backbone
     from rlllm.algorithms.ppo.critic import Critic
     from rlllm.rewards.models.reward_model import RewardModel
 
-    config, base = job.config, job.plan.source.path
-    assert isinstance(config, LoopSettings)
+    config, base = job.plan.config, job.plan.source.path
     folders = {name: shared_backbone.adapter_of(Path(path), base) for name, path in _model_rewards(job).items()}
     scorers = {}
     for name, folder in folders.items():
         if folder is None:
-            job.listener.note(f"reward {name} keeps a backbone of its own: it has no adapter trained on {base}")
+            job.progress.note(f"reward {name} keeps a backbone of its own: it has no adapter trained on {base}")
         else:
             scorer = shared_backbone.AdapterScorer(
                 *shared_backbone.stored_adapter(loop.model, f"reward-{name}", folder)
@@ -163,39 +242,36 @@ def _share(loop: Any, job: Job, with_critic: bool) -> None:
         loop.critic = Critic(*parts, args=loop.args, **_critic_settings(config))
 
 
-def _model_rewards(job: Job) -> dict[str, str]:
+def _model_rewards(job: Job[RLPlan[Any]]) -> dict[str, str]:
     """Display name -> folder of every reward that is a reward model."""
-    config = job.config
-    assert isinstance(config, LoopSettings)
+    config = job.plan.config
     specs = named_models(config.rewards)
     named = zip(display_names(specs), specs, strict=True)
     return {name: str(spec.params["path"]) for name, spec in named if spec.name == "model" and "path" in spec.params}
 
 
-def _critic_settings(config: LoopSettings) -> dict[str, Any]:
+def _critic_settings(config: RLSettings) -> dict[str, Any]:
     return config.critic.model_dump(include={"learning_rate", "clip", "warmup_steps"})
 
 
-def _arguments(job: Job) -> Any:
+def _arguments(job: Job[RLPlan[Any]]) -> Any:
     """TRL's config. It refuses groups of one, which its loop can run: the number is put in after the check."""
     batches = job.plan.batches
-    assert batches is not None
     if batches.group_size > 1:
-        return job.arguments("GRPOConfig")
+        return job.arguments()
     whole = {**job.plan.settings, "num_generations": batches.completions_per_rollout}
-    args = replace(job, plan=replace(job.plan, settings=whole)).arguments("GRPOConfig")
+    args = replace(job, plan=replace(job.plan, settings=whole)).arguments()
     args.num_generations = 1
     return args
 
 
-def _critic(job: Job, args: Any) -> Any:
+def _critic(job: Job[RLPlan[Any]], args: Any) -> Any:
     import torch
 
     from rlllm.algorithms.ppo.critic import Critic
     from rlllm.policies.loading import load_classifier, load_tokenizer
 
-    config = job.config
-    assert isinstance(config, LoopSettings)
+    config = job.plan.config
     source = critic_source(config, job.plan.source)
     if load_tokenizer(source).get_vocab() != job.tokenizer.get_vocab():
         raise ConfigError(
@@ -215,7 +291,8 @@ def _critic(job: Job, args: Any) -> Any:
     return Critic(getattr(model, model.base_model_prefix), model.score, args, **_critic_settings(config))
 
 
-def _observe(job: Job, trainer: Any) -> None:
+def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
+    """`Trainer.observe`: what the rewards gave, where they failed, and how monitored rewards moved beside the training one."""
     from rlllm.evals.monitors.gain_decomposition import decompose_gains
     from rlllm.evals.monitors.overoptimization import divergences
 
@@ -226,4 +303,38 @@ def _observe(job: Job, trainer: Any) -> None:
     diagnostics.reward_faults = rewards.faults()
     rows = list(job.run.samples())
     diagnostics.divergences = divergences(rows, rewards.monitored)
-    diagnostics.gain_decomposition = decompose_gains(rows, rewards.monitored, seed=job.config.seed)
+    diagnostics.gain_decomposition = decompose_gains(rows, rewards.monitored, seed=job.plan.config.seed)
+
+
+_ONE_ROW = {
+    "per_device_train_batch_size": 2,
+    "num_generations": 2,
+    "gradient_accumulation_steps": 1,
+    "steps_per_generation": None,
+    "generation_batch_size": None,
+    "beta": 0.0,
+}
+"""Settings under which TRL's GRPOTrainer takes a data set of one row, and loads no reference model."""
+
+
+def _prompt_tokens(job: Job[Any], record: Any) -> list[int]:
+    """`Trainer.prompt_tokens`: the ids that TRL's GRPOTrainer samples from."""
+    from rlllm.algorithms import to_trl_dataset
+    from rlllm.algorithms.tokenized_preview import prompt_ids
+
+    plan = replace(job.plan, settings={**job.plan.settings, **_ONE_ROW})
+    args = replace(job, plan=plan).arguments()
+    return prompt_ids(args, job.tokenizer, to_trl_dataset.tasks([task_of(record)], job.tokenizer))
+
+
+TRAINER = Trainer(
+    name="rl",
+    record=PromptTask,
+    settings={"reason": ReasonSettings, "align": AlignRLSettings},
+    plan=_plan,
+    run=train,
+    build=build,
+    measure=_measure,
+    observe=observe,
+    prompt_tokens=_prompt_tokens,
+)

@@ -13,17 +13,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.events import ProgressCallback
+from pydantic import Field
+
+from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.records import PreferencePair
-from rlllm.core.runs import Run, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.core.verdict import Diagnostics
-from rlllm.training.child_runs import add_facts, run_part
-from rlllm.training.families import FAMILIES
-from rlllm.training.flow import run_to_verdict
+from rlllm.training.child_runs import train_child
+from rlllm.training.flow import judged_run
 from rlllm.training.pairs import note_pairs
-from rlllm.training.plan import Plan, resolve_method
+from rlllm.training.plan import Plan, resolve_method, start_plan
 from rlllm.training.rm_cards import add_card
+from rlllm.training.settings import RewardModelSettings
 from rlllm.training.trainers import bradley_terry
+from rlllm.training.trainers.base import Trainer
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
@@ -33,46 +36,58 @@ CENTRED_ON = 256
 """Pairs, at most, over which a member's mean score is taken."""
 
 
-def run(plan: Plan, **options: Any) -> Run:
-    """Train the members one after another; options as in `training.flow.run_to_verdict`."""
-    bradley_terry.check(plan)
+class EnsembleSettings(RewardModelSettings):
+    """Settings of `rlllm train-rm` with the trainer ensemble."""
+
+    members: int = Field(3, ge=2)
+    """Reward models in the ensemble."""
+
+
+def _run(plan: Plan[EnsembleSettings], options: RunOptions) -> Run:
+    """Train the members one after another, and put them together."""
     diagnostics = Diagnostics(rows=len(plan.loaded.train), rows_needed=plan.rows_needed)
     note_pairs(plan, diagnostics)
-
-    def work(run: Run, listener: ProgressCallback, resume: bool) -> None:
-        members = _train_members(plan, run, diagnostics, listener, resume)
+    with judged_run(plan.config, diagnostics, options) as run:
+        if diagnostics.untrainable:
+            return run
+        members = _train_members(plan, run, diagnostics, options)
         if diagnostics.failure is None and not diagnostics.interrupted:
             scorer = _assemble(plan, run, members)
             write_json(run.path / "results.json", {"measures": _results(plan, members, scorer)})
-            add_card(run, scorer, plan.measured_on, seed=plan.config.seed, listener=listener)
+            add_card(run, scorer, plan.measured_on, seed=plan.config.seed, progress=options.progress)
+    return run
 
-    return run_to_verdict(plan.config, diagnostics, work, **options)
 
-
-def member_plan(plan: Plan, number: int, folder: Path) -> Plan:
+def member_plan(plan: Plan[EnsembleSettings], number: int, folder: Path) -> Plan[RewardModelSettings]:
     """The plan of member `number` (from 1): Bradley-Terry, and a seed that no ensemble of another seed uses."""
     method = resolve_method("bt", plan.config.stage)
-    seed = plan.config.seed * plan.config.members + number - 1  # type: ignore[attr-defined]
-    config = plan.config.model_copy(update={"method": method.name, "seed": seed, "output_dir": folder})
-    settings = {**method.settings, **plan.config.trainer}
-    return replace(plan, config=config, method=method, family=FAMILIES["bt"], settings=settings)
+    shared = {name: getattr(plan.config, name) for name in RewardModelSettings.model_fields}
+    changed = {"method": method.name, "seed": plan.config.seed * plan.config.members + number - 1, "output_dir": folder}
+    return Plan(
+        config=RewardModelSettings(**{**shared, **changed}),
+        method=method,
+        trainer=bradley_terry.TRAINER,
+        source=plan.source,
+        loaded=plan.loaded,
+        settings={**method.settings, **plan.config.trainer},
+    )
 
 
-def _train_members(
-    plan: Plan, run: Run, diagnostics: Diagnostics, listener: ProgressCallback, resume: bool
-) -> list[Run]:
+def _train_members(plan: Plan[EnsembleSettings], run: Run, diagnostics: Diagnostics, options: RunOptions) -> list[Run]:
     """The members' runs, as far as they came; the first that does not succeed is the last."""
-    total, members = plan.config.members, []  # type: ignore[attr-defined]
+    total = plan.config.members
+    members: list[Run] = []
     for number in range(1, total + 1):
-        listener.note(f"member {number} of {total}")
-        folder = run.path / "members" / str(number)
-        members.append(run_part(member_plan(plan, number, folder), listener=listener, resume=resume))
-        if not add_facts(diagnostics, members[-1], f"member {number} of {total}"):
+        label = f"member {number} of {total}"
+        options.progress.note(label)
+        planned = member_plan(plan, number, run.path / "members" / str(number))
+        members.append(train_child(planned, label, diagnostics, options))
+        if not members[-1].ok:
             break
     return members
 
 
-def _assemble(plan: Plan, run: Run, members: Sequence[Run]) -> RewardModel:
+def _assemble(plan: Plan[EnsembleSettings], run: Run, members: Sequence[Run]) -> RewardModel:
     """Write `model/ensemble.json`, lineage and environment; returns the ensemble."""
     from rlllm.rewards.models.ensemble import Member, write_ensemble
     from rlllm.rewards.models.reward_model import RewardModel
@@ -94,7 +109,7 @@ def _centre(model: Path, pairs: Sequence[PreferencePair]) -> float:
     return fmean(score for both in pair_scores(RewardModel(str(model)), pairs) for score in both)
 
 
-def _results(plan: Plan, members: Sequence[Run], scorer: RewardModel) -> list[dict[str, Any]]:
+def _results(plan: Plan[EnsembleSettings], members: Sequence[Run], scorer: RewardModel) -> list[dict[str, Any]]:
     """The ensemble against its untrained members, and against its trained ones taken alone."""
     from rlllm.evals.before_after import difference, measure_pairs
 
@@ -111,5 +126,20 @@ def _mean_of(members: Sequence[Run], when: str) -> Measured:
     from rlllm.evals.before_after import Measured
 
     measured = [Measured(**read_json(member.path / f"measured_{when}.json")[0]) for member in members]
-    items = zip(*(one.scores for one in measured), strict=True)
+    items = zip(*(member.scores for member in measured), strict=True)
     return Measured(measured[0].name, [[fmean(score for scores in item for score in scores)] for item in items])
+
+
+TRAINER = Trainer(
+    name="ensemble",
+    record=PreferencePair,
+    settings={"train-rm": EnsembleSettings},
+    plan=start_plan,
+    run=_run,
+    check=bradley_terry.check_margins,
+    task="SEQ_CLS",
+    load=bradley_terry.load_scorer,
+    build=bradley_terry.build,
+    measure=bradley_terry.measure_accuracy,
+    batch_tokens=scored_sequences,
+)

@@ -1,4 +1,4 @@
-"""Preference training in rounds: what pairs are made of, that rounds chain, and that a resumed run does only what is left."""
+"""Preference training in iterations: what pairs are made of, that iterations chain, and what a resumed run does again."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, Sample
 from rlllm.core.runs import Run, file_hash, read_json, read_jsonl
 from rlllm.core.verdict import Diagnostics, judge
-from rlllm.training.trainers.iterative import data_against_own, extremes, records_of, steps_per_round
+from rlllm.training.trainers.iterative import records_of, steps_per_iteration
+from rlllm.training.trainers.iterative_dpo import extremes
+from rlllm.training.trainers.spin import data_against_samples
 
 SETTINGS: dict[str, Any] = {
     "method": "iterative-dpo",
     "data": {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4},
     "rewards": "gold",
-    "rounds": 2,
+    "iterations": 2,
     "max_steps": 2,
     "per_device_train_batch_size": 4,
     "num_generations": 4,
@@ -40,20 +42,20 @@ def codes(run: Run) -> list[str]:
 
 
 def written(run: Run) -> dict[str, tuple[str, int]]:
-    """Hash and time of every file of the rounds."""
-    files = sorted(path for path in (run.path / "rounds").rglob("*") if path.is_file())
+    """Hash and time of every file of the iterations."""
+    files = sorted(path for path in (run.path / "iterations").rglob("*") if path.is_file())
     return {str(path.relative_to(run.path)): (file_hash(path), path.stat().st_mtime_ns) for path in files}
 
 
 @pytest.fixture(scope="module")
 def finished(nano: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two rounds of one step under the gold reward."""
-    return align(nano, tmp_path_factory.mktemp("rounds") / "run")
+    """Two iterations of one step under the gold reward."""
+    return align(nano, tmp_path_factory.mktemp("iterations") / "run")
 
 
-def test_every_round_is_a_run_of_its_own_and_starts_from_the_one_before(finished: Run) -> None:
+def test_every_iteration_is_a_run_of_its_own_and_starts_from_the_one_before(finished: Run) -> None:
     assert (finished.ok, codes(finished), finished.status["state"]) == (True, [], "done")
-    first, second = (Run(finished.path / "rounds" / number) for number in "12")
+    first, second = (Run(finished.path / "iterations" / number) for number in "12")
     assert first.ok
     assert second.ok
     assert second.config["settings"]["model"] == str(first.model.resolve())
@@ -66,7 +68,7 @@ def test_every_round_is_a_run_of_its_own_and_starts_from_the_one_before(finished
 
 def test_pairs_are_the_better_over_the_worse_by_the_reward(finished: Run) -> None:
     for number in "12":
-        rows = list(read_jsonl(finished.path / "rounds" / f"{number}-pairs.jsonl"))
+        rows = list(read_jsonl(finished.path / "iterations" / f"{number}-pairs.jsonl"))
         assert rows
         assert all(row["chosen_score"] > row["rejected_score"] for row in rows)
         assert all(row["chosen"] != row["rejected"] for row in rows)
@@ -75,19 +77,19 @@ def test_pairs_are_the_better_over_the_worse_by_the_reward(finished: Run) -> Non
 def test_start_and_end_are_measured_once(finished: Run) -> None:
     measures = {row["name"]: row for row in finished.results["measures"]}
     assert "gold utility" in measures
-    assert not list((finished.path / "rounds").rglob("measured_*.json"))
+    assert not list((finished.path / "iterations").rglob("measured_*.json"))
 
 
-def test_a_resumed_run_keeps_finished_rounds_and_trains_the_rest(nano: str, finished: Run) -> None:
-    before = {name: seen for name, seen in written(finished).items() if name.startswith("rounds/1")}
+def test_a_resumed_run_keeps_finished_iterations_and_trains_the_rest(nano: str, finished: Run) -> None:
+    before = {name: seen for name, seen in written(finished).items() if name.startswith("iterations/1")}
     model = file_hash(finished.model / "model.safetensors")
-    shutil.rmtree(finished.path / "rounds" / "2")
-    (finished.path / "rounds" / "2-pairs.jsonl").unlink()
+    shutil.rmtree(finished.path / "iterations" / "2")
+    (finished.path / "iterations" / "2-pairs.jsonl").unlink()
     shutil.rmtree(finished.model)
     resumed = align(nano, finished.path, resume=True)
     after = written(resumed)
     assert resumed.ok
-    assert {name: seen for name, seen in after.items() if name.startswith("rounds/1")} == before
+    assert {name: seen for name, seen in after.items() if name.startswith("iterations/1")} == before
     assert file_hash(resumed.model / "model.safetensors") == model
     assert [row["step"] for row in resumed.metrics()] == [1, 2]
 
@@ -99,10 +101,10 @@ def test_without_two_different_rewards_in_any_group_the_run_fails_by_that_name(t
     assert not run.model.exists()
 
 
-def test_a_round_that_fails_fails_the_whole_with_its_reason(tiny_model: str, tmp_path: Path) -> None:
+def test_an_iteration_that_fails_fails_the_whole_with_its_reason(tiny_model: str, tmp_path: Path) -> None:
     run = align(tiny_model, tmp_path / "run", learning_rate=0.0, eval={"rows": 0}, rewards=[length(tmp_path)])
     assert (run.ok, codes(run)[0]) == (False, "error")
-    assert run.verdict["reasons"][0]["text"].startswith("round 1 of 2 failed: the model's weights are the ones")
+    assert run.verdict["reasons"][0]["text"].startswith("iteration 1 of 2 failed: the model's weights are the ones")
 
 
 def test_a_reward_that_breaks_ends_the_run_with_its_words(tiny_model: str, tmp_path: Path) -> None:
@@ -125,10 +127,10 @@ def test_self_play_pairs_the_data_with_the_models_own_completion(tiny_model: str
     assert run.ok
     assert run.results == {}
     for number in "12":
-        rows = list(read_jsonl(run.path / "rounds" / f"{number}-pairs.jsonl"))
+        rows = list(read_jsonl(run.path / "iterations" / f"{number}-pairs.jsonl"))
         assert len(rows) == 4
         assert all(row["chosen"] == answers[row["prompt"]] != row["rejected"] for row in rows)
-    first, second = (read_json(run.path / "rounds" / number / "lineage.json") for number in "12")
+    first, second = (read_json(run.path / "iterations" / number / "lineage.json") for number in "12")
     assert first["model"]["weights"] != second["model"]["weights"]
 
 
@@ -139,7 +141,7 @@ def test_text_without_prompts_is_nothing_to_answer(tiny_model: str, tmp_path: Pa
 
 
 REFUSED = [
-    ({"max_steps": 3}, "3 steps cannot be divided evenly over 2 rounds"),
+    ({"max_steps": 3}, "3 steps cannot be divided evenly over 2 iterations"),
     ({"rewards": []}, "picks completions by a reward, and none is named"),
     ({"num_generations": 1}, "a pair takes two completions"),
 ]
@@ -154,18 +156,18 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_steps_are_divided_among_rounds_and_the_hint_divides() -> None:
-    assert steps_per_round({"max_steps": 60}, 3) == 20
-    assert steps_per_round({}, 3) is None
+def test_steps_are_divided_among_iterations_and_the_hint_divides() -> None:
+    assert steps_per_iteration({"max_steps": 60}, 3) == 20
+    assert steps_per_iteration({}, 3) is None
     with pytest.raises(ConfigError) as caught:
-        steps_per_round({"max_steps": 7}, 3)
+        steps_per_iteration({"max_steps": 7}, 3)
     assert caught.value.hint == "max_steps=6 or 9"
     with pytest.raises(ConfigError) as caught:
-        steps_per_round({"max_steps": 2}, 3)
+        steps_per_iteration({"max_steps": 2}, 3)
     assert caught.value.hint == "max_steps=3"
 
 
-def test_rounds_visit_the_next_records_and_start_again_at_the_end() -> None:
+def test_iterations_visit_the_next_records_and_start_again_at_the_end() -> None:
     settings = {"per_device_train_batch_size": 3, "gradient_accumulation_steps": 1}
     visited = [records_of([*"abcdefgh"], number, 1, settings) for number in (1, 2, 3)]
     assert visited == [[*"abc"], [*"def"], [*"gha"]]
@@ -204,13 +206,13 @@ def test_pairs_of_a_file_serve_self_play_by_their_better_side(tiny_model: str, t
     chosen = {"name": str(data), "columns": {"completion": "chosen"}}
     run = align(tiny_model, tmp_path / "run", method="spin", data=chosen, num_generations=1, rewards=[])
     assert run.ok
-    assert {row["chosen"][:3] for row in read_jsonl(run.path / "rounds" / "1-pairs.jsonl")} == {"yes"}
+    assert {row["chosen"][:3] for row in read_jsonl(run.path / "iterations" / "1-pairs.jsonl")} == {"yes"}
 
 
 @pytest.mark.parametrize(("own", "kept", "fatal"), [(["data", "mine"], 1, False), (["data", "data"], 0, True)])
 def test_an_answer_that_is_the_datas_own_text_makes_no_pair(own: list[str], kept: int, fatal: bool) -> None:
     diagnostics = Diagnostics(rows=1)
     job: Any = SimpleNamespace(diagnostics=diagnostics)
-    rows = data_against_own(job, [Conversation("q", "data")], [[sample(text) for text in own]])
+    rows = data_against_samples(job, [Conversation("q", "data")], [[sample(text) for text in own]])
     assert len(rows) == kept
     assert [(reason.code, reason.fatal) for reason in judge(diagnostics).reasons] == [("identical_pairs", fatal)]

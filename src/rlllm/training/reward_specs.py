@@ -1,0 +1,87 @@
+"""From the rewards a recipe names to rewards that are ready: models as folders, isolation set, one composition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+from rlllm.core.errors import ConfigError
+from rlllm.core.runs import ENSEMBLE
+from rlllm.data.load import Loaded
+from rlllm.policies.model_sources import resolve_model
+from rlllm.rewards.composition import Composition, build
+from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rewards.models.pretrained import declared
+from rlllm.rewards.registry import REWARDS
+
+_MODEL_REWARDS = ("model", "process", "judge")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_SCORERS = {"ForSequenceClassification": "model", "ForTokenClassification": "process"}
+"""End of an architecture's name to the reward that scores with it."""
+
+
+def resolve_rewards(
+    specs: Sequence[RewardSpec], loaded: Loaded, *, monitored_only: bool = False, sandbox: Isolation = "full"
+) -> Composition:
+    """The composition of the named rewards, or of the data source's own when none is named; `monitored_only` as in `build`."""
+    return build(chosen_rewards(specs, loaded, sandbox), monitored_only=monitored_only)
+
+
+def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolation = "full") -> list[RewardSpec]:
+    """The named rewards, or the data source's own when none is named, with every reward model as a folder.
+
+    Those that run programs and say nothing of how they are isolated run them as `sandbox` says.
+    """
+    specs = list(specs) or [RewardSpec(name=name) for name in loaded.rewards]
+    if not specs:
+        raise ConfigError(
+            "no reward: this data brings none of its own",
+            given=loaded.source,
+            hint="say which with --reward NAME; list them with: rlllm rewards ls",
+        )
+    return [_with_isolation(spec, sandbox) for spec in named_models(specs)]
+
+
+def _with_isolation(spec: RewardSpec, sandbox: Isolation) -> RewardSpec:
+    if sandbox == "full" or "isolation" in spec.params:
+        return spec
+    target = REWARDS.load(spec.name)
+    if not is_dataclass(target) or "isolation" not in {field.name for field in fields(target)}:
+        return spec
+    return spec.model_copy(update={"params": {**spec.params, "isolation": sandbox}})
+
+
+def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:
+    """The specs with every reward model given as the folder of its weights."""
+    return [_with_model_folder(spec) for spec in specs]
+
+
+def _with_model_folder(spec: RewardSpec) -> RewardSpec:
+    """A reward model may be named like any model: as a run, a folder or a Hub id, alone or as the `path` of its reward."""
+    if spec.name not in REWARDS and (Path(spec.name).is_dir() or _HUB_ID.fullmatch(spec.name)):
+        name = "process" if reward_of(spec.name) == "process" else "model"
+        spec = spec.model_copy(update={"name": name, "params": {**spec.params, "path": spec.name}})
+    if spec.name not in _MODEL_REWARDS or "path" not in spec.params:
+        return spec
+    return spec.model_copy(update={"params": {**spec.params, "path": _model_path(spec)}})
+
+
+def reward_of(reference: str) -> str:
+    """Name of the reward that uses a model: `model` or `process` for one that scores, `judge` for one that writes.
+
+    Raises:
+        ModelError: no such model, or its config.json is unreadable.
+    """
+    folder = resolve_model(reference, ensembles=True).folder
+    if folder is None or (folder / ENSEMBLE).is_file():
+        return "judge" if folder is None else "model"
+    architectures, _ = declared(folder, "model")
+    scorers = (reward for end, reward in _SCORERS.items() if any(name.endswith(end) for name in architectures))
+    return next(scorers, "judge")
+
+
+def _model_path(spec: RewardSpec) -> str:
+    return resolve_model(str(spec.params["path"]), ensembles=spec.name == "model").path

@@ -1,0 +1,277 @@
+"""The plan of a run that samples completions and learns from their rewards: components, rewards and batches, all checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from rlllm.algorithms.component_trial import try_out
+from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
+from rlllm.algorithms.losses.base import AGGREGATIONS
+from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS
+from rlllm.algorithms.protocols import Advantage, Component, OffPolicy, PolicyLoss, Setup
+from rlllm.core import trl_fields
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.registry import ENGINES
+from rlllm.training.batch_arithmetic import plan_batches
+from rlllm.training.plan import Plan, RLPlan, processes
+from rlllm.training.reward_specs import named_models, resolve_rewards
+from rlllm.training.rl_settings import RLSettings
+
+if TYPE_CHECKING:
+    from rlllm.algorithms.methods.base import Method
+    from rlllm.algorithms.signals.base import Signal
+
+RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
+GENERATE_ONLY = (
+    "min_p",
+    "repetition_penalty",
+    "generation_kwargs",
+    "cache_implementation",
+    "use_vllm",
+    "use_transformers_continuous_batching",
+    "use_transformers_paged",
+)
+"""TRL settings of sampling that only TRL's own generation reads, which is the engine `hf`."""
+DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
+"""Slot -> component, where neither the user nor the method says otherwise. The slot `off_policy` stays empty."""
+WORDS = {
+    "loss_type": tuple(BY_LOSS_TYPE),
+    "importance_sampling_level": ("token", "sequence"),
+    "scale_rewards": ("group", "batch", "none"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+}
+"""Settings to the words TRL knows for them. TRL finds out about others in the first step only."""
+
+
+def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLConfigT]:
+    """Add to a plan what RL needs: components, rewards, TRL's rollout settings and the batch arithmetic.
+
+    Raises:
+        ConfigError: an unknown component or engine, numbers that do not divide, or choices that make no sense together.
+    """
+    config = plan.config
+    rollout = config.rollout
+    settings = {
+        **plan.settings,
+        "num_generations": rollout.group_size,
+        "max_completion_length": rollout.max_new_tokens,
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "top_k": rollout.top_k,
+    }
+    slots = _slots(config, plan.method, settings)
+    components = Components.of(slots)
+    for part in components.by_slot.values():
+        settings = {**settings, **part.trl_settings, **config.trainer}
+    settings = _loss_settings(slots["loss"].name, components.by_slot["loss"], settings, config.trainer)
+    _check_words(settings)
+    advantage = cast(Advantage, components.by_slot["advantage"])
+    composition = resolve_rewards(
+        rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
+    )
+    if rollout.engine not in ENGINES:
+        ENGINES.load(rollout.engine)
+    _check_engine(rollout.engine, settings)
+    batches = plan_batches(settings, rollout.group_size, processes())
+    _check_kl(config, slots["advantage"].name, advantage, settings)
+    setup = Setup(
+        group_size=rollout.group_size,
+        tasks=plan.loaded.train,
+        reward_names=composition.names,
+        reward_weights=composition.weights,
+        kl_in=config.kl.where,
+        off_policy="off_policy" in slots,
+    )
+    for slot, part in components.by_slot.items():
+        _check_component(f"{slot}={slots[slot].name}", part, setup)
+    _check_signals(components.signals, settings)
+    try_out({slot: part for slot, part in components.by_slot.items() if ":" in slots[slot].name}, components, setup)
+    if batches.completions_per_rollout < 2:
+        raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
+    if "values" in components.signals:
+        _check_critic(config, settings)
+        critic_source(config, plan.source)
+    else:
+        _refuse_critic(config, slots["advantage"].name)
+    return RLPlan(
+        config=config,
+        method=plan.method,
+        trainer=plan.trainer,
+        source=plan.source,
+        loaded=plan.loaded,
+        settings={**settings, "reward_weights": composition.weights},
+        rewards=composition,
+        batches=batches,
+        slots=slots,
+    )
+
+
+def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> dict[str, SlotSpec]:
+    """Slot -> specification of its component: the user's over the method's over what goes with it."""
+    chosen = dict(method.components)
+    if "loss_type" in config.trainer:
+        if config.loss is not None and config.loss.name not in ("", config.trainer["loss_type"]):
+            raise ConfigError(
+                "the loss is given twice",
+                given=f"loss={config.loss.name}, loss_type={config.trainer['loss_type']}",
+                hint="leave out loss_type",
+            )
+        chosen["loss"] = str(config.trainer["loss_type"])
+    if not settings.get("shuffle_dataset", True):
+        chosen["sampler"] = "in-order"
+    slots = {}
+    off_policy = _slot(config, "off_policy", {"off_policy": "", **chosen})
+    if off_policy is not None:
+        slots["off_policy"] = off_policy
+        chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
+    for slot in DEFAULT_COMPONENTS:
+        spec = _slot(config, slot, {**DEFAULT_COMPONENTS, **chosen})
+        assert spec is not None
+        slots[slot] = spec
+    return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
+
+
+def _slot(config: RLSettings, slot: str, names: Mapping[str, str]) -> SlotSpec | None:
+    """The specification of a slot's component; None where no component is named."""
+    spec = getattr(config, slot) or SlotSpec()
+    spec = spec.model_copy(update={"name": spec.name or names[slot]})
+    if not spec.name and spec.params:
+        raise ConfigError(f"which {slot}?", given=str(spec.params), hint="list them with: rlllm methods ls --slots")
+    return known(slot, spec) if spec.name else None
+
+
+def _loss_settings(name: str, loss: Any, settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The TRL settings without those of other losses. Raises ConfigError for one that the user gave and this loss ignores."""
+    unread = sorted(key for key in given if key in LOSS_SETTINGS and key not in loss.reads_trl)
+    if unread:
+        readers = [other for other, kind in BY_LOSS_TYPE.items() if unread[0] in kind.reads_trl]
+        raise ConfigError(
+            f"loss={name} does not read {', '.join(unread)}",
+            given=", ".join(f"{key}={given[key]}" for key in unread),
+            hint=f"leave it out; {unread[0]} is read by the losses {', '.join(readers)}",
+        )
+    return {key: value for key, value in settings.items() if key not in LOSS_SETTINGS or key in loss.reads_trl}
+
+
+def _check_component(name: str, part: Component, setup: Setup) -> None:
+    """Whether a component can do with the groups and the data. Raises ConfigError."""
+    if setup.group_size == 1 and part.compares_group:
+        raise ConfigError(
+            f"{name} compares the completions of one prompt, so it needs at least two",
+            given="rollout.group_size=1",
+            hint="rollout.group_size=8, or a method that takes one: ppo, remax",
+        )
+    if isinstance(part, PolicyLoss) and part.needs_off_policy and not setup.off_policy:
+        raise ConfigError(
+            f"{name} is about completions that another model wrote, and this run has none",
+            given="no off_policy",
+            hint="off_policy=demonstrations, or method=luffy",
+        )
+    if isinstance(part, PolicyLoss) and part.aggregation not in AGGREGATIONS:
+        raise unknown(f"aggregation of {name}", part.aggregation, AGGREGATIONS)
+    with plugin_boundary("component", name, part):
+        part.check(setup)
+
+
+def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -> None:
+    if "ref_logps" in signals and not settings.get("beta"):
+        raise ConfigError(
+            "a component compares with the reference model, and this run has none",
+            given=f"beta={settings.get('beta', 0.0)}",
+            hint="set beta above 0, with kl.where=nowhere so that it adds no KL term",
+        )
+
+
+def _check_engine(engine: str, settings: Mapping[str, Any]) -> None:
+    """Settings of sampling that the engine would pass over without a word."""
+    known = trl_fields.table("GRPOConfig")
+    unread = [name for name in GENERATE_ONLY if name in settings and settings[name] != known[name]["default"]]
+    if unread and engine != "hf":
+        raise ConfigError(
+            f"the engine {engine} does not read {', '.join(unread)}",
+            given=", ".join(f"{name}={settings[name]}" for name in unread),
+            hint="rollout.engine=hf, or leave it out",
+        )
+
+
+def _check_words(settings: Mapping[str, Any]) -> None:
+    for name, words in WORDS.items():
+        if name in settings and settings[name] not in words:
+            raise unknown(name, str(settings[name]), words)
+
+
+def _with_beta(advantage: SlotSpec, settings: Mapping[str, Any]) -> SlotSpec:
+    """An advantage with a beta of its own (DPO's) takes TRL's, which is the one users give; its own field goes first."""
+    if not takes("advantage", advantage, "beta"):
+        return advantage
+    return advantage.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **advantage.params}})
+
+
+def critic_source(config: RLSettings, policy: ModelSource) -> ModelSource:
+    """The model whose weights the critic starts from.
+
+    Raises:
+        ConfigError: it shall start from a reward model, and no single one is among the rewards.
+        ModelError: the model it names does not exist.
+    """
+    if config.critic.init == "policy":
+        return policy
+    if config.critic.init != "reward":
+        return resolve_model(config.critic.init)
+    models = [spec for spec in named_models(config.rewards) if spec.name == "model" and "path" in spec.params]
+    if not models:
+        raise ConfigError(
+            "critic.init=reward needs a reward model among the rewards", hint="--reward RUN, or critic.init=policy"
+        )
+    return resolve_model(str(models[0].params["path"]))
+
+
+def _refuse_critic(config: RLSettings, advantage: str) -> None:
+    """A critic's settings without a critic would be read by nothing."""
+    unread = sorted(config.critic.model_fields_set - {"share_backbone"})
+    if unread:
+        raise ConfigError(
+            f"advantage={advantage} has no critic",
+            given=", ".join(f"critic.{name}" for name in unread),
+            hint="leave it out, or take a critic: --method ppo",
+        )
+
+
+def _check_critic(config: RLSettings, settings: Mapping[str, Any]) -> None:
+    if settings.get("fp16"):
+        raise ConfigError(
+            "a critic's optimizer cannot step on gradients that fp16 training has scaled",
+            given="fp16=true",
+            hint="bf16=true, or neither",
+        )
+    if 0 < settings.get("max_steps", -1) <= config.critic.warmup_steps:
+        raise ConfigError(
+            "the policy would never learn: the critic warms up for the whole run",
+            given=f"critic.warmup_steps={config.critic.warmup_steps}, max_steps={settings['max_steps']}",
+            hint="more steps, or a shorter warm-up",
+        )
+
+
+def _check_kl(config: RLSettings, name: str, advantage: Advantage, settings: Mapping[str, Any]) -> None:
+    if config.kl.where == "reward" and not advantage.reads_kl_penalty:
+        raise ConfigError(
+            f"advantage={name} does not see a KL penalty in the reward",
+            given="kl.where=reward",
+            hint="kl.where=loss, or an advantage that does: rloo, gae",
+        )
+    if config.kl.target is not None and not settings.get("beta"):
+        raise ConfigError(
+            "an adaptive KL coefficient has to start above 0", given=f"kl.target={config.kl.target}", hint="beta=0.05"
+        )
+    if config.kl.target is not None and config.kl.where == "nowhere":
+        raise ConfigError(
+            "kl.where=nowhere adds no KL term whose coefficient could move",
+            given=f"kl.target={config.kl.target}",
+            hint="kl.where=loss, or leave out kl.target",
+        )
+    if config.critic.share_backbone and config.lora is None:
+        raise ConfigError("one backbone for all is shared through adapters", hint="add lora.r=16")
