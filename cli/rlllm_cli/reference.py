@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from rlllm.core.config import StageConfig
     from rlllm.core.registry import Entry, Registry
 
 WRITTEN = "Written by `make reference` from the code; edit that instead."
@@ -105,32 +106,54 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
 
 
 def _verb_page(verb: str) -> str:
-    from rlllm.stages.catalog import config_class
+    from rlllm.stages.catalog import STAGES, settings_classes
 
-    cls = config_class(verb)
-    lines = [f"# Settings of `rlllm {verb}`", "", WRITTEN, "", _prose(inspect.getdoc(cls)), ""]
-    lines += _table(("key", "type", "default", "what it is"), _settings(cls))
-    if cls.trl_configs:
-        links = " or ".join(f"[{name}](trl-fields.md#{name.lower()})" for name in cls.trl_configs)
-        lines += ["", f"Every field of TRL's {links} is a setting too, under TRL's own name (`learning_rate=1e-5`)."]
-    if cls.aliases:
-        lines += ["", "Other names that are taken:", ""]
-        lines += _table(
-            ("name", "stands for"), ((_code(name), _code(key)) for name, key in sorted(cls.aliases.items()))
-        )
+    lines = [f"# Settings of `rlllm {verb}`", "", WRITTEN, ""]
+    groups: dict[tuple[tuple[str, str, str, str], ...], list[tuple[type[StageConfig], list[str]]]] = {}
+    for cls, methods in settings_classes(verb).items():
+        groups.setdefault(tuple(_settings(cls)), []).append((cls, methods))
+    if len(groups) > 1:
+        lines += [
+            "The method decides which settings there are; a key that it does not read is an error. Without `method=` it is "
+            f"{_code(STAGES[verb].method)}.",
+            "",
+        ]
+    for rows, members in groups.items():
+        if len(groups) > 1:
+            methods = [method for _, names in members for method in names]
+            lines += [f"## With the methods {', '.join(map(_code, methods))}", ""]
+        lines += _settings_section(rows, [cls for cls, _ in members])
     return "\n".join(lines)
 
 
-def _settings(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """A row for each key; the keys of a section follow it."""
+def _settings_section(rows: Iterable[tuple[str, str, str, str]], classes: Sequence[type[StageConfig]]) -> Iterator[str]:
+    """The table of keys that these settings classes share, with the TRL fields and other names that they take."""
+    yield from ("" if len(classes) > 1 else _prose(inspect.getdoc(classes[0])), "")
+    yield from _table(("key", "type", "default", "what it is"), rows)
+    configs = dict.fromkeys(name for cls in classes for name in cls.trl_configs)
+    if configs:
+        links = " or ".join(f"[{name}](trl-fields.md#{name.lower()})" for name in configs)
+        yield from ("", f"Every field of TRL's {links} is a setting too, under TRL's own name (`learning_rate=1e-5`).")
+    if classes[0].aliases:
+        yield from ("", "Other names that are taken:", "")
+        aliases = sorted(classes[0].aliases.items())
+        yield from _table(("name", "stands for"), ((_code(name), _code(key)) for name, key in aliases))
+    yield ""
+
+
+def _settings(
+    cls: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
+) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each key; the keys of a section follow it. `defaults`: the section as the settings class fills it."""
     for name, field in cls.model_fields.items():
         section = _section(field.annotation)
-        default = "" if section or field.is_required() else _default(field.get_default(call_default_factory=True))
+        value = getattr(defaults, name) if defaults is not None else field.get_default(call_default_factory=True)
+        default = "" if section or (field.is_required() and defaults is None) else _default(value)
         bounds = " ".join(text for limit in field.metadata if (text := _bound(limit)))
         kind = "section" if section else f"{_type_text(field.annotation)} {bounds}".rstrip()
         yield _code(f"{prefix}{name}"), kind, default, _prose(field.description)
         if section:
-            yield from _settings(section, f"{prefix}{name}.")
+            yield from _settings(section, f"{prefix}{name}.", value if isinstance(value, section) else None)
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
@@ -183,9 +206,9 @@ def _default(value: Any) -> str:
 
 def _trl_page() -> str:
     from rlllm.core import trl_fields
-    from rlllm.stages.catalog import STAGES, config_class
+    from rlllm.stages.catalog import STAGES, settings_classes
 
-    configs = sorted({name for verb in STAGES for name in config_class(verb).trl_configs})
+    configs = sorted({name for verb in STAGES for cls in settings_classes(verb) for name in cls.trl_configs})
     shared = set.intersection(*(set(trl_fields.table(name)) for name in configs))
     lines = [
         "# TRL's fields",

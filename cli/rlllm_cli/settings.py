@@ -27,14 +27,23 @@ def show_settings(verb: str, method: str | None = None) -> None:
         console.emit(f"\nand every field of TRL's {configs} under TRL's own name: learning_rate=1e-5, --max_steps 60")
 
 
-def documented(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, default, documentation) of each field; those of sections are dotted and follow their section."""
+def documented(
+    cls: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
+) -> Iterator[tuple[str, str, str]]:
+    """(key, default, documentation) of each field; those of sections are dotted and follow their section.
+
+    Args:
+        cls: the settings class or a section of it.
+        prefix: of the keys.
+        defaults: the section as the settings class fills it, where that differs from the section's own defaults.
+    """
     for name, field in cls.model_fields.items():
         section = _section(field.annotation)
-        default = "" if section or field.is_required() else _words(field.get_default(call_default_factory=True))
+        value = getattr(defaults, name) if defaults is not None else field.get_default(call_default_factory=True)
+        default = "" if section or (field.is_required() and defaults is None) else _words(value)
         yield f"{prefix}{name}", default, " ".join((field.description or "").split())
         if section:
-            yield from documented(section, f"{prefix}{name}.")
+            yield from documented(section, f"{prefix}{name}.", value if isinstance(value, section) else None)
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -84,6 +84,19 @@ def config_class(verb: str, method: str | None = None) -> type[StageConfig]:
     return trainer_of(resolve_method(method or entry.method, verb)).settings[verb]
 
 
+def settings_classes(verb: str) -> dict[type[StageConfig], list[str]]:
+    """Every settings class of a verb -> the methods that ship with rlllm and read it; the default method's class first."""
+    entry = _entry(verb)
+    if not entry.method:
+        return {config_class(verb): []}
+    classes: dict[type[StageConfig], list[str]] = {config_class(verb): []}
+    for name in METHODS.builtins:
+        method = METHODS.load(name)
+        if verb in method.stages:
+            classes.setdefault(trainer_of(method).settings[verb], []).append(name)
+    return classes
+
+
 def method_of(verb: str, recipe: Mapping[str, Any], overrides: Overrides = ()) -> str | None:
     """The method that a recipe and overrides name, or the verb's default; None for a verb without methods."""
     entry = _entry(verb)
