@@ -15,6 +15,7 @@ from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.registry import ENGINES
 from rlllm.training.batch_arithmetic import plan_batches
 from rlllm.training.plan import Plan, RLPlan, processes
@@ -55,14 +56,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     """
     config = plan.config
     rollout = config.rollout
-    settings = {
-        **plan.settings,
-        "num_generations": rollout.group_size,
-        "max_completion_length": rollout.max_new_tokens,
-        "temperature": rollout.temperature,
-        "top_p": rollout.top_p,
-        "top_k": rollout.top_k,
-    }
+    settings = {**plan.settings, **_sampling_settings(rollout)}
     slots = _slots(config, plan.method, settings)
     components = Components.of(slots)
     for part in components.by_slot.values():
@@ -108,6 +102,17 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         batches=batches,
         slots=slots,
     )
+
+
+def _sampling_settings(rollout: RolloutConfig) -> dict[str, Any]:
+    """The settings of a rollout under TRL's names."""
+    return {
+        "num_generations": rollout.group_size,
+        "max_completion_length": rollout.max_new_tokens,
+        "temperature": rollout.temperature,
+        "top_p": rollout.top_p,
+        "top_k": rollout.top_k,
+    }
 
 
 def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> dict[str, SlotSpec]:
