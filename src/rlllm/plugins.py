@@ -49,17 +49,21 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.evals.request import Evaluation as Evaluation
     from rlllm.evals.statistics.intervals import Interval as Interval
     from rlllm.evals.statistics.intervals import mean_interval as mean_interval
+    from rlllm.rewards.bound import BoundReward as BoundReward
     from rlllm.rewards.composition import Composition as Composition
     from rlllm.rollouts.config import SamplingConfig as SamplingConfig
+    from rlllm.rollouts.engines.base import Engine as Engine
     from rlllm.rollouts.environments.base import Environment as Environment
 
 _PUBLIC = {
     "Advantage": "rlllm.algorithms.protocols",
+    "BoundReward": "rlllm.rewards.bound",
     "Composition": "rlllm.rewards.composition",
     "ConfigError": "rlllm.core.errors",
     "Conversation": "rlllm.core.records",
     "DataError": "rlllm.core.errors",
     "DataRequest": "rlllm.data.request",
+    "Engine": "rlllm.rollouts.engines.base",
     "Environment": "rlllm.rollouts.environments.base",
     "EvalRequest": "rlllm.evals.request",
     "Evaluation": "rlllm.evals.request",

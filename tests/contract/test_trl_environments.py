@@ -17,9 +17,10 @@ from rlllm.algorithms import _trl
 from rlllm.core.records import PromptTask
 from rlllm.policies.chat import as_prompt
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.base import Engine
 from rlllm.rollouts.environments.base import factory
 from rlllm.rollouts.environments.guess import Guess
-from rlllm.rollouts.environments.multi_turn import Episode, Table
+from rlllm.rollouts.environments.multi_turn import Episode, MultiTurnSampler
 
 TASKS = [PromptTask("Guess my number.", None, {"secret": secret, "guesses": 2}) for secret in (1, 2, 3, 4)]
 
@@ -52,19 +53,19 @@ def test_the_embedded_template_is_one_that_trl_can_use(tiny_model: str) -> None:
     assert _trl.is_chat_template_prefix_preserving(tokenizer)
 
 
-class Guesser:
+class Guesser(Engine):
     """An engine by rule. It guesses 2, follows the hint, now and then calls what is not there, or talks too long."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
-        texts = [self.says(self.tokenizer.decode(list(ids))) for ids in prompts]
+        texts = [self._says(self.tokenizer.decode(list(ids))) for ids in prompts]
         return [
             ids[: sampling.max_new_tokens] for ids in self.tokenizer([f"{text}<|end|>" for text in texts])["input_ids"]
         ]
 
-    def says(self, text: str) -> str:
+    def _says(self, text: str) -> str:
         replies = re.findall(r"<\|system\|>=([^<]*)<", text)
         if not replies:
             return "I say <<guess number=2>>"
@@ -115,7 +116,7 @@ def test_evaluation_plays_as_trls_loop_does(limit: int, tiny_model: str, tmp_pat
         environment_factory=factory(Guess, {}, TASKS),
     )
     trainer._generate_and_score_completions(prompts)
-    table = Table(
+    table = MultiTurnSampler(
         Guesser(tokenizer), tokenizer, factory(Guess, {}, TASKS), SamplingConfig(max_new_tokens=limit), 3, context=512
     )
     episodes: list[Episode] = [table.begin(row, task) for row, task in enumerate(TASKS)]

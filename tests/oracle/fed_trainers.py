@@ -20,6 +20,7 @@ from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.engines.base import Engine
 
 GROUP = 4
 LENGTHS = (3, 1, 9, 60, 2, 5, 4, 2, 33, 7, 1, 6, 12, 2, 3, 18)
@@ -73,12 +74,8 @@ def written() -> list[list[int]]:
     return [row if len(row) == LIMIT else [*row[:-1], end] for row in rows]
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Engine):
     """An engine that answers with completions written beforehand."""
-
-    model: Any
-    tokenizer: Any
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Any) -> list[list[int]]:
         return written()[: len(prompts)]

@@ -16,6 +16,7 @@ from rlllm.algorithms.samplers.dynamic import Dynamic
 from rlllm.algorithms.samplers.hints import Hints
 from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay
+from rlllm.rollouts.engines.base import Engine
 
 ROWS = 4 * GROUP
 
@@ -69,7 +70,7 @@ def test_a_replayed_batch_trains_with_a_reference_and_a_masked_truncation(tiny_m
     assert all(torch.isfinite(weight).all() for weight in trainer.model.parameters())
 
 
-class Counting:
+class Counting(Engine):
     """An engine that answers everything alike, and remembers how often it was asked."""
 
     asked: list[int] = []  # noqa: RUF012

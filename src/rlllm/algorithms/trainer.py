@@ -36,12 +36,13 @@ from rlllm.algorithms.samplers.order import Shuffle
 from rlllm.algorithms.signals.base import Signal, SignalContext
 from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions
-from rlllm.core.errors import ConfigError, PluginError
+from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, completion_text
 from rlllm.rewards.composition import Composition, Scores
+from rlllm.rollouts.engines.base import sample_completions
 from rlllm.rollouts.environments.base import finished
 
 
@@ -216,15 +217,8 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         if self.slots.engine is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        name = self.slots.engine.__name__
-        with plugin_boundary("engine", name, self.slots.engine):
-            completions = self.slots.engine(model, self.processing_class).generate(prompt_ids, self.sampling)
-        if len(completions) != len(prompt_ids) or not all(completions):
-            raise PluginError(
-                f"the engine {name} returned {sum(map(bool, completions))} completions for {len(prompt_ids)} prompts",
-                hint="an engine returns at least one token for each prompt, in order",
-            )
-        return completions, None
+        engine = self.slots.engine(model, self.processing_class)
+        return sample_completions(engine, prompt_ids, self.sampling), None
 
     @property
     def sampling(self) -> Any:

@@ -51,6 +51,7 @@ def plugin_boundary(
     keys: Iterable[str] = (),
     given: object = None,
     hint: str | None = None,
+    built_in_too: bool = False,
 ) -> Iterator[None]:
     """Turn an exception of a plugin's code into an error that names the plugin, its file and line.
 
@@ -65,6 +66,8 @@ def plugin_boundary(
         phrase: text between the plugin's name and the exception.
         keys: keys that exist in the mapping the plugin reads; shown for a KeyError.
         given, hint: as of `RlllmError`.
+        built_in_too: whether an exception of a plugin that ships with rlllm is treated alike, because its settings or its data
+            are to blame.
 
     Raises:
         PluginError: the plugin's code raised an exception; `error_type` in its place if that is given.
@@ -75,11 +78,11 @@ def plugin_boundary(
         raise
     except (Exception, SystemExit) as error:  # a plugin's sys.exit must not end a run as if it had succeeded
         place = _innermost(_frames(error)[2:], plugin)  # without this function's frame and that of its caller
-        if place is None and (plugin is None or _is_own(plugin)):
+        if place is None and (plugin is None or _is_own(plugin)) and not built_in_too:
             raise
         existing = existing_attributes(error) or (list(keys) if isinstance(error, KeyError) else [])
         near = closest(_missing_name(error), existing) if existing else None
-        where = place or _definition(plugin)
+        where = place or (None if _is_own(plugin) else _definition(plugin))
         raise error_type(
             f"the {noun} {name} {phrase} {describe(error)}" + (f" ({where})" if where else ""),
             given=given,

@@ -20,7 +20,7 @@ from typing import Any
 from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint
 from rlllm.evals.sample_cache import Block, BlockStores, Completion
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.registry import ENGINES
+from rlllm.rollouts.engines.loading import open_engine
 from rlllm.rollouts.samples import draw
 
 
@@ -30,7 +30,7 @@ def sample(
     """`samples` completions of every task, drawn from one seeded stream; the outer list follows `tasks`."""
     import torch
 
-    engine = ENGINES.load(sampling.engine)(model, tokenizer)
+    engine = open_engine(sampling.engine, model, tokenizer)
     torch.manual_seed(seed)
     return draw(engine, tokenizer, tasks, sampling, samples=samples)
 

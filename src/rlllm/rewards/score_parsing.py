@@ -1,7 +1,7 @@
-"""What a reward's own code gave back, read as a score or as what is wrong with it. A failure never becomes a number.
+"""Score parsing: what a reward returned, read as a `Score` or as a `Failure`. A failure never becomes a number.
 
-A number is what Python counts as real (booleans and NumPy's scalars included). A tensor is none: it may carry a gradient
-and sit on a device, so the reward has to call `.item()` itself.
+A number is what Python counts as real (booleans and NumPy's scalars included). A tensor is none: it may carry a gradient and
+sit on a device, so the reward has to call `.item()` itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import RlllmError, describe
+from rlllm.core.plugin_errors import PluginPlace, existing_attributes, plugin_place
 from rlllm.core.records import Sample, Score
 
 LONGEST_MESSAGE = 300
@@ -48,8 +48,8 @@ def scored(
     """
     if score_batch is None:
         assert score_sample is not None
-        return [_attempt(partial(_read_one, score_sample, sample)) for sample in samples]
-    results = _attempt(partial(_read_all, score_batch, samples))
+        return [_attempt(partial(_read_one, score_sample, sample), score_sample) for sample in samples]
+    results = _attempt(partial(_read_all, score_batch, samples), score_batch)
     return [results] * len(samples) if isinstance(results, Failure) else results
 
 
@@ -71,15 +71,22 @@ def read(raw: Any) -> Score | Failure:
     return Score(value, _text(score.parsed), _text(score.note))
 
 
-def failure(error: BaseException, seconds: float | None = None) -> Failure:
-    """An exception with the place it came from."""
+def failure(error: BaseException, seconds: float | None = None, reward: object = None) -> Failure:
+    """An exception of a reward with the file and line it came from and, for a misspelt field of a record, the fields there are.
+
+    Args:
+        reward: the function or object that raised it.
+    """
     try:
         text = describe(error)
     except Exception:  # an exception whose own __str__ raises
         text = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return Failure(f"raised {text[:LONGEST_MESSAGE]}{place}", seconds)
+    own = plugin_place(error, reward)
+    place = own or (PluginPlace(frames[-1].filename, frames[-1].lineno or 0) if frames else None)
+    fields = existing_attributes(error)
+    phrase = f"raised {text[:LONGEST_MESSAGE]}" + (f" ({place})" if place else "")
+    return Failure(phrase + (f"; it has {', '.join(fields)}" if fields else ""), seconds)
 
 
 def late(limit: float | None, seconds: float, place: str = "") -> Failure:
@@ -95,14 +102,14 @@ def _read_all(reward: Callable[[Sequence[Sample]], Any], samples: Sequence[Sampl
     return _as_list(reward(samples), len(samples))
 
 
-def _attempt(call: Callable[[], Any]) -> Any:
+def _attempt(call: Callable[[], Any], reward: object) -> Any:
     start = time.perf_counter()
     try:
         result = call()
     except RlllmError:
         raise
     except (Exception, SystemExit) as error:  # sys.exit in a reward must not end the run, least of all with code 0
-        return failure(error, time.perf_counter() - start)
+        return failure(error, time.perf_counter() - start, reward)
     return Failure(result.phrase, time.perf_counter() - start) if isinstance(result, Failure) else result
 
 

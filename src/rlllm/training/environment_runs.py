@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlllm.algorithms.components import component
 from rlllm.core.errors import ConfigError, describe
 from rlllm.core.records import PromptTask, Sample
-from rlllm.rollouts.environments.base import TRANSCRIPT, transcript_text
-from rlllm.rollouts.registry import ENGINES
+from rlllm.rollouts.environments.base import TRANSCRIPT, rehearse, transcript_text
 from rlllm.training.environment import REWARD, PlannedEnvironment
 from rlllm.training.flow import Job
 from rlllm.training.plan import RLPlan
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[Any]:
     """The plan with its environment.
 
-    The environment begins on the first row, so that a column it lacks is known before a model is loaded.
+    The environment begins on the first row and gives its reward, so that a column it lacks is known before a model is loaded.
 
     Raises:
         ConfigError: a reward or an advantage that does not go with it, or an environment that cannot begin on the data.
@@ -36,7 +35,9 @@ def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[
     if environment is None:
         return plan
     _refuse_greedy_baseline(plan)
-    environment.factory(plan.loaded.train[:1])().reset(row=0)
+    first = environment.factory(plan.loaded.train[:1])()
+    first.reset(row=0)
+    rehearse(first)
     settings = {"max_tool_calling_iterations": environment.rounds, **plan.settings}
     rounds = settings["max_tool_calling_iterations"] or environment.rounds
     return replace(plan, settings=settings, environment=replace(environment, rounds=rounds))
@@ -99,11 +100,12 @@ def draw(
     import torch
 
     from rlllm.policies.loading import context_length
-    from rlllm.rollouts.environments.multi_turn import Table
+    from rlllm.rollouts.engines.loading import open_engine
+    from rlllm.rollouts.environments.multi_turn import MultiTurnSampler
 
     settings = job.plan.config.rollout.sampling
-    table = Table(
-        ENGINES.load(settings.engine)(model, job.tokenizer),
+    rollouts = MultiTurnSampler(
+        open_engine(settings.engine, model, job.tokenizer),
         job.tokenizer,
         environment.factory(tasks),
         settings,
@@ -112,7 +114,7 @@ def draw(
         chat_template=chat_template(job),
     )
     torch.manual_seed(job.plan.config.seed)
-    return table.draw(tasks, samples=samples)
+    return rollouts.draw(tasks, samples=samples)
 
 
 def measure(job: Job[RLPlan[Any]], environment: PlannedEnvironment, model: Any) -> list[Measured]:

@@ -16,7 +16,7 @@ from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
-from rlllm.rollouts.registry import ENGINES
+from rlllm.rollouts.engines.loading import check_engine
 from rlllm.training.batch_arithmetic import plan_batches
 from rlllm.training.plan import Plan, RLPlan, processes
 from rlllm.training.reward_specs import named_models, resolve_rewards
@@ -67,9 +67,8 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     composition = resolve_rewards(
         rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
     )
-    if rollout.engine not in ENGINES:
-        ENGINES.load(rollout.engine)
-    _check_engine(rollout.engine, settings)
+    check_engine(rollout.engine)
+    _check_engine_settings(rollout.engine, settings)
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_kl(config, slots["advantage"].name, advantage, settings)
     setup = Setup(
@@ -191,7 +190,7 @@ def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -
         )
 
 
-def _check_engine(engine: str, settings: Mapping[str, Any]) -> None:
+def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
     """Settings of sampling that the engine would pass over without a word."""
     known = trl_fields.table("GRPOConfig")
     unread = [name for name in GENERATE_ONLY if name in settings and settings[name] != known[name]["default"]]

@@ -10,14 +10,17 @@ import pytest
 import rlllm
 
 ENGINE = """
-class Scripted:
-    asked = []
+from rlllm.plugins import Engine
+
+
+class Scripted(Engine):
+    _calls = []
 
     def __init__(self, model, tokenizer):
         self.tokenizer = tokenizer
 
     def generate(self, prompts, sampling):
-        Scripted.asked.append((len(prompts), sampling))
+        Scripted._calls.append((len(prompts), sampling))
         end = [self.tokenizer.eos_token_id]
         texts = ["yes", "no", "a long answer", "#### 4"]
         return [
@@ -29,7 +32,7 @@ class Forgetful(Scripted):
     def generate(self, prompts, sampling):
         return super().generate(prompts, sampling)[:-1]
 
-class NullProgress(Scripted):
+class Speechless(Scripted):
     def generate(self, prompts, sampling):
         return [[], *super().generate(prompts, sampling)[1:]]
 """
@@ -64,9 +67,9 @@ def test_an_engine_is_asked_once_a_rollout_with_the_runs_sampling(tiny_model: st
     from rlllm.rollouts.registry import ENGINES
 
     run(tiny_model, tmp_path, "Scripted", max_completion_length=13, temperature=0.5, top_k=7, top_p=0.9)
-    asked = ENGINES.load(f"{tmp_path / 'engines.py'}:Scripted").asked
-    assert [count for count, _ in asked] == [8, 8]
-    sampling = asked[0][1]
+    calls = ENGINES.load(f"{tmp_path / 'engines.py'}:Scripted")._calls
+    assert [count for count, _ in calls] == [8, 8]
+    sampling = calls[0][1]
     assert (sampling.max_new_tokens, sampling.temperature, sampling.top_k, sampling.top_p) == (13, 0.5, 7, 0.9)
 
 
@@ -74,7 +77,7 @@ def test_a_loop_with_the_built_in_engine_named_learns(tiny_model: str, tmp_path:
     assert run(tiny_model, tmp_path, "hf", max_completion_length=6).ok
 
 
-@pytest.mark.parametrize("engine", ["Forgetful", "NullProgress"])
+@pytest.mark.parametrize("engine", ["Forgetful", "Speechless"])
 def test_an_engine_that_loses_a_completion_is_named(tiny_model: str, tmp_path: Path, engine: str) -> None:
     reasons = run(tiny_model, tmp_path, engine, max_completion_length=13).verdict["reasons"]
     assert reasons[0]["code"] == "error"

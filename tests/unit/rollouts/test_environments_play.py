@@ -9,26 +9,27 @@ from typing import Any
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask, Sample
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.base import Engine
 from rlllm.rollouts.environments.base import TRANSCRIPT, factory
 from rlllm.rollouts.environments.calculator import Calculator
 from rlllm.rollouts.environments.guess import Guess
-from rlllm.rollouts.environments.multi_turn import Table
+from rlllm.rollouts.environments.multi_turn import MultiTurnSampler
 
 tokenizer = cache(build_tokenizer)
 CALL = "<<calculate expression=6*7>>"
 
 
-class Script:
+class Script(Engine):
     """An engine that answers a context by a function of its text."""
 
     def __init__(self, says: Callable[[str], str]) -> None:
-        self.says = says
+        self._says = says
         self.heard: list[str] = []
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
         texts = tokenizer().batch_decode([list(ids) for ids in prompts])
         self.heard += texts
-        turns = tokenizer()([self.says(text) + "<|end|>" for text in texts])["input_ids"]
+        turns = tokenizer()([self._says(text) + "<|end|>" for text in texts])["input_ids"]
         return [ids[: sampling.max_new_tokens] for ids in turns]
 
     def stop_ids(self) -> set[int]:
@@ -40,7 +41,9 @@ def play(
 ) -> tuple[Sample, Script]:
     engine, tasks = Script(says), [task or PromptTask("6 * 7 = ?", "42")]
     sampling = SamplingConfig(max_new_tokens=options.pop("max_new_tokens", 96))
-    table = Table(engine, tokenizer(), factory(kind, {}, tasks), sampling, rounds=options.pop("rounds", 2), **options)
+    table = MultiTurnSampler(
+        engine, tokenizer(), factory(kind, {}, tasks), sampling, rounds=options.pop("rounds", 2), **options
+    )
     return table.draw(tasks)[0][0], engine
 
 
@@ -110,7 +113,9 @@ def test_arguments_have_the_types_of_the_tools_hints_and_rollouts_do_not_share_a
 
     tasks = [PromptTask("Guess", None, {"secret": secret, "guesses": 2}) for secret in (11, 12, 13)]
     engine = Script(halve)
-    table = Table(engine, tokenizer(), factory(Guess, {}, tasks), SamplingConfig(max_new_tokens=96), rounds=3)
+    table = MultiTurnSampler(
+        engine, tokenizer(), factory(Guess, {}, tasks), SamplingConfig(max_new_tokens=96), rounds=3
+    )
     drawn = table.draw(tasks, samples=2)
     assert [[one.meta["environment_reward"] for one in row] for row in drawn] == [[1.0, 1.0]] * 3
     assert [[one.meta["secret"] for one in row] for row in drawn] == [[11, 11], [12, 12], [13, 13]]

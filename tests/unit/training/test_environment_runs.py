@@ -19,25 +19,27 @@ ENGINE = '''
 import itertools
 import re
 
+from rlllm.plugins import Engine
 
-class Caller:
+
+class Caller(Engine):
     """Calls the tool of the run with what the prompt says; after the result it answers, wrongly every other time."""
 
-    turns = itertools.count()
+    _turns = itertools.count()
 
     def __init__(self, model, tokenizer):
         self.tokenizer = tokenizer
 
     def generate(self, prompts, sampling):
-        texts = [self.says(self.tokenizer.decode(list(ids))) for ids in prompts]
+        texts = [self._says(self.tokenizer.decode(list(ids))) for ids in prompts]
         return self.tokenizer([text + "<|end|>" for text in texts])["input_ids"]
 
-    def says(self, text):
+    def _says(self, text):
         result = re.search(r"<\\|system\\|>=(-?\\w+)", text)
         if result is None:
             left, right = re.search(r"(\\d+) \\* (\\d+)", text).groups()
             return f"<<{CALL}={left}*{right}>>"
-        return f"#### {result[1]}" if next(self.turns) % 2 else "#### 0"
+        return f"#### {result[1]}" if next(self._turns) % 2 else "#### 0"
 
     def stop_ids(self):
         return {self.tokenizer.eos_token_id}

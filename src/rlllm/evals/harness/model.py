@@ -24,8 +24,9 @@ from torch import Tensor
 from rlllm.core.errors import ConfigError
 from rlllm.policies.padding import padded
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.base import sample_completions
+from rlllm.rollouts.engines.loading import open_engine
 from rlllm.rollouts.engines.native.generic_decoder import refusal
-from rlllm.rollouts.registry import ENGINES
 
 LOGITS = 1 << 26
 """Logits computed at once, at most: 256 MB in float32."""
@@ -65,7 +66,7 @@ class EngineLM(HFLM):
     def __init__(self, model: Any, tokenizer: Any, sampling: SamplingConfig) -> None:
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=sampling.batch_size)
         self.settings = sampling
-        self.engine = ENGINES.load(sampling.engine)(model, tokenizer)
+        self.engine = open_engine(sampling.engine, model, tokenizer)
         self.shares = refusal(model) is None
         taken = inspect.signature(model.forward).parameters
         self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}
@@ -202,7 +203,8 @@ class EngineLM(HFLM):
         while going and used < sampling.max_new_tokens:
             part = min(part, sampling.max_new_tokens - used)
             prefixes = [prompts[index] + written[index] for index in going]
-            continuations = self.engine.generate(prefixes, sampling.model_copy(update={"max_new_tokens": part}))
+            limited = sampling.model_copy(update={"max_new_tokens": part})
+            continuations = sample_completions(self.engine, prefixes, limited)
             for index, ids in zip(going, continuations, strict=True):
                 written[index] += ids
             used, part = used + part, 2 * part

@@ -74,7 +74,7 @@ class ConcurrentReward:
                 if _is_cancelled():
                     raise
                 seconds = time.perf_counter() - start
-                return late(self.seconds, seconds) if limit.expired() else failure(error, seconds)
+                return late(self.seconds, seconds) if limit.expired() else failure(error, seconds, self.function)
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,19 @@
-"""The `hf` engine: transformers' `generate` in this process. Slow and always right; other engines are measured against it."""
+"""The `hf` engine: transformers' `generate` in this process. It is slow; the other engines are tested against it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from rlllm.policies.padding import padded
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.base import Engine
 
 
-@dataclass(frozen=True)
-class HFEngine:
-    """Sample completions with a causal language model.
-
-    Args:
-        model: a transformers causal language model.
-        tokenizer: its tokenizer, with a padding token.
-    """
-
-    model: Any
-    tokenizer: Any
+class HFEngine(Engine):
+    """Sample completions with transformers' `generate`."""
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
@@ -64,12 +55,6 @@ class HFEngine:
             **choice,
         )
         return [_until_stop(row, stops) for row in output[:, ids.size(1) :].tolist()]
-
-    def stop_ids(self) -> set[int]:
-        """Every token that ends a completion: the tokenizer's and the generation config's."""
-        configured = self.model.generation_config.eos_token_id
-        stops = set(configured if isinstance(configured, list) else [configured])
-        return {token for token in stops | {self.tokenizer.eos_token_id} if token is not None}
 
 
 def _until_stop(ids: list[int], stops: set[int]) -> list[int]:

@@ -1,12 +1,13 @@
-"""What an environment is, how a class is checked to be one, and how its rollouts become samples. Imports no torch.
+"""The environment protocol: how a class is checked to be one, and how its rollouts become samples. Imports no torch.
 
 The protocol is that of TRL's `environment_factory`: `reset(**row)` begins a rollout, public methods are tools, and
-`get_reward()`, if there is one, says what the rollout earned. One object serves one rollout at a time and is used again.
+`get_reward()`, if there is one, returns the reward of the rollout. One object serves one rollout at a time and is used again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,33 +15,44 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rlllm.core.errors import ConfigError, RlllmError, closest, describe
+from rlllm.core.plugin_errors import plugin_boundary, plugin_place
 from rlllm.core.records import PromptTask, Sample
 
 TRANSCRIPT = "transcript"
 """Column of a sample with all messages of the rollout: the model's turns, its calls, and what the tools said."""
-EARNED = "environment_reward"
+REWARD_COLUMN = "environment_reward"
 """Column of a sample with what the environment's `get_reward` returned."""
-FAILED = "environment_error"
+FAILED_COLUMN = "environment_error"
 """Column of a sample in its place where `get_reward` raised or returned no number."""
-STORED = ("level", TRANSCRIPT, EARNED, FAILED)
+STORED = ("level", TRANSCRIPT, REWARD_COLUMN, FAILED_COLUMN)
 """Columns of a sample that its row of `samples.jsonl` holds; the others are those of its row of the data."""
-_OWN = ("reset", "get_reward")
+_METHODS = ("reset", "get_reward")
+_NEARLY = 0.85
+"""Similarity from which a tool's name is taken for a misspelt method of an environment."""
 
 
 class Environment(Protocol):
-    """What users write. Every other public method is a tool: type hints, and a docstring with an `Args:` section."""
+    """What users write: a class whose constructor takes the arguments of the recipe. It need not inherit from this one.
+
+    Every public method other than `reset` and `get_reward` is a tool. It needs a type hint for each argument, and a docstring
+    with a line for each under `Args:`, because models learn of a tool by these; it returns text, or what `str` makes text. It
+    may be `async`. An exception that it raises is shown to the model as its result, and ends nothing.
+    """
 
     def reset(self, **row: Any) -> str | None:
-        """Begin a rollout on a row of the data; what is returned is put behind the prompt's last message.
+        """Begin a rollout on a row of the data.
 
         Args:
             row: the columns of the row, with `prompt` and `answer`.
+
+        Returns:
+            Text that is appended to the prompt's last message; None for nothing.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A method the model may call."""
+    """A method that the model may call."""
 
     name: str
     signature: str
@@ -59,89 +71,141 @@ def tools_of(kind: type) -> tuple[Tool, ...]:
             takes `*args` or `**kwargs`; models learn of a tool by these.
     """
     methods = inspect.getmembers(kind, inspect.isfunction)
-    return tuple(_tool(kind, name, method) for name, method in methods if name not in _OWN and not name.startswith("_"))
+    return tuple(
+        _tool(kind, name, method) for name, method in methods if name not in _METHODS and not name.startswith("_")
+    )
 
 
 def checked(kind: Any, name: str, params: Mapping[str, Any]) -> type:
-    """The class behind an environment's name, found fit.
+    """The class behind an environment's name, after a check of its methods and of its arguments.
 
     Raises:
-        ConfigError: it is no class, lacks `reset(self, **row)`, has no tool or an unfit one, or does not take `params`.
+        ConfigError: it is no class, lacks `reset(self, **row)`, has no tool or an unfit one, a misspelt `get_reward`, or does
+            not take `params`.
     """
     if not inspect.isclass(kind):
         raise ConfigError(
             f"{name} is not an environment", given=f"a {type(kind).__name__}", hint="an environment is a class"
         )
     reset = inspect.getattr_static(kind, "reset", None)
-    kinds = [one.kind for one in inspect.signature(reset).parameters.values()] if inspect.isfunction(reset) else []
+    kinds = [p.kind for p in inspect.signature(reset).parameters.values()] if inspect.isfunction(reset) else []
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         raise ConfigError(
             f"{name} does not take a row to begin with", given=kind.__name__, hint="give it: def reset(self, **row)"
         )
+    for method in _METHODS:
+        tools = [attribute for attribute in vars(kind) if attribute not in _METHODS]
+        misspelt = difflib.get_close_matches(method, tools, n=1, cutoff=_NEARLY)
+        if misspelt:
+            raise ConfigError(
+                f"{name} has a tool {misspelt[0]}, which reads like a misspelt {method}",
+                given=kind.__name__,
+                hint=f"def {method}(self...), or give the tool another name",
+            )
     if not tools_of(kind):
         raise ConfigError(f"{name} has no tool", given=kind.__name__, hint="a tool is a public method beside reset")
+    _check_params(kind, name, params)
+    return kind
+
+
+def _check_params(kind: type, name: str, params: Mapping[str, Any]) -> None:
     try:
         inspect.signature(kind).bind(**params)
     except TypeError as error:
-        own = [one for one in inspect.signature(kind).parameters if one != "self"]
-        near = [word for one in params if one not in own and (word := closest(one, own))]
+        existing = [parameter for parameter in inspect.signature(kind).parameters if parameter != "self"]
+        unknown = [key for key in params if key not in existing]
+        near = [word for key in unknown if (word := closest(key, existing))]
+        none = None if existing else "leave them out: it takes none"
         raise ConfigError(
             f"{name} does not take these fields: {error}",
-            given=", ".join(f"{one}={value}" for one, value in params.items()) or None,
-            exists=own,
-            hint=f"did you mean environment.{near[0]}?" if near else None if own else "leave them out: it takes none",
+            given=", ".join(f"{key}={value}" for key, value in params.items()) or None,
+            exists=existing,
+            hint=f"did you mean environment.{near[0]}?" if near else none,
         ) from error
-    return kind
 
 
 def factory(kind: type, params: Mapping[str, Any], tasks: Sequence[PromptTask]) -> Callable[[], Any]:
     """What makes one environment for each concurrent rollout, in the form TRL takes.
 
-    Its `reset` is given the number of a row (`row=3`) and hands the columns of that task to the class. `get_reward` is
-    kept from TRL, which would add it as one more reward with weight 1; `finished` puts it where rewards can read it.
+    Its `reset` is given the number of a row (`row=3`) and hands the columns of that task to the class. `get_reward` is hidden
+    from TRL, which would add it as one more reward with weight 1; `finished` writes its value where rewards read it.
     """
 
     def reset(self: Any, *, row: int, **_: Any) -> str | None:
         task = tasks[row]
-        try:
-            return kind.reset(self, **{**task.meta, "prompt": task.prompt, "answer": task.answer})  # type: ignore[attr-defined]
-        except Exception as error:
-            raise ConfigError(
-                f"the environment {kind.__name__} cannot begin on a row: {describe(error)}",
-                given=f"columns {', '.join(['prompt', 'answer', *task.meta])}",
-                hint="its reset(self, **row) reads what the data have",
-            ) from error
+        columns = {**task.meta, "prompt": task.prompt, "answer": task.answer}
+        with plugin_boundary(
+            "environment",
+            kind.__name__,
+            kind,
+            error_type=ConfigError,
+            phrase="cannot begin on a row:",
+            keys=columns,
+            given=f"columns {', '.join(['prompt', 'answer', *task.meta])}",
+            hint="its reset(self, **row) reads what the data have",
+            built_in_too=True,
+        ):
+            return kind.reset(self, **columns)  # type: ignore[attr-defined]
 
-    own = {"reset": reset, "get_reward": None, "_earned": getattr(kind, "get_reward", None)}
-    made = type(kind.__name__, (kind,), {**own, "__module__": kind.__module__})
+    methods = {"reset": reset, "get_reward": None, "_environment_reward": getattr(kind, "get_reward", None)}
+    wrapped = type(kind.__name__, (kind,), {**methods, "__module__": kind.__module__})
 
     def make() -> Any:
-        try:
-            return made(**params)
-        except Exception as error:
-            raise ConfigError(
-                f"the environment {kind.__name__} cannot be made: {describe(error)}",
-                given=", ".join(f"{name}={value}" for name, value in params.items()) or None,
-                hint="its __init__ takes the fields of environment",
-            ) from error
+        with plugin_boundary(
+            "environment",
+            kind.__name__,
+            kind,
+            error_type=ConfigError,
+            phrase="cannot be made:",
+            given=", ".join(f"{name}={value}" for name, value in params.items()) or None,
+            hint="its __init__ takes the fields of environment",
+            built_in_too=True,
+        ):
+            return wrapped(**params)
 
     return make
+
+
+def rehearse(environment: Any) -> None:
+    """Ask an environment for its reward right after `reset`, as in a rollout without a tool call, so that a mistake in
+    `get_reward` is known when a run is planned.
+
+    Args:
+        environment: made by `factory`, after `reset`.
+
+    Raises:
+        ConfigError: it raised an exception, or returned what is neither a number nor None.
+    """
+    if environment._environment_reward is None:
+        return
+    kind = type(environment).__base__
+    assert kind is not None
+    with plugin_boundary(
+        "environment",
+        kind.__name__,
+        kind,
+        error_type=ConfigError,
+        phrase="has no reward of a rollout without tool calls:",
+        hint="get_reward(self) returns a number, or None where the rollout cannot be judged",
+        built_in_too=True,
+    ):
+        _reward_of(environment)
 
 
 def finished(
     task: PromptTask, messages: Sequence[Mapping[str, Any]], environment: Any, tokens: int, truncated: bool
 ) -> Sample:
-    """A rollout as rewards get it. Its completion is the model's own words of all turns: what a tool said cannot pass for
-    an answer. The whole transcript and what the environment gave are columns.
+    """A rollout as rewards get it. Its completion is the model's own text of all turns, without the results of tools, so that
+    these cannot pass for an answer. The whole transcript and the environment's reward are columns.
 
     Args:
         messages: turns after the prompt, in TRL's form (`role`, `content`, `tool_calls`).
         environment: made by `factory`.
         tokens: length of all turns with the tools' results.
     """
-    said = [str(turn.get("content") or "") for turn in messages if turn.get("role") == "assistant"]
-    columns = {**task.meta, TRANSCRIPT: [dict(turn) for turn in messages], **_earned(environment)}
-    return Sample(task.prompt, "\n".join(text for text in said if text), task.answer, columns, tokens, truncated)
+    texts = [str(turn.get("content") or "") for turn in messages if turn.get("role") == "assistant"]
+    columns = {**task.meta, TRANSCRIPT: [dict(turn) for turn in messages], **_reward_columns(environment)}
+    return Sample(task.prompt, "\n".join(text for text in texts if text), task.answer, columns, tokens, truncated)
 
 
 def transcript_text(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -154,14 +218,15 @@ def transcript_text(messages: Sequence[Mapping[str, Any]]) -> str:
         lines += [turn["content"]] if turn.get("content") else []
         for call in turn.get("tool_calls") or []:
             function = call.get("function", call)
-            given = function["arguments"]
-            shown = ", ".join(f"{key}={value}" for key, value in given.items()) if isinstance(given, Mapping) else given
-            lines.append(f"{function['name']}({shown})")
+            arguments = function["arguments"]
+            if isinstance(arguments, Mapping):
+                arguments = ", ".join(f"{key}={value}" for key, value in arguments.items())
+            lines.append(f"{function['name']}({arguments})")
     return "\n".join(lines)
 
 
 def settled(result: Any) -> Any:
-    """A result, waited for if the method that gave it is async."""
+    """A method's result; awaited if the method is async."""
 
     async def wait() -> Any:
         return await result
@@ -169,16 +234,22 @@ def settled(result: Any) -> Any:
     return asyncio.run(wait()) if inspect.isawaitable(result) else result
 
 
-def _earned(environment: Any) -> dict[str, Any]:
-    if getattr(environment, "_earned", None) is None:
+def _reward_columns(environment: Any) -> dict[str, Any]:
+    """The column with the environment's reward, or with the reason why it has none; neither for one without `get_reward`."""
+    if getattr(environment, "_environment_reward", None) is None:
         return {}
     try:
-        value = settled(environment._earned())
-        return {EARNED: None if value is None else float(value)}
+        return {REWARD_COLUMN: _reward_of(environment)}
     except RlllmError:
         raise
     except Exception as error:
-        return {FAILED: describe(error)}
+        place = plugin_place(error, type(environment).__base__)
+        return {FAILED_COLUMN: describe(error) + (f" ({place})" if place else "")}
+
+
+def _reward_of(environment: Any) -> float | None:
+    value = settled(environment._environment_reward())
+    return None if value is None else float(value)
 
 
 def _tool(kind: type, name: str, method: Callable[..., Any]) -> Tool:
@@ -186,19 +257,21 @@ def _tool(kind: type, name: str, method: Callable[..., Any]) -> Tool:
     if not text.strip():
         raise ConfigError(f"{place} has no docstring", hint="say in it what the tool does: models read it")
     signature = inspect.signature(method)
-    parameters = [one for one in signature.parameters.values() if one.name != "self"]
-    for one in parameters:
-        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
-            raise ConfigError(f"{place} takes {one}", hint="name every argument of a tool")
-        if one.annotation is one.empty:
-            raise ConfigError(f"{place} has no type hint for {one.name}", hint=f"{one.name}: str")
-        if not re.search(rf"^\s*{one.name}\s*(\(.*\))?\s*:", text.partition("Args:")[2], re.MULTILINE):
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.name != "self"]
+    for parameter in parameters:
+        name_of, kind_of = parameter.name, parameter.kind
+        if kind_of in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ConfigError(f"{place} takes {parameter}", hint="name every argument of a tool")
+        if parameter.annotation is parameter.empty:
+            raise ConfigError(f"{place} has no type hint for {name_of}", hint=f"{name_of}: str")
+        if not re.search(rf"^\s*{name_of}\s*(\(.*\))?\s*:", text.partition("Args:")[2], re.MULTILINE):
             raise ConfigError(
-                f"{place} does not describe {one.name}", hint=f"a line under Args: in its docstring, {one.name}: ..."
+                f"{place} does not describe {name_of}", hint=f"a line under Args: in its docstring, {name_of}: ..."
             )
     return Tool(name, f"({', '.join(map(_argument, parameters))})", text.splitlines()[0])
 
 
-def _argument(one: inspect.Parameter) -> str:
-    hint = one.annotation if isinstance(one.annotation, str) else inspect.formatannotation(one.annotation)
-    return f"{one.name}: {hint}" + ("" if one.default is one.empty else f" = {one.default!r}")
+def _argument(parameter: inspect.Parameter) -> str:
+    hint = parameter.annotation
+    hint = hint if isinstance(hint, str) else inspect.formatannotation(hint)
+    return f"{parameter.name}: {hint}" + ("" if parameter.default is parameter.empty else f" = {parameter.default!r}")

@@ -1,8 +1,8 @@
-"""Rollouts of several turns outside training, with any engine: generate, call the tools, go on, until nothing is called.
+"""Rollouts of several turns outside training, with any engine: generate, call the tools, and repeat until no tool is called.
 
-Token for token what TRL's loop does in training, so that what is measured is what was trained: a tool's result is put
-behind the model's own tokens without encoding these again; all turns and results share one length limit; a result that
-would break it, or the model's context, is left out and ends the rollout.
+It does token for token what TRL's loop does in training, so that what is measured is what was trained: a tool's result is
+appended to the model's own tokens, which are not encoded again; all turns and results share one length limit; a result that
+would exceed it, or the model's context, is left out and ends the rollout.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from rlllm.core.records import PromptTask, Sample
 from rlllm.policies.chat import as_prompt
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.base import Engine, sample_completions
 from rlllm.rollouts.environments.base import finished, settled, tools_of
 
 
@@ -26,7 +27,7 @@ class Episode:
     tools: dict[str, Callable[..., Any]]
     prompt: list[int]
     ids: list[int] = field(default_factory=list)
-    """Everything behind the prompt: the model's tokens and the tools'."""
+    """All token ids after the prompt: the model's and those of tool results."""
     messages: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -36,12 +37,12 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Where episodes are played.
+class MultiTurnSampler:
+    """Samples rollouts with tool calls.
 
     Args:
         engine: generates the turns.
-        tokenizer: with a chat template that knows tools and a `response_template`.
+        tokenizer: with a chat template that renders tools, and a `response_template`.
         environments: makes one environment, as `environments.base.factory` does.
         sampling: `max_new_tokens` bounds all turns of a rollout together.
         rounds: rounds of tool calls that are answered; calls after the last one are not.
@@ -49,7 +50,7 @@ class Table:
         chat_template: in place of the tokenizer's own.
     """
 
-    engine: Any
+    engine: Engine
     tokenizer: Any
     environments: Callable[[], Any]
     sampling: SamplingConfig
@@ -62,20 +63,31 @@ class Table:
         episodes = [self.begin(row, task) for row, task in enumerate(tasks) for _ in range(samples)]
         self.play(episodes)
         stops = self.engine.stop_ids()
-        done = [
-            finished(one.task, one.messages, one.environment, len(one.ids), not one.ids or one.ids[-1] not in stops)
-            for one in episodes
+        finished_samples = [
+            finished(
+                episode.task,
+                episode.messages,
+                episode.environment,
+                len(episode.ids),
+                truncated=not episode.ids or episode.ids[-1] not in stops,
+            )
+            for episode in episodes
         ]
-        return [done[start : start + samples] for start in range(0, len(done), samples)]
+        return [finished_samples[start : start + samples] for start in range(0, len(episodes), samples)]
 
     def play(self, episodes: Sequence[Episode]) -> None:
-        """Take episodes to their end, all of them at once in each round."""
+        """Continue episodes to their end, all of them in one batch in each round."""
         active = list(episodes)
         for number in range(self.rounds + 1):
-            turns = self.engine.generate([one.prompt + one.ids for one in active], self.sampling)
-            for one, ids in zip(active, turns, strict=True):
-                self._hear(one, ids)
-            active = [one for one in active if one.calls and number < self.rounds and self._answer(one)]
+            contexts = [episode.prompt + episode.ids for episode in active]
+            turns = sample_completions(self.engine, contexts, self.sampling)
+            for episode, ids in zip(active, turns, strict=True):
+                self._add_turn(episode, ids)
+            active = [
+                episode
+                for episode in active
+                if episode.calls and number < self.rounds and self._add_tool_results(episode)
+            ]
             if not active:
                 return
 
@@ -89,28 +101,30 @@ class Table:
             prompt[-1] = {**prompt[-1], "content": prompt[-1]["content"] + observation}
         return Episode(task, environment, tools, self._render(prompt, tools=list(tools.values())))
 
-    def _hear(self, one: Episode, ids: list[int]) -> None:
-        ids = ids[: self.sampling.max_new_tokens - len(one.ids)]
+    def _add_turn(self, episode: Episode, ids: list[int]) -> None:
+        ids = ids[: self.sampling.max_new_tokens - len(episode.ids)]
         if ids:  # none are left where a tool's result has used up the limit; TRL then has no turn either
-            one.messages.append(parsed(self.tokenizer, ids, one.prompt + one.ids, list(one.tools.values())))
-        one.ids += ids
+            before, tools = episode.prompt + episode.ids, list(episode.tools.values())
+            episode.messages.append(parsed(self.tokenizer, ids, before, tools))
+        episode.ids += ids
 
-    def _answer(self, one: Episode) -> bool:
-        """Put the tools' results behind an episode; False if they do not fit."""
-        results = [result(one.tools, each) for each in one.calls]
-        ids = one.ids + self._suffix(results)
-        if len(ids) > self.sampling.max_new_tokens or (self.context and len(one.prompt) + len(ids) >= self.context):
+    def _add_tool_results(self, episode: Episode) -> bool:
+        """Call the tools and append their results to the episode; False if they do not fit."""
+        results = [result(episode.tools, call) for call in episode.calls]
+        ids = episode.ids + self._suffix(results)
+        length = len(episode.prompt) + len(ids)
+        if len(ids) > self.sampling.max_new_tokens or (self.context and length >= self.context):
             return False
-        one.ids = ids
-        one.messages += results
+        episode.ids = ids
+        episode.messages += results
         return True
 
     def _suffix(self, results: list[dict[str, Any]]) -> list[int]:
-        """What the chat template puts behind a turn that called tools: the results and the head of the next turn."""
+        """Token ids that the chat template appends to a turn with tool calls: the results and the start of the next turn."""
         function = {"name": results[0]["name"], "arguments": {}}
-        asked = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
-        before = self._render([{"role": "user", "content": "dummy"}, asked], open_turn=False)
-        after = self._render([{"role": "user", "content": "dummy"}, asked, *results])
+        call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
+        before = self._render([{"role": "user", "content": "dummy"}, call], open_turn=False)
+        after = self._render([{"role": "user", "content": "dummy"}, call, *results])
         ends = [place for place, token in enumerate(before) if token == self.tokenizer.eos_token_id]
         return after[ends[-1] + 1 if ends else len(before) :]
 
@@ -133,7 +147,7 @@ def parsed(tokenizer: Any, ids: list[int], before: list[int], tools: list[Any]) 
     """
     try:
         message = tokenizer.parse_response(ids, prefix=before, tools=tools)
-        calls = [each.get("function", each) for each in message.get("tool_calls") or []]
+        calls = [call.get("function", call) for call in message.get("tool_calls") or []]
         for function in calls:
             function["arguments"] = {} if function.get("arguments") is None else function["arguments"]
         if all(isinstance(function.get("name"), str) for function in calls):
@@ -144,9 +158,9 @@ def parsed(tokenizer: Any, ids: list[int], before: list[int], tools: list[Any]) 
     return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
 
 
-def result(tools: Mapping[str, Callable[..., Any]], called: Mapping[str, Any]) -> dict[str, Any]:
-    """The message of a tool that was called. Whatever it raises, and a tool that is not there, is told the model."""
-    function = called.get("function", called)
+def result(tools: Mapping[str, Callable[..., Any]], call: Mapping[str, Any]) -> dict[str, Any]:
+    """The message of a tool that was called. The model reads an exception, or that there is no such tool, as the result."""
+    function = call.get("function", call)
     try:
         if function["name"] not in tools:
             raise ValueError(f"Tool {function['name']} not found.")  # TRL's words: both show the model the same

@@ -27,7 +27,8 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.models.process_reward_model import SEPARATOR, split_steps
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.registry import ENGINES
+from rlllm.rollouts.engines.base import sample_completions
+from rlllm.rollouts.engines.loading import open_engine
 from rlllm.training.reward_specs import resolve_rewards
 
 _PASSED = 1.0
@@ -170,7 +171,7 @@ def _load(config: StepLabelConfig, source: ModelSource, rewards: Composition, li
     hardware = local.prepare()
     model, tokenizer = load_policy(source, bf16=hardware.bf16).to(hardware.device), load_tokenizer(source)
     torch.manual_seed(config.seed)
-    return _Labeller(config, ENGINES.load(config.sampling.engine)(model, tokenizer), tokenizer, rewards)
+    return _Labeller(config, open_engine(config.sampling.engine, model, tokenizer), tokenizer, rewards)
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ class _Labeller:
         """A text for each prompt, and whether it came to its end."""
         if not prompts:
             return []
-        drawn = self.engine.generate(prompts, self.config.sampling)
+        drawn = sample_completions(self.engine, prompts, self.config.sampling)
         texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
         stops = self.engine.stop_ids()
         return [(text, bool(ids) and ids[-1] in stops) for text, ids in zip(texts, drawn, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,7 @@ from rlllm.core.verdict import alarm_text
 from rlllm.rewards.binding import display_names
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
-from rlllm.rollouts.registry import ENGINES
+from rlllm.rollouts.engines.loading import open_engine
 from rlllm.training import environment_runs
 from rlllm.training.before_after import ground_truth_reward, measure_alignment, measure_reasoning
 from rlllm.training.control_rewards import CONTROLS
@@ -147,7 +148,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     by_slot: dict[str, Any] = dict(components.by_slot)
     slots = Slots(
         rewards=job.plan.rewards,
-        engine=None if config.rollout.engine == "hf" else ENGINES.load(config.rollout.engine),
+        engine=None if config.rollout.engine == "hf" else partial(open_engine, config.rollout.engine),
         kl=KLController(
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),
@@ -198,7 +199,7 @@ def _say_how_it_decodes(job: Job[RLPlan[Any]], loop: Any) -> None:
     if loop.slots.engine is None:
         return
     engine = loop.slots.engine(loop.model, job.tokenizer)
-    if getattr(engine, "reason", ""):
+    if engine.reason:
         job.progress.note(f"engine {config.rollout.engine} decodes by {engine.tier}: {engine.reason}")
 
 

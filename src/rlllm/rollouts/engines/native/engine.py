@@ -1,7 +1,7 @@
-"""The `native` engine: decoding made for reinforcement learning, where many completions share a prompt.
+"""The `native` engine: decoding for reinforcement learning, where many completions share a prompt.
 
-A prompt is computed once for all its completions, rows that ended leave the batch, and a token is drawn without racing the
-whole vocabulary. How well that works depends on the model: `decoder_selection` chooses among three ways to decode it.
+A prompt is encoded once for all its completions, rows that have ended leave the batch, and a token is sampled without drawing a
+random number for each token of the vocabulary. `decoder_selection` chooses among three ways to decode, depending on the model.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.engines.base import Engine
 from rlllm.rollouts.engines.hf import HFEngine
 from rlllm.rollouts.engines.native.decoder_selection import TIERS, Tier, best_tier
 from rlllm.rollouts.engines.native.token_sampling import choose
@@ -26,30 +27,14 @@ Batch = list[tuple[Sequence[int], list[int]]]
 """Distinct prompts, each with the rows that continue it."""
 
 
-class NativeEngine:
-    """Sample completions with a causal language model, fast.
-
-    Args:
-        model: a transformers causal language model, or one with adapters.
-        tokenizer: its tokenizer, with a padding token.
-
-    Attributes:
-        tier: `fast`, `generic` or `generate`.
-        reason: why it is not a better one; empty for `fast`.
-    """
+class NativeEngine(Engine):
+    """Sample completions quickly. `tier` is `fast`, `generic` or `generate`; `reason` says why it is not a better one."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
-        self.plain = HFEngine(model, tokenizer)
+        super().__init__(model, tokenizer)
+        self._hf = HFEngine(model, tokenizer)
         self._tier, self.reason = best_tier(model, TIERS)
-
-    @property
-    def tier(self) -> str:
-        return self._tier.name if self._tier else "generate"
-
-    def stop_ids(self) -> set[int]:
-        """Every token that ends a completion: the tokenizer's and the generation config's."""
-        return self.plain.stop_ids()
+        self.tier = self._tier.name if self._tier else "generate"
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
         """Completion token ids for each prompt, up to and including the first end-of-sequence token.
@@ -62,7 +47,7 @@ class NativeEngine:
         """
         tier = self._tier_for(prompts, sampling)
         if tier is None:
-            return self.plain.generate(prompts, sampling)
+            return self._hf.generate(prompts, sampling)
         completions: list[list[int]] = [[] for _ in prompts]
         if not prompts:
             return completions

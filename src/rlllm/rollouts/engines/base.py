@@ -1,0 +1,163 @@
+"""The engine protocol: the base class of everything that samples completions, its checks, and how it is called.
+
+Imports no torch, so that an engine can be checked when a run is planned.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from rlllm.core.errors import ConfigError, PluginError, closest
+from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.rollouts.config import SamplingConfig
+
+TokenIds = Sequence[int]
+
+
+class Engine:
+    """Samples completions with a causal language model. Engines of users inherit from it and write `generate`.
+
+    An engine is made anew for each rollout of a training run, so that it sees the current weights; keep what is expensive and
+    does not depend on them in the class or the module. The name of a helper begins with an underscore: any other name that is
+    not declared here is refused when the run is planned, because it may be a misspelt one.
+
+    Args:
+        model: a transformers causal language model, perhaps with adapters, on its device, in training or evaluation mode.
+        tokenizer: its tokenizer, with a padding token.
+    """
+
+    tier: str = ""
+    """How the engine decodes this model, where it has several ways; shown in the notes of a run."""
+    reason: str = ""
+    """Why it does not decode in its best way, as part of a sentence; empty where it does. Shown after `tier`."""
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def generate(self, prompts: Sequence[TokenIds], sampling: SamplingConfig) -> list[list[int]]:
+        """One completion for each prompt, in the order of `prompts`.
+
+        It draws from torch's global random generator, which the caller has seeded, takes no gradient, and leaves the model in
+        the mode it was in. Settings of `sampling` that it does not support are refused with a ConfigError.
+
+        Args:
+            prompts: token ids of each prompt, without padding; lengths differ, equal prompts stand side by side (one for each
+                sample of a group).
+            sampling: `max_new_tokens` (at least 1), `temperature` (0 is greedy), `top_p`, `top_k` (0 is all tokens) and
+                `batch_size`, the number of completions to decode at once.
+
+        Returns:
+            Token ids of each completion, without the prompt: 1 to `max_new_tokens` of them, up to and including the first token
+            of `stop_ids()`. A completion without such a token counts as truncated.
+        """
+        raise NotImplementedError
+
+    def stop_ids(self) -> set[int]:
+        """Every token that ends a completion: the tokenizer's and the generation config's."""
+        configured = self.model.generation_config.eos_token_id
+        stops = set(configured if isinstance(configured, list) else [configured])
+        return {token for token in stops | {self.tokenizer.eos_token_id} if token is not None}
+
+
+_DECLARED = ("generate", "stop_ids", "tier", "reason", "model", "tokenizer")
+_CALLS = {"__init__": ("model", "tokenizer"), "generate": ("prompts", "sampling"), "stop_ids": ()}
+"""Method -> the positional arguments it is called with."""
+
+
+def checked_engine(kind: Any, name: str) -> type[Engine]:
+    """The class behind an engine's name, after a check of its base class, its methods and its attributes. Makes no instance.
+
+    Args:
+        kind: what was loaded under that name.
+        name: name of the engine, for messages.
+
+    Raises:
+        ConfigError: no class derived from `Engine`, no `generate`, a method that cannot be called as it will be, or a public
+            attribute that no engine has.
+    """
+    if not (inspect.isclass(kind) and issubclass(kind, Engine)):
+        raise ConfigError(
+            f"{name} is not an engine",
+            given=kind.__name__ if inspect.isclass(kind) else f"a {type(kind).__name__}",
+            hint="from rlllm.plugins import Engine; class MyEngine(Engine), with the method generate(self, prompts, sampling)",
+        )
+    if kind.generate is Engine.generate:
+        raise ConfigError(
+            f"the engine {name} has no method generate",
+            given=kind.__name__,
+            hint="def generate(self, prompts, sampling)",
+        )
+    for attribute in _added_attributes(kind):
+        if attribute not in _DECLARED:
+            near = closest(attribute, _DECLARED)
+            raise ConfigError(
+                f"the engine {name} has an attribute that no engine has: {attribute}",
+                exists=_DECLARED,
+                hint=f"did you mean {near}? A helper's name begins with _" if near else f"call a helper _{attribute}",
+            )
+    for method, arguments in _CALLS.items():
+        _check_call(kind, name, method, arguments)
+    return kind
+
+
+def sample_completions(
+    engine: Engine, prompts: Sequence[TokenIds], sampling: SamplingConfig, name: str | None = None
+) -> list[list[int]]:
+    """`engine.generate(prompts, sampling)`, with an exception attributed to the engine and the result checked.
+
+    Args:
+        name: name of the engine, for messages; default: that of its class.
+
+    Returns:
+        Token ids of one completion for each prompt, in order; none is empty.
+
+    Raises:
+        PluginError: the engine raised an exception, or returned something else.
+    """
+    name = name or type(engine).__name__
+    with plugin_boundary("engine", name, engine):
+        completions = engine.generate(prompts, sampling)
+    problem = _problem(completions, len(prompts))
+    if problem:
+        raise PluginError(
+            f"the engine {name} returned {problem}",
+            hint="generate returns a list with at least one token id for each prompt, in the order of the prompts",
+        )
+    return completions
+
+
+def _problem(completions: Any, prompts: int) -> str | None:
+    """Why this is no list of completions, as a phrase; None if it is one."""
+    if not isinstance(completions, list | tuple):
+        return f"{type(completions).__name__}, not a list of lists of token ids"
+    if len(completions) != prompts or not all(map(len, completions)):
+        return f"{sum(len(ids) > 0 for ids in completions)} completions for {prompts} prompts"
+    for number, ids in enumerate(completions):
+        if not isinstance(ids, list | tuple) or any(type(ids[place]) is not int for place in (0, -1)):
+            return f"no list of token ids as completion {number + 1} of {prompts}: {type(ids).__name__} {str(ids)[:60]}"
+    return None
+
+
+def _added_attributes(kind: type[Engine]) -> list[str]:
+    """Public names that the classes below `Engine` define."""
+    below = kind.__mro__[: kind.__mro__.index(Engine)]
+    names = dict.fromkeys(name for base in below for name in (*vars(base), *inspect.get_annotations(base)))
+    return [name for name in names if not name.startswith("_")]
+
+
+def _check_call(kind: type[Engine], name: str, method: str, arguments: Sequence[str]) -> None:
+    function = getattr(kind, method)
+    try:
+        inspect.signature(function).bind(None, *arguments)
+    except TypeError as error:
+        wanted = ", ".join(("self", *arguments))
+        raise ConfigError(
+            f"{method} of the engine {name} cannot be called with {' and '.join(arguments) or 'no arguments'}: {error}",
+            given=f"{method}{inspect.signature(function)}",
+            hint=f"def {method}({wanted})",
+        ) from error
+    except ValueError:  # a method without a signature, such as one of an extension module
+        return
