@@ -22,6 +22,8 @@ class Mine(Engine):
     tier = "by rule"
     _calls = 0
 
+    def helper(self): ...
+
     def generate(self, prompts, sampling):
         return [[1, 2] for _ in prompts]
 """
@@ -38,7 +40,12 @@ REFUSED = [
     (
         "class Mine(Engine):\n    quux: int = 3\n    def generate(self, prompts, sampling): ...",
         "has an attribute that no engine has: quux",
-        "call a helper _quux",
+        "name it _quux if it is your own",
+    ),
+    (
+        "class Mine(Engine):\n    def stop_id(self): ...\n    def generate(self, prompts, sampling): ...",
+        "has an attribute that no engine has: stop_id",
+        "did you mean stop_ids?",
     ),
     (
         "class Mine(Engine):\n    def generate(self, prompts): ...",
@@ -114,7 +121,7 @@ def test_an_exception_of_an_engine_names_its_file_and_line(written: Callable[[st
 
 def test_an_exception_of_its_constructor_names_it_too(written: Callable[[str], str]) -> None:
     name = written(GOOD + "\n    def __init__(self, model, tokenizer):\n        super().__init__(model)\n")
-    with pytest.raises(PluginError, match=r"missing 1 required positional argument: 'tokenizer' \(mine.py, line 13\)"):
+    with pytest.raises(PluginError, match=r"missing 1 required positional argument: 'tokenizer' \(mine.py, line 15\)"):
         open_engine(name, None, None)
 
 
@@ -145,8 +152,9 @@ def test_stop_ids_are_the_tokenizers_and_the_generation_configs() -> None:
 
     model, tokenizer = Model(), Bare()
     tokenizer.eos_token_id = 3
-    assert Engine(model, tokenizer).stop_ids() == {3, 7}
+    engine = load_engine("hf")(model, tokenizer)
+    assert engine.stop_ids() == {3, 7}
     model.generation_config.eos_token_id = [7, 8]
-    assert Engine(model, tokenizer).stop_ids() == {3, 7, 8}
+    assert engine.stop_ids() == {3, 7, 8}
     model.generation_config.eos_token_id = None
-    assert Engine(model, tokenizer).stop_ids() == {3}
+    assert engine.stop_ids() == {3}

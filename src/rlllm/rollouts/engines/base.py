@@ -6,6 +6,7 @@ Imports no torch, so that an engine can be checked when a run is planned.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,12 +17,12 @@ from rlllm.rollouts.config import SamplingConfig
 TokenIds = Sequence[int]
 
 
-class Engine:
+class Engine(ABC):
     """Samples completions with a causal language model. Engines of users inherit from it and write `generate`.
 
     An engine is made anew for each rollout of a training run, so that it sees the current weights; keep what is expensive and
-    does not depend on them in the class or the module. The name of a helper begins with an underscore: any other name that is
-    not declared here is refused when the run is planned, because it may be a misspelt one.
+    does not depend on them in the class or the module. Attributes that are not declared here begin with an underscore. Any
+    other is refused when the run is planned, since it may be misspelt, and so is a method whose name is nearly a declared one.
 
     Args:
         model: a transformers causal language model, perhaps with adapters, on its device, in training or evaluation mode.
@@ -37,6 +38,7 @@ class Engine:
         self.model = model
         self.tokenizer = tokenizer
 
+    @abstractmethod
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingConfig) -> list[list[int]]:
         """One completion for each prompt, in the order of `prompts`.
 
@@ -53,7 +55,6 @@ class Engine:
             Token ids of each completion, without the prompt: 1 to `max_new_tokens` of them, up to and including the first token
             of `stop_ids()`. A completion without such a token counts as truncated.
         """
-        raise NotImplementedError
 
     def stop_ids(self) -> set[int]:
         """Every token that ends a completion: the tokenizer's and the generation config's."""
@@ -63,6 +64,8 @@ class Engine:
 
 
 _DECLARED = ("generate", "stop_ids", "tier", "reason", "model", "tokenizer")
+_NEARLY = 0.8
+"""Similarity from which the name of a helper method is taken for a misspelt one."""
 _CALLS = {"__init__": ("model", "tokenizer"), "generate": ("prompts", "sampling"), "stop_ids": ()}
 """Method -> the positional arguments it is called with."""
 
@@ -84,19 +87,20 @@ def checked_engine(kind: Any, name: str) -> type[Engine]:
             given=kind.__name__ if inspect.isclass(kind) else f"a {type(kind).__name__}",
             hint="from rlllm.plugins import Engine; class MyEngine(Engine), with the method generate(self, prompts, sampling)",
         )
-    if kind.generate is Engine.generate:
+    if inspect.isabstract(kind):
         raise ConfigError(
             f"the engine {name} has no method generate",
             given=kind.__name__,
             hint="def generate(self, prompts, sampling)",
         )
     for attribute in _added_attributes(kind):
-        if attribute not in _DECLARED:
-            near = closest(attribute, _DECLARED)
+        is_helper = callable(getattr(kind, attribute, None))
+        near = closest(attribute, _DECLARED, cutoff=_NEARLY if is_helper else 0.6)
+        if near or not is_helper:
             raise ConfigError(
                 f"the engine {name} has an attribute that no engine has: {attribute}",
                 exists=_DECLARED,
-                hint=f"did you mean {near}? A helper's name begins with _" if near else f"call a helper _{attribute}",
+                hint=f"did you mean {near}?" if near else f"name it _{attribute} if it is your own",
             )
     for method, arguments in _CALLS.items():
         _check_call(kind, name, method, arguments)
@@ -142,10 +146,10 @@ def _problem(completions: Any, prompts: int) -> str | None:
 
 
 def _added_attributes(kind: type[Engine]) -> list[str]:
-    """Public names that the classes below `Engine` define."""
+    """Public names that the classes below `Engine` define and that it does not declare."""
     below = kind.__mro__[: kind.__mro__.index(Engine)]
     names = dict.fromkeys(name for base in below for name in (*vars(base), *inspect.get_annotations(base)))
-    return [name for name in names if not name.startswith("_")]
+    return [name for name in names if not name.startswith("_") and name not in _DECLARED]
 
 
 def _check_call(kind: type[Engine], name: str, method: str, arguments: Sequence[str]) -> None:
