@@ -32,9 +32,10 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 
 def test_every_decision_is_in_the_index_of_decisions() -> None:
     text = (DOCS / "decisions.md").read_text(encoding="utf-8")
-    titles = re.findall(r"^## \d{4}-\d\d-\d\d: (.+)$", text, re.MULTILINE)
-    assert titles
-    assert [title for title in titles if f"[{title}](#" not in text] == []
+    headings = re.findall(r"^## (\d{4}-\d\d-\d\d: .+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+    assert anchors
+    assert [anchor for anchor in anchors if f"](#{anchor})" not in text] == []
 
 
 def test_every_kind_of_plugin_has_its_page_in_the_index_of_plugins() -> None:

@@ -33,5 +33,13 @@ def test_lifecycle_functions_take_a_recipe_and_settings(verb: str) -> None:
     assert parameters["settings"].kind is inspect.Parameter.VAR_KEYWORD
 
 
+@pytest.mark.parametrize("verb", PANELS["Lifecycle"])
+def test_a_verb_is_described_once(verb: str) -> None:
+    """The sentence of `--help` is the first of the Python function."""
+    described = inspect.getdoc(getattr(rlllm, SPELLING.get(verb, verb.replace("-", "_")))) or ""
+    first = " ".join(described.split("\n\n")[0].replace("`", "").split())
+    assert inspect.getdoc(PANELS["Lifecycle"][verb]) == first
+
+
 def test_every_public_name_loads() -> None:
     assert [name for name in rlllm.__all__ if not hasattr(rlllm, name)] == []

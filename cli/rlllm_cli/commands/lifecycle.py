@@ -25,7 +25,7 @@ def sft(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Imitate example completions."""
+    """Imitate example completions (supervised fine-tuning)."""
     flags = {"model": model, "data": data, "columns": columns, "output_dir": output_dir, "seed": seed}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
@@ -45,7 +45,7 @@ def train_rm(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Train a reward model on preference pairs."""
+    """Train a reward model: scalar (bt), an ensemble, of single steps (process), or a judge that writes (generative)."""
     flags = {"model": model, "data": data, "columns": columns, "method": method, "output_dir": output_dir, "seed": seed}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
@@ -66,7 +66,7 @@ def align(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Align a model with preferences: by a loss on pairs or labels (DPO), or through a reward (PPO)."""
+    """Learn from preferences, by a loss on pairs or labels (DPO and others), or through a reward (PPO and others)."""
     where = {"output_dir": output_dir, "seed": seed}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
@@ -90,7 +90,7 @@ def reason(
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
-    """Reinforce reasoning with verifiable rewards (GRPO and its family)."""
+    """Reinforce reasoning with verifiable rewards (GRPO and others)."""
     where = {"output_dir": output_dir, "seed": seed, "controls": controls, "seeds": seeds}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))

@@ -22,7 +22,6 @@ class StageEntry:
     Args:
         verb: its name.
         module: of its functions `plan(config)` and `run(config, options)`.
-        summary: one line.
         method: the method where none is named; the method decides the settings class. Empty for a verb without methods.
         config: "module:attribute" of the settings class of a verb without methods.
         method_keys: keys that name the method.
@@ -30,7 +29,6 @@ class StageEntry:
 
     verb: str
     module: str
-    summary: str
     method: str = ""
     config: str = ""
     method_keys: tuple[str, ...] = ("method",)
@@ -39,22 +37,11 @@ class StageEntry:
 STAGES = {
     entry.verb: entry
     for entry in (
-        StageEntry("sft", "rlllm.stages.sft", "Imitate example completions", "sft"),
-        StageEntry(
-            "train-rm",
-            "rlllm.stages.train_rm",
-            "Train a reward model on pairs",
-            "bt",
-            method_keys=("method", "kind"),
-        ),
-        StageEntry("align", "rlllm.stages.align", "Align a model with preferences (DPO)", "dpo"),
-        StageEntry("reason", "rlllm.stages.reason", "Reinforce reasoning with verifiable rewards (GRPO)", "grpo"),
-        StageEntry(
-            "eval",
-            "rlllm.stages.evaluate.run",
-            "Measure a model, with intervals",
-            config="rlllm.stages.evaluate.plan:EvalStage",
-        ),
+        StageEntry("sft", "rlllm.stages.sft", "sft"),
+        StageEntry("train-rm", "rlllm.stages.train_rm", "bt", method_keys=("method", "kind")),
+        StageEntry("align", "rlllm.stages.align", "dpo"),
+        StageEntry("reason", "rlllm.stages.reason", "grpo"),
+        StageEntry("eval", "rlllm.stages.evaluate.run", config="rlllm.stages.evaluate.plan:EvalStage"),
     )
 }
 
