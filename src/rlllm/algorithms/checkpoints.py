@@ -1,4 +1,4 @@
-"""Checkpoints that can be trusted: sealed with a manifest of hashes once every file is written."""
+"""Checkpoints with a manifest of file hashes, which is written once every file is complete."""
 
 from __future__ import annotations
 

@@ -56,13 +56,12 @@ def component(slot: str, spec: SlotSpec) -> Component:
     own = {name: value for name, value in spec.params.items() if name not in wrapper}
     function = _filled(slot, spec, target, converted(target, own, f"{slot} {spec.name}"))
     try:
-        made = as_component(slot, function)
+        return as_component(slot, function, **wrapper)
     except TypeError as error:
         raise ConfigError(
             f"{slot} {spec.name} is no component: {error}",
             hint=f"name a function, or a subclass of rlllm.plugins.{BASES[slot].__name__}",
         ) from error
-    return type(made)(made.function, **wrapper) if wrapper else made  # type: ignore[attr-defined, call-arg]
 
 
 _WRAPPER_FIELDS: Mapping[str, tuple[str, ...]] = {"loss": ("aggregation",)}

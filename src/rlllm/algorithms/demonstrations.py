@@ -62,11 +62,11 @@ def require_column(who: str, setting: str, column: str, tasks: Sequence[PromptTa
     """Raise ConfigError unless every task has text in a column."""
     lacking = [index for index, task in enumerate(tasks) if not _text(task, column)]
     if lacking:
-        known = sorted({name for task in tasks for name, value in task.meta.items() if isinstance(value, str)})
+        columns = sorted({name for task in tasks for name, value in task.meta.items() if isinstance(value, str)})
         raise ConfigError(
             f"{who} needs the column {column}, and {len(lacking)} of {len(tasks)} rows have no text in it",
             given=f"the first is row {lacking[0]}",
-            exists=known,
+            exists=columns,
             hint=f"name the column that holds a worked solution in {setting}",
         )
 

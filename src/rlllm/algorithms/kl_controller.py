@@ -1,10 +1,10 @@
-"""The pull towards the reference model: where the KL term enters, and how its coefficient moves."""
+"""KL penalty against the reference model: where it enters, and its adaptive coefficient."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-CLIP = 0.2
+_CLIP = 0.2
 """Largest relative error one update reacts to (Ziegler et al. 2019, arXiv 1909.08593, eq. 2)."""
 
 
@@ -13,9 +13,9 @@ class KLController:
     """KL settings of a run; the coefficient is state, saved with every checkpoint.
 
     Args:
-        where: `loss`, `reward` or `nowhere` (the reference is there to be compared with, nothing pulls).
+        where: `loss`, `reward` or `nowhere` (the reference model is only compared with).
         coefficient: TRL's beta; 0 means that there is no reference model.
-        target: KL of a completion (nats) the coefficient is steered to; None keeps it fixed.
+        target: KL of a completion (nats) that the coefficient is moved towards; None keeps it fixed.
         horizon: completions over which it reacts.
     """
 
@@ -41,5 +41,5 @@ def adapted(coefficient: float, kl: float, target: float, completions: int, hori
 
     A rollout of more completions than the horizon counts as one of as many: the coefficient never changes its sign.
     """
-    error = min(max(kl / target - 1, -CLIP), CLIP)
+    error = min(max(kl / target - 1, -_CLIP), _CLIP)
     return coefficient * (1 + error * min(completions / horizon, 1.0))

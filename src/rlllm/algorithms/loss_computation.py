@@ -268,11 +268,11 @@ def loss_share(aggregation: str, part: Tensor, whole: Tensor) -> float:
 
 def _merge(logged: dict[str, list[float]], before: Mapping[str, int], tokens: Sequence[float]) -> None:
     """Put one value where every part logged its own, as the whole would have had it."""
-    known = defaultdict(int, before)
+    starts = defaultdict(int, before)
     for name, values in logged.items():
-        fresh = values[known[name] :]
+        fresh = values[starts[name] :]
         if len(fresh) == len(tokens):
-            values[known[name] :] = [merged(name, fresh, tokens)]
+            values[starts[name] :] = [merged(name, fresh, tokens)]
 
 
 def merged(name: str, values: Sequence[float], weights: Sequence[float]) -> float:
@@ -280,10 +280,10 @@ def merged(name: str, values: Sequence[float], weights: Sequence[float]) -> floa
 
     A name that ends with `_min` or `_max` is an extreme, every other one a weighted mean.
     """
-    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value == value]
-    if not known:
+    defined = [(value, weight) for value, weight in zip(values, weights, strict=True) if value == value]
+    if not defined:
         return float("nan")
     if name.endswith(("_min", "_max")):
-        return (min if name.endswith("_min") else max)(value for value, _ in known)
-    total = sum(weight for _, weight in known)
-    return sum(value * weight for value, weight in known) / total if total else known[0][0]
+        return (min if name.endswith("_min") else max)(value for value, _ in defined)
+    total = sum(weight for _, weight in defined)
+    return sum(value * weight for value, weight in defined) / total if total else defined[0][0]

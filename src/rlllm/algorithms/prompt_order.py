@@ -1,17 +1,17 @@
-"""A sampler's order in TRL's layout of groups."""
+"""The order of a sampler in TRL's layout of groups."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import Sampler
+import torch
 
 from rlllm.algorithms._trl import RepeatSampler
-from rlllm.algorithms.protocols import Sampler as PromptSampler
+from rlllm.algorithms.protocols import Sampler
 
 
-class EpochPromptSampler(Sampler[int]):
+class EpochPromptSampler(torch.utils.data.Sampler[int]):
     """Feeds a sampler's order through TRL's group layout.
 
     TRL's own sampler advances a private generator that no checkpoint holds: resumed in a second epoch it repeats the first.
@@ -23,7 +23,7 @@ class EpochPromptSampler(Sampler[int]):
         layout: the arguments of TRL's `RepeatSampler` besides its data (group size, prompts a batch, repeats).
     """
 
-    def __init__(self, order: PromptSampler, rows: int, seed: int, layout: dict[str, Any]) -> None:
+    def __init__(self, order: Sampler, rows: int, seed: int, layout: dict[str, Any]) -> None:
         self.order = order
         self.rows = rows
         self.seed = seed

@@ -203,7 +203,7 @@ SLOTS: Mapping[str, type[Component]] = {
 
 
 @dataclass(frozen=True)
-class FunctionSampler(Sampler):
+class _FunctionSampler(Sampler):
     """A function (rows, seed, epoch) -> order as a sampler."""
 
     function: Callable[[int, int, int], list[int]]
@@ -213,7 +213,7 @@ class FunctionSampler(Sampler):
 
 
 @dataclass(frozen=True)
-class FunctionAdvantage(Advantage):
+class _FunctionAdvantage(Advantage):
     """A function `RolloutBatch` -> advantages as an estimator."""
 
     function: Callable[[RolloutBatch], Tensor]
@@ -223,7 +223,7 @@ class FunctionAdvantage(Advantage):
 
 
 @dataclass(frozen=True)
-class FunctionMask(Mask):
+class _FunctionMask(Mask):
     """A function `RolloutBatch` -> mask as a mask."""
 
     function: Callable[[RolloutBatch], Tensor]
@@ -243,16 +243,21 @@ class FunctionLoss(Loss):
         return self.function(logps, inputs)
 
 
-_OF_FUNCTION: Mapping[str, Callable[[Any], Component]] = {
-    "sampler": FunctionSampler,
-    "advantage": FunctionAdvantage,
-    "mask": FunctionMask,
+_OF_FUNCTION: Mapping[str, Callable[..., Component]] = {
+    "sampler": _FunctionSampler,
+    "advantage": _FunctionAdvantage,
+    "mask": _FunctionMask,
     "loss": FunctionLoss,
 }
 
 
-def as_component(slot: str, part: Any) -> Component:
+def as_component(slot: str, part: Any, **fields: Any) -> Component:
     """A component of the slot: `part` itself, or the wrapped function.
+
+    Args:
+        slot: name in `SLOTS`.
+        part: a component, or a function of the arguments that its base is called with.
+        fields: of the object that wraps a function, such as the `aggregation` of a loss.
 
     Raises:
         TypeError: `part` is neither.
@@ -260,7 +265,7 @@ def as_component(slot: str, part: Any) -> Component:
     if isinstance(part, SLOTS[slot]):
         return part
     if callable(part) and not isinstance(part, type) and slot in _OF_FUNCTION and _is_function(part):
-        return _OF_FUNCTION[slot](part)
+        return _OF_FUNCTION[slot](part, **fields)
     raise TypeError(f"a {type(part).__name__} is neither a function nor a subclass of {SLOTS[slot].__name__}")
 
 

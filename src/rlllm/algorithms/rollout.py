@@ -28,7 +28,7 @@ class Rollout:
 
     Args:
         rows: B rows of the data set.
-        output: TRL's, with one entry a completion in every tensor that is not a scalar.
+        output: TRL's, with one entry for each completion in every tensor that is not a scalar.
         rewards: (B, R), NaN where a reward could not judge.
         group_size: G.
         samples: B samples; None where a completion was not sampled in this rollout.
@@ -78,7 +78,7 @@ class Rollout:
         )
 
     def table(self, weights: Tensor, step: int, advantages: Tensor | None = None) -> list[dict[str, Any]]:
-        """Rows of `samples.jsonl`, one for everything that was sampled; without (B,) advantages it was sampled in vain.
+        """Rows of `samples.jsonl`, one for everything that was sampled; without (B,) advantages it did not reach the update.
 
         `row` is the number of the prompt's row among the training rows: with it, the columns that rewards read are found again.
         """
@@ -114,16 +114,18 @@ def join(rollouts: Sequence[Rollout], pad_id: int) -> Rollout:
     """One after the other. Their `advantages` and `num_items_in_batch` do not describe the whole and are left out."""
     names = _columns(rollouts[0].output)
     return Rollout(
-        rows=[row for one in rollouts for row in one.rows],
+        rows=[row for part in rollouts for row in part.rows],
         output={
-            name: _stack([one.output[name] for one in rollouts], pad_id if name.endswith("_ids") else 0, name in PROMPT)
+            name: _stack(
+                [part.output[name] for part in rollouts], pad_id if name.endswith("_ids") else 0, name in PROMPT
+            )
             for name in names
         },
-        rewards=torch.cat([one.rewards for one in rollouts]),
+        rewards=torch.cat([part.rewards for part in rollouts]),
         group_size=rollouts[0].group_size,
-        samples=[sample for one in rollouts for sample in one.samples],
-        described=[said for one in rollouts for said in one.described],
-        prompts=[prompt for one in rollouts for prompt in one.prompts],
+        samples=[sample for part in rollouts for sample in part.samples],
+        described=[texts for part in rollouts for texts in part.described],
+        prompts=[prompt for part in rollouts for prompt in part.prompts],
     )
 
 
@@ -166,7 +168,7 @@ def packed(rollout: Rollout, weights: Tensor) -> list[StoredGroup]:
 
 
 def unpacked(groups: Sequence[StoredGroup], pad_id: int, device: torch.device) -> Rollout:
-    """Stored groups as a rollout; at least one."""
+    """Stored groups, at least one, as a rollout."""
     rollouts = [_unpack(group, pad_id, device) for group in groups]
     return join(rollouts, pad_id)
 
@@ -176,7 +178,7 @@ def _unpack(group: StoredGroup, pad_id: int, device: torch.device) -> Rollout:
     prompt = torch.tensor(group.prompt, device=device).expand(size, -1)
     output = {"prompt_ids": prompt, "prompt_mask": torch.ones_like(prompt)}
     for name in group.tokens[0]:
-        rows = [torch.tensor([one[name]], device=device) for one in group.tokens]
+        rows = [torch.tensor([part[name]], device=device) for part in group.tokens]
         output[name] = _stack(rows, pad_id if name.endswith("_ids") else 0, left=False)
     rewards = torch.tensor(group.rewards, device=device)
     return Rollout([group.row] * size, output, rewards, size, [None] * size, [{}] * size, [""] * size)

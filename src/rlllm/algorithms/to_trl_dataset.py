@@ -1,4 +1,4 @@
-"""Records to the rows TRL's trainers take, under the one chat rule."""
+"""From records to the rows that TRL's trainers take."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class _InFlight:
     """(B, R) of this process."""
 
 
-class TRLRewardFunction:
+class _TRLRewardFunction:
     """One reward as TRL calls it: a function whose name labels the metrics. Scores are computed once for all rewards."""
 
     def __init__(self, name: str, index: int) -> None:
@@ -140,7 +140,7 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
         self.reward_undefined = 0
         self.reward_spread = 0.0
         self.sampler = self.slots.sampler
-        self.reward_functions = [TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
+        self.reward_functions = [_TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
         super().__init__(reward_funcs=list(self.reward_functions), **kwargs)
         self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._in_flight = _InFlight({})

@@ -1,4 +1,4 @@
-"""TRL config objects: rlllm's few defaults under the user's settings, everything else TRL's own."""
+"""TRL config objects: rlllm's few defaults under the user's settings; every other default is TRL's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Did the weights move, and are they still numbers? Each costs one pass over the parameters on their own device."""
+"""Checks of the trained weights: whether any changed, and whether all are finite. Each reads every parameter once."""
 
 from __future__ import annotations
 

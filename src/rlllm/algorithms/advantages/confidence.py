@@ -59,7 +59,7 @@ def completion_mean(tokens: Tensor, loss_mask: Tensor) -> Tensor:
 def group_normalised(scores: Tensor) -> Tensor:
     """(N, G) scores, NaN where undefined, to (N, G) advantages as TRL makes them: mean 0, over the group's unbiased
     deviation + 1e-4; 0 where undefined."""
-    centred, known = from_group_mean(scores)
-    others = (known.sum(dim=1, keepdim=True) - 1).clamp(min=1)
+    centred, defined = from_group_mean(scores)
+    others = (defined.sum(dim=1, keepdim=True) - 1).clamp(min=1)
     deviation = (centred.square().sum(dim=1, keepdim=True) / others).sqrt()
     return centred / (deviation + 1e-4)

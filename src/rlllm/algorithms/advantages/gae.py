@@ -47,16 +47,16 @@ class GAE(Advantage):
     def __call__(self, batch: RolloutBatch) -> Tensor:
         """(B, T) advantages; 0 in rows no reward could judge."""
         assert batch.values is not None
-        known = judged(batch)
-        raw = gae(self._rewards(batch), batch.values, known, self.gamma, self._lambda(batch.loss_mask))
-        return standardised(batch, raw, known) if self.whiten else raw
+        mask = judged(batch)
+        raw = gae(self._rewards(batch), batch.values, mask, self.gamma, self._lambda(batch.loss_mask))
+        return standardised(batch, raw, mask) if self.whiten else raw
 
     def value_targets(self, batch: RolloutBatch) -> Tensor:
         """(B, T) returns for the critic; its own values in rows no reward could judge, which teach it nothing."""
         assert batch.values is not None
-        known = judged(batch)
-        lam = batch.values.new_full((len(known),), self.critic_lam)
-        raw = gae(self._rewards(batch), batch.values, known, self.gamma, lam)
+        mask = judged(batch)
+        lam = batch.values.new_full((len(mask),), self.critic_lam)
+        raw = gae(self._rewards(batch), batch.values, mask, self.gamma, lam)
         return raw + batch.values
 
     def _rewards(self, batch: RolloutBatch) -> Tensor:

@@ -40,8 +40,8 @@ class LeaveOneOut(Advantage):
 
 def leave_one_out(rewards: Tensor) -> Tensor:
     """(N, G) rewards, NaN where undefined, to (N, G) leave-one-out advantages."""
-    known = ~rewards.isnan()
-    values = rewards.masked_fill(~known, 0.0)
-    others = known.sum(dim=1, keepdim=True) - 1
+    defined = ~rewards.isnan()
+    values = rewards.masked_fill(~defined, 0.0)
+    others = defined.sum(dim=1, keepdim=True) - 1
     baseline = (values.sum(dim=1, keepdim=True) - values) / others.clamp(min=1)
-    return (values - baseline).masked_fill(~(known & (others > 0)), 0.0)
+    return (values - baseline).masked_fill(~(defined & (others > 0)), 0.0)

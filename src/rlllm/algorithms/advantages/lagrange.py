@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rlllm.algorithms.batch import RolloutBatch
 
-LARGEST_EXPONENT = 700.0
+_LARGEST_EXPONENT = 700.0
 """exp of more than this is no float any more."""
 
 
@@ -45,7 +45,7 @@ class Lagrange(Advantage):
     log_multiplier: float = field(init=False)
     """Log of the current lambda."""
     mean_cost: float = field(init=False, default=math.nan)
-    """Mean cost of the last rollout, over all processes; NaN where none was known."""
+    """Mean cost of the last rollout, over all processes; NaN where none was defined."""
 
     def __post_init__(self) -> None:
         if not self.start > 0 or not self.rate >= 0:
@@ -88,8 +88,8 @@ class Lagrange(Advantage):
     def _observe(self, batch: RolloutBatch, costs: Tensor) -> None:
         import torch
 
-        known = ~costs.isnan()
-        total, count = batch.reduce(torch.stack([costs[known].sum().float(), known.sum().float()])).tolist()
+        defined = ~costs.isnan()
+        total, count = batch.reduce(torch.stack([costs[defined].sum().float(), defined.sum().float()])).tolist()
         self.mean_cost = total / count if count else math.nan
         if not math.isnan(self.mean_cost):
             self.log_multiplier += self.rate * (self.mean_cost - self.bound)
@@ -97,7 +97,7 @@ class Lagrange(Advantage):
     @property
     def metrics(self) -> dict[str, float]:
         """For the log, after a rollout: its mean cost and the lambda of the next one."""
-        multiplier = math.exp(min(self.log_multiplier, LARGEST_EXPONENT))
+        multiplier = math.exp(min(self.log_multiplier, _LARGEST_EXPONENT))
         return {"lagrange/lambda": multiplier, "lagrange/cost": self.mean_cost}
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rlllm.algorithms.batch import RolloutBatch
 
-SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
+_SLOPES: dict[str, Callable[[Tensor, float], Tensor]] = {
     "sigmoid": lambda h, beta: beta * (-beta * h).sigmoid(),
     "ipo": lambda h, beta: 2 * (1 / (2 * beta) - h),
 }
@@ -41,8 +41,8 @@ class Pairwise(Advantage):
     needs = ("logps", "ref_logps")
 
     def __post_init__(self) -> None:
-        if self.loss not in SLOPES:
-            raise ConfigError(f"advantage pairwise has no loss {self.loss}", exists=SLOPES)
+        if self.loss not in _SLOPES:
+            raise ConfigError(f"advantage pairwise has no loss {self.loss}", exists=_SLOPES)
         if not self.beta > 0:
             raise ConfigError("advantage pairwise: beta is above 0", given=f"beta={self.beta}", hint="the usual is 0.1")
 
@@ -63,5 +63,5 @@ def pairwise(rewards: Tensor, ratios: Tensor, beta: float, loss: str = "sigmoid"
     best, worst, differ = extremes(rewards)
     best, worst = best.unsqueeze(1), worst.unsqueeze(1)
     h = ratios.gather(1, best) - ratios.gather(1, worst)
-    slope = SLOPES[loss](h, beta) * differ.unsqueeze(1) * rewards.size(1)
+    slope = _SLOPES[loss](h, beta) * differ.unsqueeze(1) * rewards.size(1)
     return ratios.new_zeros(ratios.shape).scatter_add_(1, best, slope).scatter_add_(1, worst, -slope)

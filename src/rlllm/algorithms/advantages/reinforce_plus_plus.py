@@ -40,8 +40,8 @@ class ReinforcePlusPlusBaseline(Advantage):
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         """(B,) advantages."""
-        centred, known = from_group_mean(batch.group_rewards)
-        return standardised(batch, centred, known).view(-1)
+        centred, defined = from_group_mean(batch.group_rewards)
+        return standardised(batch, centred, defined).view(-1)
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ class LitePPO(Advantage):
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         """(B,) advantages."""
-        centred, known = from_group_mean(batch.group_rewards)
-        rewards = batch.group_rewards.masked_fill(~known, 0.0)
-        _, variance, count = batch.moments(rewards, known)
+        centred, defined = from_group_mean(batch.group_rewards)
+        rewards = batch.group_rewards.masked_fill(~defined, 0.0)
+        _, variance, count = batch.moments(rewards, defined)
         unbiased = variance * count / (count - 1).clamp(min=1)
         return (centred / (unbiased.sqrt() + 1e-4)).view(-1)
 
 
 def from_group_mean(rewards: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, G) rewards, NaN where undefined: their distance from the mean of the group's known ones, 0 where undefined; and
-    which are known, both (N, G)."""
-    known = ~rewards.isnan()
-    values = rewards.masked_fill(~known, 0.0)
-    mean = values.sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True).clamp(min=1)
-    return (values - mean).masked_fill(~known, 0.0), known
+    """(N, G) rewards, NaN where undefined: their distance from the mean of the group's defined ones, 0 where undefined; and
+    which are defined, both (N, G)."""
+    defined = ~rewards.isnan()
+    values = rewards.masked_fill(~defined, 0.0)
+    mean = values.sum(dim=1, keepdim=True) / defined.sum(dim=1, keepdim=True).clamp(min=1)
+    return (values - mean).masked_fill(~defined, 0.0), defined

@@ -112,13 +112,13 @@ def _packs_alike(model: Any) -> bool:
 def _tried(model: Any, rows: list[list[int]]) -> Tensor:
     """Logits (5, V) of two short completions of one prompt, laid out in these rows."""
     prompt, completions = torch.tensor([[1, 2, 3]]), torch.tensor([[4, 5, 0], [6, 7, 8]])
-    packed, known = laid_out(rows, [2, 3], [0, 0]), torch.ones_like(prompt)
-    cache = model(input_ids=prompt, attention_mask=known, use_cache=True).past_key_values
+    packed, prompt_mask = laid_out(rows, [2, 3], [0, 0]), torch.ones_like(prompt)
+    cache = model(input_ids=prompt, attention_mask=prompt_mask, use_cache=True).past_key_values
     for layer in cache.layers:
         layer.keys, layer.values = (states.index_select(0, packed.prompts) for states in (layer.keys, layer.values))
     output = model(
         input_ids=packed.pack(completions, 0),
-        attention_mask=packed.attention(known, model.dtype),
+        attention_mask=packed.attention(prompt_mask, model.dtype),
         position_ids=packed.pack(torch.arange(3, 6).expand(2, 3), 0),
         past_key_values=cache,
         use_cache=True,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 OVERHEAD = 5e8
 """Cost of one more part, in tokens times parameters: fixed for a small model, next to nothing for a large one."""
-MOST_CUTS = 64
+_MOST_CUTS = 64
 """Places considered for a cut; more would cost more to weigh than they save."""
 
 
@@ -53,7 +53,7 @@ def _cut(
     order: list[int], lengths: Sequence[int], prompts: Sequence[int], costs: Costs
 ) -> tuple[float, list[list[int]]]:
     """Cost and parts of the best cut of rows in this order (dynamic programming over the places to cut)."""
-    stride = -(-len(order) // MOST_CUTS)
+    stride = -(-len(order) // _MOST_CUTS)
     if costs.largest != float("inf"):
         stride = max(1, min(stride, int(costs.largest) // max(*lengths, 1)))
     places = [*range(0, len(order), stride), len(order)]

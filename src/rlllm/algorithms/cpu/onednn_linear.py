@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-SMALL_WEIGHT = 1 << 18
+_SMALL_WEIGHT = 1 << 18
 """Elements up to which a product is so short that its preparation counts. oneDNN makes code for every number of rows, which
 takes about half a millisecond and half a megabyte; rows filled up to round numbers meet it ready-made."""
 
@@ -30,7 +30,7 @@ def _rounded(parts: list[Tensor], weight: Tensor) -> Tensor:
     """All rows of (N, d) tensors as one, with rows of zeros added, at most one in sixteen, where the weight is small."""
     rows = sum(map(len, parts))
     step = max(16, 1 << max(rows.bit_length() - 5, 0))
-    missing = -rows % step if weight.numel() <= SMALL_WEIGHT else 0
+    missing = -rows % step if weight.numel() <= _SMALL_WEIGHT else 0
     if missing:
         return torch.cat([*parts, parts[0].new_zeros(missing, parts[0].size(1))])
     return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-WORTHWHILE = 0.95
+_WORTHWHILE = 0.95
 """Share of the cost of one row a completion above which packing is not worth its bookkeeping."""
-MOST_ROWS = 8
+_MOST_ROWS = 8
 """Rows of one prompt whose even filling suggests a width."""
-TRIES = 6
+_TRIES = 6
 """Widths for which the rows are really filled."""
 
 
@@ -42,8 +42,8 @@ class Layout:
 
     def unpack(self, values: Tensor, rows: int, columns: int) -> Tensor:
         """(R, width) by row to (B, T) by completion, zeros where it has no token."""
-        found = values.new_zeros(rows, columns)
-        return found.index_put((self.owner, self.step), values[self.row, self.slot])
+        unpacked = values.new_zeros(rows, columns)
+        return unpacked.index_put((self.owner, self.step), values[self.row, self.slot])
 
     def attention(self, prompts: Tensor, dtype: torch.dtype) -> Tensor:
         """(R, 1, width, P + width), 0 where a token looks and the lowest number where it does not.
@@ -70,7 +70,7 @@ def layout(lengths: Sequence[int], prompts: Sequence[int], price: float, prefix:
         price: of attending to one more token, where passing one token through the layers costs 1.
         prefix: tokens of a prompt.
     """
-    longest, best, found = max(lengths), float("inf"), None
+    longest, best, cheapest = max(lengths), float("inf"), None
 
     def cost(rows: int, width: int) -> float:
         return rows * width * (1 + price * (prefix + width))
@@ -79,10 +79,10 @@ def layout(lengths: Sequence[int], prompts: Sequence[int], price: float, prefix:
         rows = _filled(lengths, prompts, capacity)
         width = max(sum(lengths[index] for index in row) for row in rows)
         if cost(len(rows), width) < best:
-            best, found = cost(len(rows), width), rows
-    if found is None or best > WORTHWHILE * cost(len(lengths), longest):
+            best, cheapest = cost(len(rows), width), rows
+    if cheapest is None or best > _WORTHWHILE * cost(len(lengths), longest):
         return None
-    return laid_out(found, lengths, prompts)
+    return laid_out(cheapest, lengths, prompts)
 
 
 def _capacities(lengths: Sequence[int], prompts: Sequence[int], cost: Callable[[int, int], float]) -> list[int]:
@@ -91,13 +91,13 @@ def _capacities(lengths: Sequence[int], prompts: Sequence[int], cost: Callable[[
     for length, prompt in zip(lengths, prompts, strict=True):
         totals[prompt] += length
     longest = max(lengths)
-    even = (-(-total // rows) for total in totals.values() for rows in range(1, MOST_ROWS + 1))
+    even = (-(-total // rows) for total in totals.values() for rows in range(1, _MOST_ROWS + 1))
     widths = {int(slack * width) for width in (longest, *even) if width >= longest for slack in (1.0, 1.05)}
 
     def bound(width: int) -> float:
         return cost(sum(-(-total // width) for total in totals.values()), width)
 
-    return sorted(widths, key=lambda width: (bound(width), width))[:TRIES]
+    return sorted(widths, key=lambda width: (bound(width), width))[:_TRIES]
 
 
 def _filled(lengths: Sequence[int], prompts: Sequence[int], capacity: int) -> list[list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlllm.core.errors import unknown
 
@@ -90,8 +90,3 @@ def sequence_ratio(log_ratios: Tensor, mask: Tensor) -> Tensor:
 def log_ratios(logps: Tensor, inputs: LossInputs) -> Tensor:
     """(B, T) log of the importance ratio of each token, in nats."""
     return logps - inputs.old_logps
-
-
-def row_tensors(values: Mapping[str, Any], prefix: str) -> dict[str, Tensor]:
-    """The entries of a batch whose name begins with `prefix`, without it."""
-    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

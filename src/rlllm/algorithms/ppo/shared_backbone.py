@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-POLICY = "default"
+_POLICY = "default"
 _HEAD = "base_model.model.score.weight"
 
 
@@ -36,7 +36,7 @@ class Trunk:
     def __call__(self, **inputs: Any) -> Any:
         base = self.model.get_base_model()
         trunk = getattr(base, base.base_model_prefix)
-        with active(self.model, self.adapter), whole_graph(trunk):
+        with active(self.model, self.adapter), _whole_graph(trunk):
             return trunk(**inputs)
 
     def named_parameters(self) -> list[tuple[str, Any]]:
@@ -80,7 +80,7 @@ class AdapterScorer:
 
 
 @contextmanager
-def whole_graph(trunk: Any) -> Iterator[None]:
+def _whole_graph(trunk: Any) -> Iterator[None]:
     """Run without gradient checkpointing: the backward pass would compute the layers again, under the policy's adapter."""
     checkpointed = [module for module in trunk.modules() if getattr(module, "gradient_checkpointing", False)]
     for module in checkpointed:
@@ -105,7 +105,7 @@ def active(model: Any, adapter: str) -> Iterator[None]:
     try:
         yield
     finally:
-        model.set_adapter(POLICY)
+        model.set_adapter(_POLICY)
         _learn(model, learning)
 
 
@@ -148,5 +148,5 @@ def _placed(model: Any, name: str, head: Any) -> tuple[Trunk, Any]:
     trunk = Trunk(model, name)
     for _, parameter in trunk.named_parameters():
         parameter.requires_grad_(False)
-    model.set_adapter(POLICY)
+    model.set_adapter(_POLICY)
     return trunk, head.to(model.device).requires_grad_(False)
