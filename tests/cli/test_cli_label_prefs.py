@@ -47,7 +47,7 @@ def test_a_rubric_for_a_reward_is_refused(rlllm: Rlllm) -> None:
     ]
     said = rlllm(*words)
     assert said.code == 2
-    assert "rubric is for a judge that writes" in said.err
+    assert "rubric is for a generative judge" in said.err
 
 
 def test_a_dry_run_says_how_much_would_be_asked_and_asks_nothing(rlllm: Rlllm, tmp_path: Path) -> None:

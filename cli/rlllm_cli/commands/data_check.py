@@ -1,4 +1,4 @@
-"""`rlllm data check`: what data holds, on the screen or as one JSON document; with `--strict`, findings fail the command."""
+"""`rlllm data check`: the report on a data set, as text or as one JSON document; with `--strict`, findings fail the command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", metavar="", help="Exit with 1 if anything was found.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Say what data holds, and what to know before training on it: duplicates, bias, contamination."""
+    """Check data before training on it: sizes, duplicates, imbalances, contamination."""
     from rlllm.tools.data.check import DataCheck, check_data
 
     own: dict[str, Any] = {"row_schema": row_schema, "on_bad_row": "skip" if skip else "fail"}
@@ -50,14 +50,14 @@ def check(
     with listening() as listener:
         checked = check_data(config, listener)
     if json:
-        console.emit_json([one.to_json() for one in checked])
+        console.emit_json([result.to_json() for result in checked])
     else:
-        for number, one in enumerate(checked):
+        for number, result in enumerate(checked):
             if number:
                 console.emit("")
-            console.heading(one.report.source)
-            console.fields(_lines(one))
-    if strict and any(one.found for one in checked):
+            console.heading(result.report.source)
+            console.fields(_lines(result))
+    if strict and any(result.findings for result in checked):
         raise typer.Exit(1)
 
 
@@ -71,7 +71,7 @@ def _lines(checked: Checked) -> Iterator[tuple[str, Any]]:
     if report.labels:
         yield "labels", ", ".join(f"{label!r} {count:,}" for label, count in list(report.labels.items())[:10])
     yield "scripts", ", ".join(f"{name} {count:,}" for name, count in report.scripts.items())
-    yield "found", "\n".join(finding.words for finding in checked.found) or "nothing to worry about"
+    yield "found", "\n".join(finding.words for finding in checked.findings) or "nothing to worry about"
     if checked.groups:
         yield "repeats", "\n".join(map(_group, checked.groups))
     for hit in checked.hits:

@@ -217,7 +217,7 @@ def test_a_check_finds_what_a_build_would_drop(folder: Path) -> None:
     config = {"sources": ["one.jsonl", "two.jsonl"], "contamination": {"against": "exam.jsonl"}, "kind": "PromptTask"}
     first, second = check_data(DataCheck.checked(config))
     assert first.report.train == 100
-    assert [finding.words for finding in first.found] == [
+    assert [finding.words for finding in first.findings] == [
         "5 of 100 rows hold evaluation prompts: 5 by rule exact",
         "5 of 10 prompts of exam.jsonl are in the rows",
     ]

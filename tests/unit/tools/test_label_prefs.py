@@ -221,7 +221,7 @@ def test_a_judge_is_named_in_the_ways_people_name_things(tiny_model: str) -> Non
     assert judge_spec("{name: model, path: runs/rm}") == RewardSpec(name="model", params={"path": "runs/rm"})
     assert judge_spec("{path: runs/j}", rubric="x").params == {"path": "runs/j", "rubric": "x"}
     assert judge_spec(tiny_model) == RewardSpec(name="judge", params={"path": tiny_model})
-    with pytest.raises(ConfigError, match="rubric is for a judge that writes, and gold is a reward"):
+    with pytest.raises(ConfigError, match="rubric is for a generative judge, and gold is a reward"):
         judge_spec("gold", rubric="Be kind.")
     with pytest.raises(ModelError, match="no such model"):
         judge_spec("no-such-thing")

@@ -1,7 +1,8 @@
-"""`rlllm data build | mix | decontaminate`: sources to one prepared folder, in one process, once.
+"""`rlllm data build | mix | decontaminate`: read sources, and write one prepared folder.
 
-Rows flow from the sources to disk one at a time; duplicates and contaminated rows are dropped, whole prompts are held out,
-the rest is mixed. The same settings over the same bytes are not built twice. The folder appears whole or not at all.
+Rows are read one at a time and stored on disk. Duplicates and contaminated rows are dropped, whole prompts are held out, and
+the rest is mixed. If the folder was built before from the same settings and bytes, it is kept. The folder is written whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ class Preparation(Section):
     @model_validator(mode="after")
     def _fits(self) -> Preparation:
         self.mixture.check_sources(len(self.sources))
-        held = [source.name for source in self.sources if source.holdout is not None]
-        if held:
+        with_holdout = [source.name for source in self.sources if source.holdout is not None]
+        if with_holdout:
             raise ConfigError(
-                "rows are held out of all sources together", given=held[0], hint="write holdout beside sources"
+                "rows are held out of all sources together", given=with_holdout[0], hint="write holdout beside sources"
             )
         return self
 
@@ -96,7 +97,7 @@ class Preparation(Section):
         return cls.checked(merged)
 
     def settings(self, *, given: bool = False) -> dict[str, Any]:
-        """Everything that shapes the rows, not where they are written; `given` leaves out what nobody set."""
+        """The settings that decide the rows, without the output folder; `given` leaves out defaults."""
         return self.model_dump(mode="json", exclude={"out", "overwrite"}, exclude_unset=given)
 
 
@@ -107,19 +108,19 @@ class Prepared:
     path: Path
     manifest: Manifest
     built: bool
-    """False where the folder was there already, made by the same settings of the same bytes."""
+    """False where the folder was already built from the same settings and bytes."""
 
     def to_json(self) -> dict[str, Any]:
         return {"path": str(self.path), "built": self.built, **asdict(self.manifest)}
 
 
 def prepare(config: Preparation, *, listener: ProgressCallback | None = None, command: str = "") -> Prepared:
-    """Build a prepared folder, or find it built.
+    """Build a prepared folder, or keep it if it is already built.
 
     Args:
         config: what to read and what to do with it.
-        listener: hears which source is read.
-        command: what was typed, for the card.
+        listener: is told which source is read.
+        command: the command line, for the card.
 
     Raises:
         ConfigError: settings that do not fit the sources, or a folder that is in the way.
@@ -144,7 +145,7 @@ def prepare(config: Preparation, *, listener: ProgressCallback | None = None, co
 
 
 def _in_the_way(config: Preparation) -> Manifest | None:
-    """The manifest of what is at `out`. Raises ConfigError for anything there that is no prepared folder."""
+    """The manifest of the folder at `out`, if any. Raises ConfigError for anything else than a prepared or empty folder."""
     out = config.out
     if not out.exists():
         return None
@@ -156,7 +157,7 @@ def _in_the_way(config: Preparation) -> Manifest | None:
 
 @contextmanager
 def _published(out: Path) -> Iterator[Path]:
-    """A folder to write into, which takes the place of `out` at the end, and is gone where there was an error."""
+    """A temporary folder that replaces `out` at the end, and is deleted after an error."""
     out = out.resolve()
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     former = out.with_name(f".{out.name}.former-{os.getpid()}")
@@ -192,7 +193,7 @@ def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallba
         decision = assembly.decide(config.holdout)
         listener.phase("writing")
         assembly.write(folder, decision)
-        skipped = sum(one.count for one in bad)
+        skipped = sum(bad_rows.count for bad_rows in bad)
         manifest = Manifest(
             kind=kind.__name__,
             hash=content_hash(folder),
@@ -205,7 +206,7 @@ def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallba
             version=__version__,
         )
         contents = _contents(
-            folder, manifest, assembly, decision, [text for one in bad for text in one.examples][:_SHOWN]
+            folder, manifest, assembly, decision, [text for bad_rows in bad for text in bad_rows.examples][:_SHOWN]
         )
     (folder / "rows.partial").unlink()
     (folder / _CARD).write_text(card(config.out.name, manifest, contents, command), encoding="utf-8", errors="replace")
@@ -214,7 +215,7 @@ def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallba
 
 
 def _contamination(config: Preparation, listener: ProgressCallback) -> Any:
-    """What looks for evaluation prompts; None where no evaluation set is named."""
+    """The search for evaluation prompts; None where no evaluation set is named."""
     if not config.contamination.against:
         return None
     from rlllm.data.prepare.contamination import Contamination
@@ -225,20 +226,20 @@ def _contamination(config: Preparation, listener: ProgressCallback) -> Any:
 
 
 def _read(assembly: Assembly, source: DataConfig, kind: type[Record], listener: ProgressCallback) -> BadRows:
-    """Take in one source; says what did not fit."""
+    """Read one source into the assembly; the result counts its bad rows."""
     from rlllm.data.stream import stream
 
     listener.phase(f"reading {source.name}")
     bad = BadRows(source.on_bad_row)
-    found = stream(source, kind, bad)
-    assembly.read(source.name, found, named=read_manifest(Path(source.name)) is not None)
+    rows = stream(source, kind, bad)
+    assembly.read(source.name, rows, named=read_manifest(Path(source.name)) is not None)
     return bad
 
 
 def _contents(
     folder: Path, manifest: Manifest, assembly: Assembly, decision: Decision, skipped: Sequence[str]
 ) -> Contents:
-    """What the card tells of the rows as written."""
+    """The contents of the card, from the rows as they were written."""
     from rlllm.data.inspect.card import Contents
     from rlllm.data.inspect.summary import check_records
     from rlllm.data.prepare.assembly import prompt_of

@@ -1,4 +1,4 @@
-"""`rlllm data check`: what a data set holds, and what a reader would want to know of it before training. Changes nothing.
+"""`rlllm data check`: counts, imbalances, duplicates and contamination of data sets. Changes nothing.
 
 Rows are read one at a time; memory does not grow with their texts.
 """
@@ -47,12 +47,12 @@ class DataCheck(Section):
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one data set."""
+    """The report and findings of one data set."""
 
     report: CheckReport
     """Of the rows as they are read, before any are held out."""
-    found: list[Finding]
-    """Everything worth a look, duplicates, contamination and skipped rows included."""
+    findings: list[Finding]
+    """All findings, those of duplicates, contamination and skipped rows included."""
     hits: list[dict[str, Any]] = field(default_factory=list)
     """Some contaminated rows: `row` from 1, `rule`, `score`, `item`."""
     groups: list[list[int]] = field(default_factory=list)
@@ -62,7 +62,11 @@ class Checked:
 
     def to_json(self) -> dict[str, Any]:
         extra = {"hits": self.hits, "groups": self.groups, "skipped": self.skipped}
-        return {**self.report.to_json(), "findings": [{"name": f.name, "words": f.words} for f in self.found], **extra}
+        return {
+            **self.report.to_json(),
+            "findings": [{"name": f.name, "words": f.words} for f in self.findings],
+            **extra,
+        }
 
 
 def check_data(config: DataCheck, listener: ProgressCallback | None = None) -> list[Checked]:
@@ -104,8 +108,8 @@ def _check(config: DataCheck, source: DataConfig, listener: ProgressCallback) ->
         raise DataError("the data set has no rows", given=source.name)
     report = measures.report(f"{source.name}: {rows:,} rows", {})
     duplicates, hits = finder.find(), contamination.report() if contamination else None
-    found = [*report.all_findings(), *_repeated(duplicates), *_contaminated(hits, rows), *_skipped(bad)]
-    return Checked(report, found, _hits(hits), _groups(duplicates), bad.examples)
+    findings = [*report.all_findings(), *_repeated(duplicates), *_contaminated(hits, rows), *_skipped(bad)]
+    return Checked(report, findings, _hits(hits), _groups(duplicates), bad.examples)
 
 
 def _repeated(duplicates: Duplicates) -> Iterable[Finding]:
@@ -118,9 +122,9 @@ def _contaminated(report: ContaminationReport | None, rows: int) -> Iterable[Fin
     if report and len(report.rows):
         rules = ", ".join(f"{count:,} by rule {rule}" for rule, count in report.by_rule().items())
         yield Finding("contamination", f"{len(report.rows):,} of {rows:,} rows hold evaluation prompts: {rules}")
-        for name, (found, total) in report.by_source().items():
-            if found:
-                yield Finding("contamination", f"{found:,} of {total:,} prompts of {name} are in the rows")
+        for name, (matched, total) in report.by_source().items():
+            if matched:
+                yield Finding("contamination", f"{matched:,} of {total:,} prompts of {name} are in the rows")
 
 
 def _skipped(bad: BadRows) -> Iterable[Finding]:
@@ -130,14 +134,14 @@ def _skipped(bad: BadRows) -> Iterable[Finding]:
 
 def _hits(report: ContaminationReport | None) -> list[dict[str, Any]]:
     """Some hits of every rule."""
-    shown: Counter[str] = Counter()
-    some = []
+    hits_of_rule: Counter[str] = Counter()
+    examples = []
     for hit in report.hits() if report else ():
-        shown[hit.rule] += 1
-        if shown[hit.rule] <= _SHOWN:
+        hits_of_rule[hit.rule] += 1
+        if hits_of_rule[hit.rule] <= _SHOWN:
             item = {"source": hit.item.source, "row": hit.item.number, "prompt": hit.item.text}
-            some.append({"row": hit.row + 1, "rule": hit.rule, "score": round(hit.score, 3), "item": item})
-    return some
+            examples.append({"row": hit.row + 1, "rule": hit.rule, "score": round(hit.score, 3), "item": item})
+    return examples
 
 
 def _groups(duplicates: Duplicates) -> list[list[int]]:

@@ -1,8 +1,9 @@
-"""AI feedback: a judge or a reward decides which of two responses is better, and the pairs go to a file.
+"""`rlllm data label-prefs`: a judge or a reward labels pairs of responses, and the pairs are written to a file.
 
-A judge that writes sees every pair in both orders (Bai et al. 2022, arXiv 2212.08073; Lee et al. 2023, arXiv 2309.00267,
-on position bias). Where the orders disagree there is no preference: the pair is dropped, or kept as a tie by option. A reward
-scores each response alone, so order cannot matter; equal scores are a tie. What could not be judged is never guessed.
+A generative judge sees every pair in both orders (Bai et al. 2022, arXiv 2212.08073; Lee et al. 2023, arXiv 2309.00267, on
+position bias). Where the two orders disagree there is no preference: the pair is dropped, or kept as a tie. A reward scores
+each response alone, so the order does not matter; equal scores are a tie. Pairs that could not be judged are left out and
+counted.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ class LabelPrefsConfig(Section):
         return cls.checked(values)
 
 
-_Ruler = Callable[[Sequence[CandidatePair]], list[PreferenceLabel]]
+_Labeller = Callable[[Sequence[CandidatePair]], list[PreferenceLabel]]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelReport:
-    """What came of the labelling."""
+    """Counts and agreement of a labelling."""
 
     output: str
     pairs: int
@@ -83,7 +84,7 @@ class LabelReport:
     match: dict[str, Any] | None
     """Share of decided pairs on which judge and data agree, with a 95 % interval; None without labels."""
     first_unjudged: str | None
-    """Why the first unjudged pair has no ruling."""
+    """Why the first unjudged pair has no label."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,21 +93,22 @@ class LabelReport:
 def judge_spec(text: str, **settings: Any) -> RewardSpec:
     """The judge a user named: a URL, a reward's name, a mapping (`{name: model, path: runs/rm}`), or a model.
 
-    A reward model (one score, an ensemble, or steps) scores; any other model writes. Settings that are None are left out.
+    A reward model (one score, an ensemble, or steps) scores; any other model is a generative judge.
+    Settings that are None are left out.
 
     Raises:
-        ConfigError: a setting of a judge that writes, where a reward was named.
+        ConfigError: a setting of a generative judge, where a reward was named.
         ModelError: no such model.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
+    judge_settings = {name: value for name, value in settings.items() if value is not None}
     spec = _named(text)
-    if given and spec.name != "judge":
+    if judge_settings and spec.name != "judge":
         raise ConfigError(
-            f"{next(iter(given)).replace('_', '-')} is for a judge that writes, and {spec.name} is a reward",
+            f"{next(iter(judge_settings)).replace('_', '-')} is for a generative judge, and {spec.name} is a reward",
             given=text,
             hint="leave it out, or name a language model or an endpoint",
         )
-    return spec.model_copy(update={"params": {**spec.params, **given}})
+    return spec.model_copy(update={"params": {**spec.params, **judge_settings}})
 
 
 def _named(text: str) -> RewardSpec:
@@ -122,7 +124,8 @@ def _named(text: str) -> RewardSpec:
 def label_preferences(config: LabelPrefsConfig, listener: ProgressCallback | None = None) -> LabelReport:
     """Label pairs and write rows `prompt`, `chosen`, `rejected`, `agreement` and the row's other columns.
 
-    Columns that name a side (`gold_chosen` and `gold_rejected`) change places with it. Nothing is written unless all is done.
+    Columns of a side (`gold_chosen` and `gold_rejected`) are exchanged together with the responses. The file is written at the
+    end, or not at all.
 
     Raises:
         ConfigError: the output exists, or the judge's settings are wrong.
@@ -130,7 +133,7 @@ def label_preferences(config: LabelPrefsConfig, listener: ProgressCallback | Non
         RewardError: the judge failed.
     """
     listener = listener or NullProgress()
-    loaded, candidates, rule = _prepared(config)
+    loaded, candidates, label = _prepared(config)
     if config.model is not None or "path" in config.judge.params:
         from rlllm.launch import local
 
@@ -138,53 +141,53 @@ def label_preferences(config: LabelPrefsConfig, listener: ProgressCallback | Non
     if config.model is not None:
         listener.phase("sampling responses")
         candidates = _sampled(config, loaded)
-    contests = [contest for contest in candidates if contest.first != contest.second]
-    if not contests:
+    pairs = [pair for pair in candidates if pair.first != pair.second]
+    if not pairs:
         raise DataError(
             f"no row has two different responses: {len(candidates)} pairs, each of one text",
             given=loaded.source,
             hint="sample at a higher temperature, or give rows with different responses",
         )
-    listener.phase(f"judging {len(contests)} pairs")
-    rulings = rule(contests)
-    if all(ruling.share is None for ruling in rulings):
+    listener.phase(f"judging {len(pairs)} pairs")
+    labels = label(pairs)
+    if all(label.share is None for label in labels):
         raise DataError(
-            f"the judge decided none of {len(contests)} pairs",
-            given=rulings[0].note,
+            f"the judge decided none of {len(pairs)} pairs",
+            given=labels[0].note,
             hint="is it a model that follows instructions? A reward needs what it reads, such as an answer",
         )
-    rows = list(label_rows(contests, rulings, keep_ties=config.ties == "keep"))
+    rows = list(label_rows(pairs, labels, keep_ties=config.ties == "keep"))
     if not rows:
         raise DataError(
-            f"the judge prefers neither response in any of {len(contests)} pairs",
+            f"the judge prefers neither response in any of {len(pairs)} pairs",
             given=config.judge.name,
             hint="keep such pairs as ties with --keep-ties, or let another judge decide",
         )
     _write(config.output, rows)
-    return _report(config, contests, rulings, len(rows), len(candidates) - len(contests))
+    return _report(config, pairs, labels, len(rows), len(candidates) - len(pairs))
 
 
 def preview(config: LabelPrefsConfig) -> list[tuple[str, str]]:
-    """What would be done, as label and value; nothing is sampled, judged or written. Errors as in `label_preferences`."""
+    """What `label_preferences` would do, as name and value; nothing is sampled, judged or written. The same errors."""
     loaded, candidates, _ = _prepared(config)
     sampled = config.model is not None
-    pairs = len(loaded.train) if sampled else sum(contest.first != contest.second for contest in candidates)
-    asked = f", {2 * pairs} questions" if config.judge.name == "judge" else ""
+    pairs = len(loaded.train) if sampled else sum(pair.first != pair.second for pair in candidates)
+    questions = f", {2 * pairs} questions" if config.judge.name == "judge" else ""
     return [
         ("data", loaded.source),
         ("pairs", f"up to {pairs}, sampled from {config.model}" if sampled else str(pairs)),
-        ("judge", f"{config.judge.name}{asked}"),
+        ("judge", f"{config.judge.name}{questions}"),
         ("output", str(config.output)),
     ]
 
 
-def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair], _Ruler]:
+def _prepared(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair], _Labeller]:
     """Everything that can be checked before a model loads or a request is sent."""
     _check_output(config)
     if config.model is not None:
         resolve_model(config.model)
     loaded, candidates = _read_candidates(config)
-    return loaded, candidates, _ruler(config.judge, loaded)
+    return loaded, candidates, _labeller(config.judge, loaded)
 
 
 def _read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePair]]:
@@ -197,10 +200,10 @@ def _read_candidates(config: LabelPrefsConfig) -> tuple[Loaded, list[CandidatePa
         return load(config.data, PromptTask), []
     try:
         loaded = load(config.data, PreferencePair)
-        contests = [CandidatePair(p.prompt, p.chosen, p.rejected, p.meta, labelled=True) for p in loaded.train]
+        pairs = [CandidatePair(p.prompt, p.chosen, p.rejected, p.meta, labelled=True) for p in loaded.train]
     except DataError as no_pairs:
-        loaded, contests = _listed(config.data, no_pairs)
-    return loaded, contests
+        loaded, pairs = _listed(config.data, no_pairs)
+    return loaded, pairs
 
 
 def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[CandidatePair]]:
@@ -212,15 +215,15 @@ def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[Candida
     column = next((name for name in _RESPONSES if loaded.train and name in loaded.train[0].meta), None)
     if column is None:
         raise no_pairs
-    contests = []
+    pairs = []
     for number, task in enumerate(loaded.train, start=1):
         responses = task.meta.get(column)
         if not isinstance(responses, list) or len(responses) < 2 or not all(isinstance(r, str) for r in responses):
             raise DataError(f"{column} at row {number} must be a list of two or more texts", given=loaded.source)
         meta = {**{name: value for name, value in task.meta.items() if name != column}, "answer": task.answer}
         meta = {name: value for name, value in meta.items() if value is not None}
-        contests += [CandidatePair(task.prompt, *two, meta, labelled=False) for two in combinations(responses, 2)]
-    return loaded, contests
+        pairs += [CandidatePair(task.prompt, *two, meta, labelled=False) for two in combinations(responses, 2)]
+    return loaded, pairs
 
 
 def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[CandidatePair]:
@@ -231,7 +234,7 @@ def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[CandidatePair]:
     source = resolve_model(str(config.model))
     hardware = local.prepare()
     model = load_policy(source, bf16=hardware.bf16).to(hardware.device)
-    drawn = sample(model, load_tokenizer(source), loaded.train, config.sampling, samples=2, seed=config.seed)
+    completions = sample(model, load_tokenizer(source), loaded.train, config.sampling, samples=2, seed=config.seed)
     return [
         CandidatePair(
             task.prompt,
@@ -240,47 +243,47 @@ def _sampled(config: LabelPrefsConfig, loaded: Loaded) -> list[CandidatePair]:
             {**task.meta, **({} if task.answer is None else {"answer": task.answer})},
             labelled=False,
         )
-        for task, row in zip(loaded.train, drawn, strict=True)
+        for task, row in zip(loaded.train, completions, strict=True)
     ]
 
 
-def _ruler(spec: RewardSpec, loaded: Loaded) -> _Ruler:
-    """What decides contests: the judge's verdicts in both orders, or a reward's scores. Built before anything is sampled."""
+def _labeller(spec: RewardSpec, loaded: Loaded) -> _Labeller:
+    """The function that labels pairs: by a judge's verdicts in both orders, or by a reward's scores."""
     composition = resolve_rewards([spec], loaded)
     judge = composition.rewards[0].target
     if isinstance(judge, Judge):
-        return lambda contests: by_judge(judge, contests)
-    return lambda contests: by_scores(composition, contests)
+        return lambda pairs: by_judge(judge, pairs)
+    return lambda pairs: by_scores(composition, pairs)
 
 
 def _report(
     config: LabelPrefsConfig,
-    contests: Sequence[CandidatePair],
-    rulings: Sequence[PreferenceLabel],
+    pairs: Sequence[CandidatePair],
+    labels: Sequence[PreferenceLabel],
     written: int,
     identical: int,
 ) -> LabelReport:
     from rlllm.evals.statistics.intervals import wilson
 
-    shares = [ruling.share for ruling in rulings if ruling.share is not None]
+    shares = [label.share for label in labels if label.share is not None]
     decided = [
-        ruling.share == 1.0
-        for contest, ruling in zip(contests, rulings, strict=True)
-        if contest.labelled and ruling.share in (0.0, 1.0)
+        label.share == 1.0
+        for pair, label in zip(pairs, labels, strict=True)
+        if pair.labelled and label.share in (0.0, 1.0)
     ]
-    by_order = all(ruling.scores is None for ruling in rulings)
+    by_order = all(label.scores is None for label in labels)
     ties = sum(share == 0.5 for share in shares)
     return LabelReport(
         output=str(config.output),
-        pairs=len(contests),
+        pairs=len(pairs),
         identical=identical,
         written=written,
         ties=ties,
-        unjudged=len(rulings) - len(shares),
+        unjudged=len(labels) - len(shares),
         agreement=wilson(len(shares) - ties, len(shares)).to_json() if by_order else None,
         kappa=kappa_of(decided),
         match=wilson(sum(decided), len(decided)).to_json() if decided else None,
-        first_unjudged=next((ruling.note for ruling in rulings if ruling.share is None), None),
+        first_unjudged=next((label.note for label in labels if label.share is None), None),
     )
 
 

@@ -1,8 +1,8 @@
 """`rlllm data label-steps`: step labels from rollouts, without a person (Math-Shepherd, Wang et al. 2023, arXiv 2312.08935).
 
-A model solves problems; from the end of each step of a solution it goes on several times by itself. A step is as good as
-the share of these continuations that reach the right answer (soft label), and right if any of them does (hard label). The
-last step needs no continuation: it is as right as the answer.
+A model solves problems. From the end of each step of a solution, several continuations are sampled. The soft label of a step
+is the share of its continuations that reach the right answer; the hard label is true if any of them does. The last step needs
+no continuation: its label is that of the answer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TASKS_AT_ONCE = 16
 
 
 class StepLabelConfig(StageConfig):
-    """Settings of `rlllm data label-steps`; `model` is who solves and continues."""
+    """Settings of `rlllm data label-steps`. `model` samples solutions and continuations."""
 
     stage: ClassVar[str] = "label-steps"
     aliases: ClassVar[Mapping[str, str]] = {
@@ -73,7 +73,7 @@ class StepLabelConfig(StageConfig):
 
 @dataclass(frozen=True, slots=True)
 class StepLabels:
-    """What came of a labelling."""
+    """Counts of a labelling."""
 
     output: Path
     problems: int
@@ -85,7 +85,7 @@ class StepLabels:
     soft: float = 0.0
     """Mean soft label over all steps."""
     reversals: int = 0
-    """Solutions where a right step follows a wrong one: rollouts are few, or the model repaired its slip."""
+    """Solutions where a right step follows a wrong one: there are few rollouts, or the model corrected its mistake."""
     skipped: dict[str, int] = field(default_factory=dict)
     """Solutions left out, by reason."""
 
@@ -95,7 +95,7 @@ class StepLabels:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A solution's labels, one a step."""
+    """The labels of a solution, one for each step."""
 
     hard: list[bool]
     soft: list[float]
@@ -149,8 +149,8 @@ def label_steps(config: StepLabelConfig, listener: ProgressCallback | None = Non
 
 
 def _limited(data: DataConfig, rows: int | None) -> DataConfig:
-    wanted = [limit for limit in (data.rows, rows) if limit is not None]
-    return data.model_copy(update={"rows": min(wanted, default=None)})
+    limits = [limit for limit in (data.rows, rows) if limit is not None]
+    return data.model_copy(update={"rows": min(limits, default=None)})
 
 
 def _summary(output: Path, problems: int, rows: Sequence[dict[str, Any]], skipped: Counter[str]) -> StepLabels:
@@ -182,18 +182,18 @@ class _Labeller:
     rewards: Composition
 
     def label(self, tasks: Sequence[PromptTask], skipped: Counter[str]) -> list[dict[str, Any]]:
-        """Rows of these problems; counts in `skipped` what gave none, by reason."""
-        solved = self._solve(tasks, skipped)
-        verdicts = self._judge(solved)
-        kept = []
-        for (task, text), verdict in zip(solved, verdicts, strict=True):
+        """Rows of these problems; `skipped` counts the solutions without a row, by reason."""
+        solutions = self._solve(tasks, skipped)
+        verdicts = self._judge(solutions)
+        judged = []
+        for (task, text), verdict in zip(solutions, verdicts, strict=True):
             if verdict is None:
                 skipped["the reward cannot judge it"] += 1
             else:
-                kept.append((task, split_steps(text), verdict))
-        outcomes = iter(self._continue([(task, steps) for task, steps, _ in kept]))
+                judged.append((task, split_steps(text), verdict))
+        outcomes = iter(self._continue([(task, steps) for task, steps, _ in judged]))
         rows = []
-        for task, steps, verdict in kept:
+        for task, steps, verdict in judged:
             labels = label_from_outcomes([*(next(outcomes) for _ in steps[:-1]), [verdict]])
             rows.append(
                 {
@@ -208,19 +208,19 @@ class _Labeller:
 
     def _solve(self, tasks: Sequence[PromptTask], skipped: Counter[str]) -> list[tuple[PromptTask, str]]:
         """Each problem with its finished solutions that have steps and differ."""
-        asked = [(number, task) for number, task in enumerate(tasks) for _ in range(self.config.solutions)]
-        drawn = self._generate([self._prompt(task) for _, task in asked])
-        found: dict[tuple[int, str], PromptTask] = {}
-        for (number, task), (text, ended) in zip(asked, drawn, strict=True):
+        numbered_tasks = [(number, task) for number, task in enumerate(tasks) for _ in range(self.config.solutions)]
+        completions = self._generate([self._prompt(task) for _, task in numbered_tasks])
+        task_of_solution: dict[tuple[int, str], PromptTask] = {}
+        for (number, task), (text, ended) in zip(numbered_tasks, completions, strict=True):
             if not ended:
                 skipped["longer than max_new_tokens"] += 1
             elif not split_steps(text):
                 skipped["no text"] += 1
-            elif (number, text) in found:
+            elif (number, text) in task_of_solution:
                 skipped["sampled before"] += 1
             else:
-                found[number, text] = task
-        return [(task, text) for (_, text), task in found.items()]
+                task_of_solution[number, text] = task
+        return [(task, text) for (_, text), task in task_of_solution.items()]
 
     def _continue(self, solutions: Sequence[tuple[PromptTask, list[str]]]) -> list[list[bool]]:
         """For each step but the last of each solution, in order, whether each continuation reaches the answer.
@@ -230,9 +230,11 @@ class _Labeller:
         prefixes = [
             (task, SEPARATOR.join(steps[:end]) + SEPARATOR) for task, steps in solutions for end in range(1, len(steps))
         ]
-        several = [prefix for prefix in prefixes for _ in range(self.config.rollouts)]
-        drawn = self._generate([self._prompt(task) + self._ids(prefix) for task, prefix in several])
-        texts = [(task, prefix + text) for (task, prefix), (text, _) in zip(several, drawn, strict=True)]
+        repeated_prefixes = [prefix for prefix in prefixes for _ in range(self.config.rollouts)]
+        continuations = self._generate([self._prompt(task) + self._ids(prefix) for task, prefix in repeated_prefixes])
+        texts = [
+            (task, prefix + text) for (task, prefix), (text, _) in zip(repeated_prefixes, continuations, strict=True)
+        ]
         passed = [bool(verdict) for verdict in self._judge(texts)]
         return [passed[start : start + self.config.rollouts] for start in range(0, len(passed), self.config.rollouts)]
 
@@ -242,13 +244,13 @@ class _Labeller:
         return [None if value is None else value >= _PASSED for value in values]
 
     def _generate(self, prompts: list[list[int]]) -> list[tuple[str, bool]]:
-        """A text for each prompt, and whether it came to its end."""
+        """A text for each prompt, and whether it ends by itself."""
         if not prompts:
             return []
-        drawn = sample_completions(self.engine, prompts, self.config.sampling)
-        texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
+        completions = sample_completions(self.engine, prompts, self.config.sampling)
+        texts = self.tokenizer.batch_decode(completions, skip_special_tokens=True)
         stops = self.engine.stop_ids()
-        return [(text, bool(ids) and ids[-1] in stops) for text, ids in zip(texts, drawn, strict=True)]
+        return [(text, bool(ids) and ids[-1] in stops) for text, ids in zip(texts, completions, strict=True)]
 
     def _prompt(self, task: PromptTask) -> list[int]:
         from rlllm.policies import chat

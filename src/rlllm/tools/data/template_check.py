@@ -1,7 +1,7 @@
-"""Chat templates under test: does a model generate from the text it was trained on?
+"""Check of a chat template: whether the text in training and the text at generation are the same.
 
-In training, prompt and completion are rendered together; at generation the prompt is rendered alone, with the opening of the
-assistant's turn, and the completion is written behind it. A template that strips, reorders or adds makes the two differ.
+In training, prompt and completion are rendered together. At generation the prompt is rendered alone, with the opening of the
+assistant's turn, and the completion is appended. A template that strips, reorders or adds text makes the two differ.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AROUND = 24
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A prompt and what is said to it."""
+    """A prompt and its completion."""
 
     prompt: Prompt
     completion: str
@@ -33,7 +33,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first byte at which training and generation part."""
+    """The first byte at which training and generation differ."""
 
     byte: int
     """Counted from 0, in UTF-8."""
@@ -51,25 +51,25 @@ class TemplateCheck:
     """Whether generation is a beginning of training, byte by byte."""
     difference: Difference | None
     added: str
-    """What the template puts behind the completion in training; "" where they differ."""
+    """Text that the template adds after the completion in training; "" where they differ."""
     tokens_same: bool
     """Whether the ids of the prompt at generation begin the ids in training."""
     parted_at: int | None
     """Place of the first token that differs."""
 
     def findings(self) -> list[str]:
-        """What is wrong, in words."""
-        found = []
+        """The problems, one sentence each."""
+        problems = []
         if self.difference:
-            found.append(
+            problems.append(
                 f"training and generation differ at byte {self.difference.byte}: "
                 f"{self.difference.training!r} against {self.difference.generation!r}"
             )
         elif not self.tokens_same:
-            found.append(
+            problems.append(
                 f"the same text, but other tokens from token {self.parted_at} on: they merge across the boundary"
             )
-        return found
+        return problems
 
 
 def turns_of(record: Record) -> Mapping[str, Turn]:
@@ -87,7 +87,7 @@ def check_template(tokenizer: Any, turn: Turn, ids: list[int]) -> TemplateCheck:
 
     Args:
         tokenizer: the model's.
-        turn: what was said.
+        turn: the prompt and the completion.
         ids: the whole sequence as the trainer has it.
     """
     training, generation = rendered(tokenizer, turn)
@@ -108,10 +108,10 @@ def rendered(tokenizer: Any, turn: Turn) -> tuple[str, str]:
     prompt = chat.as_prompt(tokenizer, turn.prompt)
     if isinstance(prompt, str):
         return prompt + turn.completion, prompt + turn.completion
-    whole = [*prompt, *chat.as_completion(tokenizer, turn.completion)]
-    training = tokenizer.apply_chat_template(whole, tokenize=False)
-    opened = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    return training, opened + turn.completion
+    messages = [*prompt, *chat.as_completion(tokenizer, turn.completion)]
+    training = tokenizer.apply_chat_template(messages, tokenize=False)
+    opened_prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    return training, opened_prompt + turn.completion
 
 
 def _first_difference(training: bytes, generation: bytes) -> int | None:
@@ -119,11 +119,11 @@ def _first_difference(training: bytes, generation: bytes) -> int | None:
     if training.startswith(generation):
         return None
     pairs = zip(training, generation, strict=False)
-    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(training), len(generation)))
+    return next((at for at, (left, right) in enumerate(pairs) if left != right), min(len(training), len(generation)))
 
 
-def doubled_marks(tokenizer: Any, ids: list[int]) -> list[str]:
-    """What is wrong with the beginning of a sequence, in words."""
+def doubled_bos(tokenizer: Any, ids: list[int]) -> list[str]:
+    """The problem of a sequence that begins with two beginning-of-sequence tokens, as a sentence; empty where it has none."""
     start = tokenizer.bos_token_id
     if start is not None and ids[:2] == [start, start]:
         return [

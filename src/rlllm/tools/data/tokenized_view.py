@@ -21,7 +21,7 @@ from rlllm.core.runs import Run
 from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.stages.catalog import unread_key
-from rlllm.tools.data.template_check import TemplateCheck, Turn, check_template, doubled_marks, turns_of
+from rlllm.tools.data.template_check import TemplateCheck, Turn, check_template, doubled_bos, turns_of
 from rlllm.training.plan import Plan, resolve_method, with_defaults
 from rlllm.training.registry import trainer_of
 
@@ -179,7 +179,7 @@ class Preview:
         cut = [token for place, token in enumerate(spelled) if place not in kept]
         ends = [place for place, token in enumerate(tokens) if token.id in stops]
         notes = [
-            *doubled_marks(self.tokenizer, whole.ids),
+            *doubled_bos(self.tokenizer, whole.ids),
             *(_losses(tokens, cut, self.limit) if tokens else [_left_out(spelled, self.limit)]),
             *(_endless(tokens, ends) if writes and any(whole.trains) else ()),
             *(check.findings() if check else ()),
