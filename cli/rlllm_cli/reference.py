@@ -65,6 +65,7 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
     from rlllm.evals.registry import METRICS
     from rlllm.rewards.registry import REWARDS
     from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
+    from rlllm.training.registry import TRAINERS
 
     guide = "Guide: [{}](../{}.md)."
     return {
@@ -94,6 +95,7 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
             + guide.format("the loop", "concepts/loop"),
             [SLOTS, SIGNALS],
         ),
+        "trainers.md": ("Trainers", "Named by the field `trainer` of a [method](methods.md).", [TRAINERS]),
         "engines.md": (
             "Engines and environments",
             "Named in `rollout.engine` and `environment`. " + guide.format("environments", "guides/environments"),
@@ -121,14 +123,17 @@ def _verb_page(verb: str) -> str:
     for rows, members in groups.items():
         if len(groups) > 1:
             methods = [method for _, names in members for method in names]
-            lines += [f"## With the methods {', '.join(map(_code, methods))}", ""]
+            few = ", ".join(map(_code, methods[:3])) + (f" and {len(methods) - 3} more" if len(methods) > 3 else "")
+            lines += [f"## Method {few}", ""]
+            lines += [f"Read by {', '.join(map(_code, methods))}.", ""] if len(methods) > 3 else []
         lines += _settings_section(rows, [cls for cls, _ in members])
     return "\n".join(lines)
 
 
 def _settings_section(rows: Iterable[tuple[str, str, str, str]], classes: Sequence[type[StageConfig]]) -> Iterator[str]:
     """The table of keys that these settings classes share, with the TRL fields and other names that they take."""
-    yield from ("" if len(classes) > 1 else _prose(inspect.getdoc(classes[0])), "")
+    if len(classes) == 1:
+        yield from (_prose(inspect.getdoc(classes[0])), "")
     yield from _table(("key", "type", "default", "what it is"), rows)
     configs = dict.fromkeys(name for cls in classes for name in cls.trl_configs)
     if configs:
@@ -341,7 +346,7 @@ def _declaration(target: str) -> list[str]:
     }
     texts = {name: text for name, value in values.items() if (text := _declared(value))}
     lines = ["", *(f"- {name}: {text}" for name, text in texts.items())] if texts else []
-    settings = values.get("settings")
+    settings = values.get("settings") if inspect.isclass(values.get("settings")) else None
     return (
         [*lines, "", *_table(("argument", "type", "default", "what it is"), _settings(settings))] if settings else lines
     )
