@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+_BY_NAME = re.compile(r"(rlllm(?:_cli)?(?:\.\w+)+)(?::[\w.]+)?")
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"rlllm": ROOT / "src" / "rlllm", "rlllm_cli": ROOT / "cli" / "rlllm_cli"}
 
-When = Literal["import", "call", "typing"]
-"""An import statement runs when its module is imported, when a function is called, or only for the type checker."""
+When = Literal["import", "call", "typing", "name"]
+"""An import statement runs when its module is imported, when a function is called, or only for the type checker. A string that
+names a module of ours (`"rlllm.x:y"`, `"rlllm.x"`) is an import by name, which a registry makes later."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def imports_of(module: str, text: str, known: Mapping[str, object], *, package: 
         known: the modules that exist, to tell `from a import module` and `from a import function` apart.
         package: whether the source is an `__init__.py`.
     """
-    for node, when in _statements(ast.parse(text).body, "import"):
+    tree = ast.parse(text)
+    yield from _by_name(module, tree, known)
+    for node, when in _statements(tree.body, "import"):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module, alias.name, None, when, node.lineno)
@@ -73,6 +78,43 @@ def imports_of(module: str, text: str, known: Mapping[str, object], *, package: 
                 yield Import(module, deeper, None, when, node.lineno)
             else:
                 yield Import(module, base, alias.name, when, node.lineno)
+
+
+def _by_name(module: str, tree: ast.Module, known: Mapping[str, object]) -> Iterator[Import]:
+    """The modules of ours that strings of a source name."""
+    for node in ast.walk(tree):
+        match = (
+            _BY_NAME.fullmatch(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+        )
+        if match and match.group(1) in known and match.group(1) != module:
+            yield Import(module, match.group(1), None, "name", node.lineno)
+
+
+def knots(edges: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Groups of two or more modules that reach each other (strongly connected components, Tarjan 1972), each sorted."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for target in edges.get(module, ()):
+            if target not in number:
+                visit(target)
+            if target in stack:
+                lowest[module] = min(lowest[module], lowest[target])
+        if lowest[module] == number[module]:
+            first = stack.index(module)
+            if len(stack) - first > 1:
+                found.append(sorted(stack[first:]))
+            del stack[first:]
+
+    for module in edges:
+        if module not in number:
+            visit(module)
+    return found
 
 
 def _base(module: str, node: ast.ImportFrom, package: bool) -> str:

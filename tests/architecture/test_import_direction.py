@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from source_graph import Import, expect_none, graph, imports_of, modules
+from source_graph import Import, expect_none, graph, imports_of, knots, modules
 
 TIERS = (
     {"core"},
@@ -55,6 +55,18 @@ def test_imports_go_one_way_inside_functions_too() -> None:
     expect_none([str(edge) for edge in own_imports() if not goes_down(edge)])
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions, for types only and by name (`"rlllm.x:y"`) count like any other."""
+    known = modules()
+    edges = {name: {edge.target for edge in own} & known.keys() - {name} for name, own in graph().items()}
+    expect_none(knots(edges))
+
+
+def test_the_rule_itself_finds_circles() -> None:
+    assert knots({"a": ["b"], "b": ["c"], "c": ["a", "d"], "d": []}) == [["a", "b", "c"]]
+    assert knots({"a": ["b", "c"], "b": ["c"], "c": []}) == []
+
+
 def test_every_imported_module_of_ours_exists() -> None:
     known = modules()
     expect_none([str(edge) for edge in own_imports() if edge.target not in known])
@@ -90,6 +102,8 @@ def test_only_one_file_imports_trl() -> None:
         ("rlllm.core.runs", "from rlllm import reason", False),
         ("rlllm.stages.sft", "import rlllm_cli.main", False),
         ("rlllm_cli.main", "def f():\n    import rlllm", True),
+        ("rlllm.data.load", 'TARGET = "rlllm.rewards.composition:build"', False),
+        ("rlllm.rewards.composition", 'TARGET = "rlllm.data:load"', True),
     ],
 )
 def test_the_rule_itself_tells_down_from_up(module: str, statement: str, allowed: bool) -> None:
