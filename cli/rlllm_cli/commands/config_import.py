@@ -14,7 +14,7 @@ app = typer.Typer(help="Configs of other tools.")
 
 @app.callback()
 def config() -> None:
-    """A noun keeps its verb even while it has only one."""
+    """This callback makes typer keep the name `import` although `config` has only one command."""
 
 
 @app.command("import")

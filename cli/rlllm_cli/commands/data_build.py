@@ -1,4 +1,4 @@
-"""`rlllm data build | mix | decontaminate`: three ways to say what a prepared folder is made of; one Preparation each."""
+"""`rlllm data build | mix | decontaminate`: three ways to give the settings of a prepared folder."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def mix(
     from rlllm.tools.data.build import Preparation
 
     mixture = {"weights": weights, "temperature": temperature, "rows": rows, "epochs": epochs, "curriculum": curriculum}
-    given = {key: value for key, value in {**mixture, "seed": seed}.items() if value is not None}
-    values = {"sources": sources, "mixture": given, "holdout": holdout, "out": out, "kind": kind}
+    mixture_settings = {key: value for key, value in {**mixture, "seed": seed}.items() if value is not None}
+    values = {"sources": sources, "mixture": mixture_settings, "holdout": holdout, "out": out, "kind": kind}
     _run(ctx, Preparation.checked({**values, "overwrite": overwrite}), json)
 
 

@@ -1,4 +1,4 @@
-"""`rlllm data export`: what was written, how to read it back, and what the format could not carry."""
+"""`rlllm data export`: the files that were written, how to read them back, and what the format could not carry."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def export(
     from rlllm.data.config import DataConfig
     from rlllm.tools.data.export import export_data
 
-    given = {
+    data_settings = {
         "name": data,
         "row_schema": row_schema,
         **({"columns": columns} if columns else {}),
         **({} if holdout is None else {"holdout": holdout}),
     }
-    done = export_data(DataConfig.checked(given), to=to, out=out, kind=kind, overwrite=overwrite)
+    exported = export_data(DataConfig.checked(data_settings), to=to, out=out, kind=kind, overwrite=overwrite)
     if json:
-        console.emit_json(done.to_json())
+        console.emit_json(exported.to_json())
         return
-    mapped = ",".join(f"{field}={column}" for field, column in done.written.columns.items())
+    mapped = ",".join(f"{field}={column}" for field, column in exported.written.columns.items())
     console.fields(
         [
-            ("data", f"{done.source}, read as {done.kind}"),
-            *(("written", f"{rows:,} rows in {file}") for file, rows in done.written.files.items()),
+            ("data", f"{exported.source}, read as {exported.kind}"),
+            *(("written", f"{rows:,} rows in {file}") for file, rows in exported.written.files.items()),
             *([("read back", f"--columns {mapped}")] if mapped else []),
         ]
     )
-    for warning in done.written.warnings:
+    for warning in exported.written.warnings:
         console.say(f"warning: {warning}")

@@ -1,4 +1,4 @@
-"""`rlllm data show`: records on the screen, and the tokens of a stage with marks that need no colour to be read."""
+"""`rlllm data show`: records as text, and the tokens that a trainer makes of them, with marks that need no colour."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def show(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Show records as they are read, and with --tokens what the trainer of a stage sees of them."""
+    """Show records as they are read, and with --tokens the tokens that a trainer makes of them."""
     from rlllm.core.errors import ConfigError
     from rlllm.data.config import DataConfig
     from rlllm.tools.data.show import show_data
@@ -65,8 +65,8 @@ def show(
     if not tokens and (model or typed.overrides):
         raise ConfigError("a model and settings only matter for tokens", hint="add --tokens")
     config = DataConfig.checked({"name": data, "row_schema": row_schema, **({"columns": columns} if columns else {})})
-    chosen = (model or "nano") if tokens else None
-    shown = show_data(config, kind=kind, rows=rows, model=chosen, settings=typed.overrides)
+    tokens_of = (model or "nano") if tokens else None
+    shown = show_data(config, kind=kind, rows=rows, model=tokens_of, settings=typed.overrides)
     if json:
         console.emit_json(shown.to_json())
     else:
@@ -87,15 +87,15 @@ def _print(shown: Shown) -> None:
     )
     if shown.model:
         console.emit(_LEGEND)
-    for one in shown.records:
-        _print_record(one, shown.columns)
+    for record in shown.records:
+        _print_record(record, shown.columns)
 
 
-def _print_record(one: ShownRecord, columns: Any) -> None:
+def _print_record(shown: ShownRecord, columns: Any) -> None:
     console.emit("")
-    console.heading(f"row {one.row}")
-    console.fields(_record_lines(one.record, columns))
-    for sequence in one.sequences:
+    console.heading(f"row {shown.row}")
+    console.fields(_record_lines(shown.record, columns))
+    for sequence in shown.sequences:
         console.emit("")
         _print_sequence(sequence)
 

@@ -1,4 +1,4 @@
-"""`rlllm data label-prefs`: AI feedback. Options become a LabelPrefsConfig, its report a few lines or one JSON document."""
+"""`rlllm data label-prefs`: label preference pairs with a judge or a reward, and print the counts or one JSON document."""
 
 from __future__ import annotations
 

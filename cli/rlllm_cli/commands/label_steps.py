@@ -55,18 +55,18 @@ def label_steps(
     }
     config = resolve(StepLabelConfig, {}, overrides.flag_overrides(flags, []))
     with listening() as listener:
-        made = label(config, listener)
+        labels = label(config, listener)
     if json:
-        console.emit_json(made.to_json())
+        console.emit_json(labels.to_json())
         return
-    skipped = ", ".join(f"{count} {reason}" for reason, count in made.skipped.items())
+    skipped = ", ".join(f"{count} {reason}" for reason, count in labels.skipped.items())
     console.fields(
         [
-            ("output", made.output),
-            ("solutions", f"{made.rows} labelled of {made.problems} problems"),
+            ("output", labels.output),
+            ("solutions", f"{labels.rows} labelled of {labels.problems} problems"),
             ("skipped", skipped or "none"),
-            ("steps", f"{made.right} of {made.steps} right; mean soft label {made.soft:.3f}"),
-            ("reversals", f"{made.reversals} solutions have a right step after a wrong one"),
-            ("next", f"rlllm train-rm --method process --data {made.output}"),
+            ("steps", f"{labels.right} of {labels.steps} right; mean soft label {labels.soft:.3f}"),
+            ("reversals", f"{labels.reversals} solutions have a right step after a wrong one"),
+            ("next", f"rlllm train-rm --method process --data {labels.output}"),
         ]
     )

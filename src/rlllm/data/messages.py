@@ -38,16 +38,16 @@ def parse(value: Any, place: str) -> list[Message]:
     """
     if not is_messages(value):
         raise DataError(
-            f"{place}: expected a list of chat messages, found {_what(value)}", hint="[{role, content}, ...]"
+            f"{place}: expected a list of chat messages, found {_type_of(value)}", hint="[{role, content}, ...]"
         )
     return [_message(turn, f"message {number} at {place}") for number, turn in enumerate(value, start=1)]
 
 
 def split_last(messages: Sequence[Message], place: str) -> tuple[list[Message], str]:
-    """Everything before the last assistant turn, and that turn's text; what follows it is dropped.
+    """All messages before the last assistant turn, and the text of that turn; messages after it are dropped.
 
     Raises:
-        DataError: nobody with the role assistant speaks.
+        DataError: there is no assistant turn.
     """
     for index in range(len(messages) - 1, -1, -1):
         if messages[index]["role"] == "assistant":
@@ -76,5 +76,5 @@ def _content(value: Any, place: str) -> str:
     return "".join(str(text) for text in texts)
 
 
-def _what(value: Any) -> str:
+def _type_of(value: Any) -> str:
     return "an empty list" if isinstance(value, list | tuple) and not value else json_type(value)

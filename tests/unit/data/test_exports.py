@@ -1,4 +1,4 @@
-"""What is written for another tool is in that tool's layout, and reads back as the same records."""
+"""What is written for another tool is in that tool's format, and reads back as the same records."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def read_back(written: Written, kind: type) -> list[Any]:
 
 
 def in_turns(record: Any) -> Any:
-    """The record as a layout that knows only messages carries it."""
+    """The record as a format that has only messages carries it."""
     return replace(record, prompt=turns(record.prompt))
 
 
 def carried(record: Any, name: str) -> Any:
-    """A column of the original record, wherever the layout put it."""
+    """A column of the original record, wherever the format put it."""
     return record.meta[name] if name in record.meta else record.meta["extra_info"][name]
 
 
@@ -83,7 +83,7 @@ def test_records_survive_the_round_trip(to: str, kind: type, form: str, data: st
     with TemporaryDirectory() as folder:
         written = write({"train": records}, to, out_of(to, folder), source="made up")
         back = read_back(written, kind)
-    chat = TARGETS[to].layout(kind, to, chat=form == "chat").turns
+    chat = TARGETS[to].row_format(kind, to, chat=form == "chat").turns
     expected = [in_turns(record) for record in records] if chat else records
     assert [replace(record, meta={}) for record in back] == [replace(record, meta={}) for record in expected]
     for record, original in zip(back, records, strict=True):
@@ -94,7 +94,7 @@ def test_records_survive_the_round_trip(to: str, kind: type, form: str, data: st
 @given(
     st.lists(st.tuples(TEXT, st.lists(st.tuples(TEXT, st.booleans()), min_size=1, max_size=3)), min_size=1, max_size=3)
 )
-def test_steps_survive_the_round_trip_through_trls_layout(rows: list[tuple[str, list[tuple[str, bool]]]]) -> None:
+def test_steps_survive_the_round_trip_through_trls_format(rows: list[tuple[str, list[tuple[str, bool]]]]) -> None:
     records = [
         StepwiseSolution(prompt, tuple(step for step, _ in steps), tuple(label for _, label in steps))
         for prompt, steps in rows
@@ -164,11 +164,11 @@ def test_llamafactorys_labels_stand_in_the_conversation_and_beside_it(tmp_path: 
     assert json.loads((tmp_path / "dataset_info.json").read_text())["x"]["columns"]["kto_tag"] == "kto_tag"
 
 
-def test_what_the_layout_has_no_place_for_is_said(tmp_path: Path) -> None:
+def test_what_the_format_has_no_place_for_is_said(tmp_path: Path) -> None:
     records = [PreferencePair("a", "b", "c", meta={"margin": "wide", "day": date(2020, 1, 2), "prompt": "a"})]
     written = write({"train": records}, "trl", tmp_path / "rows.jsonl", source="x")
     assert written.warnings == [
-        "column margin of 1 rows is left out: the layout has a column of that name",
+        "column margin of 1 rows is left out: the format has a column of that name",
         "values of type date are written as text",
     ]
     assert json.loads((tmp_path / "rows.jsonl").read_text())["day"] == "2020-01-02"
@@ -194,10 +194,10 @@ def test_prompts_that_become_turns_are_counted(tmp_path: Path) -> None:
     ("to", "out", "record", "message"),
     [
         ("verl", "x.jsonl", PromptTask("a"), "verl reads .parquet files"),
-        ("verl", "x.parquet", PreferencePair("a", "b", "c"), "verl has no layout for PreferencePair rows"),
+        ("verl", "x.parquet", PreferencePair("a", "b", "c"), "verl has no format for PreferencePair rows"),
         ("llamafactory", "x.json", Conversation("a", "b"), "name a folder"),
-        ("llamafactory", "x", PromptTask("a"), "llamafactory has no layout for PromptTask rows"),
-        ("openrlhf", "x", StepwiseSolution("a", ("b",), (True,)), "openrlhf has no layout for StepwiseSolution rows"),
+        ("llamafactory", "x", PromptTask("a"), "llamafactory has no format for PromptTask rows"),
+        ("openrlhf", "x", StepwiseSolution("a", ("b",), (True,)), "openrlhf has no format for StepwiseSolution rows"),
     ],
 )
 def test_what_a_tool_cannot_read_is_refused(to: str, out: str, record: Any, message: str, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_held_out_rows_need_a_folder_and_files_are_not_replaced(tmp_path: Path) 
         write(splits, "verll", tmp_path, source="x")
 
 
-def test_text_without_a_prompt_among_chats_survives_trls_layout(tmp_path: Path) -> None:
+def test_text_without_a_prompt_among_chats_survives_trls_format(tmp_path: Path) -> None:
     records = [Conversation([{"role": "user", "content": "a?"}], "b"), Conversation("", "plain text")]
     written = write({"train": records}, "trl", tmp_path / "rows.jsonl", source="x")
     assert read_back(written, Conversation) == records

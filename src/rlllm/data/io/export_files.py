@@ -12,7 +12,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, describe
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record
-from rlllm.data.io.export_formats import Place, Row, RowForm, Target, row_of, target_of
+from rlllm.data.io.export_formats import Place, Row, RowFormat, Target, row_of, target_of
 
 _INDEX = "dataset_info.json"
 
@@ -26,11 +26,11 @@ class Written:
     columns: dict[str, str]
     """The map that reads the files back: record field to column."""
     warnings: list[str] = field(default_factory=list)
-    """What the layout could not carry as it was."""
+    """Values that the format could not carry unchanged."""
 
 
 def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: str, overwrite: bool = False) -> Written:
-    """Write records in a tool's layout.
+    """Write records in a tool's format.
 
     Args:
         splits: "train" and, where there are held-out records, "test"; records of one type.
@@ -47,28 +47,28 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
     records = [record for part in splits.values() for record in part]
     kind = type(records[0])
     chat = any(isinstance(record.prompt, list) for record in records)
-    layout = target.layout(kind, to, chat=chat)
+    row_format = target.row_format(kind, to, chat=chat)
     paths = _paths(splits, to, target, out)
     _refuse_existing([*paths.values(), *([out / _INDEX] if target.folder_only else [])], overwrite)
-    tables, warnings = _tables(splits, layout, source)
+    tables, warnings = _tables(splits, row_format, source)
     for split, path in paths.items():
         _WRITERS[target.suffix](path, tables[split], warnings)
     if target.folder_only:
-        _write_index(out / _INDEX, paths, source, kind, layout, tables)
-    changed = layout.turns and sum(isinstance(record.prompt, str) for record in records)
+        _write_index(out / _INDEX, paths, source, kind, row_format, tables)
+    changed = row_format.turns and sum(isinstance(record.prompt, str) for record in records)
     if changed:
         warnings.append(f"{changed:,} prompts of plain text became one user turn")
-    if not layout.columns:
+    if not row_format.columns:
         warnings.append("rlllm reads no such rows back: keep the original")
     files = {str(path): len(tables[split]) for split, path in paths.items()}
-    return Written(files, _present(layout, records), list(dict.fromkeys(warnings)))
+    return Written(files, _present(row_format, records), list(dict.fromkeys(warnings)))
 
 
-def _present(layout: RowForm, records: Sequence[Any]) -> dict[str, str]:
+def _present(row_format: RowFormat, records: Sequence[Any]) -> dict[str, str]:
     """The column map, without fields that no record has."""
     return {
         name: column
-        for name, column in layout.columns.items()
+        for name, column in row_format.columns.items()
         if not hasattr(records[0], name) or any(getattr(record, name) is not None for record in records)
     }
 
@@ -98,18 +98,18 @@ def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
 
 
 def _tables(
-    splits: Mapping[str, Sequence[Any]], layout: RowForm, source: str
+    splits: Mapping[str, Sequence[Any]], row_format: RowFormat, source: str
 ) -> tuple[dict[str, list[Row]], list[str]]:
     lost: Counter[str] = Counter()
     tables: dict[str, list[Row]] = {}
     for split, records in splits.items():
         tables[split] = []
         for index, record in enumerate(records):
-            row, names = row_of(record, layout, Place(source, split, index))
+            row, names = row_of(record, row_format, Place(source, split, index))
             tables[split].append(row)
             lost.update(names)
     return tables, [
-        f"column {name} of {count:,} rows is left out: the layout has a column of that name"
+        f"column {name} of {count:,} rows is left out: the format has a column of that name"
         for name, count in lost.items()
     ]
 
@@ -209,7 +209,7 @@ def _write_index(
     files: Mapping[str, Path],
     source: str,
     kind: type[Record],
-    layout: RowForm,
+    row_format: RowFormat,
     tables: Mapping[str, Sequence[Row]],
 ) -> None:
     """LLaMA-Factory's `dataset_info.json`: name of a data set to its file, format and columns."""

@@ -35,7 +35,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class RowForm:
+class RowFormat:
     """How one record type is written for one tool.
 
     Args:
@@ -53,20 +53,20 @@ class RowForm:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A tool: its file type and its layouts."""
+    """A tool: its file type and its formats."""
 
     suffix: str
-    rows: Mapping[type[Record], RowForm]
-    chats: Mapping[type[Record], RowForm] = field(default_factory=dict)
-    """Layouts where a prompt is a list of messages; by default those of `rows`."""
+    rows: Mapping[type[Record], RowFormat]
+    chats: Mapping[type[Record], RowFormat] = field(default_factory=dict)
+    """Formats where a prompt is a list of messages; by default those of `rows`."""
     folder_only: bool = False
     """Whether files are found through an index beside them."""
 
-    def layout(self, kind: type[Record], name: str, *, chat: bool) -> RowForm:
-        """The layout of a record type. Raises ConfigError for one that the tool does not train on."""
+    def row_format(self, kind: type[Record], name: str, *, chat: bool) -> RowFormat:
+        """The format of a record type. Raises ConfigError for one that the tool does not train on."""
         if kind not in self.rows:
             raise ConfigError(
-                f"{name} has no layout for {kind.__name__} rows",
+                f"{name} has no format for {kind.__name__} rows",
                 exists=[record_type.__name__ for record_type in self.rows],
                 hint="read the data as one of these with --kind, or write it with --to trl",
             )
@@ -80,19 +80,19 @@ def target_of(name: str) -> Target:
     return TARGETS[name]
 
 
-def row_of(record: Any, layout: RowForm, place: Place) -> tuple[Row, list[str]]:
+def row_of(record: Any, row_format: RowFormat, place: Place) -> tuple[Row, list[str]]:
     """One row, and the names of the record's other columns that have no place in it."""
-    row = layout.row(record, place)
-    extra_columns = row.setdefault(layout.meta_in, {}) if layout.meta_in else row
-    used_names = {*extra_columns, *_roots(layout)}
+    row = row_format.row(record, place)
+    extra_columns = row.setdefault(row_format.meta_in, {}) if row_format.meta_in else row
+    used_names = {*extra_columns, *_roots(row_format)}
     lost = [name for name in record.meta if name in used_names and not (name in row and row[name] == record.meta[name])]
     extra_columns.update({name: value for name, value in record.meta.items() if name not in used_names})
     return row, lost
 
 
-def _roots(layout: RowForm) -> set[str]:
-    """The columns the layout means to be read, present in this row or not."""
-    return set() if layout.meta_in else {expression.partition(".")[0] for expression in layout.columns.values()}
+def _roots(row_format: RowFormat) -> set[str]:
+    """The columns that the format reads, present in this row or not."""
+    return set() if row_format.meta_in else {expression.partition(".")[0] for expression in row_format.columns.values()}
 
 
 def turns(prompt: Prompt) -> list[Message]:
@@ -228,51 +228,51 @@ TARGETS: dict[str, Target] = {
     "trl": Target(
         ".jsonl",
         {
-            PromptTask: RowForm(_trl_task, {"prompt": "prompt", "answer": "answer"}),
-            Conversation: RowForm(_trl_conversation, _COMPLETION),
-            PreferencePair: RowForm(_trl_pair, _PAIR),
-            LabelledCompletion: RowForm(_trl_label, _LABEL),
-            StepwiseSolution: RowForm(_trl_steps, {"prompt": "prompt", "steps": "completions", "labels": "labels"}),
+            PromptTask: RowFormat(_trl_task, {"prompt": "prompt", "answer": "answer"}),
+            Conversation: RowFormat(_trl_conversation, _COMPLETION),
+            PreferencePair: RowFormat(_trl_pair, _PAIR),
+            LabelledCompletion: RowFormat(_trl_label, _LABEL),
+            StepwiseSolution: RowFormat(_trl_steps, {"prompt": "prompt", "steps": "completions", "labels": "labels"}),
         },
         {
-            Conversation: RowForm(_trl_conversation_chat, _COMPLETION, turns=True),
-            PreferencePair: RowForm(_trl_pair_chat, _PAIR, turns=True),
-            LabelledCompletion: RowForm(_trl_label_chat, _LABEL, turns=True),
+            Conversation: RowFormat(_trl_conversation_chat, _COMPLETION, turns=True),
+            PreferencePair: RowFormat(_trl_pair_chat, _PAIR, turns=True),
+            LabelledCompletion: RowFormat(_trl_label_chat, _LABEL, turns=True),
         },
     ),
     "verl": Target(
         ".parquet",
         {
-            PromptTask: RowForm(
+            PromptTask: RowFormat(
                 _verl_task, {"prompt": "prompt", "answer": "reward_model.ground_truth"}, "extra_info", turns=True
             ),
-            Conversation: RowForm(_verl_conversation, {"messages": "messages"}, "extra_info", turns=True),
+            Conversation: RowFormat(_verl_conversation, {"messages": "messages"}, "extra_info", turns=True),
         },
     ),
     "openrlhf": Target(
         ".jsonl",
         {
-            PromptTask: RowForm(_openrlhf_task, {"prompt": "input", "answer": "label"}),
-            Conversation: RowForm(_openrlhf_conversation, _INPUT),
-            PreferencePair: RowForm(_trl_pair, _PAIR),
-            LabelledCompletion: RowForm(_openrlhf_label, {**_INPUT, "label": "label"}),
+            PromptTask: RowFormat(_openrlhf_task, {"prompt": "input", "answer": "label"}),
+            Conversation: RowFormat(_openrlhf_conversation, _INPUT),
+            PreferencePair: RowFormat(_trl_pair, _PAIR),
+            LabelledCompletion: RowFormat(_openrlhf_label, {**_INPUT, "label": "label"}),
         },
     ),
     "llamafactory": Target(
         ".json",
         {
-            Conversation: RowForm(_factory_conversation, {**_ALPACA, "completion": "output"}),
-            PreferencePair: RowForm(
+            Conversation: RowFormat(_factory_conversation, {**_ALPACA, "completion": "output"}),
+            PreferencePair: RowFormat(
                 _factory_pair, {**_ALPACA, "chosen": "chosen", "rejected": "rejected", "margin": "margin"}
             ),
-            LabelledCompletion: RowForm(_factory_label, {**_ALPACA, "completion": "output", "label": "kto_tag"}),
+            LabelledCompletion: RowFormat(_factory_label, {**_ALPACA, "completion": "output", "label": "kto_tag"}),
         },
         {
-            Conversation: RowForm(_factory_conversation_chat, {"messages": "conversations"}, turns=True),
-            PreferencePair: RowForm(_factory_pair_chat, _GPT_PAIR, turns=True),
-            LabelledCompletion: RowForm(_factory_label_chat, {}, turns=True),
+            Conversation: RowFormat(_factory_conversation_chat, {"messages": "conversations"}, turns=True),
+            PreferencePair: RowFormat(_factory_pair_chat, _GPT_PAIR, turns=True),
+            LabelledCompletion: RowFormat(_factory_label_chat, {}, turns=True),
         },
         folder_only=True,
     ),
 }
-"""Tool to its layouts, as its documentation has them."""
+"""Tool to its formats, as its documentation has them."""

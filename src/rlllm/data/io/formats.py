@@ -268,7 +268,7 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
 
 
 def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object whose keys all differ: of two equal ones JSON readers keep either, and nobody would know which."""
+    """A JSON object. Raises ValueError for a repeated key, since readers differ in which value they keep."""
     mapping = dict(pairs)
     if len(mapping) != len(pairs):
         keys = [key for key, _ in pairs]

@@ -1,4 +1,4 @@
-"""Which record type data is read as: what was asked for, what a prepared folder holds, or the most specific that fits."""
+"""The record type that data is read as: the one asked for, that of a prepared folder, or the most specific that fits."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _VERBS = ("sft", "train-rm", "align", "reason")
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """The method as which data is looked at."""
+class DataView:
+    """The verb, method and trainer that data is read for."""
 
     verb: str
     method: str
     trainer: Trainer[Any, Any]
 
 
-def view_of(kind: str) -> View:
+def view_of(kind: str) -> DataView:
     """The method behind a verb's, a method's or a record type's name. Raises UnknownNameError."""
     types = {name.lower(): _METHOD_OF[record] for name, record in RECORD_TYPES.items()}
     if kind in _VERBS:
@@ -63,10 +63,10 @@ def view_of(kind: str) -> View:
     else:
         raise unknown("kind of data", kind, [*_VERBS, *RECORD_TYPES, *METHODS.names()])
     method = METHODS.load(name)
-    return View(kind if kind in _VERBS else method.stages[0], name, trainer_of(method))
+    return DataView(kind if kind in _VERBS else method.stages[0], name, trainer_of(method))
 
 
-def read_as(config: DataConfig, kind: str | None) -> tuple[View, Loaded]:
+def read_as(config: DataConfig, kind: str | None) -> tuple[DataView, Loaded]:
     """A data set with training rows, read for a verb, a method or a record type; None is the most specific that fits.
 
     Raises:
@@ -90,7 +90,7 @@ def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
 
     Raises:
         DataError, ConfigError: there is no such data set, or a setting that it does not take.
-        UnknownNameError: nobody knows the kind.
+        UnknownNameError: there is no such kind.
     """
     if kind is not None:
         return view_of(kind).trainer.record
@@ -101,22 +101,21 @@ def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
 
 def common_kind(sources: Iterable[DataConfig], kind: str | None = None) -> type[Record]:
     """The record type that all of these data sets are read as. Raises as `record_kind`, and where they differ."""
-    found = {source.name: record_kind(source, kind) for source in sources}
-    if len(set(found.values())) > 1:
-        names = ", ".join(f"{name}: {record.__name__}" for name, record in found.items())
+    record_types = {source.name: record_kind(source, kind) for source in sources}
+    if len(set(record_types.values())) > 1:
+        names = ", ".join(f"{name}: {record.__name__}" for name, record in record_types.items())
         raise ConfigError(
             "the sources are of different types",
             given=names,
             hint="say how to read them: a kind, such as sft or PreferencePair",
         )
-    return next(iter(found.values()))
+    return next(iter(record_types.values()))
 
 
 def most_specific(config: DataConfig) -> type[Record]:
     """The first record type that at least half of the first rows are, rather than can be turned into; else the last.
 
-    Records that rlllm wrote are of the type they were written as. Bad rows do not decide: whoever reads the data then hears of
-    them.
+    Records that rlllm wrote are of the type they were written as. Bad rows are not counted here; reading the data reports them.
 
     Raises:
         DataError, ConfigError: as `data.stream.open_source`.

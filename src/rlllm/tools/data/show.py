@@ -10,7 +10,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Record
 from rlllm.data.config import DataConfig
 from rlllm.tools.data.record_types import read_as
-from rlllm.tools.data.tokenized_view import SequenceView, eyes
+from rlllm.tools.data.tokenized_view import SequenceView, preview_of
 
 _WINDOW = 1000
 """Rows that are read at least: whether rows have prompts is decided over the data set, not over the shown ones."""
@@ -80,10 +80,10 @@ def show_data(
     base = Shown(source, type(records[0]).__name__, view.verb, view.method, loaded.columns, shown)
     if model is None:
         return base
-    trainer = eyes(view.verb, view.method, loaded, model, settings)
+    preview = preview_of(view.verb, view.method, loaded, model, settings)
     return replace(
         base,
-        records=[replace(one, sequences=trainer.see(one.record)) for one in shown],
+        records=[replace(row, sequences=preview.sequences(row.record)) for row in shown],
         model=model,
-        max_length=trainer.limit,
+        max_length=preview.limit,
     )

@@ -1,8 +1,8 @@
-"""What the trainer of a method sees of a record: tokens, which of them train, and what is lost on the way.
+"""Tokenised preview: the tokens that the trainer of a method makes of a record, which of them train, and which are cut off.
 
-The trainer is built by its own function on that record, with its data set and its collator
-(`algorithms.tokenized_preview`). A second one without a length limit shows what `max_length` takes away.
-Torch is needed only once a record is looked at.
+The trainer is built on the record by its own build function, with its data set and its collator
+(`algorithms.tokenized_preview`). It is built a second time without a length limit, to show what `max_length` cuts off. Torch
+is imported only when a record is looked at.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WITHOUT_EFFECT = {
     "precompute_ref_log_probs": False,
     "deepspeed": None,
 }
-"""Settings that change no row's tokens, but what a trainer needs from the machine or how rows are joined to batches."""
+"""Settings that do not change the tokens of a row, only batching or what the trainer needs from the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class SequenceView:
-    """One sequence as the trainer sees it."""
+    """One sequence as the trainer gets it."""
 
     name: str
     """`text`, `prompt`, or the side of a pair."""
@@ -63,12 +63,12 @@ class SequenceView:
     check: TemplateCheck | None
     """How the text in training compares with generation; None where nothing is generated."""
     notes: list[str]
-    """What a person should know: doubled or missing marks, cut tokens, differences."""
+    """Problems: doubled or missing special tokens, cut tokens, differences between training and generation."""
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A planned method with a tokenizer: sees a record as its trainer would."""
+    """A planned method with a tokenizer, which shows records as its trainer gets them."""
 
     plan: Plan[Any]
     tokenizer: Any
@@ -84,7 +84,7 @@ class Preview:
             return None
         return self.plan.setting("max_length")
 
-    def see(self, record: Any) -> list[SequenceView]:
+    def sequences(self, record: Any) -> list[SequenceView]:
         """The sequences of one record: one text, the sides of a pair, or the prompt where the model writes the rest.
 
         Raises:
@@ -105,17 +105,17 @@ class Preview:
     def _recorded(self, record: Any) -> list[SequenceView]:
         from rlllm.algorithms.tokenized_preview import UNLIMITED, PreviewSequence
 
-        whole = self._sequences(record, {"max_length": UNLIMITED})
-        seen = {one.name: one for one in self._sequences(record, {})}
+        unlimited = self._sequences(record, {"max_length": UNLIMITED})
+        limited = {sequence.name: sequence for sequence in self._sequences(record, {})}
         turns = turns_of(record)
         writes = not isinstance(record, StepwiseSolution)
         return [
-            self._view(one, seen.get(one.name, PreviewSequence(one.name, [], [])), turns.get(one.name), writes)
-            for one in whole
+            self._view(full, limited.get(full.name, PreviewSequence(full.name, [], [])), turns.get(full.name), writes)
+            for full in unlimited
         ]
 
     def _sequences(self, record: Any, changed: Mapping[str, Any]) -> list[Any]:
-        """What the trainer of the stage keeps of this record; nothing where it leaves the row out."""
+        """The sequences that the trainer makes of this record; empty where it leaves the row out."""
         from rlllm.algorithms.tokenized_preview import first_batch
 
         batch_tokens = self.plan.trainer.batch_tokens
@@ -134,7 +134,7 @@ class Preview:
 
         model = stand_in(self.tokenizer, scores=self.plan.trainer.task != "CAUSAL_LM")
         with TemporaryDirectory() as folder:
-            job = self._job([record, *self._company(record)], changed, Path(folder), model)
+            job = self._job([record, *self._row_with_prompt(record)], changed, Path(folder), model)
             try:
                 return self.plan.trainer.build(job, [])
             except DataError:
@@ -142,11 +142,11 @@ class Preview:
                     raise
                 return None
 
-    def _company(self, record: Any) -> list[Any]:
-        """Plain text is made of rows without prompts only if no row has one; then such a row has to go along."""
+    def _row_with_prompt(self, record: Any) -> list[Any]:
+        """A row with a prompt, for a record without one: rows become plain text only if no row has a prompt."""
         if not isinstance(record, Conversation) or record.prompt:
             return []
-        return [other for other in self.plan.loaded.train if other.prompt][:1]
+        return [row for row in self.plan.loaded.train if row.prompt][:1]
 
     def _job(self, records: list[Any], changed: Mapping[str, Any], folder: Path, model: Any) -> Any:
         from rlllm.core.events import NullProgress
@@ -166,33 +166,33 @@ class Preview:
         prompt_tokens = self.plan.trainer.prompt_tokens
         with TemporaryDirectory() as folder:
             ids = prompt_tokens(self._job([record], {}, Path(folder), None), record) if prompt_tokens else []
-        seen = PreviewSequence("prompt", ids, [False] * len(ids))
-        return self._view(seen, seen, None, writes=False)
+        prompt = PreviewSequence("prompt", ids, [False] * len(ids))
+        return self._view(prompt, prompt, None, writes=False)
 
-    def _view(self, whole: Any, seen: Any, turn: Turn | None, writes: bool) -> SequenceView:
-        """One sequence with (`seen`) and without (`whole`) the length limit; `writes`: whether its end is to be learned."""
-        check = check_template(self.tokenizer, turn, whole.ids) if turn is not None else None
-        kept = _kept(whole.ids, seen.ids)
+    def _view(self, unlimited: Any, limited: Any, turn: Turn | None, writes: bool) -> SequenceView:
+        """One sequence with (`limited`) and without (`unlimited`) the length limit; `writes`: whether its end is learned."""
+        check = check_template(self.tokenizer, turn, unlimited.ids) if turn is not None else None
+        kept_places = _kept_places(unlimited.ids, limited.ids)
         stops = {*self.stops, self.tokenizer.eos_token_id}  # a setting of TRL's may have changed the tokenizer's own
-        tokens = self._tokens(seen.ids, seen.trains)
-        spelled = self._tokens(whole.ids, whole.trains)
-        cut = [token for place, token in enumerate(spelled) if place not in kept]
+        tokens = self._tokens(limited.ids, limited.trains)
+        spelled = self._tokens(unlimited.ids, unlimited.trains)
+        cut = [token for place, token in enumerate(spelled) if place not in kept_places]
         ends = [place for place, token in enumerate(tokens) if token.id in stops]
         notes = [
-            *doubled_bos(self.tokenizer, whole.ids),
-            *(_losses(tokens, cut, self.limit) if tokens else [_left_out(spelled, self.limit)]),
-            *(_endless(tokens, ends) if writes and any(whole.trains) else ()),
+            *doubled_bos(self.tokenizer, unlimited.ids),
+            *(_truncation_note(tokens, cut, self.limit) if tokens else [_left_out(spelled, self.limit)]),
+            *(_endless(tokens, ends) if writes and any(unlimited.trains) else ()),
             *(check.findings() if check else ()),
         ]
-        rendered = self.tokenizer.decode(seen.ids, skip_special_tokens=False)
-        return SequenceView(whole.name, rendered, tokens, ends, cut, not tokens, check, notes)
+        rendered = self.tokenizer.decode(limited.ids, skip_special_tokens=False)
+        return SequenceView(unlimited.name, rendered, tokens, ends, cut, not tokens, check, notes)
 
     def _tokens(self, ids: list[int], trains: list[bool]) -> list[Token]:
         return [Token(token, _spelled(self.tokenizer, token), mark) for token, mark in zip(ids, trains, strict=True)]
 
 
-def eyes(verb: str, method: str, loaded: Loaded, model: str, settings: Iterable[tuple[str, Any]] = ()) -> Preview:
-    """The eyes of a method's trainer.
+def preview_of(verb: str, method: str, loaded: Loaded, model: str, settings: Iterable[tuple[str, Any]] = ()) -> Preview:
+    """The preview of a method's trainer.
 
     Args:
         verb: the stage.
@@ -205,36 +205,36 @@ def eyes(verb: str, method: str, loaded: Loaded, model: str, settings: Iterable[
         ConfigError: an unknown setting, or a method whose trainer sees no recorded rows.
         ModelError: the model does not exist, or its tokenizer does not load.
     """
-    chosen = resolve_method(method, verb)
-    trainer = trainer_of(chosen)
+    method_record = resolve_method(method, verb)
+    trainer = trainer_of(method_record)
     if trainer.batch_tokens is None and not trainer.samples:
         raise ConfigError(
             f"method {method} makes questions of its own out of the rows: there are no tokens of a row to show",
             given=method,
             hint="look at other methods of that data: --kind PreferencePair",
         )
-    named = {"model": model, "method": method}
-    config = resolve(trainer.settings[verb], named, _only_settings(settings), partial(unread_key, verb, method))
+    recipe = {"model": model, "method": method}
+    config = resolve(trainer.settings[verb], recipe, _only_settings(settings), partial(unread_key, verb, method))
     source = resolve_model(model)
     plan = Plan(
-        config=with_defaults(config, chosen).model_copy(update={"lora": None}),  # adapters change no row
-        method=chosen,
+        config=with_defaults(config, method_record).model_copy(update={"lora": None}),  # adapters change no row
+        method=method_record,
         trainer=trainer,
         source=source,
         loaded=loaded,
-        settings={**chosen.settings, **config.trainer},
+        settings={**method_record.settings, **config.trainer},
     )
     return _opened(plan, source)
 
 
 def _only_settings(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    given = list(pairs)
-    for key, value in given:
+    overrides = list(pairs)
+    for key, value in overrides:
         if key.partition(".")[0] in ("data", "model", "method"):
             raise ConfigError(
                 f"{key} is not a setting here", given=f"{key}={value}", hint="use DATA, --model, --kind, --columns"
             )
-    return given
+    return overrides
 
 
 def _opened(plan: Plan[Any], source: ModelSource) -> Preview:
@@ -250,30 +250,30 @@ def _stops(source: ModelSource) -> frozenset[int]:
     from transformers import GenerationConfig
 
     try:
-        given = GenerationConfig.from_pretrained(source.path).eos_token_id
+        eos_token_id = GenerationConfig.from_pretrained(source.path).eos_token_id
     except OSError:  # a folder without one
         return frozenset()
-    return frozenset(given if isinstance(given, list) else [] if given is None else [given])
+    return frozenset(eos_token_id if isinstance(eos_token_id, list) else [] if eos_token_id is None else [eos_token_id])
 
 
-def _kept(whole: list[int], seen: list[int]) -> range:
-    """Places of the whole sequence that are left: a beginning, or an end."""
-    if seen == whole[: len(seen)]:
-        return range(len(seen))
-    return range(len(whole) - len(seen), len(whole))
+def _kept_places(unlimited: list[int], limited: list[int]) -> range:
+    """Places of the unlimited sequence that are left: a beginning, or an end."""
+    if limited == unlimited[: len(limited)]:
+        return range(len(limited))
+    return range(len(unlimited) - len(limited), len(unlimited))
 
 
-def _left_out(whole: list[Token], limit: int | None) -> str:
-    return f"left out of training: {len(whole):,} tokens, where max_length={limit}"
+def _left_out(tokens: list[Token], limit: int | None) -> str:
+    return f"left out of training: {len(tokens):,} tokens, where max_length={limit}"
 
 
-def _losses(tokens: list[Token], cut: list[Token], limit: int | None) -> list[str]:
-    """What the length limit takes away, in words."""
+def _truncation_note(tokens: list[Token], cut: list[Token], limit: int | None) -> list[str]:
+    """What the length limit cuts off, as a sentence."""
     if not cut:
         return []
-    taken = f"{len(cut):,} of {len(tokens) + len(cut):,} tokens are cut off at max_length={limit}"
-    lost = any(token.trains for token in cut) and not any(token.trains for token in tokens)
-    return [f"{taken}; nothing that trains is left" if lost else taken]
+    note = f"{len(cut):,} of {len(tokens) + len(cut):,} tokens are cut off at max_length={limit}"
+    nothing_trains = any(token.trains for token in cut) and not any(token.trains for token in tokens)
+    return [f"{note}; nothing that trains is left" if nothing_trains else note]
 
 
 def _endless(tokens: list[Token], ends: list[int]) -> list[str]:

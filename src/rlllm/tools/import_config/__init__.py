@@ -1,1 +1,1 @@
-"""Configs of other tools as recipes: one table a tool, and a list of everything that has no counterpart here."""
+"""Configs of other tools as recipes: one table of rules for each tool, and a list of all settings without a counterpart."""

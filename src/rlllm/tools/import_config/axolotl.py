@@ -1,7 +1,7 @@
-"""Axolotl's YAML: what `axolotl train FILE` reads.
+"""Axolotl's YAML, as `axolotl train FILE` reads it.
 
-Its batch is `micro_batch_size`, its length `sequence_len`, its method `rl` (or `reward_model`), and the settings of GRPO stand
-in a section `trl`. The columns of a data set follow from its `type`.
+Its batch size is `micro_batch_size`, its length `sequence_len`, its method `rl` (or `reward_model`), and the settings of GRPO
+are in a section `trl`. The columns of a data set follow from its `type`.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def draft(config: Mapping[str, Any], stage: str | None) -> Draft:
         ConfigError: a way of training that rlllm lacks, or several data sets.
     """
     verb, method = _method(config, stage)
-    made = Draft("axolotl", verb, method)
+    recipe = Draft("axolotl", verb, method)
     rest = {**_DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
     for key in ("rl", "reward_model", "process_reward_model"):
         rest.pop(key, None)
-    _adapters(made, rest)
-    _data(made, rest)
+    _adapters(recipe, rest)
+    _data(recipe, rest)
     section = mapping(rest.pop("trl", {}), "trl")
-    made.read(rest, _RULES)
-    made.read(section, _TRL_SECTION)
-    return made
+    recipe.read(rest, _RULES)
+    recipe.read(section, _TRL_SECTION)
+    return recipe
 
 
 def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
@@ -106,43 +106,43 @@ def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
     return _METHODS[name]
 
 
-def _adapters(made: Draft, config: dict[str, Any]) -> None:
+def _adapters(recipe: Draft, config: dict[str, Any]) -> None:
     kind = str(config.pop("adapter", None) or "")
     keys = ("lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "lora_target_linear")
-    given = {key: config.pop(key, None) for key in keys}
+    lora_settings = {key: config.pop(key, None) for key in keys}
     if not kind:
-        for key, value in given.items():
+        for key, value in lora_settings.items():
             if value is not None:
-                made.leave(key, value, "adapters are off: adapter is not set")
+                recipe.leave(key, value, "adapters are off: adapter is not set")
         return
     if kind not in ("lora", "qlora"):
         raise ConfigError("an adapter that rlllm does not have", given=f"adapter={kind}", exists=["lora", "qlora"])
     if kind == "qlora":
-        made.leave("adapter", kind, f"the recipe trains LoRA on the whole model: {QUANTISED}")
+        recipe.leave("adapter", kind, f"the recipe trains LoRA on the whole model: {QUANTISED}")
     for name in ("r", "alpha", "dropout"):
-        if given[f"lora_{name}"] is not None:
-            made.put(f"lora.{name}", given[f"lora_{name}"])
-    modules = None if given["lora_target_linear"] else given["lora_target_modules"]
-    made.put("lora.target_modules", modules or "all-linear")
+        if lora_settings[f"lora_{name}"] is not None:
+            recipe.put(f"lora.{name}", lora_settings[f"lora_{name}"])
+    modules = None if lora_settings["lora_target_linear"] else lora_settings["lora_target_modules"]
+    recipe.put("lora.target_modules", modules or "all-linear")
 
 
-def _data(made: Draft, config: dict[str, Any]) -> None:
+def _data(recipe: Draft, config: dict[str, Any]) -> None:
     names = config.pop("datasets", [])
-    chosen = mapping(one_data_set(names if isinstance(names, list) else [names], "datasets"), "datasets")
-    path, files = chosen.pop("path", None), chosen.pop("data_files", None)
+    data_set = mapping(one_data_set(names if isinstance(names, list) else [names], "datasets"), "datasets")
+    path, files = data_set.pop("path", None), data_set.pop("data_files", None)
     one_file = files[0] if isinstance(files, list) and len(files) == 1 else files
     if not path:
-        raise ConfigError("a data set has no path", given=repr(chosen)[:120])
+        raise ConfigError("a data set has no path", given=repr(data_set)[:120])
     if one_file is not None and not isinstance(one_file, str):
         raise ConfigError("a recipe reads one file, or one folder", given=f"data_files={files}")
-    made.put("data.name", one_file or path)
-    kind = chosen.pop("type", "")
-    made.columns(_columns(made, kind, chosen))
-    for key, value in chosen.items():
+    recipe.put("data.name", one_file or path)
+    kind = data_set.pop("type", "")
+    recipe.columns(_columns(recipe, kind, data_set))
+    for key, value in data_set.items():
         rule = _DATA_KEYS.get(key)
         if value is None or (rule is not None and one_file is not None and key in ("name", "split")):
             continue
-        (rule or left("rows are read whole, under the tokenizer's own template"))(made, f"datasets.{key}", value)
+        (rule or left("rows are read whole, under the tokenizer's own template"))(recipe, f"datasets.{key}", value)
 
 
 _DATA_KEYS: dict[str, Rule] = {
@@ -154,27 +154,27 @@ _DATA_KEYS: dict[str, Rule] = {
 }
 
 
-def _columns(made: Draft, kind: Any, settings: dict[str, Any]) -> dict[str, str]:
-    """Record field to column, of a type's name, or of a type that spells its fields out."""
-    named = mapping(kind, "type") if isinstance(kind, Mapping) else {}
-    own = {**settings, **named}
-    known = _TYPES.get(kind) if isinstance(kind, str) else None
-    mapped = dict(known or {})
-    if kind and not named and known is None:
-        made.leave("datasets.type", kind, "the columns are recognised, or named in data.columns")
+def _columns(recipe: Draft, kind: Any, settings: dict[str, Any]) -> dict[str, str]:
+    """Record field -> column, from the name of a type, or from a type that spells its fields out."""
+    spelled_out = mapping(kind, "type") if isinstance(kind, Mapping) else {}
+    all_settings = {**settings, **spelled_out}
+    columns_of_type = _TYPES.get(kind) if isinstance(kind, str) else None
+    mapped = dict(columns_of_type or {})
+    if kind and not spelled_out and columns_of_type is None:
+        recipe.leave("datasets.type", kind, "the columns are recognised, or named in data.columns")
     for key, target in _FIELDS.items():
-        if isinstance(own.get(key), str):
-            for old in [name for name in mapped if name in _ALTERNATIVES.get(target, ())]:
-                del mapped[old]
+        if isinstance(all_settings.get(key), str):
+            for name_to_replace in [name for name in mapped if name in _ALTERNATIVES.get(target, ())]:
+                del mapped[name_to_replace]
             nested = mapped.get(target, "").partition(".")[2]
-            mapped[target] = f"{own[key]}.{nested}" if nested else own[key]
-    if isinstance(own.get("field_input"), str) and "prompt" in mapped and "field_instruction" in own:
-        mapped["prompt"] = f"{mapped['prompt']}+{own['field_input']}"
+            mapped[target] = f"{all_settings[key]}.{nested}" if nested else all_settings[key]
+    if isinstance(all_settings.get("field_input"), str) and "prompt" in mapped and "field_instruction" in all_settings:
+        mapped["prompt"] = f"{mapped['prompt']}+{all_settings['field_input']}"
     for key in [*_FIELDS, "field_input"]:
         settings.pop(key, None)
-    for key, value in named.items():
+    for key, value in spelled_out.items():
         if key not in _FIELDS and key != "field_input":
-            made.leave(f"datasets.type.{key}", value, "the tokenizer's own chat template lays out the text")
+            recipe.leave(f"datasets.type.{key}", value, "the tokenizer's own chat template lays out the text")
     return mapped
 
 

@@ -1,7 +1,7 @@
-"""A recipe under construction: what a foreign config says in rlllm's words, and what it says that rlllm has no words for.
+"""`Draft`: the recipe that is made from another tool's config, and the settings that it cannot carry.
 
-A key of another tool is looked up in that tool's table and handed to a rule. Keys that no table knows are tried as TRL's
-own, under their own name, since all these tools stand on the same trainer. Nothing is dropped without a reason.
+A key is looked up in the tool's table and handed to a rule. Keys that are not in the table are tried as TRL's own, under
+their own name, since all these tools use TRL's trainers. Each setting that is dropped is listed with a reason.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Draft:
             self.put("data.columns", fitting)
 
     def read(self, config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
-        """Bring in every setting of a config by the tool's table; null is a tool's own default and says nothing."""
+        """Read every setting of a config by the tool's table; null means the tool's default and is skipped."""
         for key, value in config.items():
             if value is None:
                 continue
@@ -104,10 +104,10 @@ class Draft:
 
     def recipe(self) -> dict[str, Any]:
         """The settings in the order in which recipes are written."""
-        whole = {"method": self.method, **self.values}
+        values = {"method": self.method, **self.values}
         order = ("model", "data", "method", "rewards", "rollout", "kl", "lora", "trainer", "eval", "seed", "output_dir")
-        first = {key: whole[key] for key in order if key in whole}
-        return {**first, **{key: value for key, value in whole.items() if key not in first}}
+        first = {key: values[key] for key in order if key in values}
+        return {**first, **{key: value for key, value in values.items() if key not in first}}
 
 
 Rule = Callable[[Draft, str, Any], None]
@@ -125,7 +125,7 @@ def as_trl(name: str) -> Rule:
 
 
 def left(reason: str) -> Rule:
-    """Nothing here corresponds."""
+    """The setting has no counterpart; `reason` says why."""
     return lambda draft, key, value: draft.leave(key, value, reason)
 
 
@@ -138,7 +138,7 @@ def text_length(draft: Draft, key: str, value: Any) -> None:
 
 
 def unless(usual: Any, reason: str) -> Rule:
-    """The usual value says nothing; any other has no counterpart."""
+    """The usual value is skipped; any other has no counterpart."""
 
     def rule(draft: Draft, key: str, value: Any) -> None:
         if value != usual:

@@ -1,7 +1,7 @@
-"""LLaMA-Factory's YAML: what `llamafactory-cli train FILE` reads.
+"""LLaMA-Factory's YAML, as `llamafactory-cli train FILE` reads it.
 
-Its defaults differ from TRL's (a learning rate of 5e-5, 2048 tokens, adapters of rank 8), so they are written out. A data
-set is a name in `dataset_info.json`; where that file is found, the name becomes the file or Hub id behind it.
+Its defaults differ from TRL's (a learning rate of 5e-5, 2048 tokens, adapters of rank 8), so the recipe writes them out. A
+data set is a name in `dataset_info.json`; where that file is found, the name becomes the file or Hub id behind it.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ def draft(config: Mapping[str, Any], stage: str | None, path: Path) -> Draft:
         ConfigError: an unknown stage or loss, a way of training that rlllm lacks, or several data sets.
     """
     verb, method = _method(config, stage)
-    made = Draft("llamafactory", verb, method)
+    recipe = Draft("llamafactory", verb, method)
     rest = {**_DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
-    _adapters(made, rest)
-    _data(made, rest, path)
+    _adapters(recipe, rest)
+    _data(recipe, rest, path)
     if method != "ppo" and verb == "align":
-        _preference(made, rest)
+        _preference(recipe, rest)
     for key in ("stage", "pref_loss"):
         rest.pop(key, None)
-    made.read(rest, _RULES)
-    return made
+    recipe.read(rest, _RULES)
+    return recipe
 
 
 def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
@@ -88,13 +88,13 @@ def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
     return verb, _LOSSES[loss]
 
 
-def _adapters(made: Draft, config: dict[str, Any]) -> None:
+def _adapters(recipe: Draft, config: dict[str, Any]) -> None:
     kind = str(config.pop("finetuning_type", "lora"))
-    given = {name: config.pop(f"lora_{name}", None) for name in ("rank", "alpha", "dropout", "target")}
+    lora_settings = {name: config.pop(f"lora_{name}", None) for name in ("rank", "alpha", "dropout", "target")}
     if kind == "full":
-        for name, value in given.items():
+        for name, value in lora_settings.items():
             if value is not None:
-                made.leave(f"lora_{name}", value, "adapters are off: finetuning_type is full")
+                recipe.leave(f"lora_{name}", value, "adapters are off: finetuning_type is full")
         return
     if kind != "lora":
         raise ConfigError(
@@ -102,18 +102,18 @@ def _adapters(made: Draft, config: dict[str, Any]) -> None:
             given=f"finetuning_type={kind}",
             exists=["full", "lora"],
         )
-    rank = given["rank"] or 8
+    rank = lora_settings["rank"] or 8
     rank = parse_scalar(rank) if isinstance(rank, str) else rank
-    made.put("lora.r", rank)
+    recipe.put("lora.r", rank)
     twice = 2 * rank if isinstance(rank, int) else rank  # what is no number is refused with the recipe
-    made.put("lora.alpha", given["alpha"] or twice)
-    made.put("lora.dropout", given["dropout"] or 0.0)
-    target = given["target"] or "all"
+    recipe.put("lora.alpha", lora_settings["alpha"] or twice)
+    recipe.put("lora.dropout", lora_settings["dropout"] or 0.0)
+    target = lora_settings["target"] or "all"
     names = target if isinstance(target, list) else [name.strip() for name in str(target).split(",")]
-    made.put("lora.target_modules", "all-linear" if names == ["all"] else names)
+    recipe.put("lora.target_modules", "all-linear" if names == ["all"] else names)
 
 
-def _data(made: Draft, config: dict[str, Any], path: Path) -> None:
+def _data(recipe: Draft, config: dict[str, Any], path: Path) -> None:
     names = config.pop("dataset", [])
     name = one_data_set(
         names if isinstance(names, list) else [n.strip() for n in str(names).split(",") if n], "dataset"
@@ -121,11 +121,11 @@ def _data(made: Draft, config: dict[str, Any], path: Path) -> None:
     folder = Path(str(config.pop("dataset_dir", "data")))
     entry = _entry(str(name), [base / folder for base in (path.parent, Path())])
     if entry is None:
-        made.put("data.name", str(name))
-        made.leave("dataset_dir", str(folder), f"no dataset_info.json there names {name}: set data.name to its file")
+        recipe.put("data.name", str(name))
+        recipe.leave("dataset_dir", str(folder), f"no dataset_info.json there names {name}: set data.name to its file")
         return
-    home, settings = entry
-    _place(made, settings, home)
+    folder_of_index, settings = entry
+    _place(recipe, settings, folder_of_index)
     columns = mapping(settings.get("columns") or {}, "columns")
     mapped = {_COLUMNS[key]: str(column) for key, column in columns.items() if key in _COLUMNS}
     if "query" in columns and "prompt" in mapped:
@@ -133,10 +133,10 @@ def _data(made: Draft, config: dict[str, Any], path: Path) -> None:
     if settings.get("ranking") and settings.get("formatting") == "sharegpt":
         content = mapping(settings.get("tags") or {}, "tags").get("content_tag", "value")
         mapped.update({side: f"{mapped[side]}.{content}" for side in ("chosen", "rejected") if side in mapped})
-    made.columns(mapped)
+    recipe.columns(mapped)
     for key, column in columns.items():
         if key not in _COLUMNS and key != "query":
-            made.leave(f"columns.{key}", column, "rows carry system prompts and history as messages")
+            recipe.leave(f"columns.{key}", column, "rows have system prompts and history as messages")
 
 
 def _entry(name: str, folders: list[Path]) -> tuple[Path, dict[str, Any]] | None:
@@ -145,40 +145,40 @@ def _entry(name: str, folders: list[Path]) -> tuple[Path, dict[str, Any]] | None
         index = folder / "dataset_info.json"
         if index.is_file():
             try:
-                known = mapping(json.loads(index.read_text(encoding="utf-8")), str(index))
+                entries = mapping(json.loads(index.read_text(encoding="utf-8")), str(index))
             except (OSError, ValueError) as error:
                 raise ConfigError(f"the index of data sets cannot be read: {error}", given=index) from error
-            if name in known:
-                return folder, mapping(known[name], f"{name} in {index}")
+            if name in entries:
+                return folder, mapping(entries[name], f"{name} in {index}")
     return None
 
 
-def _place(made: Draft, settings: Mapping[str, Any], home: Path) -> None:
+def _place(recipe: Draft, settings: Mapping[str, Any], folder_of_index: Path) -> None:
     if settings.get("hf_hub_url"):
-        made.put("data.name", settings["hf_hub_url"])
+        recipe.put("data.name", settings["hf_hub_url"])
         for key in ("subset", "split"):
             if settings.get(key):
-                made.put(f"data.{key}", settings[key])
+                recipe.put(f"data.{key}", settings[key])
     elif settings.get("file_name"):
-        made.put("data.name", str(home / str(settings["file_name"])))
+        recipe.put("data.name", str(folder_of_index / str(settings["file_name"])))
     else:
         raise ConfigError("the data set has neither file_name nor hf_hub_url", given=repr(dict(settings))[:120])
 
 
-def _preference(made: Draft, config: dict[str, Any]) -> None:
+def _preference(recipe: Draft, config: dict[str, Any]) -> None:
     """`pref_*`: the scale of the loss, and imitation beside it."""
     beta, imitation = config.pop("pref_beta", 0.1), config.pop("pref_ftx", 0.0)
-    made.put_trl("beta", beta, "pref_beta")
-    if made.method == "simpo":
-        made.put_trl("simpo_gamma", config.pop("simpo_gamma", 0.5))
+    recipe.put_trl("beta", beta, "pref_beta")
+    if recipe.method == "simpo":
+        recipe.put_trl("simpo_gamma", config.pop("simpo_gamma", 0.5))
     if not imitation:
         return
-    losses = made.trainer.trl_config == "DPOConfig" and {"dpo": "sigmoid"}.get(made.method, made.method)
+    losses = recipe.trainer.trl_config == "DPOConfig" and {"dpo": "sigmoid"}.get(recipe.method, recipe.method)
     if losses:
-        made.put_trl("loss_type", [losses, "sft"], "pref_ftx")
-        made.put_trl("loss_weights", [1.0, imitation], "pref_ftx")
+        recipe.put_trl("loss_type", [losses, "sft"], "pref_ftx")
+        recipe.put_trl("loss_weights", [1.0, imitation], "pref_ftx")
     else:
-        made.leave("pref_ftx", imitation, f"method {made.method} has no imitation term of this kind")
+        recipe.leave("pref_ftx", imitation, f"method {recipe.method} has no imitation term of this kind")
 
 
 def _prompt_too(draft: Draft, key: str, value: Any) -> None:

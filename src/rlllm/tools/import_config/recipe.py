@@ -1,4 +1,4 @@
-"""`rlllm config import`: read a foreign config, make a recipe that resolves, and say what it leaves out."""
+"""`rlllm config import`: turn another tool's config into a recipe that resolves, and list what it leaves out."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class Imported:
 
     def notes(self) -> list[str]:
         """What was left out, one setting a line."""
-        return [f"{_line(one.key)}={_line(one.value)}: {_line(one.reason, None)}" for one in self.unmapped]
+        return [
+            f"{_line(setting.key)}={_line(setting.value)}: {_line(setting.reason, None)}" for setting in self.unmapped
+        ]
 
 
 def import_config(path: str | Path, tool: str, stage: str | None = None) -> Imported:

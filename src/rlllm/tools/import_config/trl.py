@@ -1,7 +1,7 @@
-"""TRL's own configs: what `trl sft --config FILE` reads (ScriptArguments, ModelConfig and the trainer's config in one file).
+"""TRL's own configs, as `trl sft --config FILE` reads them (ScriptArguments, ModelConfig and the trainer's config in one file).
 
-Such a file does not say which command it is for. The command is taken from keys that only one of them has, or from the
-file's name; otherwise it has to be given.
+Such a file does not say which command it is for. The command is taken from keys that only one of them has, or from the file's
+name; otherwise it has to be given.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def draft(config: Mapping[str, Any], stage: str | None, name: str) -> Draft:
         ConfigError: it does not tell which command it is for, or names several data sets.
     """
     verb, method = _COMMANDS[_command(config, stage, name)]
-    made = Draft("trl", verb, method)
-    made.read(_peft(made, config), RULES)
-    return made
+    recipe = Draft("trl", verb, method)
+    recipe.read(_peft(recipe, config), RULES)
+    return recipe
 
 
 def _command(config: Mapping[str, Any], stage: str | None, name: str) -> str:
@@ -72,13 +72,13 @@ def _command(config: Mapping[str, Any], stage: str | None, name: str) -> str:
         if stage not in _COMMANDS:
             raise ConfigError(f"trl has no command {stage} that rlllm can take over", given=stage, exists=_COMMANDS)
         return stage
-    found = [command for command, keys in _TELLING.items() if keys & config.keys()]
-    if len(found) != 1:
+    commands = [command for command, keys in _TELLING.items() if keys & config.keys()]
+    if len(commands) != 1:
         words = re.split(r"[^a-z]+", name.lower())
-        found = [command for command in _COMMANDS if command in words and (not found or command in found)]
-    if len(found) != 1:
+        commands = [command for command in _COMMANDS if command in words and (not commands or command in commands)]
+    if len(commands) != 1:
         raise ConfigError("a TRL config does not say which command it is for", given=name, hint=hint)
-    return found[0]
+    return commands[0]
 
 
 _LORA = {
@@ -90,95 +90,95 @@ _LORA = {
 """ModelConfig's fields, rlllm's names, and TRL's defaults."""
 
 
-def _peft(made: Draft, config: Mapping[str, Any]) -> dict[str, Any]:
+def _peft(recipe: Draft, config: Mapping[str, Any]) -> dict[str, Any]:
     """The config without its adapter settings, which count only under `use_peft`."""
     rest = {key: value for key, value in config.items() if key not in _LORA and key != "use_peft"}
     if config.get("use_peft"):
         for key, (name, default) in _LORA.items():
             value = config.get(key, default)
-            one = isinstance(value, list) and value == ["all-linear"]
-            made.put(f"lora.{name}", "all-linear" if one or value is None else value)
+            is_default = isinstance(value, list) and value == ["all-linear"]
+            recipe.put(f"lora.{name}", "all-linear" if is_default or value is None else value)
         return rest
     for key in _LORA:
         if config.get(key) is not None:
-            made.leave(key, config[key], "adapters are off: use_peft is not set")
+            recipe.leave(key, config[key], "adapters are off: use_peft is not set")
     return rest
 
 
-def _data_sets(made: Draft, key: str, value: Any) -> None:
-    chosen = mapping(one_data_set(value if isinstance(value, list) else [value], key), key)
-    path, files = chosen.pop("path", None), chosen.pop("data_files", None)
+def _data_sets(recipe: Draft, key: str, value: Any) -> None:
+    data_set = mapping(one_data_set(value if isinstance(value, list) else [value], key), key)
+    path, files = data_set.pop("path", None), data_set.pop("data_files", None)
     if not path:
-        raise ConfigError("a data set has no path", given=repr(chosen)[:120])
-    named = files if isinstance(files, str) else path
-    made.put("data.name", named)
+        raise ConfigError("a data set has no path", given=repr(data_set)[:120])
+    name_or_file = files if isinstance(files, str) else path
+    recipe.put("data.name", name_or_file)
     if files is not None and not isinstance(files, str):
-        made.leave("datasets.data_files", files, "one file or folder is read: name it in data.name")
+        recipe.leave("datasets.data_files", files, "one file or folder is read: name it in data.name")
     for name, place in (("name", "subset"), ("split", "split")):
-        item = chosen.pop(name, None)
-        if item is not None and named == path:
-            made.put(f"data.{place}", item)
-    for name, item in chosen.items():
+        item = data_set.pop(name, None)
+        if item is not None and name_or_file == path:
+            recipe.put(f"data.{place}", item)
+    for name, item in data_set.items():
         if item is not None:
-            made.leave(f"datasets.{name}", item, "a recipe reads one data set, all of its columns")
+            recipe.leave(f"datasets.{name}", item, "a recipe reads one data set, all of its columns")
 
 
-def _rewards(made: Draft, key: str, value: Any) -> None:
+def _rewards(recipe: Draft, key: str, value: Any) -> None:
     for name in value if isinstance(value, list) else [value]:
         if isinstance(name, str) and name in REWARDS:
-            made.values.setdefault("rewards", []).append({"name": REWARDS[name]})
+            recipe.values.setdefault("rewards", []).append({"name": REWARDS[name]})
         else:
-            made.leave(
+            recipe.leave(
                 key,
                 name,
                 "a reward of rlllm takes one sample and returns a score: wrap it, then --reward file.py:function",
             )
 
 
-def _weights(made: Draft, key: str, value: Any) -> None:
-    rewards = made.values.get("rewards", [])
+def _weights(recipe: Draft, key: str, value: Any) -> None:
+    rewards = recipe.values.get("rewards", [])
     if not isinstance(value, list) or len(value) != len(rewards):
-        made.leave(key, value, "each reward has its weight: rewards: [{name: math, weight: 0.5}]")
+        recipe.leave(key, value, "each reward has its weight: rewards: [{name: math, weight: 0.5}]")
         return
     for reward, weight in zip(rewards, value, strict=True):
         reward["weight"] = weight
 
 
-def _reward_model(made: Draft, key: str, value: Any) -> None:
-    made.values.setdefault("rewards", []).append({"name": "model", "path": value})
+def _reward_model(recipe: Draft, key: str, value: Any) -> None:
+    recipe.values.setdefault("rewards", []).append({"name": "model", "path": value})
 
 
-def _losses(made: Draft, key: str, value: Any) -> None:
+def _losses(recipe: Draft, key: str, value: Any) -> None:
     """DPO takes a list of losses, the others one word."""
-    in_list = made.trainer.trl_config == "DPOConfig" and isinstance(value, str)
-    made.put_trl(key, [value] if in_list else value)
+    in_list = recipe.trainer.trl_config == "DPOConfig" and isinstance(value, str)
+    recipe.put_trl(key, [value] if in_list else value)
 
 
-def _ratio(made: Draft, key: str, value: Any) -> None:
+def _ratio(recipe: Draft, key: str, value: Any) -> None:
     """A share of all steps is given where steps are: TRL reads a number below 1 so."""
     if not isinstance(value, int | float):
-        made.leave(key, value, "no number")
-    elif made.values.get("trainer", {}).get("warmup_steps"):
-        made.leave(key, value, "warmup_steps is given, which wins")
+        recipe.leave(key, value, "no number")
+    elif recipe.values.get("trainer", {}).get("warmup_steps"):
+        recipe.leave(key, value, "warmup_steps is given, which wins")
     else:
-        made.put_trl("warmup_steps", float(value), key)
+        recipe.put_trl("warmup_steps", float(value), key)
 
 
-def _steps(made: Draft, key: str, value: Any) -> None:
+def _steps(recipe: Draft, key: str, value: Any) -> None:
     """Zero steps leave the warm-up to `warmup_ratio`."""
-    if value or "warmup_steps" not in made.values.get("trainer", {}):
-        made.put_trl(key, value)
+    if value or "warmup_steps" not in recipe.values.get("trainer", {}):
+        recipe.put_trl(key, value)
 
 
-def _generate_only(made: Draft, key: str, value: Any) -> None:
+def _generate_only(recipe: Draft, key: str, value: Any) -> None:
     """Settings of sampling that only the engine `hf` reads."""
-    made.put_trl(key, value)
-    made.put("rollout.engine", "hf")
+    recipe.put_trl(key, value)
+    recipe.put("rollout.engine", "hf")
 
 
-def _boolean_scale(made: Draft, key: str, value: Any) -> None:
+def _boolean_scale(recipe: Draft, key: str, value: Any) -> None:
     """Older versions took true and false."""
-    made.put_trl(key, {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value)
+    recipe.put_trl(key, {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value)
 
 
 _VLLM = left("rollouts are sampled by rlllm's own engines: rollout.engine")
