@@ -12,12 +12,12 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-from trl import DPOTrainer, GRPOConfig, GRPOTrainer, RewardTrainer, SFTTrainer
+from trl import DPOTrainer, GRPOConfig, GRPOTrainer, KTOTrainer, RewardTrainer, SFTTrainer
 from trl.trainer.utils import RepeatSampler
 
-from rlllm.algorithms import _trl, to_trl_dataset
+from rlllm.algorithms import to_trl_dataset
 from rlllm.algorithms.field_tables import tables
-from rlllm.algorithms.offline import trainer_class
+from rlllm.algorithms.preference.with_reference import SealedDPOTrainer
 from rlllm.algorithms.trainer import RLTrainer
 from rlllm.algorithms.trainers import PairwiseReward, Supervised
 from rlllm.algorithms.trl_args import trl_arguments
@@ -26,8 +26,7 @@ from rlllm.core.hardware import Hardware
 from rlllm.core.records import Conversation, PreferencePair
 from rlllm.core.runs import verify_manifest
 
-Preference = trainer_class("DPOTrainer", "dpo")
-OFFLINE = [getattr(_trl, base) for base in ("CPOTrainer", "DPOTrainer", "KTOTrainer", "ORPOTrainer", "TPOTrainer")]
+OFFLINE = [DPOTrainer, KTOTrainer]
 """TRL's trainers of recorded preferences."""
 HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     (GRPOTrainer._get_train_sampler, ["self", "dataset"]),
@@ -72,7 +71,6 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
         (trainer._save_checkpoint, ["self", "model", "trial"])
         for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
-    (_trl.CPOTrainer.cpo_loss, ["self", "policy_chosen_logps", "policy_rejected_logps"]),
     (DPOTrainer._compute_loss, ["self", "model", "inputs", "return_outputs"]),
     (DPOTrainer._prepare_dataset, ["self", "dataset", "processing_class", "args", "dataset_name"]),
     (DPOTrainer._set_signature_columns_if_needed, ["self"]),
@@ -230,7 +228,7 @@ HARDWARE = Hardware("cpu", bf16=False, threads=1)
     [
         (Supervised, "SFTConfig", CHATS),
         (Supervised, "SFTConfig", TEXTS),
-        (Preference, "DPOConfig", PAIRS),
+        (SealedDPOTrainer, "DPOConfig", PAIRS),
         (PairwiseReward, "RewardConfig", PAIRS),
         (PairwiseReward, "RewardConfig", MARGINS),
     ],
@@ -247,7 +245,7 @@ def test_a_trainer_takes_the_columns_we_send_and_trains(
         dataset = to_trl_dataset.pairs(records, tokenizer, margins=True)
     else:
         model = AutoModelForCausalLM.from_pretrained(tiny_model)
-        dataset = (to_trl_dataset.pairs if trainer_class is Preference else to_trl_dataset.conversations)(
+        dataset = (to_trl_dataset.pairs if trainer_class is SealedDPOTrainer else to_trl_dataset.conversations)(
             records, tokenizer
         )
     settings = {"max_steps": 1, "save_strategy": "no"}

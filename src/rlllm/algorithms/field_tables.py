@@ -1,4 +1,4 @@
-"""Generates `core/trl_fields.json` from TRL's config dataclasses (`make trl-fields`)."""
+"""Generates `core/trl_fields.json` (`make trl-fields`): TRL's config dataclasses, and the settings of our own losses."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from enum import Enum
 from typing import Any
 
 from rlllm.algorithms import _trl
+from rlllm.algorithms.preference.settings import LOSS_SETTINGS, field_table
 from rlllm.core import trl_fields
 
-CONFIGS = (
+_CONFIGS = (
     "SFTConfig",
     "RewardConfig",
     "DPOConfig",
     "KTOConfig",
-    "ORPOConfig",
-    "CPOConfig",
-    "TPOConfig",
     "GRPOConfig",
 )
 _KINDS = {int: "int", float: "float", bool: "bool", str: "str", list: "list", dict: "dict", type(None): "none"}
 
 
 def tables() -> dict[str, dict[str, dict[str, Any]]]:
-    """Config name -> field name -> {"kinds", "default"}, for every init field of each dataclass."""
-    return {name: _table(getattr(_trl, name)) for name in CONFIGS}
+    """Config name -> field name -> {"kinds", "default"}, for every init field of each dataclass and each of `LOSS_SETTINGS`."""
+    found = {name: _table(getattr(_trl, name)) for name in _CONFIGS}
+    losses: dict[str, dict[str, Any]] = {
+        name: field_table(loss, found["DPOConfig"]) for name, loss in LOSS_SETTINGS.items()
+    }
+    return {**found, **losses}
 
 
 def _table(config: type) -> dict[str, dict[str, Any]]:

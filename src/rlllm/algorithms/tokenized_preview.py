@@ -12,7 +12,7 @@ from typing import Any
 
 IGNORED = -100
 UNLIMITED = 1 << 30
-"""A `max_length` that cuts nothing. Not None: TRL's older trainers take that for 512."""
+"""A `max_length` that cuts nothing."""
 _SIDES = {1: ("text",), 2: ("chosen", "rejected"), 3: ("chosen", "rejected", "reference")}
 
 
@@ -100,12 +100,3 @@ def _rows(batch: Mapping[str, Any], trains: Any) -> list[PreviewSequence]:
     real = batch["attention_mask"] == 1
     columns = zip(names, batch["input_ids"], trains, real, strict=True)
     return [PreviewSequence(name, ids[kept].tolist(), marks[kept].tolist()) for name, ids, marks, kept in columns]
-
-
-def tokens_by_side(batch: Mapping[str, Any]) -> list[PreviewSequence]:
-    """Of batches with columns of their own for each side of a pair, as TRL's older trainers make them."""
-    sides = ("chosen", "rejected")
-    return [
-        PreviewSequence(side, batch[f"{side}_input_ids"][0].tolist(), (batch[f"{side}_labels"][0] != IGNORED).tolist())
-        for side in sides
-    ]

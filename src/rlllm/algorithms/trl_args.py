@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.algorithms import _trl
+from rlllm.algorithms.preference.settings import LOSS_SETTINGS, dpo_settings
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
 
 
 def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path, seed: int, hardware: Hardware) -> Any:
-    """The TRL dataclass `config` for a run.
+    """The TRL dataclass `config` for a run; DPOConfig for the losses of `algorithms/preference`, without their own settings.
 
     bf16 is always set: TRL's own default raises on a CPU, and `use_cpu` alone silently turns on emulated bf16.
 
     Raises:
         ConfigError: TRL refuses the combination.
     """
+    loss = LOSS_SETTINGS.get(config)
+    if loss is not None:
+        config, settings = "DPOConfig", dpo_settings(loss, settings)
     on_cpu = hardware.device == "cpu"
     defaults = {
         "logging_steps": 1,

@@ -15,6 +15,7 @@ _SIDES = (
     ("prompt_ids", "completion_ids"),
     ("prompt_ids", "chosen_ids"),
     ("prompt_ids", "rejected_ids"),
+    ("prompt_ids", "reference_ids"),
 )
 """Columns whose lengths in tokens add up to one sequence, in the data sets that TRL's trainers make."""
 _ENCODED = 10_000
@@ -28,7 +29,7 @@ def note_truncated_rows(job: Job[Any], trainer: Any) -> Any:
     limit = trainer.args.max_length
     if limit is None or getattr(trainer.args, "packing", False):  # packed rows are all of that length
         return trainer
-    reached = [index for index, tokens in enumerate(lengths(trainer.train_dataset, job.tokenizer)) if tokens >= limit]
+    reached = [index for index, tokens in enumerate(lengths(trainer.train_dataset)) if tokens >= limit]
     job.diagnostics.rows_cut = len(reached)
     if reached:
         first = "; ".join(_begins(trainer.train_dataset[index]) for index in reached[:_SHOWN])
@@ -75,26 +76,14 @@ def beyond_context(model: Any, tokenizer: Any, prompts: Sequence[Prompt], comple
     return len(beyond), text if beyond else ""
 
 
-def lengths(dataset: Any, tokenizer: Any) -> list[int]:
+def lengths(dataset: Any) -> list[int]:
     """Tokens of every row's longest sequence, in the rows' order."""
     import pyarrow.compute as pc
 
-    if (
-        "chosen_input_ids" in dataset.column_names
-    ):  # TRL's older trainers have cut those already, each side in its own way
-        return _lengths_of_pairs(dataset, tokenizer)
     table = dataset.with_format("arrow")[:]
     sides = [side for side in _SIDES if set(side) <= set(dataset.column_names)]
     tokens = [sum(pc.list_value_length(table[name]).to_numpy() for name in side) for side in sides]
     return [int(max(row)) for row in zip(*tokens, strict=True)]
-
-
-def _lengths_of_pairs(dataset: Any, tokenizer: Any) -> list[int]:
-    def longest(row: dict[str, str]) -> int:
-        texts = [row["prompt"] + row[side] for side in ("chosen", "rejected")]
-        return max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
-
-    return [longest(row) for row in dataset.select_columns(["prompt", "chosen", "rejected"])]
 
 
 def _begins(row: dict[str, Any]) -> str:

@@ -12,12 +12,14 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig
 
+from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.preference.cpo import CPOTrainer
 from rlllm.algorithms.preference.orpo import ORPOTrainer
 from rlllm.algorithms.preference.reference_free import scored
 from rlllm.algorithms.preference.rrhf import RRHFTrainer
 from rlllm.algorithms.preference.settings import CPOLossSettings, ORPOLossSettings, RRHFLossSettings, TPOLossSettings
 from rlllm.algorithms.preference.tpo import TPOTrainer
+from rlllm.algorithms.preference.with_reference import SealedDPOTrainer, SealedKTOTrainer
 
 ROWS = [
     {"prompt": "one two:", "chosen": " three", "rejected": " three four five", "reference": " three four"},
@@ -46,6 +48,13 @@ def build(tiny_model: str, tmp_path: Path) -> Callable[..., Any]:
         )
 
     return call
+
+
+@pytest.mark.parametrize("make", [SealedDPOTrainer, SealedKTOTrainer, *(make for make, _ in TRAINERS)])
+def test_checkpoints_are_sealed(make: type) -> None:
+    """The mixin stands before the classes of TRL."""
+    places = [place for place, base in enumerate(make.__mro__) if base.__module__.startswith("trl.")]
+    assert make.__mro__.index(SealedCheckpoints) < min(places)
 
 
 def batch(trainer: Any) -> dict[str, torch.Tensor]:

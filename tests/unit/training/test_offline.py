@@ -15,7 +15,7 @@ from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.runs import Run, read_json
 from rlllm.training.registry import trainer_of
-from rlllm.training.trainers import cpo, dpo, kto, tpo
+from rlllm.training.trainers import dpo, kto
 
 OFFLINE = sorted(
     name
@@ -165,8 +165,20 @@ REFUSED: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("exo", {"label_smoothing": 0.0}, ConfigError, "TRL refuses these settings"),
     ("kto", {"per_device_train_batch_size": 1}, ConfigError, "per_device_train_batch_size to be 2 or more"),
     ("kto", {"train_sampling_strategy": "random"}, ConfigError, "train_sampling_strategy to be sequential"),
-    ("rrhf", {"loss_type": "sigmoid"}, ConfigError, "loss_type means nothing for method rrhf"),
-    ("rrhf", {"beta": 0.5}, ConfigError, "beta means nothing for method rrhf"),
+    ("rrhf", {"loss_type": "sigmoid"}, ConfigError, "method rrhf does not read loss_type"),
+    ("rrhf", {"beta": 0.5}, ConfigError, "method rrhf does not read beta"),
+    ("orpo", {"label_smoothing": 0.1}, ConfigError, "method orpo does not read label_smoothing"),
+    ("simpo", {"precompute_ref_log_probs": True}, ConfigError, "method simpo does not read precompute_ref_log_probs"),
+    ("cpo", {"simpo_gamma": 1.0}, ConfigError, "method cpo does not read simpo_gamma with loss_type=sigmoid"),
+    ("cpo", {"loss_type": "hinge", "label_smoothing": 0.1}, ConfigError, "label_smoothing with loss_type=hinge"),
+    (
+        "simpo",
+        {"loss_type": "alphapo", "cpo_alpha": 0.5},
+        ConfigError,
+        "does not read cpo_alpha with loss_type=alphapo",
+    ),
+    ("tpo", {"tpo_l_gamma": 1.0}, ConfigError, "method tpo does not read tpo_l_gamma with loss_type=sigmoid"),
+    ("simpo", {"beta": 0.0}, ConfigError, "beta is above 0 with loss_type=simpo"),
 ]
 
 
@@ -182,7 +194,23 @@ def test_a_batch_of_one_is_fine_without_a_kl_term(align: Callable[..., Run]) -> 
     assert align("kto", loss_type="apo_zero_unpaired", per_device_train_batch_size=1).ok
 
 
-@pytest.mark.parametrize("module", [dpo, kto, cpo, tpo])
+OTHER_LOSSES = [
+    ("simpo", {"loss_type": "alphapo", "alpha": 0.25}),
+    ("simpo", {"cpo_alpha": 0.5, "label_smoothing": 0.1}),
+    ("cpo", {"loss_type": "hinge", "cpo_alpha": 0.0}),
+    ("cpo", {"loss_type": "ipo"}),
+    ("tpo", {"loss_type": "tpo-l", "tpo_l_gamma": 0.1, "beta": 2.0}),
+    ("tpo", {"tpo_alpha": 0.0, "data": {**WORLD, "params": {}}}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), OTHER_LOSSES)
+def test_every_loss_without_a_reference_trains(align: Callable[..., Run], name: str, settings: dict[str, Any]) -> None:
+    run = align(name, **settings)
+    assert (run.ok, run.verdict["reasons"]) == (True, [])
+
+
+@pytest.mark.parametrize("module", [dpo, kto])
 def test_the_losses_are_those_of_the_installed_trl(module: Any) -> None:
     from rlllm.algorithms import _trl
 

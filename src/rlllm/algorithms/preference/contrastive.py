@@ -41,7 +41,7 @@ def contrastive_loss(
         chosen, rejected: rewards of the better and of the worse completion, (pairs,); log-probabilities in nats, by
             `completion_logps`, or a function of them.
         loss_type: name as above.
-        beta: scale of the rewards; above 0.
+        beta: scale of the rewards; above 0 for `ipo` and with a margin.
         label_smoothing: share of labels that are assumed to be flipped.
         margin: by how much b d is meant to exceed 0.
     """
@@ -50,7 +50,7 @@ def contrastive_loss(
         return torch.relu(1 - beta * difference)
     if loss_type == "ipo":
         return (difference - 1 / (2 * beta)) ** 2
-    logits = beta * (difference - margin / beta)
+    logits = beta * (difference - margin / beta if margin else difference)
     return -functional.logsigmoid(logits) * (1 - label_smoothing) - functional.logsigmoid(-logits) * label_smoothing
 
 

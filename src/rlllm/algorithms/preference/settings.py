@@ -39,6 +39,11 @@ class LossSettings:
         """Whether a completion counts by its mean log-probability per token, instead of by the sum."""
         return True
 
+    @property
+    def divides_by_beta(self) -> bool:
+        """Whether the loss cannot be computed with `beta` 0."""
+        return False
+
     def unread(self) -> dict[str, str]:
         """Settings that only other values of `loss_type` read, each with the reason."""
         return {}
@@ -75,6 +80,10 @@ class CPOLossSettings(LossSettings):
     def margin(self) -> float:
         """Target margin of the loss."""
         return self.simpo_gamma if self.loss_type in ("simpo", "alphapo") else 0.0
+
+    @property
+    def divides_by_beta(self) -> bool:
+        return self.loss_type == "ipo" or self.margin != 0
 
     def unread(self) -> dict[str, str]:
         reasons = _smoothing_unread(self.loss_type)
@@ -118,6 +127,10 @@ class TPOLossSettings(LossSettings):
         """Target margin of the loss."""
         return self.tpo_l_gamma if self.loss_type == "tpo-l" else 0.0
 
+    @property
+    def divides_by_beta(self) -> bool:
+        return self.loss_type == "ipo" or self.margin != 0
+
     def unread(self) -> dict[str, str]:
         reasons = _smoothing_unread(self.loss_type)
         if self.loss_type != "tpo-l":
@@ -155,9 +168,7 @@ these. The first three have the names of TRL's configs whose settings they take 
 _KINDS = {"str": ["str"], "float": ["float"]}
 
 
-def field_table(
-    settings: type[LossSettings], dpo_fields: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
+def field_table(settings: type[LossSettings], dpo_fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Field name -> {"kinds", "default"} of a loss, in the form of `core.trl_fields.table`.
 
     Args:

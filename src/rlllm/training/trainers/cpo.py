@@ -1,21 +1,18 @@
-"""CPO and SimPO: contrast the two sides of a pair without a reference model."""
+"""CPO, SimPO and AlphaPO: contrast the two sides of a pair without a reference model."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rlllm.algorithms.tokenized_preview import tokens_by_side
+from rlllm.algorithms.tokenized_preview import tokens_by_mask
 from rlllm.core.records import PreferencePair
 from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job
+from rlllm.training.flow import Job, train
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan
 from rlllm.training.settings import PreferenceSettings
 from rlllm.training.trainers import preference
 from rlllm.training.trainers.base import Trainer
-
-LOSSES = (*preference.CONTRASTIVE_LOSSES, "simpo", "alphapo")
-"""Values of `loss_type` that TRL's CPOTrainer knows."""
 
 
 class CPOSettings(PreferenceSettings):
@@ -24,12 +21,11 @@ class CPOSettings(PreferenceSettings):
     trl_configs: ClassVar[tuple[str, ...]] = ("CPOConfig",)
 
 
-def _check(plan: Plan[CPOSettings]) -> None:
-    preference.check_losses(plan, LOSSES)
-
-
 def _build(job: Job[Plan[CPOSettings]], callbacks: list[Any]) -> Any:
-    return preference.build(job, callbacks, "CPOTrainer", preference.pair_rows(job))
+    from rlllm.algorithms.preference.cpo import CPOTrainer
+
+    rows = preference.pair_rows(job)
+    return preference.build(job, callbacks, CPOTrainer, rows, loss=preference.loss_of(job.plan))
 
 
 TRAINER = Trainer(
@@ -37,10 +33,10 @@ TRAINER = Trainer(
     record=PreferencePair,
     settings={"align": CPOSettings},
     plan=preference.plan,
-    run=preference.run_with("CPOTrainer"),
-    check=_check,
+    run=train,
+    check=preference.check_loss,
     build=_build,
     measure=measure_alignment,
     expect=note_pairs,
-    batch_tokens=tokens_by_side,
+    batch_tokens=tokens_by_mask,
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from rlllm.algorithms.preference.settings import CONTRASTIVE
 from rlllm.algorithms.tokenized_preview import tokens_by_mask
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PreferencePair
 from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job
+from rlllm.training.flow import Job, train
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan
 from rlllm.training.settings import PreferenceSettings
@@ -16,7 +17,7 @@ from rlllm.training.trainers import preference
 from rlllm.training.trainers.base import Trainer
 
 LOSSES = (
-    *preference.CONTRASTIVE_LOSSES,
+    *CONTRASTIVE,
     *("exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired", "apo_zero", "apo_down"),
     *("discopop", "sft", "sigmoid_norm"),
 )
@@ -41,7 +42,10 @@ def _check(plan: Plan[DPOSettings]) -> None:
 
 def build(job: Job[Plan[Any]], callbacks: list[Any]) -> Any:
     """`Trainer.build`: TRL's DPOTrainer with a copy of the model as reference."""
-    return preference.build(job, callbacks, "DPOTrainer", preference.pair_rows(job), with_reference=True)
+    from rlllm.algorithms.preference.with_reference import SealedDPOTrainer
+
+    rows, reference = preference.pair_rows(job), preference.reference_of(job)
+    return preference.build(job, callbacks, SealedDPOTrainer, rows, ref_model=reference)
 
 
 TRAINER = Trainer(
@@ -49,7 +53,7 @@ TRAINER = Trainer(
     record=PreferencePair,
     settings={"align": DPOSettings},
     plan=preference.plan,
-    run=preference.run_with("DPOTrainer"),
+    run=train,
     check=_check,
     build=build,
     measure=measure_alignment,

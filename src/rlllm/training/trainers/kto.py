@@ -9,7 +9,7 @@ from rlllm.algorithms.tokenized_preview import tokens_by_mask
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import LabelledCompletion, fingerprint
 from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job
+from rlllm.training.flow import Job, train
 from rlllm.training.plan import Plan
 from rlllm.training.settings import PreferenceSettings
 from rlllm.training.trainers import preference
@@ -64,9 +64,10 @@ def _check_contrast(rows: list[LabelledCompletion], source: str) -> None:
 
 def _build(job: Job[Plan[KTOSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms import to_trl_dataset
+    from rlllm.algorithms.preference.with_reference import SealedKTOTrainer
 
     rows = to_trl_dataset.labelled(job.plan.loaded.train, job.tokenizer, seed=job.plan.config.seed)
-    return preference.build(job, callbacks, "KTOTrainer", rows, with_reference=True)
+    return preference.build(job, callbacks, SealedKTOTrainer, rows, ref_model=preference.reference_of(job))
 
 
 TRAINER = Trainer(
@@ -74,7 +75,7 @@ TRAINER = Trainer(
     record=LabelledCompletion,
     settings={"align": KTOSettings},
     plan=preference.plan,
-    run=preference.run_with("KTOTrainer"),
+    run=train,
     check=_check,
     build=_build,
     measure=measure_alignment,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
-from rlllm.algorithms.tokenized_preview import tokens_by_side
+from rlllm.algorithms.tokenized_preview import PreviewSequence, tokens_by_mask
 from rlllm.core.records import PreferencePair
 from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job
+from rlllm.training.flow import Job, train
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan
 from rlllm.training.settings import PreferenceSettings
@@ -22,7 +24,16 @@ class ORPOSettings(PreferenceSettings):
 
 
 def _build(job: Job[Plan[ORPOSettings]], callbacks: list[Any]) -> Any:
-    return preference.build(job, callbacks, "ORPOTrainer", preference.pair_rows(job))
+    from rlllm.algorithms.preference.orpo import ORPOTrainer
+
+    rows = preference.pair_rows(job)
+    return preference.build(job, callbacks, ORPOTrainer, rows, loss=preference.loss_of(job.plan))
+
+
+def _batch_tokens(batch: Mapping[str, Any]) -> list[PreviewSequence]:
+    """Of the chosen side every token trains but the first, which nothing predicts: the prompt is imitated as well."""
+    chosen, rejected = tokens_by_mask(batch)
+    return [replace(chosen, trains=[False] + [True] * (len(chosen.ids) - 1)), rejected]
 
 
 TRAINER = Trainer(
@@ -30,9 +41,10 @@ TRAINER = Trainer(
     record=PreferencePair,
     settings={"align": ORPOSettings},
     plan=preference.plan,
-    run=preference.run_with("ORPOTrainer"),
+    run=train,
+    check=preference.check_loss,
     build=_build,
     measure=measure_alignment,
     expect=note_pairs,
-    batch_tokens=tokens_by_side,
+    batch_tokens=_batch_tokens,
 )

@@ -1,14 +1,14 @@
-"""What the trainers of recorded preferences share: planning, construction with TRL, and the reference model."""
+"""What the trainers of recorded preferences share: planning, checks of losses, construction, and the reference model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from rlllm.algorithms.preference.settings import LOSS_SETTINGS, LossSettings, loss_settings
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.runs import Run, RunOptions
 from rlllm.training.before_after import ground_truth_reward
-from rlllm.training.flow import Job, train
+from rlllm.training.flow import Job
 from rlllm.training.plan import Plan, start_plan
 from rlllm.training.reward_specs import resolve_rewards
 from rlllm.training.settings import PreferenceSettings
@@ -16,8 +16,6 @@ from rlllm.training.trainers.base import Trainer
 from rlllm.training.truncation import note_truncated_rows
 
 SettingsT = TypeVar("SettingsT", bound=PreferenceSettings)
-CONTRASTIVE_LOSSES = ("sigmoid", "hinge", "ipo")
-"""Values of `loss_type` that DPO, CPO and TPO all know."""
 
 
 def plan(config: PreferenceSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[Any]:
@@ -38,18 +36,6 @@ def with_rewards(plan: Plan[SettingsT]) -> Plan[SettingsT]:
     )
 
 
-def run_with(trl_trainer: str) -> Callable[[Plan[Any], RunOptions], Run]:
-    """`Trainer.run` that first looks for TRL's trainer; raises ModelError where the installed TRL does not have it."""
-
-    def run(plan: Plan[Any], options: RunOptions) -> Run:
-        from rlllm.algorithms.offline import check_trainer
-
-        check_trainer(trl_trainer, plan.method.name)
-        return train(plan, options)
-
-    return run
-
-
 def check_losses(plan: Plan[Any], losses: Sequence[str]) -> None:
     """Raise UnknownNameError for a `loss_type` that the trainer does not know. TRL finds out in the first step only."""
     given = plan.settings.get("loss_type", [])
@@ -58,32 +44,46 @@ def check_losses(plan: Plan[Any], losses: Sequence[str]) -> None:
             raise unknown(f"loss of method {plan.method.name}", str(loss), losses)
 
 
-def build(
-    job: Job[Any],
-    callbacks: list[Any],
-    trl_trainer: str,
-    rows: Any,
-    *,
-    mixins: tuple[type, ...] = (),
-    with_reference: bool = False,
-) -> Any:
-    """One of TRL's trainers, made for a job.
+def loss_of(plan: Plan[Any]) -> LossSettings:
+    """The settings of a loss without a reference model, out of those of the run."""
+    return loss_settings(LOSS_SETTINGS[plan.trainer.trl_config], plan.settings)
+
+
+def check_loss(plan: Plan[Any]) -> None:
+    """Refuse settings that a loss without a reference model does not read, or cannot be computed with.
+
+    Raises:
+        ConfigError, UnknownNameError: with the reason.
+    """
+    loss = loss_of(plan)
+    if loss.losses:
+        check_losses(plan, loss.losses)
+    for name, reason in loss.unread().items():
+        if name in plan.config.trainer:
+            raise ConfigError(
+                f"method {plan.method.name} does not read {name} with loss_type={plan.setting('loss_type')}",
+                given=f"{name}={plan.config.trainer[name]}",
+                hint=f"leave it out: {reason}",
+            )
+    if loss.divides_by_beta and not plan.setting("beta"):
+        raise ConfigError(
+            f"beta is above 0 with loss_type={plan.setting('loss_type')}: the loss divides by it", given="beta=0"
+        )
+
+
+def build(job: Job[Any], callbacks: list[Any], make: Callable[..., Any], rows: Any, **options: Any) -> Any:
+    """A trainer of recorded preferences, made for a job.
 
     Args:
         job: with model and tokenizer.
         callbacks: transformers callbacks.
-        trl_trainer: name of the TRL class.
+        make: the class: TRL's, or one of `algorithms/preference`.
         rows: the data set, of the columns that the class takes.
-        mixins: classes whose methods replace those of the TRL class.
-        with_reference: give it a copy of the model as `ref_model`.
+        options: further arguments of the class.
 
     Raises:
         ConfigError: TRL refuses the settings.
-        ModelError: the installed TRL does not have the class.
     """
-    from rlllm.algorithms.offline import trainer_class
-
-    make = trainer_class(trl_trainer, job.plan.method.name, mixins)
     args = job.arguments()
     try:
         trainer = make(
@@ -93,14 +93,14 @@ def build(
             processing_class=job.tokenizer,
             peft_config=job.adapters(),
             callbacks=callbacks,
-            **({"ref_model": reference_of(job, args)} if with_reference else {}),
+            **options,
         )
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
     return note_truncated_rows(job, trainer)
 
 
-def reference_of(job: Job[Any], args: Any) -> Any:
+def reference_of(job: Job[Any]) -> Any:
     """A copy of the model as it is now; None where the trainer needs none: it switches adapters off, or scores before training.
 
     To be made before a trainer has touched the model: TRL replaces `forward` by a function that is bound to this instance.
@@ -108,11 +108,11 @@ def reference_of(job: Job[Any], args: Any) -> Any:
     """
     from copy import deepcopy
 
-    return None if job.plan.config.lora or args.precompute_ref_log_probs else deepcopy(job.model)
+    return None if job.plan.config.lora or job.plan.setting("precompute_ref_log_probs") else deepcopy(job.model)
 
 
 def pair_rows(job: Job[Any]) -> Any:
-    """The training pairs as the rows of TRL's trainers of pairs."""
+    """The training pairs as the rows of DPOTrainer."""
     from rlllm.algorithms import to_trl_dataset
 
     return to_trl_dataset.pairs(job.plan.loaded.train, job.tokenizer)

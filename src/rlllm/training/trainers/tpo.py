@@ -9,15 +9,12 @@ from rlllm.algorithms.tokenized_preview import tokens_by_mask
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair
 from rlllm.training.before_after import measure_alignment
-from rlllm.training.flow import Job
+from rlllm.training.flow import Job, train
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan
 from rlllm.training.settings import PreferenceSettings
 from rlllm.training.trainers import preference
 from rlllm.training.trainers.base import Trainer
-
-LOSSES = (*preference.CONTRASTIVE_LOSSES, "tpo-l")
-"""Values of `loss_type` that TRL's TPOTrainer knows."""
 
 
 class TPOSettings(PreferenceSettings):
@@ -27,8 +24,9 @@ class TPOSettings(PreferenceSettings):
 
 
 def _check(plan: Plan[TPOSettings]) -> None:
-    preference.check_losses(plan, LOSSES)
-    _check_references(plan.loaded.train, plan)
+    preference.check_loss(plan)
+    if plan.setting("tpo_alpha"):
+        _check_references(plan.loaded.train, plan)
 
 
 def _check_references(rows: Sequence[PreferencePair], plan: Plan[TPOSettings]) -> None:
@@ -49,10 +47,14 @@ def _is_text(value: object) -> bool:
 
 def _build(job: Job[Plan[TPOSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms import to_trl_dataset
+    from rlllm.algorithms.preference.tpo import TPOTrainer
 
-    records = job.plan.loaded.train
-    _check_references(records, job.plan)
-    return preference.build(job, callbacks, "TPOTrainer", to_trl_dataset.triples(records, job.tokenizer))
+    rows = preference.pair_rows(job)
+    if job.plan.setting("tpo_alpha"):
+        records = job.plan.loaded.train
+        _check_references(records, job.plan)
+        rows = to_trl_dataset.triples(records, job.tokenizer)
+    return preference.build(job, callbacks, TPOTrainer, rows, loss=preference.loss_of(job.plan))
 
 
 TRAINER = Trainer(
@@ -60,7 +62,7 @@ TRAINER = Trainer(
     record=PreferencePair,
     settings={"align": TPOSettings},
     plan=preference.plan,
-    run=preference.run_with("TPOTrainer"),
+    run=train,
     check=_check,
     build=_build,
     measure=measure_alignment,

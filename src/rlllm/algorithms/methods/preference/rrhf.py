@@ -11,6 +11,6 @@ METHOD = Method(
     "     - cpo_alpha * mean of log pi over the tokens of w",
     page="docs/methods/preference.md",
     paper="Yuan et al. 2023, arXiv 2304.05302",
-    settings={"loss_type": "simpo", "cpo_alpha": 1.0},
+    settings={"cpo_alpha": 1.0},
     notes="Ranks the two completions of each pair. The likelihood term is a mean over tokens, where the paper sums them.",
 )
