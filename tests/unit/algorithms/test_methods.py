@@ -9,6 +9,7 @@ import pytest
 
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.prompt_order import EpochPromptSampler
+from rlllm.algorithms.preference.settings import LOSS_SETTINGS, loss_settings
 from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.algorithms.samplers.order import InOrder, Shuffle
 from rlllm.algorithms.trl_args import trl_arguments
@@ -47,7 +48,9 @@ def test_a_methods_settings_are_trls_and_are_accepted_by_it(name: str, tmp_path:
     for key, value in method(name).settings.items():
         trl_fields.check((config,), key, value)
     args = trl_arguments(config, method(name).settings, checkpoints=tmp_path, seed=0, hardware=CPU)
-    assert {key: getattr(args, key) for key in method(name).settings} == dict(method(name).settings)
+    loss = LOSS_SETTINGS.get(config)
+    read = {**vars(args), **(vars(loss_settings(loss, method(name).settings)) if loss else {})}
+    assert {key: read[key] for key in method(name).settings} == dict(method(name).settings)
 
 
 @pytest.mark.parametrize("name", NAMES)
