@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rlllm.algorithms.methods.base import Method
-from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.preference.settings import LOSS_SETTINGS, loss_settings
+from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.algorithms.samplers.order import InOrder, Shuffle
 from rlllm.algorithms.trl_args import trl_arguments
