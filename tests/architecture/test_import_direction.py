@@ -78,6 +78,11 @@ def test_core_uses_the_standard_library_pydantic_and_yaml_only() -> None:
     expect_none([str(edge) for edge in core if edge.top not in allowed])
 
 
+def test_the_report_reads_run_directories_and_uses_core_only() -> None:
+    report = [edge for edge in own_imports() if room(edge.source) == "report"]
+    expect_none([str(edge) for edge in report if room(edge.target) not in ("report", "core", "facade")])
+
+
 def test_the_command_line_imports_only_typer_and_the_standard_library_at_module_level() -> None:
     allowed = sys.stdlib_module_names | {"typer", "rlllm_cli"}
     eager = [edge for name, edges in graph().items() if room(name) == "command line" for edge in edges]

@@ -20,6 +20,7 @@ PREAMBLE = """
 import json, sys
 from rlllm.algorithms.registry import METHODS
 from rlllm.data.registry import DATASETS
+from rlllm.evals.registry import METRICS
 from rlllm.rewards.registry import REWARDS
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
@@ -83,7 +84,7 @@ def ask(code: str, *targets: Path) -> dict[str, Any]:
 def test_parts_of_installed_packages_are_listed_with_their_distribution(plugins: Path) -> None:
     reply = ask(
         """
-        registries = {"rewards": REWARDS, "datasets": DATASETS, "methods": METHODS}
+        registries = {"rewards": REWARDS, "datasets": DATASETS, "methods": METHODS, "metrics": METRICS}
         answer(**{key: {e.name: e.origin for e in registry.entries() if e.origin != "built in"}
                   for key, registry in registries.items()},
                imported=[name for name in sys.modules if name.startswith("rlllm_")])
@@ -98,7 +99,25 @@ def test_parts_of_installed_packages_are_listed_with_their_distribution(plugins:
         },
         "datasets": {"echo": "rlllm-plugin-fixture 0.3.0"},
         "methods": {"lite-grpo": "rlllm-plugin-fixture 0.3.0"},
+        "metrics": {"longer": "rlllm-plugin-fixture 0.3.0"},
         "imported": [],
+    }
+
+
+def test_an_installed_metric_is_planned_under_its_name(plugins: Path) -> None:
+    reply = ask(
+        """
+        from rlllm.core.config import resolve
+        from rlllm.stages.catalog import config_class
+
+        plan = resolve(config_class("eval"), {"tasks": "longer", "rows": 4}).plan()
+        answer(lines=[text for label, text in plan.lines() if label == "task"], completions=plan.completions)
+        """,
+        plugins,
+    )
+    assert reply == {
+        "lines": ["longer:arithmetic: longer on 4 rows of arithmetic: 1 training rows, 4 held out"],
+        "completions": 0,
     }
 
 

@@ -277,8 +277,8 @@ def test_the_reward_win_rate_wins_against_the_model_of_an_earlier_evaluation(eva
     plan = settings.plan()
     assert plan.baseline is not None
     assert plan.baseline.path == plan.source.path
-    assert plan.against is not None
-    assert dict(plan.against.names) == {"arithmetic": "arithmetic"}
+    assert plan.earlier is not None
+    assert dict(plan.earlier.names) == {"arithmetic": "arithmetic"}
 
 
 def test_a_sure_result_stops_early_and_says_how_many_problems_it_took(evaluate: Evaluate) -> None:

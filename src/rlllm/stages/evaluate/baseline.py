@@ -18,7 +18,7 @@ _COMPARED = itemgetter("task", "id", "scores")
 
 
 @dataclass(frozen=True)
-class Against:
+class EarlierEvaluation:
     """An earlier evaluation that measured some of the same tasks.
 
     Args:
@@ -38,9 +38,9 @@ class Against:
         from rlllm.evals.compare import compare, evaluated
 
         rows = (row for row in read_jsonl(self.run.path / "items.jsonl") if row["task"] == self.names[name])
-        then, now = evaluated(rows), evaluated(items)
+        before, after = evaluated(rows), evaluated(items)
         return compare(
-            then.scores, now.scores, lengths=(then.lengths, now.lengths), task=name, metric=metric, seed=seed
+            before.scores, after.scores, lengths=(before.lengths, after.lengths), task=name, metric=metric, seed=seed
         )
 
 
@@ -66,7 +66,7 @@ def model_of(run: Run) -> str:
     return run.config["settings"]["model"]
 
 
-def against(run: Run, hashes: Mapping[str, str]) -> Against:
+def matching_tasks(run: Run, hashes: Mapping[str, str]) -> EarlierEvaluation:
     """The tasks of an earlier evaluation that are these.
 
     Args:
@@ -84,4 +84,4 @@ def against(run: Run, hashes: Mapping[str, str]) -> Against:
             given=f"{', '.join(hashes)} here, {', '.join(there.values())} in {run.path}",
             hint=f"evaluate with the settings in {run.path / 'config.json'}, or name a model",
         )
-    return Against(run, names)
+    return EarlierEvaluation(run, names)

@@ -19,7 +19,7 @@ from rlllm.evals.request import EvalRequest
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
-from rlllm.stages.evaluate.baseline import Against, against, earlier_evaluation, model_of
+from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation, matching_tasks, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
 from rlllm.training.reward_specs import resolve_rewards
 
@@ -46,7 +46,7 @@ class EvalStage(EvalSettings):
         _check_settings(self, metrics, baseline)
         for task in tasks:
             rehearse(task.metric, _small_request(self, task, source))
-        compared = against(earlier, {task.name: task.hash(self) for task in tasks}) if earlier else None
+        compared = matching_tasks(earlier, {task.name: task.hash(self) for task in tasks}) if earlier else None
         return EvalPlan(self, source, baseline, tasks, compared)
 
 
@@ -101,7 +101,7 @@ class EvalPlan:
     source: ModelSource
     baseline: ModelSource | None
     tasks: list[PlannedTask]
-    against: Against | None = None
+    earlier: EarlierEvaluation | None = None
     """The earlier evaluation to compare with."""
 
     def lines(self) -> list[tuple[str, str]]:
@@ -109,8 +109,8 @@ class EvalPlan:
         rows = [("stage", "eval"), ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}")]
         if self.baseline:
             rows.append(("baseline", f"{self.baseline.name} ({self.baseline.kind})"))
-        if self.against:
-            rows.append(("baseline", f"{self.against.run.path} (evaluation), for {', '.join(self.against.names)}"))
+        if self.earlier:
+            rows.append(("baseline", f"{self.earlier.run.path} (evaluation), for {', '.join(self.earlier.names)}"))
         return [*rows, *(("task", task.describe()) for task in self.tasks), *self._sampling_lines()]
 
     @property

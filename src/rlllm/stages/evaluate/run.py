@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rlllm.core.events import ProgressCallback
-from rlllm.core.hardware import Hardware
-from rlllm.core.records import fingerprint, task_of
-from rlllm.core.runs import Run, RunOptions, append_jsonl, file_hash, read_json, write_json
+from rlllm.core.records import task_of
+from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
 from rlllm.evals.early_stopping import VALUE, Stopped, until_narrow
@@ -21,14 +19,13 @@ from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, ca
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.paired_tests import holm
 from rlllm.policies.model_sources import ModelSource
+from rlllm.stages.evaluate.models import LoadedModels
 from rlllm.stages.evaluate.plan import EvalPlan, EvalStage, PlannedTask
 from rlllm.training.flow import judged_run
 from rlllm.training.truncation import beyond_context
 
 _LOG = "completions.jsonl"
 """Every block of completions as it was drawn; what `--resume` goes on from."""
-_SHAPING = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-"""Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
 
 
 def plan(config: EvalStage) -> EvalPlan:
@@ -65,24 +62,24 @@ def _evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool
     hardware = local.prepare(read_json(env_file) if resume and env_file.exists() else None)
     write_json(env_file, local.environment(hardware))
     (run.path / "items.jsonl").unlink(missing_ok=True)
-    log, models, tasks = CompletionLog(run.path / _LOG), Models(hardware), {}
+    log, models, tasks = CompletionLog(run.path / _LOG), LoadedModels(hardware), {}
     seen: set[str] = set()
     for number, task in enumerate(plan.tasks, 1):
         listener.phase(task.name)
         stores = BlockStores(log, SampleCache(cache_folder()) if plan.config.cache else None, listener.note, seen=seen)
         result, stopped = _measure(plan, task, _request(plan, task, models, stores, listener))
         append_jsonl(run.path / "items.jsonl", [{"task": task.name, **item} for item in result.items])
-        tasks[task.name] = _described(plan, task, result, stopped)
-        for text in [*_sources(task.name, stores), *_beyond(plan, task, models)]:
+        tasks[task.name] = _task_results(plan, task, result, stopped)
+        for text in [*_origin_notes(task.name, stores), *_context_notes(plan, task, models)]:
             listener.note(text)
         listener.step(number, {name: value["estimate"] for name, value in tasks[task.name]["values"].items()})
-    _correct([task["against"] for task in tasks.values() if "against" in task])
+    _add_holm([task["against"] for task in tasks.values() if "against" in task])
     baseline = plan.baseline.name if plan.baseline else None
     return {"tasks": tasks, "model": plan.source.name, "baseline": baseline}
 
 
 def _request(
-    plan: EvalPlan, task: PlannedTask, models: Models, stores: BlockStores, listener: ProgressCallback
+    plan: EvalPlan, task: PlannedTask, models: LoadedModels, stores: BlockStores, listener: ProgressCallback
 ) -> EvalRequest:
     config = plan.config
 
@@ -126,14 +123,15 @@ def _measure(plan: EvalPlan, task: PlannedTask, request: EvalRequest) -> tuple[E
     return result, stopped
 
 
-def _described(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped: Stopped | None) -> dict[str, Any]:
+def _task_results(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped: Stopped | None) -> dict[str, Any]:
+    """The task's part of `results.json`, with its comparison with the earlier evaluation if that measured it too."""
     values, more = dict(result.values), dict(result.extra)
     if stopped is not None:
         more["stopped"] = stopped.to_json()
-    if plan.against is not None and task.name in plan.against.names:
-        compared = plan.against.compare(task.name, task.metric.name, result.items, plan.config.seed)
-        values[f"over {plan.against.run.path.name}"] = compared.difference.interval
-        more["against"] = {"run": str(plan.against.run.path), **compared.to_json()}
+    if plan.earlier is not None and task.name in plan.earlier.names:
+        compared = plan.earlier.compare(task.name, task.metric.name, result.items, plan.config.seed)
+        values[f"over {plan.earlier.run.path.name}"] = compared.difference.interval
+        more["against"] = {"run": str(plan.earlier.run.path), **compared.to_json()}
     return {
         "hash": task.hash(plan.config),
         "metric": task.metric.name,
@@ -144,61 +142,24 @@ def _described(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped: S
     }
 
 
-def _correct(comparisons: Sequence[dict[str, Any]]) -> None:
-    """Put into each comparison its p-value as one of so many."""
+def _add_holm(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Add to each comparison its p-value as Holm corrects it over all tasks."""
     corrected = holm([compared["difference"]["p_value"] for compared in comparisons])
     for compared, p in zip(comparisons, corrected, strict=True):
         compared["p_holm"] = p
 
 
-def _sources(name: str, stores: BlockStores) -> list[str]:
-    """In words, where completions came from that were not sampled now."""
+def _origin_notes(name: str, stores: BlockStores) -> list[str]:
+    """A sentence about completions of a task that were not sampled now."""
     counts = {"from the cache": stores.from_cache, "from before the interruption": stores.from_log}
     return [f"{name}: {count:,} completions {words}" for words, count in counts.items() if count]
 
 
-def _beyond(plan: EvalPlan, task: PlannedTask, models: Models) -> list[str]:
-    """In words, which prompts were too long for the model, where it was asked anything."""
+def _context_notes(plan: EvalPlan, task: PlannedTask, models: LoadedModels) -> list[str]:
+    """A sentence about prompts of a task that leave no room for a completion in the model's context."""
     policy = models.loaded.get(plan.source.path)
     if policy is None or not task.metric.samples:
         return []
     prompts = [task_of(record).prompt for record in task.records]
     beyond = beyond_context(*policy, prompts, plan.config.sampling.max_new_tokens)
     return [f"{task.name}: {beyond[1]}"] if beyond and beyond[1] else []
-
-
-@dataclass
-class Models:
-    """Policies of an evaluation, each loaded once, when first asked for."""
-
-    hardware: Hardware
-    loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict)
-    identities: dict[str, str | None] = field(default_factory=dict)
-
-    def loader(self, source: ModelSource) -> Callable[[], tuple[Any, Any]]:
-        """Gives the (causal model, tokenizer) of a source."""
-        return partial(self._get, source)
-
-    def identity(self, source: ModelSource) -> str | None:
-        """Hash of a model's files, device and precision; None for a Hub id that does not say which commit it loaded."""
-        if source.path not in self.identities:
-            content = _content(source.folder) if source.folder else self._commit(source)
-            described = [content, self.hardware.device, self.hardware.bf16]
-            self.identities[source.path] = fingerprint(described) if content else None
-        return self.identities[source.path]
-
-    def _commit(self, source: ModelSource) -> str | None:
-        return getattr(self._get(source)[0].config, "_commit_hash", None)
-
-    def _get(self, source: ModelSource) -> tuple[Any, Any]:
-        from rlllm.policies.loading import load_policy, load_tokenizer
-
-        if source.path not in self.loaded:
-            model = load_policy(source, bf16=self.hardware.bf16)
-            self.loaded[source.path] = (model.to(self.hardware.device), load_tokenizer(source))
-        return self.loaded[source.path]
-
-
-def _content(folder: Path) -> list[list[str]]:
-    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _SHAPING)
-    return [[path.name, file_hash(path)] for path in paths]

@@ -1,0 +1,54 @@
+"""Models of an evaluation: each is loaded once, when it is first needed, and identified by a hash for the sample cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rlllm.core.hardware import Hardware
+from rlllm.core.records import fingerprint
+from rlllm.core.runs import file_hash
+from rlllm.policies.model_sources import ModelSource
+
+_CONTENT_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+"""Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
+
+
+@dataclass
+class LoadedModels:
+    """Policies of an evaluation, each loaded once, when first asked for."""
+
+    hardware: Hardware
+    loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    identities: dict[str, str | None] = field(default_factory=dict)
+
+    def loader(self, source: ModelSource) -> Callable[[], tuple[Any, Any]]:
+        """Gives the (causal model, tokenizer) of a source."""
+        return partial(self._get, source)
+
+    def identity(self, source: ModelSource) -> str | None:
+        """Hash of a model's files, device and precision; None for a Hub id that does not say which commit it loaded."""
+        if source.path not in self.identities:
+            content = _content(source.folder) if source.folder else self._commit(source)
+            described = [content, self.hardware.device, self.hardware.bf16]
+            self.identities[source.path] = fingerprint(described) if content else None
+        return self.identities[source.path]
+
+    def _commit(self, source: ModelSource) -> str | None:
+        return getattr(self._get(source)[0].config, "_commit_hash", None)
+
+    def _get(self, source: ModelSource) -> tuple[Any, Any]:
+        from rlllm.policies.loading import load_policy, load_tokenizer
+
+        if source.path not in self.loaded:
+            model = load_policy(source, bf16=self.hardware.bf16)
+            self.loaded[source.path] = (model.to(self.hardware.device), load_tokenizer(source))
+        return self.loaded[source.path]
+
+
+def _content(folder: Path) -> list[list[str]]:
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in _CONTENT_SUFFIXES)
+    return [[path.name, file_hash(path)] for path in paths]
