@@ -108,9 +108,10 @@ def test_an_installed_metric_is_planned_under_its_name(plugins: Path) -> None:
     reply = ask(
         """
         from rlllm.core.config import resolve
-        from rlllm.stages.catalog import config_class
+        from rlllm.stages.evaluate.plan import plan_evaluation
+        from rlllm.stages.evaluate.settings import EvalSettings
 
-        plan = resolve(config_class("eval"), {"tasks": "longer", "rows": 4}).plan()
+        plan = plan_evaluation(resolve(EvalSettings, {"tasks": "longer", "rows": 4}))
         answer(lines=[text for label, text in plan.lines() if label == "task"], completions=plan.completions)
         """,
         plugins,

@@ -41,7 +41,7 @@ STAGES = {
         StageEntry("train-rm", "rlllm.stages.train_rm", "bt", method_keys=("method", "kind")),
         StageEntry("align", "rlllm.stages.align", "dpo"),
         StageEntry("reason", "rlllm.stages.reason", "grpo"),
-        StageEntry("eval", "rlllm.stages.evaluate.run", config="rlllm.stages.evaluate.plan:EvalStage"),
+        StageEntry("eval", "rlllm.stages.evaluate.run", config="rlllm.stages.evaluate.settings:EvalSettings"),
     )
 }
 

@@ -16,7 +16,8 @@ from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import read_jsonl
 from rlllm.evals.harness.tasks import check_task, task_identity
-from rlllm.stages.evaluate.plan import EvalStage
+from rlllm.stages.evaluate.plan import plan_evaluation
+from rlllm.stages.evaluate.settings import EvalSettings
 
 pytest.importorskip("lm_eval", reason="pip install 'rlllm[lm-eval]'")
 ROOT = Path(__file__).resolve().parents[3]
@@ -234,7 +235,9 @@ def test_the_identity_of_a_task_follows_its_file_and_how_it_is_asked(tmp_path: P
 
 
 def test_a_plan_names_the_task_and_imports_nothing_heavy(nano: str) -> None:
-    plan = resolve(EvalStage, {"model": nano, "tasks": f"lm-eval:{TASKS / 'sums_write.yaml'}", "rows": 9}).plan()
+    plan = plan_evaluation(
+        resolve(EvalSettings, {"model": nano, "tasks": f"lm-eval:{TASKS / 'sums_write.yaml'}", "rows": 9})
+    )
     assert ("task", "lm-eval:rlllm_sums_write: lm-eval on at most 9 rows of lm-evaluation-harness") in plan.lines()
     assert json.loads(json.dumps(plan.to_json()))["tasks"][0]["rows"] == 9
 

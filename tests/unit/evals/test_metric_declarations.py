@@ -14,7 +14,8 @@ from rlllm.evals.metrics.rehearsal import measure
 from rlllm.evals.registry import METRICS, metric_for_reward_model
 from rlllm.evals.request import EvalRequest
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.stages.evaluate.plan import EvalPlan, EvalStage
+from rlllm.stages.evaluate.plan import EvalPlan, plan_evaluation
+from rlllm.stages.evaluate.settings import EvalSettings
 
 HEAD = """
 from rlllm.plugins import EvalRequest, Evaluation, Metric, PreferencePair, mean_interval, sampled_row, record_row
@@ -43,7 +44,7 @@ def plan(tmp_path: Path, tiny_model: str) -> Any:
         path = tmp_path / f"metric_{abs(hash(source))}.py"
         path.write_text(source)
         defaults = {"model": tiny_model, "rows": 6, "samples": 2, "tasks": f"{path}:METRIC"}
-        return resolve(EvalStage, {**defaults, **settings}).plan()
+        return plan_evaluation(resolve(EvalSettings, {**defaults, **settings}))
 
     return planned
 
@@ -140,8 +141,8 @@ def test_an_exception_names_the_plugins_file_and_line(plan: Any) -> None:
 def test_arguments_are_checked_and_a_default_changes_no_hash(tiny_model: str) -> None:
     def task_hash(**params: Any) -> str:
         task = {"metric": "safety", "data": "arithmetic", "rewards": ["refusal"], "params": params}
-        config = resolve(EvalStage, {"model": tiny_model, "rows": 4, "tasks": [task]})
-        return config.plan().tasks[0].hash(config)
+        config = resolve(EvalSettings, {"model": tiny_model, "rows": 4, "tasks": [task]})
+        return plan_evaluation(config).tasks[0].hash(config)
 
     assert task_hash() == task_hash(column="label") != task_hash(column="kind")
     with pytest.raises(ConfigError, match="safety takes no argument colour\ngiven: colour\nexists: column"):

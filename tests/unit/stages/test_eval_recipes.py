@@ -14,7 +14,8 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.recipes import find_recipe, list_recipes, read_recipe
 from rlllm.core.runs import read_jsonl
 from rlllm.evals.by_column import group_of
-from rlllm.stages.evaluate.plan import EvalPlan, EvalStage
+from rlllm.stages.evaluate.plan import EvalPlan, plan_evaluation
+from rlllm.stages.evaluate.settings import EvalSettings
 
 RECIPES = sorted(entry.name for entry in list_recipes() if entry.stage == "eval" and entry.origin == "built in")
 NEEDS_A_REWARD_MODEL = "eval/reward-bench"
@@ -22,7 +23,7 @@ NEEDS_A_REWARD_MODEL = "eval/reward-bench"
 
 def planned(name: str, **settings: Any) -> EvalPlan:
     overrides = [*settings.items()]
-    return resolve(EvalStage, read_recipe(find_recipe(name, "eval").path), overrides).plan()
+    return plan_evaluation(resolve(EvalSettings, read_recipe(find_recipe(name, "eval").path), overrides))
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != NEEDS_A_REWARD_MODEL])
@@ -76,9 +77,9 @@ def test_a_column_that_is_not_there_is_refused_before_a_model_loads(tmp_path: Pa
 
 def test_tasks_of_another_harness_are_not_grouped() -> None:
     with pytest.raises(ConfigError, match="no columns to group by"):
-        EvalStage.checked({"tasks": ["lm-eval:arc_easy"], "by": "level"}).plan()
+        plan_evaluation(EvalSettings.checked({"tasks": ["lm-eval:arc_easy"], "by": "level"}))
 
 
 def test_a_tasks_own_column_wins_over_the_stages() -> None:
-    config = EvalStage.checked({"tasks": [{"data": "arithmetic", "by": "task"}, "lists"], "by": "level", "rows": 4})
-    assert [task.by for task in config.plan().tasks] == ["task", "level"]
+    config = EvalSettings.checked({"tasks": [{"data": "arithmetic", "by": "task"}, "lists"], "by": "level", "rows": 4})
+    assert [task.by for task in plan_evaluation(config).tasks] == ["task", "level"]

@@ -16,7 +16,8 @@ from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.evals.statistics.paired_tests import holm
 from rlllm.report.results import further
-from rlllm.stages.evaluate.plan import EvalPlan, EvalStage
+from rlllm.stages.evaluate.plan import EvalPlan, plan_evaluation
+from rlllm.stages.evaluate.settings import EvalSettings
 
 REWARDS = """
 def vowel(sample): return float(any(letter in "aeiou" for letter in sample.completion))
@@ -92,14 +93,14 @@ ROWS: list[tuple[dict[str, Any], int]] = [
 
 @pytest.mark.parametrize(("settings", "rows"), ROWS)
 def test_the_number_of_problems(tiny_model: str, settings: dict[str, Any], rows: int) -> None:
-    plan = resolve(EvalStage, {"model": tiny_model, "rows": 6, **settings}).plan()
+    plan = plan_evaluation(resolve(EvalSettings, {"model": tiny_model, "rows": 6, **settings}))
     assert len(plan.tasks[0].records) == rows
 
 
 def test_problems_are_held_out_from_what_training_with_that_data_sees(tiny_model: str) -> None:
     from rlllm.stages.catalog import plan, resolve_settings
 
-    evaluated = resolve(EvalStage, {"model": tiny_model, "rows": 40}).plan().tasks[0].records
+    evaluated = plan_evaluation(resolve(EvalSettings, {"model": tiny_model, "rows": 40})).tasks[0].records
     planned: Any = plan(resolve_settings("reason", {"model": tiny_model}))
     trained = planned.loaded.train
     assert not {record.prompt for record in evaluated} & {record.prompt for record in trained}
@@ -271,10 +272,10 @@ def test_prompts_that_leave_no_room_in_the_context_are_counted_and_named(
 def test_the_reward_win_rate_wins_against_the_model_of_an_earlier_evaluation(evaluate: Evaluate) -> None:
     before = evaluate("before", tasks="arithmetic")
     settings = resolve(
-        EvalStage,
+        EvalSettings,
         {**before.config["settings"], "baseline": str(before.path), "tasks": ["arithmetic", "reward-win-rate"]},
     )
-    plan = settings.plan()
+    plan = plan_evaluation(settings)
     assert plan.baseline is not None
     assert plan.baseline.path == plan.source.path
     assert plan.earlier is not None
@@ -308,9 +309,9 @@ def test_evaluations_of_the_same_problems_compare_and_others_are_refused(evaluat
 
 
 def test_a_plan_says_what_will_be_measured_and_is_json(tiny_model: str) -> None:
-    plan = resolve(
-        EvalStage, {"model": tiny_model, "baseline": tiny_model, "tasks": ["pass", "reward-win-rate"]}
-    ).plan()
+    plan = plan_evaluation(
+        resolve(EvalSettings, {"model": tiny_model, "baseline": tiny_model, "tasks": ["pass", "reward-win-rate"]})
+    )
     labels = [label for label, _ in plan.lines()]
     expected = ["stage", "model", "baseline", "task", "task", "samples", "completions", "detects", "detects"]
     assert labels == expected
@@ -319,7 +320,7 @@ def test_a_plan_says_what_will_be_measured_and_is_json(tiny_model: str) -> None:
 
 def test_greedy_completions_are_one_whatever_their_number(tiny_model: str) -> None:
     def plan(**settings: Any) -> EvalPlan:
-        return resolve(EvalStage, {"model": tiny_model, "rows": 50}, settings.items()).plan()
+        return plan_evaluation(resolve(EvalSettings, {"model": tiny_model, "rows": 50}, settings.items()))
 
     greedy = {"sampling.temperature": 0.0}
     assert plan(samples=8, **greedy).detectable() == plan(samples=1).detectable()
@@ -331,8 +332,8 @@ def test_greedy_completions_are_one_whatever_their_number(tiny_model: str) -> No
 
 def test_the_hash_of_a_task_follows_all_that_is_measured(tiny_model: str) -> None:
     def task_hash(**settings: Any) -> str:
-        config = resolve(EvalStage, {"model": tiny_model, "rows": 6}, settings.items())
-        return config.plan().tasks[0].hash(config)
+        config = resolve(EvalSettings, {"model": tiny_model, "rows": 6}, settings.items())
+        return plan_evaluation(config).tasks[0].hash(config)
 
     base = task_hash()
     assert task_hash(**{"sampling.batch_size": 2}) == base

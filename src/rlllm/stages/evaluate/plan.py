@@ -24,32 +24,6 @@ from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
 from rlllm.training.reward_specs import resolve_rewards
 
 
-class EvalStage(EvalSettings):
-    """Settings of `rlllm eval`, and their plan."""
-
-    def plan(self) -> EvalPlan:
-        """Raises RlllmError for anything that cannot work."""
-        metrics = [_load_metric(spec.metric) for spec in self.tasks]
-        only_scorers = all(metric.needs_model == "scorer" for metric in metrics)
-        source = resolve_model(self.model, ensembles=only_scorers)
-        earlier = earlier_evaluation(self.baseline) if self.baseline else None
-        baseline = resolve_model(self.baseline) if self.baseline and not earlier else None
-        tasks = [_plan_task(self, spec, metric) for spec, metric in zip(self.tasks, metrics, strict=True)]
-        names = [task.name for task in tasks]
-        if len(set(names)) < len(names):
-            raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
-        for metric in metrics:
-            if metric.check_model is not None:
-                metric.check_model(source.path)
-        if earlier and any(metric.needs_baseline for metric in metrics):
-            baseline = resolve_model(model_of(earlier))
-        _check_settings(self, metrics, baseline)
-        for task in tasks:
-            rehearse(task.metric, _small_request(self, task, source))
-        compared = matching_tasks(earlier, {task.name: task.hash(self) for task in tasks}) if earlier else None
-        return EvalPlan(self, source, baseline, tasks, compared)
-
-
 @dataclass(frozen=True)
 class PlannedTask:
     """A task with its rows at hand."""
@@ -160,6 +134,29 @@ class EvalPlan:
             "completions": self.completions,
             "detects": self.detectable(),
         }
+
+
+def plan_evaluation(config: EvalSettings) -> EvalPlan:
+    """What an evaluation with these settings will do. Raises RlllmError for anything that cannot work."""
+    metrics = [_load_metric(spec.metric) for spec in config.tasks]
+    only_scorers = all(metric.needs_model == "scorer" for metric in metrics)
+    source = resolve_model(config.model, ensembles=only_scorers)
+    earlier = earlier_evaluation(config.baseline) if config.baseline else None
+    baseline = resolve_model(config.baseline) if config.baseline and not earlier else None
+    tasks = [_plan_task(config, spec, metric) for spec, metric in zip(config.tasks, metrics, strict=True)]
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
+    for metric in metrics:
+        if metric.check_model is not None:
+            metric.check_model(source.path)
+    if earlier and any(metric.needs_baseline for metric in metrics):
+        baseline = resolve_model(model_of(earlier))
+    _check_settings(config, metrics, baseline)
+    for task in tasks:
+        rehearse(task.metric, _small_request(config, task, source))
+    compared = matching_tasks(earlier, {task.name: task.hash(config) for task in tasks}) if earlier else None
+    return EvalPlan(config, source, baseline, tasks, compared)
 
 
 def _load_metric(name: str) -> Metric:

@@ -20,7 +20,8 @@ from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.paired_tests import holm
 from rlllm.policies.model_sources import ModelSource
 from rlllm.stages.evaluate.models import LoadedModels
-from rlllm.stages.evaluate.plan import EvalPlan, EvalStage, PlannedTask
+from rlllm.stages.evaluate.plan import EvalPlan, PlannedTask, plan_evaluation
+from rlllm.stages.evaluate.settings import EvalSettings
 from rlllm.training.flow import judged_run
 from rlllm.training.truncation import beyond_context
 
@@ -28,12 +29,12 @@ _LOG = "completions.jsonl"
 """Every block of completions as it was drawn; what `--resume` goes on from."""
 
 
-def plan(config: EvalStage) -> EvalPlan:
+def plan(config: EvalSettings) -> EvalPlan:
     """What an evaluation with these settings will do. Raises RlllmError for anything that cannot work."""
-    return config.plan()
+    return plan_evaluation(config)
 
 
-def run(config: EvalStage, options: RunOptions) -> Run:
+def run(config: EvalSettings, options: RunOptions) -> Run:
     """Evaluate a model on every task; results in `results.json`, one row for each problem in `items.jsonl`.
 
     Raises:
