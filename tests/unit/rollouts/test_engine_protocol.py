@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, PluginError
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine, sample_completions
 from rlllm.rollouts.engines.loading import check_engine, load_engine, open_engine
 from rlllm.rollouts.registry import ENGINES
-from rlllm.stages.reason import ReasonStage
+from rlllm.stages import catalog
 
 HEAD = "from rlllm.plugins import Engine\n\n\n"
 GOOD = """
@@ -99,7 +98,7 @@ def test_an_engine_that_is_none_is_refused_by_name(
 def test_it_is_refused_when_a_run_is_planned(written: Callable[[str], str]) -> None:
     name = written("class Mine(Engine):\n    def generate(self, prompts): ...")
     with pytest.raises(ConfigError, match="cannot be called with prompts and sampling"):
-        resolve(ReasonStage, {}, [("data", "arithmetic"), ("rollout.engine", name)]).plan()
+        catalog.plan(catalog.resolve_settings("reason", {"data": "arithmetic", "rollout": {"engine": name}}))
 
 
 @pytest.mark.parametrize("name", ENGINES.builtins)
