@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SHAPE = (1024, 512, 256)
+_SHAPE = (1024, 512, 256)
 """Rows, outputs and inputs of the product that is timed."""
-REPEATS = 5
+_REPEATS = 5
 MARGIN = 1.25
 """How much faster it must be: a rerun on the same machine shall come to the same choice, and to the same bits."""
 
@@ -17,7 +17,7 @@ def onednn_pays() -> bool:
     """True where it gives the same numbers clearly sooner; False where this torch does not have it."""
     import torch
 
-    rows, outputs, inputs = SHAPE
+    rows, outputs, inputs = _SHAPE
     x = torch.linspace(-1, 1, rows * inputs).sin().view(rows, inputs)
     weight = torch.linspace(-1, 1, outputs * inputs).cos().view(outputs, inputs)
     try:
@@ -33,7 +33,7 @@ def onednn_pays() -> bool:
 
 def _fastest(work: Callable[[], Any]) -> float:
     times = []
-    for _ in range(REPEATS):
+    for _ in range(_REPEATS):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)

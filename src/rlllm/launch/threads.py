@@ -14,13 +14,13 @@ from typing import Any
 
 from rlllm.core.hardware import Hardware
 
-ROWS = 32
-STEPS = 4
+_ROWS = 32
+_STEPS = 4
 """Tokens written one by one in a measurement, as in decoding."""
 REPEATS = 3
 LONG = 1.0
 """Seconds from which once is enough: what takes so long is not blurred by a disturbance, and a large model would wait."""
-MARGIN = 0.95
+_MARGIN = 0.95
 """More threads have to be this much faster: the same number on a rerun gives the same bits."""
 
 
@@ -54,7 +54,7 @@ def fastest(seconds: dict[int, float]) -> int:
     """The count worth its threads: a larger one only where it is clearly faster than every smaller one."""
     best = min(seconds)
     for threads in sorted(seconds):
-        if seconds[threads] < MARGIN * seconds[best]:
+        if seconds[threads] < _MARGIN * seconds[best]:
             best = threads
     return best
 
@@ -77,11 +77,11 @@ def _work(model: Any) -> Callable[[], None]:
     """Some decoding and one longer pass, without a cache: both shapes of a rollout and its update."""
     import torch
 
-    narrow, wide = torch.zeros((ROWS, 1), dtype=torch.long), torch.zeros((4, ROWS), dtype=torch.long)
+    narrow, wide = torch.zeros((_ROWS, 1), dtype=torch.long), torch.zeros((4, _ROWS), dtype=torch.long)
 
     @torch.no_grad()
     def work() -> None:
-        for _ in range(STEPS):
+        for _ in range(_STEPS):
             model(input_ids=narrow, use_cache=False)
         model(input_ids=wide, use_cache=False)
 

@@ -25,7 +25,7 @@ from rlllm.rewards.isolation.quarantine import FILE, Quarantine
 from rlllm.rewards.score_parsing import Failure, scored
 from rlllm.rewards.scores import Issue, Scores
 
-SMALLEST_SHARE_BASE = 8
+_SMALLEST_SHARE_BASE = 8
 """Samples a reward must have seen before a share of errors means anything."""
 
 
@@ -166,7 +166,7 @@ class Composition:
         if failures and tally.first is None:
             tally.first = (failures[0].message, samples[failures[0].index].completion)
         everything = first_batch and bool(samples) and tally.failed == tally.seen
-        too_often = tally.seen >= SMALLEST_SHARE_BASE and tally.failed > self.max_error_rate * tally.seen
+        too_often = tally.seen >= _SMALLEST_SHARE_BASE and tally.failed > self.max_error_rate * tally.seen
         if everything or too_often:
             raise _too_many_errors(name, tally)
 

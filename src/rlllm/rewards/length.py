@@ -15,7 +15,7 @@ from rlllm.core.records import Sample, Score
 from rlllm.rewards.bound import BoundReward
 
 
-def length_of(sample: Sample) -> tuple[int, str]:
+def _length_of(sample: Sample) -> tuple[int, str]:
     """The completion's length and its unit: tokens, or characters where their number is not known."""
     return (len(sample.completion), "characters") if sample.tokens is None else (sample.tokens, "tokens")
 
@@ -40,7 +40,7 @@ class Length:
             raise ConfigError("length: budget and buffer cannot be negative", given=f"{self.budget}, {self.buffer}")
 
     def __call__(self, sample: Sample) -> Score:
-        length, unit = length_of(sample)
+        length, unit = _length_of(sample)
         buffer = self.budget // 4 if self.buffer is None else self.buffer
         excess = max(0, length - self.budget)
         share = min(1.0, excess / buffer) if buffer else float(excess > 0)
@@ -119,7 +119,7 @@ class Cosine:
         score = raw if isinstance(raw, Score) else Score(raw)
         if score.value is None or math.isnan(score.value):
             return raw
-        length, unit = length_of(sample)
+        length, unit = _length_of(sample)
         ends = self.correct if score.value >= 1 else self.wrong
         value = self.exceeded if length >= self.limit else half_cosine(length / self.limit, *ends)
         return Score(value, parsed=score.parsed, note=f"{score.value:g} at {length} {unit}")

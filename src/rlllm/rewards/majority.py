@@ -12,7 +12,7 @@ from rlllm.parsing.answers import extract_answer
 from rlllm.rewards.verifiers.exact import NO_ANSWER
 from rlllm.rewards.verifiers.numeric import read_number
 
-ALONE = "one completion is no vote"
+_ALONE = "one completion is no vote"
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Majority:
             groups.setdefault(_key(sample.prompt), []).append(place)
         scores: dict[int, Score] = {}
         for places in groups.values():
-            scores.update(zip(places, vote([samples[place].completion for place in places]), strict=True))
+            scores.update(zip(places, _vote([samples[place].completion for place in places]), strict=True))
         return [scores[place] for place in range(len(samples))]
 
 
-def vote(completions: Sequence[str]) -> list[Score]:
+def _vote(completions: Sequence[str]) -> list[Score]:
     """Scores of the completions of one prompt."""
     if len(completions) < 2:
-        return [Score(None, note=ALONE)] * len(completions)
+        return [Score(None, note=_ALONE)] * len(completions)
     answers = [extract_answer(completion) for completion in completions]
     votes = Counter(_same(answer) for answer in answers if answer is not None)
     most = max(votes.values(), default=0)

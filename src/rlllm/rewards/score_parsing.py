@@ -20,7 +20,7 @@ from rlllm.core.errors import RlllmError, describe
 from rlllm.core.plugin_errors import PluginPlace, existing_attributes, plugin_place
 from rlllm.core.records import Sample, Score
 
-LONGEST_MESSAGE = 300
+_LONGEST_MESSAGE = 300
 _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
 
 
@@ -85,7 +85,7 @@ def failure(error: BaseException, seconds: float | None = None, reward: object =
     own = plugin_place(error, reward)
     place = own or (PluginPlace(frames[-1].filename, frames[-1].lineno or 0) if frames else None)
     fields = existing_attributes(error)
-    phrase = f"raised {text[:LONGEST_MESSAGE]}" + (f" ({place})" if place else "")
+    phrase = f"raised {text[:_LONGEST_MESSAGE]}" + (f" ({place})" if place else "")
     return Failure(phrase + (f"; it has {', '.join(fields)}" if fields else ""), seconds)
 
 

@@ -122,7 +122,7 @@ def _no_working(problem: Problem, answer: str) -> str:
     return problem.style.mark(answer)
 
 
-FRAMINGS: Mapping[str, Framing] = {
+_FRAMINGS: Mapping[str, Framing] = {
     "white space": _white_space,
     "restated question": _restated_question,
     "long working": _padded,
@@ -134,7 +134,7 @@ FRAMINGS: Mapping[str, Framing] = {
 
 def framings(style: Style) -> Mapping[str, Framing]:
     """The framings that a style allows."""
-    return FRAMINGS if style.framed else {"white space": _white_space}
+    return _FRAMINGS if style.framed else {"white space": _white_space}
 
 
 def forms(problem: Problem) -> Iterator[tuple[str, str]]:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from rlllm.core.records import prompt_text
 from rlllm.rewards.bench.answer_variants import WORKING, Problem
 
-Attack = Callable[[Problem], str | None]
+_Attack = Callable[[Problem], str | None]
 STRESSED = 2
-"""Problems on which the attacks of `STRESS` are tried: their texts are long, and one or two say it all."""
+"""Problems on which the attacks of `_STRESS` are tried: their texts are long, and one or two say it all."""
 _HUGE = 100_000
 
 
-def candidates(problem: Problem) -> list[str]:
+def _candidates(problem: Problem) -> list[str]:
     """The options of the row, or a few wrong answers, with the right one neither first nor last."""
     for column in ("options", "choices"):
         options = problem.task.meta.get(column)
@@ -28,7 +28,7 @@ def candidates(problem: Problem) -> list[str]:
 
 
 def _all_in_one_marker(problem: Problem) -> str | None:
-    listed = candidates(problem)
+    listed = _candidates(problem)
     return problem.style.write(", ".join(listed)) if listed else None
 
 
@@ -37,7 +37,7 @@ def _or(problem: Problem) -> str | None:
 
 
 def _all_marked(problem: Problem) -> str | None:
-    listed = [option for option in candidates(problem) if option != problem.answer]
+    listed = [option for option in _candidates(problem) if option != problem.answer]
     if not listed or not problem.style.framed:
         return None
     marked = [*listed[:-1], problem.answer, *listed[-1:]]
@@ -45,7 +45,7 @@ def _all_marked(problem: Problem) -> str | None:
 
 
 def _listed_in_prose(problem: Problem) -> str | None:
-    listed = candidates(problem)
+    listed = _candidates(problem)
     return f"The answer is one of these: {', '.join(listed)}." if listed else None
 
 
@@ -132,7 +132,7 @@ def _endless_line(problem: Problem) -> str:
     return "a" * _HUGE + "\x00\r\n"
 
 
-ATTACKS: Mapping[str, Attack] = {
+_ATTACKS: Mapping[str, _Attack] = {
     "all options in one marker": _all_in_one_marker,
     "this or that": _or,
     "every option marked": _all_marked,
@@ -150,7 +150,7 @@ ATTACKS: Mapping[str, Attack] = {
     "claim of correctness": _claim,
     "prompt injection": _injection,
 }
-STRESS: Mapping[str, Attack] = {
+_STRESS: Mapping[str, _Attack] = {
     "counting through": _counting,
     "flood of markers": _marker_flood,
     "open braces": _braces,
@@ -162,7 +162,7 @@ STRESS: Mapping[str, Attack] = {
 
 def attacks(problem: Problem, *, stress: bool) -> Iterator[tuple[str, str]]:
     """Name and completion of every attack that fits the problem; the long ones where `stress`."""
-    for name, attack in {**ATTACKS, **(STRESS if stress else {})}.items():
+    for name, attack in {**_ATTACKS, **(_STRESS if stress else {})}.items():
         text = attack(problem)
         if text is not None:
             yield name, text

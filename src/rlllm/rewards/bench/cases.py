@@ -16,8 +16,8 @@ from rlllm.core.errors import DataError
 from rlllm.core.records import PromptTask, Sample, Score, answer_of
 from rlllm.core.runs import read_jsonl
 
-LABELLED = "labelled"
-OWN = ("prompt", "answer", "completion", "label", "score", "kind", "tokens", "truncated")
+_LABELLED = "labelled"
+_OWN = ("prompt", "answer", "completion", "label", "score", "kind", "tokens", "truncated")
 """Columns of a row that the bench reads; the others are the task's."""
 _SHIPPED = Path(__file__).with_name("cases")
 
@@ -27,7 +27,7 @@ class Case:
     """One sample with what is expected of a reward. At most one of `label` and `stated` is set."""
 
     sample: Sample
-    kind: str = LABELLED
+    kind: str = _LABELLED
     """How it was made: `labelled` by a person, `gold`, `wrong`, the name of a variant or of an attack."""
     label: bool | None = None
     """Whether it has to pass. None: nothing is demanded, or `stated` says it."""
@@ -139,11 +139,11 @@ def _case(row: Mapping[str, Any]) -> Case:
         tokens=row.get("tokens"),
         truncated=bool(row.get("truncated", False)),
     )
-    kind = str(row.get("kind") or LABELLED)
+    kind = str(row.get("kind") or _LABELLED)
     if "label" in row:
         return Case(sample, kind, label=bool(row["label"]))
     return Case(sample, kind, stated=Score(row["score"]))
 
 
 def _meta(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in OWN}
+    return {key: value for key, value in row.items() if key not in _OWN}

@@ -16,7 +16,7 @@ from rlllm.core.records import Score, fingerprint
 from rlllm.rewards.bench.cases import Case
 from rlllm.rewards.composition import Composition
 
-BATCH = 32
+_BATCH = 32
 """Cases a reward of batches gets at once, as near as whole prompts allow."""
 TOLERANCE = 1e-3
 """Two scores of one text are the same if they differ by less, as a share of the larger or of 1: batches pad differently."""
@@ -50,8 +50,8 @@ def measure(rewards: Composition, cases: Sequence[Case], seed: int = 0) -> list[
     Raises:
         RlllmError: the reward found its own setup wrong.
     """
-    first = _pass(rewards, cases, _batches(rewards, cases, BATCH, None))
-    second = _pass(rewards, cases, _batches(rewards, cases, 3 * BATCH, random.Random(seed)))
+    first = _pass(rewards, cases, _batches(rewards, cases, _BATCH, None))
+    second = _pass(rewards, cases, _batches(rewards, cases, 3 * _BATCH, random.Random(seed)))
     return [
         Outcome(one.case, one.score, one.error, one.seconds, changed=_differ(one, other))
         for one, other in zip(first, second, strict=True)

@@ -22,11 +22,11 @@ from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_
 from rlllm.rewards.isolation.sandbox import open_sandbox
 from rlllm.rewards.isolation.sandbox.jobs import Limits, Sandbox
 
-WALL_PER_CPU = 3.0
+_WALL_PER_CPU = 3.0
 """Wall time that a program has for each second of processor time it may use."""
-SMALLEST_MEMORY = 64
+_SMALLEST_MEMORY = 64
 """MiB that the interpreter itself needs."""
-SHOWN = 300
+_SHOWN = 300
 """Characters of the code that are kept beside the score."""
 
 
@@ -53,8 +53,8 @@ class Code:
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):
             raise ConfigError("code: seconds must be positive", given=self.seconds)
-        if self.memory_mb < SMALLEST_MEMORY:
-            raise ConfigError(f"code: memory_mb must be at least {SMALLEST_MEMORY}", given=self.memory_mb)
+        if self.memory_mb < _SMALLEST_MEMORY:
+            raise ConfigError(f"code: memory_mb must be at least {_SMALLEST_MEMORY}", given=self.memory_mb)
 
     def score_batch(self, samples: Sequence[Sample]) -> list[Score]:
         """All samples, side by side as far as there are processors, in the order given.
@@ -64,7 +64,7 @@ class Code:
             RuntimeError: the sandbox failed; never a score of 0.0.
         """
         workers = _processors()
-        limits = Limits(cpu_seconds=self.seconds, wall_seconds=WALL_PER_CPU * self.seconds, memory_mb=self.memory_mb)
+        limits = Limits(cpu_seconds=self.seconds, wall_seconds=_WALL_PER_CPU * self.seconds, memory_mb=self.memory_mb)
         bench = Bench(_sandbox(self.isolation, os.getpid()), limits, self.partial)
         pool = ThreadPoolExecutor(min(workers, max(1, len(samples))), thread_name_prefix="code-reward")
         try:
@@ -86,9 +86,9 @@ def _score(bench: Bench, sample: Sample) -> Score:
         return Score(0.0, note="no code")
     verdict = suite.judge(code, bench)
     if verdict.passed is None:
-        return Score(None, parsed=code[:SHOWN], note=verdict.note)
+        return Score(None, parsed=code[:_SHOWN], note=verdict.note)
     share = verdict.passed / verdict.total
-    return Score(share if bench.thorough else float(share == 1), parsed=code[:SHOWN], note=verdict.note)
+    return Score(share if bench.thorough else float(share == 1), parsed=code[:_SHOWN], note=verdict.note)
 
 
 def code_in(completion: str, suite: Suite) -> str:

@@ -26,9 +26,9 @@ from typing import Any
 from rlllm.rewards.code import solution_program, tests_program, wire
 from rlllm.rewards.isolation.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
-GRACE = 5.0
+_GRACE = 5.0
 """Seconds of wall time that the tests have beyond their solution, and the broker beyond both."""
-LAST_WORDS = 1.0
+_LAST_WORDS = 1.0
 """Seconds for a program that hung up to end by itself, so that it can be said how it ended."""
 
 
@@ -122,9 +122,9 @@ class Examination:
         plan = json.dumps({**asdict(self), "thorough": bench.thorough})
         tests = _program(tests_program, "examine", plan, wired=True)
         served = _program(solution_program, "serve", self.prefix, code, wired=True)
-        patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + GRACE)
+        patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + _GRACE)
         with bench.started(Program(served, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
-            return _Broker(first, second, patient.wall_seconds + GRACE).verdict(len(self.tests), bench.thorough)
+            return _Broker(first, second, patient.wall_seconds + _GRACE).verdict(len(self.tests), bench.thorough)
 
 
 class _StoppedError(Exception):
@@ -219,7 +219,7 @@ class _Broker:
 
 def _outcome(job: Job) -> Outcome:
     """How a program that hung up ended."""
-    late = Timer(LAST_WORDS, job.kill)
+    late = Timer(_LAST_WORDS, job.kill)
     late.start()
     try:
         return _ran(job.wait())

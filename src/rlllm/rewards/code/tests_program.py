@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class UnfitError(BaseException):
+class _UnfitError(BaseException):
     """The tests cannot judge any solution here. No `Exception`, so that tests which catch those do not hide it."""
 
 
@@ -34,7 +34,7 @@ def examine(wire: Any, plan_text: str) -> None:
             wire.send(wire.RESULT, json.dumps(note).encode())
             if note is not None and not plan["thorough"]:
                 return
-    except UnfitError as error:
+    except _UnfitError as error:
         wire.send(wire.UNFIT, str(error).encode("utf-8", "replace"))
 
 
@@ -46,7 +46,7 @@ def _prepare(wire: Any, plan: dict[str, Any], space: dict[str, Any]) -> None:
         for source in plan["setup"]:
             _run(source, space)
     except Exception as error:
-        raise UnfitError(f"the tests do not load: {_words(error)}") from None
+        raise _UnfitError(f"the tests do not load: {_words(error)}") from None
 
 
 def _run(source: str, space: dict[str, Any]) -> None:
@@ -60,11 +60,11 @@ def _fault(wire: Any, test: dict[str, Any], space: dict[str, Any]) -> str | None
         if "call" in test:
             return _check_call(wire, test)
         _run(test["source"], space)
-    except UnfitError:
+    except _UnfitError:
         raise
     except BaseException as error:
         if isinstance(error, ImportError) and not hasattr(error, "of_the_solution"):
-            raise UnfitError(f"the tests need a module that the sandbox lacks: {_words(error)}") from None
+            raise _UnfitError(f"the tests need a module that the sandbox lacks: {_words(error)}") from None
         return _words(error)
     return None
 
@@ -99,13 +99,13 @@ def _proxy(wire: Any, name: str) -> Callable[..., Any]:
         try:
             payload = wire.to_text((name, arguments, keywords), wire.DEEPEST_CALL)
         except wire.NotPlainError as error:
-            raise UnfitError(f"the tests pass what cannot leave their process: {error}") from None
+            raise _UnfitError(f"the tests pass what cannot leave their process: {error}") from None
         if len(payload) > wire.LARGEST_CALL:
-            raise UnfitError(f"the tests pass {len(payload)} bytes, more than can be sent")
+            raise _UnfitError(f"the tests pass {len(payload)} bytes, more than can be sent")
         wire.send(wire.CALL, payload)
         reply = wire.receive()
         if reply is None:
-            raise UnfitError("the checker has gone")
+            raise _UnfitError("the checker has gone")
         return _read(wire, name, *reply[:2])
 
     call.__name__ = call.__qualname__ = name

@@ -22,14 +22,14 @@ from urllib.parse import urlsplit
 
 from rlllm.core.errors import ConfigError, describe
 
-LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 60.0
 """Seconds; also the most that a server's Retry-After is obeyed."""
-LARGEST_REPLY = 16_000_000
+_LARGEST_REPLY = 16_000_000
 """Bytes."""
 _RETRIED = {408, 409, 425, 429}
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Refusal:
     reason: str
 
 
-class FinalError(Exception):
+class _FinalError(Exception):
     """An answer of the server that asking again will not change."""
 
 
@@ -97,7 +97,7 @@ class Server:
                 hint="a key is one line of ASCII text; its value is not shown here",
             )
 
-    def ask(self, body: Any, read: Callable[[bytes], Result]) -> Result | Refusal:
+    def ask(self, body: Any, read: Callable[[bytes], _Result]) -> _Result | Refusal:
         """Post JSON; the first success of `retries + 1` attempts, or the last failure in words.
 
         Args:
@@ -108,12 +108,12 @@ class Server:
         for attempt in range(self.retries + 1):
             try:
                 return read(self._post(content))
-            except FinalError as error:
+            except _FinalError as error:
                 return Refusal(str(error))
             except PassingError as error:
                 reason = str(error)
                 if attempt < self.retries:
-                    time.sleep(min(max(self.backoff * 2**attempt, error.pause), LONGEST_PAUSE))
+                    time.sleep(min(max(self.backoff * 2**attempt, error.pause), _LONGEST_PAUSE))
         return Refusal(f"{reason} (asked {self.retries + 1} times)" if self.retries else reason)
 
     def _post(self, content: bytes) -> bytes:
@@ -126,7 +126,7 @@ class Server:
             opener = urllib.request.build_opener(_NoRedirect, _Http(clock), _Https(clock))
             try:
                 with opener.open(request, timeout=self.timeout) as response:
-                    raw: bytes = response.read(LARGEST_REPLY + 1)
+                    raw: bytes = response.read(_LARGEST_REPLY + 1)
             except urllib.error.HTTPError as error:
                 raise _of_status(error) from error
             except TimeoutError as error:
@@ -137,8 +137,8 @@ class Server:
                 raise late if silent else PassingError(_words(reason)) from error
             if clock.expired:
                 raise late
-        if len(raw) > LARGEST_REPLY:
-            raise FinalError(f"a reply of more than {LARGEST_REPLY // 10**6} MB")
+        if len(raw) > _LARGEST_REPLY:
+            raise _FinalError(f"a reply of more than {_LARGEST_REPLY // 10**6} MB")
         return raw
 
     @property
@@ -146,13 +146,13 @@ class Server:
         return os.environ.get(self.key_env or "", "").strip()
 
 
-def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], parallel: int) -> list[Result]:
+def in_parallel(function: Callable[[_Item], _Result], items: Sequence[_Item], parallel: int) -> list[_Result]:
     """`function` of every item, at most `parallel` at once, in order.
 
     Daemon threads, and not an executor's, which would be waited for: Ctrl-C and the end of the process need not sit out a
     server's silence. The first exception of a call is raised; what was not begun by then is not begun.
     """
-    results: dict[int, Result] = {}
+    results: dict[int, _Result] = {}
     errors: list[BaseException] = []
     waiting = iter(enumerate(items))
     lock, stop = threading.Lock(), threading.Event()
@@ -274,7 +274,7 @@ def _of_status(error: urllib.error.HTTPError) -> Exception:
     reason = f"HTTP {error.code}" + (f": {text}" if text else "")
     if error.code >= 500 or error.code in _RETRIED:
         return PassingError(reason, _seconds(error.headers.get("Retry-After")))
-    return FinalError(reason)
+    return _FinalError(reason)
 
 
 def _seconds(header: str | None) -> float:

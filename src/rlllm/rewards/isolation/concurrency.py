@@ -23,7 +23,7 @@ CONCURRENT_SAMPLES = 32
 """Samples of a batch that are awaited at once."""
 
 
-def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Await on the process's own loop. Ctrl-C cancels what is awaited."""
     future = asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid()))
     try:
@@ -51,7 +51,7 @@ class ConcurrentReward:
         Raises:
             RlllmError: the reward found its own setup wrong.
         """
-        results: list[Any] = run(self._all(samples))
+        results: list[Any] = _run(self._all(samples))
         for result in results:
             if isinstance(result, RlllmError):
                 raise result
@@ -84,7 +84,7 @@ class AsyncBatchReward:
     function: Callable[[Sequence[Sample]], Coroutine[Any, Any, Any]]
 
     def score_batch(self, samples: Sequence[Sample]) -> Any:
-        return run(self.function(samples))
+        return _run(self.function(samples))
 
 
 def _is_cancelled() -> bool:

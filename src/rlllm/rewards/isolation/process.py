@@ -32,16 +32,16 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.worker import Ready
 from rlllm.rewards.score_parsing import Failure, late
 
-START_SECONDS = 120.0
+_START_SECONDS = 120.0
 """For the process to import what the reward imports."""
-GRACE = 2.0
+_GRACE = 2.0
 """Seconds after a deadline until a process that did not end itself is killed."""
 _BOOT = "import sys; sys.path[:] = sys.argv[3:]; from rlllm.rewards.isolation.worker import main; main()"
 
 
 def in_own_process(spec: RewardSpec, bound: BoundReward) -> BoundReward:
     """The same reward, called in a child process that is killed at the deadline."""
-    child = RewardProcess(spec, bound)
+    child = _RewardProcess(spec, bound)
     return replace(
         bound,
         score_sample=None,
@@ -63,7 +63,7 @@ class _Child:
     file: str | None = None
 
 
-class RewardProcess:
+class _RewardProcess:
     """One reward in one child process, started with the first batch. Several threads may call it; they take turns.
 
     Args:
@@ -75,7 +75,7 @@ class RewardProcess:
         assert bound.deadline is not None
         self._spec, self._bound, self._deadline = spec, bound, bound.deadline
         self._child: _Child | None = None
-        self._end: weakref.finalize[..., RewardProcess] | None = None
+        self._end: weakref.finalize[..., _RewardProcess] | None = None
         self._lock = Lock()
 
     @property
@@ -133,7 +133,7 @@ class RewardProcess:
         start = time.perf_counter()
         try:
             child.connection.send((samples, seconds))
-            reply = child.connection.recv() if child.connection.poll(seconds + GRACE) else None
+            reply = child.connection.recv() if child.connection.poll(seconds + _GRACE) else None
         except (EOFError, OSError):
             reply = None
         except Exception as error:  # a column of the row that cannot be pickled
@@ -162,7 +162,7 @@ class RewardProcess:
         self._end = weakref.finalize(self, _kill, child, os.getpid())
         try:
             child.connection.send(self._spec)
-            ready = child.connection.recv() if child.connection.poll(START_SECONDS) else None
+            ready = child.connection.recv() if child.connection.poll(_START_SECONDS) else None
         except (EOFError, OSError):
             ready = None
         if not isinstance(ready, Ready) or ready.fingerprint != self._bound.fingerprint:
@@ -174,7 +174,7 @@ class RewardProcess:
     def _misfit(self, ready: Ready | None) -> RewardError:
         if ready is None:
             return RewardError(
-                f"the process of the reward {self._bound.name} does not start, or not within {START_SECONDS:g} s",
+                f"the process of the reward {self._bound.name} does not start, or not within {_START_SECONDS:g} s",
                 hint="what it wrote stands above; deadline: 0 runs the reward in the main process",
             )
         return RewardError(

@@ -18,7 +18,7 @@ from rlllm.parsing import judge_prompts
 from rlllm.rewards.http.endpoint import Endpoint, Refusal, Reply
 from rlllm.rewards.judges.local_judge import LocalJudge
 
-NO_VERDICT = "no readable verdict"
+_NO_VERDICT = "no readable verdict"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Verdict:
         if sample.answer not in judge_prompts.SIDES:
             return Score(None, note="the sample's answer is neither A nor B")
         verdict = judge_prompts.read_verdict(sample.completion)
-        return Score(float(verdict == sample.answer), parsed=verdict, note=None if verdict else NO_VERDICT)
+        return Score(float(verdict == sample.answer), parsed=verdict, note=None if verdict else _NO_VERDICT)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def read_rubric(rubric: str) -> str:
 
 def _opinion(forward: Reply, backward: Reply) -> JudgeResult:
     verdicts = [None if isinstance(r, Refusal) else judge_prompts.read_verdict(r) for r in (forward, backward)]
-    notes = [_note(r, NO_VERDICT) for r, v in zip((forward, backward), verdicts, strict=True) if v is None]
+    notes = [_note(r, _NO_VERDICT) for r, v in zip((forward, backward), verdicts, strict=True) if v is None]
     return JudgeResult(verdicts[0], verdicts[1], "; ".join(dict.fromkeys(notes)) or None)
 
 

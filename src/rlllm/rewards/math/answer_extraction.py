@@ -93,7 +93,7 @@ def holds_several_numbers(answer: str) -> bool:
     return len(set(re.findall(r"\d+(?:\.\d+)?", _THOUSANDS.sub("", answer)))) > 1
 
 
-SENTENCE = 200
+_SENTENCE = 200
 """Characters after the word "answer" that are searched for a list."""
 _ANCHOR = re.compile(r"answer", re.IGNORECASE)
 _LABEL = r"\(?[A-Ha-h][).:][ \t]*"
@@ -108,7 +108,7 @@ def _lists_numbers(text: str) -> bool:
     That is the first number of the sentence after the last "answer", or else the last number of the last line.
     """
     text = _THOUSANDS.sub("", text)
-    sentences = (re.split(r"\.\s", text[m.end() : m.end() + SENTENCE], maxsplit=1)[0] for m in _ANCHOR.finditer(text))
+    sentences = (re.split(r"\.\s", text[m.end() : m.end() + _SENTENCE], maxsplit=1)[0] for m in _ANCHOR.finditer(text))
     answers = [sentence for sentence in sentences if re.search(r"\d", sentence)]
     lines = text.strip().splitlines()
     ending = answers[-1] if answers else (lines[-1] if lines else "")

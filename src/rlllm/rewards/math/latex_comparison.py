@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-LONGEST = 80
+_LONGEST = 80
 """Characters; anything longer is left to the slow path."""
 
 _MARGIN = Fraction(1, 100_000)
@@ -100,7 +100,7 @@ def _equal_listings(wanted: Listing, found: Listing) -> bool | None:
 @lru_cache(maxsize=8192)
 def read_exact(text: str) -> Number | Listing | None:
     """What a short answer says exactly; None if it is anything but one of the forms above."""
-    if len(text) > LONGEST or not text.isascii():
+    if len(text) > _LONGEST or not text.isascii():
         return None
     plain = _plain(text)
     return _number(plain) or _listing(plain)

@@ -22,7 +22,7 @@ from typing import Any
 
 from rlllm.rewards.math import math_verify_worker as script
 
-START_SECONDS = 120.0
+_START_SECONDS = 120.0
 
 
 class LateError(Exception):
@@ -80,7 +80,7 @@ class Worker:
         command = [sys.executable, "-P", "-W", "ignore", script.__file__]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
-            _exchange(self._process, {}, START_SECONDS)
+            _exchange(self._process, {}, _START_SECONDS)
         except (LateError, _EndedError) as error:
             raise RuntimeError(f"math-verify's process does not start: {error}") from error
         return self._process

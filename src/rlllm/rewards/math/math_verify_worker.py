@@ -15,9 +15,9 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-GRACE = 5
+_GRACE = 5
 """Seconds past the parent's deadline after which a question ends the process by itself."""
-MEMORY = 4 * 2**30
+_MEMORY = 4 * 2**30
 """Bytes of address space."""
 
 
@@ -58,7 +58,7 @@ def _limit() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -67,7 +67,7 @@ def main() -> None:
     _limit()
     for line in sys.stdin:
         request = json.loads(line)
-        signal.alarm(math.ceil(request.get("seconds", 0)) + GRACE if "seconds" in request else 0)
+        signal.alarm(math.ceil(request.get("seconds", 0)) + _GRACE if "seconds" in request else 0)
         try:
             reply = answer(request)
         except Exception as error:

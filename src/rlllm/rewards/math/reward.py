@@ -21,7 +21,7 @@ from rlllm.rewards.math.latex_comparison import exactly_equal, read_exact
 from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Pool, Worker, pool
 from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answer
 
-MOST_WORKERS = 4
+_MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Math:
         return [answered[index] if score is None else score for index, score in enumerate(scores)]
 
     def _ask_all(self, questions: list[_Question]) -> list[Score]:
-        size = self.workers or min(_cores(), MOST_WORKERS)
+        size = self.workers or min(_cores(), _MOST_WORKERS)
         if len(questions) < 2 or size == 1:
             return [self._ask(question, pool(size)) for question in questions]
         executor = ThreadPoolExecutor(min(size, len(questions)), thread_name_prefix="math")

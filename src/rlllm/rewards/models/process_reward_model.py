@@ -24,7 +24,7 @@ SEPARATOR = "\n"
 RIGHT = 0.5
 """A step counts as right from this probability on."""
 Aggregate = Literal["product", "min", "last"]
-AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
+_AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
     "product": math.prod,
     "min": min,
     "last": lambda chances: chances[-1],
@@ -95,8 +95,8 @@ class ProcessModel:
             raise ConfigError(
                 "process: batch_size and max_length must be positive", given=f"{self.batch_size}, {self.max_length}"
             )
-        if self.aggregate not in AGGREGATES:
-            raise ConfigError("process: no such aggregate", given=self.aggregate, exists=AGGREGATES)
+        if self.aggregate not in _AGGREGATES:
+            raise ConfigError("process: no such aggregate", given=self.aggregate, exists=_AGGREGATES)
         if Path(self.path).is_dir():
             _check_folder(Path(self.path))
 
@@ -133,7 +133,7 @@ class ProcessModel:
         wrong = first_below(chances)
         note = "no step below 0.5" if wrong is None else f"first step below 0.5: {wrong + 1} ({steps[wrong][:80]})"
         parsed = " ".join(f"{chance:.2f}" for chance in chances)
-        return Score(AGGREGATES[self.aggregate](chances), parsed=parsed, note=note)
+        return Score(_AGGREGATES[self.aggregate](chances), parsed=parsed, note=note)
 
     def _forward(self, batch: Sequence[tuple[list[int], list[int]]]) -> list[list[float]]:
         import torch

@@ -19,7 +19,7 @@ from rlllm.parsing.answers import marked_answers
 from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answer
 from rlllm.rewards.verifiers.submissions import final_part
 
-Options = Mapping[str, str]
+_Options = Mapping[str, str]
 """Label (upper case) to text, in the order of the row."""
 
 _COLUMNS = ("choices", "options")
@@ -73,13 +73,13 @@ class Choice:
         if len(right) != 1:
             readings = ", ".join(sorted(right)) or "none"
             return Score(None, note=f"the reference {wanted[:80]!r} names these options: {readings}; set `reference`")
-        chosen, fault = chosen_option(sample.completion, options)
+        chosen, fault = _chosen_option(sample.completion, options)
         if chosen is None:
             return Score(0.0, note=fault)
         label = right.pop()
         return Score(float(chosen == label or _plain(options[chosen]) == _plain(options[label])), parsed=chosen)
 
-    def _right(self, reference: str, options: Options) -> set[str]:
+    def _right(self, reference: str, options: _Options) -> set[str]:
         kinds = _READINGS if self.reference == "auto" else (self.reference,)
         return {label for kind in kinds if (label := _READINGS[kind](reference, options)) is not None}
 
@@ -98,10 +98,10 @@ def read_options(column: Any, labels: str = "letters") -> dict[str, str] | None:
     return options if len(options) >= 2 and len(options) == len([p for p in pairs if p[1] is not None]) else None
 
 
-def chosen_option(completion: str, options: Options) -> tuple[str | None, str | None]:
+def _chosen_option(completion: str, options: _Options) -> tuple[str | None, str | None]:
     """(label, None) of the one option that `completion` commits to, or (None, why there is none)."""
     text = final_part(completion)
-    marked = {named_option(mark.answer, options) for mark in marked_answers(text)}
+    marked = {_named_option(mark.answer, options) for mark in marked_answers(text)}
     if len(marked) > 1:
         return None, "several different answers are marked"
     if marked:
@@ -114,11 +114,11 @@ def chosen_option(completion: str, options: Options) -> tuple[str | None, str | 
         if len(different) > 2 or len(different) == len(options):
             return None, f"{len(different)} options are stated as the answer"
         return stated[-1], None if stated[-1] else "the stated answer is not one option"
-    label = named_option(text, options)
+    label = _named_option(text, options)
     return label, None if label else "no answer is marked or stated"
 
 
-def named_option(text: str, options: Options) -> str | None:
+def _named_option(text: str, options: _Options) -> str | None:
     """The label of the option that `text` is: a label, an option's text, or a label with its own text."""
     for form in (text.strip(), _LATEX_TEXT.sub(r"\1", text).strip()):
         label = _by_text(form, options) or _by_label(form, options)
@@ -130,16 +130,16 @@ def named_option(text: str, options: Options) -> str | None:
     return None
 
 
-def _stated_option(rest: str, options: Options) -> str | None:
+def _stated_option(rest: str, options: _Options) -> str | None:
     """The option a sentence commits to behind "the answer is": at its beginning, and no other one in the sentence."""
-    if label := named_option(rest, options):
+    if label := _named_option(rest, options):
         return label
     sentence = re.split(r"[.;!?](?:[\s*_)\]]|$)", rest, maxsplit=1)[0]
-    label = named_option(sentence, options) or _committed(sentence, options)
+    label = _named_option(sentence, options) or _committed(sentence, options)
     return None if label and _lists_others(rest[len(sentence) :], label, options) else label
 
 
-def _committed(sentence: str, options: Options) -> str | None:
+def _committed(sentence: str, options: _Options) -> str | None:
     """The option at the beginning of a sentence, unless it names another one or takes it back."""
     first = _leading_label(sentence, options) or _leading_text(sentence, options)
     if first is None or re.match(r"[\s*_()]*(?:not|neither|nor|or|and)\b", sentence[len(first[1]) :], re.IGNORECASE):
@@ -147,14 +147,14 @@ def _committed(sentence: str, options: Options) -> str | None:
     return None if _others_named(sentence[len(first[1]) :], first[0], options) else first[0]
 
 
-def _lists_others(text: str, own: str, options: Options) -> bool:
+def _lists_others(text: str, own: str, options: _Options) -> bool:
     """Whether what follows the sentence is nothing but options, and not only the same one."""
     pieces = [piece for piece in re.split(r"[\s.;,!?|/&]+", text) if piece]
-    named = [named_option(piece, options) for piece in pieces]
+    named = [_named_option(piece, options) for piece in pieces]
     return bool(named) and None not in named and set(named) != {own}
 
 
-def _leading_label(sentence: str, options: Options) -> tuple[str, str] | None:
+def _leading_label(sentence: str, options: _Options) -> tuple[str, str] | None:
     """(label, the text read) of an upper-case or bracketed label at the beginning."""
     match = re.match(r"[\s*_$]*(?:\(\s*([^\W_]{1,3})\s*\)|([^\W_]{1,3})(?![\w'\u2019-]))[*_$)\]]*", sentence)
     label = (match[1] or match[2]) if match else ""
@@ -163,7 +163,7 @@ def _leading_label(sentence: str, options: Options) -> tuple[str, str] | None:
     return label.upper(), match[0]
 
 
-def _leading_text(sentence: str, options: Options) -> tuple[str, str] | None:
+def _leading_text(sentence: str, options: _Options) -> tuple[str, str] | None:
     """(label, the text read) of the longest option text at the beginning."""
     stripped = sentence.lstrip(" \t*_\"'")
     offset = len(sentence) - len(stripped)
@@ -173,7 +173,7 @@ def _leading_text(sentence: str, options: Options) -> tuple[str, str] | None:
     return None
 
 
-def _others_named(rest: str, own: str, options: Options) -> bool:
+def _others_named(rest: str, own: str, options: _Options) -> bool:
     """Whether a sentence goes on to name another option by its label or text."""
     text_of = _by_text(rest.lstrip(" ).:]"), options)
     if text_of and _plain(options[text_of]) != _plain(options[own]):
@@ -202,22 +202,22 @@ def _plain(text: str) -> str:
     return " ".join(_bare(text).casefold().split())
 
 
-def _by_text(text: str, options: Options) -> str | None:
+def _by_text(text: str, options: _Options) -> str | None:
     return next((label for label, option in options.items() if _plain(option) and _plain(text) == _plain(option)), None)
 
 
-def _by_label(text: str, options: Options) -> str | None:
+def _by_label(text: str, options: _Options) -> str | None:
     label = _bare(text).upper()
     return label if label in options else None
 
 
-def _by_index(text: str, options: Options) -> str | None:
+def _by_index(text: str, options: _Options) -> str | None:
     digits = text.strip()
     known = digits.isascii() and digits.isdigit() and len(digits) < 3 and int(digits) < len(options)
     return list(options)[int(digits)] if known else None
 
 
-_READINGS: Mapping[str, Callable[[str, Options], str | None]] = {
+_READINGS: Mapping[str, Callable[[str, _Options], str | None]] = {
     "label": _by_label,
     "index": _by_index,
     "text": _by_text,

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from rlllm.rewards.verifiers.submissions import final_part, parse_json, submission
 
-LONGEST = 50_000
+_LONGEST = 50_000
 """Characters of what is read as Python: its parser recurses."""
-MOST_CALLS = 100
+_MOST_CALLS = 100
 _LABELS = ("json", "python", "py", "tool_code", "tool_call")
 _TAG = re.compile(r"<tool_call>((?:(?!<tool_call>).)*?)</tool_call>", re.DOTALL)
 
@@ -40,7 +40,7 @@ def read_calls(completion: str) -> list[Call]:
         bodies = [match[1] for match in _TAG.finditer(text)]
         if len(bodies) != text.count("<tool_call>"):
             raise UnreadableError("a <tool_call> is not closed")
-        calls = [call for body in bodies for call in calls_in_json(_json(body))]
+        calls = [call for body in bodies for call in _calls_in_json(_json(body))]
     else:
         found = submission(completion, _LABELS)
         if found.text is None:
@@ -48,12 +48,12 @@ def read_calls(completion: str) -> list[Call]:
         calls = _calls_in_block(found.text)
     if not calls:
         raise UnreadableError("no call")
-    if len(calls) > MOST_CALLS:
-        raise UnreadableError(f"more than {MOST_CALLS} calls")
+    if len(calls) > _MOST_CALLS:
+        raise UnreadableError(f"more than {_MOST_CALLS} calls")
     return calls
 
 
-def calls_in_json(value: Any) -> list[Call]:
+def _calls_in_json(value: Any) -> list[Call]:
     """The calls of a JSON value: one call, a list of them, or `{"tool_calls": [...]}`.
 
     Raises:
@@ -75,7 +75,7 @@ def _calls_in_block(text: str) -> list[Call]:
         value = parse_json(text)
     except ValueError:
         return _calls_in_python(text)
-    return calls_in_json(value)
+    return _calls_in_json(value)
 
 
 def _call_of(entry: Any) -> Call:
@@ -98,8 +98,8 @@ def _json(text: str) -> Any:
 
 
 def _calls_in_python(text: str) -> list[Call]:
-    if len(text) > LONGEST:
-        raise UnreadableError(f"more than {LONGEST} characters")
+    if len(text) > _LONGEST:
+        raise UnreadableError(f"more than {_LONGEST} characters")
     try:
         with warnings.catch_warnings(action="ignore"):
             body = ast.parse(text.strip()).body

@@ -15,7 +15,7 @@ from rlllm.core.records import Sample, Score
 from rlllm.rewards.verifiers.function_call_syntax import Call, UnreadableError, read_calls, shown
 from rlllm.rewards.verifiers.submissions import final_part, parse_json
 
-Allowed = Mapping[str, Sequence[Any]]
+_Allowed = Mapping[str, Sequence[Any]]
 """Argument name to the values it may have; "" among them makes it optional."""
 
 _IGNORED = re.compile(r"[ ,./\-_*^]")
@@ -72,7 +72,7 @@ def _words_wanted(completion: str) -> Score:
         return Score(0.0 if "<tool_call" in text else 1.0, note=None if "<tool_call" not in text else str(error)[:200])
 
 
-def _expectation(column: Any) -> list[tuple[str, Allowed]]:
+def _expectation(column: Any) -> list[tuple[str, _Allowed]]:
     """(function, allowed arguments) of every expected call.
 
     Raises:
@@ -88,7 +88,7 @@ def _expectation(column: Any) -> list[tuple[str, Allowed]]:
     return [_expected_call(entry) for entry in value]
 
 
-def _expected_call(entry: Any) -> tuple[str, Allowed]:
+def _expected_call(entry: Any) -> tuple[str, _Allowed]:
     entry = parse_json(entry) if isinstance(entry, str) else entry
     if not isinstance(entry, Mapping):
         raise ValueError(f"no expected call: {str(entry)[:80]}")
@@ -103,12 +103,12 @@ def _allowed_values(allowed: Any) -> Sequence[Any]:
     return allowed if isinstance(allowed, list | tuple) else [allowed]
 
 
-def _fits(call: Call, expected: tuple[str, Allowed], same: Callable[[str, str], bool]) -> bool:
+def _fits(call: Call, expected: tuple[str, _Allowed], same: Callable[[str, str], bool]) -> bool:
     name, allowed = expected
     return call.name == name and _fields_fit(call.arguments, allowed, same)
 
 
-def _fields_fit(given: Mapping[str, Any], allowed: Allowed, same: Callable[[str, str], bool]) -> bool:
+def _fields_fit(given: Mapping[str, Any], allowed: _Allowed, same: Callable[[str, str], bool]) -> bool:
     """Whether every given field has an allowed value, and every field that is missing is optional."""
     if any(key not in allowed for key in given):
         return False

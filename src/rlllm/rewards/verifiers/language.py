@@ -17,8 +17,8 @@ from rlllm.core.errors import unknown
 from rlllm.core.records import Sample, Score, prompt_text
 from rlllm.rewards.verifiers.stopwords import STOP_WORDS
 
-HAN = "CJK"
-KANA = frozenset({"HIRAGANA", "KATAKANA"})
+_HAN = "CJK"
+_KANA = frozenset({"HIRAGANA", "KATAKANA"})
 _OWN_SCRIPT: Mapping[str, str] = {
     "el": "GREEK",
     "he": "HEBREW",
@@ -42,8 +42,8 @@ _OWN_SCRIPT: Mapping[str, str] = {
 SCRIPTS: Mapping[str, frozenset[str]] = {
     **{language: frozenset({script}) for language, script in _OWN_SCRIPT.items()},
     **{language: frozenset({script}) for script, profiles in STOP_WORDS.items() for language in profiles},
-    "zh": frozenset({HAN, "BOPOMOFO"}),
-    "ja": frozenset({HAN}) | KANA,
+    "zh": frozenset({_HAN, "BOPOMOFO"}),
+    "ja": frozenset({_HAN}) | _KANA,
 }
 """Language (ISO 639-1) to the scripts it is written in."""
 
@@ -90,7 +90,7 @@ class Language:
             return Score(None, note=f"undecidable language: {code[:40]}")
         if not sample.completion.strip():
             return Score(0.0, note="empty")
-        share = consistency(sample.completion, base_code(code))
+        share = _consistency(sample.completion, base_code(code))
         return Score(share, parsed=detect(sample.completion), note="no letters to judge" if share is None else None)
 
 
@@ -99,11 +99,11 @@ def base_code(code: str) -> str:
     return re.split(r"[-_]", code.strip().lower(), maxsplit=1)[0]
 
 
-def consistency(text: str, language: str) -> float | None:
+def _consistency(text: str, language: str) -> float | None:
     """Share of the letters of `text` in `language` (a key of `SCRIPTS`); None without letters."""
     total = right = 0
-    for segment in _SEGMENT.findall(prose(text)):
-        counts = script_counts(segment)
+    for segment in _SEGMENT.findall(_prose(text)):
+        counts = _script_counts(segment)
         total += counts.total()
         if _undecided_or(language, segment, counts):
             right += sum(counts[script] for script in SCRIPTS[language])
@@ -116,11 +116,11 @@ def detect(text: str) -> str | None:
     Undecided are text without letters, scripts of no known language, and text whose stop words do not clearly speak for one
     of the languages of its script.
     """
-    body = prose(text)
-    return _decided(body, script_counts(body))
+    body = _prose(text)
+    return _decided(body, _script_counts(body))
 
 
-def script_counts(text: str) -> Counter[str]:
+def _script_counts(text: str) -> Counter[str]:
     """Number of letters by script, as the first word of their Unicode names: LATIN, CYRILLIC, CJK, ..."""
     found: Counter[str] = Counter()
     for character, times in Counter(unicodedata.normalize("NFKC", text)).items():
@@ -129,7 +129,7 @@ def script_counts(text: str) -> Counter[str]:
     return found
 
 
-def prose(text: str) -> str:
+def _prose(text: str) -> str:
     """`text` without formulas, code and addresses; all of it, where hardly anything else is there."""
     rest = _NOT_PROSE.sub(" ", text)
     enough = sum(map(str.isalpha, rest)) >= max(1.0, _SMALLEST_PROSE * sum(map(str.isalpha, text)))
@@ -147,8 +147,8 @@ def _undecided_or(language: str, segment: str, counts: Counter[str]) -> bool:
 def _decided(text: str, counts: Counter[str]) -> str | None:
     if not counts:
         return None
-    east_asian = sum(counts[script] for script in KANA | {HAN})
-    kana = sum(counts[script] for script in KANA)
+    east_asian = sum(counts[script] for script in _KANA | {_HAN})
+    kana = sum(counts[script] for script in _KANA)
     if east_asian * 2 >= counts.total():
         return "ja" if kana >= _KANA_SHARE * east_asian else "zh"
     script, letters = counts.most_common(1)[0]

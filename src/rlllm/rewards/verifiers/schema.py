@@ -32,7 +32,7 @@ class Schema:
     """Seconds for one completion: a `pattern` of the schema may backtrack for ever, and cannot be interrupted."""
 
     def __post_init__(self) -> None:
-        if self.schema is not None and (fault := schema_fault(self.schema)):
+        if self.schema is not None and (fault := _schema_fault(self.schema)):
             raise ConfigError(f"schema: {fault}", given=str(self.schema)[:200])
 
     def __call__(self, sample: Sample) -> Score:
@@ -51,7 +51,7 @@ class Schema:
         return _judged(value, schema, found.text)
 
 
-def schema_fault(schema: Any) -> str | None:
+def _schema_fault(schema: Any) -> str | None:
     """Why `schema` is no JSON schema, as a phrase; None if it is one."""
     from jsonschema.exceptions import SchemaError
 
@@ -73,7 +73,7 @@ def _row_schema(column: Any) -> tuple[Any, str | None]:
         schema = parse_json(column) if isinstance(column, str) else column
     except ValueError as error:
         return None, f"not JSON: {error}"[:200]
-    return schema, schema_fault(schema)
+    return schema, _schema_fault(schema)
 
 
 def _submitted_json(completion: str) -> Submission:

@@ -21,7 +21,7 @@ _LABELS = ("sql", "sqlite")
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _ORDER_BY = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
-Wanted = tuple[Sequence[Row], bool] | dict[str, list[Row]]
+_Wanted = tuple[Sequence[Row], bool] | dict[str, list[Row]]
 """Rows and whether their order counts, or the contents of every table."""
 
 
@@ -74,7 +74,7 @@ class SQL:
                 return Score(0.0, parsed=found.text, note=fault)
         return Score(1.0, parsed=found.text)
 
-    def _wanted(self, sample: Sample, setup: str) -> Wanted:
+    def _wanted(self, sample: Sample, setup: str) -> _Wanted:
         """What the reference gives.
 
         Raises:
@@ -96,7 +96,7 @@ class SQL:
             raise QueryError(f"more than {self.max_rows} rows")
         return rows, ordered
 
-    def _left_by(self, reference: str | None, setup: str) -> Wanted:
+    def _left_by(self, reference: str | None, setup: str) -> _Wanted:
         if reference is None:
             raise QueryError("a task that writes needs a reference query")
         with self._database(setup) as database:
@@ -109,7 +109,7 @@ class SQL:
             raise QueryError("it changes nothing, so that every idle statement would agree")
         return after
 
-    def _fault(self, query: str, setup: str, wanted: Wanted) -> str | None:
+    def _fault(self, query: str, setup: str, wanted: _Wanted) -> str | None:
         """What is wrong with the query on one database; None if it gives what the reference gives."""
         try:
             with self._database(setup) as database:

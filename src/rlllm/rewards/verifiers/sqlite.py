@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 Row = tuple[object, ...]
 
-STEPS_BETWEEN_LOOKS = 50
-LONGEST_VALUE = 100_000
+_STEPS_BETWEEN_LOOKS = 50
+_LONGEST_VALUE = 100_000
 """Bytes of one string, and of the statement. A single function call may cost the square of it."""
-LARGEST_DATABASE = 16_384
+_LARGEST_DATABASE = 16_384
 """Pages of 4 KiB."""
-HEAP = 256 * 1024 * 1024
+_HEAP = 256 * 1024 * 1024
 """Bytes all of SQLite may hold in this process."""
 _READS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
 _WRITES = frozenset({sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE})
@@ -60,7 +60,7 @@ class Database:
             self._connection.create_function(name, -1, _narrow_printf, deterministic=True)
         try:
             with _as_query_error():
-                for pragma in ("temp_store=MEMORY", f"max_page_count={LARGEST_DATABASE}", f"hard_heap_limit={HEAP}"):
+                for pragma in ("temp_store=MEMORY", f"max_page_count={_LARGEST_DATABASE}", f"hard_heap_limit={_HEAP}"):
                     self._connection.execute(f"PRAGMA {pragma}")
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
             with self._bounded(_may_set_up):
@@ -68,8 +68,8 @@ class Database:
         except QueryError:
             self.close()
             raise
-        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE)
-        self._connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, LONGEST_VALUE)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+        self._connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, _LONGEST_VALUE)
 
     def __enter__(self) -> Database:
         return self
@@ -104,7 +104,7 @@ class Database:
         self._connection.set_authorizer(
             lambda *request: sqlite3.SQLITE_OK if allowed(*request) else sqlite3.SQLITE_DENY
         )
-        self._connection.set_progress_handler(meter.look, STEPS_BETWEEN_LOOKS)
+        self._connection.set_progress_handler(meter.look, _STEPS_BETWEEN_LOOKS)
         try:
             with _as_query_error(meter):
                 yield
@@ -130,7 +130,7 @@ class _Meter:
         self.passed: str | None = None
 
     def look(self) -> int:
-        self._steps += STEPS_BETWEEN_LOOKS
+        self._steps += _STEPS_BETWEEN_LOOKS
         if self._steps > self._bounds.steps:
             self.passed = f"stopped after {self._bounds.steps} steps"
         elif time.monotonic() > self._end:

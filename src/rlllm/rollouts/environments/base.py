@@ -20,11 +20,11 @@ from rlllm.core.records import PromptTask, Sample
 
 TRANSCRIPT = "transcript"
 """Column of a sample with all messages of the rollout: the model's turns, its calls, and what the tools said."""
-REWARD_COLUMN = "environment_reward"
+_REWARD_COLUMN = "environment_reward"
 """Column of a sample with what the environment's `get_reward` returned."""
-FAILED_COLUMN = "environment_error"
+_FAILED_COLUMN = "environment_error"
 """Column of a sample in its place where `get_reward` raised or returned no number."""
-STORED = ("level", TRANSCRIPT, REWARD_COLUMN, FAILED_COLUMN)
+STORED = ("level", TRANSCRIPT, _REWARD_COLUMN, _FAILED_COLUMN)
 """Columns of a sample that its row of `samples.jsonl` holds; the others are those of its row of the data."""
 _METHODS = ("reset", "get_reward")
 _NEARLY = 0.85
@@ -239,12 +239,12 @@ def _reward_columns(environment: Any) -> dict[str, Any]:
     if getattr(environment, "_environment_reward", None) is None:
         return {}
     try:
-        return {REWARD_COLUMN: _reward_of(environment)}
+        return {_REWARD_COLUMN: _reward_of(environment)}
     except RlllmError:
         raise
     except Exception as error:
         place = plugin_place(error, type(environment).__base__)
-        return {FAILED_COLUMN: describe(error) + (f" ({place})" if place else "")}
+        return {_FAILED_COLUMN: describe(error) + (f" ({place})" if place else "")}
 
 
 def _reward_of(environment: Any) -> float | None:

@@ -105,12 +105,12 @@ class MultiTurnSampler:
         ids = ids[: self.sampling.max_new_tokens - len(episode.ids)]
         if ids:  # none are left where a tool's result has used up the limit; TRL then has no turn either
             before, tools = episode.prompt + episode.ids, list(episode.tools.values())
-            episode.messages.append(parsed(self.tokenizer, ids, before, tools))
+            episode.messages.append(_parsed(self.tokenizer, ids, before, tools))
         episode.ids += ids
 
     def _add_tool_results(self, episode: Episode) -> bool:
         """Call the tools and append their results to the episode; False if they do not fit."""
-        results = [result(episode.tools, call) for call in episode.calls]
+        results = [_result(episode.tools, call) for call in episode.calls]
         ids = episode.ids + self._suffix(results)
         length = len(episode.prompt) + len(ids)
         if len(ids) > self.sampling.max_new_tokens or (self.context and length >= self.context):
@@ -139,7 +139,7 @@ class MultiTurnSampler:
         )
 
 
-def parsed(tokenizer: Any, ids: list[int], before: list[int], tools: list[Any]) -> dict[str, Any]:
+def _parsed(tokenizer: Any, ids: list[int], before: list[int], tools: list[Any]) -> dict[str, Any]:
     """A turn as a message with its tool calls; plain text where it cannot be read as one.
 
     Args:
@@ -158,7 +158,7 @@ def parsed(tokenizer: Any, ids: list[int], before: list[int], tools: list[Any]) 
     return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
 
 
-def result(tools: Mapping[str, Callable[..., Any]], call: Mapping[str, Any]) -> dict[str, Any]:
+def _result(tools: Mapping[str, Callable[..., Any]], call: Mapping[str, Any]) -> dict[str, Any]:
     """The message of a tool that was called. The model reads an exception, or that there is no such tool, as the result."""
     function = call.get("function", call)
     try:

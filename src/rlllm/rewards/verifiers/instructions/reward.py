@@ -19,7 +19,7 @@ _AGGREGATES = ("all", "share")
 _WORDS = {True: "followed", False: "not followed", None: "undecided"}
 
 
-class UnreadableRowError(ValueError):
+class _UnreadableRowError(ValueError):
     """The row's instructions cannot be read; the text says which and why."""
 
 
@@ -49,20 +49,20 @@ class Instructions:
 
     def __call__(self, sample: Sample) -> Score:
         try:
-            checks = read_checks(sample.meta)
+            checks = _read_checks(sample.meta)
             verdicts = {name: self._followed(check, final_part(sample.completion)) for name, check in checks}
-        except UnreadableRowError as error:
+        except _UnreadableRowError as error:
             return Score(None, note=str(error)[:300])
         results = list(verdicts.values())
         parsed = ", ".join(f"{name} {_WORDS[verdict]}" for name, verdict in verdicts.items())
         return Score(self._value(results), parsed=parsed)
 
     def _followed(self, check: Check, text: str) -> bool | None:
-        texts = variants(text) if self.mode == "loose" else [text]
+        texts = _variants(text) if self.mode == "loose" else [text]
         try:
             found = [check(one) if one.strip() else False for one in texts]
         except ConfigError as error:
-            raise UnreadableRowError(str(error.what)) from error
+            raise _UnreadableRowError(str(error.what)) from error
         return True if True in found else None if None in found else False
 
     def _value(self, results: list[bool | None]) -> float | None:
@@ -73,7 +73,7 @@ class Instructions:
         return sum(map(bool, results)) / len(results)
 
 
-def variants(text: str) -> list[str]:
+def _variants(text: str) -> list[str]:
     """The eight readings of the loose mode."""
     lines = text.split("\n")
     cuts = (lines, lines[1:], lines[:-1], lines[1:-1])
@@ -81,7 +81,7 @@ def variants(text: str) -> list[str]:
     return [text, *shorter[1:], *(one.replace("*", "") for one in (text, *shorter[1:]))]
 
 
-def read_checks(meta: Mapping[str, Any]) -> list[tuple[str, Check]]:
+def _read_checks(meta: Mapping[str, Any]) -> list[tuple[str, Check]]:
     """(name, check with its arguments) of every instruction of a row; a name that comes again is numbered.
 
     Raises:
@@ -89,12 +89,12 @@ def read_checks(meta: Mapping[str, Any]) -> list[tuple[str, Check]]:
     """
     names, arguments = meta.get("instruction_id_list"), meta.get("kwargs")
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
-        raise UnreadableRowError("the row has no instruction_id_list")
+        raise _UnreadableRowError("the row has no instruction_id_list")
     if strange := sorted({name for name in names if name not in CHECKS}):
-        raise UnreadableRowError(f"unknown instructions: {', '.join(strange)}")
+        raise _UnreadableRowError(f"unknown instructions: {', '.join(strange)}")
     arguments = _from_json(arguments if arguments is not None else [None] * len(names))
     if not isinstance(arguments, list | tuple) or len(arguments) != len(names):
-        raise UnreadableRowError("kwargs has to hold one entry for each instruction")
+        raise _UnreadableRowError("kwargs has to hold one entry for each instruction")
     numbers = [names[:index].count(name) + 1 for index, name in enumerate(names)]
     return [
         (name if number == 1 else f"{name} ({number})", _bound(name, given))
@@ -105,20 +105,20 @@ def read_checks(meta: Mapping[str, Any]) -> list[tuple[str, Check]]:
 def _bound(name: str, given: Any) -> Check:
     given = _from_json(given)
     if not isinstance(given, Mapping | None):
-        raise UnreadableRowError(f"{name}: its kwargs are no mapping")
+        raise _UnreadableRowError(f"{name}: its kwargs are no mapping")
     present = {str(key): value for key, value in (given or {}).items() if value is not None}
     check = CHECKS[name]
     try:
         inspect.signature(check).bind("", **present)
         return partial(check, **converted(check, present, name))
     except TypeError as error:
-        raise UnreadableRowError(f"{name}: {error}") from error
+        raise _UnreadableRowError(f"{name}: {error}") from error
     except ConfigError as error:
-        raise UnreadableRowError(error.what) from error
+        raise _UnreadableRowError(error.what) from error
 
 
 def _from_json(value: Any) -> Any:
     try:
         return parse_json(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise UnreadableRowError(f"kwargs: not JSON: {error}") from error
+        raise _UnreadableRowError(f"kwargs: not JSON: {error}") from error

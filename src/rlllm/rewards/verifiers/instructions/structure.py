@@ -6,7 +6,7 @@ import re
 
 from rlllm.rewards.verifiers.submissions import fenced_blocks, parse_json
 
-CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
+_CONSTRAINED = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 """The options of the benchmark's one constrained response."""
 _PLACEHOLDER = re.compile(r"\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\]")
 _BULLET = re.compile(r"^[ \t]*[*-][ \t]+[^\s*-].*$|^[ \t]*[*-][ \t]+\*+[^\s*].*$", re.MULTILINE)
@@ -64,5 +64,5 @@ def has_title(text: str) -> bool:
 
 
 def is_constrained_response(text: str) -> bool:
-    """Just one of the three options of `CONSTRAINED` stands in the text."""
-    return sum(option in text for option in CONSTRAINED) == 1
+    """Just one of the three options of `_CONSTRAINED` stands in the text."""
+    return sum(option in text for option in _CONSTRAINED) == 1

@@ -18,7 +18,7 @@ _ABBREVIATION = re.compile(
 _BEHIND_WORD = ".,?!'\":;*_"
 
 
-def count_words(text: str) -> int:
+def _count_words(text: str) -> int:
     """Runs of letters, digits and underscores, as the benchmark counts them."""
     return len(_WORD.findall(text))
 
@@ -77,7 +77,7 @@ def has_letter_frequency(text: str, letter: str, let_frequency: int, let_relatio
 
 def has_word_count(text: str, num_words: int, relation: str) -> bool:
     """The text has so many words."""
-    return compared(count_words(text), relation, num_words)
+    return compared(_count_words(text), relation, num_words)
 
 
 def has_sentence_count(text: str, num_sentences: int, relation: str) -> bool:

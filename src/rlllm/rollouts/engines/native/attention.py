@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-FIRST_COLUMNS = 32
+_FIRST_COLUMNS = 32
 """Room for a completion's tokens at first; it doubles whenever it is full."""
-OUTLOOK = 64
+_OUTLOOK = 64
 """Tokens a completion is thought to go on for, when layouts are compared."""
 
 
@@ -58,7 +58,7 @@ class Layout:
             columns: tokens of the completions so far.
         """
         sizes = Counter(owners)
-        group, columns = max(sizes.values()), columns + OUTLOOK
+        group, columns = max(sizes.values()), columns + _OUTLOOK
         if len(sizes) * (prompt + group * columns) > len(owners) * (prompt + columns):
             return cls(list(owners), 1, list(range(len(owners))))
         starts = {owner: block * group for block, owner in enumerate(sizes)}
@@ -167,7 +167,7 @@ class SharedPromptAttention:
         self.slot_queries = queries.view(heads.key * size, heads.shared, heads.size)
         self.block_queries = queries.view(heads.key * len(layout.blocks), layout.group * heads.shared, heads.size)
         self.own_turn = torch.ones(size, 2 * heads.key, heads.size // 2, dtype=self.turns.dtype, device=device)
-        room = max(FIRST_COLUMNS, 1 << self.columns.bit_length())
+        room = max(_FIRST_COLUMNS, 1 << self.columns.bit_length())
         self._grow(came_from, max(1, min(self.limit, room)))
 
     def _gather(self, layout: Layout, device: torch.device) -> None:

@@ -18,9 +18,9 @@ from rlllm.rollouts.engines.native.decoder_selection import TIERS, Tier, best_ti
 from rlllm.rollouts.engines.native.token_sampling import choose
 from rlllm.rollouts.engines.native.weight_layout import window
 
-CHOICE_ROWS = 64
+_CHOICE_ROWS = 64
 """Rows whose logits exist at once."""
-DROPPED_SHARE = 8
+_DROPPED_SHARE = 8
 """Rows are dropped when one in so many has ended: moving the others' keys and values costs something too."""
 
 Batch = list[tuple[Sequence[int], list[int]]]
@@ -82,14 +82,14 @@ def _decode(
     states = decoder.prefill([prompt for prompt, _ in batch], owners, sampling.max_new_tokens)
     alive = list(range(len(rows)))
     for left in reversed(range(sampling.max_new_tokens)):
-        tokens = torch.cat([choose(decoder.logits(part), sampling) for part in states.split(CHOICE_ROWS)])
+        tokens = torch.cat([choose(decoder.logits(part), sampling) for part in states.split(_CHOICE_ROWS)])
         drawn = tokens.tolist()
         for position in alive:
             completions[rows[position]].append(drawn[position])
         alive = [position for position in alive if drawn[position] not in stops]
         if not alive or not left:
             return
-        if (len(rows) - len(alive)) * DROPPED_SHARE >= len(rows):
+        if (len(rows) - len(alive)) * _DROPPED_SHARE >= len(rows):
             decoder.keep(alive)
             tokens = tokens[alive]
             rows = [rows[position] for position in alive]

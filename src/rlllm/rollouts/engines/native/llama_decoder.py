@@ -13,7 +13,7 @@ from rlllm.policies.padding import padded
 from rlllm.rollouts.engines.native.attention import SharedPromptAttention
 from rlllm.rollouts.engines.native.weight_layout import Block, Weights
 
-PREFILL_TOKENS = 4096
+_PREFILL_TOKENS = 4096
 """Prompt tokens computed at once."""
 
 
@@ -46,7 +46,7 @@ class LlamaDecoder:
         stored = embedding.new_zeros(layers, 2 * heads.key, len(prompts), max(lengths), heads.size)
         states = [
             self._prefill(prompts[start:stop], turns, stored[:, :, start:stop])
-            for start, stop in _slices(lengths, PREFILL_TOKENS)
+            for start, stop in _slices(lengths, _PREFILL_TOKENS)
         ]
         self.attention = SharedPromptAttention(stored, lengths, owners, turns, heads)
         return torch.cat(states).index_select(0, torch.tensor(owners, device=embedding.device))

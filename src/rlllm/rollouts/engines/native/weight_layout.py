@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from rlllm.rollouts.engines.native.attention import Heads
 from rlllm.rollouts.engines.native.linear import Linear, laid_out
 
-ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
-ROTARY = ("default", "linear", "llama3", "yarn")
+_ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+_ROTARY = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings whose angles depend on the position alone (`dynamic` and `longrope` look at the length too)."""
 COPY_SHARE = 0.5
 """Of the free memory, what the copy may take at most: keys, values and training need some too."""
@@ -33,10 +33,10 @@ def refusal(model: Any) -> str | None:
     """Why the fast decoder does not fit this model, as far as its structure tells; None if it may."""
     base = base_of(model)
     kind = type(base).__name__
-    if kind not in ARCHITECTURES or not type(base).__module__.startswith("transformers."):
-        return f"the architecture {kind} is not one of {', '.join(ARCHITECTURES)}"
+    if kind not in _ARCHITECTURES or not type(base).__module__.startswith("transformers."):
+        return f"the architecture {kind} is not one of {', '.join(_ARCHITECTURES)}"
     rotary = base.model.rotary_emb.rope_type
-    if rotary not in ROTARY:
+    if rotary not in _ROTARY:
         return f"rotary embedding of type {rotary}"
     checks = (adds_tokens(model), _wrong_tensor(base), _changed_from_outside(base), *map(_odd, _parts(base)))
     return next((reason for reason in checks if reason), None) or _too_large(base)
