@@ -8,7 +8,7 @@ import re
 import pytest
 from trl import GRPOTrainer
 
-from rlllm.training.rl_settings import WORDS
+from rlllm.training.rl_plan import WORDS
 
 SOURCE = inspect.getsource(GRPOTrainer)
 

@@ -247,11 +247,11 @@ def test_a_plain_function_is_a_sampler_that_only_orders() -> None:
 def test_samplers_are_made_without_torch() -> None:
     names = (
         "samplers.order",
-        "samplers.dynamic",
+        "samplers.dynamic_sampling",
         "samplers.pass_band",
         "samplers.replay",
         "samplers.hints",
-        "demonstrations",
+        "off_policy.demonstrations",
     )
     modules = ", ".join(f"rlllm.algorithms.{name}" for name in names)
     program = f"import sys, {modules}; print('torch' in sys.modules)"
