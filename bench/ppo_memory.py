@@ -24,7 +24,7 @@ MODES = {
     "policy by adapters; reference is its base; critic and reward model apart": LORA,
     "one backbone, four adapters": [*LORA, "critic.share_backbone=true"],
 }
-IMPORT = "import rlllm.algorithms.trainer, rlllm.algorithms.ppo.critic, peft"
+IMPORT = "import rlllm.algorithms.rl_trainer, rlllm.algorithms.ppo.critic, peft"
 
 
 def peak(command: list[str]) -> float:

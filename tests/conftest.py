@@ -61,10 +61,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def _spare_the_collector() -> None:
     """Every trainer collects garbage when it starts; among all that TRL imports, that takes longer than a tiny run."""
-    import rlllm.algorithms.trainer
-    import rlllm.algorithms.trainers
+    import rlllm.algorithms.rl_trainer
+    import rlllm.algorithms.sealed_trainers
 
-    assert rlllm.algorithms.trainer
+    assert rlllm.algorithms.rl_trainer
     gc.collect()
     gc.freeze()
 

@@ -18,8 +18,8 @@ from trl.trainer.utils import RepeatSampler
 from rlllm.algorithms import to_trl_dataset
 from rlllm.algorithms.field_tables import tables
 from rlllm.algorithms.preference.with_reference import SealedDPOTrainer
-from rlllm.algorithms.trainer import RLTrainer
-from rlllm.algorithms.trainers import PairwiseReward, Supervised
+from rlllm.algorithms.rl_trainer import RLTrainer
+from rlllm.algorithms.sealed_trainers import PairwiseReward, Supervised
 from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core import trl_fields
 from rlllm.core.hardware import Hardware

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, GRPOTrainer
 
+from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 from rlllm.algorithms.samplers.order import InOrder
-from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build

@@ -18,7 +18,7 @@ from rlllm.algorithms.components import SlotSpec, component
 from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.protocols import Advantage
-from rlllm.algorithms.trainer import RLTrainer, Slots
+from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec

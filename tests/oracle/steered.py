@@ -12,8 +12,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
+from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 from rlllm.algorithms.signals.logps import Logps
-from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec

@@ -11,7 +11,7 @@ from steered import GROUP, inputs, logged, loop, tasks
 
 from rlllm.algorithms.protocols import Sampler
 from rlllm.algorithms.rollout import group_advantages
-from rlllm.algorithms.samplers.dynamic import Dynamic
+from rlllm.algorithms.samplers.dynamic_sampling import Dynamic
 from rlllm.algorithms.samplers.pass_band import PassBand
 
 ROWS = 4 * GROUP

@@ -25,8 +25,8 @@ from rlllm.algorithms.methods.base import Method
 from rlllm.algorithms.methods.rl import rloo
 from rlllm.algorithms.protocols import Advantage, Mask
 from rlllm.algorithms.registry import METHODS as METHOD_REGISTRY
+from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 from rlllm.algorithms.samplers.order import InOrder
-from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec

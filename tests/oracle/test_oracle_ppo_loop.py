@@ -19,8 +19,8 @@ from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.forward_pass import completion_values
 from rlllm.algorithms.ppo.critic import Critic
 from rlllm.algorithms.protocols import Advantage
+from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 from rlllm.algorithms.samplers.order import InOrder
-from rlllm.algorithms.trainer import RLTrainer, Slots
 from rlllm.core.records import PromptTask
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec

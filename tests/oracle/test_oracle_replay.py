@@ -10,9 +10,9 @@ import torch
 from steered import GROUP, inputs, logged, loop, tasks, token_logps
 from torch import Tensor
 
-from rlllm.algorithms.demonstrations import Demonstrations
 from rlllm.algorithms.losses.luffy import LUFFY
-from rlllm.algorithms.samplers.dynamic import Dynamic
+from rlllm.algorithms.off_policy.demonstrations import Demonstrations
+from rlllm.algorithms.samplers.dynamic_sampling import Dynamic
 from rlllm.algorithms.samplers.hints import Hints
 from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay

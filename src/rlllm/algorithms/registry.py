@@ -80,7 +80,7 @@ SLOTS = Registry(
             "rlllm.algorithms.samplers.order:InOrder", "every prompt once an epoch, in the order of the data"
         ),
         "sampler.dynamic": Builtin(
-            "rlllm.algorithms.samplers.dynamic:Dynamic",
+            "rlllm.algorithms.samplers.dynamic_sampling:Dynamic",
             "other prompts for groups whose rewards are all equal (DAPO)",
         ),
         "sampler.pass-band": Builtin(
@@ -93,7 +93,7 @@ SLOTS = Registry(
             "rlllm.algorithms.samplers.hints:Hints", "the beginning of the solution, for prompts that fail"
         ),
         "off_policy.demonstrations": Builtin(
-            "rlllm.algorithms.demonstrations:Demonstrations",
+            "rlllm.algorithms.off_policy.demonstrations:Demonstrations",
             "worked solutions in place of some completions of a group (LUFFY)",
         ),
         "advantage.group": Builtin(

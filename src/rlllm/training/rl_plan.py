@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from rlllm.algorithms.component_trial import try_out
+from rlllm.algorithms.component_dry_run import try_out
 from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
 from rlllm.algorithms.losses.base import AGGREGATIONS
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS

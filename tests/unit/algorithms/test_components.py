@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlllm.algorithms.component_trial import try_out
+from rlllm.algorithms.component_dry_run import try_out
 from rlllm.algorithms.components import Components, SlotSpec, component
 from rlllm.algorithms.protocols import SLOTS, FunctionLoss, Setup, as_component
 from rlllm.core.errors import ConfigError, PluginError, RlllmError

@@ -21,7 +21,7 @@ def trained_loss(model: Any, tokenizer: Any, pairs: list[PreferencePair], folder
     from trl import RewardConfig
 
     from rlllm.algorithms import to_trl_dataset
-    from rlllm.algorithms.trainers import PairwiseReward
+    from rlllm.algorithms.sealed_trainers import PairwiseReward
 
     trainer = PairwiseReward(
         model=model,

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.algorithms.demonstrations import Demonstrations, inserted
+from rlllm.algorithms.off_policy.demonstrations import Demonstrations, inserted
 from rlllm.algorithms.protocols import Sampler, Setup, as_component
-from rlllm.algorithms.samplers.dynamic import Dynamic, informative
+from rlllm.algorithms.samplers.dynamic_sampling import Dynamic, informative
 from rlllm.algorithms.samplers.hints import Hints, beginning
 from rlllm.algorithms.samplers.order import InOrder
 from rlllm.algorithms.samplers.pass_band import PassBand

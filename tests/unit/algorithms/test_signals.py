@@ -217,7 +217,7 @@ def trainer(tiny_model: str, tmp_path: Path) -> Any:
     from transformers import AutoModelForCausalLM
     from trl import GRPOConfig
 
-    from rlllm.algorithms.trainer import RLTrainer, Slots
+    from rlllm.algorithms.rl_trainer import RLTrainer, Slots
     from rlllm.rewards.composition import build
     from rlllm.rewards.config import RewardSpec
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rlllm.algorithms.demonstrations import reference, require_column
+from rlllm.algorithms.off_policy.demonstrations import reference, require_column
 from rlllm.algorithms.protocols import Sampler, Setup
 from rlllm.algorithms.samplers.pass_rates import PassRates
 from rlllm.core.errors import ConfigError

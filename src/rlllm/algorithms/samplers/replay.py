@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from rlllm.algorithms.protocols import Sampler
-from rlllm.algorithms.samplers.dynamic import informative
+from rlllm.algorithms.samplers.dynamic_sampling import informative
 from rlllm.algorithms.stored_group import StoredGroup
 from rlllm.core.errors import ConfigError
 

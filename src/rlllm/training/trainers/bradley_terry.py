@@ -40,7 +40,7 @@ def load_scorer(source: Any, tokenizer: Any, hardware: Any) -> Any:
 def build(job: Job[Plan[Any]], callbacks: list[Any]) -> Any:
     """`Trainer.build`: TRL's RewardTrainer on the pairs, with their margins where they have them."""
     from rlllm.algorithms import to_trl_dataset
-    from rlllm.algorithms.trainers import PairwiseReward
+    from rlllm.algorithms.sealed_trainers import PairwiseReward
 
     arguments = job.arguments()
     trainer = PairwiseReward(

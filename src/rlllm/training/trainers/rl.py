@@ -141,7 +141,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     """`Trainer.build`: the RL trainer of a plan."""
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.kl_controller import KLController
-    from rlllm.algorithms.trainer import RLTrainer, Slots
+    from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 
     config = job.plan.config
     components = Components.of(job.plan.slots)

@@ -25,7 +25,7 @@ class SFTSettings(TrainingConfig):
 
 def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms import to_trl_dataset
-    from rlllm.algorithms.trainers import Supervised
+    from rlllm.algorithms.sealed_trainers import Supervised
 
     trainer = Supervised(
         model=job.model,

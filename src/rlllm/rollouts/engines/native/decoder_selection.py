@@ -69,7 +69,7 @@ _UNSET = (
 
 def best_tier(model: Any, tiers: Sequence[Tier]) -> tuple[Tier | None, str]:
     """The first tier that decodes as the model does, and what is against those before it."""
-    if steered := _dynamically_sampled(model.generation_config):
+    if steered := _rollout_to_learn_from(model.generation_config):
         return None, steered
     reasons: list[str] = []
     for tier in tiers:
@@ -80,7 +80,7 @@ def best_tier(model: Any, tiers: Sequence[Tier]) -> tuple[Tier | None, str]:
     return None, "; ".join(reasons)
 
 
-def _dynamically_sampled(config: Any) -> str | None:
+def _rollout_to_learn_from(config: Any) -> str | None:
     neutral = {**_NEUTRAL, **dict.fromkeys(_UNSET, (None,))}
     named = [name for name, values in neutral.items() if getattr(config, name, None) not in values]
     return f"the generation config sets {', '.join(named)}" if named else None

@@ -1,4 +1,4 @@
-"""Dynamic sampling: other prompts, further rollouts for groups that are not accepted, and replayed groups.
+"""Resampling: other prompts, further rollouts for groups that are not accepted, and replayed groups, as a sampler decides.
 
 Every number a sampler decides by is gathered from all processes, and every process takes the same number of rollouts of
 the same size; their samplers, and with them their checkpoints, stay equal.
@@ -19,8 +19,8 @@ from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask
 
 
-class DynamicSampling:
-    """Mixin of the trainer: `_dynamically_sampled` makes the rollout to learn from by calls of `_sampled`."""
+class Resampling:
+    """Mixin of the trainer: `_rollout_to_learn_from` makes the rollout to learn from by calls of `_sampled`."""
 
     sampler: Sampler
     accelerator: Any
@@ -36,7 +36,7 @@ class DynamicSampling:
     _shared_pass: Any
     _signal_context: Any
 
-    def _dynamically_sampled(self, inputs: Sequence[Mapping[str, Any]]) -> tuple[Rollout, list[Rollout]]:
+    def _rollout_to_learn_from(self, inputs: Sequence[Mapping[str, Any]]) -> tuple[Rollout, list[Rollout]]:
         """The rollout to learn from, as many groups as were asked for, and the groups that were sampled and left out."""
         logged = self._metrics["train"]
         before = {name: len(values) for name, values in logged.items()}

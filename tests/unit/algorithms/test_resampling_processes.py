@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from rlllm.algorithms.dynamic_sampling import DynamicSampling
 from rlllm.algorithms.protocols import Sampler
+from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout, group_advantages
-from rlllm.algorithms.samplers.dynamic import Dynamic
+from rlllm.algorithms.samplers.dynamic_sampling import Dynamic
 from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay
 from rlllm.core.records import Sample
@@ -29,8 +29,8 @@ class Padding:
     pad_token_id = 0
 
 
-class Steered(DynamicSampling):
-    """DynamicSampling over a policy whose completions are their prompt's row: every third prompt earns nothing."""
+class Steered(Resampling):
+    """Resampling over a policy whose completions are their prompt's row: every third prompt earns nothing."""
 
     num_generations = GROUP
     scale_rewards = "batch"
@@ -72,7 +72,7 @@ def steered(sampler: Any, rank: int, accelerator: Any) -> dict[str, Any]:
     seen: list[dict[str, Any]] = []
     for first in (1 + rank, 3 * rank, 3 * rank):
         inputs = [{"row": first + 3 * group} for group in range(3) for _ in range(GROUP)]
-        rollout, _ = host._dynamically_sampled(inputs)
+        rollout, _ = host._rollout_to_learn_from(inputs)
         seen.append({"rows": rollout.rows, "rewards": rollout.rewards, "output": rollout.output})
     return {"seen": seen, "state": sampler.state_dict()}
 

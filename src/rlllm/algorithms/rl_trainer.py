@@ -21,16 +21,16 @@ from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.components import signals_of
-from rlllm.algorithms.demonstrations import inserted
-from rlllm.algorithms.dynamic_sampling import DynamicSampling
 from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
 from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.loss_computation import SIGNAL_PREFIX, LossComputation
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
 from rlllm.algorithms.masks.all_tokens import AllTokens
+from rlllm.algorithms.off_policy.demonstrations import inserted
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.protocols import Advantage, Component, Mask, OffPolicy, PolicyLoss, Sampler, as_component
+from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.order import Shuffle
 from rlllm.algorithms.signals.base import Signal, SignalContext
@@ -106,7 +106,7 @@ class _TRLRewardFunction:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer):
+class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
     """GRPOTrainer with slots.
 
     Args:
@@ -258,7 +258,7 @@ class RLTrainer(SealedCheckpoints, DynamicSampling, LossComputation, GRPOTrainer
     # advantage and mask -----------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         if self.model.training:
-            rollout, rejected = self._dynamically_sampled(inputs)
+            rollout, rejected = self._rollout_to_learn_from(inputs)
         else:
             rollout, rejected = self._sampled(inputs), []
         output, batch = rollout.output, self._batch(rollout)

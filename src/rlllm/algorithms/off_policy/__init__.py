@@ -1,0 +1,1 @@
+"""Completions in a group that the policy did not sample."""
