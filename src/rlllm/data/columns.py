@@ -93,24 +93,24 @@ def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, st
             raise _no_such_column(field, expression, names, source)
     for field_set in field_sets:
         expressions = {field: explicit.get(field) or _by_known_name(field, head, names) for field in field_set.names}
-        chosen = {field: expression for field, expression in expressions.items() if expression}
-        if all(field in chosen for field in field_set.required):
-            return chosen
+        column_map = {field: expression for field, expression in expressions.items() if expression}
+        if all(field in column_map for field in field_set.required):
+            return column_map
     raise no_column(field_sets[0].required, kind, head, explicit, source)
 
 
 def empty_columns(
-    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], chosen: Mapping[str, str]
+    rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, str], column_map: Mapping[str, str]
 ) -> dict[str, str]:
     """Columns without a value in these rows that would have been chosen with one, each with the map that reads it."""
     head = [placed.row for placed in rows]
     field_set = next(
-        fields for fields in RECORD_FIELDS[kind] if set(fields.required) <= chosen.keys() <= set(fields.names)
+        fields for fields in RECORD_FIELDS[kind] if set(fields.required) <= column_map.keys() <= set(fields.names)
     )
     maps: dict[str, str] = {}
     for field in field_set.names:
         aliases = () if field in explicit else ALIASES[field]
-        for expression in aliases[: aliases.index(chosen[field])] if chosen.get(field) in aliases else aliases:
+        for expression in aliases[: aliases.index(column_map[field])] if column_map.get(field) in aliases else aliases:
             for column in (part.partition(".")[0] for part in expression.split("+")):
                 if not any(filled(row, column) for row in head):
                     maps.setdefault(column, f"{field}={expression}")
@@ -142,7 +142,7 @@ def read(row: Mapping[str, Any], expression: str) -> Any:
 
 
 def consumed(row: Mapping[str, Any], expression: str) -> set[str]:
-    """Top-level columns an expression uses up; a nested column stays whole among the rest."""
+    """Top-level columns that an expression uses, and that are therefore left out of `meta`; a nested column stays in it."""
     return {expression} if expression in row else set(expression.split("+")) if "+" in expression else set()
 
 
@@ -151,9 +151,9 @@ def column_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(str(name) for row in rows for name in row))
 
 
-def another(row: Mapping[str, Any], field: str, chosen: Mapping[str, str]) -> str | None:
-    """A column that might be meant for a field whose own does not fit this row: similar in name, else any unused text."""
-    used = {name for expression in chosen.values() for name in consumed(row, expression)}
+def another(row: Mapping[str, Any], field: str, column_map: Mapping[str, str]) -> str | None:
+    """A column to suggest for a field whose column does not fit this row: one with a similar name, else any unused text."""
+    used = {name for expression in column_map.values() for name in consumed(row, expression)}
     free = [str(name) for name, value in row.items() if name not in used and isinstance(value, str) and value.strip()]
     return _similar(field, free) or next(iter(free), None)
 
@@ -213,7 +213,7 @@ def _suggest(
     names: Sequence[str],
     mapped: Mapping[str, str],
 ) -> str:
-    """A map worth trying: columns with similar names, then unused text columns in the order they stand."""
+    """A column map to suggest: columns with similar names, then unused text columns in their order."""
     by_name = {field: _by_known_name(field, head, names) for fields in RECORD_FIELDS[kind] for field in fields.names}
     mapped_columns = {*mapped.values(), *(name for name in by_name.values() if name)}
     free = [name for name in names if name not in mapped_columns]

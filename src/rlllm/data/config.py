@@ -87,7 +87,7 @@ class DataConfig(Section):
 
 
 def _split_rows(text: str) -> tuple[str, int | None]:
-    """`name#N` to its parts; a `#` that stands inside a file name is left alone."""
+    """`name#N` to its parts; a `#` inside a file name is kept."""
     match = _ROWS_SUFFIX.match(text)
     if match is None:
         return text, None

@@ -14,7 +14,7 @@ from rlllm.data.request import DataRequest
 
 
 def humaneval(request: DataRequest) -> list[Record]:
-    """The problems in their own order, from the first; fewer than `request.rows` where there are no more.
+    """The first problems in the package's order; fewer than `request.rows` where there are no more.
 
     `meta` holds `test` and `entry_point`, which the reward `code` reads, `task_id` and `canonical_solution`.
 

@@ -50,10 +50,10 @@ class Loaded:
 def load(config: DataConfig, kind: type[Record]) -> Loaded:
     """Read a data set as records of one type.
 
-    Files hold out whole prompts, chosen by a hash of the prompt alone, so that the same rows are held out whatever the
-    seed, the order of the file, or rows added later; `rows` then limits the rest. Procedural sources have a held-out
-    split of their own. A file of pairs serves as labelled completions and the other way round, where no row is lost; `rows` and
-    `holdout` then count what was made, and `source` says so.
+    Of files, whole prompts are held out, chosen by a hash of the prompt, so that the same rows are held out whatever the seed,
+    the order of the file, or rows added later; `rows` limits the rest. Procedural sources have a separate held-out split. A
+    file of pairs is also read as labelled completions, and the other way round, if no row is lost by it; `rows` and `holdout`
+    then count the converted records, and `source` says so.
 
     Raises:
         DataError: the rows cannot be read, or do not fit the record type.
@@ -113,7 +113,7 @@ def _needed(config: DataConfig, reading: Reading) -> int | None:
 
 
 def _split_by_prompt(records: list[Any], holdout: int, name: str) -> tuple[list[Any], list[Any]]:
-    """Set aside `wanted` records, or slightly fewer where whole prompts do not add up to that number."""
+    """Split off `holdout` records, or slightly fewer where whole prompts do not add up to that number."""
     if not holdout:
         return records, []
     if holdout >= len(records):
@@ -188,7 +188,7 @@ def _hashes(records: Iterable[Record], name: str) -> list[str]:
 
 
 def split_key(record: Record) -> str:
-    """What must not stand on both sides of a split: the prompt, or the text itself where there is none."""
+    """The text that must not be in both splits: the prompt, or the completion where there is no prompt."""
     if isinstance(record, Conversation) and not record.prompt:
         return record.completion
     return prompt_text(record.prompt)

@@ -28,11 +28,11 @@ _PATIENCE = 200
 _RIVALS = 64
 """Answers of other rows that are tried as the wrong answer of a pair."""
 _FEWEST_ENTRIES = 9
-"""Entries drawn for pairs, however few are asked for, so that there are other answers at all."""
+"""Least number of entries drawn for pairs, so that there are answers of other entries."""
 _COMPOSITE: list[dict[str, Any]] = [
     {"name": name, "weight": 1.0, "config": {}} for name in ("chain_sum", "leg_counting", "letter_counting")
 ]
-"""What `gym:composite` mixes unless `data.params.datasets` says otherwise."""
+"""Default of `data.params.datasets` for `gym:composite`."""
 
 
 def gym(request: DataRequest) -> list[Record]:
@@ -64,7 +64,7 @@ gym.argument = "task"  # type: ignore[attr-defined]
 
 
 def task_names() -> list[str]:
-    """Every task reasoning-gym knows. Imports reasoning-gym (about a second)."""
+    """Names of all reasoning-gym tasks. Imports reasoning-gym (about a second)."""
     from reasoning_gym.factory import DATASETS
 
     return sorted(DATASETS)

@@ -1,6 +1,6 @@
 """Builders of records: the cells of one row to a PromptTask, Conversation, PreferencePair and so on.
 
-Text is taken as it stands: nothing is stripped, re-encoded or templated here. The error for a value that is absent, empty or of
+Text is not changed: nothing is stripped, re-encoded or templated here. The error for a value that is absent, empty or of
 the wrong type names its row and column.
 """
 
@@ -102,7 +102,7 @@ class Cells:
         return self.dialogue(field)
 
     def dialogue(self, field: str) -> tuple[list[Message], str]:
-        """What stands before the last assistant turn of a column of messages, and that turn's text."""
+        """The messages of a column before its last assistant turn, and the text of that turn."""
         before, text = messages.split_last(messages.parse(self.get(field), self.place), self.place)
         if not text.strip():
             raise self.fail(field, "is empty")
@@ -117,7 +117,7 @@ class Cells:
         return parsed
 
     def meta(self) -> dict[str, Any]:
-        """Every column that no field used; of a stored record, its own `meta`."""
+        """All columns that no field uses; for a stored record, its `meta`."""
         if "meta" in self.columns:
             return dict(self.get("meta"))
         used = {key for expression in self.columns.values() for key in columns.consumed(self.row, expression)}
@@ -130,7 +130,7 @@ def _number_text(value: int | float) -> str:
 
 
 def final_answer(text: str) -> str:
-    """What stands behind the last answer mark (`#### 1,072` gives `1072`), or the text itself if there is none."""
+    """The text after the last answer mark (`#### 1,072` gives `1072`), or the text itself if there is none."""
     marked = extract_answer(text)
     if marked is None:
         return text
@@ -169,7 +169,7 @@ def _conversation(cells: Cells) -> Conversation:
 
 
 def _with_system(turns: list[Message], meta: dict[str, Any]) -> list[Message]:
-    """The turns behind the text of a column `system` (ShareGPT), which is taken out of `meta`, unless they have their own."""
+    """The turns with the column `system` (ShareGPT) as a system message, unless they have one; removes it from `meta`."""
     system = meta.pop("system", None)
     if isinstance(system, str) and system.strip() and not any(turn["role"] == "system" for turn in turns):
         return [{"role": "system", "content": system}, *turns]

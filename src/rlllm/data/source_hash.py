@@ -34,14 +34,14 @@ def sources_key(sources: Sequence[DataConfig], settings: Mapping[str, Any]) -> s
 def _mark(data: DataConfig) -> Any:
     """What decides the source's rows; None for an installed data set, or one of the Hub that is not pinned to a commit."""
     source = find(data.name)
-    own = {**data.model_dump(mode="json"), **_schema_file(data)}
+    settings = {**data.model_dump(mode="json"), **_schema_file(data)}
     if isinstance(source, HubSource):
-        return own if _COMMIT.fullmatch(data.revision or "") else None
+        return settings if _COMMIT.fullmatch(data.revision or "") else None
     if isinstance(source, CallableSource):
-        return _of_callable(source, own)
+        return _of_callable(source, settings)
     files = sorted(path for path in _entries(source.path) if path.is_file())
     try:
-        return {**own, "files": {str(path.relative_to(source.path.parent)): file_hash(path) for path in files}}
+        return {**settings, "files": {str(path.relative_to(source.path.parent)): file_hash(path) for path in files}}
     except OSError as error:
         raise DataError(f"the data cannot be read: {describe(error)}", given=data.name) from error
 
@@ -58,8 +58,8 @@ def _schema_file(data: DataConfig) -> dict[str, str]:
     return {"row_schema_file": file_hash(file)} if file.is_file() else {}
 
 
-def _of_callable(source: CallableSource, own: dict[str, Any]) -> Any:
+def _of_callable(source: CallableSource, settings: dict[str, Any]) -> Any:
     if source.builtin:
-        return own
+        return settings
     file = Path(source.name.partition(":")[0])
-    return {**own, "file": file_hash(file)} if file.is_file() else None
+    return {**settings, "file": file_hash(file)} if file.is_file() else None

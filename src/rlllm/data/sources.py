@@ -88,7 +88,7 @@ class CallableSource:
     name: str
     make: Callable[[DataRequest], Iterable[Mapping[str, Any] | Any]]
     params: Mapping[str, Any]
-    """Arguments that the name itself carries: `gym:chain_sum` gives the task."""
+    """Arguments that are part of the name: `gym:chain_sum` gives the task."""
     installed: bool
     builtin: bool
 

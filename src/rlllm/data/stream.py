@@ -24,13 +24,13 @@ _SOURCE_FIELDS = ("columns", "row_schema", "level", "params", "subset", "split",
 
 
 def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -> Iterator[Record]:
-    """The records of a source in its own order, before any split, at most `config.rows` of them.
+    """The records of a source in order, before any split, at most `config.rows` of them.
 
     Memory does not grow with the number of rows, except for JSON lists, labelled completions that are read as pairs, and
     procedural sources. Of a procedural source: the training rows, and `config.holdout` held-out ones where that is set.
 
     Args:
-        bad: counts the rows that are left out; by default what `config.on_bad_row` says.
+        bad: counts the rows that are left out; by default with the policy `config.on_bad_row`.
 
     Raises:
         DataError, ConfigError, PluginError: as `load`, when the reading comes to it.
@@ -64,16 +64,16 @@ def open_source(config: DataConfig) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A source that is being read."""
+    """The records of an open source."""
 
     records: Iterator[Any]
     """Records of the type that is stored; nothing is read before they are taken, but for the first rows."""
     adapter: Adapter
     conversion: Conversion | None
-    """How those become records of the type that was asked for; None where they are of that type."""
+    """How they become records of the requested type; None where they are of that type."""
 
     def converted(self, source: str, bad: BadRows) -> Iterator[Any]:
-        """Records of the type that was asked for."""
+        """Records of the requested type."""
         return iter(self.conversion.convert(list(self.records), source, bad)) if self.conversion else self.records
 
 

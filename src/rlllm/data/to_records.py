@@ -70,8 +70,8 @@ def fit(
         schema = recognise([placed.row for placed in rows], kind)
     if schema:
         return Adapter(kind, schema.columns.get(kind, {}), source, schema)
-    chosen = columns.choose(rows, kind, explicit, source)
-    return Adapter(kind, chosen, source, empty=columns.empty_columns(rows, kind, explicit, chosen))
+    column_map = columns.choose(rows, kind, explicit, source)
+    return Adapter(kind, column_map, source, empty=columns.empty_columns(rows, kind, explicit, column_map))
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def read_rating(reply: str) -> float | None:
 
 
 def well_formed(reply: str) -> bool:
-    """Whether a critique stands before exactly one verdict, which ends the reply."""
+    """Whether the reply is a critique, followed by exactly one verdict at its end."""
     verdicts = list(_VERDICT.finditer(reply))
     if len(verdicts) != 1:
         return False

@@ -16,7 +16,7 @@ class Contents:
 
     check: CheckReport
     duplicates: Sequence[Sequence[str]] = ()
-    """The largest groups: for each the prompt that stayed, and how many rows it stands for."""
+    """The largest groups: for each the number of its rows, and the prompt of the row that stayed."""
     against: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Evaluation set to its prompts that were found in training rows, and all its prompts."""
     hits: Sequence[Sequence[str]] = ()

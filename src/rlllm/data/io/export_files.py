@@ -36,7 +36,7 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
         splits: "train" and, where there are held-out records, "test"; records of one type.
         to: the tool, a name in `exports.TARGETS`.
         out: a folder that gets one file a split, or a file of the tool's type for "train" alone.
-        source: what verl's rows say they come from, and the name of LLaMA-Factory's data set.
+        source: `data_source` of verl's rows, and the name of LLaMA-Factory's data set.
         overwrite: replace files that exist.
 
     Raises:
@@ -134,7 +134,7 @@ def _json(row: Row, warnings: list[str]) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a whole file, or leave what was there."""
+    """Write a file through a temporary one, so that it is replaced as a whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +189,7 @@ def _one_type(values: Sequence[Any]) -> bool:
 
 
 def _with_json_text(row: Row, awkward: set[str], warnings: list[str]) -> Row:
-    """The row with values that have no type of their own in Parquet as JSON text."""
+    """The row with values without a plain Parquet type as JSON text."""
     extra = dict(row["extra_info"])
     for name in awkward & extra.keys():
         extra[name] = _json({"": extra[name]}, warnings)[5:-1]

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row comes from; verl's rows say so."""
+    """Where a row comes from, for verl's columns `data_source` and `extra_info`."""
 
     source: str
     split: str

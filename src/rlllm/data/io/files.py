@@ -25,7 +25,7 @@ def iterate_file(path: Path, bad: BadRows) -> Iterator[Placed]:
     """Rows of one data file, in order, as they are read.
 
     Raises:
-        DataError: as `read_file`, when the reading comes to it; a bad row only as `bad` has it.
+        DataError: as `read_file`, when that row is reached; for a bad row only if the policy of `bad` is `fail`.
     """
     if not path.is_file():
         raise missing(path)

@@ -22,7 +22,7 @@ from rlllm.data.inspect.bad_rows import BadRows
 
 
 class Placed(NamedTuple):
-    """A row and where it stands, in words for messages: `line 7 of pairs.jsonl`."""
+    """A row and its place, for messages: `line 7 of pairs.jsonl`."""
 
     place: str
     row: Any
@@ -82,7 +82,7 @@ def _read_json(path: Path, bad: BadRows) -> Iterator[Placed]:
 
 
 def _holds_lines(path: Path) -> bool:
-    """Whether the first line that says something is a whole object, and another line follows."""
+    """Whether the first line with text is a complete JSON object, and another line follows."""
     with _open(path) as lines:
         lines_with_text = (line for line in lines if line.strip())
         return _is_object(next(lines_with_text, b"")) and next(lines_with_text, None) is not None

@@ -42,7 +42,7 @@ class Decision:
     """Which rows go where."""
 
     train: _Places
-    """Numbers of rows, in the order they are written; repeated rows stand more than once."""
+    """Numbers of rows, in the order in which they are written; repeated rows occur more than once."""
     holdout: _Places
     kept: _Mask
     """(rows,) rows that were not dropped as duplicates or contaminated."""

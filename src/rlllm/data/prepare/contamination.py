@@ -208,7 +208,7 @@ class _GramMatches(NamedTuple):
 
 
 class _NgramIndex:
-    """The n-grams of items, each with the items it stands in; those in more than `common` items are left out."""
+    """The n-grams of items, each with the items that contain it; those in more than `common` items are left out."""
 
     def __init__(self, words: Words, used: NDArray[np.bool_], size: int, common: int) -> None:
         self._size = size

@@ -38,8 +38,8 @@ class ContaminationRules(Section):
     similarity: float = Field(0.5, gt=0, le=1)
     """Least Jaccard similarity of word pairs between a prompt and an evaluation prompt with the same numbers."""
     variants: int = Field(10, ge=1, le=32)
-    """What stands in more different training prompts than this is a template, and no evidence that a prompt was reworded; an
-    n-gram in more evaluation prompts is boilerplate. Counted roughly."""
+    """Most different training prompts in which an n-gram may occur to count as evidence of rewording; in more, it comes from a
+    template. An n-gram in more evaluation prompts than this is not counted either. The counts are approximate."""
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class Mixture(Section):
     limits: list[int | None] | None = None
     """Most rows of each source to draw from, null for all: its first ones that no check dropped."""
     epochs: float = Field(1.0, gt=0, allow_inf_nan=False)
-    """Most times that a source is gone through."""
+    """Most times that each row of a source is used."""
     curriculum: str | None = None
     """Sort rows by this, the least first: a numeric column, or `length` for the characters of the row."""
     seed: int = 0

@@ -46,7 +46,7 @@ def _normalise(text: str) -> bytes:
 
 
 def _spaced(match: re.Match[str]) -> str:
-    """A symbol as a word, a vowel mark as it is; of punctuation and control characters a blank."""
+    """A symbol becomes a word, a combining mark stays, punctuation and control characters become a blank."""
     group = unicodedata.category(match[0])[0]
     return f" {match[0]} " if group == "S" else match[0] if group == "M" else " "
 
@@ -56,7 +56,7 @@ class Words:
     """The words of several texts, one after the other."""
 
     hashes: Hashes
-    """(W,) one number a word."""
+    """(W,) one hash for each word."""
     starts: Places
     """(texts + 1,) where the words of each text begin, and the end."""
     numeric: NDArray[np.bool_]
@@ -83,14 +83,14 @@ class Words:
         return _sequence_hashes(self.hashes[self.numeric], _starts(self.rows[self.numeric], len(self.counts)))
 
     def masked(self) -> Words:
-        """The same texts with every number, and every run of numbers, put down as one sign."""
+        """The same texts with every number, and every run of numbers, replaced by one sign."""
         first = np.ones(len(self.hashes), dtype=bool)
         first[1:] = ~(self.numeric[1:] & self.numeric[:-1] & (self.rows[1:] == self.rows[:-1]))
         hashes = np.where(self.numeric, np.uint64(_BASE), self.hashes)[first]
         return Words(hashes, _starts(self.rows[first], len(self.counts)), self.numeric[first])
 
     def ngrams(self, size: int) -> tuple[Hashes, Places]:
-        """Hashes of all runs of `size` words and the text of each, in order; a shorter text is one gram as a whole."""
+        """Hashes of all runs of `size` words and the text of each, in order; a shorter text is a single gram."""
         total = len(self.hashes)
         grams = np.zeros(total, dtype=np.uint64)
         is_gram = np.zeros(total, dtype=bool)
@@ -167,7 +167,7 @@ def _words(data: NDArray[np.uint8]) -> tuple[Hashes, Places, NDArray[np.bool_]]:
 
 
 def _classes(data: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which bytes are inside of words, and which are signs of arithmetic or logic and so words of their own.
+    """Which bytes are inside of words, and which are signs of arithmetic or logic, each a word.
 
     A hyphen between letters, a bullet and Markdown's rules and emphasis are no signs; a point between digits is a decimal one.
     """

@@ -57,7 +57,7 @@ def make_pair(
     """Two different solutions of unequal utility, the preferred one first.
 
     Raises:
-        DataError: the writer's rates leave no two solutions of different worth.
+        DataError: the writer's rates give no two solutions of different utility.
     """
     first, second = _candidates(problem, generator, writer, annotator.min_gap)
     chosen, rejected = (
@@ -79,7 +79,7 @@ def make_pair(
 
 
 def _model_solution(problem: Problem) -> str:
-    """Drawn by a generator of its own, so that the pairs are the same with and without it."""
+    """A right solution. It has a separate random generator, so that the pairs are the same with and without it."""
     return write(problem, random.Random(f"reference {problem.key}"), WriterParams(clean=True))
 
 

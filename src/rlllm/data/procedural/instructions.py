@@ -43,7 +43,7 @@ class _Family:
 
     draw: Callable[[random.Random], Instruction]
     clashes: frozenset[str] = frozenset()
-    """Ids that cannot stand beside this one."""
+    """Ids that cannot be combined with this one."""
 
 
 def _keywords(generator: random.Random) -> Instruction:
@@ -236,7 +236,7 @@ FAMILIES: Mapping[str, _Family] = {
     "change_case:english_capital": _Family(_capitals),
     "startend:quotation": _Family(_quoted),
 }
-"""Instruction id to its family, in the order of rewriting: what is said, how it is laid out, its case, its quotation marks."""
+"""Instruction id -> its kind, in the order in which solutions are rewritten: content, layout, case, quotation marks."""
 
 
 def _exercise(count: int, generator: random.Random) -> Exercise:

@@ -97,7 +97,7 @@ def stream(draw: Callable[[random.Random], Drawn], split: Split, seed: str) -> I
 
 
 def level_of(request: DataRequest, task: str, default: int, highest: int) -> int:
-    """The level asked for, or the task's default. Raises ConfigError outside 1..highest."""
+    """The level of the request, or the task's default. Raises ConfigError outside 1..highest."""
     level = default if request.level is None else request.level
     if not 1 <= level <= highest:
         raise ConfigError(f"{task} has levels 1 to {highest}", given=f"level={level}", hint=f"the default is {default}")

@@ -24,7 +24,7 @@ from rlllm.core.records import StepwiseSolution
 from rlllm.data.procedural.problems import Problem, Solution
 
 _TRIES = 40
-"""Slips drawn in search of one whose first wrong step stands where it is wanted."""
+"""Most mistakes that are drawn to find one whose first wrong step is at the wanted place."""
 _COUNTDOWN_STEP = re.compile(r"(-?\d+)[-+*](\d+)=(-?\d+)")
 
 
@@ -32,8 +32,8 @@ class StepwiseParams(Section):
     """How often a labelled solution goes wrong."""
 
     wrong_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of solutions with a wrong step. Its place is drawn first, then a slip of the task's own kinds that begins
-    there; where no slip of the task does, any slip is taken."""
+    """Share of solutions with a wrong step. Its place is drawn first, then one of the task's mistakes that begins
+    there; where the task has none, any of its mistakes is taken."""
 
 
 def make_solution(problem: Problem, generator: random.Random, params: StepwiseParams) -> StepwiseSolution:

@@ -37,7 +37,7 @@ class _GuessParams(ProceduralParams):
     """Parameters of the guessing game's transcripts."""
 
     attentive: float = Field(0.9, ge=0, le=1)
-    """Share of later guesses that heed what was said before; the others are drawn from the whole range."""
+    """Share of later guesses that use the earlier replies; the others are drawn from the full range."""
 
 
 class _CalculatorTask:

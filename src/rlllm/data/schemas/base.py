@@ -38,7 +38,7 @@ class RowSchema:
     fits: Callable[[Row], bool]
     """Whether a row has the columns, and their types, of this schema. It is called with rows of any data set."""
     needs: str
-    """What `fits` asks for, in words. The error message of a row that does not fit says it."""
+    """What `fits` tests, in words, for the error message of a row that does not fit."""
     columns: Mapping[type[Record], Mapping[str, str]] = field(default_factory=dict)
     """Record type -> record field -> column expression, as in `data.columns`: a name, `outer.inner`, or `one+other`."""
     convert: Mapping[type[Record], Converter] = field(default_factory=dict)

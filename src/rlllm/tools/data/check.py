@@ -36,7 +36,7 @@ class DataCheck(Section):
     """Settings of `rlllm data check`."""
 
     sources: list[DataConfig] = Field(min_length=1)
-    """What to check, each by itself."""
+    """Data sets to check, each separately."""
     kind: str | None = None
     """Verb, method or record type to read it as. Unset: the most specific type that fits."""
     near_duplicates: NearDuplicates = NearDuplicates()
@@ -56,7 +56,7 @@ class Checked:
     hits: list[dict[str, Any]] = field(default_factory=list)
     """Some contaminated rows: `row` from 1, `rule`, `score`, `item`."""
     groups: list[list[int]] = field(default_factory=list)
-    """The largest groups of rows that say the same, numbered from 1."""
+    """The largest groups of duplicate rows, numbered from 1."""
     skipped: list[str] = field(default_factory=list)
     """Some rows that did not fit."""
 

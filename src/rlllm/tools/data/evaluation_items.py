@@ -1,4 +1,4 @@
-"""The prompts of evaluation sets, for the search for contamination: of data by name, or of the tasks of an `eval` recipe."""
+"""The prompts of evaluation sets, to search training rows for: of data by name, or of the tasks of an `eval` recipe."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def evaluation_sets(against: Iterable[DataConfig]) -> list[DataConfig]:
     Raises:
         ConfigError: a recipe that does not resolve.
     """
-    found = [data for named in against for data in (_of_recipe(named) if _is_recipe(named.name) else [named])]
-    return [data for number, data in enumerate(found) if data not in found[:number]]
+    data_sets = [data for entry in against for data in (_of_recipe(entry) if _is_recipe(entry.name) else [entry])]
+    return [data for number, data in enumerate(data_sets) if data not in data_sets[:number]]
 
 
 def evaluation_items(against: Iterable[DataConfig]) -> list[Item]:

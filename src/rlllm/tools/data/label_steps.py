@@ -52,7 +52,7 @@ class StepLabelConfig(StageConfig):
     data: DataConfig = DataConfig()
     """Problems with answers."""
     rewards: list[RewardSpec] = Field(default_factory=list)
-    """The first decides what is right (a value of at least 1); default: the data source's own."""
+    """The first reward decides whether an answer is right (a value of at least 1); default: the data source's own."""
     rows: int | None = Field(None, ge=1)
     """Problems to take, from the first on; unset: all."""
     solutions: int = Field(1, ge=1)

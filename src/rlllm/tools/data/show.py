@@ -18,7 +18,7 @@ _WINDOW = 1000
 
 @dataclass(frozen=True, slots=True)
 class ShownRecord:
-    """A record and, where asked for, its sequences."""
+    """A record, and its token sequences if they were requested."""
 
     row: int
     """Number among the training rows, from 1."""

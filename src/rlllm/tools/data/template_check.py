@@ -88,7 +88,7 @@ def check_template(tokenizer: Any, turn: Turn, ids: list[int]) -> TemplateCheck:
     Args:
         tokenizer: the model's.
         turn: the prompt and the completion.
-        ids: the whole sequence as the trainer has it.
+        ids: the full sequence of the trainer.
     """
     training, generation = rendered(tokenizer, turn)
     at = _first_difference(training.encode(), generation.encode())

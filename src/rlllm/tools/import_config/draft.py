@@ -64,7 +64,7 @@ class Draft:
     def put_trl(self, name: str, value: Any, key: str | None = None) -> None:
         """Set a field of TRL's; note it (as `key`) where this method's trainer does not take it.
 
-        What rlllm keeps in a section of its own, such as `num_generations`, goes there.
+        A setting that rlllm has in another section, such as `num_generations`, goes there.
         """
         if self.trainer.samples and name in self.config.aliases:
             self.put(self.config.aliases[name], value)

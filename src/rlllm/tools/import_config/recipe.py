@@ -38,7 +38,7 @@ class Imported:
         return asdict(self)
 
     def text(self, file: str = "FILE") -> str:
-        """The recipe as YAML; its head says how to run it, and what was left out."""
+        """The recipe as YAML, with comments on how to run it and what was left out."""
         head = [
             f"Imported from {_NAMES[self.tool]}: {_line(self.source)}",
             "",
@@ -64,7 +64,7 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
         stage: what the tool calls the kind of training; needed where its file does not say (TRL).
 
     Raises:
-        ConfigError: the file cannot be read, or says something for which there is no recipe at all.
+        ConfigError: the file cannot be read, or has settings for which there is no recipe at all.
     """
     if tool not in _TOOLS:
         raise unknown("tool to import from", tool, _TOOLS)

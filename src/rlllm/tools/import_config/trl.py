@@ -58,7 +58,7 @@ def draft(config: Mapping[str, Any], stage: str | None, name: str) -> Draft:
     """The recipe of a TRL config.
 
     Raises:
-        ConfigError: it does not tell which command it is for, or names several data sets.
+        ConfigError: its command cannot be determined, or names several data sets.
     """
     verb, method = _COMMANDS[_command(config, stage, name)]
     recipe = Draft("trl", verb, method)
