@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.data.schemas.base import RowSchema as RowSchema
     from rlllm.evals.items import record_row as record_row
     from rlllm.evals.items import sampled_row as sampled_row
+    from rlllm.evals.metrics.base import ExternalTask as ExternalTask
     from rlllm.evals.metrics.base import Metric as Metric
     from rlllm.evals.request import EvalRequest as EvalRequest
     from rlllm.evals.request import Evaluation as Evaluation
@@ -67,6 +68,7 @@ _PUBLIC = {
     "Environment": "rlllm.rollouts.environments.base",
     "EvalRequest": "rlllm.evals.request",
     "Evaluation": "rlllm.evals.request",
+    "ExternalTask": "rlllm.evals.metrics.base",
     "ForwardView": "rlllm.algorithms.forward_pass",
     "Interval": "rlllm.evals.statistics.intervals",
     "LabelledCompletion": "rlllm.core.records",

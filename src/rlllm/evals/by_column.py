@@ -18,7 +18,7 @@ from rlllm.evals.items import item_ids
 from rlllm.evals.request import Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval, score_bounds
 
-MOST_GROUPS = 200
+MAX_GROUPS = 200
 _Groups = Mapping[str, str | None]
 """Id of an item to its group; None where rows of several groups have this id."""
 
@@ -65,7 +65,7 @@ def group_of(records: Sequence[Record], column: str) -> _Groups:
         for key in item_ids(record):
             groups[key] = str(value) if groups.setdefault(key, str(value)) == str(value) else None
     count = len(set(groups.values()))
-    if count > MOST_GROUPS:
+    if count > MAX_GROUPS:
         raise DataError(f"{count} groups are no grouping", given=f"by={column}", hint="name a column of few values")
     return groups
 

@@ -19,7 +19,7 @@ from rlllm.evals.statistics.confidence_sequence import ConfidenceSequence
 from rlllm.evals.statistics.intervals import Interval
 from rlllm.rewards.composition import Composition
 
-VALUE = "pass@1"
+DECIDING_VALUE = "pass@1"
 """The value whose interval decides."""
 _PASSES = 1.0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rlllm.report.comparison import render_comparison
 from rlllm.report.page import render_pipeline, render_run
-from rlllm.report.series import MOST, short_names
+from rlllm.report.series import MAX_RUNS, short_names
 from rlllm.report.summary import SummaryRow
 
-__all__ = ["MOST", "SummaryRow", "render_comparison", "render_pipeline", "render_run", "short_names"]
+__all__ = ["MAX_RUNS", "SummaryRow", "render_comparison", "render_pipeline", "render_run", "short_names"]

@@ -17,7 +17,7 @@ from rlllm.report.differences import differences
 from rlllm.report.layout import Part, json_of, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import shared_curves
-from rlllm.report.problems import HELD_OUT, READING, paired_rows
+from rlllm.report.problems import HELD_OUT, MAP_NOTE, paired_rows
 from rlllm.report.provenance import command_of
 from rlllm.report.rewards import compared_rewards
 from rlllm.report.series import Series, legend, series_of
@@ -37,7 +37,7 @@ def render_comparison(
 
     Args:
         title: heading of the page.
-        runs: two to `series.MOST` runs; the first is the one the others are compared with.
+        runs: two to `series.MAX_RUNS` runs; the first is the one the others are compared with.
         comparisons: comparisons of evaluations with the first run; `b` is the path of the other one.
         sentences: shown at the top of the page.
         commands: what to type to get this page again; each run's own command follows.
@@ -86,7 +86,7 @@ def _tasks(tasks: Sequence[tuple[str, Html]], comparisons: Comparisons) -> Html 
         return None
     adjusted = any("p_holm" in task for comparison in comparisons.values() for task in comparison.get("tasks") or [])
     sections = [tag("section", tag("h3", name), content, class_="task") for name, content in tasks]
-    return join([*sections, [tag("p", words, class_="note") for words in (READING, _HOLM)] if adjusted else None])
+    return join([*sections, [tag("p", words, class_="note") for words in (MAP_NOTE, _HOLM)] if adjusted else None])
 
 
 def _measures(series: Sequence[Series], pairs: Pairs) -> Html | None:

@@ -21,7 +21,7 @@ _GROUP = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Completions:
     """The completions of one prompt; a score is None where no reward could judge."""
 
     completions: Sequence[str]
@@ -44,8 +44,8 @@ class _Compared:
     """One prompt before and after."""
 
     row: Row
-    before: _Drawn
-    after: _Drawn
+    before: _Completions
+    after: _Completions
 
     @property
     def change(self) -> float:
@@ -71,7 +71,7 @@ def before_after(rows: Sequence[Row], level: int, sides: Sides = Sides()) -> Htm
         level: heading level of the groups.
         sides: names of the two columns.
     """
-    compared = [_Compared(row, _drawn(row.get("before")), _drawn(row.get("after"))) for row in rows]
+    compared = [_Compared(row, _completions(row.get("before")), _completions(row.get("after"))) for row in rows]
     if not compared:
         return None
     judged = [pair for pair in compared if pair.after.mean is not None]
@@ -99,7 +99,8 @@ def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | Non
         scored = sorted((row for row in rows if is_number(row.get("reward"))), key=lambda row: row["reward"])
         extremes = [("Lowest reward", scored[0]), ("Highest reward", scored[-1])] if scored else []
         cards = [
-            _single_card(row, kind, _Drawn([str(row.get("completion"))], [row["reward"]])) for kind, row in extremes
+            _single_card(row, kind, _Completions([str(row.get("completion"))], [row["reward"]]))
+            for kind, row in extremes
         ]
         if cards:
             sections.append(_group(title, [tag("div", cards, class_="pair")], level))
@@ -108,9 +109,11 @@ def sampled(first: Sequence[Row], last: Sequence[Row], level: int) -> Html | Non
 
 def items(rows: Iterable[Row], level: int) -> Html | None:
     """Of every task of an evaluation the two items with the lowest and the two with the highest mean score."""
-    tasks: dict[str, list[tuple[float, Row, _Drawn]]] = {}
+    tasks: dict[str, list[tuple[float, Row, _Completions]]] = {}
     for row in rows:
-        sampled_texts = _Drawn([str(text) for text in row.get("completions") or []], _scores(row.get("scores") or []))
+        sampled_texts = _Completions(
+            [str(text) for text in row.get("completions") or []], _scores(row.get("scores") or [])
+        )
         if sampled_texts.completions and sampled_texts.mean is not None:
             tasks.setdefault(str(row.get("task")), []).append((sampled_texts.mean, row, sampled_texts))
     groups = []
@@ -138,7 +141,7 @@ def _compared_card(pair: _Compared, sides: Sides) -> Html:
     return tag("article", _prompt(pair.row), tag("div", columns, class_="pair"), class_="exchange")
 
 
-def _single_card(row: Row, kind: str, texts: _Drawn) -> Html:
+def _single_card(row: Row, kind: str, texts: _Completions) -> Html:
     return tag("article", _prompt(row), _column(kind, texts), class_="exchange")
 
 
@@ -149,7 +152,7 @@ def _prompt(row: Row) -> Html:
     return tag("header", _words(shortened(shown, 800)), reference if answer is not None else None)
 
 
-def _column(kind: str, texts: _Drawn) -> Html:
+def _column(kind: str, texts: _Completions) -> Html:
     position = texts.typical()
     written = texts.completions[position] if texts.completions else ""
     score = texts.scores[position] if position < len(texts.scores) else None
@@ -165,9 +168,9 @@ def _words(written: str) -> Html:
     return tag("pre", written, dir="auto", class_="words")
 
 
-def _drawn(entries: object) -> _Drawn:
+def _completions(entries: object) -> _Completions:
     rows = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
-    return _Drawn([str(row.get("completion", "")) for row in rows], _scores([row.get("score") for row in rows]))
+    return _Completions([str(row.get("completion", "")) for row in rows], _scores([row.get("score") for row in rows]))
 
 
 def _scores(values: Sequence[object]) -> list[float | None]:

@@ -8,7 +8,7 @@ from typing import Any
 from rlllm.core.runs import Run
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import shared_curves
-from rlllm.report.series import MOST, legend, series_of
+from rlllm.report.series import MAX_RUNS, legend, series_of
 from rlllm.report.tables import Head, cell, drawn_head, row, signed_bounds, single_cells, table
 from rlllm.report.wording import DASH, fixed, is_number, number
 
@@ -28,7 +28,7 @@ def experiment(results: Mapping[str, Any]) -> Html | None:
 
 def member_curves(run: Run) -> Html | None:
     """Learning curves of the runs of an experiment in common drawings, one run of each kind; None where there are none."""
-    kinds = (run.results.get("seeds") or [])[:MOST]
+    kinds = (run.results.get("seeds") or [])[:MAX_RUNS]
     series = series_of([Run(run.path / kind["runs"][0]) for kind in kinds])
     curves = shared_curves(series)
     return join([legend(series), curves]) if curves else None

@@ -35,7 +35,7 @@ CURVES: dict[str, tuple[str, str]] = {
     "tokens_per_second": ("Speed", "tokens per second"),
 }
 """Metric name -> title and note, in the order they are drawn."""
-MOST = 12
+_MAX_CURVES = 12
 _ALWAYS = {"reward", "rewards/accuracies", "accuracy", "step_accuracy", "loss", "grad_norm"}
 """Drawn even when flat: a flat line is then the finding."""
 _BOOKKEEPING = {"step", "time", "epoch"}
@@ -58,7 +58,7 @@ def learning_curves(rows: Sequence[dict[str, Any]]) -> Html | None:
     for name in names:
         points = finite_points(rows, name)
         moved = len({value for _, value in points}) > 1
-        if len(figures) < MOST and points and (moved or name in _ALWAYS):
+        if len(figures) < _MAX_CURVES and points and (moved or name in _ALWAYS):
             title, note = CURVES[name.removeprefix("eval_")]
             figures.append(learning_curve(f"{title}, held out" if name.startswith("eval_") else title, note, points))
     if not figures:

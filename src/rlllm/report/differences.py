@@ -11,7 +11,7 @@ from rlllm.report.series import Series
 from rlllm.report.tables import Head, cell, row, table
 from rlllm.report.wording import DASH, count
 
-_MOST = 200
+_MAX_ROWS = 200
 _IRRELEVANT = {"output_dir"}
 """Differs between any two runs and says nothing."""
 
@@ -39,7 +39,7 @@ def differences(series: Sequence[Series], values: Sequence[Mapping[str, Any]], w
                 for member, values_of_run in zip(series, flat, strict=True)
             ],
         )
-        for key in differing[:_MOST]
+        for key in differing[:_MAX_ROWS]
     ]
     left_out = len(differing) - len(rows)
     more = tag("p", f"And {count(left_out, what)} more that differ.", class_="note") if left_out else None

@@ -16,7 +16,7 @@ from rlllm.report.charts import sparkline
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.wording import DASH, fixed, is_number
 
-_SEEN = (
+_FIRST_PASS_GROUPS = (
     "never passed at first",
     "passed less than half at first",
     "passed half or more at first",
@@ -70,11 +70,13 @@ class Difficulty:
         """Name -> passes, the easiest-sounding order left as the names sort; groups by first visit in order of ease."""
         if self.levels:
             return dict(sorted(self.levels.items(), key=lambda item: _natural(item[0])))
-        passes_by_name = {name: _Passes() for name in _SEEN}
+        passes_by_name = {name: _Passes() for name in _FIRST_PASS_GROUPS}
         for prompt, steps in self.visits.items():
             first, *later = sorted(steps.items())
             passed, judged = first[1]
-            group = passes_by_name[_SEEN[0 if not passed else 3 if passed == judged else 1 + (2 * passed >= judged)]]
+            group = passes_by_name[
+                _FIRST_PASS_GROUPS[0 if not passed else 3 if passed == judged else 1 + (2 * passed >= judged)]
+            ]
             for step, (again, seen) in later:
                 group.prompts.add(prompt)
                 cell = group.by_step.setdefault(step, [0, 0])

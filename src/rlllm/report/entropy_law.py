@@ -17,9 +17,9 @@ from rlllm.report.curves import finite_points
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.wording import count, fixed, number
 
-FEWEST = 12
+MIN_STEPS = 12
 """Steps below which two fitted numbers say nothing."""
-_LEAST_R2 = 0.5
+_MIN_R2 = 0.5
 """Share of the variance of the reward that the law must explain to be shown."""
 
 
@@ -28,7 +28,7 @@ class _EntropyLaw:
     """A fitted law."""
 
     a: float
-    """Reward bought for each unit of exp(H) given up."""
+    """Reward gained for each unit by which exp(H) falls."""
     b: float
     r2: float
     """Share of the reward's variance that the law explains; 1 is all of it."""
@@ -36,7 +36,7 @@ class _EntropyLaw:
 
     @property
     def ceiling(self) -> float:
-        """Reward the law predicts for entropy 0: all that this policy has to sell."""
+        """Reward that the law predicts for entropy 0."""
         return self.b - self.a
 
     def reward(self, entropy: float) -> float:
@@ -66,24 +66,24 @@ def fit(pairs: Sequence[tuple[float, float]]) -> _EntropyLaw | None:
     return _EntropyLaw(-slope, mean_r - slope * mean_x, 1 - rest / spread_r, len(points))
 
 
-def fit_that_means_something(pairs: Sequence[tuple[float, float]]) -> _EntropyLaw | None:
-    """The fit if it has `FEWEST` steps, sells entropy for reward (a above 0) and explains `_LEAST_R2`; else None."""
+def fit_if_informative(pairs: Sequence[tuple[float, float]]) -> _EntropyLaw | None:
+    """The fit if it has `MIN_STEPS` steps, gains reward for entropy (a above 0) and explains `_MIN_R2`; else None."""
     law = fit(pairs)
-    return law if law is not None and law.steps >= FEWEST and law.a > 0 and law.r2 >= _LEAST_R2 else None
+    return law if law is not None and law.steps >= MIN_STEPS and law.a > 0 and law.r2 >= _MIN_R2 else None
 
 
 def entropy_figure(metrics: Sequence[dict[str, Any]]) -> Html | None:
     """Reward against entropy with the fitted law, its R^2 and what it predicts; None where the fit means nothing."""
     entropies, rewards = dict(finite_points(metrics, "entropy")), finite_points(metrics, "reward")
     pairs = [(entropies[step], reward) for step, reward in rewards if step in entropies]
-    law = fit_that_means_something(pairs)
+    law = fit_if_informative(pairs)
     if law is None:
         return None
     last = ends([(step, reward) for step, reward in rewards if step in entropies])[1]
     formula = f"R = {number(law.b)} - {number(law.a)} exp(H)".replace("- -", "+ ")
     sentences = (
         f"{formula} explains {fixed(100 * law.r2, 0)} % of the reward's variance over {count(law.steps, 'step')} "
-        f"(R² = {fixed(law.r2)}). Were the entropy sold out, it predicts a reward of {number(law.ceiling)}; the last tenth of "
+        f"(R² = {fixed(law.r2)}). At entropy 0 it predicts a reward of {number(law.ceiling)}; the last tenth of "
         f"the run has {number(last)}, {number(abs(law.ceiling - last))} {'below' if last < law.ceiling else 'above'} that. "
         "This extends a fit beyond what was seen; it does not hold for a run that keeps its entropy up."
     )

@@ -16,7 +16,7 @@ from rlllm.report.gain_decomposition import gain_table
 from rlllm.report.layout import Part, json_of, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import pass_curves
-from rlllm.report.problems import READING, problem_map
+from rlllm.report.problems import MAP_NOTE, problem_map
 from rlllm.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.report.results import further_table, results_tables
 from rlllm.report.rewards import Source, monitored_curves, reward_table, tally, written
@@ -124,7 +124,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
         ("members", "Curves of the runs", member_curves(run)),
         ("card", "Reward model card", card_tables(json_of(run, "card.json"), run.results)),
         ("curves", "Learning curves", learning_curves(metrics)),
-        ("entropy", "Reward bought with entropy", entropy_figure(metrics)),
+        ("entropy", "Reward against entropy", entropy_figure(metrics)),
         ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),
         ("rewards", "Rewards by source", reward_table(samples.sources)),
         ("monitored", "Training and monitored rewards", monitored_curves(samples.total, samples.sources, monitored)),
@@ -151,7 +151,7 @@ def _details(run: Run, config: Mapping[str, Any], metrics: Sequence[dict[str, An
 
 def _problem_map(before_after: Sequence[dict[str, Any]]) -> Html | None:
     figure = problem_map(before_after, "before", "after", "Held-out prompts")
-    return tag("div", figure, tag("p", READING, class_="note"), class_="curves") if figure else None
+    return tag("div", figure, tag("p", MAP_NOTE, class_="note"), class_="curves") if figure else None
 
 
 def _scan(rows: Iterable[dict[str, Any]]) -> _Samples:

@@ -21,7 +21,7 @@ Row = dict[str, Any]
 """`{"prompt", "answer", "before": [{"completion", "score"}], "after": [...]}`"""
 HELD_OUT = "held-out prompts"
 """Name of the task that training runs were measured on."""
-READING = (
+MAP_NOTE = (
     "A dot is all problems whose mean score went from the value below it to the value beside it; its area counts them. Above "
     "the diagonal they got better. A problem is solved where its mean score is at least one half: gained are those that were "
     "not solved and then were, lost are those the other way round."

@@ -11,7 +11,7 @@ from rlllm.report.markup import Html, tag
 from rlllm.report.wording import duration, named, shortened
 
 _FACTS = (("model", "Model"), ("method", "Method"), ("data", "Data"), ("rewards", "Rewards"), ("seed", "Seed"))
-_MOST_ROWS = 500
+_MAX_ROWS = 500
 
 
 def command_block(lines: Sequence[str]) -> Html:
@@ -57,7 +57,7 @@ def settings_table(values: Mapping[str, Any]) -> Html | None:
     rows = list(flattened(values))
     if not rows:
         return None
-    shown = [tag("tr", tag("th", tag("code", key), scope="row"), tag("td", value)) for key, value in rows[:_MOST_ROWS]]
+    shown = [tag("tr", tag("th", tag("code", key), scope="row"), tag("td", value)) for key, value in rows[:_MAX_ROWS]]
     left_out = len(rows) - len(shown)
     more = tag("caption", f"and {left_out:,} more rows, see the file") if left_out else None
     return tag("table", more, tag("tbody", shown), class_="settings")

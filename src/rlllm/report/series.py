@@ -12,7 +12,7 @@ from rlllm.report.layout import json_of
 from rlllm.report.markup import Html, tag
 from rlllm.report.wording import named, shortened
 
-MOST = 8
+MAX_RUNS = 8
 """Runs that one page can tell apart; as many line styles as the style sheet has."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run, list_runs, open_run
-from rlllm.report import MOST, render_comparison, short_names
+from rlllm.report import MAX_RUNS, render_comparison, short_names
 
 if TYPE_CHECKING:
     from rlllm.evals.compare import Comparison
@@ -72,9 +72,9 @@ def comparison_page(paths: Sequence[Path | str], *, seed: int = 0) -> str:
         ConfigError: more runs than one page can tell apart, or fewer than two.
     """
     runs = runs_of(paths)
-    if not 2 <= len(runs) <= MOST:
+    if not 2 <= len(runs) <= MAX_RUNS:
         raise ConfigError(
-            f"a comparison shows two to {MOST} runs",
+            f"a comparison shows two to {MAX_RUNS} runs",
             given=f"{len(runs)} runs in {', '.join(map(str, paths))}",
             hint="name the runs that you want to see together",
         )

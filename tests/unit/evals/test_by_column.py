@@ -7,7 +7,7 @@ import pytest
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.evals.by_column import MOST_GROUPS, group_of, grouped, mean_of
+from rlllm.evals.by_column import MAX_GROUPS, group_of, grouped, mean_of
 from rlllm.evals.items import item_ids, task_id
 from rlllm.evals.request import Evaluation
 from rlllm.evals.statistics.intervals import Interval, mean_interval, wilson
@@ -70,7 +70,7 @@ def test_scores_outside_the_unit_interval_have_no_invented_bounds() -> None:
     [
         (tasks(1, None), "level", "row 2 has no column level"),
         (tasks(1), "subset", "row 1 has no column subset"),
-        (tasks(*range(MOST_GROUPS + 1)), "level", "groups are no grouping"),
+        (tasks(*range(MAX_GROUPS + 1)), "level", "groups are no grouping"),
     ],
 )
 def test_what_cannot_be_grouped_is_refused_before_anything_is_sampled(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.evals.statistics.majority_vote import (
-    MOST_SUBSETS,
+    MAX_SUBSETS,
     best_of_k,
     majority,
     marked,
@@ -110,7 +110,7 @@ def test_subsets_are_enumerated_while_they_are_few_and_drawn_evenly_where_they_a
     over_subsets(lambda subset: seen.update([tuple(subset)]) or 0.0, 8, 3, seed=0)
     assert seen == Counter(combinations(range(8), 3))
     share = over_subsets(lambda subset: float(0 in subset), 24, 6, seed=0)
-    assert share == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / MOST_SUBSETS) ** 0.5)
+    assert share == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / MAX_SUBSETS) ** 0.5)
     assert share == over_subsets(lambda subset: float(0 in subset), 24, 6, seed=0)
 
 

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.verdict import Diagnostics, alarm_text, judge
-from rlllm.evals.monitors.monitored_rewards import ERROR, EVERY, LEAST, Moments, RewardMonitor, look, moments_of
+from rlllm.evals.monitors.monitored_rewards import (
+    ERROR_RATE,
+    LOOK_EVERY,
+    MIN_ROLLOUTS,
+    Moments,
+    RewardMonitor,
+    look,
+    moments_of,
+)
 
 COMPLETIONS = 64
 
@@ -62,7 +70,7 @@ def test_runs_without_a_hack_raise_fewer_alarms_than_the_stated_error(case: str,
     raised = sum(
         bool(RewardMonitor(["exact"]).add(rows(training, monitored, seed, completions=32))) for seed in range(runs)
     )
-    assert raised <= runs * ERROR + 2 * math.sqrt(runs * ERROR)
+    assert raised <= runs * ERROR_RATE + 2 * math.sqrt(runs * ERROR_RATE)
 
 
 def test_a_monitored_reward_exactly_at_the_border_raises_no_more_than_the_stated_error() -> None:
@@ -76,12 +84,14 @@ def test_a_monitored_reward_exactly_at_the_border_raises_no_more_than_the_stated
             noise = generator.normal(size=(2, COMPLETIONS))
             values = noise + late[step] * np.array([[0.4], [0.1]])
             seen.append(Moments(step, COMPLETIONS, tuple(values.mean(1)), tuple(values.var(1))))
-        raised += any(look(seen[:end], "s") for end in range(2 * LEAST, 41, EVERY))
-    assert raised <= runs * ERROR + 2 * math.sqrt(runs * ERROR)
+        raised += any(look(seen[:end], "s") for end in range(2 * MIN_ROLLOUTS, 41, LOOK_EVERY))
+    assert raised <= runs * ERROR_RATE + 2 * math.sqrt(runs * ERROR_RATE)
 
 
 def test_the_errors_of_all_looks_add_up_to_the_stated_one() -> None:
-    assert math.fsum(ERROR * 6 / (math.pi * k) ** 2 for k in range(1, 200_000)) == pytest.approx(ERROR, rel=1e-4)
+    assert math.fsum(ERROR_RATE * 6 / (math.pi * k) ** 2 for k in range(1, 200_000)) == pytest.approx(
+        ERROR_RATE, rel=1e-4
+    )
 
 
 def test_an_alarm_is_raised_once_and_whole_rollouts_or_the_file_give_the_same() -> None:

@@ -18,7 +18,7 @@ from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.report import render_comparison, render_run, short_names
 from rlllm.report.overlay import pass_at_k, shared_curves
 from rlllm.report.problems import HELD_OUT, paired_rows, problem_map
-from rlllm.report.series import MOST, series_of
+from rlllm.report.series import MAX_RUNS, series_of
 from rlllm.report.wording import crossover
 
 HOSTILE = "</pre></style><script>alert(1)</script><img src=x onerror=alert(2)> \"'&amp; \x00\x1b[31m \u202eabc"
@@ -210,12 +210,14 @@ def test_a_run_is_called_by_the_last_parts_of_its_path(paths: list[str], names: 
 def test_every_run_of_a_page_has_a_line_style_of_its_own() -> None:
     css = Path(report.__file__).with_name("style.css").read_text(encoding="utf-8")
     dashes = re.findall(r"^\.s\d \{ --tone: var\(--s\d\); --dash: (.*?); \}", css, re.M)
-    assert len(dashes) == len(set(dashes)) == MOST
-    assert [one.kind for one in series_of([Run(Path(f"{n}")) for n in range(MOST)])] == [f"s{n}" for n in range(MOST)]
+    assert len(dashes) == len(set(dashes)) == MAX_RUNS
+    assert [one.kind for one in series_of([Run(Path(f"{n}")) for n in range(MAX_RUNS)])] == [
+        f"s{n}" for n in range(MAX_RUNS)
+    ]
 
 
 @pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
-@pytest.mark.parametrize("number", range(MOST))
+@pytest.mark.parametrize("number", range(MAX_RUNS))
 def test_colours_of_runs_can_be_read_as_text(scheme: int, number: int) -> None:
     css = Path(report.__file__).with_name("style.css").read_text(encoding="utf-8")
     ink = re.findall(rf"--s{number}: (#[0-9a-f]{{6}})", css)[scheme]
@@ -260,7 +262,7 @@ def both(old: float | None, new: float | None) -> dict[str, Any]:
     return {"before": [{"completion": "", "score": old}], "after": [{"completion": "", "score": new}]}
 
 
-@given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=6), min_size=1, max_size=MOST))
+@given(st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=6), min_size=1, max_size=MAX_RUNS))
 def test_letters_at_the_ends_of_lines_never_collide(curves: list[list[float]]) -> None:
     lines = [
         ("ABCDEFGH"[n], f"s{n}", [{"k": 2**power, "estimate": value} for power, value in enumerate(curve)])

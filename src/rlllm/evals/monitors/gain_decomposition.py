@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.records import prompt_text
-from rlllm.evals.monitors.overoptimization import LEAST, SHARE, TRAINING_REWARD
+from rlllm.evals.monitors.overoptimization import END_SHARE, MIN_STEPS, TRAINING_REWARD
 from rlllm.evals.statistics.intervals import Interval, blocks_of
 from rlllm.parsing.answers import has_answer_at_end, marked_answers
 
@@ -34,7 +34,7 @@ BINS = 5
 """Bins of length, at the quintiles of early and late completions together."""
 FORMS = ("cut off", "no marked answer", "one marked answer at the end", "other marked answers")
 _RESAMPLES = 2000
-_MOST_UNITS = 2000
+_MAX_UNITS = 2000
 """Units that the bootstrap draws at most: of more prompts, several go together, which changes no mean and keeps it quick."""
 
 
@@ -52,8 +52,8 @@ def decompose_gains(
 
     own = [row for row in rows if not row.get("demonstration")]
     steps = sorted({float(row["step"]) for row in own})
-    end = round(SHARE * len(steps))
-    if end < LEAST:
+    end = round(END_SHARE * len(steps))
+    if end < MIN_STEPS:
         return []
     early, late = set(steps[:end]), set(steps[-end:])
     compared = [row for row in own if float(row["step"]) in early or float(row["step"]) in late]
@@ -108,7 +108,7 @@ def decompose(
         return None
     inner = np.unique(np.quantile(lengths, np.arange(1, BINS) / BINS))
     cells = np.searchsorted(inner, lengths) * len(FORMS) + forms
-    tables = _tables(owner % _MOST_UNITS, late, cells, values, min(len(names), _MOST_UNITS))
+    tables = _tables(owner % _MAX_UNITS, late, cells, values, min(len(names), _MAX_UNITS))
     estimate = {name: float(part[0]) for name, part in _parts(tables.sum(0)[None]).items()}
     resampled = _bootstrap(tables, seed)
     unsupported = estimate.pop("unsupported")

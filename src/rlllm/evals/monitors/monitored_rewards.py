@@ -1,18 +1,18 @@
 """Alarm during training: the training reward rises and a monitored reward does not follow.
 
 The training reward is the weighted total that the run maximises; a monitored reward has weight 0 and is only logged. Every
-`EVERY` rollouts the last fifth of the rollouts so far (at least `LEAST`) is compared with the first. A look raises the
-alarm when two one-sided Welch intervals over means of rollouts lie above 0: that of the rise of the training reward, and
-that of
+`LOOK_EVERY` rollouts the last fifth of the rollouts so far (at least `MIN_ROLLOUTS`) is compared with the first. A look
+raises the alarm when two one-sided Welch intervals over means of rollouts lie above 0: that of the rise of the training
+reward, and that of
 
     D = _FOLLOWS * (rise of the training reward) / s_training - (rise of the monitored reward) / s_monitored,
 
 where s is the standard deviation of all completions of both windows, so that rewards of any scale compare: the monitored
 reward rose by less than a quarter of what the training reward rose. Repeated looks are paid for by spending the error: look
-k at a monitored reward may err with chance ERROR * 6 / (pi^2 k^2) / (number of monitored rewards), which sums to ERROR
-however long the run is. A monitored reward that follows (D <= 0) therefore raises an alarm in at most 2.5 % of runs, as far
-as means of rollouts are independent and near to normal. The check at the end of a run, `overoptimization`, asks more: there
-the monitored reward fell.
+k at a monitored reward may err with chance ERROR_RATE * 6 / (pi^2 k^2) / (number of monitored rewards), which sums to
+ERROR_RATE however long the run is. A monitored reward that follows (D <= 0) therefore raises an alarm in at most 2.5 % of
+runs, as far as means of rollouts are independent and near to normal. The check at the end of a run, `overoptimization`,
+asks more: there the monitored reward fell.
 
 Sources: Lan & DeMets, Biometrika 70 (1983), 659 (error spending); Welch, Biometrika 34 (1947), 28; Gao, Schulman & Hilton
 2022, arXiv 2210.10760 (training and ground-truth reward; "training_reward" and "gold" there).
@@ -26,15 +26,15 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from rlllm.evals.monitors.overoptimization import SHARE, TRAINING_REWARD, change
+from rlllm.evals.monitors.overoptimization import END_SHARE, TRAINING_REWARD, change
 
-ERROR = 0.025
+ERROR_RATE = 0.025
 """Chance of an alarm in a whole run whose monitored rewards follow."""
 _FOLLOWS = 0.25
 """Part of the training reward's rise, each in its own standard deviations, that a monitored reward has to make to follow."""
-LEAST = 5
+MIN_ROLLOUTS = 5
 """Rollouts in each window at least; the first look is after twice as many."""
-EVERY = 5
+LOOK_EVERY = 5
 """Rollouts between two looks."""
 
 
@@ -80,7 +80,7 @@ class RewardMonitor:
                 continue
             rollouts = self._moments.setdefault(name, [])
             rollouts.append(moments)
-            if len(rollouts) >= 2 * LEAST and len(rollouts) % EVERY == 0:
+            if len(rollouts) >= 2 * MIN_ROLLOUTS and len(rollouts) % LOOK_EVERY == 0:
                 alarm = look(rollouts, name, len(self.monitored))
                 self.alarms += [alarm] if alarm else []
 
@@ -89,14 +89,14 @@ def look(rollouts: Sequence[Moments], name: str, monitored: int = 1) -> dict[str
     """The alarm that these rollouts raise, or None.
 
     Args:
-        rollouts: all so far, at least `2 * LEAST`.
+        rollouts: all so far, at least `2 * MIN_ROLLOUTS`.
         name: of the monitored reward.
         monitored: how many monitored rewards share the error.
     """
-    size = max(LEAST, round(SHARE * len(rollouts)))
+    size = max(MIN_ROLLOUTS, round(END_SHARE * len(rollouts)))
     first, last = rollouts[:size], rollouts[-size:]
-    number = (len(rollouts) - 2 * LEAST) // EVERY + 1
-    confidence = 1 - 2 * ERROR * 6 / (math.pi * number) ** 2 / monitored
+    number = (len(rollouts) - 2 * MIN_ROLLOUTS) // LOOK_EVERY + 1
+    confidence = 1 - 2 * ERROR_RATE * 6 / (math.pi * number) ** 2 / monitored
     rises = [
         change([rollout.means[side] for rollout in first], [rollout.means[side] for rollout in last], confidence)
         for side in (0, 1)

@@ -21,9 +21,9 @@ from typing import Any
 from rlllm.evals.statistics.intervals import Interval
 
 TRAINING_REWARD = "the total reward"
-SHARE = 0.2
+END_SHARE = 0.2
 """Part of the steps at each end that is compared."""
-LEAST = 3
+MIN_STEPS = 3
 """Steps at each end without which nothing is said: below, the spread between steps is not known."""
 
 
@@ -69,8 +69,8 @@ def divergence(
             if value is not None and math.isfinite(value):
                 column.append(float(value))
     steps = [pair for _, pair in sorted(values.items()) if all(pair)]
-    end = round(SHARE * len(steps))
-    if end < LEAST:
+    end = round(END_SHARE * len(steps))
+    if end < MIN_STEPS:
         return None
     changes = [
         change([_mean(step[side]) for step in steps[:end]], [_mean(step[side]) for step in steps[-end:]], confidence)

@@ -14,7 +14,7 @@ from itertools import combinations
 
 from rlllm.parsing.answers import extract_answer
 
-MOST_SUBSETS = 256
+MAX_SUBSETS = 256
 """Up to this many subsets are enumerated; of more, so many are drawn (still unbiased)."""
 _Answers = Sequence[str | None]
 """The marked answer of each sample; None where there is none."""
@@ -95,11 +95,11 @@ def over_subsets(choose: Callable[[Sequence[int]], float], n: int, k: int, seed:
 
 
 def _subsets(n: int, k: int, seed: int) -> Iterator[Sequence[int]]:
-    if math.comb(n, k) <= MOST_SUBSETS:
+    if math.comb(n, k) <= MAX_SUBSETS:
         yield from combinations(range(n), k)
         return
     generator = random.Random(f"subsets {n} {k} {seed}")
-    for _ in range(MOST_SUBSETS):
+    for _ in range(MAX_SUBSETS):
         yield generator.sample(range(n), k)
 
 

@@ -12,7 +12,7 @@ from rlllm.core.records import task_of
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
-from rlllm.evals.early_stopping import VALUE, Stopped, until_narrow
+from rlllm.evals.early_stopping import DECIDING_VALUE, Stopped, until_narrow
 from rlllm.evals.metrics.rehearsal import measure
 from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
@@ -120,7 +120,7 @@ def _measure(plan: EvalPlan, task: PlannedTask, request: EvalRequest) -> tuple[E
     if task.by is not None:
         result = grouped(result, group_of(task.records, task.by), task.by, request.seed)
     if stopped is not None:
-        result = replace(result, values={**result.values, VALUE: stopped.interval})
+        result = replace(result, values={**result.values, DECIDING_VALUE: stopped.interval})
     return result, stopped
 
 
