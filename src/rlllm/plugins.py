@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the table below
     from rlllm.algorithms.batch import RolloutBatch as RolloutBatch
+    from rlllm.algorithms.checkpoints import SealedCheckpoints as SealedCheckpoints
     from rlllm.algorithms.forward_pass import ForwardView as ForwardView
     from rlllm.algorithms.losses.base import LossInputs as LossInputs
     from rlllm.algorithms.methods.base import Method as Method
@@ -55,10 +56,24 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.rollouts.config import SamplingConfig as SamplingConfig
     from rlllm.rollouts.engines.base import Engine as Engine
     from rlllm.rollouts.environments.base import Environment as Environment
+    from rlllm.training.before_after import measure_alignment as measure_alignment
+    from rlllm.training.flow import Job as Job
+    from rlllm.training.flow import train as train
+    from rlllm.training.plan import Plan as Plan
+    from rlllm.training.plan import start_plan as start_plan
+    from rlllm.training.settings import PreferenceSettings as PreferenceSettings
+    from rlllm.training.settings import TrainingConfig as TrainingConfig
+    from rlllm.training.trainers.base import Trainer as Trainer
+    from rlllm.training.trainers.preference import build_trainer as build_trainer
+    from rlllm.training.trainers.preference import label_rows as label_rows
+    from rlllm.training.trainers.preference import pair_rows as pair_rows
+    from rlllm.training.trainers.preference import plan_preferences as plan_preferences
+    from rlllm.training.trainers.preference import reference_of as reference_of
 
 _PUBLIC = {
     "Advantage": "rlllm.algorithms.protocols",
     "BoundReward": "rlllm.rewards.bound",
+    "build_trainer": "rlllm.training.trainers.preference",
     "Composition": "rlllm.rewards.composition",
     "ConfigError": "rlllm.core.errors",
     "Conversation": "rlllm.core.records",
@@ -71,20 +86,28 @@ _PUBLIC = {
     "ExternalTask": "rlllm.evals.metrics.base",
     "ForwardView": "rlllm.algorithms.forward_pass",
     "Interval": "rlllm.evals.statistics.intervals",
+    "Job": "rlllm.training.flow",
+    "label_rows": "rlllm.training.trainers.preference",
     "LabelledCompletion": "rlllm.core.records",
     "Loss": "rlllm.algorithms.protocols",
     "LossInputs": "rlllm.algorithms.losses.base",
     "Mask": "rlllm.algorithms.protocols",
     "mean_interval": "rlllm.evals.statistics.intervals",
+    "measure_alignment": "rlllm.training.before_after",
     "Method": "rlllm.algorithms.methods.base",
     "Metric": "rlllm.evals.metrics.base",
     "ModelError": "rlllm.core.errors",
     "OffPolicy": "rlllm.algorithms.protocols",
+    "pair_rows": "rlllm.training.trainers.preference",
+    "Plan": "rlllm.training.plan",
+    "plan_preferences": "rlllm.training.trainers.preference",
     "PluginError": "rlllm.core.errors",
     "PreferencePair": "rlllm.core.records",
+    "PreferenceSettings": "rlllm.training.settings",
     "ProgressCallback": "rlllm.core.events",
     "PromptTask": "rlllm.core.records",
     "record_row": "rlllm.evals.items",
+    "reference_of": "rlllm.training.trainers.preference",
     "RewardError": "rlllm.core.errors",
     "RlllmError": "rlllm.core.errors",
     "RolloutBatch": "rlllm.algorithms.batch",
@@ -95,12 +118,17 @@ _PUBLIC = {
     "Sampler": "rlllm.algorithms.protocols",
     "SamplingConfig": "rlllm.rollouts.config",
     "Score": "rlllm.core.records",
+    "SealedCheckpoints": "rlllm.algorithms.checkpoints",
     "Section": "rlllm.core.config",
     "Setup": "rlllm.algorithms.protocols",
     "Signal": "rlllm.algorithms.signals.base",
     "SignalContext": "rlllm.algorithms.signals.base",
+    "start_plan": "rlllm.training.plan",
     "StepwiseSolution": "rlllm.core.records",
     "StoredGroup": "rlllm.algorithms.stored_group",
+    "train": "rlllm.training.flow",
+    "Trainer": "rlllm.training.trainers.base",
+    "TrainingConfig": "rlllm.training.settings",
 }
 """Name -> module that defines it."""
 __all__ = [*_PUBLIC]

@@ -25,14 +25,14 @@ def _build(job: Job[Plan[CPOSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms.preference.cpo import CPOTrainer
 
     rows = preference.pair_rows(job)
-    return preference.build(job, callbacks, CPOTrainer, rows, loss=preference.loss_of(job.plan))
+    return preference.build_trainer(job, callbacks, CPOTrainer, rows, loss=preference.loss_of(job.plan))
 
 
 TRAINER = Trainer(
     name="cpo",
     record=PreferencePair,
     settings={"align": CPOSettings},
-    plan=preference.plan,
+    plan=preference.plan_preferences,
     run=train,
     check=preference.check_loss,
     build=_build,

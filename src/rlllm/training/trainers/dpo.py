@@ -45,14 +45,14 @@ def build(job: Job[Plan[Any]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms.preference.with_reference import SealedDPOTrainer
 
     rows, reference = preference.pair_rows(job), preference.reference_of(job)
-    return preference.build(job, callbacks, SealedDPOTrainer, rows, ref_model=reference)
+    return preference.build_trainer(job, callbacks, SealedDPOTrainer, rows, ref_model=reference)
 
 
 TRAINER = Trainer(
     name="dpo",
     record=PreferencePair,
     settings={"align": DPOSettings},
-    plan=preference.plan,
+    plan=preference.plan_preferences,
     run=train,
     check=_check,
     build=build,

@@ -63,18 +63,17 @@ def _check_contrast(rows: list[LabelledCompletion], source: str) -> None:
 
 
 def _build(job: Job[Plan[KTOSettings]], callbacks: list[Any]) -> Any:
-    from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.preference.with_reference import SealedKTOTrainer
 
-    rows = to_trl_dataset.labelled(job.plan.loaded.train, job.tokenizer, seed=job.plan.config.seed)
-    return preference.build(job, callbacks, SealedKTOTrainer, rows, ref_model=preference.reference_of(job))
+    rows = preference.label_rows(job)
+    return preference.build_trainer(job, callbacks, SealedKTOTrainer, rows, ref_model=preference.reference_of(job))
 
 
 TRAINER = Trainer(
     name="kto",
     record=LabelledCompletion,
     settings={"align": KTOSettings},
-    plan=preference.plan,
+    plan=preference.plan_preferences,
     run=train,
     check=_check,
     build=_build,

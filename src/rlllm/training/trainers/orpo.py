@@ -27,7 +27,7 @@ def _build(job: Job[Plan[ORPOSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms.preference.orpo import ORPOTrainer
 
     rows = preference.pair_rows(job)
-    return preference.build(job, callbacks, ORPOTrainer, rows, loss=preference.loss_of(job.plan))
+    return preference.build_trainer(job, callbacks, ORPOTrainer, rows, loss=preference.loss_of(job.plan))
 
 
 def _batch_tokens(batch: Mapping[str, Any]) -> list[PreviewSequence]:
@@ -40,7 +40,7 @@ TRAINER = Trainer(
     name="orpo",
     record=PreferencePair,
     settings={"align": ORPOSettings},
-    plan=preference.plan,
+    plan=preference.plan_preferences,
     run=train,
     check=preference.check_loss,
     build=_build,

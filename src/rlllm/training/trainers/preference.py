@@ -18,7 +18,7 @@ from rlllm.training.truncation import note_truncated_rows
 SettingsT = TypeVar("SettingsT", bound=PreferenceSettings)
 
 
-def plan(config: PreferenceSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[Any]:
+def plan_preferences(config: PreferenceSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[Any]:
     """`Trainer.plan`: data and settings, and the rewards that measure. Raises ConfigError, DataError, ModelError."""
     return with_rewards(start_plan(config, method, trainer))
 
@@ -71,7 +71,7 @@ def check_loss(plan: Plan[Any]) -> None:
         )
 
 
-def build(job: Job[Any], callbacks: list[Any], make: Callable[..., Any], rows: Any, **options: Any) -> Any:
+def build_trainer(job: Job[Any], callbacks: list[Any], make: Callable[..., Any], rows: Any, **options: Any) -> Any:
     """A trainer of recorded preferences, made for a job.
 
     Args:
@@ -111,8 +111,15 @@ def reference_of(job: Job[Any]) -> Any:
     return None if job.plan.config.lora or job.plan.setting("precompute_ref_log_probs") else deepcopy(job.model)
 
 
+def label_rows(job: Job[Any]) -> Any:
+    """The labelled completions as the rows of KTOTrainer: `prompt`, `completion`, `label`, shuffled by the seed."""
+    from rlllm.algorithms import to_trl_dataset
+
+    return to_trl_dataset.labelled(job.plan.loaded.train, job.tokenizer, seed=job.plan.config.seed)
+
+
 def pair_rows(job: Job[Any]) -> Any:
-    """The training pairs as the rows of DPOTrainer."""
+    """The training pairs as the rows of DPOTrainer: `prompt`, `chosen`, `rejected`."""
     from rlllm.algorithms import to_trl_dataset
 
     return to_trl_dataset.pairs(job.plan.loaded.train, job.tokenizer)

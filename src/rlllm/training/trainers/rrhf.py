@@ -25,14 +25,14 @@ def _build(job: Job[Plan[RRHFSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms.preference.rrhf import RRHFTrainer
 
     rows = preference.pair_rows(job)
-    return preference.build(job, callbacks, RRHFTrainer, rows, loss=preference.loss_of(job.plan))
+    return preference.build_trainer(job, callbacks, RRHFTrainer, rows, loss=preference.loss_of(job.plan))
 
 
 TRAINER = Trainer(
     name="rrhf",
     record=PreferencePair,
     settings={"align": RRHFSettings},
-    plan=preference.plan,
+    plan=preference.plan_preferences,
     run=train,
     check=preference.check_loss,
     build=_build,

@@ -54,14 +54,14 @@ def _build(job: Job[Plan[TPOSettings]], callbacks: list[Any]) -> Any:
         records = job.plan.loaded.train
         _check_references(records, job.plan)
         rows = to_trl_dataset.triples(records, job.tokenizer)
-    return preference.build(job, callbacks, TPOTrainer, rows, loss=preference.loss_of(job.plan))
+    return preference.build_trainer(job, callbacks, TPOTrainer, rows, loss=preference.loss_of(job.plan))
 
 
 TRAINER = Trainer(
     name="tpo",
     record=PreferencePair,
     settings={"align": TPOSettings},
-    plan=preference.plan,
+    plan=preference.plan_preferences,
     run=train,
     check=_check,
     build=_build,
