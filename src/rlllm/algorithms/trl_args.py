@@ -10,10 +10,12 @@ from rlllm.algorithms import _trl
 from rlllm.algorithms.preference.settings import LOSS_SETTINGS, dpo_settings
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
+from rlllm.core.registry import load_target
 
 
 def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path, seed: int, hardware: Hardware) -> Any:
-    """The TRL dataclass `config` for a run; DPOConfig for the losses of `algorithms/preference`, without their own settings.
+    """The TRL dataclass `config`, or that of "module:Class"; DPOConfig for the losses of `algorithms/preference`, without their own
+    settings.
 
     bf16 is always set: TRL's own default raises on a CPU, and `use_cpu` alone silently turns on emulated bf16.
 
@@ -33,7 +35,7 @@ def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path
         "gradient_checkpointing": not on_cpu,
     }
     managed = {"output_dir": str(checkpoints), "seed": seed}
-    make = getattr(_trl, config)
+    make = load_target(config) if ":" in config else getattr(_trl, config)
     try:
         return make(**{**defaults, **settings, **managed})
     except (ValueError, TypeError) as error:

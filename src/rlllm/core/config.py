@@ -155,9 +155,8 @@ class UnknownKeyError(UnknownNameError):
 
 def accepts(cls: type[StageConfig], key: str) -> bool:
     """Whether a key, dotted or not, may be typed for a settings class."""
-    try:
-        path = _path(cls, key)
-    except UnknownKeyError:
+    path = _known_path(cls, key)
+    if path is None:
         return False
     if path[0] == "trainer" and len(path) > 1 and cls.trl_configs:
         return path[1] in trl_fields.union(cls.trl_configs)
@@ -235,6 +234,14 @@ def _find(values: Mapping[str, Any], path: list[str]) -> Any:
 def _path(cls: type[StageConfig], key: str) -> list[str]:
     if key.startswith("+"):
         raise ConfigError("keys are written without Hydra's +", given=key, hint=f"type {key.lstrip('+')}=...")
+    path = _known_path(cls, key)
+    if path is None:
+        raise _unknown_key(cls, key)
+    return path
+
+
+def _known_path(cls: type[StageConfig], key: str) -> list[str] | None:
+    """Where a key belongs; None where the settings class has no such key. What stands in a section is not looked at."""
     head, _, rest = key.partition(".")
     head = _spell(head, cls.model_fields)
     if rest and head in cls.model_fields:
@@ -249,7 +256,7 @@ def _path(cls: type[StageConfig], key: str) -> list[str]:
     spelled = _spell(key, names)
     if spelled in names:
         return ["trainer", spelled]
-    raise _unknown_key(cls, key)
+    return None
 
 
 def _trainer_path(cls: type[StageConfig], name: str) -> list[str]:

@@ -6,13 +6,18 @@ field has the kinds of value it takes (`int`, `float`, `bool`, `str`, `list`, `d
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import types
+import typing
 from collections.abc import Mapping
+from enum import Enum
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.errors import ConfigError, PluginError, unknown
 
 PATH = Path(__file__).with_name("trl_fields.json")
 MANAGED = {
@@ -22,6 +27,7 @@ MANAGED = {
     "reward_weights": "give each reward its weight: rewards: [{name: exact, weight: 0.5}]",
 }
 """Fields rlllm sets itself, with what to use instead."""
+_KINDS = {int: "int", float: "float", bool: "bool", str: "str", list: "list", dict: "dict", type(None): "none"}
 NOT_NEGATIVE = frozenset(
     {"learning_rate", "beta", "epsilon", "epsilon_high", "weight_decay", "adam_epsilon", "max_grad_norm"}
 )
@@ -34,8 +40,51 @@ def _tables() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def table(config: str) -> Mapping[str, Mapping[str, Any]]:
-    """Field name -> {"kinds": [...], "default": ...} of one TRL dataclass, e.g. "GRPOConfig"."""
-    return _tables()[config]
+    """Field name -> {"kinds": [...], "default": ...} of one TRL dataclass.
+
+    Args:
+        config: a name in the generated table, such as "GRPOConfig", or "module:Class" of any other dataclass, which is
+            imported when it is first asked for.
+
+    Raises:
+        PluginError: there is no such dataclass.
+    """
+    return _table_of_class(config) if ":" in config else _tables()[config]
+
+
+@cache
+def _table_of_class(target: str) -> dict[str, dict[str, Any]]:
+    module, _, name = target.partition(":")
+    try:
+        return fields_of(getattr(import_module(module), name))
+    except (ImportError, AttributeError, TypeError) as error:
+        raise PluginError("the config of a trainer does not load", given=f"{target}: {error}") from error
+
+
+def fields_of(config: type) -> dict[str, dict[str, Any]]:
+    """Field name -> {"kinds": [...], "default": ...} of a dataclass, for its init fields."""
+    hints = typing.get_type_hints(config)
+    return {
+        field.name: {"kinds": sorted(_kinds(hints[field.name])), "default": _default(field)}
+        for field in dataclasses.fields(config)
+        if field.init
+    }
+
+
+def _kinds(hint: Any) -> set[str]:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return set().union(*(_kinds(option) for option in typing.get_args(hint)))
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return {"str"}
+    return {_KINDS.get(origin or hint, "any")}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    value = field.default
+    if value is dataclasses.MISSING:
+        value = None if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return value.value if isinstance(value, Enum) else value
 
 
 def value(config: str, settings: Mapping[str, Any], name: str) -> Any:

@@ -12,7 +12,7 @@ from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.registry import load_target
 from rlllm.core.runs import Run, RunOptions
 from rlllm.training.plan import resolve_method
-from rlllm.training.registry import trainer_of
+from rlllm.training.registry import TRAINERS, trainer_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,14 +123,14 @@ def unread_key(verb: str, method: str, key: str) -> ConfigError | None:
 
 def readers_of(verb: str, key: str) -> dict[str, list[str]]:
     """Trainer -> the methods of the verb that read a key through it, among those that ship with rlllm."""
-    readers: dict[str, list[str]] = {}
-    for name in METHODS.builtins if _entry(verb).method else ():
+    if not _entry(verb).method:
+        return {}
+    methods: dict[str, list[str]] = {}
+    for name in METHODS.builtins:
         method = METHODS.load(name)
         if verb in method.stages:
-            trainer = trainer_of(method)
-            if accepts(trainer.settings[verb], key):
-                readers.setdefault(trainer.name, []).append(name)
-    return readers
+            methods.setdefault(method.trainer, []).append(name)
+    return {trainer: names for trainer, names in methods.items() if accepts(TRAINERS.load(trainer).settings[verb], key)}
 
 
 def _methods(trainer: str, methods: list[str]) -> str:

@@ -252,7 +252,8 @@ def _model_rewards(job: Job[RLPlan[Any]]) -> dict[str, str]:
 
 
 def _critic_settings(config: RLSettings) -> dict[str, Any]:
-    return config.critic.model_dump(include={"learning_rate", "clip", "warmup_steps"})
+    critic = config.critic
+    return {"learning_rate": critic.learning_rate, "clip": critic.clip, "warmup_steps": critic.warmup_steps}
 
 
 def _arguments(job: Job[RLPlan[Any]]) -> Any:
