@@ -14,8 +14,8 @@ from rlllm.core.registry import load_target
 
 
 def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path, seed: int, hardware: Hardware) -> Any:
-    """The TRL dataclass `config`, or that of "module:Class"; DPOConfig for the losses of `algorithms/preference`, without their own
-    settings.
+    """The TRL dataclass `config`, or that of "module:Class"; DPOConfig without their own settings for the losses of
+    `algorithms/preference`.
 
     bf16 is always set: TRL's own default raises on a CPU, and `use_cpu` alone silently turns on emulated bf16.
 
