@@ -36,6 +36,7 @@ def pages() -> dict[str, str]:
     written["methods.md"] = _methods_page()
     written["trl-fields.md"] = _trl_page()
     written["exit-codes.md"] = _exit_codes_page()
+    written["python.md"] = _python_page()
     for name, (title, intro, registries) in _registries().items():
         written[name] = _registry_page(title, intro, registries)
     written["datasets.md"] += _procedural_parameters()
@@ -367,10 +368,20 @@ def _definition(target: str) -> tuple[ast.AST | None, ast.Module]:
     assert spec is not None
     assert spec.origin is not None
     module = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    return next((node for node in module.body if getattr(node, "name", None) == name), None), module
+    node = next((node for node in module.body if getattr(node, "name", None) == name), None)
+    origin = None if node else _imported_from(name, module)
+    return _definition(f"{origin}:{name}") if origin else (node, module)
 
 
-def _arguments(node: ast.AST | None, module: ast.Module) -> list[_Argument]:
+def _imported_from(name: str, module: ast.Module) -> str | None:
+    """The module of ours that a name is imported from."""
+    imports = [
+        node for node in module.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("rlllm")
+    ]
+    return next((node.module for node in imports if name in [alias.name for alias in node.names]), None)
+
+
+def _arguments(node: ast.AST | None, module: ast.Module, *, declared: bool = False) -> list[_Argument]:
     """The fields of a dataclass, those of its bases first, or the keyword arguments of a class's `__init__`."""
     if not isinstance(node, ast.ClassDef):
         return []
@@ -378,9 +389,9 @@ def _arguments(node: ast.AST | None, module: ast.Module) -> list[_Argument]:
     for base in node.bases:
         arguments |= {argument.name: argument for argument in _inherited(base, module)}
     _, described = _split_docstring(ast.get_docstring(node) or "")
-    is_dataclass = any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+    has_fields = declared or any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
     for index, item in enumerate(node.body):
-        if is_dataclass and isinstance(item, ast.AnnAssign) and _is_argument(item):
+        if has_fields and isinstance(item, ast.AnnAssign) and _is_argument(item):
             assert isinstance(item.target, ast.Name)
             name = item.target.id
             own = _attribute_docstring(node.body[index + 1 : index + 2])
@@ -416,11 +427,8 @@ def _inherited(base: ast.expr, module: ast.Module) -> list[_Argument]:
     same = next((node for node in module.body if getattr(node, "name", None) == base.id), None)
     if same is not None:
         return _arguments(same, module)
-    imports = [node for node in module.body if isinstance(node, ast.ImportFrom)]
-    for node in imports:
-        if (node.module or "").startswith("rlllm") and base.id in [alias.name for alias in node.names]:
-            return _arguments(*_definition(f"{node.module}:{base.id}"))
-    return []
+    origin = _imported_from(base.id, module)
+    return _arguments(*_definition(f"{origin}:{base.id}")) if origin else []
 
 
 def _parameters(function: ast.FunctionDef, described: Mapping[str, str]) -> Iterator[_Argument]:
@@ -458,6 +466,84 @@ def _split_docstring(text: str) -> tuple[str, dict[str, str]]:
             described |= {name: f"{described[name]} {line.strip()}" for name in names}
     body = re.split(r"\n(?:Raises|Returns|Yields|Example):\n", body)[0]
     return body.strip(), described
+
+
+# --- names to import -----------------------------------------------------------------------------------------------------
+
+
+def _python_page() -> str:
+    import rlllm
+    from rlllm import plugins
+
+    lines = [
+        "# Python names",
+        "",
+        WRITTEN,
+        "",
+        "What may be imported. Names that stand nowhere here may change without notice.",
+    ]
+    described: set[str] = set()
+    for package, names, text in (
+        ("rlllm", rlllm._PUBLIC, "The verbs as functions, and runs:"),
+        ("rlllm.plugins", plugins._PUBLIC, "What authors of [plugins](../guides/plugins/README.md) need:"),
+    ):
+        lines += ["", f"## {package}", "", text]
+        for name in sorted(names, key=str.lower):
+            if name not in described:
+                lines += ["", *_public(name, f"{names[name]}:{name}")]
+            described.add(name)
+    return "\n".join(lines)
+
+
+def _public(name: str, target: str) -> list[str]:
+    """A class with its fields and methods, or a function with its signature."""
+    node, module = _definition(target)
+    assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+    body, described = _split_docstring(ast.get_docstring(node) or "")
+    lines = [f"### {name}", ""]
+    if isinstance(node, ast.FunctionDef):
+        signature = f"{name}{_signature(node)}"
+        texts = [(_code(argument), text) for argument, text in described.items()]
+        lines += [
+            "```text",
+            signature,
+            "```",
+            "",
+            body,
+            *(["", *_table(("argument", "what it is"), texts)] if texts else []),
+        ]
+        return lines
+    bases = ", ".join(ast.unparse(base) for base in node.bases)
+    lines += [body, "", f"`{target.replace(':', '.')}`" + (f", a {_code(bases)}" if bases else "")]
+    if fields := _arguments(node, module, declared=True):
+        rows = ((_code(f.name), f.kind, f.default, f.text) for f in fields)
+        lines += ["", *_table(("field", "type", "default", "what it is"), rows)]
+    methods = [item for item in node.body if isinstance(item, ast.FunctionDef) and _is_public(item)]
+    texts = [
+        (_code(_spelled(method)), _prose(_split_docstring(ast.get_docstring(method) or "")[0])) for method in methods
+    ]
+    return [*lines, "", *_table(("method or property", "what it does"), texts)] if texts else lines
+
+
+def _is_public(function: ast.FunctionDef) -> bool:
+    decorators = {ast.unparse(decorator) for decorator in function.decorator_list}
+    documented = ast.get_docstring(function) is not None
+    return (
+        documented and not decorators & {"model_validator"} and (function.name[0] != "_" or function.name == "__call__")
+    )
+
+
+def _spelled(method: ast.FunctionDef) -> str:
+    """A method with its signature, or a property with its type."""
+    if any("property" in ast.unparse(decorator) for decorator in method.decorator_list):
+        return f"{method.name}: {ast.unparse(method.returns)}" if method.returns else method.name
+    return f"{method.name}{_signature(method)}"
+
+
+def _signature(function: ast.FunctionDef) -> str:
+    arguments = ast.unparse(function.args).removeprefix("self, ").removeprefix("cls, ")
+    arguments = "" if arguments in ("self", "cls") else arguments
+    return f"({arguments})" + (f" -> {ast.unparse(function.returns)}" if function.returns else "")
 
 
 # --- commands and exit codes ------------------------------------------------------------------------------------------

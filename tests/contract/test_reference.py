@@ -34,6 +34,14 @@ def test_the_committed_pages_are_current(made: dict[str, str]) -> None:
         ("methods.md", "[arXiv 2402.03300](https://arxiv.org/abs/2402.03300)"),
         ("rewards.md", "| `relative` | `float` | `1e-12` | largest difference, as a share of the larger of the two. |"),
         ("commands.md", "## rlllm data label-prefs"),
+        (
+            "python.md",
+            "| `advantages` | `Tensor \\| None` | `None` | (B,) or (B, T) float: what the advantage estimator returned",
+        ),
+        (
+            "python.md",
+            "| `summed_reward: Tensor` | (B,) weighted sum of the rewards that judged; NaN where none did. |",
+        ),
         ("exit-codes.md", "| `RewardError` | 1 |"),
         ("trl-fields.md", "| `learning_rate` | float |"),
     ],
