@@ -62,26 +62,26 @@ def _show(replayed: Replayed) -> None:
         console.say(f"{replayed.left_out} completions left out: their groups are not stored whole")
     for note in replayed.notes:
         console.say(f"note: {note}")
-    for found in replayed.rewards:
+    for result in replayed.rewards:
         console.emit("")
-        console.heading(f"with {found['name']}")
-        console.fields(_fields(found))
+        console.heading(f"with {result['name']}")
+        console.fields(_fields(result))
         console.emit("")
-        console.table(("steps", "before", "after", "sign flipped"), _steps(found["steps"]))
-        for changed in found["most_changed"]:
+        console.table(("steps", "before", "after", "sign flipped"), _steps(result["steps"]))
+        for changed in result["most_changed"]:
             _show_changed(changed)
 
 
-def _fields(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    judged, mean, signs, groups = (found[name] for name in ("judged", "mean", "signs", "groups"))
-    yield "judged", f"{judged['before']} -> {judged['after']} of {found['scored']}"
-    yield "mean", f"{_number(mean['before'])} -> {_number(mean['after'])}, change {interval(found['change'])}"
-    for then, row in found["confusion"].items():
+def _fields(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    judged, mean, signs, groups = (result[name] for name in ("judged", "mean", "signs", "groups"))
+    yield "judged", f"{judged['before']} -> {judged['after']} of {result['scored']}"
+    yield "mean", f"{_number(mean['before'])} -> {_number(mean['after'])}, change {interval(result['change'])}"
+    for then, row in result["confusion"].items():
         if any(row.values()):
             yield f"{then} before", ", ".join(f"{count} {now}" for now, count in row.items())
     yield (
         "rank correlation",
-        f"scores {_number(found['rank_correlation'])}, advantages {_number(found['advantage_correlation'])}",
+        f"scores {_number(result['rank_correlation'])}, advantages {_number(result['advantage_correlation'])}",
     )
     yield (
         "gradient signs",
@@ -93,7 +93,7 @@ def _fields(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{groups['flat']['before']:.1%} -> {groups['flat']['after']:.1%} of {groups['count']}: "
         f"{groups['become_flat']:.1%} become flat, {groups['become_mixed']:.1%} mixed",
     )
-    for name, errors in found["errors"].items():
+    for name, errors in result["errors"].items():
         yield "errors", f"{name} failed on {errors} completions"
 
 
@@ -113,8 +113,8 @@ def _steps(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _show_changed(row: Mapping[str, Any]) -> None:
@@ -126,7 +126,7 @@ def _show_changed(row: Mapping[str, Any]) -> None:
         f"step {row['step']:g}  reward {_number(row['reward'])} -> {_number(new['reward'])}  "
         f"advantage {new['advantage_before']:+.3f} -> {new['advantage']:+.3f}"
     )
-    said = [
+    scores = [
         (name, ", ".join(f"{key} {value}" for key, value in score.items() if value is not None))
         for name, score in new["rewards"].items()
     ]
@@ -134,7 +134,7 @@ def _show_changed(row: Mapping[str, Any]) -> None:
         ("prompt", prompt_text(row["prompt"])),
         ("completion", row["completion"]),
         ("answer", row["answer"]),
-        *said,
+        *scores,
     ]
     console.fields((label, value) for label, value in parts if value is not None)
 

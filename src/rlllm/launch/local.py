@@ -15,11 +15,11 @@ from rlllm.launch.onednn import onednn_pays
 PACKAGES = ("rlllm", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "numpy", "math-verify")
 
 
-def prepare(known: Mapping[str, Any] | None = None) -> Hardware:
+def prepare(earlier: Mapping[str, Any] | None = None) -> Hardware:
     """Set this process up for a run.
 
     Args:
-        known: the `environment` of an earlier start, whose measured choices stand: others would change the last bits of
+        earlier: the `environment` of an earlier start, whose measured choices stand: others would change the last bits of
             every sum. None leaves the CPU threads to torch (which honours OMP_NUM_THREADS).
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -34,16 +34,18 @@ def prepare(known: Mapping[str, Any] | None = None) -> Hardware:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    if known:
-        torch.set_num_threads(known["threads"])
+    if earlier:
+        torch.set_num_threads(earlier["threads"])
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu"
     return Hardware(
         device,
         bf16=cuda and torch.cuda.is_bf16_supported(),
         threads=torch.get_num_threads(),
-        thread_seconds={int(threads): seconds for threads, seconds in (known or {}).get("thread_seconds", {}).items()},
-        onednn=known.get("onednn", False) if known else device == "cpu" and onednn_pays(),
+        thread_seconds={
+            int(threads): seconds for threads, seconds in (earlier or {}).get("thread_seconds", {}).items()
+        },
+        onednn=earlier.get("onednn", False) if earlier else device == "cpu" and onednn_pays(),
     )
 
 

@@ -21,10 +21,10 @@ def onednn_pays() -> bool:
     x = torch.linspace(-1, 1, rows * inputs).sin().view(rows, inputs)
     weight = torch.linspace(-1, 1, outputs * inputs).cos().view(outputs, inputs)
     try:
-        found = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        product = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
     except (AttributeError, RuntimeError, TypeError):  # the operator is not public
         return False
-    if not torch.allclose(found, torch.nn.functional.linear(x, weight), atol=1e-4):
+    if not torch.allclose(product, torch.nn.functional.linear(x, weight), atol=1e-4):
         return False
     plain = _fastest(lambda: torch.nn.functional.linear(x, weight))
     fast = _fastest(lambda: torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], ""))

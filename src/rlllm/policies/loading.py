@@ -84,10 +84,10 @@ def _refuse_other_heads(source: ModelSource, outputs: int) -> None:
     """Raise ModelError for a classifier whose head gives another number of outputs; a language model has no head yet."""
     settings = _declared(source)
     names = [name for name in settings.get("architectures") or [] if name.endswith("Classification")]
-    found = len(settings.get("id2label") or (None, None))
-    if names and found != outputs:
+    labels = len(settings.get("id2label") or (None, None))
+    if names and labels != outputs:
         raise ModelError(
-            f"a classifier with {found} label{'s' * (found != 1)} cannot be trained to give {outputs}",
+            f"a classifier with {labels} label{'s' * (labels != 1)} cannot be trained to give {outputs}",
             given=f"{source.name} ({', '.join(names)})",
             hint="start from a language model, or from a classifier of the same kind",
         )
@@ -116,9 +116,9 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
 
 def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **settings: Any) -> Any:
     """Transformers fills weights a folder lacks with random numbers; here only a new head may be random."""
-    model, found = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
+    model, report = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
     backbone = f"{model.base_model_prefix}."
-    missing = sorted(key for key in found["missing_keys"] if not new_head or key.startswith(backbone))
+    missing = sorted(key for key in report["missing_keys"] if not new_head or key.startswith(backbone))
     if missing:
         raise ModelError(
             f"the weights lack {len(missing)} tensors of this model, {missing[0]} among them",

@@ -95,8 +95,8 @@ def _checked(folder: Path, reference: str) -> Path:
     if not isinstance(settings, dict) or "model_type" not in settings:
         raise ModelError("the model folder's config.json names no model_type", given=reference, hint=hint)
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
-        found = sorted(path.name for path in folder.iterdir())
-        raise ModelError("the model folder has no *.safetensors weights", given=reference, exists=found, hint=hint)
+        files = sorted(path.name for path in folder.iterdir())
+        raise ModelError("the model folder has no *.safetensors weights", given=reference, exists=files, hint=hint)
     if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
         raise ModelError("the model folder has no tokenizer", given=reference, hint=hint)
     return folder

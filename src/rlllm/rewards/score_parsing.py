@@ -139,5 +139,5 @@ def _kind(value: object) -> str:
     return type(value).__name__ if own else f"{package}.{type(value).__name__}"
 
 
-def _text(shown: object) -> str | None:
-    return None if shown is None else str(shown)
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -55,10 +55,10 @@ class Advantage:
 
         values = torch.tensor(rewards, dtype=torch.float64)
         if self.name == "rloo":
-            made = leave_one_out(values.view(-1, group_size)).view(-1)
+            advantages = leave_one_out(values.view(-1, group_size)).view(-1)
         else:
-            made = group_advantages(values[:, None], torch.ones(1, dtype=torch.float64), group_size, self.scale)
-        return made.numpy()
+            advantages = group_advantages(values[:, None], torch.ones(1, dtype=torch.float64), group_size, self.scale)
+        return advantages.numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def rescore(
     rows = [row for group in groups for row in group]
     samples = list(_samples(opened, settings, rows, notes))
     replayed: list[_Row] = [{**row, "replayed": {}} for row in rows]
-    found = [
+    results = [
         _one(name, composition, groups, samples, advantage, replayed, shown, seed)
         for name, composition in compositions.items()
     ]
@@ -133,7 +133,7 @@ def rescore(
         left_out=len(stored) - len(rows),
         advantage=advantage.name if advantage.name == "rloo" else f"{advantage.name}, scale_rewards={advantage.scale}",
         notes=notes,
-        rewards=found,
+        rewards=results,
         rows=replayed,
     )
 
@@ -204,12 +204,12 @@ def _advantages(rewards: ndarray, groups: Sequence[Sequence[_Row]], advantage: A
     """Advantages of all samples, rollout by rollout."""
     import numpy as np
 
-    made, start = [], 0
+    parts, start = [], 0
     for _, members in groupby(groups, key=lambda group: (group[0]["step"], len(group))):
         sizes = [len(group) for group in members]
-        made.append(advantage(rewards[start : start + sum(sizes)], sizes[0]))
+        parts.append(advantage(rewards[start : start + sum(sizes)], sizes[0]))
         start += sum(sizes)
-    return np.concatenate(made)
+    return np.concatenate(parts)
 
 
 def _most_changed(replayed: Sequence[_Row], name: str, shown: int) -> list[_Row]:
@@ -220,20 +220,22 @@ def _most_changed(replayed: Sequence[_Row], name: str, shown: int) -> list[_Row]
         rewards = [0.0 if value is None else value for value in (row["reward"], new["reward"])]
         return abs(new["advantage"] - new["advantage_before"]), abs(rewards[1] - rewards[0])
 
-    found: dict[str, _Row] = {}
+    rows_by_prompt: dict[str, _Row] = {}
     for row in sorted(replayed, key=distance, reverse=True):
-        if len(found) == shown or distance(row) == (0.0, 0.0):
+        if len(rows_by_prompt) == shown or distance(row) == (0.0, 0.0):
             break
-        found.setdefault(f"{row['step']} {prompt_text(row['prompt'])}", row)
-    kept = ("step", "prompt", "completion", "answer", "reward")
-    return [{**{key: row.get(key) for key in kept}, "replayed": row["replayed"][name]} for row in found.values()]
+        rows_by_prompt.setdefault(f"{row['step']} {prompt_text(row['prompt'])}", row)
+    columns = ("step", "prompt", "completion", "answer", "reward")
+    return [
+        {**{key: row.get(key) for key in columns}, "replayed": row["replayed"][name]} for row in rows_by_prompt.values()
+    ]
 
 
 def _named(rewards: Sequence[str | Mapping[str, Any]]) -> dict[str, Composition]:
     """A name for the reader -> what scores. Raises ConfigError."""
     if not rewards:
         raise ConfigError("no reward to replay the run with", hint="--with NAME; list them with: rlllm rewards ls")
-    return {_label(one): build(named_models(_specs(one))) for one in rewards}
+    return {_label(reward): build(named_models(_specs(reward))) for reward in rewards}
 
 
 def _label(reward: str | Mapping[str, Any]) -> str:
@@ -249,7 +251,7 @@ def _specs(reward: str | Mapping[str, Any]) -> list[RewardSpec]:
     if isinstance(reward, str) and is_file_reference(reward):
         given = read_recipe(find_recipe(reward).path).get("rewards") or []
     try:
-        return [RewardSpec.model_validate(one) for one in (given if isinstance(given, list) else [given])]
+        return [RewardSpec.model_validate(value) for value in (given if isinstance(given, list) else [given])]
     except ValidationError as error:
         raise ConfigError(f"not a reward: {error.errors()[0]['msg']}", given=reward) from error
 
@@ -334,13 +336,13 @@ def _samples(run: Run, settings: Mapping[str, Any], rows: Sequence[_Row], notes:
     if isinstance(tasks, str):
         notes.append(f"{tasks}: rewards that read a row's columns cannot be replayed")
     for row in rows:
-        kept = {name: row[name] for name in STORED if name in row}
+        columns = {name: row[name] for name in STORED if name in row}
         stored = row["completion"], row.get("tokens"), bool(row.get("truncated"))
         if isinstance(tasks, str):
-            yield Sample(row["prompt"], stored[0], row.get("answer"), _UnknownColumns(tasks, kept), *stored[1:])
+            yield Sample(row["prompt"], stored[0], row.get("answer"), _UnknownColumns(tasks, columns), *stored[1:])
         else:
             task = tasks[row["row"]]
-            yield Sample(task.prompt, stored[0], task.answer, {**task.meta, **kept}, *stored[1:])
+            yield Sample(task.prompt, stored[0], task.answer, {**task.meta, **columns}, *stored[1:])
 
 
 def _tasks(run: Run, settings: Mapping[str, Any], rows: Sequence[_Row]) -> list[PromptTask] | str:
@@ -348,12 +350,12 @@ def _tasks(run: Run, settings: Mapping[str, Any], rows: Sequence[_Row]) -> list[
     if not all("row" in row for row in rows):
         return "the run does not say which rows of its data it sampled (it is older than replay)"
     lineage = run.path / "lineage.json"
-    known = (read_json(lineage).get("data") or {}).get("hash") if lineage.exists() else None
+    trained_hash = (read_json(lineage).get("data") or {}).get("hash") if lineage.exists() else None
     try:
         loaded = load(DataConfig.model_validate(settings.get("data")), PromptTask)
     except (RlllmError, ValidationError) as error:
         return f"the run's data cannot be read again ({str(error).splitlines()[0]})"
-    if loaded.hash != known or not all(0 <= row["row"] < len(loaded.train) for row in rows):
+    if loaded.hash != trained_hash or not all(0 <= row["row"] < len(loaded.train) for row in rows):
         return "the data are not those the run trained on any more"
     return loaded.train
 
@@ -363,18 +365,18 @@ class _UnknownColumns(Mapping[str, Any]):
 
     Args:
         why: the reason, for the error.
-        kept: the columns that are known.
+        columns: the columns that are known.
     """
 
-    def __init__(self, why: str, kept: Mapping[str, Any]) -> None:
+    def __init__(self, why: str, columns: Mapping[str, Any]) -> None:
         self.why = why
-        self.kept = dict(kept)
+        self._columns = dict(columns)
 
     def __getitem__(self, name: str) -> Any:
-        return self.kept[name] if name in self.kept else self._refuse(name)
+        return self._columns[name] if name in self._columns else self._refuse(name)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.kept or self._refuse(name)
+        return name in self._columns or self._refuse(name)
 
     def __iter__(self) -> Iterator[str]:
         return self._refuse("all")

@@ -93,7 +93,7 @@ def _wrong(answer: str, others: Sequence[str], start: int) -> Iterator[str]:
         other
         for other in turned
         if "".join(other.split()).casefold() != "".join(answer.split()).casefold()
-        and (number is None or (found := read_number(other)) is None or found.value != number.value)
+        and (number is None or (value := read_number(other)) is None or value.value != number.value)
     ]
     yield from different[:_WRONG_FROM_OTHERS]
 
@@ -139,7 +139,7 @@ def framings(style: Style) -> Mapping[str, Framing]:
 
 def forms(problem: Problem) -> Iterator[tuple[str, str]]:
     """Name and answer of other ways to write the right answer, as far as they apply to it."""
-    answer, whole = problem.answer, problem.integer
+    answer, integer = problem.answer, problem.integer
     yield "full stop", f"{answer}."
     yield "bold", f"**{answer}**"
     yield "dollars around", f"${answer}$"
@@ -156,11 +156,11 @@ def forms(problem: Problem) -> Iterator[tuple[str, str]]:
     fraction = re.fullmatch(r"(-?)([0-9]+)/([0-9]+)", answer)
     if fraction:
         yield "LaTeX fraction", f"{fraction[1]}\\frac{{{fraction[2]}}}{{{fraction[3]}}}"
-    if whole is not None:
-        yield "decimal", f"{whole}.0"
+    if integer is not None:
+        yield "decimal", f"{integer}.0"
         yield "full-width digits", answer.translate(_FULL_WIDTH)
-        if abs(whole) >= 1000:
-            yield "thousands separator", f"{whole:,}"
+        if abs(integer) >= 1000:
+            yield "thousands separator", f"{integer:,}"
 
 
 def lookalike(problem: Problem) -> str | None:
@@ -182,7 +182,7 @@ def truncations(problem: Problem) -> Iterator[str]:
     if problem.style.framed:
         yield f"{WORKING}\n{problem.style.before}".rstrip()
     half = problem.answer[: len(problem.answer) // 2].strip()
-    whole, cut = read_number(problem.answer), read_number(half) if half else None
-    if half and not (whole is not None and cut is not None and whole.value == cut.value):
+    full_number, cut_number = read_number(problem.answer), read_number(half) if half else None
+    if half and not (full_number is not None and cut_number is not None and full_number.value == cut_number.value):
         text = problem.style.before + half
         yield f"{WORKING}\n{text}" if problem.style.framed else text

@@ -87,8 +87,10 @@ def _superscript(problem: Problem) -> str | None:
 
 
 def _range(problem: Problem) -> str | None:
-    whole = problem.integer
-    return None if whole is None else problem.style.write(f"between {whole - 1} and {whole + 1}, so {whole} or so")
+    integer = problem.integer
+    return (
+        None if integer is None else problem.style.write(f"between {integer - 1} and {integer + 1}, so {integer} or so")
+    )
 
 
 def _wrong_with_zero_width(problem: Problem) -> str | None:

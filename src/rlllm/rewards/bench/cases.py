@@ -122,8 +122,8 @@ def _value_fault(row: Mapping[str, Any]) -> str | None:
     label, score, tokens = row.get("label"), row.get("score"), row.get("tokens")
     if "label" in row and not (isinstance(label, bool) or label in (0, 1)):
         return f"a label is true or false, and not {label!r}"
-    known = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
-    if score is not None and not known:
+    is_number = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
+    if score is not None and not is_number:
         return f"a score is a number or null, and not {score!r}"
     if tokens is not None and not (isinstance(tokens, int) and tokens >= 0):
         return f"tokens is a whole number, and not {tokens!r}"

@@ -49,16 +49,16 @@ def code_of(target: Any) -> dict[str, str]:
     if module is None or path is None:
         return {"target": repr(type(target))}
     root = path.parents[module.__name__.count(".") + (path.name == "__init__.py")]
-    found: dict[Path, str] = {}
-    _collect(path, root, found)
-    return {str(path.relative_to(root)): text for path, text in found.items()}
+    texts: dict[Path, str] = {}
+    _collect(path, root, texts)
+    return {str(path.relative_to(root)): text for path, text in texts.items()}
 
 
-def _collect(path: Path, root: Path, found: dict[Path, str]) -> None:
+def _collect(path: Path, root: Path, texts: dict[Path, str]) -> None:
     """Add a file and those it imports, anywhere in its text: what is imported by now depends on what ran before."""
-    if path in found or _INSTALLED in path.relative_to(root).parts:
+    if path in texts or _INSTALLED in path.relative_to(root).parts:
         return
-    found[path] = text = path.read_text(encoding="utf-8", errors="replace")
+    texts[path] = text = path.read_text(encoding="utf-8", errors="replace")
     try:
         nodes = list(ast.walk(ast.parse(text)))
     except (SyntaxError, ValueError):  # edited since it was loaded: the text alone tells
@@ -67,7 +67,7 @@ def _collect(path: Path, root: Path, found: dict[Path, str]) -> None:
         place = root.joinpath(*name.split("."))
         for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
             if file.is_file():
-                _collect(file, root, found)
+                _collect(file, root, texts)
 
 
 def _imported(node: ast.AST, path: Path, root: Path) -> Iterator[str]:

@@ -53,8 +53,8 @@ def measure(rewards: Composition, cases: Sequence[Case], seed: int = 0) -> list[
     first = _pass(rewards, cases, _batches(rewards, cases, _BATCH, None))
     second = _pass(rewards, cases, _batches(rewards, cases, 3 * _BATCH, random.Random(seed)))
     return [
-        Outcome(one.case, one.score, one.error, one.seconds, changed=_differ(one, other))
-        for one, other in zip(first, second, strict=True)
+        Outcome(before.case, before.score, before.error, before.seconds, changed=_differ(before, after))
+        for before, after in zip(first, second, strict=True)
     ]
 
 
@@ -63,15 +63,15 @@ def _batches(rewards: Composition, cases: Sequence[Case], size: int, order: rand
     groups: dict[str, list[int]] = {}
     for index, case in enumerate(cases):
         groups.setdefault(fingerprint(case.sample.prompt), []).append(index)
-    drawn = list(groups.values())
+    shuffled = list(groups.values())
     if order:
-        order.shuffle(drawn)
-        for group in drawn:
+        order.shuffle(shuffled)
+        for group in shuffled:
             order.shuffle(group)
     if rewards.rewards[0].score_sample is not None:
-        return [[index] for group in drawn for index in group]
+        return [[index] for group in shuffled for index in group]
     batches: list[list[int]] = []
-    for group in drawn:
+    for group in shuffled:
         if batches and len(batches[-1]) + len(group) <= size:
             batches[-1] += group
         else:
@@ -80,12 +80,12 @@ def _batches(rewards: Composition, cases: Sequence[Case], size: int, order: rand
 
 
 def _pass(rewards: Composition, cases: Sequence[Case], batches: Sequence[Sequence[int]]) -> list[Outcome]:
-    found = {
+    outcomes = {
         index: outcome
         for batch in batches
         for index, outcome in zip(batch, _scored(rewards, [cases[index] for index in batch]), strict=True)
     }
-    return [found[index] for index in range(len(cases))]
+    return [outcomes[index] for index in range(len(cases))]
 
 
 def _scored(rewards: Composition, cases: Sequence[Case]) -> Iterator[Outcome]:
@@ -104,7 +104,7 @@ def _scored(rewards: Composition, cases: Sequence[Case]) -> Iterator[Outcome]:
         yield Outcome(case, scores.details[0][index], messages.get(index), seconds)
 
 
-def _differ(one: Outcome, other: Outcome) -> bool:
-    if one.value is None or other.value is None:
-        return (one.value is None, one.error is None) != (other.value is None, other.error is None)
-    return abs(one.value - other.value) > TOLERANCE * max(1.0, abs(one.value), abs(other.value))
+def _differ(before: Outcome, after: Outcome) -> bool:
+    if before.value is None or after.value is None:
+        return (before.value is None, before.error is None) != (after.value is None, after.error is None)
+    return abs(before.value - after.value) > TOLERANCE * max(1.0, abs(before.value), abs(after.value))

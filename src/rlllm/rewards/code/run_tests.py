@@ -243,21 +243,21 @@ def _script_fault(outcome: Outcome, wanted: str, tolerance: float) -> str | None
     if _ran(outcome).ended != "exit" or outcome.code != 0:
         return f"the solution {_ending(outcome)}"
     try:
-        found = outcome.stdout.decode()
+        output = outcome.stdout.decode()
     except UnicodeDecodeError:
         return "the output is no UTF-8 text"
-    return None if same_output(found, wanted, tolerance) else "the output differs"
+    return None if same_output(output, wanted, tolerance) else "the output differs"
 
 
-def same_output(found: str, wanted: str, tolerance: float = 0.0) -> bool:
+def same_output(output: str, expected: str, tolerance: float = 0.0) -> bool:
     """Equal line by line, apart from blanks at the ends of lines and empty lines at the end.
 
     With a tolerance, words that are numbers on both sides may differ by that much, absolutely or relatively.
     """
-    lines, wanted_lines = _lines(found), _lines(wanted)
-    if len(lines) != len(wanted_lines):
+    lines, expected_lines = _lines(output), _lines(expected)
+    if len(lines) != len(expected_lines):
         return False
-    return all(a == b or (tolerance > 0 and _near(a, b, tolerance)) for a, b in zip(lines, wanted_lines, strict=True))
+    return all(a == b or (tolerance > 0 and _near(a, b, tolerance)) for a, b in zip(lines, expected_lines, strict=True))
 
 
 def _lines(text: str) -> list[str]:
@@ -267,16 +267,16 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _near(found: str, wanted: str, tolerance: float) -> bool:
-    words, wanted_words = found.split(), wanted.split()
-    if len(words) != len(wanted_words):
+def _near(output: str, expected: str, tolerance: float) -> bool:
+    words, expected_words = output.split(), expected.split()
+    if len(words) != len(expected_words):
         return False
-    return all(a == b or _close(a, b, tolerance) for a, b in zip(words, wanted_words, strict=True))
+    return all(a == b or _close(a, b, tolerance) for a, b in zip(words, expected_words, strict=True))
 
 
-def _close(found: str, wanted: str, tolerance: float) -> bool:
+def _close(output: str, expected: str, tolerance: float) -> bool:
     try:
-        return math.isclose(float(found), float(wanted), rel_tol=tolerance, abs_tol=tolerance)
+        return math.isclose(float(output), float(expected), rel_tol=tolerance, abs_tol=tolerance)
     except ValueError:
         return False
 

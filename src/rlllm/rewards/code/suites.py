@@ -166,8 +166,8 @@ def _names(sources: Sequence[str]) -> Iterator[ast.AST]:
 def _unknown_names(setup: Sequence[str], tests: Sequence[str]) -> list[str]:
     """Names that the tests read and neither they nor the setup define: functions of the solution, in order."""
     used = [node.id for node in _names(tests) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
-    known = _defined([*setup, *tests]) | set(dir(builtins)) | set(_modules_used(tests))
-    return [name for name in dict.fromkeys(used) if name not in known]
+    defined = _defined([*setup, *tests]) | set(dir(builtins)) | set(_modules_used(tests))
+    return [name for name in dict.fromkeys(used) if name not in defined]
 
 
 def _unknown_modules(setup: Sequence[str], tests: Sequence[str]) -> list[str]:
@@ -182,19 +182,19 @@ def _modules_used(tests: Sequence[str]) -> list[str]:
 
 
 def _defined(sources: Sequence[str]) -> set[str]:
-    found = set()
+    names = set()
     for node in _names(sources):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found.add(node.id)
+            names.add(node.id)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.arg):
-            found.add(node.arg)
+            names.add(node.arg)
         elif isinstance(node, ast.alias):
-            found.add((node.asname or node.name).partition(".")[0])
+            names.add((node.asname or node.name).partition(".")[0])
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names
 
 
 def _first(tests: Sequence[str]) -> list[str]:

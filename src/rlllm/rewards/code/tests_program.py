@@ -71,23 +71,25 @@ def _fault(wire: Any, test: dict[str, Any], space: dict[str, Any]) -> str | None
 
 def _check_call(wire: Any, test: dict[str, Any]) -> str | None:
     arguments, keywords = wire.decode(test["args"]), wire.decode(test["kwargs"])
-    found = _proxy(wire, test["call"])(*arguments, **keywords)
-    if any(_equal(found, wire.decode(value), test["tolerance"]) for value in test["expected"]):
+    returned = _proxy(wire, test["call"])(*arguments, **keywords)
+    if any(_equal(returned, wire.decode(value), test["tolerance"]) for value in test["expected"]):
         return None
     return f"{test['call']} returned another value"
 
 
-def _equal(found: Any, wanted: Any, tolerance: float) -> bool:
+def _equal(returned: Any, expected: Any, tolerance: float) -> bool:
     """Equal as Python compares them, but lists and tuples alike, NaN and NaN, and numbers within a tolerance."""
-    if isinstance(found, list | tuple) and isinstance(wanted, list | tuple):
-        return len(found) == len(wanted) and all(map(_equal, found, wanted, [tolerance] * len(found)))
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        return found.keys() == wanted.keys() and all(_equal(found[key], wanted[key], tolerance) for key in wanted)
-    if tolerance and _is_real(found) and _is_real(wanted):
-        return math.isclose(found, wanted, rel_tol=tolerance, abs_tol=tolerance)
-    if isinstance(found, float) and isinstance(wanted, float) and math.isnan(found):
-        return math.isnan(wanted)
-    return bool(found == wanted)
+    if isinstance(returned, list | tuple) and isinstance(expected, list | tuple):
+        return len(returned) == len(expected) and all(map(_equal, returned, expected, [tolerance] * len(returned)))
+    if isinstance(returned, dict) and isinstance(expected, dict):
+        return returned.keys() == expected.keys() and all(
+            _equal(returned[key], expected[key], tolerance) for key in expected
+        )
+    if tolerance and _is_real(returned) and _is_real(expected):
+        return math.isclose(returned, expected, rel_tol=tolerance, abs_tol=tolerance)
+    if isinstance(returned, float) and isinstance(expected, float) and math.isnan(returned):
+        return math.isnan(expected)
+    return bool(returned == expected)
 
 
 def _is_real(value: Any) -> bool:
@@ -128,9 +130,9 @@ def _read(wire: Any, name: str, kind: bytes, payload: bytes) -> Any:
 def _raised(name: str, message: str) -> Exception:
     """What the solution raised, as the built-in exception of that name where there is one."""
     base: Any = getattr(builtins, name, None)
-    known = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, _UNUSABLE)
-    error: Any = base.__new__(base) if known else RuntimeError()
-    error.args = (message,) if known else (f"{name}: {message}",)
+    usable = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, _UNUSABLE)
+    error: Any = base.__new__(base) if usable else RuntimeError()
+    error.args = (message,) if usable else (f"{name}: {message}",)
     error.of_the_solution = True
     return error
 

@@ -255,10 +255,10 @@ def _is_address(url: str) -> bool:
     """Whether this is an http(s) URL that can be sent as it stands: a host, a numeric port, no blanks, ASCII only."""
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets that do not close, a port that is no number
         return False
-    return known and url.isascii() and not any(character <= " " for character in url)
+    return is_http and url.isascii() and not any(character <= " " for character in url)
 
 
 def _fits_a_header(key: str) -> bool:

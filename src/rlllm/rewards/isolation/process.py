@@ -221,5 +221,5 @@ def _place(child: _Child) -> str:
     """Where in the reward's file the watchdog found it."""
     child.dump.seek(0)
     stacks = child.dump.read().decode("utf-8", "replace")
-    found = re.search(rf'File "{re.escape(child.file)}", line (\d+)', stacks) if child.file else None
-    return f" ({Path(child.file or '').name}, line {found[1]})" if found else ""
+    match = re.search(rf'File "{re.escape(child.file)}", line (\d+)', stacks) if child.file else None
+    return f" ({Path(child.file or '').name}, line {match[1]})" if match else ""

@@ -78,6 +78,6 @@ def _file(spec: RewardSpec) -> str | None:
 
 def _portable(error: RlllmError) -> RlllmError:
     """The same error without what may not travel: the parent cannot load a class or a value from the reward's file."""
-    known = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    own_class = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
     given = None if error.given is None else str(error.given)
-    return known(error.what, given=given, exists=error.exists, hint=error.hint)
+    return own_class(error.what, given=given, exists=error.exists, hint=error.hint)

@@ -112,8 +112,8 @@ def _lists_numbers(text: str) -> bool:
     answers = [sentence for sentence in sentences if re.search(r"\d", sentence)]
     lines = text.strip().splitlines()
     ending = answers[-1] if answers else (lines[-1] if lines else "")
-    for found in _LIST.finditer(ending):
-        others = ending[: found.start()] if answers else ending[found.end() :]
-        if not re.search(r"\d", others) and len(set(re.findall(r"-?\d+(?:\.\d+)?", found.group()))) > 1:
+    for listing in _LIST.finditer(ending):
+        others = ending[: listing.start()] if answers else ending[listing.end() :]
+        if not re.search(r"\d", others) and len(set(re.findall(r"-?\d+(?:\.\d+)?", listing.group()))) > 1:
             return True
     return False

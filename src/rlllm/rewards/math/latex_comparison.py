@@ -56,45 +56,50 @@ class Listing:
 
 def exactly_equal(reference: str, answer: str) -> bool | None:
     """math-verify's verdict on two answers, each as it stands in a box; None where only math-verify can tell."""
-    wanted, found = read_exact(reference), read_exact(answer)
-    if wanted is None or found is None:
+    reference_value, answer_value = read_exact(reference), read_exact(answer)
+    if reference_value is None or answer_value is None:
         return None
-    if isinstance(wanted, Number) and isinstance(found, Number):
-        return _equal_numbers(wanted, found)
-    if isinstance(wanted, Listing) and isinstance(found, Listing):
-        return _equal_listings(wanted, found)
+    if isinstance(reference_value, Number) and isinstance(answer_value, Number):
+        return _equal_numbers(reference_value, answer_value)
+    if isinstance(reference_value, Listing) and isinstance(answer_value, Listing):
+        return _equal_listings(reference_value, answer_value)
     return False
 
 
-def _equal_numbers(wanted: Number, found: Number) -> bool | None:
-    if wanted.decimal or found.decimal:
-        return _equal_decimals(wanted, found)
-    if wanted.percent != found.percent and _is_integer(wanted) and _is_integer(found):
+def _equal_numbers(reference: Number, answer: Number) -> bool | None:
+    if reference.decimal or answer.decimal:
+        return _equal_decimals(reference, answer)
+    if reference.percent != answer.percent and _is_integer(reference) and _is_integer(answer):
         # To math-verify 50% is 50, and 50% is 1/2, but -50% is not -50; of 100% and 1 it may think either way.
-        if wanted.exact == found.exact or min(wanted.coefficient, found.coefficient) < 0:
+        if reference.exact == answer.exact or min(reference.coefficient, answer.coefficient) < 0:
             return None
-        return wanted.coefficient == found.coefficient
-    return wanted.exact == found.exact
+        return reference.coefficient == answer.coefficient
+    return reference.exact == answer.exact
 
 
-def _equal_decimals(wanted: Number, found: Number) -> bool | None:
-    if wanted.percent == found.percent and wanted.rational and found.rational and wanted.exact == found.exact:
+def _equal_decimals(reference: Number, answer: Number) -> bool | None:
+    if (
+        reference.percent == answer.percent
+        and reference.rational
+        and answer.rational
+        and reference.exact == answer.exact
+    ):
         return True
-    return False if abs(wanted.approximate - found.approximate) > _MARGIN else None
+    return False if abs(reference.approximate - answer.approximate) > _MARGIN else None
 
 
 def _is_integer(number: Number) -> bool:
     return number.rational and number.coefficient.denominator == 1
 
 
-def _equal_listings(wanted: Listing, found: Listing) -> bool | None:
-    if {wanted.enclosure, found.enclosure} == {"()", "{}"}:
+def _equal_listings(reference: Listing, answer: Listing) -> bool | None:
+    if {reference.enclosure, answer.enclosure} == {"()", "{}"}:
         return None  # an open interval, a point or a list: which one depends on the other side
-    if wanted.enclosure != found.enclosure:
+    if reference.enclosure != answer.enclosure:
         return False
-    if wanted.enclosure == "{}":
-        return set(wanted.items) == set(found.items)
-    return wanted.items == found.items
+    if reference.enclosure == "{}":
+        return set(reference.items) == set(answer.items)
+    return reference.items == answer.items
 
 
 @lru_cache(maxsize=8192)
@@ -150,8 +155,8 @@ def _written(text: str) -> Number | None:
         if sign != "+" or "," not in digits:
             return Number(_signed(sign, Fraction(digits.replace(",", ""))))
     if match := _DECIMAL.fullmatch(text):
-        sign, whole, decimals = match.groups()
-        value = Fraction(f"{whole.replace(',', '') or 0}.{decimals}")
+        sign, integer_part, decimals = match.groups()
+        value = Fraction(f"{integer_part.replace(',', '') or 0}.{decimals}")
         # math-verify turns this one decimal, as a whole answer, into a fraction
         return Number(_signed(sign, value), decimal=text not in ("0.5", ".5"))
     return None
@@ -220,10 +225,10 @@ def _listing(text: str) -> Listing | None:
     if not match or not enclosure or _THOUSANDS.search(text):
         return None
     items = [_quotient(part) or _integer(part) for part in re.split(r", ?", match[2].strip())]
-    known = tuple(item for item in items if item is not None and item.rational)
-    if not 2 <= len(items) == len(known) or not _is_plain(enclosure, known):
+    rationals = tuple(item for item in items if item is not None and item.rational)
+    if not 2 <= len(items) == len(rationals) or not _is_plain(enclosure, rationals):
         return None
-    return Listing(enclosure, known)
+    return Listing(enclosure, rationals)
 
 
 def _integer(text: str) -> Number | None:

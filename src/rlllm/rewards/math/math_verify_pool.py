@@ -126,9 +126,9 @@ def pool(size: int) -> Pool:
 
 @cache
 def _pool(_process_id: int, size: int) -> Pool:
-    made = Pool(size)
-    atexit.register(made.stop)
-    return made
+    pool = Pool(size)
+    atexit.register(pool.stop)
+    return pool
 
 
 def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any], seconds: float) -> dict[str, Any]:

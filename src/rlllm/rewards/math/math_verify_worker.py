@@ -41,11 +41,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     gold, _ = _parse(request["gold"])
     if "answer" not in request:
         return {"gold": _is_read(gold)}
-    found, whole = _parse(request["answer"])
-    if not found:
+    reading, whole = _parse(request["answer"])
+    if not reading:
         return {"unreadable": True}
-    shown = next((str(item)[:200] for item in found if isinstance(item, str)), None)
-    return {"equal": bool(verify(gold, found, timeout_seconds=None)), "whole": whole, "answer": shown}
+    text = next((str(item)[:200] for item in reading if isinstance(item, str)), None)
+    return {"equal": bool(verify(gold, reading, timeout_seconds=None)), "whole": whole, "answer": text}
 
 
 def _is_read(parsed: list[Any]) -> bool:

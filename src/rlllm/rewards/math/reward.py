@@ -83,8 +83,8 @@ class Math:
         with processes.worker() as worker:
             if not self._can_read(question.reference, worker, processes):
                 return Score(None, note=f"math-verify cannot read the reference: {question.reference[:80]}")
-            known = question.answered_by_text()
-            return known or self._compare(question, worker)
+            score = question.answered_by_text()
+            return score or self._compare(question, worker)
 
     def _can_read(self, reference: str, worker: Worker, processes: Pool) -> bool:
         if reference not in processes.readable:
@@ -97,19 +97,19 @@ class Math:
 
     def _compare(self, question: _Question, worker: Worker) -> Score:
         answer = question.answer
-        shown = answer.text if answer.marked else None
+        answer_text = answer.text if answer.marked else None
         request = {"gold": _boxed(question.reference), "answer": _boxed(answer.text) if answer.marked else answer.text}
         try:
             reply = worker.ask(request, self.timeout)
         except LateError:
-            return Score(0.0, parsed=shown, note=f"the comparison took longer than {self.timeout:g} s")
+            return Score(0.0, parsed=answer_text, note=f"the comparison took longer than {self.timeout:g} s")
         except DeadError as error:
-            return Score(0.0, parsed=shown, note=f"math-verify does not survive this answer: {error}")
+            return Score(0.0, parsed=answer_text, note=f"math-verify does not survive this answer: {error}")
         if "equal" not in reply:
-            return Score(0.0, parsed=shown, note="unreadable answer")
+            return Score(0.0, parsed=answer_text, note="unreadable answer")
         if reply["equal"] and answer.marked and not reply["whole"] and holds_several_numbers(answer.text):
-            return Score(0.0, parsed=shown, note="only a part can be read, of an answer with several numbers")
-        return Score(float(reply["equal"]), parsed=shown or reply["answer"])
+            return Score(0.0, parsed=answer_text, note="only a part can be read, of an answer with several numbers")
+        return Score(float(reply["equal"]), parsed=answer_text or reply["answer"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +129,8 @@ class _Question:
             return Score(None, note=NO_REFERENCE)
         if read_exact(self.reference) is None:
             return None
-        if (known := self.answered_by_text()) or not self.answer.marked:
-            return known
+        if (score := self.answered_by_text()) or not self.answer.marked:
+            return score
         equal = exactly_equal(self.reference, self.answer.text)
         return None if equal is None else Score(float(equal), parsed=self.answer.text)
 

@@ -169,9 +169,11 @@ def _check_folder(folder: Path) -> None:
 
 def _not_a_process_model(path: str, architectures: Sequence[str] | None, labels: int) -> ModelError:
     names = architectures or ["no architecture"]
-    whole = any(name.endswith("ForSequenceClassification") for name in names)
+    scores_whole_answers = any(name.endswith("ForSequenceClassification") for name in names)
     return ModelError(
         "not a process reward model: it must be a token classifier with two labels and a trained head",
         given=f"{path} ({', '.join(names)}, {labels} label{'s' * (labels != 1)})",
-        hint="it scores whole answers: use the reward model" if whole else "train one with: rlllm train-rm process",
+        hint="it scores whole answers: use the reward model"
+        if scores_whole_answers
+        else "train one with: rlllm train-rm process",
     )

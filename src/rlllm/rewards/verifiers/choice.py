@@ -213,8 +213,8 @@ def _by_label(text: str, options: _Options) -> str | None:
 
 def _by_index(text: str, options: _Options) -> str | None:
     digits = text.strip()
-    known = digits.isascii() and digits.isdigit() and len(digits) < 3 and int(digits) < len(options)
-    return list(options)[int(digits)] if known else None
+    is_index = digits.isascii() and digits.isdigit() and len(digits) < 3 and int(digits) < len(options)
+    return list(options)[int(digits)] if is_index else None
 
 
 _READINGS: Mapping[str, Callable[[str, _Options], str | None]] = {

@@ -28,12 +28,12 @@ class Format:
             raise unknown("style of the reward format", self.style, _STYLES)
 
     def __call__(self, sample: Sample) -> Score:
-        found = marked_answers(sample.completion)
-        if not found:
+        answers = marked_answers(sample.completion)
+        if not answers:
             return Score(0.0, note=NO_ANSWER)
-        last = found[-1]
-        if len(found) > 1:
-            return Score(0.0, parsed=last.answer, note=f"{len(found)} marked answers")
+        last = answers[-1]
+        if len(answers) > 1:
+            return Score(0.0, parsed=last.answer, note=f"{len(answers)} marked answers")
         if not sample.completion.startswith(_STYLES[self.style], last.start):
             return Score(0.0, parsed=last.answer, note=f"the marker is not of style {self.style}")
         if not has_answer_at_end(sample.completion):

@@ -42,10 +42,10 @@ def read_calls(completion: str) -> list[Call]:
             raise UnreadableError("a <tool_call> is not closed")
         calls = [call for body in bodies for call in _calls_in_json(_json(body))]
     else:
-        found = submission(completion, _LABELS)
-        if found.text is None:
-            raise UnreadableError(found.fault)
-        calls = _calls_in_block(found.text)
+        block = submission(completion, _LABELS)
+        if block.text is None:
+            raise UnreadableError(block.fault)
+        calls = _calls_in_block(block.text)
     if not calls:
         raise UnreadableError("no call")
     if len(calls) > _MOST_CALLS:

@@ -55,7 +55,7 @@ class Calls:
         if len(calls) != len(expected):
             return Score(0.0, parsed=text, note=f"{len(calls)} calls where {len(expected)} are expected")
         same = _same_text if not self.exact else str.__eq__
-        possible = [[_fits(call, one, same) for one in expected] for call in calls]
+        possible = [[_fits(call, expected_call, same) for expected_call in expected] for call in calls]
         if _pairs_all(possible):
             return Score(1.0, parsed=text)
         stray = next((call for call, fits in zip(calls, possible, strict=True) if not any(fits)), None)

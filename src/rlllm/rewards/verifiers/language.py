@@ -122,11 +122,11 @@ def detect(text: str) -> str | None:
 
 def _script_counts(text: str) -> Counter[str]:
     """Number of letters by script, as the first word of their Unicode names: LATIN, CYRILLIC, CJK, ..."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for character, times in Counter(unicodedata.normalize("NFKC", text)).items():
         if character.isalpha():
-            found[_script(character)] += times
-    return found
+            counts[_script(character)] += times
+    return counts
 
 
 def _prose(text: str) -> str:

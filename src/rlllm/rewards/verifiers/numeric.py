@@ -47,21 +47,21 @@ class Numeric:
         reference = reference_answer(sample)
         if reference is None:
             return Score(None, note=NO_REFERENCE)
-        wanted = read_number(reference)
-        if wanted is None:
+        expected = read_number(reference)
+        if expected is None:
             return Score(None, note=f"the reference is no number: {reference[:80]}")
         answer = extract_answer(sample.completion)
         if answer is None:
             return Score(0.0, note=NO_ANSWER)
-        found = read_number(answer)
-        if found is None:
+        number = read_number(answer)
+        if number is None:
             return Score(0.0, parsed=answer, note="the answer is no number")
-        return Score(float(self._equal(found, wanted)), parsed=answer)
+        return Score(float(self._equal(number, expected)), parsed=answer)
 
-    def _equal(self, found: Number, wanted: Number) -> bool:
-        pairs = [(found.value, wanted.value)]
-        if found.percent != wanted.percent:
-            pairs.append((found.share, wanted.share))
+    def _equal(self, number: Number, expected: Number) -> bool:
+        pairs = [(number.value, expected.value)]
+        if number.percent != expected.percent:
+            pairs.append((number.share, expected.share))
         return any(math.isclose(a, b, rel_tol=self.relative, abs_tol=self.absolute) for a, b in pairs)
 
 

@@ -76,8 +76,8 @@ class Refusal:
 def _plain(text: str) -> str:
     """Small letters, single blanks, straight apostrophes, no markup and no quotations."""
     unquoted = _QUOTED.sub(" ", text)
-    kept = unquoted if re.search(r"\w", unquoted) else text
-    return " ".join(_MARKUP.sub("", kept).replace("\u2019", "'").casefold().split()).strip("\"\u201c\u201d' ")
+    words = unquoted if re.search(r"\w", unquoted) else text
+    return " ".join(_MARKUP.sub("", words).replace("\u2019", "'").casefold().split()).strip("\"\u201c\u201d' ")
 
 
 def _refusing_phrase(text: str) -> str | None:

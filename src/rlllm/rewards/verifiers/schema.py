@@ -41,14 +41,14 @@ class Schema:
             schema, fault = _row_schema(sample.meta.get(self.column))
             if fault:
                 return Score(None, note=f"column {self.column}: {fault}")
-        found = _submitted_json(sample.completion)
-        if found.text is None:
-            return Score(0.0, note=found.fault)
+        submitted = _submitted_json(sample.completion)
+        if submitted.text is None:
+            return Score(0.0, note=submitted.fault)
         try:
-            value = parse_json(found.text)
+            value = parse_json(submitted.text)
         except ValueError as error:
-            return Score(0.0, parsed=found.text, note=f"not JSON: {error}"[:200])
-        return _judged(value, schema, found.text)
+            return Score(0.0, parsed=submitted.text, note=f"not JSON: {error}"[:200])
+        return _judged(value, schema, submitted.text)
 
 
 def _schema_fault(schema: Any) -> str | None:
@@ -78,12 +78,12 @@ def _row_schema(column: Any) -> tuple[Any, str | None]:
 
 def _submitted_json(completion: str) -> Submission:
     """The whole text where it is JSON (which may quote fences and markers), else the one submission in it."""
-    whole = final_part(completion).strip()
+    text = final_part(completion).strip()
     try:
-        parse_json(whole)
+        parse_json(text)
     except ValueError:
         return submission(completion, _LABELS)
-    return Submission(whole)
+    return Submission(text)
 
 
 def _judged(value: Any, schema: Any, text: str) -> Score:

@@ -62,17 +62,17 @@ class SQL:
         setups = [setups] if isinstance(setups, str) else setups
         if not (isinstance(setups, list | tuple) and setups and all(isinstance(setup, str) for setup in setups)):
             return Score(None, note=f"the row's column {self.column} holds no SQL")
-        found = submission(sample.completion, _LABELS)
+        query = submission(sample.completion, _LABELS)
         try:
-            wanted = [self._wanted(sample, setup) for setup in setups]
+            references = [self._wanted(sample, setup) for setup in setups]
         except QueryError as error:
-            return Score(None, parsed=found.text, note=f"the reference does not serve: {error}")
-        if found.text is None:
-            return Score(0.0, note=found.fault)
-        for setup, expected in zip(setups, wanted, strict=True):
-            if fault := self._fault(found.text, setup, expected):
-                return Score(0.0, parsed=found.text, note=fault)
-        return Score(1.0, parsed=found.text)
+            return Score(None, parsed=query.text, note=f"the reference does not serve: {error}")
+        if query.text is None:
+            return Score(0.0, note=query.fault)
+        for setup, expected in zip(setups, references, strict=True):
+            if fault := self._fault(query.text, setup, expected):
+                return Score(0.0, parsed=query.text, note=fault)
+        return Score(1.0, parsed=query.text)
 
     def _wanted(self, sample: Sample, setup: str) -> _Wanted:
         """What the reference gives.
@@ -118,10 +118,10 @@ class SQL:
                     left = database.contents(self.max_rows + 1)
                     return None if _same_tables(left, wanted) else "other tables are left"
                 rows, ordered = wanted
-                found = database.run(query, rows=len(rows) + 1)
+                result = database.run(query, rows=len(rows) + 1)
         except QueryError as error:
             return str(error)
-        return None if same_rows(found, rows, ordered=ordered) else f"other rows, first {found[:1]!r}"[:200]
+        return None if same_rows(result, rows, ordered=ordered) else f"other rows, first {result[:1]!r}"[:200]
 
     def _database(self, setup: str) -> Database:
         return Database(setup, Bounds(self.steps, self.seconds))
@@ -137,9 +137,9 @@ def is_ordered(query: str) -> bool:
     return _ORDER_BY.search("".join(outer)) is not None
 
 
-def same_rows(found: Iterable[Row], wanted: Iterable[Row], *, ordered: bool) -> bool:
+def same_rows(rows: Iterable[Row], expected: Iterable[Row], *, ordered: bool) -> bool:
     """Whether two results are one; `ordered` decides if the order of rows counts."""
-    left, right = [_comparable(row) for row in found], [_comparable(row) for row in wanted]
+    left, right = [_comparable(row) for row in rows], [_comparable(row) for row in expected]
     return left == right if ordered else Counter(left) == Counter(right)
 
 

@@ -88,9 +88,9 @@ class Database:
         """
         with self._bounded(_may_write if writes else _may_read):
             cursor = self._connection.execute(statement)
-            found = cursor.fetchmany(rows) if cursor.description else []
+            result = cursor.fetchmany(rows) if cursor.description else []
             cursor.close()
-            return found
+            return result
 
     def contents(self, rows: int) -> dict[str, list[Row]]:
         """Every table by name, up to `rows` rows of each."""

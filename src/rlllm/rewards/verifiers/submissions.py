@@ -48,8 +48,8 @@ def submission(completion: str, languages: Collection[str]) -> Submission:
     return _only(answers, "marked answers") if answers else Submission(text.strip())
 
 
-def _only(found: Iterable[str], what: str) -> Submission:
-    different = {body.strip() for body in found}
+def _only(bodies: Iterable[str], what: str) -> Submission:
+    different = {body.strip() for body in bodies}
     if len(different) > 1:
         return Submission(None, f"{len(different)} different {what}")
     body = different.pop()
@@ -101,7 +101,7 @@ def _finite(digits: str) -> float:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("a key stands twice in one object")
-    return found
+    return mapping

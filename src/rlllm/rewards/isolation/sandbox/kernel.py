@@ -62,8 +62,8 @@ def mount(source: str, target: str, kind: str | None = None, flags: int = 0, opt
     def text(value: str | None) -> bytes | None:
         return None if value is None else os.fsencode(value)
 
-    made = _libc.mount(text(source), text(target), text(kind), ctypes.c_ulong(flags), text(options))
-    checked(made, f"mount {target}")
+    result = _libc.mount(text(source), text(target), text(kind), ctypes.c_ulong(flags), text(options))
+    checked(result, f"mount {target}")
 
 
 def pivot_root_here() -> None:

@@ -64,10 +64,10 @@ class Worker:
         """Wait until the worker is ready."""
         if self._greeted:
             return
-        said = self.receive(_START_SECONDS) or {"missing": "worker", "reason": self._last_words()}
-        if "missing" in said:
+        message = self.receive(_START_SECONDS) or {"missing": "worker", "reason": self._last_words()}
+        if "missing" in message:
             self.close()
-            raise layer_missing(said["missing"], said["reason"])
+            raise layer_missing(message["missing"], message["reason"])
         assert self.process.stderr is not None
         self.process.stderr.close()
         self._greeted = True
@@ -125,8 +125,8 @@ class IsolatedJob:
             self._sent = False
         finally:
             theirs.close()
-            for one in inputs:
-                os.close(one)
+            for descriptor in inputs:
+                os.close(descriptor)
         self._started = time.monotonic()
 
     def wait(self) -> Outcome:
@@ -165,8 +165,8 @@ class IsolatedJob:
         return Outcome(ended, code, stdout, stderr, answer["seconds"])
 
     def _close_files(self) -> None:
-        for one in self._files:
-            os.close(one)
+        for descriptor in self._files:
+            os.close(descriptor)
         self._files = []
 
 
@@ -223,7 +223,7 @@ class IsolatedSandbox:
     def _take(self) -> Worker:
         with self._lock:
             self._check_usable()
-            worker = next((one for one in self._popped() if one.process.poll() is None), None)
+            worker = next((idle for idle in self._popped() if idle.process.poll() is None), None)
         worker = worker or Worker()
         worker.greet()
         with self._lock:

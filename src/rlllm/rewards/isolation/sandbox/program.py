@@ -60,11 +60,11 @@ def become(limits: dict[str, Any], descriptors: list[int], walls: Walls) -> NoRe
 
 def _place(descriptors: list[int]) -> None:
     """Move the descriptors to 0, 1, ... and close everything else this process inherited."""
-    high = [os.dup(one) for one in descriptors]
+    high = [os.dup(descriptor) for descriptor in descriptors]
     while min(high) <= TROUBLE:
-        high = [os.dup(one) if one <= TROUBLE else one for one in high]
-    for number, one in enumerate(high):
-        os.dup2(one, number, inheritable=False)
+        high = [os.dup(descriptor) if descriptor <= TROUBLE else descriptor for descriptor in high]
+    for number, descriptor in enumerate(high):
+        os.dup2(descriptor, number, inheritable=False)
     os.closerange(len(high), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
@@ -82,7 +82,7 @@ def _limit(order: dict[str, Any]) -> None:
     for kind, limit in limits.items():
         soft, hard = limit if isinstance(limit, tuple) else (limit, limit)
         present = resource.getrlimit(kind)[1]
-        fits = [one if present == resource.RLIM_INFINITY else min(one, present) for one in (soft, hard)]
+        fits = [bound if present == resource.RLIM_INFINITY else min(bound, present) for bound in (soft, hard)]
         resource.setrlimit(kind, (fits[0], fits[1]))
 
 

@@ -58,7 +58,7 @@ class Watch:
 
     def written(self, limits: dict[str, Any], descriptors: list[int]) -> str | None:
         """`output` where more was written than is allowed."""
-        size = sum(os.fstat(one).st_size for one in descriptors[1:3])
+        size = sum(os.fstat(descriptor).st_size for descriptor in descriptors[1:3])
         return "output" if size > limits["output"] else None
 
     def _told_to_stop(self, name: int) -> bool:

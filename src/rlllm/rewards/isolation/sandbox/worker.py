@@ -47,16 +47,16 @@ class LayerMissingError(Exception):
 
 def missing() -> list[tuple[str, str]]:
     """Layers that are known to be missing before any is tried: name and reason."""
-    found = []
+    layers = []
     if kernel.machine() not in seccomp.ARCHITECTURES:
-        found.append(("seccomp", f"there is no system call table for {kernel.machine()}"))
+        layers.append(("seccomp", f"there is no system call table for {kernel.machine()}"))
     elif not seccomp.available():
-        found.append(("seccomp", "the kernel was built without it"))
+        layers.append(("seccomp", "the kernel was built without it"))
     try:
         landlock.version()
     except OSError as problem:
-        found.append(("landlock", str(problem)))
-    return found
+        layers.append(("landlock", str(problem)))
+    return layers
 
 
 def main(control: int, parent: int) -> None:
@@ -212,8 +212,8 @@ def _job(
     seconds = time.monotonic() - started
     forced = forced or watch.written(limits, descriptors)
     failure = os.read(report, 4096).decode("utf-8", "replace")
-    for one in (report, namespace, *descriptors):
-        os.close(one)
+    for descriptor in (report, namespace, *descriptors):
+        os.close(descriptor)
     return {"id": order["id"], "seconds": seconds, **_answer(forced, failure, status)}
 
 

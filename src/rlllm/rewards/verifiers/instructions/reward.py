@@ -60,10 +60,10 @@ class Instructions:
     def _followed(self, check: Check, text: str) -> bool | None:
         texts = _variants(text) if self.mode == "loose" else [text]
         try:
-            found = [check(one) if one.strip() else False for one in texts]
+            verdicts = [check(variant) if variant.strip() else False for variant in texts]
         except ConfigError as error:
             raise _UnreadableRowError(str(error.what)) from error
-        return True if True in found else None if None in found else False
+        return True if True in verdicts else None if None in verdicts else False
 
     def _value(self, results: list[bool | None]) -> float | None:
         if self.aggregate == "all" and False in results:
@@ -78,7 +78,7 @@ def _variants(text: str) -> list[str]:
     lines = text.split("\n")
     cuts = (lines, lines[1:], lines[:-1], lines[1:-1])
     shorter = ["\n".join(cut).strip() for cut in cuts]
-    return [text, *shorter[1:], *(one.replace("*", "") for one in (text, *shorter[1:]))]
+    return [text, *shorter[1:], *(variant.replace("*", "") for variant in (text, *shorter[1:]))]
 
 
 def _read_checks(meta: Mapping[str, Any]) -> list[tuple[str, Check]]:

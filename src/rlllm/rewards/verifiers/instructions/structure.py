@@ -48,11 +48,11 @@ def has_sections(text: str, section_spliter: str, num_sections: int) -> bool:
 def is_json(text: str) -> bool:
     """The whole text is JSON, or one fenced block of it."""
     blocks = fenced_blocks(text)
-    whole = text.strip()
-    if blocks and whole.startswith(("```", "~~~")):
-        whole = blocks[0][1] if len(blocks) == 1 and whole.rstrip().endswith(("```", "~~~")) else ""
+    json_text = text.strip()
+    if blocks and json_text.startswith(("```", "~~~")):
+        json_text = blocks[0][1] if len(blocks) == 1 and json_text.rstrip().endswith(("```", "~~~")) else ""
     try:
-        parse_json(whole)
+        parse_json(json_text)
     except ValueError:
         return False
     return True

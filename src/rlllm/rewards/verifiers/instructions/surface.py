@@ -13,8 +13,8 @@ _TOKEN = re.compile(r"[^\W_][\w'\u2019-]*")
 def is_in_language(text: str, language: str) -> bool | None:
     """The text is in the language (ISO 639-1); None where script and stop words do not tell."""
     code = base_code(language)
-    found = detect(text)
-    return None if code not in SCRIPTS or found is None else found == code
+    detected = detect(text)
+    return None if code not in SCRIPTS or detected is None else detected == code
 
 
 def is_english_in_capitals(text: str) -> bool | None:

@@ -83,10 +83,10 @@ def _decode(
     alive = list(range(len(rows)))
     for left in reversed(range(sampling.max_new_tokens)):
         tokens = torch.cat([choose(decoder.logits(part), sampling) for part in states.split(_CHOICE_ROWS)])
-        drawn = tokens.tolist()
+        new_tokens = tokens.tolist()
         for position in alive:
-            completions[rows[position]].append(drawn[position])
-        alive = [position for position in alive if drawn[position] not in stops]
+            completions[rows[position]].append(new_tokens[position])
+        alive = [position for position in alive if new_tokens[position] not in stops]
         if not alive or not left:
             return
         if (len(rows) - len(alive)) * _DROPPED_SHARE >= len(rows):
@@ -102,14 +102,14 @@ def batches(prompts: Sequence[Sequence[int]], size: int) -> list[Batch]:
     groups: dict[tuple[int, ...], list[int]] = {}
     for row, prompt in enumerate(prompts):
         groups.setdefault(tuple(prompt), []).append(row)
-    made: list[Batch] = []
+    batched: list[Batch] = []
     free = 0
     for prompt, rows in sorted(groups.items(), key=lambda group: len(group[0]), reverse=True):
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             if len(part) > free:
-                made.append([])
+                batched.append([])
                 free = size
-            made[-1].append((prompt, part))
+            batched[-1].append((prompt, part))
             free -= len(part)
-    return made
+    return batched

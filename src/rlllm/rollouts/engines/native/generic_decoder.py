@@ -63,9 +63,9 @@ class GenericDecoder:
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these rows alone."""
-        kept = torch.tensor(rows, device=self.mask.device)
-        self.cache.batch_select_indices(kept)
-        self.mask = self.mask[kept]
+        indices = torch.tensor(rows, device=self.mask.device)
+        self.cache.batch_select_indices(indices)
+        self.mask = self.mask[indices]
 
     def logits(self, states: Tensor) -> Tensor:
         """The states are logits already."""

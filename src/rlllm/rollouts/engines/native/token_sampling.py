@@ -55,10 +55,10 @@ def _draw(probabilities: Tensor) -> Tensor:
     size = probabilities.size(1)
     if size <= 2 * BLOCK:
         return _invert(probabilities, _uniform(probabilities, 1)[0])
-    whole = size // BLOCK
-    sums = probabilities[:, : whole * BLOCK].unflatten(1, (whole, BLOCK)).sum(-1)
+    full_blocks = size // BLOCK
+    sums = probabilities[:, : full_blocks * BLOCK].unflatten(1, (full_blocks, BLOCK)).sum(-1)
     if size % BLOCK:
-        sums = torch.cat((sums, probabilities[:, whole * BLOCK :].sum(-1, keepdim=True)), 1)
+        sums = torch.cat((sums, probabilities[:, full_blocks * BLOCK :].sum(-1, keepdim=True)), 1)
     first, second = _uniform(probabilities, 2)
     start = _invert(sums, first).mul_(BLOCK).unsqueeze(1)
     members = start + torch.arange(BLOCK, device=start.device)
@@ -88,10 +88,10 @@ def _uniform(like: Tensor, count: int) -> Tensor:
 def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
     """(rows,) the first column at which the cumulative sum of (rows, n) weights exceeds that share of the whole."""
     cumulative = weights.cumsum(-1, dtype=torch.float64)
-    whole = cumulative[:, -1:]
-    if not bool(whole.isfinite().all()):
+    total = cumulative[:, -1:]
+    if not bool(total.isfinite().all()):
         raise NoDistributionError(
             "no token can be sampled: the probabilities contain nan (the logits were nan or infinite)"
         )
-    found = torch.searchsorted(cumulative, whole * uniform.unsqueeze(1), right=True)
-    return found.squeeze(1).clamp_(max=weights.size(1) - 1)
+    columns = torch.searchsorted(cumulative, total * uniform.unsqueeze(1), right=True)
+    return columns.squeeze(1).clamp_(max=weights.size(1) - 1)

@@ -82,8 +82,8 @@ def _free_memory(device: torch.device) -> int | None:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:  # not Linux
         return None
-    known = dict(line.split(":") for line in lines)
-    return int(known["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in known else None
+    fields = dict(line.split(":") for line in lines)
+    return int(fields["MemAvailable"].split()[0]) * 1024 if "MemAvailable" in fields else None
 
 
 def _changed_from_outside(base: Any) -> str | None:
