@@ -1,4 +1,4 @@
-"""`rlllm doctor`: what this installation has and what is wrong with it. Reads metadata only; `--deep` loads the model."""
+"""`rlllm doctor`: what is installed and what is wrong with it. Reads metadata only; `--deep` loads the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rlllm rewards test`: a reward on the bench. Options become a RewardBench, its card a screen or one JSON document."""
+"""`rlllm rewards test`: options become settings, and the card is printed as text or as one JSON document."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def reward_test(
 ) -> None:
     """Try a reward on right, wrong, rewritten and hostile answers; write its card."""
     from rlllm.core.errors import ConfigError
-    from rlllm.tools.rewards_test import RewardBench, bench_reward
+    from rlllm.tools.rewards_test import RewardTestConfig, run_reward_test
 
     if columns is not None and data is None:
         raise ConfigError("--columns says what the columns of --data are", given=columns, hint="add --data FILE")
-    config = RewardBench.of(
+    config = RewardTestConfig.of(
         reward,
         cases=cases,
         data=None if data is None else {"name": data, **({"columns": columns} if columns else {})},
@@ -81,7 +81,7 @@ def reward_test(
         seed=seed,
     )
     with listening() as listener:
-        tested = bench_reward(config, listener)
+        tested = run_reward_test(config, listener)
     card = tested.card
     if json:
         console.emit_json({**card.to_json(), "path": str(tested.path)})

@@ -1,1 +1,1 @@
-"""Where a run executes: this process on this machine."""
+"""Preparation of this process and machine for a run."""

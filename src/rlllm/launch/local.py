@@ -1,4 +1,4 @@
-"""The local launch: choose the device, fix the threads, silence telemetry and chatter, record the environment."""
+"""Prepare this process for a run: choose the device, set the threads, silence telemetry and logging, record the environment."""
 
 from __future__ import annotations
 

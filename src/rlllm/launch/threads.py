@@ -1,7 +1,7 @@
-"""How many CPU threads to compute with: measured on the model at hand, because neither 1 nor all is always right.
+"""Measure how many CPU threads are fastest for a model.
 
-A small model's operations end before a second thread has started; and on a machine where something else runs, threads that
-wait for each other can be ten times slower than one. OMP_NUM_THREADS is the user's own choice and is left alone.
+The operations of a small model end before a second thread has started, so one thread can be fastest. Where other programs use
+the machine, threads that wait for each other can be ten times slower than one. If the user sets OMP_NUM_THREADS, it is kept.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Models: what a reference such as `nano`, a folder, a Hub id or a run directory means, and how it is loaded."""
+"""Models: how references (`nano`, a folder, a Hub id, a run directory) are resolved and loaded, chat format and padding."""

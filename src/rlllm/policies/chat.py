@@ -1,7 +1,7 @@
-"""One chat rule for training, evaluation and rewards.
+"""The chat format of prompts and completions, the same for training, evaluation and rewards.
 
 A tokenizer with a chat template gets messages (a plain prompt becomes one user turn); a tokenizer without one gets plain text.
-Rendering is the tokenizer's own, so what is trained on is what is generated from, byte for byte.
+The tokenizer's own template renders messages, so training and generation use the same text, byte for byte.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Model references, resolved without torch, so that a wrong one fails before anything heavy is imported."""
+"""Resolve model references. Imports no torch, so that a wrong reference fails at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of token ids as a rectangle: the one place that pads."""
+"""Padding of rows of token ids to equal length."""
 
 from __future__ import annotations
 

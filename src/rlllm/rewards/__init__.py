@@ -1,1 +1,1 @@
-"""What a completion is worth: verifiers, a reward model, and their composition. Rewards never see a policy."""
+"""Rewards: verifiers, reward models, judges, and their composition. A reward sees samples and never the policy."""

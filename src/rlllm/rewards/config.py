@@ -1,4 +1,4 @@
-"""How a recipe names a reward. Naming imports nothing; `composition.build` turns names into callables."""
+"""How a recipe names a reward: its name, weight, deadline and arguments. `composition.build` loads it."""
 
 from __future__ import annotations
 

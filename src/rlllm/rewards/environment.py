@@ -1,4 +1,4 @@
-"""What an environment itself says of a rollout, as a reward."""
+"""The `environment` reward: the value of the environment's `get_reward`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated annotator's true utility as a reward: what proxies in the procedural world are held against."""
+"""The `gold` reward: the true utility of the simulated annotator of the procedural data; other rewards are compared with it."""
 
 from __future__ import annotations
 

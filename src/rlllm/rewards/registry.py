@@ -22,9 +22,7 @@ REWARDS = Registry(
         "cosine": Builtin(
             "rlllm.rewards.length:Cosine", "a correctness reward scaled by length: short if right, long if wrong"
         ),
-        "budget": Builtin(
-            "rlllm.rewards.length:Budget", "minus the distance to the length that was asked for, in tokens (L1)"
-        ),
+        "budget": Builtin("rlllm.rewards.length:Budget", "minus the distance to the requested length, in tokens (L1)"),
         "repetition": Builtin(
             "rlllm.rewards.repetition:Repetition", "minus the share of n-grams that repeat an earlier one"
         ),
@@ -75,13 +73,14 @@ REWARDS = Registry(
             "chance that every step is right, by a trained process reward model",
         ),
         "remote": Builtin(
-            "rlllm.rewards.http.remote:Remote", "what a server of one's own says, asked in batches over HTTP"
+            "rlllm.rewards.http.remote:Remote", "scores from a server of your own, requested in batches over HTTP"
         ),
         "judge": Builtin(
-            "rlllm.rewards.judges.judge:Judge", "what a judge model or endpoint says: rated, or against a reference"
+            "rlllm.rewards.judges.judge:Judge",
+            "score of an LLM judge, a model or an endpoint: a rating, or against a reference",
         ),
         "environment": Builtin(
-            "rlllm.rewards.environment:EnvironmentReward", "what the run's environment says of the rollout"
+            "rlllm.rewards.environment:EnvironmentReward", "the value of the environment's get_reward"
         ),
         "verdict": Builtin(
             "rlllm.rewards.judges.judge:Verdict", "1 if the verdict (A or B) is the row's answer: trains judges"

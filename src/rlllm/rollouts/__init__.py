@@ -1,1 +1,1 @@
-"""Engines: what samples completions. An engine turns prompt ids into completion ids and knows nothing of rewards."""
+"""Rollouts: engines that sample completions, environments with tools, and their settings. They know nothing of rewards."""

@@ -1,9 +1,9 @@
-"""`rlllm rewards replay`: the completions that a run has stored, scored by other rewards, and what that would have changed.
+"""`rlllm rewards replay`: score the stored completions of a run with other rewards, and report what these would have changed.
 
-Scores depend on nothing but the stored samples and the run's data, so that a finished, a killed and a running run can all be
-replayed. The columns that rewards read are those of the row of the data a sample answers; the data are read again and have to
-be what the run trained on. Where they cannot be had, rewards that read no column are replayed all the same, and one
-that does is an error: a reward never sees an empty row in place of one that is unknown.
+Scores depend only on the stored samples and the run's data, so a finished, a killed and a running run can all be replayed.
+The columns that rewards read are those of the sample's row in the data. The data are read again and must be what the run
+trained on. Where they are not available, rewards that read no column are still replayed, and one that reads a column is an
+error: a reward never sees an empty row in place of an unknown one.
 
 Advantages are computed anew for both rewards: by the run's own advantage where it is a function of the rewards alone (`group`
 under the run's `scale_rewards`, and `rloo`), else by that of GRPO.

@@ -1,7 +1,7 @@
-"""`rlllm rewards test`: try a reward on cases, and write its card.
+"""`rlllm rewards test`: test a reward on cases, and write its card.
 
 Cases come from a file of labelled rows, from data with answers, or with the built-in reward. The reward passes if what it
-accepts is right, what is right is accepted, scores come as stated, nothing fails, and the same text gets the same score.
+accepts is right, what is right is accepted, scores are as stated, nothing fails, and the same text gets the same score.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PROBED = 8
 """Tasks on which the ways to mark an answer are tried."""
 
 
-class RewardBench(Section):
+class RewardTestConfig(Section):
     """Settings of `rlllm rewards test`."""
 
     reward: RewardSpec
@@ -59,7 +59,7 @@ class RewardBench(Section):
     """Of the order of the second scoring."""
 
     @classmethod
-    def of(cls, reward: str, **values: Any) -> RewardBench:
+    def of(cls, reward: str, **values: Any) -> RewardTestConfig:
         """The settings, checked; `reward` as it is typed, a name or `{name: ..., ...}`.
 
         Raises:
@@ -70,21 +70,21 @@ class RewardBench(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class RewardTestResult:
     """A card and where it was written."""
 
     card: Card
     path: Path
 
 
-def bench_reward(config: RewardBench, listener: ProgressCallback | None = None) -> Tested:
+def run_reward_test(config: RewardTestConfig, progress: ProgressCallback | None = None) -> RewardTestResult:
     """Try the reward on all cases and write its card.
 
     Raises:
         ConfigError: an unknown reward, style or setting, or no cases at all.
         DataError: cases that cannot be read, or data without answers.
     """
-    listener = listener or NullProgress()
+    progress = progress or NullProgress()
     given, source = _given(config)
     spec = _bound(config, builtin=config.cases is None and config.data is None)
     rewards = build([spec], max_error_rate=1.0)
@@ -96,21 +96,21 @@ def bench_reward(config: RewardBench, listener: ProgressCallback | None = None) 
     cases = [*given.cases, *(derive(given.tasks, style) if style else ())]
     if not cases:
         raise DataError("no row has an answer to derive cases from", given=source, hint="--columns answer=COLUMN")
-    listener.phase(f"scoring {len(cases)} cases twice")
+    progress.phase(f"scoring {len(cases)} cases twice")
     outcomes = measure(rewards, cases, config.seed)
     bars = Bars(config.accept, config.min_precision, config.min_recall)
     card = card_of(spec, outcomes, bars, source=source, style=style.name if style else None)
-    return Tested(card, save(card, spec))
+    return RewardTestResult(card, save(card, spec))
 
 
-def _bound(config: RewardBench, *, builtin: bool) -> RewardSpec:
+def _bound(config: RewardTestConfig, *, builtin: bool) -> RewardSpec:
     """The reward as it is tried: of weight 1, its model as a folder, and under shipped cases with their arguments."""
     spec = named_models([config.reward])[0]
     defaults = shipped_params(spec.name) if builtin and not spec.params else {}
     return spec.model_copy(update={"weight": 1.0, "params": {**defaults, **spec.params}})
 
 
-def _given(config: RewardBench) -> tuple[CaseSet, str]:
+def _given(config: RewardTestConfig) -> tuple[CaseSet, str]:
     """Cases and tasks, and where they come from, in words."""
     name = config.reward.name
     if config.style is not None and config.style not in STYLES:
@@ -139,7 +139,7 @@ def _given(config: RewardBench) -> tuple[CaseSet, str]:
     return CaseSet([c for s in sets for c in s.cases], [t for s in sets for t in s.tasks]), " and ".join(words)
 
 
-def _style(config: RewardBench, rewards: Composition, tasks: Sequence[PromptTask]) -> Style | None:
+def _style(config: RewardTestConfig, rewards: Composition, tasks: Sequence[PromptTask]) -> Style | None:
     """The style that was asked for, or the first of those in which the reward accepts most right answers."""
     if config.style is not None or not tasks:
         return STYLES[config.style] if config.style and tasks else None

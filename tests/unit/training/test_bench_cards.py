@@ -11,7 +11,7 @@ import pytest
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.rewards.bench.cases import shipped_names
 from rlllm.stages.catalog import plan, resolve_settings
-from rlllm.tools.rewards_test import RewardBench, bench_reward
+from rlllm.tools.rewards_test import RewardTestConfig, run_reward_test
 from rlllm.training.reward_cards import find
 from rlllm.training.reward_findings import Card
 
@@ -25,7 +25,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def card_of(reward: str, **settings: Any) -> Card:
-    return bench_reward(RewardBench.of(reward, **settings)).card
+    return run_reward_test(RewardTestConfig.of(reward, **settings)).card
 
 
 def reward_file(body: str) -> str:
@@ -125,7 +125,7 @@ def test_labelled_rows_of_a_file_are_cases() -> None:
 )
 def test_what_cannot_be_tested_is_refused_in_words(reward: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises((ConfigError, DataError), match=message):
-        bench_reward(RewardBench.of(reward, **settings))
+        run_reward_test(RewardTestConfig.of(reward, **settings))
 
 
 def planned(**settings: Any) -> Any:
@@ -163,11 +163,11 @@ def test_a_failed_card_does_not_satisfy_and_a_monitored_reward_needs_none() -> N
 
 
 def test_a_broken_card_is_none() -> None:
-    tested = bench_reward(RewardBench.of("exact"))
-    assert find(RewardBench.of("exact").reward)
+    tested = run_reward_test(RewardTestConfig.of("exact"))
+    assert find(RewardTestConfig.of("exact").reward)
     for text in ("{", "[]", '{"ok": true}'):
         tested.path.write_text(text)
-        assert find(RewardBench.of("exact").reward) is None
+        assert find(RewardTestConfig.of("exact").reward) is None
 
 
 def test_other_arguments_are_another_card() -> None:

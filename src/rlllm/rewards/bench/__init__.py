@@ -1,1 +1,1 @@
-"""The bench: what a reward is tried on before anything is trained on it, and how it is tried. No model, no data room."""
+"""The bench: cases on which a reward is tested before it trains anything, and how they are scored."""

@@ -1,7 +1,7 @@
-"""Completions derived from a task and its answer: right ones, wrong ones, and right ones written differently.
+"""Variants of a task's answer: right answers, wrong answers, and right answers written differently.
 
-*Framings* change the text around the answer and must not change what a reward says. *Forms* change how the answer itself
-is written; whether a reward takes them is its own business, so the bench counts them and demands nothing.
+A *framing* changes the text around the answer and must not change the score. A *form* changes how the answer itself is written;
+each reward may accept it or not, so the bench counts forms and requires nothing of them.
 """
 
 from __future__ import annotations

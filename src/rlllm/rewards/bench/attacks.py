@@ -1,7 +1,8 @@
-"""Completions that are not answers but look to a careless reward as if they were. None of them may pass.
+"""Attacks: completions that are not right answers but that a weak reward may accept. A reward must accept none of them.
 
-Each attack gets the right answer and wrong ones, and builds what a policy under optimisation pressure finds: naming every
-candidate, marking several, hiding the answer in the middle, talking to the judge. One that does not fit a problem is left out.
+Each attack is built from the right answer and wrong ones, as a policy under optimisation pressure would: it names every
+candidate, marks several answers, hides the answer in the middle, or gives orders to a judge. An attack that does not fit a
+problem is left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Cases: a completion and what a reward has to say of it. From rows a person labelled, or derived from tasks (`derived_cases`).
+"""Test cases of a reward: a completion with the expected score. They are read from labelled rows or derived from tasks.
 
-A row with a `completion` is a case and holds `label` (whether it passes) or `score` (the very number; null for "cannot
-judge"). A row without one is a task, from which cases are derived. Whatever else a row holds is what the reward reads.
+A row with a `completion` is a case and holds `label` (whether it passes) or `score` (the exact number; null for "cannot
+judge"). A row without one is a task, from which `derived_cases` makes cases. The row's other columns are given to the reward.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From tasks to cases: every kind of completion a reward has to be right about, each with what is expected of it."""
+"""Derive test cases from tasks: right, wrong, empty and truncated completions, and attacks, each with the expected result."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which reward a card is about: a hash that changes whenever the reward's code, arguments or model do.
+"""The hash that ties a card to a reward; it changes whenever the reward's code, arguments or model change.
 
-The code is the reward's own module and all that its import statements lead to, as far as it lies in the same package (or
-beside the same file). Weights do not count: they change what a score is worth, not the score.
+The code is the reward's own module and every module that it imports, directly or not, from the same package (or from beside the
+same file). The weight does not count: it scales the score and does not change it.
 """
 
 from __future__ import annotations

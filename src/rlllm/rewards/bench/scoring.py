@@ -1,7 +1,7 @@
-"""A reward tried on cases: what it says of each, how long it takes, and whether it says the same again.
+"""Score a reward's test cases: the score of each, the time it takes, and whether a second scoring gives the same.
 
-Everything is scored twice, the second time in another order and in other batches. The completions of one prompt always
-stay together, as they do in training, so a reward that compares them is not called fickle for it.
+Everything is scored twice, the second time in another order and in other batches. The completions of one prompt stay in one
+batch, as they do in training, so that rewards which compare them give the same scores.
 """
 
 from __future__ import annotations

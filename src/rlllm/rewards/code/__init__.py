@@ -1,1 +1,1 @@
-"""Rewards for programs: tests run where the solution cannot reach them."""
+"""The `code` reward: tests of programs, run where the program cannot reach them."""

@@ -1,7 +1,7 @@
-"""The `code` reward: a program passes the row's tests, in a sandbox that is isolated in full or not used at all.
+"""The `code` reward: 1 if a program passes the row's tests, run in a sandbox with full isolation or without any.
 
 Tests and expected values never enter the sandbox of the program they judge. A program that fails, hangs, uses too much
-or cheats is worth 0.0 and noted; tests that cannot be read are None; a sandbox that does not work is an error.
+or cheats gets 0.0 with a note; tests that cannot be read give None; a sandbox that does not work is an error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How code is judged: its programs run in a sandbox, and what they give is compared where they cannot reach.
+"""Run the tests of a program: the program runs in a sandbox, and its results are compared outside of it.
 
-Scripts are compared by what they print. Functions are called from a second sandbox that runs the tests; a broker here
-hands calls and answers on without reading them, so neither data nor code of a solution is ever opened in this process.
-An answer that was not asked for, or is too large, fails the solution; a sandbox that does not start is an error.
+Scripts are compared by what they print. Functions are called from a second sandbox that runs the tests; a broker in this
+process passes calls and answers on without parsing them, so neither data nor code of a solution is ever opened here.
+An answer without a call, or one that is too large, fails the solution; a sandbox that does not start is an error.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The program of the solution's sandbox: it loads the code a model wrote and calls its functions when asked.
+"""The program inside the solution's sandbox: it loads the code that a model wrote and calls its functions on request.
 
-Nothing here is a safeguard. The code shares this process and may answer in its place; an answer is data, and whoever
-gave it has seen the call's arguments only: neither expected values nor tests are ever sent here.
+Nothing here is a safeguard. The code shares this process and may forge answers; an answer is data, and the code has seen only
+the arguments of the call: neither expected values nor tests are ever sent here.
 """
 
 from __future__ import annotations

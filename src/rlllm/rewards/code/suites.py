@@ -1,4 +1,4 @@
-"""Which tests a row holds: HumanEval's, MBPP's and APPS' columns, or a plain list, read from `meta` by the column's name.
+"""The tests of a row: read from HumanEval's, MBPP's or APPS' columns, or from a plain list in the column `tests`.
 
 Rows are trusted, completions are not: only tests, prompts and setups of the row are ever parsed in this process.
 """

@@ -1,6 +1,6 @@
-"""The program of the tests' sandbox: it runs a record's tests, in which the tested functions are proxies.
+"""The program inside the tests' sandbox: it runs the tests of a row, in which the tested functions are proxies.
 
-A call of a proxy goes to the solution's sandbox as data, and plain data comes back. No code of the solution runs here,
+A call of a proxy is sent to the solution's sandbox as data, and plain data comes back. No code of the solution runs here,
 so it cannot read the tests, replace `assert`, or answer with an object that equals everything.
 """
 

@@ -1,1 +1,1 @@
-"""Rewards that ask a server."""
+"""Rewards that ask a server over HTTP."""

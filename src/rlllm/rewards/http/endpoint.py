@@ -1,6 +1,6 @@
 """An OpenAI-compatible chat endpoint: parallel requests, retries, and an optional cache on disk.
 
-A prompt the endpoint failed on is a `Refusal`, never an empty reply: whoever asked must see that nothing was said.
+A prompt for which the endpoint failed gets a `Refusal`, never an empty reply, so that a failure cannot pass for an answer.
 """
 
 from __future__ import annotations

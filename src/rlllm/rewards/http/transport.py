@@ -1,7 +1,7 @@
-"""POST of JSON over the standard library, for rewards that ask a server: deadlines of the whole request, and retries.
+"""POST of JSON over the standard library, for rewards that ask a server: a deadline for each whole request, and retries.
 
 The key comes from an environment variable, and is never written down, shown, or carried along: redirects are not followed.
-A request that got nothing is a `Refusal`, never an empty reply: whoever asked must see that nothing was said.
+A request without a reply gives a `Refusal`, never an empty reply, so that a failure cannot pass for an answer.
 """
 
 from __future__ import annotations

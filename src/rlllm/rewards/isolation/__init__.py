@@ -1,1 +1,1 @@
-"""How results come back: within a deadline, one by one, and with what went wrong written down."""
+"""Isolation of rewards and programs: deadlines, child processes, concurrency, quarantine of failed samples, the sandbox."""

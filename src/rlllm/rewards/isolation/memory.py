@@ -1,4 +1,4 @@
-"""Memory of a process, to notice a reward that keeps what it should let go."""
+"""Memory of a process, to detect a reward that leaks."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Rewards with a deadline run in a process of their own, which is killed when the time is up.
+"""A reward with a deadline runs in a process of its own, which is killed when the time is up.
 
 A thread would not do: it cannot be ended, and a regular expression that backtracks or a power of big integers holds the
-interpreter's lock, so that nobody else could even look at the clock. The price is a copy of what the reward loads, its
-start (about 0.3 s and whatever it imports), and some 0.1 ms for each call. A process that was killed is started anew
-for the next sample; what the reward had kept in memory is gone then.
+interpreter's lock, so that no other thread runs. The cost is a copy of what the reward loads, its start (about 0.3 s and
+whatever it imports), and some 0.1 ms for each call. A killed process is started again for the next sample; what the reward
+had in memory is lost.
 """
 
 from __future__ import annotations

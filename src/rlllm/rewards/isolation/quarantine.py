@@ -1,6 +1,6 @@
 """`quarantine.jsonl` of a run: every sample that a reward failed on, with the reason, so that it can be tried alone.
 
-Rows are only added, also by a resumed run: what failed twice stands there twice.
+Rows are only appended, also by a resumed run: a sample that failed twice has two rows.
 """
 
 from __future__ import annotations

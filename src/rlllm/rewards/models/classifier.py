@@ -1,4 +1,4 @@
-"""A trained sequence classifier with one label: text to tokens as in its training, tokens to one number.
+"""A trained sequence classifier with one label: text becomes tokens as in its training, and tokens become one number.
 
 A score must not depend on the batch around it, so sequences are padded on the right, masked, and read in float32.
 """

@@ -1,4 +1,4 @@
-"""What every reward that is a model on this machine does first: look at its folder, and load it."""
+"""Check and load the folder of a model that is used as a reward."""
 
 from __future__ import annotations
 

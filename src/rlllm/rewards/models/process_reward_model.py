@@ -1,8 +1,8 @@
-"""The `process` reward: a trained step classifier judges a solution line by line; the lines' chances become one score.
+"""The `process` reward: a process reward model (PRM) gives each line of a solution a probability; these become one score.
 
-The layout of text is defined here and nowhere else, for training and scoring alike: the prompt (through the chat template
-where there is one), then each step followed by a newline, tokenised step by step, so that a step's last token is always
-the one that is trained and read.
+The format of the text is defined here alone, for training and scoring: the prompt (through the chat template where there is
+one), then each step followed by a newline, tokenised step by step, so that a step's last token is the one that is trained and
+read.
 """
 
 from __future__ import annotations

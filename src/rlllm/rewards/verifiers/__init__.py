@@ -1,1 +1,1 @@
-"""Rewards that compare what was handed in with what the row says."""
+"""Verifiers: rewards that compare the answer in a completion with what the row states."""

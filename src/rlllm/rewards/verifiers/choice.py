@@ -1,6 +1,6 @@
-"""Multiple choice: which one option a completion commits to. Whoever names several commits to none.
+"""The `choice` reward: the completion commits to the right option of a multiple-choice question, and to no other.
 
-An option is named by its label or its whole text. What counts, in this order: the marked answers, which must agree; the last
+An option is named by its label or its whole text. These are read, in this order: the marked answers, which must agree; the last
 "the answer is ..."; a completion that is nothing but an option.
 """
 

@@ -1,4 +1,4 @@
-"""The function calls written in a text, in the notations models use. Arguments are literals; nothing is evaluated."""
+"""Parse the function calls written in a text, in the notations of models. Arguments are literals; nothing is evaluated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Function calls: which functions a completion calls with which arguments, against what is allowed. Nothing is ever called.
+"""The `calls` reward: a completion calls the expected functions with allowed arguments. No function is ever executed.
 
-The matching of the Berkeley Function Calling Leaderboard ("AST", Patil et al., gorilla.cs.berkeley.edu/leaderboard.html),
-without its types from the function documents: names and values decide.
+The matching is that of the Berkeley Function Calling Leaderboard ("AST", Patil et al.,
+gorilla.cs.berkeley.edu/leaderboard.html) without the types of the function documents: names and values decide.
 """
 
 from __future__ import annotations

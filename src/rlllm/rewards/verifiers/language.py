@@ -1,7 +1,7 @@
-"""In which language a text is written: by script, and by stop words where languages share one. No model, no download.
+"""The `language` reward, and detection of a text's language by script and stop words. No model, no download.
 
-Scripts come from the Unicode character names. Among the languages of one script the profile of short words decides, if it
-does so clearly; else the language is undecided, which is not the same as wrong.
+Scripts come from the Unicode character names. Among the languages of one script the stop words decide, if one language clearly
+leads; otherwise the language is undecided, which does not count as wrong.
 """
 
 from __future__ import annotations

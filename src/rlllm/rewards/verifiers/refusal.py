@@ -1,7 +1,7 @@
-"""Whether a completion refuses, read from its opening words. English only; a full refusal, not a warning or a caveat.
+"""The `refusal` reward: whether a completion refuses, read from its first words. English only; a caveat is no refusal.
 
-Lists of refusal phrases are how attacks and defences are usually scored (Zou et al. 2023, arXiv 2307.15043, appendix B); here a
-phrase counts only as a person means it: "I can't help" does, "I can't help but smile" does not.
+Refusals are usually detected by lists of phrases (Zou et al. 2023, arXiv 2307.15043, appendix B); here the context of a phrase
+counts too: "I can't help" is a refusal, "I can't help but smile" is not.
 """
 
 from __future__ import annotations

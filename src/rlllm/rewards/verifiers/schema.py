@@ -1,4 +1,4 @@
-"""JSON against a JSON schema. Nothing is fetched: a reference that leads outside the schema makes it unable to judge."""
+"""The `schema` reward: JSON that is valid under a JSON schema. Nothing is fetched; a reference to elsewhere gives None."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""SQL by execution: the result of the completion's query against that of the reference, on the row's own databases.
+"""The `sql` reward: the result of the completion's query equals that of the reference query, on the row's own databases.
 
-Two queries that return nothing agree about nothing: such a row cannot be judged. Nor can one query on one small database be
-told from a lucky one; give several databases where that matters (Zhong et al. 2020, arXiv 2010.02840, test suites).
+If both queries return nothing, their equality proves nothing, so such a row cannot be judged. A wrong query may give the right
+result on one small database by chance; give several databases where that matters (Zhong et al. 2020, arXiv 2010.02840, test
+suites).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One SQL statement on a small SQLite database in memory, held in bounds: no file, no second statement, no endless query.
+"""Run one SQL statement on a small SQLite database in memory with limits: no file, no second statement, no endless query.
 
-The library itself enforces every bound: an authorizer says what a statement may do, a progress handler counts the steps of the
+SQLite itself enforces every limit: an authorizer says what a statement may do, a progress handler counts the steps of the
 virtual machine, limits cap the length of values and the number of attached databases. The heap limit is one of the process.
 """
 

@@ -1,6 +1,6 @@
-"""What tells languages of one script apart: the commonest short words of each. Data, and nothing else.
+"""Stop words: the most frequent short words of each language, by script. Data only.
 
-A word that several languages of a script share counts for each of them by its share, so profiles need not be disjoint.
+A word that several languages of a script share counts for each of them by its share, so the lists need not be disjoint.
 """
 
 # ruff: noqa: RUF001 (letters that look alike are what this file is about)

@@ -1,7 +1,7 @@
-"""Reading what a completion submits: the one block of SQL, JSON or calls in it. Two different submissions are none.
+"""Extract the one block of SQL, JSON or calls that a completion submits. Two different blocks count as none.
 
-Text of a thinking model counts from behind its last `</think>`. Then, in this order: the fenced blocks of the languages asked
-for, the marked answers of `parsing.answers`, the whole text. Nothing here is slower than linear in the length of the text.
+Only the text after the last `</think>` counts. Then, in this order: the fenced blocks of the requested languages, the marked
+answers of `parsing.answers`, the whole text. Every step is linear in the length of the text.
 """
 
 from __future__ import annotations

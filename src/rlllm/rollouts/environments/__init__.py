@@ -1,1 +1,1 @@
-"""Environments: what a model may act on before it answers. Their public methods are tools that the model calls by name."""
+"""Environments: classes whose public methods are tools that the model may call before it answers."""

@@ -1,4 +1,4 @@
-"""A calculator: exact arithmetic on an expression that the model writes."""
+"""The `calculator` environment: a tool that evaluates an arithmetic expression exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hidden number, found by questions: the smallest environment whose next turn depends on the one before."""
+"""The `guess` environment: find a hidden number by guessing. The smallest one whose next turn depends on the last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where programs a model wrote are run: isolated from the host, or not at all."""
+"""The sandbox: runs programs that a model wrote, isolated from the host or without isolation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several programs side by side, the same way under every isolation."""
+"""Run several programs concurrently, under either isolation."""
 
 from __future__ import annotations
 

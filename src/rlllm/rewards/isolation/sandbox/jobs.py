@@ -1,4 +1,4 @@
-"""What a sandbox is asked and what it answers, whichever isolation it runs under.
+"""The types of a sandbox: programs, limits and outcomes, the same under either isolation.
 
 A program is Python source, run as a fresh interpreter would run a script. It is never trusted: what it prints or sends is
 data to be compared by a checker that the program cannot reach.

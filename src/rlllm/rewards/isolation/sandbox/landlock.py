@@ -1,4 +1,4 @@
-"""Landlock: a second wall round the file view, of the task itself and not of its namespace.
+"""Landlock: a second restriction of file access, on the task itself and not on its namespace.
 
 Rights and structures are those of the kernel's `linux/landlock.h`; a right that an older kernel lacks is left to the mounts.
 """

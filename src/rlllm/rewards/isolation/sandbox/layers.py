@@ -1,6 +1,6 @@
-"""Which layers of isolation there are, what it takes to have each, and the error where one is missing.
+"""The layers of isolation: what each needs, and the error where one is missing.
 
-There is no fallback: full isolation is every layer of the table below, or a refusal that names the one that is absent.
+There is no fallback: full isolation is every layer of the table below, or a refusal that names the missing one.
 """
 
 from __future__ import annotations

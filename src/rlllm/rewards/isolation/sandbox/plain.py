@@ -1,7 +1,7 @@
-"""No isolation: a child process with a time limit. For programs one would run by hand, and for machines without the layers.
+"""No isolation: a child process with a time limit, for programs that one would run by hand and for machines without the layers.
 
 A program here can read, write, connect and signal whatever the user can. Limits are the kernel's for each process; totals
-are not watched. The interface is that of full isolation.
+are not checked. The interface is that of full isolation.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Full isolation, seen from the run: a pool of warm workers, and jobs whose input and output are files in memory.
+"""Full isolation, the side of the run: a pool of warm workers, and jobs whose input and output are files in memory.
 
-Nothing a program sends is parsed here: its output is bytes, its channel a socket that the caller reads. The one message that
-is parsed, how the job ended, comes from the worker, which no program can reach.
+Nothing that a program sends is parsed here: its output is bytes, its channel a socket that the caller reads. The one message
+that is parsed, how the job ended, comes from the worker, which no program can reach.
 """
 
 from __future__ import annotations

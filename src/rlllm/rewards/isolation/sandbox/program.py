@@ -1,7 +1,7 @@
-"""Inside one job, step by step down: a fork of the worker gives up everything, then becomes the program.
+"""Inside one job: a fork of the worker gives up its rights step by step, then becomes the program.
 
-The first process of the job's pid namespace stands beside it and does nothing; it belongs to the worker, which kills it at
-the end, whereupon the kernel ends whatever is left in the namespace.
+The first process of the job's pid namespace does nothing; it belongs to the worker, which kills it at the end, and the kernel
+then ends whatever is left in the namespace.
 """
 
 from __future__ import annotations

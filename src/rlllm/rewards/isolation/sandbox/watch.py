@@ -1,7 +1,7 @@
-"""Watching one job from outside its namespaces: wall time, and processor time, memory and output over all its processes.
+"""Limits of one job, checked from outside its namespaces: wall time, and processor time, memory and output of all processes.
 
-The kernel's own limits hold for each process; the totals are read from /proc a few dozen times a second, so that a job can be
-over one of them for as long as one look takes to come.
+The kernel's own limits hold for each process; the totals are read from /proc a few dozen times a second, so that a job can
+exceed one of them until the next reading.
 """
 
 from __future__ import annotations

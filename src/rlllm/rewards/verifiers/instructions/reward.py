@@ -1,4 +1,4 @@
-"""The reward over the instructions of a row: read, checked, counted."""
+"""The `instructions` reward: read the instructions of a row, check each, and count those that are followed."""
 
 from __future__ import annotations
 

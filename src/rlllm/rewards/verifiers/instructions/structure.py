@@ -1,4 +1,4 @@
-"""What a text has to contain and how it is laid out: postscripts, placeholders, bullets, sections, titles, JSON."""
+"""Checks of content and layout: postscripts, placeholders, bullets, sections, titles, JSON."""
 
 from __future__ import annotations
 

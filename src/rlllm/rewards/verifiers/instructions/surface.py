@@ -1,4 +1,4 @@
-"""How a text begins and ends, its case, its commas, its language, and texts made of several parts."""
+"""Checks of a text's beginning and end, case, commas and language, and of texts made of several parts."""
 
 from __future__ import annotations
 

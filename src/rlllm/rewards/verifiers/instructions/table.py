@@ -1,4 +1,4 @@
-"""Instruction id to check: the 25 instructions of the published rows."""
+"""Instruction id to check, for the 25 instructions of the published rows."""
 
 from __future__ import annotations
 

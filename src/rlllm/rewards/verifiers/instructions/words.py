@@ -1,4 +1,4 @@
-"""Keywords, letters and lengths: checks that count. Also where words, sentences and paragraphs end."""
+"""Checks that count keywords, letters, words, sentences and paragraphs."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Attention of many completions that share prompts: what a prompt's keys and values are read for, all its rows use at once.
+"""Attention of many completions that share prompts: the keys and values of a prompt are read once for all its rows.
 
 Rows stand in *slots*, `group` of them for each *block*, and a block is a prompt. Scores against the prompt are one matrix
 product for a block (all its slots times the prompt's keys), scores against the row's own tokens one for a slot; one softmax
-spans both. When rows leave and blocks become ragged, free slots only cost attention: whatever else is computed for a token
-is computed for living rows. Where sharing would read more than it saves, every row gets a block, and a copy of its prompt.
+spans both. When rows leave and blocks become ragged, free slots only cost attention: everything else is computed for the
+remaining rows only. Where sharing would read more than it saves, every row gets a block, and a copy of its prompt.
 """
 
 from __future__ import annotations

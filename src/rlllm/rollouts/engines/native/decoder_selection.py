@@ -1,7 +1,7 @@
-"""Which decoder a model gets, and why not a better one.
+"""Choose the decoder of a model, with the reason why it is not a better one.
 
-`fast`, a decoder of its own for the Llama family in float32; `generic`, the model's own forward pass and cache; `generate`,
-the `hf` engine. The first that fits the model's structure and that also computes what the model computes, on a few tokens.
+`fast` is a decoder of our own for the Llama family in float32; `generic` the model's own forward pass and cache; `generate` the
+`hf` engine. The first is taken that fits the model's structure and computes what the model computes, tried on a few tokens.
 """
 
 from __future__ import annotations

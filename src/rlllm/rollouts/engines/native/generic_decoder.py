@@ -1,4 +1,4 @@
-"""The general decoder: any decoder-only transformers model, through its own forward pass and its own cache."""
+"""The generic decoder: any decoder-only transformers model, by its own forward pass and cache."""
 
 from __future__ import annotations
 

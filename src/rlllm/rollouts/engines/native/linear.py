@@ -1,7 +1,7 @@
 """Matrix products of frozen weights, laid out for the machine once and used for every token of a rollout.
 
-On a CPU the weights go through oneDNN's own blocked layout and its products take the activation or the addition behind
-them along. Everywhere else, and where this torch lacks those operators, it is `torch.nn.functional.linear`.
+On a CPU the weights use oneDNN's own blocked layout, and its products include the activation or the addition that follows
+them. Everywhere else, and where this torch lacks those operators, it is `torch.nn.functional.linear`.
 """
 
 from __future__ import annotations

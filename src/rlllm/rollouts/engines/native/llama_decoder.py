@@ -1,4 +1,4 @@
-"""The fast decoder: models of the Llama family, float32, in few large operations on weights laid out for the machine."""
+"""The fast decoder: models of the Llama family in float32, by few large operations on weights laid out for the machine."""
 
 from __future__ import annotations
 

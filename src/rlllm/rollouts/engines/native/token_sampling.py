@@ -1,7 +1,7 @@
-"""The next token of every row: transformers' temperature, top-k and top-p, without its sorts of the whole vocabulary.
+"""Sample the next token of every row with transformers' temperature, top-k and top-p, without sorting the whole vocabulary.
 
-The distributions are those of `generate`; the draws are others, because a token is found by inverting a cumulative sum and
-not by racing one exponential variate for each token of the vocabulary, which for a large one costs as much as the model.
+The distributions are those of `generate`. The samples differ: a token is found by inverting a cumulative sum, where `generate`
+draws one random number for each token of the vocabulary, which for a large vocabulary costs as much as the model.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The weights of a Llama-shaped model as the fast decoder wants them, read from the live module at every rollout.
+"""The weights of a Llama-shaped model in the layout of the fast decoder, read from the live module at every rollout.
 
-Three things are folded into the matrices of a layer, all of them exact: the weight of each RMSNorm into what it feeds,
-adapters into what they adapt, and the order of a head's numbers, so that rotary embedding is one product of complex numbers.
+Three things are folded into the matrices of a layer, all of them exactly: the weight of each RMSNorm into the matrix it feeds,
+adapters into the matrix they adapt, and the order of a head's numbers, so that rotary embedding is one complex product.
 """
 
 from __future__ import annotations
