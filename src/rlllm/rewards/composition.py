@@ -44,7 +44,7 @@ class _Tally:
 
 @dataclass(frozen=True)
 class Composition:
-    """The rewards of a run. Keeps count of errors across calls of `score`, which several threads may make at once.
+    """The rewards of a run. Counts errors across calls of `score`, which several threads may make at once.
 
     Args:
         rewards: bound rewards with unique names.
@@ -109,7 +109,11 @@ class Composition:
         return math.fsum(terms) if terms else None
 
     def scored_by(self, batches: Mapping[str, Callable[[Sequence[Sample]], Any]]) -> Composition:
-        """The same rewards, some computed by another function that gives the same scores; their own models are freed."""
+        """The same rewards, some of them computed by other functions that give the same scores; their own models are freed.
+
+        Args:
+            batches: reward name -> function that scores several samples.
+        """
         for reward in self.rewards:
             if reward.name in batches and reward.release is not None:
                 reward.release()
@@ -118,12 +122,12 @@ class Composition:
         return replace(self, rewards=tuple(changed))
 
     def quarantined(self, folder: Path) -> Composition:
-        """The same rewards, with the same counts, that write the samples they fail on into `quarantine.jsonl` of a run."""
+        """The same rewards with the same counts, which write the samples they fail on to `quarantine.jsonl` of a run."""
         return replace(self, quarantine=Quarantine(folder / FILE))
 
     def faults(self) -> list[dict[str, Any]]:
-        """Every reward that failed, or kept memory: `reward`, `seen` samples, how many `failed`, what it `first` said of one,
-        and by how many bytes its process has `grown` while it scored; 0 for less than `LEAK`."""
+        """Every reward that failed or leaked memory: `reward`, number of samples `seen` and `failed`, the `first` error message,
+        and the bytes by which its process has `grown` while it scored (0 for less than `LEAK`)."""
         rows = [
             {
                 "reward": name,
@@ -141,7 +145,7 @@ class Composition:
         return fingerprint([[reward.name, reward.fingerprint] for reward in self.rewards])
 
     def _results(self, reward: BoundReward, samples: Sequence[Sample]) -> list[Score | Failure]:
-        """Results of one reward, with an eye on the memory of the process it runs in."""
+        """Results of one reward; measures the memory of the process that it runs in."""
         process, before = reward.process_id(), resident(reward.process_id())
         results = scored(reward.score_sample, reward.score_batch, samples)
         after = resident(process) if process == reward.process_id() else None

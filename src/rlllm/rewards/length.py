@@ -85,7 +85,8 @@ class Cosine:
 
     Args:
         limit: length from which on every completion gets `exceeded`.
-        reward: the correctness reward; in a recipe its name, or a mapping with its arguments. A score of 1 or more means right.
+        reward: the correctness reward; in a recipe its name, or a mapping with its arguments (default `exact`). A score of 1
+            or more means right.
             It must score samples one by one; where it cannot judge a sample, this reward cannot either.
         correct: reward of a right completion of length 0, and of one just under `limit`.
         wrong: the same for a wrong completion.
