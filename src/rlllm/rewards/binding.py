@@ -12,14 +12,16 @@ The binder binds each of these specs first and passes the `BoundReward` in its p
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from rlllm.core.argument_types import converted
 from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
-from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.core.plugin_errors import PluginPlace, plugin_boundary, public_attributes
 from rlllm.core.records import Sample, fingerprint
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import DEADLINE, RewardSpec
@@ -46,6 +48,8 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
     score_batch = getattr(reward, "score_batch", None)
     if score_batch is None and not callable(reward):
         raise _no_reward(spec, "its instances have neither __call__ nor score_batch")
+    if spec.name not in REWARDS.builtins:
+        _check_fields(spec, reward)
     deadline, concurrency = _deadline(spec, reward), 1
     if _is_async(score_batch or reward):
         score_batch, concurrency = _awaited(reward, score_batch, deadline)
@@ -162,6 +166,41 @@ def _checked_arguments(spec: RewardSpec, target: Any, inner_specs: Mapping[str, 
         hint = f"write {{{form}}}" if names else "a reward takes one sample: def reward(sample): ..."
         raise ConfigError(f"the reward {spec.name}: {error}", given=spec.params or None, hint=hint) from error
     return converted(target, own, f"the reward {spec.name}")
+
+
+def _check_fields(spec: RewardSpec, reward: Any) -> None:
+    """Check that the function which scores one sample reads no field that a `Sample` lacks. Reads its source; calls nothing,
+    since a first call may load a model.
+
+    Raises:
+        ConfigError: it reads another field.
+    """
+    function: Any = reward.func if isinstance(reward, partial) else reward
+    function = function if inspect.isroutine(function) else type(function).__call__
+    try:
+        lines, first_line = inspect.getsourcelines(function)
+        definition = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    except (OSError, TypeError, SyntaxError, ValueError):  # no source, or a lambda in the middle of an expression
+        return
+    if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        return
+    names = [node for node in ast.walk(definition) if isinstance(node, ast.Name)]
+    parameters = [argument.arg for argument in (*definition.args.posonlyargs, *definition.args.args)]
+    parameter = next((name for name in parameters if name != "self"), None)
+    if any(node.id == parameter and not isinstance(node.ctx, ast.Load) for node in names):
+        return  # the name comes to stand for something else
+    fields = public_attributes(Sample)
+    for node in ast.walk(definition):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == parameter:
+            if node.attr in fields or node.attr.startswith("_"):
+                continue
+            near = closest(node.attr, fields)
+            place = PluginPlace(inspect.getsourcefile(function) or spec.name, first_line + node.lineno - 1)
+            raise ConfigError(
+                f"the reward {spec.name} reads {parameter}.{node.attr}, which no Sample has ({place})",
+                exists=fields,
+                hint=f"did you mean {near}?" if near else f"columns of the row are in {parameter}.meta",
+            )
 
 
 def _unknown_argument(spec: RewardSpec, key: str, names: list[str]) -> ConfigError:

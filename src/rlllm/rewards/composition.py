@@ -126,8 +126,8 @@ class Composition:
         return replace(self, quarantine=Quarantine(folder / FILE))
 
     def faults(self) -> list[dict[str, Any]]:
-        """Every reward that failed or leaked memory: `reward`, number of samples `seen` and `failed`, the `first` error message,
-        and the bytes by which its process has `grown` while it scored (0 for less than `LEAK`)."""
+        """Every reward that failed or leaked memory: `reward`, samples `seen` and `failed`, the `first` error message, and
+        the bytes by which its process has `grown` while it scored (0 for less than `LEAK`)."""
         rows = [
             {
                 "reward": name,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from rlllm.core.errors import ConfigError
+from rlllm.rewards.binding import bind
 from rlllm.rewards.config import RewardSpec
 
 FORMS: list[tuple[Any, tuple[str, float, dict[str, Any]]]] = [
@@ -54,3 +56,38 @@ def test_anything_else_is_refused(written: Any) -> None:
 def test_an_argument_given_twice_is_refused() -> None:
     with pytest.raises((ConfigError, ValidationError), match="budget is given twice"):
         RewardSpec.model_validate({"name": "length", "budget": 40, "params": {"budget": 50}})
+
+
+FIELDS = [
+    # source of the reward, line and name of the unknown field; None where there is nothing to refuse
+    ("def mine(sample): return len(sample.completion) + len(sample.meta.get('x', ''))", None),
+    (
+        "def mine(sample):\n    text = 1\n    return len(sample.compleiton)",
+        (3, "sample.compleiton", "did you mean completion?"),
+    ),
+    (
+        "async def mine(record, scale: int = 1):\n    return record.level",
+        (2, "record.level", "columns of the row are in"),
+    ),
+    ("class mine:\n    def __call__(self, sample):\n        return sample.text", (3, "sample.text", "sample.meta")),
+    ("def mine(sample):\n    sample = sample.meta\n    return sample.anything", None),
+    ("class mine:\n    def score_batch(self, samples): return [0.0 for sample in samples]", None),
+    ("mine = lambda sample: sample.nothing", None),
+]
+
+
+@pytest.mark.parametrize(("source", "refused"), FIELDS)
+def test_a_field_that_no_sample_has_is_refused_before_anything_is_called(
+    tmp_path: Path, source: str, refused: tuple[int, str, str] | None
+) -> None:
+    (tmp_path / "mine.py").write_text(source + "\n")
+    spec = RewardSpec(name=f"{tmp_path / 'mine.py'}:mine")
+    if refused is None:
+        bind(spec, "mine")
+        return
+    line, field, hint = refused
+    with pytest.raises(ConfigError) as caught:
+        bind(spec, "mine")
+    assert caught.value.what.endswith(f"reads {field}, which no Sample has (mine.py, line {line})")
+    assert caught.value.exists[:2] == ["prompt", "completion"]
+    assert hint in (caught.value.hint or "")
