@@ -1,4 +1,4 @@
-"""What a run records while TRL trains: metrics, diagnostics for the verdict, and a clean stop on Ctrl-C."""
+"""Callbacks of every training run: metrics and diagnostics, a clean stop on Ctrl-C, and a budget of tokens."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Diagnostics
 
 
-class NothingLeftError(Exception):
-    """The checkpoint to resume from is where the run ended; Trainer itself would train one step more."""
+class AlreadyFinishedError(Exception):
+    """The checkpoint to resume from is that of the last step. transformers' Trainer would train one step more."""
 
 
 class Recorder(TrainerCallback):
-    """Writes `metrics.jsonl`, fills `Diagnostics`, tells the listener.
+    """Writes `metrics.jsonl`, fills the run's diagnostics and reports progress.
 
     Args:
-        run: where to write.
-        diagnostics: filled as training goes.
-        listener: whoever watches.
+        run: its directory holds `metrics.jsonl`.
+        diagnostics: updated at every log and every step.
+        progress: called at the start and at every log.
         flat_limit: stop after this many steps from the start without any reward spread; 0 never stops.
     """
 
-    def __init__(self, run: Run, diagnostics: Diagnostics, listener: ProgressCallback, flat_limit: int = 0) -> None:
+    def __init__(self, run: Run, diagnostics: Diagnostics, progress: ProgressCallback, flat_limit: int = 0) -> None:
         self.run = run
         self.diagnostics = diagnostics
-        self.listener = listener
+        self.progress = progress
         self.flat_limit = flat_limit
         self._started = time.monotonic()
         self._last = (self._started, 0.0)
@@ -41,13 +41,13 @@ class Recorder(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.diagnostics.steps_requested = state.max_steps
         self.diagnostics.steps_done = state.global_step
-        self.listener.started(self.run.config["stage"], state.max_steps, self.run.path)
+        self.progress.started(self.run.config["stage"], state.max_steps, self.run.path)
         self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
-        for row in self.run.metrics():  # those of an earlier start: the verdict covers the whole run
-            self._note_facts(row)
+        for row in self.run.metrics():  # rows of the run before it was resumed: the verdict covers all of it
+            self._update_diagnostics(row)
             self._is_flat(row)
         if state.global_step >= state.max_steps:
-            raise NothingLeftError
+            raise AlreadyFinishedError
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.diagnostics.steps_done = state.global_step
@@ -56,16 +56,16 @@ class Recorder(TrainerCallback):
         values = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}
         if "loss" not in values:  # the summary TRL logs once at the end
             return
-        self._note_facts(values)
+        self._update_diagnostics(values)
         self._add_speed(values)
         if self.flat_limit and self._is_flat(values):
             control.should_training_stop = True
-            self.listener.note(f"stopping: {self._flat} steps without any difference in reward")
+            self.progress.note(f"stopping: {self._flat} steps without any difference in reward")
         row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
         append_jsonl(self.run.path / "metrics.jsonl", [row])
-        self.listener.step(state.global_step, values)
+        self.progress.step(state.global_step, values)
 
-    def _note_facts(self, values: dict[str, float]) -> None:
+    def _update_diagnostics(self, values: dict[str, float]) -> None:
         gradient = values.get("grad_norm")
         if not math.isfinite(values["loss"]) or (gradient is not None and not math.isfinite(gradient)):
             self.diagnostics.non_finite_steps += 1
@@ -75,8 +75,8 @@ class Recorder(TrainerCallback):
     def _add_speed(self, values: dict[str, float]) -> None:
         now, tokens = time.monotonic(), values.get("num_tokens")
         if tokens is not None:
-            before, seen = self._last
-            values["tokens_per_second"] = round((tokens - seen) / max(now - before, 1e-9), 1)
+            time_before, tokens_before = self._last
+            values["tokens_per_second"] = round((tokens - tokens_before) / max(now - time_before, 1e-9), 1)
             self._last = (now, tokens)
 
     def _is_flat(self, values: dict[str, float]) -> bool:
@@ -92,20 +92,20 @@ class GracefulStop(TrainerCallback):
 
     Args:
         diagnostics: its `interrupted` is set.
-        listener: told what happens.
+        progress: gets a note at the first Ctrl-C.
         boundary: optimizer steps between which a checkpoint cannot be resumed exactly (one rollout's worth).
     """
 
-    def __init__(self, diagnostics: Diagnostics, listener: ProgressCallback, boundary: int = 1) -> None:
+    def __init__(self, diagnostics: Diagnostics, progress: ProgressCallback, boundary: int = 1) -> None:
         self.diagnostics = diagnostics
-        self.listener = listener
+        self.progress = progress
         self.boundary = boundary
         self._previous: Any = None
 
     def __enter__(self) -> GracefulStop:
         try:
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
-        except ValueError:  # not the main thread: the program that embeds us owns the signals
+        except ValueError:  # signals can be caught in the main thread only
             self._previous = None
         return self
 
@@ -117,7 +117,7 @@ class GracefulStop(TrainerCallback):
         if self.diagnostics.interrupted:
             raise KeyboardInterrupt
         self.diagnostics.interrupted = True
-        self.listener.note("Ctrl-C: saving a checkpoint after this step (again to stop at once)")
+        self.progress.note("Ctrl-C: saving a checkpoint after this step (again to stop at once)")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not self.diagnostics.interrupted:
@@ -130,10 +130,10 @@ class GracefulStop(TrainerCallback):
 
 
 class TokenBudget(TrainerCallback):
-    """Ends a run at the step that brings the tokens seen, prompts and completions, to a budget; the verdict counts it as whole.
+    """Ends a run at the step that brings the tokens seen, prompts and completions, to a budget. The verdict counts it as complete.
 
     Args:
-        diagnostics: the steps requested become those the budget allowed.
+        diagnostics: `steps_requested` is set to the steps that the budget allowed.
         tokens: the budget; the count is TRL's `num_tokens`, which checkpoints keep.
         boundary: as in `GracefulStop`.
     """
@@ -145,7 +145,7 @@ class TokenBudget(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._spent(state):
-            raise NothingLeftError
+            raise AlreadyFinishedError
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._spent(state):

@@ -1,7 +1,7 @@
-"""A process reward model's trainer: cross-entropy on the last token of each step, nothing else of the text learns.
+"""Trainer of a process reward model: cross-entropy on the last token of each step; other tokens have no label.
 
-Small and our own, since TRL has none any more. The loss goes through transformers' own hook for loss functions, so that
-steps weigh alike whatever the size of the batches they arrive in (gradient accumulation included).
+TRL has had none since 1.14. The loss is given to transformers' Trainer as `compute_loss_func`, which divides by the steps of
+the whole optimizer step, so that each step of a solution weighs the same for any size of micro-batches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IGNORED = -100
 class ProcessReward(SealedCheckpoints, Trainer):
     """Trains a token classifier with two labels (0 wrong, 1 right) on rows of `step_rows`.
 
-    Beside the loss it logs `step_accuracy`: the share of steps, since the last log, whose label is the likelier one.
+    It logs `step_accuracy` as well: the share of steps, since the last log, whose label is the likelier one.
     """
 
     def __init__(self, model: Any, args: Any, train_dataset: Any, processing_class: Any, callbacks: list[Any]) -> None:
@@ -41,20 +41,20 @@ class ProcessReward(SealedCheckpoints, Trainer):
             compute_loss_func=step_loss,
             callbacks=callbacks,
         )
-        self._hits, self._steps = 0, 0
+        self._right, self._steps = 0, 0
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **options: Any) -> Any:
         labels = inputs["labels"]
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **options)
-        marked = labels != IGNORED
-        self._hits += int((outputs.logits.argmax(-1) == labels)[marked].sum())
-        self._steps += int(marked.sum())
+        labelled = labels != IGNORED
+        self._right += int((outputs.logits.argmax(-1) == labels)[labelled].sum())
+        self._steps += int(labelled.sum())
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
         if self._steps:
-            logs["step_accuracy"] = self._hits / self._steps
-            self._hits, self._steps = 0, 0
+            logs["step_accuracy"] = self._right / self._steps
+            self._right, self._steps = 0, 0
         super().log(logs, *args, **options)
 
 
@@ -72,12 +72,12 @@ class StepCollator:
 
 
 def step_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
-    """Mean over marked tokens of -log p(label), in nats.
+    """Mean over labelled tokens of -log p(label), in nats: a scalar.
 
     Args:
         outputs: with `logits` (B, T, 2).
-        labels: (B, T); 0 wrong, 1 right, -100 where nothing is to be learned.
-        num_items_in_batch: marked tokens of the whole optimizer step, where this is only a part of it.
+        labels: (B, T); 0 wrong, 1 right, -100 without a label.
+        num_items_in_batch: labelled tokens of the whole optimizer step; those of this batch if None.
     """
     logits = outputs.logits.float().flatten(0, 1)
     total = torch.nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
@@ -86,7 +86,7 @@ def step_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None
 
 
 def step_rows(records: Sequence[StepwiseSolution], tokenizer: Any, max_length: int | None) -> Any:
-    """Rows of `ProcessReward`: `input_ids`, and `labels` that are -100 but for the last token of each step.
+    """Rows of `ProcessReward`: `input_ids`, and `labels`, which are -100 except at the last token of each step.
 
     Solutions of more than `max_length` tokens are left out, as TRL's RewardTrainer leaves out long pairs.
 
@@ -96,14 +96,14 @@ def step_rows(records: Sequence[StepwiseSolution], tokenizer: Any, max_length: i
     from datasets import Dataset
 
     rows = [_row(tokenizer, record) for record in records]
-    kept = [row for row in rows if max_length is None or len(row["input_ids"]) <= max_length]
-    if not kept:
+    short_enough = [row for row in rows if max_length is None or len(row["input_ids"]) <= max_length]
+    if not short_enough:
         raise DataError(
             f"every solution is longer than max_length={max_length} tokens",
             given=f"{len(rows)} solutions; the shortest has {min(len(row['input_ids']) for row in rows)} tokens",
             hint="raise max_length",
         )
-    return Dataset.from_list(kept)
+    return Dataset.from_list(short_enough)
 
 
 def _row(tokenizer: Any, record: StepwiseSolution) -> dict[str, list[int]]:

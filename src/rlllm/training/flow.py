@@ -195,7 +195,7 @@ def measure(job: Job[Any], when: str) -> None:
 
 def _fit(job: Job[Any], checkpoint: Path | None) -> Any:
     """Build the trainer and train; returns it. What goes wrong is noted in the job's diagnostics."""
-    from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder
+    from rlllm.algorithms.callbacks import AlreadyFinishedError, GracefulStop, Recorder
     from rlllm.algorithms.weight_checks import checksum, finite
     from rlllm.rollouts.engines.native.token_sampling import NoDistributionError
 
@@ -212,7 +212,7 @@ def _fit(job: Job[Any], checkpoint: Path | None) -> Any:
     try:
         with stop:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except NothingLeftError:
+    except AlreadyFinishedError:
         pass
     except RlllmError as error:
         job.diagnostics.failure = str(error)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from rlllm.algorithms.callbacks import GracefulStop, NothingLeftError, Recorder, TokenBudget
+from rlllm.algorithms.callbacks import AlreadyFinishedError, GracefulStop, Recorder, TokenBudget
 from rlllm.core.events import NullProgress
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics
@@ -123,7 +123,7 @@ def test_speed_is_tokens_since_the_last_log(run: Run) -> None:
 
 def test_a_resume_after_the_last_step_trains_nothing(run: Run) -> None:
     diagnostics = Diagnostics()
-    with pytest.raises(NothingLeftError):
+    with pytest.raises(AlreadyFinishedError):
         train(Recorder(run, diagnostics, Ears()), [], start=8, steps=8)
     assert (diagnostics.steps_done, diagnostics.steps_requested) == (8, 8)
 
@@ -162,6 +162,6 @@ BUDGETS = [(0, 0, 1, False), (3, 99, 1, False), (3, 100, 1, True), (3, 100, 2, F
 def test_a_resume_after_the_budget_was_spent_trains_nothing(step: int, seen: int, boundary: int, spent: bool) -> None:
     diagnostics = Diagnostics(steps_requested=9)
     state = TrainerState(global_step=step, max_steps=9, num_input_tokens_seen=seen)
-    with pytest.raises(NothingLeftError) if spent else nullcontext():
+    with pytest.raises(AlreadyFinishedError) if spent else nullcontext():
         TokenBudget(diagnostics, 100, boundary).on_train_begin(None, state, TrainerControl())
     assert diagnostics.steps_requested == (step if spent else 9)
