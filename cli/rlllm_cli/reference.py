@@ -139,7 +139,7 @@ def _settings_section(rows: Iterable[tuple[str, str, str, str]], classes: Sequen
     configs = dict.fromkeys(name for cls in classes for name in cls.trl_configs)
     if configs:
         links = " or ".join(f"[{name}](trl-fields.md#{name.lower()})" for name in configs)
-        yield from ("", f"Every field of TRL's {links} is a setting too, under TRL's own name (`learning_rate=1e-5`).")
+        yield from ("", f"Every field of {links} is a setting too, under TRL's own name (`learning_rate=1e-5`).")
     if classes[0].aliases:
         yield from ("", "Other names that are taken:", "")
         aliases = sorted(classes[0].aliases.items())
@@ -222,6 +222,8 @@ def _trl_page() -> str:
         WRITTEN,
         "",
         "Each is a setting, under its own name, of the verbs whose methods use that config; TRL's documentation explains it.",
+        "`CPOConfig`, `ORPOConfig`, `RRHFConfig` and `TPOConfig` are rlllm's: the fields of TRL's DPOConfig that these losses",
+        "read, and [settings of their own](../methods/preference.md#pairs-without-a-reference).",
         "Where a method has a default of its own, `rlllm methods show NAME` prints it. Fields that rlllm sets itself:",
         "",
         *_table(("field", "instead"), ((_code(name), text) for name, text in sorted(trl_fields.MANAGED.items()))),

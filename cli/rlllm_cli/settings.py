@@ -24,7 +24,7 @@ def show_settings(verb: str, method: str | None = None) -> None:
     console.table(("key", "default", "what it is"), rows)
     if cls.trl_configs:
         configs = " or ".join(cls.trl_configs)
-        console.emit(f"\nand every field of TRL's {configs} under TRL's own name: learning_rate=1e-5, --max_steps 60")
+        console.emit(f"\nand every field of {configs} under TRL's own name: learning_rate=1e-5, --max_steps 60")
 
 
 def documented(

@@ -130,7 +130,7 @@ class GracefulStop(TrainerCallback):
 
 
 class TokenBudget(TrainerCallback):
-    """Ends a run at the step that brings the tokens seen, prompts and completions, to a budget. The verdict counts it as complete.
+    """Ends a run at the step that brings the tokens of prompts and completions to a budget. The verdict counts it as complete.
 
     Args:
         diagnostics: `steps_requested` is set to the steps that the budget allowed.
