@@ -51,7 +51,7 @@ wheel-check: $(STAMP) ## build the wheel, install it elsewhere and try it
 	$(BIN)/python tests/wheel_check.py
 
 docs: $(STAMP) reference ## build this documentation as a site, in site/; every link is checked
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "read it: $(BIN)/python -m http.server --directory site"
 
 reference: $(STAMP) ## write docs/reference again, from the code
