@@ -49,7 +49,7 @@ def settings_of(verb: str, model: str, rewards: Path, settings: dict[str, Any]) 
     common = {
         "model": model,
         "data": {"name": "arithmetic", "rows": 6, "holdout": 2},
-        "eval": {"rows": 2, "samples": 1},
+        "eval": {"rows": 2, **({} if verb in ("sft", "train-rm") else {"samples": 1})},
         "max_steps": 8,
         "save_steps": 2,
         "learning_rate": 1e-2,
@@ -165,9 +165,9 @@ LOOPS: list[dict[str, Any]] = [
     {"method": "ppo", "num_iterations": 2},
     {"method": "ppo", "lora": {"r": 2}, "critic": {"share_backbone": True}},
     {"sampler": "dynamic", "rewards": ["REWARDS:rarely"]},
-    {"sampler": {"name": "band", "revisit": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
+    {"sampler": {"name": "pass-band", "revisit": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
     {"sampler": {"name": "replay", "age": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
-    {"sampler": "hints", "rewards": ["REWARDS:rarely"], "rollout.mix": "traces"},
+    {"sampler": "hints", "rewards": ["REWARDS:rarely"], "off_policy": "demonstrations"},
 ]
 
 
