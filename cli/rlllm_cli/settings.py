@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 
 def show_settings(verb: str, method: str | None = None) -> None:
     """Every key that a verb reads with a method (None: the verb's default one), to stdout."""
-    from rlllm.stages.catalog import STAGES, config_class
+    from rlllm.stages.catalog import STAGES, config_class, unread_keys
 
     cls = config_class(verb, method)
     chosen = method or STAGES[verb].method
     by = f" (with method={chosen}; --help --method NAME shows another's)" if chosen else ""
     console.heading(f"\nSettings, as KEY=VALUE or --KEY VALUE{by}")
-    rows = ((key, chosen if key == "method" else default, text) for key, default, text in documented(cls))
-    console.table(("key", "default", "what it is"), rows)
+    unread = unread_keys(verb, chosen)
+    rows = [(key, chosen if key == "method" else default, text) for key, default, text in documented(cls)]
+    console.table(("key", "default", "what it is"), [row for row in rows if row[0] not in unread])
     if cls.trl_configs:
         configs = " or ".join(cls.trl_configs)
         console.emit(f"\nand every field of {configs} under TRL's own name: learning_rate=1e-5, --max_steps 60")

@@ -71,6 +71,34 @@ def test_a_verb_documents_its_settings(verb: str, rlllm: Rlllm) -> None:
     assert "`nano`, a folder, a Hub id, or a run directory." in said.out
 
 
+HELP = [
+    ("train-rm", {"eval.rows"}, {"rollout.group_size", "critic.init", "sandbox", "members", "rubric"}),
+    ("train-rm --method ensemble", {"members"}, {"rollout.group_size", "rubric"}),
+    ("train-rm kind=generative", {"rubric", "rollout.group_size"}, {"members", "critic.init"}),
+    ("train-rm process", {"eval.rows"}, {"rubric"}),
+    ("align", {"rollout.temperature", "eval_reward"}, {"rollout.group_size", "advantage", "iterations"}),
+    ("align --method=spin", {"iterations", "rollout.group_size"}, {"advantage"}),
+    ("align method=ppo", {"critic.init", "kl.where"}, {"iterations", "environment"}),
+    ("reason", {"environment", "critic.share_backbone"}, {"critic.init", "eval_reward"}),
+    ("sft", {"lora.r"}, {"eval.samples", "rewards"}),
+]
+
+
+@pytest.mark.parametrize(("words", "shown", "hidden"), HELP)
+def test_help_lists_what_the_method_reads_and_nothing_else(
+    words: str, shown: set[str], hidden: set[str], rlllm: Rlllm
+) -> None:
+    said = rlllm(*words.split(), "--help")
+    keys = {line.split()[0] for line in said.out.splitlines() if line[:1].isalpha()}
+    assert shown <= keys
+    assert keys.isdisjoint(hidden)
+
+
+def test_help_of_a_method_that_does_not_exist_says_so(rlllm: Rlllm) -> None:
+    said = rlllm("align", "--help", "--method", "dpoo")
+    assert (said.code, "did you mean dpo?" in said.err) == (2, True)
+
+
 def test_version(rlllm: Rlllm) -> None:
     assert rlllm("--version").out == f"rlllm {__version__}\n"
 

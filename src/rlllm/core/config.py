@@ -102,7 +102,7 @@ class StageConfig(Section):
 
 
 Config = TypeVar("Config", bound=StageConfig)
-COMMON_ALIASES = {
+_COMMON_ALIASES = {
     "model_name_or_path": "model",
     "dataset_name": "data",
     "output-dir": "output_dir",
@@ -193,7 +193,7 @@ def _check_trl_field(cls: type[StageConfig], name: str, value: Any) -> Any:
 
 def known_keys(cls: type[StageConfig]) -> list[str]:
     """Every key a user may type for this stage: fields, dotted fields, aliases and TRL names."""
-    keys = [*cls.model_fields, *cls.aliases, *COMMON_ALIASES]
+    keys = [*cls.model_fields, *cls.aliases, *_COMMON_ALIASES]
     for name, section in _sections(cls).items():
         keys += [f"{name}.{field}" for field in section.model_fields]
     keys += trl_fields.union(cls.trl_configs)
@@ -246,7 +246,7 @@ def _known_path(cls: type[StageConfig], key: str) -> list[str] | None:
     head = _spell(head, cls.model_fields)
     if rest and head in cls.model_fields:
         return _trainer_path(cls, rest) if head == "trainer" and cls.trl_configs else [head, *rest.split(".")]
-    for alias in (cls.aliases, COMMON_ALIASES):
+    for alias in (cls.aliases, _COMMON_ALIASES):
         spelled = _spell(key, alias)
         if spelled in alias:
             return alias[spelled].split(".")

@@ -13,6 +13,7 @@ from rlllm.core.registry import load_target
 from rlllm.core.runs import Run, RunOptions
 from rlllm.training.plan import resolve_method
 from rlllm.training.registry import TRAINERS, trainer_of
+from rlllm.training.settings import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,14 @@ def config_class(verb: str, method: str | None = None) -> type[StageConfig]:
     if not entry.method:
         return load_target(entry.config)
     return trainer_of(resolve_method(method or entry.method, verb)).settings[verb]
+
+
+def unread_keys(verb: str, method: str) -> frozenset[str]:
+    """Keys of a method's settings class that it reads only with other components than its own."""
+    cls = config_class(verb, method or None)
+    if not issubclass(cls, TrainingConfig):
+        return frozenset()
+    return cls.unread_keys(resolve_method(method, verb).components)
 
 
 def settings_classes(verb: str) -> dict[type[StageConfig], list[str]]:

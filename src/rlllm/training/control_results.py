@@ -1,7 +1,7 @@
-"""From the runs of an experiment to its results: gains, what the true reward adds over each control, and a sentence for each.
+"""Results of an experiment with controls or several seeds: gains, and what the true reward adds over each control.
 
-With one seed, runs are paired over the held-out prompts, and the interval is about other prompts. With several, each seed is
-one observation: the interval is Student's over seeds, and the bootstrap over seeds and prompts at once stands beside it.
+With one seed, runs are paired over the held-out prompts, and the interval is over prompts. With several seeds each seed is one
+observation: the interval is Student's t over seeds; a bootstrap over seeds and prompts together is reported as well.
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
 from rlllm.training.control_rewards import CONTROLS, TRUE
 
-Made = Mapping[tuple[int, str], Run]
+Runs = Mapping[tuple[int, str], Run]
 """(seed, name) -> run."""
-Table = list[list[float]]
+_Table = list[list[float]]
 """One row for each seed, one column for each held-out prompt."""
 _GAINS = (-1.0, 1.0)
 
 
-def compare(made: Made, *, seed: int = 0) -> dict[str, Any]:
+def compare(runs_by_seed: Runs, *, seed: int = 0) -> dict[str, Any]:
     """`results.json` of an experiment.
 
     Args:
-        made: every run, measured before and after on the same held-out prompts.
+        runs_by_seed: every run, measured before and after on the same held-out prompts.
         seed: seeds the resampling.
 
     Returns:
         `measures` (before, after and change of each kind of run), `controls` (what the true reward adds over each), `seeds`
         (the gain of every run) and `findings` (the same in sentences).
     """
-    seeds = list(dict.fromkeys(number for number, _ in made))
-    kinds = {name: [made[number, name] for number in seeds] for name in dict.fromkeys(name for _, name in made)}
+    seeds = list(dict.fromkeys(number for number, _ in runs_by_seed))
+    kinds = {
+        name: [runs_by_seed[number, name] for number in seeds]
+        for name in dict.fromkeys(name for _, name in runs_by_seed)
+    }
     gains = {name: [_gains(run) for run in runs] for name, runs in kinds.items()}
     measure = str(_measured(kinds[TRUE][0], "before")["name"])
     controls = [_added(name, measure, gains[TRUE], gains[name], seed) for name in kinds if name != TRUE]
@@ -50,11 +53,11 @@ def compare(made: Made, *, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def judged(*tables: Sequence[Sequence[float | None]]) -> list[Table]:
+def judged(*tables: Sequence[Sequence[float | None]]) -> list[_Table]:
     """The tables without the prompts that any of them has no number for."""
     columns = range(len(tables[0][0]))
-    kept = [at for at in columns if all(row[at] is not None for table in tables for row in table)]
-    return [[[value for at in kept if (value := row[at]) is not None] for row in table] for table in tables]
+    complete = [at for at in columns if all(row[at] is not None for table in tables for row in table)]
+    return [[[value for at in complete if (value := row[at]) is not None] for row in table] for table in tables]
 
 
 def _measured(run: Run, when: str) -> Mapping[str, Any]:

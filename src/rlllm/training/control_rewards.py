@@ -29,12 +29,12 @@ class Control:
     sampled_afresh: bool = False
 
 
-def random_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
+def _random_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """A coin in place of all that pays (Shao et al. 2025, arXiv 2506.10947)."""
     return [*monitored(specs), RewardSpec(name="random", weight=specs[0].weight, params={"p": hit_rate, "seed": seed})]
 
 
-def format_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
+def _format_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """Only the form pays: the recipe's own format rewards, or one in the first reward's place."""
     own = [spec if spec.name == "format" else muted for spec, muted in zip(specs, monitored(specs), strict=True)]
     own[0] = monitored(specs)[0]
@@ -42,14 +42,14 @@ def format_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
     return own + added
 
 
-def flipped_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
+def _flipped_reward(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """1 minus the first reward; the others pay as before."""
     true, others = specs[0], specs[1:]
     inner = true.model_dump(exclude={"weight"})
     return [*monitored([true]), RewardSpec(name="flipped", weight=true.weight, params={"reward": inner}), *others]
 
 
-def true_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
+def _true_rewards(specs: Specs, hit_rate: float, seed: int) -> Specs:
     """The rewards as they are."""
     return specs
 
@@ -60,10 +60,10 @@ def monitored(specs: Sequence[RewardSpec]) -> Specs:
 
 
 CONTROLS = {
-    "random": Control("random rewards", random_rewards),
-    "format": Control("the format reward alone", format_reward),
-    "flipped": Control("flipped rewards", flipped_reward),
-    "frozen": Control("frozen weights", true_rewards, {"learning_rate": 0.0}, sampled_afresh=True),
+    "random": Control("random rewards", _random_rewards),
+    "format": Control("the format reward alone", _format_reward),
+    "flipped": Control("flipped rewards", _flipped_reward),
+    "frozen": Control("frozen weights", _true_rewards, {"learning_rate": 0.0}, sampled_afresh=True),
 }
 """Name to control, as `--controls` takes them."""
 TRUE = "true"

@@ -28,9 +28,9 @@ from rlllm.training.rl_plan import plan_rl
 from rlllm.training.trainers.base import Trainer
 from rlllm.training.trainers.rl import ReasonSettings
 
-FAIR = 0.5
+_FAIR = 0.5
 """Hit rate of the random reward where the true one's is not known yet."""
-RAREST = 0.1
+_RAREST = 0.1
 """A random reward that is always or never paid is no signal: its hit rate stays this far from 0 and from 1."""
 
 _OTHER_NUMBERS = 1_000_003
@@ -54,30 +54,30 @@ def expand(plan: RLPlan[ReasonSettings]) -> RLPlan[ReasonSettings]:
             hint="data.holdout=128 eval.rows=128",
         )
     refuse_several_processes("controls and seeds")
-    if config.controls and not true_specs(plan)[0].weight > 0:
+    if config.controls and not _true_specs(plan)[0].weight > 0:
         raise ConfigError(
             "the first reward decides what passes, and it has to train the run that controls are compared with",
-            given=f"{true_specs(plan)[0].name} with weight {true_specs(plan)[0].weight:g}",
+            given=f"{_true_specs(plan)[0].name} with weight {_true_specs(plan)[0].weight:g}",
             hint="put first a reward whose weight is above 0",
         )
     for name in config.controls:
-        child_plan(plan, name, config.seed, Path(name), FAIR)
-    runs = tuple(folder_of(config, name, seed) for seed, name in children_of(config))
+        child_plan(plan, name, config.seed, Path(name), _FAIR)
+    runs = tuple(_folder_of(config, name, seed) for seed, name in _children_of(config))
     return ExperimentPlan(**vars(plan), runs=runs)
 
 
-def children_of(config: ReasonSettings) -> list[tuple[int, str]]:
+def _children_of(config: ReasonSettings) -> list[tuple[int, str]]:
     """(seed, name of the control or `true`) of every child run, in the order they are made."""
     seeds = range(config.seed, config.seed + config.seeds)
     return [(seed, name) for seed in seeds for name in (TRUE, *config.controls)]
 
 
-def folder_of(config: ReasonSettings, name: str, seed: int) -> str:
+def _folder_of(config: ReasonSettings, name: str, seed: int) -> str:
     """Name of a child run's directory."""
     return f"{name if config.controls else 'seed'}-{seed}"
 
 
-def true_specs(plan: RLPlan[ReasonSettings]) -> Specs:
+def _true_specs(plan: RLPlan[ReasonSettings]) -> Specs:
     """The rewards as given, or those that the plan found where none are."""
     return list(plan.config.rewards) or [RewardSpec(name=name) for name in plan.rewards.names]
 
@@ -96,7 +96,7 @@ def child_plan(
     """
     config, control = plan.config, CONTROLS.get(name)
     changed: dict[str, Any] = {"seed": seed, "output_dir": folder, "controls": [], "seeds": 1}
-    settings, specs, trainer = dict(plan.settings), true_specs(plan), plan.trainer
+    settings, specs, trainer = dict(plan.settings), _true_specs(plan), plan.trainer
     if control is not None:
         specs = changed["rewards"] = control.rewards(specs, hit_rate, seed)
         changed["trainer"] = {**config.trainer, **control.trainer}
@@ -115,11 +115,11 @@ def child_plan(
 
 
 def hit_rate(run: Run) -> float:
-    """Share of a true run's completions that passed (first reward at least 1), kept away from 0 and 1 by `RAREST`."""
+    """Share of a true run's completions that passed (first reward at least 1), kept away from 0 and 1 by `_RAREST`."""
     values = [next(iter(row["rewards"].values()))["value"] for row in run.samples()]
     passed = [value >= 1.0 for value in values if value is not None]
-    rate = sum(passed) / len(passed) if passed else FAIR
-    return round(min(max(rate, RAREST), 1 - RAREST), 4)
+    rate = sum(passed) / len(passed) if passed else _FAIR
+    return round(min(max(rate, _RAREST), 1 - _RAREST), 4)
 
 
 def run(plan: ExperimentPlan[ReasonSettings], options: RunOptions) -> Run:
@@ -143,11 +143,11 @@ def _run_children(
     plan: ExperimentPlan[ReasonSettings], run: Run, diagnostics: Diagnostics, options: RunOptions
 ) -> dict[tuple[int, str], Run]:
     """The child runs as far as they came; the first that does not succeed is the last."""
-    config, rate = plan.config, FAIR
+    config, rate = plan.config, _FAIR
     children: dict[tuple[int, str], Run] = {}
-    planned = children_of(config)
+    planned = _children_of(config)
     for number, (seed, name) in enumerate(planned, start=1):
-        folder = folder_of(config, name, seed)
+        folder = _folder_of(config, name, seed)
         options.progress.note(f"run {number} of {len(planned)}: {folder}")
         changed_before = diagnostics.weights_changed
         child = train_child(child_plan(plan, name, seed, run.path / folder, rate), folder, diagnostics, options)

@@ -34,7 +34,7 @@ FOLDER = Path("runs") / "reward-cards"
 
 def save(card: Card, spec: RewardSpec) -> Path:
     """Write the card where runs in this folder look for it; an earlier one of the same reward is replaced."""
-    path = path_of(spec)
+    path = _path_of(spec)
     try:
         write_json(path, card.to_json())
     except OSError as error:
@@ -42,7 +42,7 @@ def save(card: Card, spec: RewardSpec) -> Path:
     return path
 
 
-def path_of(spec: RewardSpec) -> Path:
+def _path_of(spec: RewardSpec) -> Path:
     """Where the card of a reward with these arguments lies."""
     name = re.sub(r"[^\w.-]+", "-", spec.name.rpartition(":")[2] or spec.name)[:60]
     return FOLDER / f"{name}-{identity(spec)[:8]}.json"
@@ -51,13 +51,13 @@ def path_of(spec: RewardSpec) -> Path:
 def find(spec: RewardSpec) -> dict[str, Any] | None:
     """The card of a reward with these arguments, stale or not; None if there is none that can be read."""
     try:
-        card = read_json(path_of(spec))
+        card = read_json(_path_of(spec))
     except (OSError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return card if isinstance(card, dict) and {"key", "ok", "n"} <= card.keys() else None
 
 
-def is_stale(card: Mapping[str, Any], spec: RewardSpec) -> bool:
+def _is_stale(card: Mapping[str, Any], spec: RewardSpec) -> bool:
     """Whether the reward has changed since."""
     return card["key"] != code_key(spec)
 
@@ -74,16 +74,16 @@ def with_cards(plan: RLPlan[RLConfigT], specs: Sequence[RewardSpec]) -> RLPlan[R
     """
     specs = chosen_rewards(specs, plan.loaded, plan.config.sandbox)
     if plan.config.require_card:
-        demand(specs, plan.config.data.name)
-    return replace(plan, cards=tuple(summaries(specs)))
+        _demand(specs, plan.config.data.name)
+    return replace(plan, cards=tuple(_summaries(specs)))
 
 
-def summaries(specs: Sequence[RewardSpec]) -> Iterator[str]:
+def _summaries(specs: Sequence[RewardSpec]) -> Iterator[str]:
     """One line for each reward that trains and has a card."""
     for spec in specs:
         card = find(spec) if spec.weight else None
         if card:
-            yield f"{spec.name}: {'STALE, its code has changed since: ' if is_stale(card, spec) else ''}{summary(card)}"
+            yield f"{spec.name}: {'STALE, its code has changed since: ' if _is_stale(card, spec) else ''}{summary(card)}"
 
 
 def summary(card: Mapping[str, Any]) -> str:
@@ -104,7 +104,7 @@ def announce(plan: Plan[Any], progress: ProgressCallback) -> None:
         progress.note(f"reward card: {line}")
 
 
-def demand(specs: Sequence[RewardSpec], data: str) -> None:
+def _demand(specs: Sequence[RewardSpec], data: str) -> None:
     """Refuse a reward that trains and has no card, a stale one, or one that it failed.
 
     Args:
@@ -122,7 +122,7 @@ def demand(specs: Sequence[RewardSpec], data: str) -> None:
         card = find(spec)
         if card is None:
             fault = "has no card"
-        elif is_stale(card, spec):
+        elif _is_stale(card, spec):
             fault = "has changed since its card was made"
         elif not card["ok"]:
             fault = f"did not pass its bench: {'; '.join(card.get('reasons', []))}"

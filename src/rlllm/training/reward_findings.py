@@ -17,7 +17,7 @@ from rlllm.rewards.bench.reward_hash import code_key
 from rlllm.rewards.bench.scoring import TOLERANCE, Outcome
 from rlllm.rewards.config import RewardSpec
 
-EXAMPLES = 5
+_EXAMPLES = 5
 _EXACT = 1e-6
 
 
@@ -260,7 +260,7 @@ def _examples(outcomes: Sequence[Outcome]) -> list[Example]:
     for outcome in outcomes:
         ranked.append((seen[outcome.case.kind], len(ranked), outcome))
         seen[outcome.case.kind] += 1
-    return [_example(outcome) for _, _, outcome in sorted(ranked, key=lambda row: row[:2])[:EXAMPLES]]
+    return [_example(outcome) for _, _, outcome in sorted(ranked, key=lambda row: row[:2])[:_EXAMPLES]]
 
 
 def _example(outcome: Outcome) -> Example:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rlllm.algorithms.signals.base import Signal
 
 RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
-GENERATE_ONLY = (
+_GENERATE_ONLY = (
     "min_p",
     "repetition_penalty",
     "generation_kwargs",
@@ -37,7 +37,7 @@ GENERATE_ONLY = (
     "use_transformers_paged",
 )
 """TRL settings of sampling that only TRL's own generation reads, which is the engine `hf`."""
-DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
+_DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
 """Slot -> component, where neither the user nor the method says otherwise. The slot `off_policy` stays empty."""
 WORDS = {
     "loss_type": tuple(BY_LOSS_TYPE),
@@ -132,8 +132,8 @@ def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> d
     if off_policy is not None:
         slots["off_policy"] = off_policy
         chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
-    for slot in DEFAULT_COMPONENTS:
-        spec = _slot(config, slot, {**DEFAULT_COMPONENTS, **chosen})
+    for slot in _DEFAULT_COMPONENTS:
+        spec = _slot(config, slot, {**_DEFAULT_COMPONENTS, **chosen})
         assert spec is not None
         slots[slot] = spec
     return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
@@ -193,7 +193,7 @@ def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -
 def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
     """Settings of sampling that the engine would pass over without a word."""
     known = trl_fields.table("GRPOConfig")
-    unread = [name for name in GENERATE_ONLY if name in settings and settings[name] != known[name]["default"]]
+    unread = [name for name in _GENERATE_ONLY if name in settings and settings[name] != known[name]["default"]]
     if unread and engine != "hf":
         raise ConfigError(
             f"the engine {engine} does not read {', '.join(unread)}",

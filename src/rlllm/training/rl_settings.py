@@ -76,3 +76,9 @@ class RLSettings(TrainingConfig):
     `num_tokens`). Makes methods comparable that sample more a step. Default: max_steps alone decides."""
     stop_when_flat: int = Field(20, ge=0)
     """Stop after this many steps from the start in which no two completions to compare had different rewards; 0 never stops."""
+
+    @classmethod
+    def unread_keys(cls, components: Mapping[str, str]) -> frozenset[str]:
+        """The settings of a critic, where the method's advantage needs none."""
+        critic = CriticConfig.model_fields.keys() - {"share_backbone"}
+        return frozenset() if components.get("advantage") == "gae" else frozenset(f"critic.{name}" for name in critic)

@@ -55,6 +55,15 @@ class TrainingConfig(StageConfig):
     lora: LoraConfig | None = None
     """Adapters instead of full weights."""
 
+    @classmethod
+    def unread_keys(cls, components: Mapping[str, str]) -> frozenset[str]:
+        """Keys that are read only with other components than a method's own; help leaves them out.
+
+        Args:
+            components: slot -> component of the method.
+        """
+        return frozenset()
+
 
 SAMPLING_ALIASES: Mapping[str, str] = {
     "max_completion_length": "rollout.max_new_tokens",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -150,3 +151,27 @@ def test_a_verdict_is_json_with_the_facts_it_rests_on() -> None:
 
 def test_an_infinite_gradient_is_no_zero_gradient() -> None:
     assert judge(Diagnostics(**{**FINE, "largest_gradient": math.inf})).ok
+
+
+def test_diagnostics_of_child_runs_add_up() -> None:
+    whole = Diagnostics(rows=9, pairs=4)
+    whole.merge(
+        Diagnostics(steps_requested=3, steps_done=3, largest_gradient=0.5, weights_changed=True, rows=2, pairs=7)
+    )
+    whole.merge(
+        Diagnostics(steps_requested=3, steps_done=1, largest_gradient=0.2, non_finite_steps=1, weights_changed=True)
+    )
+    assert (whole.steps_requested, whole.steps_done, whole.non_finite_steps) == (6, 4, 1)
+    assert (whole.largest_gradient, whole.weights_changed, whole.interrupted) == (0.5, True, False)
+    assert (whole.rows, whole.pairs) == (9, 4)
+
+
+def test_weights_of_a_whole_changed_if_those_of_every_child_did() -> None:
+    whole = Diagnostics()
+    for changed in (True, False, True):
+        whole.merge(Diagnostics(weights_changed=changed, interrupted=not changed))
+    assert (whole.weights_changed, whole.interrupted) == (False, True)
+
+
+def test_every_field_of_the_diagnostics_says_how_it_merges() -> None:
+    assert [field.name for field in fields(Diagnostics) if "merge" not in field.metadata] == []

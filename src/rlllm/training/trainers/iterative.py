@@ -47,7 +47,7 @@ class IterativeSettings(PreferenceSettings):
 
 
 PlanT = TypeVar("PlanT", bound=Plan[IterativeSettings])
-MakePairs = Callable[[Job[PlanT], Sequence[Any], list[list[Sample]]], list[Row]]
+_MakePairs = Callable[[Job[PlanT], Sequence[Any], list[list[Sample]]], list[Row]]
 """Job, records and the samples of each -> rows of prompt, chosen and rejected; the diagnostics say why there are none."""
 
 
@@ -96,7 +96,7 @@ def records_of(records: Sequence[Any], number: int, steps: int | None, settings:
     return [records[((number - 1) * count + index) % len(records)] for index in range(count)]
 
 
-def run(plan: PlanT, options: RunOptions, make_pairs: MakePairs[PlanT]) -> Run:
+def run(plan: PlanT, options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run:
     """Run every iteration; measures the start and the end.
 
     Args:
@@ -122,7 +122,7 @@ def run(plan: PlanT, options: RunOptions, make_pairs: MakePairs[PlanT]) -> Run:
     return run
 
 
-def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: MakePairs[PlanT]) -> Run | None:
+def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run | None:
     """The last iteration's run; None where one failed or was interrupted, and the diagnostics say why."""
     total = job.plan.config.iterations
     start, child = job.plan.config.model, None
@@ -133,7 +133,7 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: MakePairs[PlanT])
         pairs = job.run.path / "iterations" / f"{number}-pairs.jsonl"
         if not pairs.exists() and not _write_pairs(job, number, start, pairs, make_pairs):
             return None
-        child = train_child(iteration_plan(job.plan, number, start, pairs), label, job.diagnostics, options)
+        child = train_child(_iteration_plan(job.plan, number, start, pairs), label, job.diagnostics, options)
         continue_metrics(job.run, child)
         if not child.ok:
             return None
@@ -141,7 +141,7 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: MakePairs[PlanT])
     return child
 
 
-def _write_pairs(job: Job[PlanT], number: int, start: str, path: Path, make_pairs: MakePairs[PlanT]) -> bool:
+def _write_pairs(job: Job[PlanT], number: int, start: str, path: Path, make_pairs: _MakePairs[PlanT]) -> bool:
     """Sample, pair and write what iteration `number` learns from; False where nothing can be learned."""
     from rlllm.evals.sampling import sample
 
@@ -167,7 +167,7 @@ def _write_pairs(job: Job[PlanT], number: int, start: str, path: Path, make_pair
     return bool(rows)
 
 
-def iteration_plan(plan: Plan[IterativeSettings], number: int, start: str, pairs: Path) -> Plan[dpo.DPOSettings]:
+def _iteration_plan(plan: Plan[IterativeSettings], number: int, start: str, pairs: Path) -> Plan[dpo.DPOSettings]:
     """The plan of one iteration: DPO from `start` on a file of pairs, under the same TRL settings; measures nothing."""
     config = plan.config
     steps = steps_per_iteration(plan.settings, config.iterations)

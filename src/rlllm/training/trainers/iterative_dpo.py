@@ -38,10 +38,10 @@ def _plan(config: IterativeSettings, method: Any, trainer: Trainer[Any, Any]) ->
 
 
 def _run(plan: IterativeDPOPlan, options: RunOptions) -> Run:
-    return iterative.run(plan, options, best_against_worst)
+    return iterative.run(plan, options, _best_against_worst)
 
 
-def best_against_worst(job: Job[IterativeDPOPlan], records: Sequence[Any], groups: list[list[Sample]]) -> list[Row]:
+def _best_against_worst(job: Job[IterativeDPOPlan], records: Sequence[Any], groups: list[list[Sample]]) -> list[Row]:
     """One pair for each group of samples in which the reward tells any two apart."""
     totals = iter(job.plan.rewards.score([sample for group in groups for sample in group]).totals)
     scored = [[(sample, next(totals)) for sample in group] for group in groups]

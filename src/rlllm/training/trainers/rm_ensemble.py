@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
     from rlllm.rewards.models.reward_model import RewardModel
 
-CENTRED_ON = 256
+_CENTRED_ON = 256
 """Pairs, at most, over which a member's mean score is taken."""
 
 
@@ -92,7 +92,7 @@ def _assemble(plan: Plan[EnsembleSettings], run: Run, members: Sequence[Run]) ->
     from rlllm.rewards.models.ensemble import Member, write_ensemble
     from rlllm.rewards.models.reward_model import RewardModel
 
-    pairs = (plan.loaded.holdout or plan.loaded.train)[:CENTRED_ON]
+    pairs = (plan.loaded.holdout or plan.loaded.train)[:_CENTRED_ON]
     centres = [_centre(member.model, pairs) for member in members]
     write_ensemble(run.model, [Member(m.model, centre) for m, centre in zip(members, centres, strict=True)])
     write_json(run.path / "env.json", read_json(members[0].path / "env.json"))
