@@ -187,6 +187,25 @@ def test_a_stage_decides_where_a_file_does_not_say(tmp_path: Path) -> None:
         made_of(config, "trl", tmp_path, "nonsense")
 
 
+EXPERIMENTAL: list[tuple[str, dict[str, Any], set[str]]] = [
+    ("cpo", {"loss_type": "simpo", "simpo_gamma": 0.7, "cpo_alpha": 0.0, "alpha": 0.1, "beta": 2.0}, set()),
+    ("cpo", {"max_completion_length": 64, "generate_during_eval": True, "cpo_alpha": 0.5}, {"cpo_alpha"}),
+    ("orpo", {"beta": 0.2, "max_completion_length": 64, "padding_value": 0, "generate_during_eval": False}, {"beta"}),
+    ("tpo", {"loss_type": "tpo-l", "tpo_alpha": 0.5, "tpo_l_gamma": 0.7, "truncation_mode": "keep_end"}, set()),
+]
+"""Method, fields of its config in TRL's experimental part, and those carried over; none named means all."""
+
+
+@pytest.mark.parametrize(("method", "fields", "carried"), EXPERIMENTAL)
+def test_configs_of_trls_experimental_trainers_are_taken_over(
+    tmp_path: Path, method: str, fields: dict[str, Any], carried: set[str]
+) -> None:
+    made = made_of({"model_name_or_path": "a/b", "dataset_name": "c/d", **fields}, "trl", tmp_path, method)
+    assert made.recipe["method"] == method
+    assert made.recipe["trainer"] == {name: value for name, value in fields.items() if not carried or name in carried}
+    assert not any("neither" in setting.reason for setting in made.unmapped)
+
+
 def test_a_setting_that_a_method_does_not_take_is_listed(tmp_path: Path) -> None:
     made = made_of({**SFT, "beta": 0.1, "learning_rate": "fast", "colour": "red"}, "trl", tmp_path)
     reasons = {one.key: one.reason for one in made.unmapped}

@@ -41,7 +41,7 @@ _COMMANDS = {
 }
 """TRL's commands and example scripts to verb and method."""
 _TELLING = {
-    "grpo": {"reward_funcs", "num_generations", "scale_rewards", "epsilon_high", "max_completion_length"},
+    "grpo": {"reward_funcs", "num_generations", "scale_rewards", "epsilon_high"},
     "kto": {"desirable_weight", "undesirable_weight"},
     "dpo": {"precompute_ref_log_probs", "f_divergence_type", "discopop_tau", "ld_alpha", "loss_weights"},
     "reward": {"center_rewards_coefficient"},
@@ -181,6 +181,14 @@ def _boolean_scale(recipe: Draft, key: str, value: Any) -> None:
     recipe.put_trl(key, {True: "group", False: "none"}.get(value, value) if isinstance(value, bool) else value)
 
 
+def _completion_length(recipe: Draft, key: str, value: Any) -> None:
+    """Where completions are sampled it is their limit. TRL's CPO and ORPO read it of encoder-decoder models only."""
+    if recipe.trainer.samples:
+        recipe.put_trl(key, value)
+    else:
+        recipe.leave(key, value, "prompt and completion are cut together: max_length")
+
+
 _VLLM = left("rollouts are sampled by rlllm's own engines: rollout.engine")
 
 SHARED: dict[str, Rule] = {
@@ -190,6 +198,10 @@ SHARED: dict[str, Rule] = {
     "warmup_steps": _steps,
     "loss_type": _losses,
     "scale_rewards": _boolean_scale,
+    "max_completion_length": _completion_length,
+    "generate_during_eval": unless(False, NO_EVAL),
+    "is_encoder_decoder": unless(False, "models are causal language models"),
+    "padding_value": left("the tokenizer's padding token is used"),
     "min_p": _generate_only,
     "repetition_penalty": _generate_only,
     "generation_kwargs": _generate_only,
