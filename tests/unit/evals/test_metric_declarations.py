@@ -114,7 +114,7 @@ REFUSED: list[tuple[str, str, dict[str, Any], type[RlllmError], str]] = [
     ),
     ('lambda request: Evaluation([{"id": "a"}], {})', "", {}, PluginError, "has no scores\ngiven: id"),
     ("lambda request: request.promts", "", {}, PluginError, "exists: path, policy, records"),
-    ("of_model", "recrod=PreferencePair", {}, ConfigError, "unexpected keyword argument 'recrod'"),
+    ("of_model", "recrod=PreferencePair", {}, ConfigError, "field of Metric: recrod hint: did you mean record?"),
     ("of_model", "", {"ks": [1]}, ConfigError, "ks is read by no task\ngiven: mine\nexists: pass"),
     ("of_model", "", {"entropy": True}, ConfigError, "entropy is read by no task"),
     ("of_model", "", {"rewards": "exact"}, ConfigError, "no task takes a reward\ngiven: exact"),

@@ -7,11 +7,11 @@ only for metrics that need one, and refuses settings that no metric of the evalu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from rlllm.core.config import Section
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import RECORD_TYPES, PromptTask, Record
 from rlllm.evals.request import EvalRequest, Evaluation
 
@@ -71,6 +71,12 @@ class Metric:
     check_model: Callable[[str], object] | None = None
     train_rm_methods: tuple[str, ...] = ()
     external: Callable[[Mapping[str, Any]], ExternalTask] | None = None
+
+    def __new__(cls, **declared: Any) -> Metric:
+        """Raises UnknownNameError for a field that does not exist."""
+        for name in declared.keys() - {field.name for field in fields(cls)}:
+            raise unknown("field of Metric", name, [field.name for field in fields(cls)])
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         """Raises ConfigError where the declaration contradicts itself."""
