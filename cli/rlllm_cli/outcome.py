@@ -121,6 +121,8 @@ def next_commands(run: Run) -> list[str]:
 def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
     """The options that name the same data again."""
     yield from ("--data", data["name"])
+    if data.get("row_schema"):
+        yield f"data.row_schema={data['row_schema']}"
     if data.get("columns"):
         yield from ("--columns", ",".join(f"{field}={column}" for field, column in data["columns"].items()))
     from rlllm.data.registry import DATASETS

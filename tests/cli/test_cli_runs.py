@@ -232,6 +232,11 @@ def test_the_resume_command_repeats_the_line(arguments: list[str], resume: str) 
         ),
         (
             "reason",
+            {"data": {"name": "my.jsonl", "row_schema": "quiz.py:SCHEMA"}},
+            "rlllm eval --model {run} --data my.jsonl data.row_schema=quiz.py:SCHEMA",
+        ),
+        (
+            "reason",
             {"data": {"name": "arithmetic", "level": 2}},
             "rlllm eval --model {run} --data arithmetic data.level=2",
         ),

@@ -51,6 +51,7 @@ def label_prefs(
         bool, typer.Option("--keep-ties", metavar="", help="Write pairs whose two orders disagree, marked as ties.")
     ] = False,
     columns: options.Columns = None,
+    row_schema: options.RowSchema = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", metavar="N", help="Of a sampled response.")] = 256,
     temperature: Annotated[float, typer.Option("--temperature", metavar="T", help="Of sampled responses.")] = 1.0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of sampling.")] = 0,
@@ -62,7 +63,7 @@ def label_prefs(
     from rlllm.tools.data.label_prefs import LabelPrefsConfig, judge_spec, label_preferences, preview
 
     config = LabelPrefsConfig.of(
-        data={"name": data, **({"columns": columns} if columns else {})},
+        data={"name": data, "row_schema": row_schema, **({"columns": columns} if columns else {})},
         judge=judge_spec(judge, model=judge_model, rubric=rubric, key_env=key_env, cache=cache),
         output=output,
         model=model,

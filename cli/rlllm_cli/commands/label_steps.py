@@ -26,6 +26,7 @@ def label_steps(
     ] = None,
     reward: options.Reward = None,
     columns: options.Columns = None,
+    row_schema: options.RowSchema = None,
     max_new_tokens: Annotated[
         int | None, typer.Option("--max-new-tokens", metavar="N", help="Limit of a text (512).", show_default=False)
     ] = None,
@@ -44,6 +45,7 @@ def label_steps(
         "model": model,
         "data": data,
         "columns": columns,
+        "row_schema": row_schema,
         "reward": reward,
         "output": output,
         "rollouts": rollouts,

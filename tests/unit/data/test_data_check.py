@@ -8,10 +8,10 @@ from rlllm.data.load import Loaded
 
 
 def test_lengths_are_nearest_rank_quantiles_in_characters() -> None:
-    lengths = Lengths.of("x" * size for size in range(1, 101))
+    lengths = Lengths.of_counts(dict.fromkeys(range(1, 101), 1))
     assert lengths == Lengths(shortest=1, median=50, p90=90, p99=99, longest=100)
-    assert Lengths.of(["ab"]) == Lengths(2, 2, 2, 2, 2)
-    assert Lengths.of([]) is None
+    assert Lengths.of_counts({2: 1}) == Lengths(2, 2, 2, 2, 2)
+    assert Lengths.of_counts({}) is None
 
 
 def test_pairs_are_counted_with_their_duplicates_and_identical_completions() -> None:

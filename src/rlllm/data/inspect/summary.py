@@ -34,11 +34,6 @@ class Lengths:
     longest: int
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Lengths | None:
-        """Quantiles of these texts' lengths; None when there are none."""
-        return cls.of_counts(Counter(map(len, texts)))
-
-    @classmethod
     def of_counts(cls, counts: Mapping[int, int]) -> Lengths | None:
         """Quantiles of lengths that are given with how often each occurs; None when there are none."""
         total = sum(counts.values())
