@@ -38,8 +38,7 @@ def label_steps(
 ) -> None:
     """Label the steps of a model's solutions by rollouts (Math-Shepherd), as rows for train-rm --method process."""
     from rlllm.core.config import resolve
-    from rlllm.tools.data.label_steps import StepLabelConfig
-    from rlllm.tools.data.label_steps import label_steps as label
+    from rlllm.tools.data import label_steps as steps
 
     flags = {
         "model": model,
@@ -55,9 +54,9 @@ def label_steps(
         "temperature": temperature,
         "seed": seed,
     }
-    config = resolve(StepLabelConfig, {}, overrides.flag_overrides(flags, []))
+    config = resolve(steps.StepLabelConfig, {}, overrides.flag_overrides(flags, []))
     with listening() as listener:
-        labels = label(config, listener)
+        labels = steps.label_steps(config, listener)
     if json:
         console.emit_json(labels.to_json())
         return
