@@ -45,7 +45,7 @@ def join_values(verb: str, args: Sequence[str], takes_value: Mapping[str, bool])
         takes_value: the declared options, and whether each is followed by a value.
 
     Raises:
-        ConfigError: an option nobody knows, or one that lacks its value.
+        ConfigError: an unknown option, or one that lacks its value.
     """
     settings = settings_class(verb, args)
     joined: list[str] = []
@@ -140,13 +140,13 @@ def recipe_and_tasks(verb: str, bare: Sequence[str], config_file: str | None) ->
     """
     from rlllm.core.errors import ConfigError
 
-    known = [word for word in bare if _is_recipe(verb, word)]
-    others = [word for word in bare if word not in known]
+    named = [word for word in bare if _is_recipe(verb, word)]
+    others = [word for word in bare if word not in named]
     tasks, strays = (others, []) if verb == "eval" else ([], others)
     for word in strays:
         if meant := _meant(verb, word, bare[bare.index(word) + 1 :]):
             raise ConfigError(f"{word} is not a recipe", hint=meant)
-    recipes = [*known, *strays, *([config_file] if config_file else [])]
+    recipes = [*named, *strays, *([config_file] if config_file else [])]
     if len(recipes) > 1:
         raise ConfigError(
             f"one recipe at most, not {len(recipes)}",

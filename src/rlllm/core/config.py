@@ -286,13 +286,13 @@ def _explain_unknown_key(cls: type[StageConfig], key: str) -> ConfigError:
 
 def _sections(cls: type[BaseModel], *, in_lists: bool = False) -> dict[str, type[BaseModel]]:
     """Field name -> section behind it; with `in_lists` also the sections a list is made of."""
-    found = {}
+    sections = {}
     for name, field in cls.model_fields.items():
         inner = get_args(field.annotation) if in_lists or get_origin(field.annotation) is not list else ()
         for option in (field.annotation, *inner):
             if isinstance(option, type) and issubclass(option, BaseModel):
-                found[name] = option
-    return found
+                sections[name] = option
+    return sections
 
 
 def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], value: Any) -> None:

@@ -1,6 +1,6 @@
-"""What a stage tells whoever watches it. A listener only looks: it never changes what a run does.
+"""Progress callbacks: what a run reports while it works. A callback never changes what a run does.
 
-Stages call these methods; the command line draws them, tests record them, and the Python API is silent by default.
+The command line draws progress with one; the Python API is silent by default.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 
 class ProgressCallback(Protocol):
-    """Hears what happens in one run: `started` before the first `step`, `finished` last, `phase` and `note` at any time."""
+    """Called during one run: `started` before the first `step`, `finished` last, `phase` and `note` at any time."""
 
     def started(self, stage: str, total_steps: int, run: Path) -> None:
         """Steps are about to be counted, up to `total_steps` (optimizer steps; items for an evaluation)."""
@@ -30,7 +30,7 @@ class ProgressCallback(Protocol):
 
 
 class NullProgress:
-    """A listener that says nothing."""
+    """A progress callback that does nothing."""
 
     def started(self, stage: str, total_steps: int, run: Path) -> None:
         pass

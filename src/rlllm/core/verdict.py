@@ -303,10 +303,10 @@ def _moved(change: Mapping[str, Any]) -> str:
 
 
 def _no_gain_over_control(diagnostics: Diagnostics) -> Reason | None:
-    idle = [found for found in diagnostics.controls if found["gains_nothing"]]
+    idle = [control for control in diagnostics.controls if control["gains_nothing"]]
     if not idle:
         return None
-    controls = " and ".join(found["phrase"] for found in idle)
+    controls = " and ".join(control["phrase"] for control in idle)
     return Reason(
         "no_gain_over_control",
         f"no gain over {controls}: the interval of what the true reward adds does not lie above 0",

@@ -6,7 +6,6 @@ step, so `model: "@align"` is the model that step made. A step that does not suc
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.recipes import find_recipe, read_recipe
-from rlllm.core.runs import Run, RunOptions, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.training.child_runs import run_child
@@ -123,12 +122,11 @@ def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> P
     _check_output(output_dir, options)
     outcome = PipelineRun(output_dir, {}, [], complete=False)
     for step in pipeline.steps:
-        started = time.monotonic()
         places = {name: run.path for name, run in outcome.runs.items()}
         config = step.resolve(places, pipeline.seed).model_copy(update={"output_dir": output_dir / step.name})
         run = _run_step(step, config, options)
         outcome.runs[step.name] = run
-        outcome.rows.extend(_summary(step, run, _seconds(run, time.monotonic() - started)))
+        outcome.rows.extend(_summary(step, run))
         if not run.ok:
             break
     outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete=len(outcome.runs) == len(pipeline.steps))
@@ -158,12 +156,21 @@ def _shell(value: Any) -> str:
     return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 
-def _summary(step: Step, run: Run, seconds: float) -> list[SummaryRow]:
-    """One row for each thing the step measured; a step that measured nothing still has a row."""
-    results = run.results
+def _summary(step: Step, run: Run) -> list[SummaryRow]:
+    """One row for each thing the step measured, with the wall time of its run; one row where nothing was measured."""
+    results, seconds = run.results, float(run.status.get("seconds", 0.0))
     rows = [
-        SummaryRow(step.name, m["name"], m["after"], m["before"], m["difference"], _p_value(m), seconds, run.ok)
-        for m in results.get("measures", [])
+        SummaryRow(
+            step.name,
+            measure["name"],
+            measure["after"],
+            measure["before"],
+            measure["difference"],
+            _p_value(measure),
+            seconds,
+            run.ok,
+        )
+        for measure in results.get("measures", [])
     ]
     for name, task in results.get("tasks", {}).items():
         rows += [
@@ -175,14 +182,6 @@ def _summary(step: Step, run: Run, seconds: float) -> list[SummaryRow]:
 
 def _p_value(measure: Mapping[str, Any]) -> float | None:
     return (measure["difference"] or {}).get("p_value")
-
-
-def _seconds(run: Run, elapsed: float) -> float:
-    """Wall time of a step; one kept from an earlier start keeps the time it took then."""
-    path = run.path / "seconds.json"
-    if not path.exists() or elapsed > 1:
-        write_json(path, round(elapsed, 1))
-    return float(read_json(path))
 
 
 def _fill(value: Any, steps: Mapping[str, Path], step: str, config: StageConfig | None = None) -> Any:

@@ -1,4 +1,4 @@
-"""Batch arithmetic of RL, before anything is loaded: what TRL would reject late, or round away silently."""
+"""Batch arithmetic of RL: prompts and completions of a rollout and a step. Refuses what TRL rejects late or rounds."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def _count(settings: Mapping[str, Any], name: str) -> int:
 
 def _rollout_steps(settings: Mapping[str, Any], group_size: int, processes: int) -> int:
     """Micro-steps fed by one rollout (TRL's steps_per_generation)."""
-    asked, size = settings.get("steps_per_generation"), settings.get("generation_batch_size")
-    if asked is not None and size is not None:
+    steps, size = settings.get("steps_per_generation"), settings.get("generation_batch_size")
+    if steps is not None and size is not None:
         raise ConfigError(
             "steps_per_generation and generation_batch_size say the same thing twice", hint="set one of them"
         )
@@ -87,7 +87,7 @@ def _rollout_steps(settings: Mapping[str, Any], group_size: int, processes: int)
                 hint=" or ".join(f"generation_batch_size={size}" for size in sizes),
             )
         return size // (micro * processes)
-    return _count(settings, "gradient_accumulation_steps" if asked is None else "steps_per_generation")
+    return _count(settings, "gradient_accumulation_steps" if steps is None else "steps_per_generation")
 
 
 def _steps_per_rollout(uses: int, accumulation: int) -> int:

@@ -13,7 +13,7 @@ Specs = list[RewardSpec]
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One way to take the sense out of a run.
+    """A run whose reward is replaced, or whose weights are frozen.
 
     Args:
         phrase: what is compared with, as it ends the sentence "the true reward adds ... over".

@@ -1,4 +1,4 @@
-"""What a planned run of the loop will cost, counted before anything is loaded: completions, tokens, passes, memory.
+"""Cost of a planned RL run, counted before anything is loaded: completions, tokens, passes, memory.
 
 Counts follow from the settings; nothing is measured and no time is guessed. Memory is what the weights, the optimizer and the
 key-value cache take by arithmetic; activations come on top and depend on the kernel.

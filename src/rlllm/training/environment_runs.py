@@ -63,7 +63,7 @@ def chat_template(job: Job[RLPlan[Any]]) -> str | None:
     """The template to render turns with, where it is not the tokenizer's own; sees to it that calls can be read back.
 
     Raises:
-        ConfigError: the model's template shows no tool calls, or nobody knows how to read them.
+        ConfigError: the model's template shows no tool calls, or its way of writing tool calls is unknown.
     """
     from rlllm.algorithms import _trl
 

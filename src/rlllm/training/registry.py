@@ -40,7 +40,7 @@ def trainer_of(method: Method) -> Trainer[Any, Any]:
     """The trainer of a method: a built-in or installed name, or `path/to/file.py:TRAINER`.
 
     Raises:
-        UnknownNameError: nobody knows the name.
+        UnknownNameError: there is no trainer of this name.
         PluginError: what stands behind the name is not a `Trainer`, or has no settings for a verb of the method.
     """
     trainer = TRAINERS.load(method.trainer)

@@ -1,9 +1,9 @@
-"""Reward cards: what the bench found out about a reward, where cards lie, and what a run asks of them.
+"""Reward cards: the results of the reward bench, where they are stored, and what a run requires of them.
 
     runs/reward-cards/exact-1b2c3d4e.json    the newest card of this reward with these arguments
 
-A card holds the hash of the reward's code, arguments and model. Once that differs, the card is stale and speaks of another
-reward. A run shows the cards of the rewards that it trains on; with `require_card` it does not start without.
+A card holds the hash of the reward's code, arguments and model. Once that differs, the card is stale. A run shows the cards of
+the rewards that it trains on; with `require_card` it does not start without.
 """
 
 from __future__ import annotations

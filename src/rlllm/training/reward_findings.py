@@ -1,4 +1,4 @@
-"""From the outcomes of a bench to a card: counts, shares with their intervals, examples, and the bars that were missed."""
+"""A reward card out of the outcomes of a bench: counts, shares with intervals, examples, and thresholds that were missed."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def card_of(spec: RewardSpec, outcomes: Sequence[Outcome], bars: Bars, *, source
         latency_ms=_latency([o.seconds for o in outcomes]),
         length_correlation=_length_correlation(outcomes),
         kinds=_kinds(outcomes, accept),
-        examples={name: _examples(found) for name, found in faults.items() if found},
+        examples={name: _examples(outcomes) for name, outcomes in faults.items() if outcomes},
         reasons=_reasons(bars, precision, recall, faults),
     )
 
@@ -216,11 +216,11 @@ def _length_correlation(outcomes: Sequence[Outcome]) -> float | None:
     lengths: list[float] = []
     for label in (True, False):
         group = [(o.value, len(o.case.sample.completion)) for o in outcomes if o.case.label is label]
-        known = [(value, length) for value, length in group if value is not None]
-        if known:
-            value_mean, length_mean = fmean(v for v, _ in known), fmean(length for _, length in known)
-            scores += [value - value_mean for value, _ in known]
-            lengths += [length - length_mean for _, length in known]
+        scored = [(value, length) for value, length in group if value is not None]
+        if scored:
+            value_mean, length_mean = fmean(v for v, _ in scored), fmean(length for _, length in scored)
+            scores += [value - value_mean for value, _ in scored]
+            lengths += [length - length_mean for _, length in scored]
     try:
         return round(correlation(scores, lengths), 4)
     except StatisticsError:  # fewer than two cases, or one of the two does not vary

@@ -1,4 +1,4 @@
-"""From the rewards a recipe names to rewards that are ready: models as folders, isolation set, one composition."""
+"""Resolve the rewards that a recipe names: reward models to folders, isolation of programs, one composition."""
 
 from __future__ import annotations
 

@@ -191,9 +191,9 @@ def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -
 
 
 def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
-    """Settings of sampling that the engine would pass over without a word."""
-    known = trl_fields.table("GRPOConfig")
-    unread = [name for name in _GENERATE_ONLY if name in settings and settings[name] != known[name]["default"]]
+    """Raise ConfigError for settings of sampling that the engine does not read."""
+    fields = trl_fields.table("GRPOConfig")
+    unread = [name for name in _GENERATE_ONLY if name in settings and settings[name] != fields[name]["default"]]
     if unread and engine != "hf":
         raise ConfigError(
             f"the engine {engine} does not read {', '.join(unread)}",
@@ -219,7 +219,7 @@ def critic_source(config: RLSettings, policy: ModelSource) -> ModelSource:
     """The model whose weights the critic starts from.
 
     Raises:
-        ConfigError: it shall start from a reward model, and no single one is among the rewards.
+        ConfigError: it starts from a reward model, and no single one is among the rewards.
         ModelError: the model it names does not exist.
     """
     if config.critic.init == "policy":

@@ -1,4 +1,4 @@
-"""The card of a trained reward model: made from the model as it was saved, so that it tells about what will be used."""
+"""The card of a trained reward model, made from the model as it was saved."""
 
 from __future__ import annotations
 

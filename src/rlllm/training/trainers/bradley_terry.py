@@ -53,7 +53,7 @@ def build(job: Job[Plan[Any]], callbacks: list[Any]) -> Any:
     )
     total = len(job.plan.loaded.train)
     left = total - len(trainer.train_dataset)
-    if left:  # TRL leaves them out without a word
+    if left:  # TRL leaves them out silently
         job.progress.note(f"{left} of {total} pairs are left out: longer than {arguments.max_length} tokens")
     return trainer
 
