@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 
 import pytest
 from docs_pages import ROOT
@@ -31,6 +32,13 @@ def test_a_method_has_a_formula_a_paper_and_a_page_that_names_it(name: str) -> N
     assert re.search(rf"`{re.escape(name)}`|--method {re.escape(name)}\b", page), (
         f"{described.page} does not name {name}"
     )
+
+
+@pytest.mark.parametrize("name", METHODS.builtins)
+def test_the_file_of_a_method_begins_with_its_summary(name: str) -> None:
+    module = import_module(METHODS.builtins[name].target.partition(":")[0])
+    summary = method(name).summary
+    assert module.__doc__ == f"{summary[0].upper()}{summary[1:]}."
 
 
 def test_links_are_the_arxiv_numbers_of_the_paper_in_their_order() -> None:

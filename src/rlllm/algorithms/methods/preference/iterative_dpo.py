@@ -1,4 +1,4 @@
-"""Rounds of DPO on the best and worst of the model's own completions, by the rewards."""
+"""Iterations of DPO on the best and worst of the model's own completions, by the rewards."""
 
 from rlllm.algorithms.methods.base import Method
 

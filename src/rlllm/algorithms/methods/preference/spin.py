@@ -1,4 +1,4 @@
-"""Rounds of DPO of the data's completion over the model's own (self-play)."""
+"""Iterations of DPO of the data's completion over the model's own (self-play)."""
 
 from rlllm.algorithms.methods.base import Method
 
