@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
+from rlllm_cli.settings import documented
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -147,27 +149,12 @@ def _settings_section(rows: Iterable[tuple[str, str, str, str]], classes: Sequen
     yield ""
 
 
-def _settings(
-    cls: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
-) -> Iterator[tuple[str, str, str, str]]:
-    """A row for each key; the keys of a section follow it. `defaults`: the section as the settings class fills it."""
-    for name, field in cls.model_fields.items():
-        section = _section(field.annotation)
-        value = getattr(defaults, name) if defaults is not None else field.get_default(call_default_factory=True)
-        default = "" if section or (field.is_required() and defaults is None) else _default(value)
-        bounds = " ".join(text for limit in field.metadata if (text := _bound(limit)))
-        kind = "section" if section else f"{_type_text(field.annotation)} {bounds}".rstrip()
-        yield _code(f"{prefix}{name}"), kind, default, _prose(field.description)
-        if section:
-            yield from _settings(section, f"{prefix}{name}.", value if isinstance(value, section) else None)
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    """The settings class behind `Section` or `Section | None`, not behind a list of them."""
-    from pydantic import BaseModel
-
-    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    return next((kind for kind in options if inspect.isclass(kind) and issubclass(kind, BaseModel)), None)
+def _settings(cls: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each key; the keys of a section follow it."""
+    for setting in documented(cls):
+        bounds = " ".join(text for limit in setting.field.metadata if (text := _bound(limit)))
+        kind = "section" if setting.section else f"{_type_text(setting.field.annotation)} {bounds}".rstrip()
+        yield _code(setting.key), kind, _default(setting.default), setting.text
 
 
 def _bound(limit: Any) -> str:
