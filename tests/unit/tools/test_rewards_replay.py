@@ -22,7 +22,7 @@ REWARDS = """
 def target(sample): return float(sample.meta["target"])
 def backwards(sample): return -float(sample.completion.endswith("A"))
 def none(sample): return None
-def raises(sample): return sample.no_such_field
+def raises(sample): return sample.answer.no_such_field
 def columns(sample): return len(dict(sample.meta))
 def prompt(sample): return float(isinstance(sample.prompt, str))
 """

@@ -108,7 +108,7 @@ def test_an_iteration_that_fails_fails_the_whole_with_its_reason(tiny_model: str
 
 
 def test_a_reward_that_breaks_ends_the_run_with_its_words(tiny_model: str, tmp_path: Path) -> None:
-    (tmp_path / "reward.py").write_text("def broken(sample): return sample.no_such_field\n")
+    (tmp_path / "reward.py").write_text("def broken(sample): return sample.answer.no_such_field\n")
     run = align(tiny_model, tmp_path / "run", rewards=[f"{tmp_path / 'reward.py'}:broken"], eval={"rows": 0})
     assert codes(run)[0] == "error"
     assert "the reward broken raised AttributeError" in run.verdict["reasons"][0]["text"]

@@ -26,7 +26,7 @@ def constant(sample): return 1.0
 def by_prompt(sample): return float(len(str(sample.prompt)))
 def nan(sample): return float("nan")
 def none(sample): return None
-def raises(sample): return sample.no_such_field
+def raises(sample): return sample.answer.no_such_field
 calls = []
 def fails_once(sample):
     calls.append(sample)
