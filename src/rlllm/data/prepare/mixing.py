@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rlllm.core.errors import DataError
 from rlllm.data.prepare.settings import Mixture
 
-Places = NDArray[np.int64]
+_Places = NDArray[np.int64]
 _EXACT = 1e-9
 """Slack of products of floats that ought to be whole numbers."""
 
@@ -83,7 +83,7 @@ def largest_remainder(shares: Sequence[float], total: int, most: Sequence[int]) 
     return counts
 
 
-def draw(sources: Sequence[Places], mixture: Mixture) -> Places:
+def draw(sources: Sequence[_Places], mixture: Mixture) -> _Places:
     """Row numbers of the mixture, in its order.
 
     Args:
@@ -105,12 +105,12 @@ def draw(sources: Sequence[Places], mixture: Mixture) -> Places:
     return together[np.random.Generator(np.random.PCG64([mixture.seed, len(sources), 1])).permutation(len(together))]
 
 
-def _epochs(rows: Places, count: int, seed: list[int]) -> Places:
+def _epochs(rows: _Places, count: int, seed: list[int]) -> _Places:
     generator = np.random.Generator(np.random.PCG64(seed))
     passes = [generator.permutation(rows) for _ in range(math.ceil(count / len(rows)))] if count else []
     return np.concatenate([rows[:0], *passes])[:count]
 
 
-def by_curriculum(rows: Places, values: NDArray[np.float64]) -> Places:
+def by_curriculum(rows: _Places, values: NDArray[np.float64]) -> _Places:
     """The rows sorted by value, the smallest first; rows with equal values keep their order."""
     return rows[np.argsort(values[rows], kind="stable")]

@@ -65,7 +65,7 @@ class _Keyed(Protocol):
     def key(self) -> str: ...
 
 
-Drawn = TypeVar("Drawn", bound=_Keyed)
+_Drawn = TypeVar("_Drawn", bound=_Keyed)
 _Item = TypeVar("_Item")
 
 
@@ -75,7 +75,7 @@ def split_of(key: str) -> Split:
     return "holdout" if number % _HOLDOUT_IN == 0 else "train"
 
 
-def stream(draw: Callable[[random.Random], Drawn], split: Split, seed: str) -> Iterator[Drawn]:
+def stream(draw: Callable[[random.Random], _Drawn], split: Split, seed: str) -> Iterator[_Drawn]:
     """Problems of one split without repetition. Once all are used, train starts over and the held-out split ends."""
     generator = random.Random(seed)
     seen: set[str] = set()

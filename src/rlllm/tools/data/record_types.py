@@ -51,7 +51,7 @@ class DataView:
     trainer: Trainer[Any, Any]
 
 
-def view_of(kind: str) -> DataView:
+def _view_of(kind: str) -> DataView:
     """The method behind a verb's, a method's or a record type's name. Raises UnknownNameError."""
     types = {name.lower(): _METHOD_OF[record] for name, record in RECORD_TYPES.items()}
     if kind in _VERBS:
@@ -78,7 +78,7 @@ def read_as(config: DataConfig, kind: str | None) -> tuple[DataView, Loaded]:
     if not loaded.train:
         hint = "all its rows are held out: rlllm data check looks at those" if loaded.holdout else "raise data.rows"
         raise DataError("there are no training rows to show", given=config.name, hint=hint)
-    return view_of(kind or record.__name__), loaded
+    return _view_of(kind or record.__name__), loaded
 
 
 def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
@@ -93,10 +93,10 @@ def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
         UnknownNameError: there is no such kind.
     """
     if kind is not None:
-        return view_of(kind).trainer.record
+        return _view_of(kind).trainer.record
     if isinstance(find(data.name), CallableSource):
         return PromptTask
-    return most_specific(data)
+    return _most_specific(data)
 
 
 def common_kind(sources: Iterable[DataConfig], kind: str | None = None) -> type[Record]:
@@ -112,7 +112,7 @@ def common_kind(sources: Iterable[DataConfig], kind: str | None = None) -> type[
     return next(iter(record_types.values()))
 
 
-def most_specific(config: DataConfig) -> type[Record]:
+def _most_specific(config: DataConfig) -> type[Record]:
     """The first record type that at least half of the first rows are, rather than can be turned into; else the last.
 
     Records that rlllm wrote are of the type they were written as. Bad rows are not counted here; reading the data reports them.

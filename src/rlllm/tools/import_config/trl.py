@@ -62,7 +62,7 @@ def draft(config: Mapping[str, Any], stage: str | None, name: str) -> Draft:
     """
     verb, method = _COMMANDS[_command(config, stage, name)]
     recipe = Draft("trl", verb, method)
-    recipe.read(_peft(recipe, config), RULES)
+    recipe.read(_peft(recipe, config), _RULES)
     return recipe
 
 
@@ -242,7 +242,7 @@ SHARED: dict[str, Rule] = {
 }
 """What transformers' and TRL's arguments become, whichever tool passes them on."""
 
-RULES: dict[str, Rule] = {
+_RULES: dict[str, Rule] = {
     **SHARED,
     "model_name_or_path": to("model"),
     "model_revision": unless("main", "the model's default revision is read"),
