@@ -173,9 +173,10 @@ def passes(outcome: Outcome, accept: float) -> bool:
 
 def _as_stated(outcome: Outcome) -> bool:
     stated = outcome.case.stated
-    assert stated is not None
-    if outcome.score is None or outcome.value is None or stated.value is None:
-        return outcome.score is not None and outcome.value is None and stated.value is None
+    if stated is None or outcome.score is None:
+        return False
+    if outcome.value is None or stated.value is None:
+        return outcome.value is None and stated.value is None
     return abs(outcome.value - stated.value) <= _EXACT * max(1.0, abs(stated.value))
 
 

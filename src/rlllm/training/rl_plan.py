@@ -129,23 +129,21 @@ def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> d
         chosen["sampler"] = "in-order"
     slots = {}
     off_policy = _slot(config, "off_policy", {"off_policy": "", **chosen})
-    if off_policy is not None:
+    if off_policy.name:
         slots["off_policy"] = off_policy
         chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
     for slot in _DEFAULT_COMPONENTS:
-        spec = _slot(config, slot, {**_DEFAULT_COMPONENTS, **chosen})
-        assert spec is not None
-        slots[slot] = spec
+        slots[slot] = _slot(config, slot, {**_DEFAULT_COMPONENTS, **chosen})
     return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
 
 
-def _slot(config: RLSettings, slot: str, names: Mapping[str, str]) -> SlotSpec | None:
-    """The specification of a slot's component; None where no component is named."""
+def _slot(config: RLSettings, slot: str, names: Mapping[str, str]) -> SlotSpec:
+    """The specification of a slot's component; its name is empty where no component is named."""
     spec = getattr(config, slot) or SlotSpec()
     spec = spec.model_copy(update={"name": spec.name or names[slot]})
     if not spec.name and spec.params:
         raise ConfigError(f"which {slot}?", given=str(spec.params), hint="list them with: rlllm methods ls --slots")
-    return known(slot, spec) if spec.name else None
+    return known(slot, spec) if spec.name else spec
 
 
 def _loss_settings(name: str, loss: Any, settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.recipes import find_recipe, is_file_reference, list_recipes, read_recipe
 from rlllm.core.records import PromptTask, prompt_text
@@ -12,7 +13,7 @@ from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.data.sources import CallableSource, find
 from rlllm.evals.harness.tasks import HARNESS
-from rlllm.stages.catalog import resolve_settings
+from rlllm.stages.evaluate.settings import EvalSettings
 
 if TYPE_CHECKING:
     from rlllm.data.prepare.contamination import Item
@@ -58,15 +59,15 @@ def _is_recipe(name: str) -> bool:
 
 
 def _of_recipe(named: DataConfig) -> Iterator[DataConfig]:
-    config = resolve_settings("eval", read_recipe(find_recipe(named.name, "eval").path))
-    for task in config.tasks:  # type: ignore[attr-defined]
+    config = resolve(EvalSettings, read_recipe(find_recipe(named.name, "eval").path))
+    for task in config.tasks:
         if task.metric == HARNESS:
             raise ConfigError(
                 "the prompts of a task of lm-evaluation-harness cannot be looked for",
                 given=f"{named.name}: {task.params.get('task')}",
                 hint="write them to a file, and name that",
             )
-        data = task.data or config.data  # type: ignore[attr-defined]
+        data = task.data or config.data
         procedural = isinstance(find(data.name), CallableSource)
-        rows = config.rows if data.rows is None else min(config.rows, data.rows)  # type: ignore[attr-defined]
+        rows = config.rows if data.rows is None else min(config.rows, data.rows)
         yield data.model_copy(update={"rows": rows}) if procedural and data.holdout is None else data
