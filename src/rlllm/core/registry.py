@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, PluginError, describe, unknown
+from rlllm.core.plugin_errors import plugin_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Registry:
             return point.load()
         except Exception as error:
             raise PluginError(
-                f"the {self.noun} {point.name} of {_distribution(point)} does not load: {describe(error)}",
+                f"the {self.noun} {point.name} of {_distribution(point)} does not load: {_with_place(error)}",
                 given=point.value,
                 hint=f"repair or uninstall {_distribution(point)}; other names are not affected",
             ) from error
@@ -120,7 +121,7 @@ class Registry:
             ) from error
         except Exception as error:
             raise ConfigError(
-                f"the {self.noun} file does not import: {describe(error)}",
+                f"the {self.noun} file does not import: {_with_place(error)}",
                 given=name,
                 hint=f"try it alone: python {place}" if place.endswith(".py") else f"try: python -c 'import {place}'",
             ) from error
@@ -129,6 +130,12 @@ class Registry:
         except AttributeError as error:
             public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise unknown(f"{self.noun} in {place}", attribute, public) from error
+
+
+def _with_place(error: Exception) -> str:
+    """The exception with the file and line of the user's code that raised it, where there is one."""
+    place = plugin_place(error)
+    return describe(error) + (f" ({place})" if place else "")
 
 
 def _distribution(point: EntryPoint) -> str:

@@ -130,3 +130,10 @@ def test_fields_come_first_and_other_packages_attributes_are_left_out() -> None:
     names = public_attributes(SamplingConfig)
     assert names[:2] == ["engine", "max_new_tokens"]
     assert "model_dump" not in names
+
+
+def test_a_file_that_does_not_import_names_the_line_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("import json\n\nLIMIT = json.loads('{')\n")
+    with pytest.raises(ConfigError, match=r"does not import: JSONDecodeError: .* \(broken.py, line 3\)"):
+        Registry("engine", "rlllm.engines", {}).load(f"{path}:Engine")
