@@ -12,7 +12,17 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from rlllm_cli import console
-from rlllm_cli.commands import chat, config_import, doctor, lifecycle, look, parts, recipes, runs, whole
+from rlllm_cli.commands import (
+    chat,
+    compare_report,
+    config_import,
+    doctor,
+    lifecycle,
+    listings,
+    pipelines,
+    recipes,
+    runs,
+)
 from rlllm_cli.invocation import Invocation
 from rlllm_cli.options import VerbCommand
 
@@ -28,21 +38,21 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "eval": lifecycle.evaluate,
     },
     "Look": {
-        "compare": look.compare,
-        "report": look.report,
+        "compare": compare_report.compare,
+        "report": compare_report.report,
         "chat": chat.chat,
         "runs": runs.app,
         "doctor": doctor.doctor,
     },
     "Parts": {
         "recipes": recipes.app,
-        "methods": parts.methods,
-        "rewards": parts.rewards,
-        "metrics": parts.metrics,
-        "data": parts.data,
+        "methods": listings.methods,
+        "rewards": listings.rewards,
+        "metrics": listings.metrics,
+        "data": listings.data,
         "config": config_import.app,
     },
-    "Whole": {"demo": whole.demo, "run": whole.run},
+    "Whole": {"demo": pipelines.demo, "run": pipelines.run},
 }
 _HELP = {"help_option_names": ["-h", "--help"]}
 _OPEN = {**_HELP, "allow_extra_args": True, "ignore_unknown_options": True}

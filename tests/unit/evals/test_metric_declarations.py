@@ -10,7 +10,7 @@ import pytest
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, PluginError, RlllmError
 from rlllm.evals.metrics.base import Metric
-from rlllm.evals.metrics.rehearsal import measure
+from rlllm.evals.metrics.plugin_dry_run import measure
 from rlllm.evals.registry import METRICS, metric_for_reward_model
 from rlllm.evals.request import EvalRequest
 from rlllm.rollouts.config import SamplingConfig

@@ -13,7 +13,7 @@ from rlllm.data.load import Loaded, load
 from rlllm.data.registry import DATASETS
 from rlllm.evals.by_column import group_of
 from rlllm.evals.metrics.base import ExternalTask, Metric
-from rlllm.evals.metrics.rehearsal import rehearse
+from rlllm.evals.metrics.plugin_dry_run import rehearse
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.evals.request import EvalRequest
 from rlllm.policies.model_sources import ModelSource, resolve_model

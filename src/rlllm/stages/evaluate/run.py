@@ -13,7 +13,7 @@ from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
 from rlllm.evals.early_stopping import DECIDING_VALUE, Stopped, until_narrow
-from rlllm.evals.metrics.rehearsal import measure
+from rlllm.evals.metrics.plugin_dry_run import measure
 from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
 from rlllm.evals.sampling import CompletionSampler
