@@ -38,7 +38,7 @@ def test_scores_advantages_and_signs_are_shown(rlllm: Rlllm, run: Run) -> None:
         "pass before 0 pass, 12 fail, 0 none",
         "rank correlation scores -1.000, advantages -1.000",
         "gradient signs 100.0% flipped, 0.0% to none, 0.0% from none, 0.0% as before",
-        "flat groups 0.0% -> 0.0% of 12: 0.0% become flat, 0.0% mixed",
+        "zero-variance groups 0.0% -> 0.0% of 12: 0.0% become zero-variance, 0.0% informative",
         "1 to 2 0.500 0.500 100.0%",
         "prompt 1+1=",
     ):

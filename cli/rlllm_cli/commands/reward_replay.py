@@ -89,9 +89,9 @@ def _fields(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"{signs['same']:.1%} as before",
     )
     yield (
-        "flat groups",
+        "zero-variance groups",
         f"{groups['flat']['before']:.1%} -> {groups['flat']['after']:.1%} of {groups['count']}: "
-        f"{groups['become_flat']:.1%} become flat, {groups['become_mixed']:.1%} mixed",
+        f"{groups['become_flat']:.1%} become zero-variance, {groups['become_mixed']:.1%} informative",
     )
     for name, errors in result["errors"].items():
         yield "errors", f"{name} failed on {errors} completions"
