@@ -124,3 +124,22 @@ def test_a_level_beside_levels_is_refused() -> None:
 
 def test_streams_of_unequal_length_are_taken_in_turn_to_their_ends() -> None:
     assert list(in_turn([iter("abc"), iter("1"), iter("")])) == ["a", "1", "b", "c"]
+
+
+def test_ids_restrict_the_instructions_of_a_prompt() -> None:
+    one = rows("instructions", rows=30, params={"ids": "keywords:existence"})
+    assert {tuple(task.meta["instruction_id_list"]) for task in one} == {("keywords:existence",)}
+    ids = ["change_case:english_lowercase", "change_case:english_capital", "punctuation:no_comma"]
+    two = rows("instructions", rows=30, level=2, params={"ids": ids})
+    assert all(set(task.meta["instruction_id_list"]) < set(ids) for task in two)
+    assert all("punctuation:no_comma" in task.meta["instruction_id_list"] for task in two)
+    assert rows("instructions", rows=20, params={"ids": list(FAMILIES)}) == rows("instructions", rows=20)
+
+
+def test_ids_that_do_not_exist_or_cannot_be_combined_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="keywords:existense"):
+        rows("instructions", params={"ids": ["keywords:existense"]})
+    with pytest.raises(ConfigError, match="fewer of these go together"):
+        rows("instructions", level=2, params={"ids": ["change_case:english_lowercase", "change_case:english_capital"]})
+    with pytest.raises(ConfigError, match="empty"):
+        rows("instructions", params={"ids": []})

@@ -58,9 +58,12 @@ class ExerciseTask:
             raise DataError(
                 f"{self.name} makes no {request.kind.__name__} records", exists=["PromptTask", "Conversation"]
             )
-        levels = levels_of(request, self.name, self.default_level, max(self.tiers))
-        streams = [self._records(level, request) for level in levels]
+        streams = [self._records(level, request) for level in self.levels(request)]
         return list(islice(in_turn(streams), request.rows))
+
+    def levels(self, request: DataRequest) -> tuple[int, ...]:
+        """The levels that a request takes rows of. Raises ConfigError for a level that does not exist."""
+        return levels_of(request, self.name, self.default_level, max(self.tiers))
 
     def _records(self, level: int, request: DataRequest) -> Iterator[Record]:
         exercises = stream(self.tiers[level], request.split, f"{self.name} {level} {request.split} {request.seed}")

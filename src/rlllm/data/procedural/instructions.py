@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
 from typing import Any
 
+from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.records import Record
 from rlllm.data.procedural.exercises import Exercise, ExerciseTask
+from rlllm.data.request import DataRequest
 
+_COUNTS = (1, 2, 3, 4)
+"""Instructions of a prompt, which are the levels."""
 _TOPICS = (
     *("a river", "a train journey", "a market", "winter", "a garden", "a library", "breakfast", "a lighthouse"),
     *("a bicycle", "the moon", "a harbour", "a storm", "a family dinner", "a museum", "a mountain hut", "a school"),
@@ -239,9 +245,58 @@ FAMILIES: Mapping[str, _Family] = {
 """Instruction id -> its kind, in the order in which solutions are rewritten: content, layout, case, quotation marks."""
 
 
-def _exercise(count: int, generator: random.Random) -> Exercise:
+class _Instructions(ExerciseTask):
+    """`data.params.ids` restricts the instructions to some IFEval ids; the level is how many a prompt has."""
+
+    def __call__(self, request: DataRequest) -> list[Record]:
+        """Rows with `instruction_id_list` and `kwargs`.
+
+        Raises:
+            ConfigError, DataError: an unknown id, fewer ids that go together than a prompt has instructions, and what
+                `ExerciseTask` raises.
+        """
+        params = dict(request.params)
+        ids = _ids(params.pop("ids", None))
+        for level in self.levels(request):
+            if _combinable(ids) < level:
+                raise ConfigError(
+                    f"level {level} puts {level} instructions into a prompt, and fewer of these go together",
+                    given=f"data.params.ids={list(ids)}",
+                    hint=f"data.level={_combinable(ids)}, or more ids",
+                )
+        exercises = ExerciseTask(self.name, _tiers(ids), self.default_level, self.rewards)
+        return exercises(replace(request, params=params))
+
+
+def _tiers(ids: Sequence[str]) -> dict[int, Callable[[random.Random], Exercise]]:
+    return {count: partial(_exercise, count, ids) for count in _COUNTS}
+
+
+def _ids(given: Any) -> tuple[str, ...]:
+    """The ids that instructions are drawn from; all of them where none are given."""
+    if given is None:
+        return tuple(FAMILIES)
+    names = [given] if isinstance(given, str) else list(given)
+    if not names:
+        raise ConfigError("data.params.ids is empty", exists=list(FAMILIES))
+    for name in names:
+        if name not in FAMILIES:
+            raise unknown("instruction", str(name), FAMILIES)
+    return tuple(dict.fromkeys(names))
+
+
+def _combinable(ids: Sequence[str]) -> int:
+    """How many of these instructions one prompt can have at most, up to the largest level."""
+    for count in reversed(_COUNTS):
+        groups = combinations(ids, count)
+        if any(not any(_clash(a, b) for a, b in combinations(group, 2)) for group in groups):
+            return count
+    return 0
+
+
+def _exercise(count: int, ids: Sequence[str], generator: random.Random) -> Exercise:
     topic, wording = generator.choice(_TOPICS), generator.choice(_WORDINGS)
-    instructions_by_id = {name: FAMILIES[name].draw(generator) for name in _chosen(count, generator)}
+    instructions_by_id = {name: FAMILIES[name].draw(generator) for name in _chosen(count, ids, generator)}
     text = _BODY.format(topic)
     for name in FAMILIES:
         text = instructions_by_id[name].follow(text) if name in instructions_by_id else text
@@ -253,22 +308,21 @@ def _exercise(count: int, generator: random.Random) -> Exercise:
     return Exercise(key=f"instructions {prompt}", prompt=prompt, solution=text, meta=columns)
 
 
-def _chosen(count: int, generator: random.Random) -> list[str]:
-    """Ids that do not clash, in a random order."""
-    chosen: list[str] = []
-    for name in generator.sample(list(FAMILIES), len(FAMILIES)):
-        if len(chosen) < count and not any(_clash(name, other) for other in chosen):
-            chosen.append(name)
-    return chosen
+def _chosen(count: int, ids: Sequence[str], generator: random.Random) -> list[str]:
+    """Ids that do not clash, in a random order. The ids hold `count` of them (`_combinable`)."""
+    while True:
+        chosen: list[str] = []
+        for name in generator.sample(ids, len(ids)):
+            if len(chosen) < count and not any(_clash(name, other) for other in chosen):
+                chosen.append(name)
+        if len(chosen) == count:
+            return chosen
 
 
 def _clash(first: str, second: str) -> bool:
     return second in FAMILIES[first].clashes or first in FAMILIES[second].clashes
 
 
-instructions = ExerciseTask(
-    name="instructions",
-    tiers={count: partial(_exercise, count) for count in (1, 2, 3, 4)},
-    default_level=1,
-    rewards=("instructions",),
+instructions = _Instructions(
+    name="instructions", tiers=_tiers(tuple(FAMILIES)), default_level=1, rewards=("instructions",)
 )
