@@ -10,7 +10,7 @@ PYTEST := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OM
 CODE := src cli tests bench docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt lint type wheel-check docs reference nano bench trl-fields
+.PHONY: help setup demo test test-all check fmt lint type wheel-check docs reference results nano bench trl-fields
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,8 +54,12 @@ docs: $(STAMP) reference ## build this documentation as a site, in site/; every 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "read it: $(BIN)/python -m http.server --directory site"
 
-reference: $(STAMP) ## write docs/reference again, from the code
+reference: $(STAMP) ## write docs/reference again, from the code, and the recorded numbers into the pages
 	$(BIN)/python -m rlllm_cli.reference
+	$(BIN)/python -m rlllm_cli.results
+
+results: $(STAMP) ## list recorded numbers older than the code they measure; NAME=lifecycle records that file again
+	$(BIN)/python -m rlllm_cli.results $(if $(NAME),--record $(NAME),--old)
 
 nano: $(STAMP) ## train the embedded model again (minutes) and put it into the package
 	$(BIN)/python -m rlllm.assets.build_nano runs/nano-start

@@ -1,10 +1,11 @@
-"""The demo over several seeds: what each stage gains, with 95 % intervals, as a Markdown table on stdout.
+"""The demo over several seeds: what each stage gains, with 95 % intervals: docs/lifecycle.md and the pages of methods.
 
-python bench/lifecycle.py [SEED ...]        (default 0 1 2; the runs stay in runs/lifecycle)
+python bench/lifecycle.py [SEED ...] [--output FILE]        (default 0 1 2; the runs stay in runs/lifecycle)
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,11 +13,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+
+from results_file import TRAINING, add_output, write_results
 
 ROOT = Path("runs/lifecycle")
 
 
-def run_demo(seed: int) -> tuple[list[dict], float]:
+def run_demo(seed: int) -> tuple[list[dict[str, Any]], float]:
     """Summary rows of one demo and its wall time in seconds."""
     out = ROOT / f"seed-{seed}"
     command = [str(Path(sys.executable).with_name("rlllm")), "demo", "--seed", str(seed), "--output-dir", str(out)]
@@ -28,22 +32,17 @@ def run_demo(seed: int) -> tuple[list[dict], float]:
     return json.loads((out / "pipeline.json").read_text())["summary"], seconds
 
 
-def interval(value: dict | None) -> str:
-    if value is None:
-        return ""
-    ends = [value["low"], value["high"]]
-    return f"{value['estimate']:.3f}" + ("" if None in ends else " [{:.3f}, {:.3f}]".format(*ends))
-
-
 def main() -> None:
-    print("| seed | step | measure | before | after | change | s |")
-    print("|---|---|---|---|---|---|---|")
-    for seed in [int(word) for word in sys.argv[1:]] or [0, 1, 2]:
-        rows, seconds = run_demo(seed)
-        for row in rows:
-            cells = [interval(row[key]) for key in ("before", "after", "difference")]
-            print(f"| {seed} | {row['stage']} | {row['measure']} | {' | '.join(cells)} | {row['seconds']:.0f} |")
-        print(f"| {seed} | all | | | | | {seconds:.0f} |", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seeds", metavar="SEED", nargs="*", type=int, default=[0, 1, 2])
+    add_output(parser)
+    given = parser.parse_args()
+    measures, totals = [], {}
+    for seed in given.seeds:
+        rows, totals[str(seed)] = run_demo(seed)
+        measures += [{"seed": seed, **row} for row in rows]
+        print(json.dumps({"seed": seed, "seconds": totals[str(seed)], "summary": rows}), flush=True)
+    write_results(given.output, {"measures": measures, "seconds": totals}, sources=[*TRAINING, "recipes"])
 
 
 if __name__ == "__main__":

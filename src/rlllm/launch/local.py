@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from rlllm.core.code_hash import package_hash
 from rlllm.core.hardware import Hardware
 from rlllm.launch.onednn import onednn_pays
 
@@ -54,7 +55,8 @@ def environment(hardware: Hardware) -> dict[str, Any]:
     import torch
 
     return {
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(),
+        "code": package_hash(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": hardware.device,
@@ -65,6 +67,11 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "onednn": hardware.onednn,
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Package -> its installed version, for the packages that decide what a run computes."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def _version(name: str) -> str | None:

@@ -1,0 +1,213 @@
+"""Runs whose numbers stand on pages of the documentation, each recorded by `rlllm` commands over some seeds.
+
+    python bench/recorded_runs.py NAME [--seeds 3] [--output docs/results/NAME.json]
+
+Runs are kept in runs/recorded/NAME and not repeated: a recording that was stopped goes on where it was. One thread a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from results_file import TRAINING, add_output, write_results
+
+from rlllm.core.runs import Run
+
+ROOT = Path("runs/recorded")
+RLLLM = str(Path(sys.executable).with_name("rlllm"))
+WORLD = ["--data", "arithmetic", "data.level=2", "data.rows=1920", "data.holdout=256"]
+MEASURED = ["rollout.max_new_tokens=96", "eval.rows=256", "eval.samples=4", "save_strategy=no"]
+ONLINE = ["max_steps=60", "per_device_train_batch_size=64", "lr_scheduler_type=linear", "learning_rate=7e-5"]
+ROUNDS = ["max_steps=60", "per_device_train_batch_size=32", "learning_rate=1e-4", "iterations=3"]
+SINGLE = {
+    "remax": ONLINE,
+    "iterative-dpo": [*ROUNDS, "rollout.group_size=4"],
+    "raft": [*ONLINE, "rollout.group_size=8"],
+    "spin": ROUNDS,
+}
+"""Method -> its settings in the recording `align-single`."""
+BEST_OF = ["--model", "nano", "data.level=2", "data.holdout=512", "rows=512", "samples=8", "sampling.max_new_tokens=96"]
+
+
+def rlllm(words: Sequence[str], folder: Path) -> Run:
+    """Run a command into a folder, unless it is done; its verdict may be anything."""
+    run = Run(folder)
+    if run.status["state"] not in ("done", "failed") and not (folder / "pipeline.json").exists():
+        begun = ["--resume"] if folder.exists() else []
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([RLLLM, *words, "--output-dir", str(folder), *begun], env=environment)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {done.returncode}")
+    return run
+
+
+def measure(run: Run, name: str) -> dict[str, Any]:
+    """A measure of a run by the beginning of its name."""
+    return next(row for row in run.results["measures"] if row["name"].startswith(name))
+
+
+def controls(folder: Path, seeds: int) -> Any:
+    """The quickstart of `reason` beside itself with the sense taken out of its reward."""
+    words = ["reason", "quickstart", "--controls", "random,format,flipped,frozen", "--seeds", str(seeds)]
+    results = rlllm(words, folder).results
+    added = {row["control"]: row["added"] for row in results["controls"]}
+    kinds = [row["name"] for row in results["seeds"]]
+    rows = zip(kinds, results["measures"], strict=True)
+    return {
+        "controls": [
+            {"reward": kind, "before": row["before"], "after": row["after"], "true_reward_adds": added.get(kind)}
+            for kind, row in rows
+        ]
+    }
+
+
+def tools(folder: Path, seeds: int) -> Any:
+    """Both pipelines with tools."""
+    return {"pipelines": [_pipeline(name, seed, folder) for name in ("calculator", "guess") for seed in range(seeds)]}
+
+
+def _pipeline(name: str, seed: int, folder: Path) -> dict[str, Any]:
+    run = rlllm(["run", name, "--seed", str(seed)], folder / f"{name}-{seed}")
+    trained = Run(run.path / "reason")
+    calls = [row["tools/call_frequency"] for row in trained.metrics() if "tools/call_frequency" in row]
+    row = trained.results["measures"][0]
+    return {
+        "pipeline": name,
+        "seed": seed,
+        **{part: row[part] for part in ("before", "after", "difference")},
+        "tool_calls": {"first": fmean(calls[:5]), "last": fmean(calls[-5:])},
+    }
+
+
+def align_single(folder: Path, seeds: int) -> Any:
+    """Methods outside of the table of docs/align.md, against one reward model."""
+    reward = rlllm(["train-rm", "quickstart"], folder / "reward-model")
+    rows = []
+    for method, settings in SINGLE.items():
+        for seed in range(seeds):
+            rewards = [] if method == "spin" else ["--reward", str(reward.path)]
+            words = ["align", "--method", method, *rewards, *WORLD, *MEASURED, *settings, "--seed", str(seed)]
+            rows.append({"method": method, "seed": seed, **_alignment(rlllm(words, folder / f"{method}-{seed}"))})
+    return {"methods": rows}
+
+
+def _alignment(run: Run) -> dict[str, Any]:
+    gold = measure(run, "gold utility")
+    others = {row["name"]: row["after"] for row in run.results["measures"]}
+    return {
+        **{part: gold[part] for part in ("before", "after", "difference")},
+        "training_reward": others.get("model utility"),
+        "kl": others["KL from the start"],
+    }
+
+
+def overoptimisation(folder: Path, _: int) -> Any:
+    """RLOO without a KL term and at nearly ten times the learning rate, against one reward model."""
+    reward = rlllm(["train-rm", "quickstart"], folder / "reward-model")
+    settings = ["learning_rate=6e-4", "beta=0", "max_steps=80", "per_device_train_batch_size=64"]
+    words = ["align", "--method", "rloo", "--reward", str(reward.path), *WORLD, *MEASURED, *settings]
+    run = rlllm(words, folder / "rloo")
+    names = {
+        "training reward": "model utility",
+        "gold utility": "gold utility",
+        "KL from the start": "KL from the start",
+    }
+    rows = {shown: measure(run, name) for shown, name in names.items()}
+    alarm = run.verdict["diagnostics"]["divergences"][0]
+    return {
+        "measures": [{"measure": name, "before": row["before"], "after": row["after"]} for name, row in rows.items()],
+        "warning": {"training_change": alarm["training_change"], "gold_change": alarm["monitored_change"]},
+    }
+
+
+def process_reward_model(folder: Path, seeds: int) -> Any:
+    """Process models, and what they choose among samples beside outcome models."""
+    return {
+        "process": [_process(folder, seed) for seed in range(seeds)],
+        "best_of_8": [_best_of(folder, seed) for seed in range(seeds)],
+    }
+
+
+def _process(folder: Path, seed: int) -> dict[str, Any]:
+    run = rlllm(["train-rm", "process", "--seed", str(seed), f"data.seed={seed}"], folder / f"process-{seed}")
+    rows = {name: measure(run, name) for name in ("first error", "step accuracy")}
+    ends = {name: {"before": row["before"], "after": row["after"]} for name, row in rows.items()}
+    chance = measure(run, "chance")["after"]["estimate"]
+    return {"seed": seed, "chance": chance, "first_error": ends["first error"], "steps": ends["step accuracy"]}
+
+
+def _best_of(folder: Path, seed: int) -> dict[str, Any]:
+    settings = [f"data.seed={seed}", "data.rows=16000", "max_steps=500"]
+    outcome = rlllm(["train-rm", "quickstart", "--seed", str(seed), *settings], folder / f"outcome-{seed}")
+    selectors = [
+        {"name": "process", "path": str(folder / f"process-{seed}")},
+        {"name": "model", "path": str(outcome.path)},
+    ]
+    words = ["eval", "best-of", "--data", "arithmetic", *BEST_OF, f"seed={seed}"]
+    run = rlllm([*words, f"rewards={json.dumps(['exact', *selectors])}"], folder / f"best-of-{seed}")
+    (task,) = run.results["tasks"].values()
+    values = task["values"]
+    return {
+        "seed": seed,
+        **{name: values[name]["estimate"] for name in ("pass@1", "pass@8")},
+        "majority": values["maj@8"]["estimate"],
+        "process": values["best-of-8 process"],
+        "outcome": values["best-of-8 model"],
+        "outcome_over_process": values["best-of-8 model over best-of-8 process"],
+    }
+
+
+def judge(folder: Path, seeds: int) -> Any:
+    """A judge that writes: imitation of simulated verdicts, then reinforcement."""
+    rows = []
+    for seed in range(seeds):
+        taught = [
+            "--model",
+            "nano",
+            "--data",
+            "verdicts#4000",
+            "learning_rate=1e-3",
+            "max_steps=200",
+            "--seed",
+            str(seed),
+        ]
+        start = rlllm(["sft", *taught], folder / f"sft-{seed}")
+        run = rlllm(["train-rm", "generative", f"model={start.path}", "--seed", str(seed)], folder / f"judge-{seed}")
+        measures = [{key: row[key] for key in ("name", "before", "after")} for row in run.results["measures"]]
+        rows += [{"seed": seed, **row} for row in measures]
+    return {"measures": rows}
+
+
+RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
+    "reason-controls": (controls, 3),
+    "tools": (tools, 1),
+    "align-single": (align_single, 1),
+    "overoptimisation": (overoptimisation, 1),
+    "process-reward-model": (process_reward_model, 3),
+    "judge": (judge, 1),
+}
+"""Name -> what records it, and its number of seeds."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=RECORDINGS)
+    parser.add_argument("--seeds", type=int)
+    add_output(parser)
+    given = parser.parse_args()
+    record, seeds = RECORDINGS[given.name]
+    results = record(ROOT / given.name, given.seeds or seeds)
+    write_results(given.output, results, sources=[*TRAINING, "recipes"], threads=1)
+    print(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

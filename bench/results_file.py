@@ -1,0 +1,96 @@
+"""Writes a file under `docs/results/`: numbers beside the command, the machine and the code that made them.
+
+Every benchmark takes `--output docs/results/NAME.json`. `python -m rlllm_cli.results` renders such files into the pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rlllm.core.code_hash import code_hash
+from rlllm.core.runs import write_json
+from rlllm.launch.local import versions
+
+ROOT = Path(__file__).resolve().parents[1]
+_ROOMS = (
+    "core",
+    "parsing",
+    "data",
+    "policies",
+    "rewards",
+    "rollouts",
+    "algorithms",
+    "evals",
+    "launch",
+    "training",
+    "stages",
+)
+TRAINING = tuple(f"src/rlllm/{room}" for room in _ROOMS)
+"""Code that takes part in a training run or an evaluation."""
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--output` to a benchmark."""
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the numbers there, as docs/results/NAME.json"
+    )
+
+
+def write_results(
+    path: Path | None, results: Any, *, sources: Sequence[str], threads: int | None = None, **more: Any
+) -> None:
+    """Write a results file.
+
+    Args:
+        path: where to; None writes nothing.
+        results: the numbers.
+        sources: files and folders of the repository that the numbers measure; the calling script is added.
+        threads: CPU threads of what was measured; None where it chose them itself.
+        more: further keys of the file.
+    """
+    if path is None:
+        return
+    script = Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix()
+    sources = [*sources, script]
+    write_json(
+        path,
+        {
+            "command": shlex.join(["python", script, *_without_output(sys.argv[1:])]),
+            "recorded": time.strftime("%Y-%m-%d"),
+            "commit": _commit(),
+            "versions": versions(),
+            "hardware": {"processor": _processor(), "cores": os.cpu_count(), "threads": threads, "device": "cpu"},
+            "code": {"hash": code_hash([ROOT / name for name in sources], ROOT), "sources": sources},
+            **more,
+            "results": results,
+        },
+    )
+
+
+def _without_output(words: Sequence[str]) -> list[str]:
+    kept = list(words)
+    if "--output" in kept:
+        at = kept.index("--output")
+        del kept[at : at + 2]
+    return kept
+
+
+def _commit() -> str | None:
+    """The commit of the working tree, with a `+` where files differ from it; None outside of git."""
+    done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or None
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
