@@ -22,6 +22,7 @@ from rlllm_cli.commands import (
     pipelines,
     recipes,
     runs,
+    sweep,
 )
 from rlllm_cli.invocation import Invocation
 from rlllm_cli.options import VerbCommand
@@ -52,7 +53,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "data": listings.data,
         "config": config_import.app,
     },
-    "Whole": {"demo": pipelines.demo, "run": pipelines.run},
+    "Whole": {"demo": pipelines.demo, "run": pipelines.run, "sweep": sweep.sweep},
 }
 _HELP = {"help_option_names": ["-h", "--help"]}
 _OPEN = {**_HELP, "allow_extra_args": True, "ignore_unknown_options": True}

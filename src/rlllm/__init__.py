@@ -18,6 +18,7 @@ _PUBLIC = {
     "evaluate": "rlllm.api",
     "compare": "rlllm.api",
     "run_pipeline": "rlllm.api",
+    "sweep": "rlllm.api",
     "show_data": "rlllm.tools.data.show",
     "export_data": "rlllm.tools.data.export",
     "import_config": "rlllm.tools.import_config.recipe",

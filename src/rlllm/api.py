@@ -19,7 +19,7 @@ from rlllm.tools.compare import compare
 if TYPE_CHECKING:
     from rlllm.stages.pipeline import PipelineRun
 
-__all__ = ["align", "compare", "evaluate", "reason", "run_pipeline", "sft", "train_rm"]
+__all__ = ["align", "compare", "evaluate", "reason", "run_pipeline", "sft", "sweep", "train_rm"]
 
 Recipe = str | Mapping[str, Any]
 """A recipe's name (`quickstart`), a YAML file, or the settings as a mapping."""
@@ -197,6 +197,45 @@ def run_pipeline(
     options = RunOptions(progress or NullProgress(), resume, overwrite)
     loaded = pipeline.load_pipeline(_recipe(recipe, "pipelines"))
     return pipeline.run_pipeline(loaded, Path(output_dir), options)
+
+
+def sweep(
+    recipe: str | Mapping[str, Any],
+    output_dir: str | Path,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> Run:
+    """Train arms that differ in method or settings under the same seeds, and compare them with a baseline.
+
+        rlllm.sweep("reason/quickstart", "runs/methods", axes={"method": ["grpo", "dapo"]}, seeds=5, equal="tokens")
+
+    Args:
+        recipe: name or file of a sweep's recipe or of a verb's, or a sweep as a mapping.
+        output_dir: folder of the sweep; each run is a folder `ARM/seed-N` inside it.
+        progress: told what happens; silent by default.
+        resume: make the runs that are missing, continue the one that was begun.
+        overwrite: replace the sweep that is there.
+        options: `axes` (key -> values), `arms` (name -> settings), `settings` (of all arms), `seeds`, `seed`, `baseline`,
+            `equal`, and the other keys of a sweep's recipe. They win over the recipe.
+
+    Returns:
+        The sweep's directory. `results["arms"]` has the numbers of every arm, `results["comparisons"]` the differences.
+
+    Raises:
+        RlllmError: settings, data or model of an arm are wrong; nothing was started then.
+    """
+    from rlllm.stages.sweep import run as sweep_run
+    from rlllm.stages.sweep import settings
+
+    wanted = (
+        settings.load_sweep({**recipe, **options})
+        if isinstance(recipe, Mapping)
+        else settings.compose(recipe, None, options)
+    )
+    return sweep_run.run_sweep(wanted, Path(output_dir), RunOptions(progress or NullProgress(), resume, overwrite))
 
 
 def _run(verb: str, recipe: Recipe | None, options: RunOptions, settings: Mapping[str, Any]) -> Run:

@@ -136,7 +136,7 @@ def _problem(name: str, stage: str | None) -> RlllmError | None:
 
 def _resolve(name: str, stage: str | None) -> None:
     from rlllm.core.errors import ConfigError
-    from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
+    from rlllm.core.recipes import PIPELINES, SWEEPS, find_recipe, read_recipe
     from rlllm.stages.catalog import STAGES, resolve_settings
 
     entry = find_recipe(name, stage)
@@ -144,7 +144,7 @@ def _resolve(name: str, stage: str | None) -> None:
         raise ConfigError(
             "which stage is this recipe for?",
             given=name,
-            exists=[*STAGES, PIPELINES],
+            exists=[*STAGES, PIPELINES, SWEEPS],
             hint="add --stage STAGE, or begin the file with a comment: # rlllm STAGE FILE",
         )
     settings = read_recipe(entry.path)
@@ -152,5 +152,10 @@ def _resolve(name: str, stage: str | None) -> None:
         from rlllm.stages.pipeline import load_pipeline
 
         load_pipeline(settings)
+    elif entry.stage == SWEEPS:
+        from rlllm.stages.sweep.arms import plan_arms
+        from rlllm.stages.sweep.settings import load_sweep
+
+        plan_arms(load_sweep(settings))
     else:
         resolve_settings(entry.stage, settings)

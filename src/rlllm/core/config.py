@@ -165,7 +165,7 @@ def accepts(cls: type[StageConfig], key: str) -> bool:
         if section is None:
             return True
         if part not in section.model_fields:
-            return False
+            return "params" in section.model_fields  # arguments of a named part, such as `data.level`
         section = _sections(section).get(part)
     return True
 

@@ -21,6 +21,10 @@ GROUP = "rlllm.recipes"
 """Entry-point group of plugins; the value is a package whose folder holds `STAGE/NAME.yaml` files."""
 PIPELINES = "pipelines"
 """The folder of recipes that chain stages; `rlllm run NAME` runs one."""
+SWEEPS = "sweeps"
+"""The folder of recipes that compare arms; `rlllm sweep NAME` runs one."""
+_COMMANDS = {PIPELINES: "run", SWEEPS: "sweep"}
+_FOLDERS = {"run": PIPELINES, "demo": PIPELINES, "sweep": SWEEPS}
 BUILT_IN = "built in"
 _SUFFIXES = (".yaml", ".yml")
 _USE = re.compile(r"\brlllm\s+([a-z][a-z-]*)")
@@ -100,7 +104,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def usage(entry: RecipeEntry) -> str:
     """The command that runs a recipe."""
     name = _leaf(entry) if entry.name == f"{entry.stage}/{_leaf(entry)}" else entry.name
-    return f"rlllm {'run' if entry.stage == PIPELINES else entry.stage or 'VERB'} {name}"
+    return f"rlllm {_COMMANDS.get(entry.stage, entry.stage or 'VERB')} {name}"
 
 
 def builtin_folder() -> Path:
@@ -144,7 +148,7 @@ def _stage_of(path: Path) -> str:
     """The stage a recipe file is for: the verb in its head comment (`# rlllm reason ...`), else its folder's name."""
     shipped = builtin_folder()
     for verb in _USE.findall("\n".join(_head(path))):
-        stage = PIPELINES if verb in ("run", "demo") else verb
+        stage = _FOLDERS.get(verb, verb)
         if (shipped / stage).is_dir():
             return stage
     folder = path.resolve().parent

@@ -10,5 +10,17 @@ from rlllm.report.comparison import render_comparison
 from rlllm.report.page import render_pipeline, render_run
 from rlllm.report.series import MAX_RUNS, short_names
 from rlllm.report.summary import SummaryRow
+from rlllm.report.sweep import render_sweep
+from rlllm.report.sweep_tables import sweep_rows, sweep_tables
 
-__all__ = ["MAX_RUNS", "SummaryRow", "render_comparison", "render_pipeline", "render_run", "short_names"]
+__all__ = [
+    "MAX_RUNS",
+    "SummaryRow",
+    "render_comparison",
+    "render_pipeline",
+    "render_run",
+    "render_sweep",
+    "short_names",
+    "sweep_rows",
+    "sweep_tables",
+]

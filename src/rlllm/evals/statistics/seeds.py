@@ -38,6 +38,26 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half, count, _T_OVER_SEEDS)
 
 
+def t_test(values: Sequence[float]) -> float:
+    """Two-sided p-value of "the mean over seeds is 0", by Student's t; `values` has one difference for each seed, at least two.
+
+    Where all values are equal they say nothing about their spread: 1.
+
+    Raises:
+        DataError: fewer than two values, or one that is not finite.
+
+    Source: Student, Biometrika 6 (1908), 1.
+    """
+    from scipy.special import stdtr
+
+    if len(values) < 2 or not all(math.isfinite(value) for value in values):
+        raise DataError("a test over seeds needs two or more finite numbers", given=list(values)[:8])
+    mean, count = fmean(values), len(values)
+    if max(values) - min(values) <= 1e-12 * max(1.0, abs(mean)):
+        return 1.0
+    return 2 * float(stdtr(count - 1, -abs(mean) / (stdev(values) / math.sqrt(count))))
+
+
 def crossed_bootstrap(
     table: Sequence[Sequence[float]], seed: int = 0, *, resamples: int = RESAMPLES, confidence: float = 0.95
 ) -> Interval:

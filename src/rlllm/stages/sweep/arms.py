@@ -1,0 +1,282 @@
+"""Arms with their settings resolved: what each trains, what it leaves out, and whether it can work. Loads no model."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rlllm.core import trl_fields
+from rlllm.core.config import StageConfig, accepts
+from rlllm.core.errors import ConfigError, RlllmError
+from rlllm.core.recipes import find_recipe, read_recipe
+from rlllm.stages.catalog import STAGES, config_class, method_of, plan, resolve_settings
+from rlllm.stages.sweep.settings import Arm, Sweep
+from rlllm.training.cost import Cost, cost_of
+from rlllm.training.plan import ExperimentPlan, Plan, refuse_several_processes, resolve_method
+from rlllm.training.registry import trainer_of
+from rlllm.training.settings import TrainingConfig
+
+Overrides = tuple[tuple[str, Any], ...]
+SEED = "@seed"
+"""In a setting: the seed of the run."""
+_BUDGET_STEPS = 20
+"""Times the baseline's steps after which a run stops that has not reached the budget of tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedArm:
+    """An arm that has been checked.
+
+    Args:
+        name: of the arm and of its folder.
+        stage: the verb.
+        overrides: settings in the order they are laid over the verb's defaults, references not yet filled in.
+        left_out: shared keys that its method does not read.
+        tune: key -> values to choose from.
+        plan: of its first seed; None where settings refer to runs that are not made yet.
+        cost: of one run, where it samples.
+        notes: what a reader has to know, such as a learning-rate schedule that ends elsewhere.
+    """
+
+    name: str
+    stage: str
+    overrides: Overrides
+    left_out: tuple[str, ...] = ()
+    tune: Mapping[str, Sequence[Any]] | None = None
+    plan: Plan[Any] | None = None
+    cost: Cost | None = None
+    notes: tuple[str, ...] = ()
+
+    def config(self, seed: int, folder: Path, runs: Mapping[str, Path], more: Overrides = ()) -> TrainingConfig:
+        """The settings of one run.
+
+        Args:
+            seed: of the run.
+            folder: its directory.
+            runs: directories of the runs that were made before the arms, by name.
+            more: settings over all others.
+        """
+        filled = [(key, fill(value, seed, runs, self.name)) for key, value in (*self.overrides, *more)]
+        config = resolve_settings(self.stage, {}, [*filled, ("seed", seed), ("output_dir", folder)])
+        assert isinstance(config, TrainingConfig)
+        return config
+
+    def with_settings(self, more: Overrides, notes: Sequence[str] = ()) -> PlannedArm:
+        """The arm with settings over its own."""
+        return replace(self, overrides=(*self.overrides, *more), notes=(*self.notes, *notes))
+
+    def command(self, seed: int, runs: Mapping[str, Path], more: Overrides = ()) -> str:
+        """The line that repeats one run alone."""
+        words = {key: fill(value, seed, runs, self.name) for key, value in (*self.overrides, *more)} | {"seed": seed}
+        return " ".join(["rlllm", self.stage, *(f"{key}={_shell(value)}" for key, value in words.items())])
+
+
+def plan_arms(sweep: Sweep) -> list[PlannedArm]:
+    """Every arm, resolved, checked and given the same amount of what the sweep holds equal; the baseline first.
+
+    Raises:
+        ConfigError: an arm that cannot work (the message names it), or amounts that cannot be made equal.
+        DataError, ModelError: its data or model cannot be read.
+    """
+    refuse_several_processes("sweeps")
+    arms = sweep.expanded()
+    classes = {name: _class_of(name, arm, sweep) for name, arm in arms.items()}
+    shared = list(_flat(_recipe(sweep.recipe, sweep.stage)))
+    planned = []
+    for name, arm in arms.items():
+        base = list(_flat(_recipe(arm.recipe, arm.stage or sweep.stage))) if arm.recipe else shared
+        common = [*base, *_flat(sweep.settings)]
+        read, left_out = _readable(common, classes[name], classes.values())
+        own = PlannedArm(
+            name=name,
+            stage=arm.stage or sweep.stage,
+            overrides=(*read, *_flat(arm.settings)),
+            left_out=tuple(left_out),
+            tune={key: values for key, values in (arm.tune or sweep.tune).items() if key not in arm.settings},
+        )
+        planned.append(_checked(own, sweep))
+    return _made_equal(planned, sweep)
+
+
+def references(value: Any) -> Iterator[str]:
+    """Every `@NAME` at any depth, `@seed` apart."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, str) and value.startswith("@") and value != SEED:
+        yield value
+
+
+def fill(value: Any, seed: int, runs: Mapping[str, Path], name: str) -> Any:
+    """A setting with `@seed` and the directories of earlier runs in their places, at any depth.
+
+    Raises:
+        ConfigError: a reference to a run that the sweep does not make.
+    """
+    if isinstance(value, Mapping):
+        return {key: fill(item, seed, runs, name) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(item, seed, runs, name) for item in value]
+    if value == SEED:
+        return seed
+    if not isinstance(value, str) or not value.startswith("@"):
+        return value
+    if value[1:] not in runs:
+        exists = [SEED, *(f"@{run}" for run in runs)]
+        raise ConfigError(f"arm {name} refers to {value}, which the sweep does not make before it", exists=exists)
+    return str(runs[value[1:]])
+
+
+def setting(config: TrainingConfig, name: str) -> Any:
+    """A TRL setting as the trainer of this config will see it."""
+    method = resolve_method(config.method, config.stage)
+    return trl_fields.value(trainer_of(method).trl_config, {**method.settings, **config.trainer}, name)
+
+
+def _class_of(name: str, arm: Arm, sweep: Sweep) -> type[StageConfig]:
+    """The settings class of an arm. Raises ConfigError for a verb that trains nothing, or an unknown method."""
+    stage = arm.stage or sweep.stage
+    if stage in STAGES and not STAGES[stage].method:
+        trains = [verb for verb, entry in STAGES.items() if entry.method]
+        raise ConfigError("a sweep compares training runs", given=f"stage {stage} in arm {name}", exists=trains)
+    recipe = _recipe(arm.recipe or (sweep.recipe if stage == sweep.stage else None), stage)
+    shared = sweep.settings if stage == sweep.stage else {}
+    try:
+        return config_class(stage, method_of(stage, {**recipe, **shared, **arm.settings}))
+    except RlllmError as error:
+        raise _of_arm(error, name) from error
+
+
+def _recipe(reference: str | None, stage: str) -> dict[str, Any]:
+    return read_recipe(find_recipe(reference, stage).path) if reference else {}
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Settings with the keys of TRL and of sections one by one, so that an arm can leave out the ones it does not read."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and key in ("trainer", "rollout", "eval", "kl", "critic"):
+            yield from ((f"{key}.{part}", item) for part, item in value.items())
+        else:
+            yield key, value
+
+
+def _readable(
+    common: Sequence[tuple[str, Any]], own: type[StageConfig], every: Any
+) -> tuple[list[tuple[str, Any]], list[str]]:
+    """The shared settings that a class reads, and the keys of those that only other arms read.
+
+    What no arm reads stays, so that it is refused like any unknown key. The method of another verb is not taken over.
+    """
+    read, left_out = [], []
+    for key, value in common:
+        foreign_method = key == "method" and not _is_method_of(str(value), own)
+        if (accepts(own, key) and not foreign_method) or not any(accepts(cls, key) for cls in every):
+            read.append((key, value))
+        elif not foreign_method:
+            left_out.append(key)
+    return read, list(dict.fromkeys(left_out))
+
+
+def _is_method_of(name: str, cls: type[StageConfig]) -> bool:
+    try:
+        return trainer_of(resolve_method(name, cls.stage)).settings[cls.stage] is cls
+    except ConfigError:
+        return False
+
+
+def _checked(arm: PlannedArm, sweep: Sweep) -> PlannedArm:
+    """The arm with the plan of its first seed. Raises the plan's error under the arm's name."""
+    runs = {step.name: Path(step.name) for step in sweep.before}
+    try:
+        config = arm.config(sweep.seed, Path(arm.name), runs)
+        if any(list(references(value)) for _, value in arm.overrides):
+            return arm  # it needs runs that are not there yet
+        planned = plan(config)
+    except RlllmError as error:
+        raise _of_arm(error, arm.name) from error
+    assert isinstance(planned, Plan)
+    if isinstance(planned, ExperimentPlan) or not planned.measured_on:
+        raise _of_arm(
+            ConfigError(
+                "arms are compared on held-out rows, and there are none",
+                given=f"eval.rows={config.eval.rows}, {len(planned.loaded.holdout)} rows held out",
+                hint="data.holdout=128 eval.rows=128",
+            ),
+            arm.name,
+        )
+    return replace(arm, plan=planned, cost=cost_of(planned))
+
+
+def _of_arm(error: RlllmError, name: str) -> RlllmError:
+    kind = ConfigError if isinstance(error, ConfigError) else type(error)
+    return kind(f"arm {name}: {error.what}", given=error.given, exists=error.exists, hint=error.hint)
+
+
+def _made_equal(arms: list[PlannedArm], sweep: Sweep) -> list[PlannedArm]:
+    if sweep.equal == "steps":
+        return _equal_steps(arms, sweep)
+    if sweep.equal == "completions":
+        return _equal_completions(arms)
+    return arms
+
+
+def _equal_steps(arms: list[PlannedArm], sweep: Sweep) -> list[PlannedArm]:
+    """Raises ConfigError where arms were given different numbers of steps."""
+    runs = {step.name: Path(step.name) for step in sweep.before}
+    steps = {arm.name: setting(arm.config(sweep.seed, Path(arm.name), runs), "max_steps") for arm in arms}
+    first = steps[arms[0].name]
+    other = next((name for name, number in steps.items() if number != first), None)
+    if other is not None or first <= 0:
+        raise ConfigError(
+            "equal steps need the same max_steps in all arms",
+            given=f"{arms[0].name}: {first}, {other or 'the others'}: {steps[other] if other else first}",
+            hint="--set max_steps=100",
+        )
+    return arms
+
+
+def _equal_completions(arms: list[PlannedArm]) -> list[PlannedArm]:
+    """Steps such that all arms that sample draw the baseline's number of completions, resampled ones not counted."""
+    first = arms[0].cost
+    if first is None:
+        raise ConfigError("equal completions need a baseline that samples", given=arms[0].name, hint="--equal steps")
+    equal = []
+    for arm in arms:
+        if arm.cost is None:
+            equal.append(arm.with_settings((), ["it does not sample: its steps are as given"]))
+            continue
+        steps = max(1, round(arm.cost.steps * first.completions / arm.cost.completions))
+        equal.append(arm.with_settings((("max_steps", steps),) if steps != arm.cost.steps else ()))
+    return equal
+
+
+def with_budget(arm: PlannedArm, tokens: int, config: TrainingConfig, baseline_steps: int) -> PlannedArm:
+    """The arm that stops at a number of tokens, or as given where its method does not count them.
+
+    Args:
+        arm: without a budget of its own.
+        tokens: the budget.
+        config: its settings under one seed.
+        baseline_steps: of the baseline; an arm gets many times as many, so that tokens and not steps end it.
+    """
+    cls = type(config)
+    if not accepts(cls, "max_tokens"):
+        return arm.with_settings((), [f"{config.method} has no budget of tokens: its steps are as given"])
+    return arm.with_settings((("max_tokens", tokens), ("max_steps", _BUDGET_STEPS * baseline_steps)))
+
+
+def schedule_settings(config: TrainingConfig) -> Overrides:
+    """A constant learning rate where none is chosen: TRL's falls to 0 at `max_steps`, which a budget never reaches."""
+    method = resolve_method(config.method, config.stage)
+    chosen = "lr_scheduler_type" in config.trainer or "lr_scheduler_type" in method.settings
+    return () if chosen else (("lr_scheduler_type", "constant"),)
+
+
+def _shell(value: Any) -> str:
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value, default=str))

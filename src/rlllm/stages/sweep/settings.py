@@ -1,0 +1,189 @@
+"""What a sweep is: shared settings, arms, seeds, a baseline, and what is held equal. Nothing is loaded here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rlllm.core.config import Section
+from rlllm.core.errors import ConfigError
+from rlllm.core.recipes import SWEEPS, find_recipe, read_recipe
+from rlllm.core.records import fingerprint
+from rlllm.stages.pipeline import Step
+
+Equal = Literal["tokens", "steps", "completions", "none"]
+_UNSAFE = re.compile(r"[^\w.+,=-]+")
+_LONGEST_NAME = 80
+
+
+class Arm(Section):
+    """One thing that is compared: settings over those that all arms share. Every key that is no field here is a setting."""
+
+    reserved: ClassVar[frozenset[str]] = frozenset({"stage", "recipe", "settings", "tune"})
+    stage: str | None = None
+    """The verb. Default: the sweep's."""
+    recipe: str | None = None
+    """Recipe of that verb to start from, in the place of the sweep's."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings over the shared ones."""
+    tune: dict[str, list[Any]] = Field(default_factory=dict)
+    """Values to choose from, in the place of the sweep's `tune`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, value: Any) -> Any:
+        value = {} if value is None else value
+        if not isinstance(value, Mapping) or not isinstance(value.get("settings", {}), Mapping):
+            return value
+        own = {key: item for key, item in value.items() if key in cls.reserved}
+        extra = {key: item for key, item in value.items() if key not in cls.reserved}
+        return {**own, "settings": {**own.get("settings", {}), **extra}}
+
+
+class Sweep(Section):
+    """A sweep recipe. `axes` are multiplied; `arms` are named one by one; with both, every arm is taken at every point."""
+
+    title: str = "sweep"
+    """Heading of the page."""
+    stage: str
+    """The verb that trains the arms: `sft`, `train-rm`, `align` or `reason`."""
+    recipe: str | None = None
+    """Recipe of that verb to start from."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Settings that all arms share. An arm whose method does not read one leaves it out, and the plan says so."""
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
+    """Key -> values; the arms are all combinations."""
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    """Name -> settings."""
+    before: list[Step] = Field(default_factory=list)
+    """Runs to make once for every seed before the arms, such as a reward model. `@NAME` in a setting is the run's directory,
+    and `@seed` the seed."""
+    seeds: int = Field(5, ge=1)
+    """Seeds every arm is trained under, from `seed` on."""
+    seed: int = Field(0, ge=0)
+    """The first seed."""
+    baseline: str | None = None
+    """The arm that the others are compared with. Default: the first."""
+    equal: Equal = "none"
+    """What all arms are given the same amount of: `tokens` (prompts and completions, rejected ones included), `steps`,
+    `completions` or `none`."""
+    tune: dict[str, list[Any]] = Field(default_factory=dict)
+    """Key -> values. For each arm the value is chosen by the main measure under seeds that are not in the table."""
+    tune_seeds: int = Field(2, ge=1)
+    """Seeds to choose under, from 1000 on."""
+    stop_hopeless: bool = False
+    """Stop arms that lie wholly below the baseline after three seeds, and halve the values of `tune` after each seed."""
+
+    @field_validator("axes", "tune")
+    @classmethod
+    def _check_values(cls, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key, values in axes.items():
+            if not values:
+                raise ConfigError(f"{key} has no values", hint=f"{key}=VALUE,VALUE")
+            if len({fingerprint(value) for value in values}) < len(values):
+                raise ConfigError(f"{key} has one value twice", given=f"{key}={values}")
+        return axes
+
+    @model_validator(mode="after")
+    def _check(self) -> Sweep:
+        for name in self.arms:
+            if not name or _UNSAFE.search(name) or name.startswith("."):
+                raise ConfigError(
+                    "an arm's name is a folder's name", given=name, hint="letters, digits and . + , = - _"
+                )
+        for arm in self.expanded().values():
+            for key in ("seed", "output_dir", "controls", "seeds"):
+                if key in arm.settings or key in self.settings:
+                    raise ConfigError(f"{key} is the sweep's to set, not an arm's", hint=_INSTEAD[key])
+        return self
+
+    def expanded(self) -> dict[str, Arm]:
+        """All arms by name: the named ones at every point of the axes, the baseline first.
+
+        Raises:
+            ConfigError: no arm, two arms of one name, or a baseline that is none of them.
+        """
+        points = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
+        arms: dict[str, Arm] = {}
+        for own_name, arm in (self.arms or {"": Arm()}).items():
+            for point in points:
+                name = ",".join(filter(None, (own_name, point_name(point)))) or "run"
+                if name in arms:
+                    raise ConfigError("two arms have the same name", given=name)
+                arms[name] = arm.model_copy(update={"settings": {**arm.settings, **point}})
+        first = self.baseline or next(iter(arms))
+        if first not in arms:
+            raise ConfigError("no arm of this name to be the baseline", given=first, exists=arms)
+        return {first: arms[first], **arms}
+
+    def only(self, names: Iterable[str]) -> Sweep:
+        """The sweep with these named arms and its baseline. Raises ConfigError for a name that is no arm."""
+        names = list(names)
+        for name in names:
+            if name not in self.arms:
+                raise ConfigError("no arm of this name", given=name, exists=self.arms)
+        chosen = {self.baseline or next(iter(self.arms)), *names}
+        return self.model_copy(update={"arms": {name: arm for name, arm in self.arms.items() if name in chosen}})
+
+
+_INSTEAD = {
+    "seed": "--seed N is the first seed, --seeds N how many there are",
+    "output_dir": "--output-dir DIR",
+    "controls": "an arm with other rewards, such as rewards=random",
+    "seeds": "--seeds N, for all arms",
+}
+
+
+def load_sweep(values: Mapping[str, Any]) -> Sweep:
+    """Validate a sweep recipe. Raises ConfigError with the first problem."""
+    return Sweep.checked(dict(values))
+
+
+def compose(reference: str | None, stage: str | None, given: Mapping[str, Any]) -> Sweep:
+    """The sweep of a recipe and of what is given over it.
+
+    Args:
+        reference: name or file of a sweep's recipe, or of a verb's, whose sweep has what is given; None for no recipe.
+        stage: the verb, where no recipe says it.
+        given: fields of `Sweep`; `settings`, `axes` and `tune` are laid over the recipe's, others replace them.
+
+    Raises:
+        ConfigError: the recipe does not say which verb it is for, or a value does not fit.
+        UnknownNameError: no such recipe.
+    """
+    entry = find_recipe(reference, stage) if reference else None
+    verb = stage or (entry.stage if entry else "")
+    if entry and verb == SWEEPS:
+        values = read_recipe(entry.path)
+    elif entry and not verb and "stage" in (values := read_recipe(entry.path)):
+        pass
+    elif verb:
+        values = {"stage": verb, **({"recipe": reference} if reference else {})}
+    else:
+        raise ConfigError(
+            "which stage is this recipe for?",
+            given=reference,
+            hint="add --stage STAGE, or begin the file with a comment: # rlllm STAGE FILE",
+        )
+    merged = {key: {**(values.get(key) or {}), **given.get(key, {})} for key in ("settings", "axes", "tune")}
+    title = {"title": Path(entry.path).stem} if entry else {}
+    return load_sweep({**title, **values, **given, **merged})
+
+
+def point_name(point: Mapping[str, Any]) -> str:
+    """A name for settings: `dapo` for a method, `learning_rate=0.0001` for the rest; safe as a folder's name."""
+    parts = [_text(value) if key == "method" else f"{key}={_text(value)}" for key, value in point.items()]
+    name = _UNSAFE.sub("-", ",".join(parts)).strip("-.")
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}-{fingerprint(point)[:8]}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,0 +1,289 @@
+"""Sweeps: arms under the same seeds, resumed, failing, compared, written as tables."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+
+import rlllm
+from rlllm.core.errors import ConfigError, DataError, RunDirectoryError
+from rlllm.core.runs import Run, read_json
+from rlllm.evals.statistics.seeds import t_test
+from rlllm.report.sweep_tables import comma_separated, latex, markdown
+from rlllm.stages.sweep.arms import plan_arms
+from rlllm.stages.sweep.measurements import RunNumbers
+from rlllm.stages.sweep.results import ArmRuns, sweep_results
+from rlllm.stages.sweep.settings import compose, load_sweep, point_name
+
+SETTINGS = {
+    "data": {"name": "arithmetic", "rows": 8, "holdout": 4},
+    "rollout": {"max_new_tokens": 4, "group_size": 2},
+    "eval": {"rows": 4, "samples": 2},
+    "max_steps": 2,
+    "per_device_train_batch_size": 4,
+    "learning_rate": 1e-3,
+    "stop_when_flat": 0,
+}
+REWARD = """
+import os
+import signal
+
+
+def odd(sample):
+    left = int(os.environ.get("CALLS_UNTIL_CTRL_C", "-1"))
+    if left >= 0:
+        os.environ["CALLS_UNTIL_CTRL_C"] = str(left - 1)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGINT)
+    total = sum(sample.completion.encode())
+    return 1.0 if total % 2 else total % 7 / 10
+"""
+"""Half of all completions pass, and few get the same. It presses Ctrl-C at a call of its own choosing."""
+
+
+@pytest.fixture(scope="module")
+def small(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A sweep of two seeds whose runs take two steps; it lacks arms."""
+    path = tmp_path_factory.mktemp("rewards") / "rewards.py"
+    path.write_text(REWARD)
+    settings = {**SETTINGS, "model": tiny_model, "rewards": [{"name": f"{path}:odd", "deadline": 0}]}
+    return {"stage": "reason", "seeds": 2, "settings": settings}
+
+
+@pytest.fixture(scope="module")
+def swept(small: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("sweep") / "methods"
+    return rlllm.sweep({**small, "axes": METHODS}, folder)
+
+
+METHODS = {"method": ["grpo", "dr-grpo"]}
+
+
+def test_every_arm_has_a_run_for_every_seed_and_is_compared_with_the_first(swept: Run) -> None:
+    assert swept.ok, swept.verdict
+    results = swept.results
+    assert results["baseline"] == "grpo"
+    assert [[row["run"] for row in arm["seeds"]] for arm in results["arms"].values()] == [
+        ["grpo/seed-0", "grpo/seed-1"],
+        ["dr-grpo/seed-0", "dr-grpo/seed-1"],
+    ]
+    (row,) = results["comparisons"]
+    assert (row["arm"], row["seeds"], row["measure"]) == ("dr-grpo", [0, 1], "pass@1")
+    metrics = results["arms"]["grpo"]["metrics"]
+    assert metrics["steps"]["estimate"] == 2
+    assert {"before", "after", "pass@2", "tokens", "seconds", "zero-variance groups"} <= metrics.keys()
+
+
+def test_numbers_of_an_arm_are_those_of_its_runs(swept: Run) -> None:
+    measured = [
+        Run(swept.path / "grpo" / f"seed-{seed}").results["measures"][0]["after"]["estimate"] for seed in (0, 1)
+    ]
+    assert swept.results["arms"]["grpo"]["metrics"]["after"]["estimate"] == pytest.approx(fmean(measured))
+
+
+def test_a_sweep_is_a_run_directory_with_tables_and_a_page(swept: Run) -> None:
+    names = {path.name for path in swept.path.iterdir()}
+    assert {"sweep.json", "results.json", "table.md", "table.csv", "table.tex", "report.html", "status.json"} <= names
+    assert read_json(swept.path / "sweep.json")["axes"] == {"method": ["grpo", "dr-grpo"]}
+    page = (swept.path / "report.html").read_text()
+    assert "Against grpo" in page
+    assert 'href="dr-grpo/seed-1/report.html"' in page
+
+
+def test_a_resumed_sweep_makes_only_what_is_missing(swept: Run, small: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "methods"
+    shutil.copytree(swept.path, folder)
+    shutil.rmtree(folder / "dr-grpo" / "seed-1")
+    for name in ("measured_after.json", "verdict.json"):  # killed while it was measured
+        (folder / "grpo" / "seed-1" / name).unlink()
+    (folder / "grpo" / "seed-1" / "status.json").write_text('{"state": "running"}')
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-0/status.json")}
+    again = rlllm.sweep({**small, "axes": METHODS}, folder, resume=True)
+    assert again.ok, again.verdict
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/seed-0/status.json")} == kept
+    for name in ("grpo", "dr-grpo"):
+        mine, first = (run.results["arms"][name]["metrics"]["after"] for run in (again, swept))
+        assert mine == first
+
+
+def test_a_resumed_sweep_may_have_more_arms_and_seeds_but_no_other_settings(
+    swept: Run, small: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "methods"
+    shutil.copytree(swept.path, folder)
+    more = {**small, "axes": {"method": ["grpo", "dr-grpo", "bnpo"]}}
+    assert list(rlllm.sweep(more, folder, resume=True).results["arms"]) == ["grpo", "dr-grpo", "bnpo"]
+    other = {**more, "settings": {**more["settings"], "learning_rate": 1e-4}}
+    with pytest.raises(RunDirectoryError, match="the settings differ"):
+        rlllm.sweep(other, folder, resume=True)
+    with pytest.raises(RunDirectoryError, match="not empty"):
+        rlllm.sweep(more, folder)
+
+
+def test_an_arm_that_fails_is_recorded_and_the_others_go_on(small: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text("def raises(sample):\n    raise RuntimeError('no score today')\n")
+    arms = {"fine": {}, "broken": {"rewards": [f"{tmp_path}/raises.py:raises"]}, "also-fine": {"method": "dr-grpo"}}
+    run = rlllm.sweep({**small, "arms": arms, "seeds": 1}, tmp_path / "sweep")
+    assert not run.ok
+    states = {name: arm["state"] for name, arm in run.results["arms"].items()}
+    assert states == {"fine": "done", "broken": "failed", "also-fine": "done"}
+    assert "no score today" in run.results["arms"]["broken"]["seeds"][0]["failure"]
+    assert [reason["code"] for reason in run.verdict["reasons"]] == ["arm_failed"]
+    compared = {row["arm"]: row for row in run.results["comparisons"]}
+    assert compared["broken"]["p_value"] is None
+    assert compared["also-fine"]["how"].startswith("one seed, over 4")
+
+
+def test_equal_tokens_end_every_run_where_the_first_one_of_the_baseline_ended(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    arms = {"four": {}, "eight": {"per_device_train_batch_size": 8}}
+    run = rlllm.sweep({**small, "arms": arms, "equal": "tokens", "seeds": 1}, tmp_path / "sweep")
+    assert run.ok, run.verdict
+    tokens = {name: arm["metrics"]["tokens"]["estimate"] for name, arm in run.results["arms"].items()}
+    assert run.results["budget"] == tokens["four"]
+    assert tokens["eight"] >= tokens["four"]
+    assert run.results["arms"]["eight"]["metrics"]["steps"]["estimate"] == 1
+    assert Run(run.path / "eight" / "seed-0").config["settings"]["trainer"]["lr_scheduler_type"] == "constant"
+
+
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"stage": "eval"}, "a sweep compares training runs"),
+    ({"stage": "reason", "settings": {"learning_rat": 1}}, "arm run: unknown key for reason: learning_rat"),
+    ({"stage": "reason", "axes": {"method": []}}, "method has no values"),
+    ({"stage": "reason", "axes": {"beta": [0.1, 0.1]}}, "beta has one value twice"),
+    ({"stage": "reason", "axes": {"method": ["grpo", "grop"]}}, "arm grop: unknown method: grop"),
+    ({"stage": "reason", "arms": {"a/b": {}}}, "an arm's name is a folder's name"),
+    ({"stage": "reason", "arms": {"a": {"seeds": 3}}}, "seeds is the sweep's to set"),
+    ({"stage": "reason", "arms": {"a": {}}, "baseline": "b"}, "no arm of this name to be the baseline"),
+    ({"stage": "reason", "arms": {"a": {"data": {"name": "arithmetic", "holdout": 0}}}}, "compared on held-out rows"),
+    ({"stage": "reason", "arms": {"a": {"model": "@start"}}}, "arm a refers to @start"),
+    ({"stage": "reason", "arms": {"a": {"max_steps": 5}, "b": {"max_steps": 6}}, "equal": "steps"}, "a: 5, b: 6"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "words"), BROKEN)
+def test_a_sweep_that_cannot_work_is_refused_before_any_run(recipe: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        rlllm.sweep({"seeds": 1, **recipe}, tmp_path / "sweep")
+    assert words in str(caught.value)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_arms_are_all_combinations_of_the_axes_and_of_the_named_ones() -> None:
+    axes = {"method": ["grpo", "dapo"], "learning_rate": [1e-4, 2e-4]}
+    product = load_sweep({"stage": "reason", "axes": axes}).expanded()
+    assert list(product) == [f"{m},learning_rate={rate}" for m in ("grpo", "dapo") for rate in ("0.0001", "0.0002")]
+    named = load_sweep(
+        {"stage": "reason", "arms": {"a": {}, "b": {}}, "axes": {"beta": [0, 0.1]}, "baseline": "b,beta=0"}
+    )
+    assert list(named.expanded()) == ["b,beta=0", "a,beta=0", "a,beta=0.1", "b,beta=0.1"]
+    assert point_name({"rewards": ["exact", {"name": "format", "weight": 0.1}]}).isprintable()
+    assert "/" not in point_name({"rewards": "a/b.py:c"})
+
+
+def test_shared_settings_that_only_other_arms_read_are_left_out_and_said() -> None:
+    common = {"data": {"name": "arithmetic", "level": 2, "rows": 64, "holdout": 8}, "rollout": {"group_size": 4}}
+    arms = {"ppo": {"method": "ppo", "rewards": ["gold"]}, "dpo": {"method": "dpo"}}
+    first, second = plan_arms(load_sweep({"stage": "align", "settings": common, "arms": arms}))
+    assert (first.left_out, second.left_out) == ((), ("rollout.group_size",))
+    wrong = {**common, "rollout": {"grop_size": 4}}
+    with pytest.raises(ConfigError, match="grop_size"):
+        plan_arms(load_sweep({"stage": "align", "settings": wrong, "arms": arms}))
+
+
+def test_equal_completions_give_arms_that_draw_more_a_step_fewer_steps() -> None:
+    settings = {**SETTINGS, "max_steps": 8}
+    arms = {"a": {}, "b": {"per_device_train_batch_size": 8}}
+    planned = plan_arms(load_sweep({"stage": "reason", "settings": settings, "arms": arms, "equal": "completions"}))
+    assert [dict(arm.overrides)["max_steps"] for arm in planned] == [8, 4]
+
+
+def test_the_recipe_of_a_verb_becomes_a_sweep() -> None:
+    sweep = compose("reason/quickstart", None, {"axes": {"method": ["grpo", "dapo"]}, "seeds": 3})
+    assert (sweep.stage, sweep.recipe, sweep.title) == ("reason", "reason/quickstart", "quickstart")
+    with pytest.raises(ConfigError, match="several stages have a recipe quickstart"):
+        compose("quickstart", None, {})
+
+
+def arm_of(after: dict[int, list[float]], **about: Any) -> ArmRuns:
+    """An arm with these scores of its problems by seed."""
+    runs = {
+        seed: RunNumbers("pass@1", True, ["p"] * len(scores), list(scores), {"before": 0.1, "after": fmean(scores)})
+        for seed, scores in after.items()
+    }
+    return ArmRuns({}, "reason", runs, **about)
+
+
+def test_differences_are_paired_by_seed_and_p_values_adjusted_by_holm() -> None:
+    """t and p by hand: differences .1, .2, .3 have mean .2, deviation .1, t = 3.4641 with 2 degrees of freedom."""
+    base = arm_of({0: [0.2, 0.4], 1: [0.3, 0.5], 2: [0.1, 0.3]})
+    better = arm_of({0: [0.3, 0.5], 1: [0.5, 0.7], 2: [0.4, 0.6]})
+    same = arm_of({0: [0.4, 0.2], 1: [0.5, 0.3], 2: [0.3, 0.1]})
+    worse = arm_of({0: [0.1, 0.3], 1: [0.1, 0.3], 2: [0.0, 0.1]})
+    results = sweep_results({"base": base, "better": better, "same": same, "worse": worse}, "base", seeds=[0, 1, 2])
+    rows = {row["arm"]: row for row in results["comparisons"]}
+    assert rows["better"]["difference"]["estimate"] == pytest.approx(0.2)
+    assert rows["better"]["p_value"] == pytest.approx(0.0741799, abs=1e-6)
+    half = 4.3026527 * 0.1 / 3**0.5
+    assert rows["better"]["difference"]["high"] == pytest.approx(0.2 + half, abs=1e-6)
+    assert rows["same"]["p_value"] == 1.0
+    p = {name: row["p_value"] for name, row in rows.items()}
+    smallest, second = sorted(["better", "worse"], key=lambda name: p[name])
+    assert rows[smallest]["p_holm"] == pytest.approx(3 * p[smallest])
+    assert rows[second]["p_holm"] == pytest.approx(max(3 * p[smallest], 2 * p[second]))
+    assert rows["same"]["p_holm"] == 1.0
+    assert rows["better"]["crossed"]["n"] == 2
+
+
+def test_runs_on_other_problems_are_not_compared() -> None:
+    base, other = arm_of({0: [0.2], 1: [0.4]}), arm_of({0: [0.2], 1: [0.4]})
+    other.runs = {seed: RunNumbers("pass@1", True, ["q"], run.scores, run.numbers) for seed, run in other.runs.items()}
+    (row,) = sweep_results({"a": base, "b": other}, "a", seeds=[0, 1])["comparisons"]
+    assert row["difference"] is None
+    assert "problems are not the baseline's" in row["reason"]
+
+
+def test_a_t_test_needs_two_numbers_and_says_nothing_where_all_are_equal() -> None:
+    assert t_test([0.1, 0.1]) == 1.0
+    assert t_test([1.0, 2.0, 3.0, 4.0]) == pytest.approx(0.0304661, abs=1e-6)
+    with pytest.raises(DataError):
+        t_test([0.1])
+
+
+def test_names_are_escaped_in_latex_markdown_and_csv() -> None:
+    base = arm_of({0: [0.2], 1: [0.4]})
+    odd = arm_of({0: [0.3], 1: [0.6]}, stopped="stopped after 2 seeds: 50 % & a_b | ^{x}~\\")
+    results = sweep_results({"base_line": base, "lr=1e-4,50%&#": odd}, "base_line", seeds=[0, 1], equal="none")
+    tex = latex(results)
+    assert r"lr=1e-4,50\%\&\#" in tex
+    assert r"base\_line" in tex
+    assert r"50 \% \& a\_b \textbar{} \textasciicircum{}\{x\}\textasciitilde{}\textbackslash{}" in tex
+    assert r"$\pm$" in tex
+    body = [line for line in tex.splitlines() if line.endswith(r"\\")]
+    assert len({line.replace(r"\&", "").count("&") for line in body}) == 1
+    assert "&#124;" in markdown(results)
+    rows = list(csv.reader(comma_separated(results).splitlines()))
+    assert rows[2][0] == "lr=1e-4,50%&#"
+    assert len({len(row) for row in rows}) == 1
+
+
+def test_ctrl_c_inside_a_run_ends_the_sweep_and_resuming_goes_on(
+    small: dict[str, Any], swept: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLS_UNTIL_CTRL_C", "10")  # a run scores 8 before, 8 in training, 8 after
+    stopped = rlllm.sweep({**small, "axes": METHODS}, tmp_path / "sweep")
+    assert stopped.status["state"] == "interrupted"
+    assert not stopped.ok
+    assert not (tmp_path / "sweep" / "dr-grpo" / "seed-1").exists()
+    monkeypatch.delenv("CALLS_UNTIL_CTRL_C")
+    again = rlllm.sweep({**small, "axes": METHODS}, tmp_path / "sweep", resume=True)
+    assert again.ok, again.verdict
+    for name in METHODS["method"]:
+        mine, first = (run.results["arms"][name]["metrics"]["after"] for run in (again, swept))
+        assert mine == first
