@@ -49,6 +49,8 @@ CASES: dict[str, tuple[str, type[ReferenceFreeTrainer], LossSettings, dict[str, 
 }
 EQUAL = ("cpo-hinge", "simpo", "tpo-pairs")
 """Losses without imitation. TRL makes that term of the logits once more, by another kernel, whose last bits differ."""
+WHOLE = {"per_device_train_batch_size": 6, "gradient_accumulation_steps": 1}
+"""A batch of one part. Of several, TRL adds up their mean imitation terms, where ours is the mean over the step's tokens."""
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def rows() -> Dataset:
 
 @pytest.fixture
 def trained(tiny_model: str, tmp_path: Path, rows: Dataset) -> Callable[..., Any]:
-    """Four steps of two batches of three rows each, on a fresh model with larger weights than it was made with."""
+    """Four steps of six rows, by default in two batches, on a fresh model with larger weights than it was made with."""
 
     def call(make: type, config: type, options: dict[str, Any], **settings: Any) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(tiny_model)
@@ -96,7 +98,7 @@ def theirs(trained: Callable[..., Any], case: str) -> Any:
     if case == "rrhf":
         own |= {"loss_type": "simpo"}
         make = type("Ranking", (_Ranking, make), {})
-    return trained(make, config, {}, **settings, **own)
+    return trained(make, config, {}, **_batch(case), **settings, **own)
 
 
 class _Ranking:
@@ -110,7 +112,12 @@ class _Ranking:
 def ours(trained: Callable[..., Any], case: str) -> Any:
     """The trainer of `algorithms/preference` of a case, after its steps."""
     _, make, loss, settings = CASES[case]
-    return trained(make, DPOConfig, {"loss": loss}, **settings)
+    return trained(make, DPOConfig, {"loss": loss}, **_batch(case), **settings)
+
+
+def _batch(case: str) -> dict[str, int]:
+    """Two micro-batches of three rows, or one of six for a loss with imitation."""
+    return {} if case in EQUAL else WHOLE
 
 
 def weights(trainer: Any) -> dict[str, torch.Tensor]:

@@ -72,6 +72,8 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
         for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
     (DPOTrainer._compute_loss, ["self", "model", "inputs", "return_outputs"]),
+    (DPOTrainer.compute_loss, ["self", "model", "inputs", "return_outputs", "num_items_in_batch"]),
+    (DPOTrainer.get_batch_samples, ["self", "epoch_iterator", "num_batches", "device"]),
     (DPOTrainer._prepare_dataset, ["self", "dataset", "processing_class", "args", "dataset_name"]),
     (DPOTrainer._set_signature_columns_if_needed, ["self"]),
 ]

@@ -53,7 +53,7 @@ def save_llama(folder: Path) -> str:
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=512,
         initializer_range=0.2,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

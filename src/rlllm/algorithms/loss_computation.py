@@ -167,7 +167,7 @@ class LossComputation:
         )
 
     def _tokens_of_a_step(self, inputs: Mapping[str, Any]) -> Tensor:
-        """Tokens one optimizer step averages over, in units of this process's micro-batches."""
+        """Tokens that one optimizer step averages over in this process; those of a rollout over its steps."""
         tokens = inputs["num_items_in_batch"].clamp(min=1.0) / self.accelerator.num_processes
         return tokens * self.current_gradient_accumulation_steps / self.args.steps_per_generation
 
@@ -221,10 +221,11 @@ class LossComputation:
         assert self.critic is not None
         ids, mask = prompts_with_completions(inputs)
         values = self.critic.values(ids, mask, inputs["completion_ids"].size(1))
-        error = value_loss(values, inputs["values"], inputs["returns"], loss_mask(inputs), self.critic.clip)
-        self._note({"value_loss": float(error.detach())})
+        tokens, accumulated = self._tokens_of_a_step(inputs), self.current_gradient_accumulation_steps
+        error = value_loss(values, inputs["values"], inputs["returns"], loss_mask(inputs), self.critic.clip, tokens)
+        self._note({"value_loss": accumulated * float(error.detach())})  # the mean of what a step logs is its loss
         held = self.state.global_step < self.critic.warmup_steps
-        return (0.0 if held else 1.0) * loss + error / self.current_gradient_accumulation_steps
+        return (0.0 if held else 1.0) * loss + error
 
     def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
         if self.critic is not None:

@@ -130,17 +130,25 @@ def _average_gradient(parameter: Any) -> None:
     parameter.grad /= torch.distributed.get_world_size()
 
 
-def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
-    """Half the mean squared error over the tokens of `mask`, clipped as in PPO's code (Schulman et al. 2017).
+def value_loss(
+    values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None, tokens: Tensor | None = None
+) -> Tensor:
+    """Half the sum of squared errors over the tokens of `mask`, divided by `tokens`; clipped as in PPO's code (Schulman et al.
+    2017).
 
-    All (B, T). With `clip`, a value that moved further than it from `old` is also judged at the edge of that range, and the
-    larger error counts: 0.5 * mean(max((V - R)^2, (old + clip(V - old) - R)^2)).
+    With `clip`, a value that moved further than it from `old` is also judged at the edge of that range, and the larger error
+    counts: 0.5 * max((V - R)^2, (old + clip(V - old) - R)^2).
+
+    Args:
+        values, old, returns, mask: (B, T).
+        clip: range of the clipped loss; None for none.
+        tokens: a scalar: the tokens of an optimizer step. Default: those of `mask`.
     """
     errors = (values - returns) ** 2
     if clip is not None:
         held = old + (values - old).clamp(-clip, clip)
         errors = torch.maximum(errors, (held - returns) ** 2)
-    return 0.5 * (errors * mask).sum() / mask.sum().clamp(min=1.0)
+    return 0.5 * (errors * mask).sum() / (mask.sum().clamp(min=1.0) if tokens is None else tokens)
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:

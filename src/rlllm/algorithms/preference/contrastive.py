@@ -54,11 +54,16 @@ def contrastive_loss(
     return -functional.logsigmoid(logits) * (1 - label_smoothing) - functional.logsigmoid(-logits) * label_smoothing
 
 
-def negative_log_likelihood(log_probs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the masked tokens of all rows of -log p(token), in nats: a scalar. Long rows weigh more than short ones.
+def negative_log_likelihood(
+    log_probs: torch.Tensor, mask: torch.Tensor, tokens: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Sum over the masked tokens of all rows of -log p(token), divided by `tokens`, in nats: a scalar.
+
+    Long rows weigh more than short ones.
 
     Args:
         log_probs: (rows, tokens); 0 where `mask` is 0.
         mask: 1 on the tokens that count, (rows, tokens).
+        tokens: a scalar: the masked tokens of an optimizer step over its number of micro-batches. Default: those of `mask`.
     """
-    return -log_probs.sum() / mask.sum()
+    return -log_probs.sum() / (mask.sum() if tokens is None else tokens)

@@ -56,12 +56,16 @@ class CPOTrainer(ReferenceFreeTrainer):
 
     loss: CPOLossSettings
 
+    def imitated(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tokens of the chosen completions, (pairs, tokens - 1)."""
+        mask = inputs["completion_mask"][:, 1:]
+        return mask[: len(mask) // 2]
+
     def objective(
-        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]
+        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor], tokens: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         mask = inputs["completion_mask"][:, 1:]
         chosen, rejected = completion_logps(log_probs, mask, per_token=self.loss.per_token).chunk(2)
-        pairs = len(chosen)
-        nll = negative_log_likelihood(log_probs[:pairs], mask[:pairs])
+        nll = negative_log_likelihood(log_probs[: len(chosen)], self.imitated(inputs), tokens)
         loss = cpo_loss(chosen, rejected, self.loss, self.beta, self.label_smoothing).mean()
         return (loss + self.loss.imitation * nll if self.loss.imitation else loss), {"nll_loss": nll}

@@ -46,13 +46,17 @@ class ORPOTrainer(ReferenceFreeTrainer):
     `nll_loss`, `log_odds_chosen` (mean log odds ratio) and `log_odds_ratio` (mean of its log-sigmoid).
     """
 
+    def imitated(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tokens of the prompts with their chosen completions, but the first ones, (pairs, tokens - 1)."""
+        mask = inputs["attention_mask"][:, 1:]
+        return mask[: len(mask) // 2]
+
     def objective(
-        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]
+        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor], tokens: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         mask = inputs["completion_mask"][:, 1:]
         chosen, rejected = completion_logps(log_probs * mask, mask, per_token=True).chunk(2)
-        pairs = len(chosen)
-        nll = negative_log_likelihood(log_probs[:pairs], inputs["attention_mask"][:pairs, 1:])
+        nll = negative_log_likelihood(log_probs[: len(chosen)], self.imitated(inputs), tokens)
         log_odds = log_odds_ratio(chosen, rejected).detach()
         loss = nll + orpo_loss(chosen, rejected, self.beta).mean()
         ratio = functional.logsigmoid(log_odds)

@@ -17,11 +17,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from rlllm.algorithms._trl import DPOTrainer, FusedCausalLMOutput
 from rlllm.algorithms.checkpoints import SealedCheckpoints
+from rlllm.algorithms.preference.imitation import StepTokens
 from rlllm.algorithms.preference.settings import LossSettings
 from rlllm.algorithms.token_logps import chosen_logps
 
 
-class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
+class ReferenceFreeTrainer(StepTokens, SealedCheckpoints, DPOTrainer, ABC):
     """Trains a causal language model on pairs by the loss of a subclass.
 
     DPO's metrics are logged as with a reference whose log-probabilities are all 0: `logps/*` are log-probabilities of
@@ -45,7 +46,7 @@ class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
 
     @abstractmethod
     def objective(
-        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]
+        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor], tokens: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a batch, a scalar in nats, and what is logged beside DPO's metrics.
 
@@ -53,6 +54,7 @@ class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
             log_probs: of each token of `forward` given those before it, (rows, tokens - 1); 0 where it was not asked for.
             inputs: the collator's batch: `input_ids`, `attention_mask` and `completion_mask`, each (rows, tokens), first
                 the rows of all chosen completions, then those of all rejected ones.
+            tokens: `step_tokens`; None where the batch's own tokens count.
         """
 
     def forward(self, model: Any, inputs: Mapping[str, torch.Tensor], arguments: dict[str, Any]) -> Any:
@@ -78,7 +80,7 @@ class ReferenceFreeTrainer(SealedCheckpoints, DPOTrainer, ABC):
             return _for_metrics(outputs, mask, per_token=self.loss.per_token)
 
         rest = super()._compute_loss(policy, pairs, return_outputs)
-        loss, logged = self.objective(log_probs[0], inputs)
+        loss, logged = self.objective(log_probs[0], inputs, self.step_tokens)
         mode = "train" if self.model.training else "eval"
         for name, values in logged.items():
             self._metrics[mode][name].append(self.accelerator.gather(values.detach()).mean().item())

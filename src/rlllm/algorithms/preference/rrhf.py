@@ -30,12 +30,16 @@ class RRHFTrainer(ReferenceFreeTrainer):
 
     loss: RRHFLossSettings
 
+    def imitated(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The tokens of the chosen completions, (pairs, tokens - 1)."""
+        mask = inputs["completion_mask"][:, 1:]
+        return mask[: len(mask) // 2]
+
     def objective(
-        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]
+        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor], tokens: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         mask = inputs["completion_mask"][:, 1:]
         chosen, rejected = completion_logps(log_probs, mask, per_token=True).chunk(2)
-        pairs = len(chosen)
-        nll = negative_log_likelihood(log_probs[:pairs], mask[:pairs])
+        nll = negative_log_likelihood(log_probs[: len(chosen)], self.imitated(inputs), tokens)
         ranking = rrhf_loss(chosen, rejected).mean()
         return (ranking + self.loss.cpo_alpha * nll if self.loss.cpo_alpha else ranking), {"nll_loss": nll}

@@ -71,16 +71,22 @@ class TPOTrainer(ReferenceFreeTrainer):
         if self.loss.tpo_alpha:
             self.data_collator = TripleCollator(self.data_collator)
 
+    def imitated(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+        """The tokens of the gold completions, (pairs, tokens - 1)."""
+        mask = inputs["completion_mask"][:, 1:]
+        return mask[2 * len(mask) // 3 :] if self.loss.tpo_alpha else None
+
     def objective(
-        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor]
+        self, log_probs: torch.Tensor, inputs: Mapping[str, torch.Tensor], tokens: torch.Tensor | None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         mask = inputs["completion_mask"][:, 1:]
         rows = len(_pairs(inputs)["input_ids"]) if self.loss.tpo_alpha else len(mask)
         chosen, rejected = completion_logps(log_probs[:rows], mask[:rows], per_token=self.loss.per_token).chunk(2)
         loss = tpo_loss(chosen, rejected, self.loss, self.beta, self.label_smoothing).mean()
-        if not self.loss.tpo_alpha:
+        gold = self.imitated(inputs)
+        if gold is None:
             return loss, {}
-        nll = negative_log_likelihood(log_probs[rows:], mask[rows:])
+        nll = negative_log_likelihood(log_probs[rows:], gold, tokens)
         return loss + self.loss.tpo_alpha * nll, {"nll_loss": nll}
 
     def pairs(self, inputs: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

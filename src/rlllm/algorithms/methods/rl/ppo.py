@@ -14,7 +14,7 @@ METHOD = Method(
     page="docs/methods/ppo.md",
     paper="Schulman et al. 2017, arXiv 1707.06347; for language models: Ouyang et al. 2022, arXiv 2203.02155",
     settings={"scale_rewards": "none", "beta": 0.05, "epsilon": 0.2},
-    components={"loss": "bnpo", "advantage": "gae"},
+    components={"loss": "dapo", "advantage": "gae"},
     defaults={"rollout": {"group_size": 1}, "kl": {"where": "reward"}},
     notes="one completion a prompt; critic.* holds the value model's settings, advantage={name: gae, lam: 0.95} those of GAE.",
     example="--reward gold",
