@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from fed_trainers import save_llama
 from torch import Tensor
 from transformers import TrainerCallback
 
-from fed_trainers import save_llama
 from rlllm.algorithms.preference.settings import CPOLossSettings, TPOLossSettings
 from rlllm.algorithms.registry import METHODS, SLOTS
 from rlllm.core.events import NullProgress
@@ -36,7 +36,7 @@ SPLITS = ((8, 1), (4, 2), (2, 4))
 """Rows of a micro-batch, and micro-batches of a step."""
 AGREE = 1e-5
 """Largest difference, as a share of the largest gradient."""
-WORDS = "one two three four five six seven eight nine ten".split()
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 ENGINE = r'''
 """An engine that answers with completions written beforehand, of one to six words, and a reward that tells them apart."""
 
@@ -83,7 +83,11 @@ def _row(record: type, index: int) -> dict[str, Any]:
         return {"prompt": prompt, "completion": _words(index + 1)}
     if record is StepwiseSolution:
         steps = [_words(index + step, 6) for step in range(1 + index % 4)]
-        return {"prompt": prompt, "completions": steps, "labels": [(index + step) % 3 != 0 for step in range(len(steps))]}
+        return {
+            "prompt": prompt,
+            "completions": steps,
+            "labels": [(index + step) % 3 != 0 for step in range(len(steps))],
+        }
     assert record is PromptTask
     return {"prompt": prompt, "answer": "1", "solution": f"{_words(index + 1)} \\boxed{{1}}"}
 
@@ -173,7 +177,9 @@ class _Gradients(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         named = model.named_parameters()
         self.steps.append({name: values.grad.clone() for name, values in named if values.grad is not None})
-        if self.critic is not None:  # it took its step before; Adam's first moment is a tenth of the gradient and no more
+        if (
+            self.critic is not None
+        ):  # it took its step before; Adam's first moment is a tenth of the gradient and no more
             states = self.critic.optimizer.state.values()
             self.steps[-1] |= {f"critic {place}": state["exp_avg"].clone() for place, state in enumerate(states)}
 
@@ -199,7 +205,6 @@ def gradients(case: Case, model: str, folder: Path, size: int, accumulated: int)
         given.setdefault("rewards", [method.reward or f"{code}:worth"])
     given["trainer"] = {**steps, "save_strategy": "no", **case.trainer}
     return _trained(trainer.settings[stage].checked(given))
-
 
 
 def _trained(config: Any) -> list[dict[str, Tensor]]:

@@ -23,7 +23,9 @@ class SealedDPOTrainer(StepTokens, SealedCheckpoints, DPOTrainer):
 
     def imitated(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
         """The tokens of the chosen completions, where the loss `sft` is one of those that are added."""
-        return inputs["completion_mask"][: len(inputs["completion_mask"]) // 2, 1:] if "sft" in self.loss_types else None
+        return (
+            inputs["completion_mask"][: len(inputs["completion_mask"]) // 2, 1:] if "sft" in self.loss_types else None
+        )
 
     def _compute_loss(self, model: Any, inputs: Mapping[str, torch.Tensor], return_outputs: bool) -> Any:
         mask = None if self.step_tokens is None else self.imitated(inputs)
