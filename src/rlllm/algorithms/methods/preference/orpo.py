@@ -12,6 +12,6 @@ METHOD = Method(
     page="docs/methods/preference.md",
     paper="Hong et al. 2024, arXiv 2403.07691",
     settings={"beta": 0.1},
-    notes="beta is the paper's lambda. The prompt is imitated as well, as in TRL and the authors' code; the paper's likelihood is "
-    "that of the completion.",
+    notes="beta is the paper's lambda. The prompt is imitated as well, as in TRL and the authors' code; "
+    "the paper's likelihood is that of the completion.",
 )
