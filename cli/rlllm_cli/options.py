@@ -90,6 +90,15 @@ Seeds = Annotated[
     int | None,
     typer.Option("--seeds", metavar="N", help="Train under N seeds, and compare.", show_default=False),
 ]
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="no-gain|not-measured",
+        help="Repeatable; an outcome that makes the exit code 1, as a main measure that got worse always does.",
+        show_default=False,
+    ),
+]
 OutputDir = Annotated[
     Path | None,
     typer.Option("--output-dir", metavar="DIR", help="Run directory; default runs/STAGE-TIME.", show_default=False),

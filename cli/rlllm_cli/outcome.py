@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def conclude(run: Run, invocation: Invocation, as_json: bool) -> None:
-    """Print a finished run. Raises typer.Exit unless it succeeded: 130 when it was interrupted, else 1."""
+    """Print a finished run. Raises typer.Exit where it was interrupted (130), failed or got worse (1)."""
     interrupted = run.status.get("state") == "interrupted"
     following = [invocation.to_resume(run.path)] if interrupted else next_commands(run)
     if as_json:
@@ -37,6 +37,7 @@ def to_json(run: Run) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "ok": run.ok,
+        "outcome": run.verdict.get("outcome"),
         "status": run.status,
         "verdict": run.verdict,
         "results": run.results,
@@ -45,9 +46,9 @@ def to_json(run: Run) -> dict[str, Any]:
 
 
 def summary(run: Run) -> Iterator[tuple[str, str]]:
-    """Where it is, how it ended, and what was measured."""
+    """Where it is, what became of its main measure, how it ended, and what was measured."""
     yield "run", str(run.path)
-    yield "verdict", verdict_words(run)
+    yield from headline(run)
     yield from measured(run.results)
     yield from gain_decomposition((run.verdict.get("diagnostics") or {}).get("gain_decomposition") or ())
 
@@ -59,13 +60,20 @@ def gain_decomposition(decompositions: Sequence[Mapping[str, Any]]) -> Iterator[
         yield f"gain of {gain['reward']}", f"{interval(gain['gain'])}: {parts}"
 
 
+def headline(run: Run) -> Iterator[tuple[str, str]]:
+    """The outcome, where the run trains, and whether it was carried out."""
+    if run.outcome:
+        yield "outcome", str(run.outcome)
+    yield "verdict", verdict_words(run)
+
+
 def verdict_words(run: Run) -> str:
-    """`ok`, or the state and the names of the reasons against it."""
+    """`ok`, or `failed` with the names of the reasons against it, or the state of a run that has not ended."""
     state, verdict = run.status.get("state", "unknown"), run.verdict
     if state == "interrupted":
         return state
     codes = [reason["code"] for reason in verdict.get("reasons", ()) if reason.get("fatal")]
-    return "ok" if verdict.get("ok") else f"{state}: {', '.join(codes)}" if codes else state
+    return "ok" if verdict.get("ok") else f"failed: {', '.join(codes)}" if codes else state
 
 
 def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -87,7 +95,7 @@ def interval(value: Mapping[str, Any] | None) -> str:
 
 
 def show_reasons(verdict: Mapping[str, Any]) -> None:
-    """Why a run does not count as a success, and its warnings, to stderr."""
+    """Why a run failed, and its warnings, to stderr."""
     for reason in verdict.get("reasons", ()):
         console.say(f"{'error' if reason['fatal'] else 'warning'}: {reason['text']}")
         if reason.get("hint"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 import typer
 from command_line import Rlllm
 
+from rlllm.core.outcome import outcome_of
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm_cli import outcome
@@ -61,28 +62,103 @@ Make = Callable[..., Run]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
-    def build(name: str = "one", stage: str = "reason", diagnostics: Diagnostics | None = None, **settings: Any) -> Run:
+    def build(
+        name: str = "one",
+        stage: str = "reason",
+        diagnostics: Diagnostics | None = None,
+        results: Mapping[str, Any] | None = None,
+        fail_on: Sequence[str] = (),
+        **settings: Any,
+    ) -> Run:
         run = Run(tmp_path / "runs" / name)
-        verdict = judge(diagnostics or Diagnostics(steps_requested=2, steps_done=2, rows=8))
+        diagnostics = diagnostics or Diagnostics(steps_requested=2, steps_done=2, rows=8)
+        verdict = judge(diagnostics, None if results is None else outcome_of(results), fail_on)
+        if results is not None:
+            write_json(run.path / "results.json", results)
         command = f"rlllm {stage} --output-dir runs/{name}"
         settings = {"model": "nano", "data": {"name": "arithmetic"}, **settings}
         write_json(run.path / "config.json", {"stage": stage, "digest": "d", "command": command, "settings": settings})
         write_json(run.path / "verdict.json", verdict.to_json())
-        interrupted = diagnostics is not None and diagnostics.interrupted
-        run.set_status("interrupted" if interrupted else "done" if verdict.ok else "failed")
+        state = "interrupted" if diagnostics.interrupted else "done" if verdict.carried_out else "failed"
+        run.set_status(state)
         run.model.mkdir()
         return run
 
     return build
 
 
+def changed(low: float, high: float) -> dict[str, Any]:
+    """Results whose main measure moved by between `low` and `high`."""
+    difference = {**interval((low + high) / 2), "low": low, "high": high, "p_value": 0.5}
+    return {"measures": [{**MEASURE, "difference": difference}]}
+
+
+OUTCOMES = [
+    ("improved", changed(0.26, 0.34), "improved: pass@1 +0.30 [0.26, 0.34]", 0),
+    ("no measurable change", changed(-0.071, 0.057), "no measurable change: pass@1 -0.007 [-0.071, 0.057]", 0),
+    ("got worse", changed(-0.41, -0.22), "got worse: pass@1 -0.32 [-0.41, -0.22]", 1),
+    ("not measured", {}, "not measured", 0),
+]
+
+
+@pytest.mark.parametrize(("state", "results", "words", "code"), OUTCOMES)
+def test_a_run_ends_with_its_outcome(
+    state: str, results: dict[str, Any], words: str, code: int, make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make(results=results)
+    assert exit_code(run) == code
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split(maxsplit=1) == ["outcome", words]
+    assert lines[2].split(maxsplit=1) == ["verdict", "failed: got_worse" if code else "ok"]
+    assert (run.outcome and run.outcome.state) == state
+    assert run.carried_out
+
+
+@pytest.mark.parametrize(("state", "results", "words", "code"), OUTCOMES)
+def test_the_outcome_is_in_every_json_document_and_listing(
+    state: str, results: dict[str, Any], words: str, code: int, make: Make, rlllm: Rlllm
+) -> None:
+    run = make(results=results)
+    document = rlllm("runs show runs/one --json").json
+    assert document["outcome"] == document["verdict"]["outcome"] == run.verdict["outcome"]
+    assert set(document["outcome"]) == {"state", "measure", "difference", "before", "after", "higher_is_better"}
+    assert document["outcome"]["state"] == state
+    assert document["ok"] is (code == 0)
+    assert rlllm("runs ls --json").json[0]["outcome"] == state
+    assert state in rlllm("runs ls").out
+    assert words in rlllm("runs show runs/one").out
+
+
+def test_an_evaluation_has_no_outcome(make: Make, rlllm: Rlllm) -> None:
+    run = make(stage="eval")
+    assert exit_code(run) == 0
+    assert run.outcome is None
+    assert rlllm("runs show runs/one --json").json["outcome"] is None
+    assert rlllm("runs ls --json").json[0]["outcome"] is None
+
+
+def test_an_outcome_that_was_asked_to_fail_exits_with_one(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(make(results=changed(-0.1, 0.1), fail_on=["no-gain"])) == 1
+    streams = capsys.readouterr()
+    assert "failed: no_measurable_change" in streams.out
+    assert streams.err.startswith("error: pass@1 did not change measurably")
+
+
+def exit_code(run: Run) -> int:
+    try:
+        conclude(run, Invocation(("reason",)), as_json=False)
+    except typer.Exit as ended:
+        return int(ended.exit_code)
+    return 0
+
+
 def test_runs_are_listed_with_their_verdict_and_result(make: Make, rlllm: Rlllm) -> None:
-    write_json(make("one").path / "results.json", {"measures": [MEASURE]})
+    make("one", results={"measures": [MEASURE]})
     make("two", diagnostics=Diagnostics(steps_requested=2, steps_done=2, rows=8, weights_changed=False))
     said = rlllm("runs ls")
     assert said.code == 0
     header, first, second = said.out.splitlines()
-    assert header.split() == ["run", "stage", "model", "verdict", "result", "ended"]
+    assert header.split() == ["run", "stage", "model", "verdict", "outcome", "result", "ended"]
     assert "pass@1 0.400 [0.350, 0.450] -> 0.700 [0.650, 0.750]" in first
     assert "failed: weights_unchanged" in second
     assert [row["verdict"] for row in rlllm("runs ls --json").json] == ["ok", "failed: weights_unchanged"]
@@ -158,12 +234,11 @@ def test_the_report_of_a_pipeline_is_the_one_it_wrote(rlllm: Rlllm, tmp_path: Pa
 
 
 def test_a_success_ends_with_what_to_type_next(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    run = make()
-    write_json(run.path / "results.json", {"measures": [MEASURE]})
+    run = make(results={"measures": [MEASURE]})
     conclude(run, Invocation(("reason",)), as_json=False)
     streams = capsys.readouterr()
     assert streams.err == ""
-    assert [line.split()[0] for line in streams.out.splitlines()] == ["run", "verdict", "pass@1", "next"]
+    assert [line.split()[0] for line in streams.out.splitlines()] == ["run", "outcome", "verdict", "pass@1", "next"]
     assert "change 0.300 [0.250, 0.350]" in streams.out
 
 

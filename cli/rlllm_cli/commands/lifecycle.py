@@ -17,6 +17,7 @@ def sft(
     model: options.Model = None,
     data: options.Data = None,
     columns: options.Columns = None,
+    fail_on: options.FailOn = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -26,7 +27,8 @@ def sft(
     json: options.Json = False,
 ) -> None:
     """Imitate example completions (supervised fine-tuning)."""
-    flags = {"model": model, "data": data, "columns": columns, "output_dir": output_dir, "seed": seed}
+    where = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
+    flags = {"model": model, "data": data, "columns": columns, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
@@ -37,6 +39,7 @@ def train_rm(
     data: options.Data = None,
     columns: options.Columns = None,
     method: options.Method = None,
+    fail_on: options.FailOn = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -46,7 +49,8 @@ def train_rm(
     json: options.Json = False,
 ) -> None:
     """Train a reward model: scalar (bt), an ensemble, of single steps (process), or a judge that writes (generative)."""
-    flags = {"model": model, "data": data, "columns": columns, "method": method, "output_dir": output_dir, "seed": seed}
+    where = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
+    flags = {"model": model, "data": data, "columns": columns, "method": method, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
@@ -58,6 +62,7 @@ def align(
     columns: options.Columns = None,
     method: options.Method = None,
     reward: options.Reward = None,
+    fail_on: options.FailOn = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -67,7 +72,7 @@ def align(
     json: options.Json = False,
 ) -> None:
     """Learn from preferences, by a loss on pairs or labels (DPO and others), or through a reward (PPO and others)."""
-    where = {"output_dir": output_dir, "seed": seed}
+    where = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 
@@ -82,6 +87,7 @@ def reason(
     reward: options.Reward = None,
     controls: options.Controls = None,
     seeds: options.Seeds = None,
+    fail_on: options.FailOn = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     config: options.ConfigFile = None,
@@ -91,7 +97,7 @@ def reason(
     json: options.Json = False,
 ) -> None:
     """Reinforce reasoning with verifiable rewards (GRPO and others)."""
-    where = {"output_dir": output_dir, "seed": seed, "controls": controls, "seeds": seeds}
+    where = {"output_dir": output_dir, "seed": seed, "controls": controls, "seeds": seeds, "fail_on": fail_on}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
     launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
 

@@ -82,13 +82,16 @@ def show_steps(pipeline: Pipeline, as_json: bool) -> None:
 
 
 def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
-    """Print a pipeline's table. Raises typer.Exit unless every step succeeded."""
+    """Print a pipeline's table. Raises typer.Exit where a step was interrupted (130), failed or got worse (1)."""
+    from rlllm.core.outcome import summary_of
+
     if as_json:
         console.emit_json({"run": str(done.path), **done.to_json()})
     else:
-        console.table(("step", "measure", "before", "after", "change", "time", "verdict"), _rows(done))
+        console.table(("step", "measure", "before", "after", "change", "time", "outcome"), _rows(done))
         console.emit("")
-        console.fields([("run", done.path), ("report", done.path / "report.html")])
+        outcomes = summary_of({name: run.outcome for name, run in done.runs.items()})
+        console.fields([("outcome", outcomes), ("run", done.path), ("report", done.path / "report.html")])
     last = list(done.runs.values())[-1]
     if last.status.get("state") == "interrupted":
         console.say(f"interrupted; continue with: {ctx.obj.to_resume(done.path)}")
@@ -108,5 +111,5 @@ def _rows(done: PipelineRun) -> Iterator[tuple[Any, ...]]:
             outcome.interval(row.after),
             change if row.p is None else f"{change} p {row.p:.2g}",
             clock(row.seconds),
-            "ok" if row.ok else "failed",
+            row.outcome if row.ok else "failed",
         )

@@ -36,7 +36,9 @@ def ls(
     if json:
         console.emit_json(rows)
     elif rows:
-        console.table(("run", "stage", "model", "verdict", "result", "ended"), [tuple(row.values()) for row in rows])
+        console.table(
+            ("run", "stage", "model", "verdict", "outcome", "result", "ended"), [tuple(row.values()) for row in rows]
+        )
     else:
         console.say(f"no runs in {root}")
 
@@ -50,7 +52,7 @@ def show(
     count: Annotated[int, typer.Option("-n", min=1, help="How many completions.")] = 5,
     json: options.Json = False,
 ) -> None:
-    """Status, verdict, results with intervals and last metrics of a run."""
+    """Status, outcome, verdict, results with intervals and last metrics of a run."""
     from rlllm.core.runs import open_run
 
     opened = open_run(run)
@@ -76,6 +78,7 @@ def _line(run: Run) -> dict[str, Any]:
         "stage": _config(run).get("stage"),
         "model": _config(run).get("settings", {}).get("model"),
         "verdict": outcome.verdict_words(run).partition(",")[0],
+        "outcome": run.outcome.state if run.outcome else None,
         "result": " ".join(measured) if measured else None,
         "ended": run.status.get("time"),
     }
@@ -90,7 +93,7 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
     yield "run", str(run.path)
     yield "stage", config.get("stage", "unknown")
     yield "state", f"{run.status.get('state')}, {run.status.get('time', '')}"
-    yield "verdict", outcome.verdict_words(run)
+    yield from outcome.headline(run)
     if config.get("command"):
         yield "command", config["command"]
     if (run.path / "report.html").exists():

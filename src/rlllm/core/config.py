@@ -97,8 +97,8 @@ class StageConfig(Section):
         return {key: [v] if key in lists and isinstance(v, str | Mapping) else v for key, v in value.items()}
 
     def digest(self) -> str:
-        """Content hash of everything that shapes the run's result; where it is written does not count."""
-        return fingerprint(self.model_dump(mode="json", exclude={"output_dir"}))
+        """Content hash of everything that shapes the run's result; where it is written and how it is judged do not count."""
+        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "fail_on"}))
 
 
 Config = TypeVar("Config", bound=StageConfig)

@@ -16,9 +16,11 @@ class ExitCode(IntEnum):
     """Process exit codes; scripts may rely on them."""
 
     OK = 0
-    """The command did what it was asked. For a run: there was a signal, all steps ran, and the weights moved."""
+    """The command did what it was asked. For a run: there was a signal, all steps ran, the weights moved, and the main measure
+    did not get worse. Whether it improved is the outcome, not the exit code."""
     FAILED = 1
-    """The run failed, or it ended without having learned anything."""
+    """The run failed or could not learn, its main measure got worse (the whole interval on the wrong side), or it had an
+    outcome that `--fail-on` names."""
     USAGE = 2
     """The command line, the recipe, the data or the model folder is wrong; nothing was started."""
     PLUGIN = 3
@@ -108,7 +110,7 @@ class RewardError(RlllmError, RuntimeError):
 
 
 class RunFailedError(RlllmError, RuntimeError):
-    """The run ended, and its verdict says that it does not count as a success."""
+    """The run ended, and a reason of its verdict is fatal."""
 
 
 def describe(error: BaseException) -> str:

@@ -4,7 +4,7 @@
     env.json      versions, device, threads                    lineage.json   parents, data, reward code, template
     metrics.jsonl one line a logged step                       samples.jsonl  every rollout with each reward's score
     checkpoints/  resumable states with a manifest of hashes   model/         the result
-    status.json   running | done | failed | interrupted        verdict.json   why it counts as success, or not
+    status.json   running | done | failed | interrupted        verdict.json   outcome, and what speaks against the run
     report.html   the same for a reader                        quarantine.jsonl what a reward failed on, and why
 
 Files that are read back are written to a temporary name and renamed, so a killed run never leaves half of one.
@@ -24,6 +24,7 @@ from typing import Any
 
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.events import NullProgress, ProgressCallback
+from rlllm.core.outcome import Outcome
 
 MANIFEST = "manifest.json"
 ENSEMBLE = "ensemble.json"
@@ -68,7 +69,7 @@ def append_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution's directory and its outcome; what every verb of the Python API returns."""
+    """One execution's directory; what every verb of the Python API returns."""
 
     path: Path
 
@@ -97,8 +98,19 @@ class Run:
 
     @property
     def ok(self) -> bool:
-        """True when the verdict counts the run as a success."""
+        """True when no reason of the verdict is fatal: the run was carried out, and its main measure did not get worse."""
         return bool(self.verdict.get("ok"))
+
+    @property
+    def carried_out(self) -> bool:
+        """True when everything that was asked for was done, even if the main measure got worse."""
+        return bool(self.verdict.get("carried_out"))
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What became of the main measure; None before the run ended, and for an evaluation, which trains nothing."""
+        outcome = self.verdict.get("outcome")
+        return Outcome(**outcome) if outcome else None
 
     @property
     def results(self) -> dict[str, Any]:

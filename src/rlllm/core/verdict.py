@@ -1,18 +1,20 @@
-"""The verdict: exit code 0 means gradient signal existed, the requested steps ran, numbers were finite, weights moved.
+"""The verdict: whether a run was carried out as asked, and what became of its main measure.
 
-A stage collects `Diagnostics` while it runs; `judge` turns them into named reasons. Nothing here looks at a loss curve's shape:
-each rule is a condition under which a run cannot have learned, whatever its log says.
+A stage collects `Diagnostics` while it runs; `judge` turns them and the outcome into named reasons. Nothing here looks at a
+loss curve's shape. A rule on diagnostics is a condition under which a run cannot have learned, whatever its log says; a rule on
+the outcome reads the interval of the measured difference.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from rlllm.core.interval_text import interval_text
+from rlllm.core.outcome import FAIL_ON, GOT_WORSE, NO_CHANGE, NOT_MEASURED, Outcome
 
 
 def _all_changed(changed: bool | None, child: bool | None) -> bool:
@@ -61,6 +63,8 @@ class Diagnostics:
     """Preference pairs."""
     identical_pairs: int = field(default=0, metadata=_OWN)
     """Preference pairs whose two completions are the same text."""
+    control: bool = field(default=False, metadata=_OWN)
+    """Whether the run is a control. What training does to its model is a result then, and no failure."""
     interrupted: bool = field(default=False, metadata=_ANY)
     """Stopped by Ctrl-C."""
     failure: str | None = field(default=None, metadata=_OWN)
@@ -100,24 +104,97 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the run counts as a success, and why not."""
+    """How a run ended.
+
+    Args:
+        ok: whether no reason is fatal; the exit code is 0 then.
+        carried_out: whether everything that was asked for was done, whatever became of the main measure.
+        reasons: the root cause first.
+        outcome: what became of the main measure; None for a verb that trains nothing.
+        diagnostics: the facts behind the reasons.
+    """
 
     ok: bool
+    carried_out: bool
     reasons: list[Reason]
+    outcome: Outcome | None = None
     diagnostics: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def judge(diagnostics: Diagnostics) -> Verdict:
-    """All reasons that apply, the root cause first; the run is a success when none of them is fatal.
+OUTCOME_REASONS: Mapping[str, str] = {
+    GOT_WORSE: "got_worse",
+    NO_CHANGE: "no_measurable_change",
+    NOT_MEASURED: "not_measured",
+}
+"""State of an outcome -> code of the reason that names it; `improved` needs no reason."""
+
+
+def judge(diagnostics: Diagnostics, outcome: Outcome | None = None, fail_on: Collection[str] = ()) -> Verdict:
+    """All reasons that apply, the root cause first; `ok` when none of them is fatal.
 
     Of an interrupted run only that is said: what it has not learned yet, it may still learn.
+
+    Args:
+        diagnostics: what was observed.
+        outcome: of the main measure; None for a verb that trains nothing.
+        fail_on: keys of `core.outcome.FAIL_ON`: outcomes that are fatal beside `got worse`.
     """
     rules = (_failure, _interrupted) if diagnostics.interrupted else _RULES
     reasons = [reason for rule in rules if (reason := rule(diagnostics)) is not None]
-    return Verdict(ok=not any(reason.fatal for reason in reasons), reasons=reasons, diagnostics=asdict(diagnostics))
+    if outcome is not None and not diagnostics.interrupted:
+        reasons = _with_outcome(reasons, outcome, diagnostics.control, {FAIL_ON[name] for name in fail_on})
+    fatal = {reason.code for reason in reasons if reason.fatal}
+    carried_out = fatal <= set(OUTCOME_REASONS.values())
+    return Verdict(not fatal, carried_out, reasons, outcome, asdict(diagnostics))
+
+
+def _with_outcome(reasons: list[Reason], outcome: Outcome, control: bool, fatal: Collection[str]) -> list[Reason]:
+    """The reasons and that of the outcome. A run that failed does not also hear that nothing came of it."""
+    failed = any(reason.fatal for reason in reasons)
+    if outcome.state == GOT_WORSE:
+        return sorted([*reasons, _got_worse(outcome, fatal=not control)], key=lambda reason: not reason.fatal)
+    if failed or outcome.state not in OUTCOME_REASONS:
+        return reasons
+    describe = _no_measurable_change if outcome.state == NO_CHANGE else _not_measured
+    return [*reasons, describe(outcome, fatal=outcome.state in fatal and not control)]
+
+
+def _got_worse(outcome: Outcome, *, fatal: bool) -> Reason:
+    return Reason(
+        OUTCOME_REASONS[GOT_WORSE],
+        f"{outcome.measure} got worse on the held-out rows: {_before_after(outcome)}",
+        "lower the learning rate, take fewer steps, or hold the model closer to its start (a larger beta); "
+        "what it writes now: rlllm runs show RUN --samples last",
+        fatal,
+    )
+
+
+def _no_measurable_change(outcome: Outcome, *, fatal: bool) -> Reason:
+    return Reason(
+        OUTCOME_REASONS[NO_CHANGE],
+        f"{outcome.measure} did not change measurably: {_before_after(outcome)}",
+        "more steps or a higher learning rate change more; more held-out rows (data.holdout, eval.rows) show smaller changes; "
+        "--fail-on no-gain makes this exit 1",
+        fatal,
+    )
+
+
+def _not_measured(outcome: Outcome, *, fatal: bool) -> Reason:
+    text = f"too few held-out rows for an interval of {outcome.measure}" if outcome.measure else "nothing was held out"
+    return Reason(
+        OUTCOME_REASONS[NOT_MEASURED],
+        f"whether training helped was not measured: {text}",
+        "hold out rows and measure on them: data.holdout=128 eval.rows=128",
+        fatal,
+    )
+
+
+def _before_after(outcome: Outcome) -> str:
+    ends = " -> ".join(interval_text(end, ".3g") for end in (outcome.before, outcome.after))
+    return f"{ends}, change {outcome.change}"
 
 
 def _failure(diagnostics: Diagnostics) -> Reason | None:

@@ -25,14 +25,16 @@ class SummaryRow:
     seconds: float | None = None
     """Of the whole stage."""
     ok: bool = True
-    """The stage's verdict."""
+    """Whether no reason of the stage's verdict is fatal."""
+    outcome: str = ""
+    """What became of the stage's main measure, in the row of that measure."""
 
 
 def summary_table(rows: Sequence[SummaryRow]) -> Html:
-    """Stage, before, after, both drawn, change, time, verdict; becomes cards on a narrow screen."""
+    """Stage, before, after, both drawn, change, time, outcome; becomes cards on a narrow screen."""
     interval_head, unit = drawn_head([(entry.before, entry.after) for entry in rows], paired=True)
     heads: list[Head] = [("Stage", ""), ("Before", "num"), ("After", "num"), interval_head, ("Change", "num")]
-    heads += [("Time", "num"), ("Verdict", "")]
+    heads += [("Time", "num"), ("Outcome", "")]
     again = [position > 0 and rows[position - 1].stage == entry.stage for position, entry in enumerate(rows)]
     return table(heads, [_summary_row(entry, same) for entry, same in zip(rows, again, strict=True)], unit=unit)
 
@@ -43,8 +45,9 @@ def total_seconds(rows: Sequence[SummaryRow]) -> float:
 
 
 def _summary_row(entry: SummaryRow, same: bool) -> Html:
-    verdict = tag("span", "✓ ok" if entry.ok else "✕ failed", class_="ok" if entry.ok else "failed")
+    words = (entry.outcome or "carried out") if entry.ok else f"✕ {entry.outcome or 'failed'}"
+    outcome = tag("span", words, class_="ok" if entry.ok else "failed")
     cells = [*pair_cells(entry.before, entry.after), change_cell(entry.difference, entry.p)]
     cells.append(cell("Time", None if same else duration(entry.seconds), "num"))
-    cells.append(cell("Verdict", None if same else verdict))
+    cells.append(cell("Outcome", None if same else outcome))
     return row(entry.stage, entry.measure, cells, repeated=same)

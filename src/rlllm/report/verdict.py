@@ -1,10 +1,11 @@
-"""The verdict as text: what a run was judged by, and every reason with its hint."""
+"""The verdict as text: what became of the main measure, what a run was judged by, and every reason with its hint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlllm.core.outcome import IMPROVED, Outcome, summary_of
 from rlllm.core.runs import Run
 from rlllm.report.markup import Html, tag
 from rlllm.report.summary import SummaryRow, total_seconds
@@ -25,25 +26,46 @@ def verdict_block(verdict: Mapping[str, Any], status: Mapping[str, Any]) -> Html
 
 
 def verdict_of_rows(ok: bool, rows: Sequence[SummaryRow], runs: Sequence[Run]) -> Html:
-    """One line for a whole pipeline."""
+    """What became of each run of a whole pipeline, or which stages failed."""
     seconds = total_seconds(rows)
-    failed = dict.fromkeys([*(row.stage for row in rows if not row.ok), *(run.path.name for run in runs if not run.ok)])
-    every = f"All {len(runs)} runs count" if len(runs) != 1 else "The run counts"
-    words = f"{every} as a success." if ok else f"Failed: {', '.join(failed)}."
-    took = [tag("li", f"{duration(seconds)} in total")] if seconds else []
-    return tag("div", _mark(ok, words), tag("ul", took, class_="checked") if took else None, class_="verdict")
+    worse = {run.path.name for run in runs if run.carried_out and not run.ok}
+    stopped = [*(row.stage for row in rows if not row.ok), *(run.path.name for run in runs if not run.ok)]
+    failed = [name for name in dict.fromkeys(stopped) if name not in worse]
+    outcomes = _capital(summary_of({run.path.name: run.outcome for run in runs}))
+    carried_out = f"All {len(runs)} runs were carried out" if len(runs) != 1 else "The run was carried out"
+    said = f"Failed: {', '.join(failed)}" if failed else outcomes or carried_out
+    facts = [
+        *([carried_out] if outcomes and not failed else []),
+        *([f"{duration(seconds)} in total"] if seconds else []),
+    ]
+    below = tag("ul", [tag("li", fact) for fact in facts], class_="checked") if facts else None
+    return tag("div", _mark(_GOOD if ok else _BAD, f"{said}."), below, class_="verdict")
+
+
+_GOOD, _OPEN, _BAD = ("ok", "✓"), ("open", "○"), ("failed", "✕")
+"""Class and sign of a headline."""
 
 
 def _headline(verdict: Mapping[str, Any], status: Mapping[str, Any]) -> Html:
-    if "ok" in verdict:
-        return _mark(bool(verdict["ok"]), "The run counts as a success." if verdict["ok"] else "The run failed.")
-    state = status.get("state", "unknown")
-    return tag("p", f"No verdict yet; the run's state is: {state}.", class_="headline")
+    """The outcome, unless something kept the run from being carried out."""
+    if "ok" not in verdict:
+        return tag("p", f"No verdict yet; the run's state is: {status.get('state', 'unknown')}.", class_="headline")
+    outcome = Outcome(**verdict["outcome"]) if verdict.get("outcome") else None
+    if not verdict["ok"] and not verdict.get("carried_out"):
+        return _mark(_BAD, "The run failed." if status.get("state") != "interrupted" else "The run was interrupted.")
+    if outcome is None:
+        return _mark(_GOOD, "The run was carried out.")
+    kind = _BAD if not verdict["ok"] else _GOOD if outcome.state == IMPROVED else _OPEN
+    return _mark(kind, f"{_capital(str(outcome))}.")
 
 
-def _mark(ok: bool, words: str) -> Html:
-    sign = tag("span", "✓" if ok else "✕", aria_hidden="true", class_="sign")
-    return tag("p", sign, words, class_="headline ok" if ok else "headline failed")
+def _mark(kind: tuple[str, str], words: str) -> Html:
+    name, sign = kind
+    return tag("p", tag("span", sign, aria_hidden="true", class_="sign"), words, class_=f"headline {name}")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _reason(reason: Mapping[str, Any]) -> Html:
@@ -52,7 +74,7 @@ def _reason(reason: Mapping[str, Any]) -> Html:
     text, code = str(reason.get("text", "")), str(reason.get("code", ""))
     return tag(
         "li",
-        tag("b", text[:1].upper() + text[1:]),
+        tag("b", _capital(text)),
         tag("code", code if fatal else f"{code}, a warning"),
         tag("p", str(hint)) if hint else None,
     )

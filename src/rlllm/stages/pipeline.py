@@ -93,7 +93,8 @@ class PipelineRun:
 
     def to_json(self) -> dict[str, Any]:
         steps = {name: str(run.path) for name, run in self.runs.items()}
-        return {"ok": self.ok, "steps": steps, "summary": [asdict(row) for row in self.rows]}
+        outcomes = {name: run.verdict.get("outcome") for name, run in self.runs.items()}
+        return {"ok": self.ok, "outcomes": outcomes, "steps": steps, "summary": [asdict(row) for row in self.rows]}
 
 
 def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
@@ -159,6 +160,7 @@ def _shell(value: Any) -> str:
 def _summary(step: Step, run: Run) -> list[SummaryRow]:
     """One row for each thing the step measured, with the wall time of its run; one row where nothing was measured."""
     results, seconds = run.results, float(run.status.get("seconds", 0.0))
+    state = run.outcome.state if run.outcome else ""
     rows = [
         SummaryRow(
             step.name,
@@ -169,15 +171,16 @@ def _summary(step: Step, run: Run) -> list[SummaryRow]:
             _p_value(measure),
             seconds,
             run.ok,
+            state if number == 0 else "",
         )
-        for measure in results.get("measures", [])
+        for number, measure in enumerate(results.get("measures", []))
     ]
     for name, task in results.get("tasks", {}).items():
         rows += [
             SummaryRow(step.name, f"{name} {measure}", interval, seconds=seconds, ok=run.ok)
             for measure, interval in task["values"].items()
         ]
-    return rows or [SummaryRow(step.name, "", seconds=seconds, ok=run.ok)]
+    return rows or [SummaryRow(step.name, "", seconds=seconds, ok=run.ok, outcome=state)]
 
 
 def _p_value(measure: Mapping[str, Any]) -> float | None:

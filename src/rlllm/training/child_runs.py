@@ -1,6 +1,7 @@
 """Runs made of whole runs. Each child run has its own directory, verdict, checkpoints and report.
 
-A child that succeeded under the same settings is not repeated when its parent is resumed; one that was begun is continued.
+A child that was carried out under the same settings is not repeated when its parent is resumed; one that was begun is
+continued. Whether a child improved is its own result: the parent is judged by its own measure, and `fail_on` is the parent's.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def run_child(config: StageConfig, start: Callable[[RunOptions], Run], options: 
         raise RunDirectoryError("a run inside another run needs an output directory", given=config.stage)
     child = Run(config.output_dir)
     begun = options.resume and (child.path / "config.json").exists()
-    if begun and child.ok and child.config["digest"] == config.digest():
+    if begun and child.carried_out and child.config["digest"] == config.digest():
         options.progress.note(f"{child.path}: already done")
         return child
     return start(replace(options, resume=begun))
@@ -49,7 +50,7 @@ def train_child(plan: Plan[Any], label: str, diagnostics: Diagnostics, options: 
     own = RunOptions(progress=options.progress, resume=options.resume)
     child = run_child(plan.config, lambda given: plan.trainer.run(plan, given), own)
     diagnostics.merge(Diagnostics(**child.verdict["diagnostics"]))
-    if not child.ok and not diagnostics.interrupted:
+    if not child.carried_out and not diagnostics.interrupted:
         reasons = [reason["text"] for reason in child.verdict["reasons"] if reason["fatal"]]
         diagnostics.failure = f"{label} failed: {reasons[0]}"
     return child

@@ -5,7 +5,8 @@
 
 Every child run has the same data, seed, steps and batch, so all of them are given equal completions to learn from; how long
 these get is the policy's own doing. In every child the true first reward is scored, with weight 0 where it does not train, so
-that one and the same reward decides what passes. A control that finds nothing to learn is a result, not a failure.
+that one and the same reward decides what passes. A control that finds nothing to learn, or gets worse, is a result and
+no failure.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def child_plan(
         hit_rate: share of completions that the true reward passes; for the random reward.
     """
     config, control = plan.config, CONTROLS.get(name)
-    changed: dict[str, Any] = {"seed": seed, "output_dir": folder, "controls": [], "seeds": 1}
+    changed: dict[str, Any] = {"seed": seed, "output_dir": folder, "controls": [], "seeds": 1, "fail_on": []}
     settings, specs, trainer = dict(plan.settings), _true_specs(plan), plan.trainer
     if control is not None:
         specs = changed["rewards"] = control.rewards(specs, hit_rate, seed)
@@ -142,7 +143,7 @@ def run(plan: ExperimentPlan[ReasonSettings], options: RunOptions) -> Run:
 def _run_children(
     plan: ExperimentPlan[ReasonSettings], run: Run, diagnostics: Diagnostics, options: RunOptions
 ) -> dict[tuple[int, str], Run]:
-    """The child runs as far as they came; the first that does not succeed is the last."""
+    """The child runs as far as they came; the first that is not carried out is the last."""
     config, rate = plan.config, _FAIR
     children: dict[tuple[int, str], Run] = {}
     planned = _children_of(config)
@@ -156,7 +157,7 @@ def _run_children(
             rate = hit_rate(child)
         elif name != TRUE:
             diagnostics.weights_changed = changed_before  # a control whose weights stay is no failure of the run
-        if not child.ok:
+        if not child.carried_out:
             break
     return children
 
@@ -167,6 +168,7 @@ def _lenient(trainer: Trainer[Any, Any], control: Control) -> Trainer[Any, Any]:
     def observe(job: Job[Any], trained: Any) -> None:
         trainer.observe(job, trained)
         diagnostics = job.diagnostics
+        diagnostics.control = True
         diagnostics.weights_changed = diagnostics.weights_changed or None
         diagnostics.largest_gradient = diagnostics.largest_gradient or None
         diagnostics.reward_spread = diagnostics.reward_spread or None

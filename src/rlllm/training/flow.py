@@ -13,11 +13,13 @@ from rlllm.core import runs
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.events import ProgressCallback
+from rlllm.core.outcome import outcome_of
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.training.plan import Plan
+from rlllm.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from rlllm.core.hardware import Hardware
@@ -91,7 +93,7 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
 
 @contextmanager
 def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOptions) -> Iterator[Run]:
-    """The directory of a run, open while its work is done; afterwards the diagnostics are judged and the report is written.
+    """The directory of a run, open while its work is done; afterwards it is judged, and the report is written.
 
     What is raised inside is written into the run's status, and goes on.
 
@@ -107,7 +109,7 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
     except BaseException as error:
         run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
         raise
-    _conclude(run, diagnostics, options.progress, time.monotonic() - started)
+    _conclude(run, config, diagnostics, options.progress, time.monotonic() - started)
 
 
 def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
@@ -127,13 +129,18 @@ def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
     return run
 
 
-def _conclude(run: Run, diagnostics: Diagnostics, progress: ProgressCallback, seconds: float) -> None:
+def _conclude(
+    run: Run, config: StageConfig, diagnostics: Diagnostics, progress: ProgressCallback, seconds: float
+) -> None:
     """Write verdict, status and report; `seconds` of wall time add to those of the sessions that ended before a resume."""
     from rlllm.report import render_run  # not needed to plan
 
-    verdict = judge(diagnostics)
+    if isinstance(config, TrainingConfig):
+        verdict = judge(diagnostics, outcome_of(run.results), config.fail_on)
+    else:
+        verdict = judge(diagnostics)
     write_json(run.path / "verdict.json", verdict.to_json())
-    state = "interrupted" if diagnostics.interrupted else "done" if verdict.ok else "failed"
+    state = "interrupted" if diagnostics.interrupted else "done" if verdict.carried_out else "failed"
     run.set_status(state, stage=run.config["stage"], seconds=round(run.status.get("seconds", 0.0) + seconds, 1))
     (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
     progress.finished(run.path)

@@ -136,7 +136,7 @@ def test_a_run_is_one_well_formed_page_with_all_its_parts(tmp_path: Path) -> Non
     ]
     for title in [*titles, "Settings", "Lineage", "Environment", "All logged metrics"]:
         assert title in page.text
-    assert "The run counts as a success." in page.text
+    assert "The run was carried out." in page.text
     assert "30 of 30 steps ran weights moved" in page.text
     assert "Of 3 prompts, 1 scored higher afterwards, 1 lower and 1 the same." in page.text
 

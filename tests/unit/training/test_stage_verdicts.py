@@ -69,7 +69,7 @@ def codes(run: Run) -> list[str]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_run_that_learned_is_a_success(train: Callable[..., Run], verb: str) -> None:
     run = train(verb)
-    assert (run.ok, codes(run), run.status["state"]) == (True, [], "done")
+    assert (run.ok, codes(run), run.status["state"]) == (True, ["not_measured"], "done")
     diagnostics = run.verdict["diagnostics"]
     assert (diagnostics["steps_done"], diagnostics["steps_requested"], diagnostics["weights_changed"]) == (3, 3, True)
     assert diagnostics["largest_gradient"] > 0
@@ -189,7 +189,10 @@ def test_some_identical_pairs_are_a_warning(
 ) -> None:
     run = train(verb, data=pairs([("x", "x"), *[("yes", "no")] * 7]))
     assert run.ok
-    assert [(reason["code"], reason["fatal"]) for reason in run.verdict["reasons"]] == [("identical_pairs", False)]
+    assert [(reason["code"], reason["fatal"]) for reason in run.verdict["reasons"]] == [
+        ("identical_pairs", False),
+        ("not_measured", False),
+    ]
 
 
 def test_pairs_that_are_all_too_long_leave_too_little_data(

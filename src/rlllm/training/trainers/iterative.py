@@ -135,7 +135,7 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]
             return None
         child = train_child(_iteration_plan(job.plan, number, start, pairs), label, job.diagnostics, options)
         continue_metrics(job.run, child)
-        if not child.ok:
+        if not child.carried_out:
             return None
         start = str(child.model.resolve())
     return child

@@ -62,7 +62,8 @@ def member_plan(plan: Plan[EnsembleSettings], number: int, folder: Path) -> Plan
     """The plan of member `number` (from 1): Bradley-Terry, and a seed that no ensemble of another seed uses."""
     method = resolve_method("bt", plan.config.stage)
     shared = {name: getattr(plan.config, name) for name in RewardModelSettings.model_fields}
-    changed = {"method": method.name, "seed": plan.config.seed * plan.config.members + number - 1, "output_dir": folder}
+    seed = plan.config.seed * plan.config.members + number - 1
+    changed = {"method": method.name, "seed": seed, "output_dir": folder, "fail_on": []}
     return Plan(
         config=RewardModelSettings(**{**shared, **changed}),
         method=method,
@@ -74,7 +75,7 @@ def member_plan(plan: Plan[EnsembleSettings], number: int, folder: Path) -> Plan
 
 
 def _train_members(plan: Plan[EnsembleSettings], run: Run, diagnostics: Diagnostics, options: RunOptions) -> list[Run]:
-    """The members' runs, as far as they came; the first that does not succeed is the last."""
+    """The members' runs, as far as they came; the first that is not carried out is the last."""
     total = plan.config.members
     members: list[Run] = []
     for number in range(1, total + 1):
@@ -82,7 +83,7 @@ def _train_members(plan: Plan[EnsembleSettings], run: Run, diagnostics: Diagnost
         options.progress.note(label)
         planned = member_plan(plan, number, run.path / "members" / str(number))
         members.append(train_child(planned, label, diagnostics, options))
-        if not members[-1].ok:
+        if not members[-1].carried_out:
             break
     return members
 
