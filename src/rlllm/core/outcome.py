@@ -89,8 +89,8 @@ def _state(difference: Ends | None, higher_is_better: bool) -> str:
 def change_text(difference: Ends) -> str:
     """A difference as text with its sign, `+0.30 [0.26, 0.34]`.
 
-    Without bounds it is the estimate. The larger bound gets two significant digits, and at least two decimals; more (up to six) where the other bound, which is
-    not 0, would be written as 0.
+    Without bounds it is the estimate. The larger bound gets two significant digits, and at least two decimals; more (up to
+    six) where the other bound, which is not 0, would be written as 0.
     """
     if difference["low"] is None or difference["high"] is None:
         return interval_text(difference, "+.2f")
