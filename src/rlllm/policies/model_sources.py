@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rlllm.core.errors import ModelError, closest
 from rlllm.core.runs import ENSEMBLE, file_hash
@@ -13,6 +16,11 @@ from rlllm.core.runs import ENSEMBLE, file_hash
 NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_LARGEST_HEADER = 100_000_000
+_SIZE_IN_NAME = re.compile(
+    r"(?<![A-Za-z0-9.])(?:(?P<experts>\d+)x)?(?P<number>\d+(?:\.\d+)?)(?P<unit>[MBmb])(?![A-Za-z0-9])"
+)
+_UNITS = {"m": 10**6, "b": 10**9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,24 @@ class ModelSource:
         if self.folder is None:
             return None
         return "-".join(file_hash(path)[:16] for path in sorted(self.folder.glob("*.safetensors"))) or None
+
+    def parameter_count(self) -> int | None:
+        """Parameters of the model, read from the headers of its weights; of a Hub id, what its name says (`Qwen2.5-0.5B`).
+
+        None where neither tells.
+        """
+        if self.folder is None:
+            return _count_in_name(self.name)
+        shapes = weight_shapes(self.folder)
+        return sum(math.prod(shape) for shape in shapes.values()) if shapes else None
+
+    def context_length(self) -> int | None:
+        """Tokens of the longest sequence that the model takes, from config.json; None for a Hub id, or where it is not said."""
+        if self.folder is None:
+            return None
+        config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        text: Mapping[str, Any] = config.get("text_config") or config
+        return text.get("max_position_embeddings") or None
 
 
 def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
@@ -69,6 +95,37 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
         given=reference,
         hint=f"did you mean {near}?" if near else "the embedded model is called nano",
     )
+
+
+def weight_shapes(folder: Path) -> dict[str, list[int]] | None:
+    """Name and shape of every weight, from the headers of the *.safetensors files; None if one cannot be read."""
+    shapes: dict[str, list[int]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        header = _header(path)
+        if header is None:
+            return None
+        shapes |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    return shapes or None
+
+
+def _header(path: Path) -> dict[str, Any] | None:
+    """The format: eight bytes with the header's length, little endian, then the header in JSON."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= _LARGEST_HEADER:
+                return None
+            return json.loads(file.read(length))
+    except (OSError, ValueError):
+        return None
+
+
+def _count_in_name(name: str) -> int | None:
+    """The parameters that a model's name states: `SmolLM2-135M`, `Mixtral-8x7B`; the first number with a unit counts."""
+    match = _SIZE_IN_NAME.search(name)
+    if match is None:
+        return None
+    return int(float(match["number"]) * _UNITS[match["unit"].lower()] * int(match["experts"] or 1))
 
 
 def _ensemble(folder: Path, name: str, reference: str, wanted: bool) -> ModelSource:

@@ -111,6 +111,8 @@ def child_plan(
         source=plan.source,
         loaded=plan.loaded,
         settings=settings,
+        sizes=plan.sizes,
+        given=plan.given,
     )
     return replace(plan_rl(start, specs), environment=plan.environment, cards=plan.cards)
 

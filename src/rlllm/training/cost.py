@@ -10,17 +10,16 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from rlllm.algorithms.components import Components
 from rlllm.algorithms.protocols import Sampler
+from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.plan import ExperimentPlan, RLPlan
 
 _BYTES = 4
 """Of a weight, a gradient, and each of Adam's two moments: the loop trains in 32 bits unless the device has bfloat16."""
-_LARGEST_HEADER = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,29 +134,6 @@ def cost_of(plan: object) -> Cost | None:
     )
 
 
-def parameters(folder: Path) -> dict[str, list[int]] | None:
-    """Name and shape of every weight, from the headers of the *.safetensors files; None if one cannot be read."""
-    shapes: dict[str, list[int]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        header = _header(path)
-        if header is None:
-            return None
-        shapes |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    return shapes or None
-
-
-def _header(path: Path) -> dict[str, Any] | None:
-    """The format: eight bytes with the header's length, little endian, then the header in JSON."""
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 0 < length <= _LARGEST_HEADER:
-                return None
-            return json.loads(file.read(length))
-    except (OSError, ValueError):
-        return None
-
-
 def _steps(plan: RLPlan[Any], batches: BatchPlan) -> int | None:
     """Optimizer steps, counted as Trainer does; a last part of an epoch that fills no rollout is dropped."""
     if plan.setting("max_steps") > 0:
@@ -183,7 +159,7 @@ def _has_reference(plan: RLPlan[Any]) -> bool:
 
 def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
     folder, config = plan.source.folder, plan.config
-    shapes = parameters(folder) if folder else None
+    shapes = weight_shapes(folder) if folder else None
     if folder is None or shapes is None:
         return None
     count = sum(math.prod(shape) for shape in shapes.values())

@@ -21,12 +21,27 @@ from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
+from rlllm.training.size_defaults import ROLLOUT_NAMES, SizeDefaults, given_rollout, size_defaults
 from rlllm.training.trainers.base import Trainer
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
     from rlllm.training.environment import PlannedEnvironment
 
+_SHOWN = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "max_steps",
+    "num_train_epochs",
+)
+"""TRL settings that every plan shows, whoever sets them."""
+_OF_RLLLM = frozenset(
+    {*ROLLOUT_NAMES.values(), "temperature", "top_p", "top_k", "reward_weights", "max_tool_calling_iterations"}
+)
+"""TRL settings with a default or a place of their own in rlllm."""
 ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
 RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
 
@@ -41,7 +56,9 @@ class Plan(Generic[ConfigT]):
         trainer: what trains.
         source: the model to start from.
         loaded: the data, as records of the trainer's type.
-        settings: TRL settings: the method's under the user's.
+        settings: TRL settings: those by the model's size under the method's under the user's.
+        sizes: the defaults by the model's size that hold, or why there are none.
+        given: names of the TRL settings that recipe or command line gave.
         rewards: what scores completions; None where nothing is scored.
         eval_reward: a further reward that only measures; its measurement comes first.
         cards: one line for each reward that trains and has a card, stale ones included.
@@ -53,6 +70,8 @@ class Plan(Generic[ConfigT]):
     source: ModelSource
     loaded: Loaded
     settings: Mapping[str, Any]
+    sizes: SizeDefaults = field(default_factory=SizeDefaults)
+    given: frozenset[str] = frozenset()
     rewards: Composition | None = None
     eval_reward: Composition | None = None
     cards: tuple[str, ...] = ()
@@ -81,6 +100,26 @@ class Plan(Generic[ConfigT]):
         """A TRL setting as the trainer will see it: the one given, or else TRL's default."""
         return trl_fields.value(self.trainer.trl_config, self.settings, name)
 
+    def origin(self, name: str) -> str:
+        """Where the value of a TRL setting comes from: `given`, `method` (or a component), `size`, `rlllm` or `TRL`."""
+        if name in self.sizes.values and self.settings.get(name) == self.sizes.values[name]:
+            return "size"
+        if name in self.given:
+            return "given"
+        if name in self.method.settings or name in _trl_names(self.method.defaults.get("rollout", {})):
+            return "method"
+        if name in self.settings:
+            return "rlllm" if name in _OF_RLLLM else "method"
+        return "TRL"
+
+    def origins(self) -> dict[str, dict[str, Any]]:
+        """Name of a TRL setting -> its value and its origin: all that differ from TRL's, and those that every plan shows."""
+        shown = {name: self.setting(name) for name in _SHOWN if name in trl_fields.table(self.trainer.trl_config)}
+        shown.pop("num_train_epochs" if shown.get("max_steps", -1) > 0 else "max_steps", None)
+        return {
+            name: {"value": value, "origin": self.origin(name)} for name, value in {**shown, **self.settings}.items()
+        }
+
     def quarantined(self, folder: Path) -> Self:
         """The plan whose rewards write what they fail on into a run's directory."""
         return replace(
@@ -105,7 +144,22 @@ class Plan(Generic[ConfigT]):
         rows += self._trainer_lines()
         if len(self.loaded.train) < self.rows_needed:
             rows.append(("warning", f"one step takes {self.rows_needed} rows: this data is too small to train on"))
-        rows.append(("trainer", ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "TRL defaults"))
+        return rows + self._settings_lines()
+
+    def _settings_lines(self) -> list[tuple[str, str]]:
+        """The TRL settings, by what sets them: the model's size, TRL, and recipe, command line and method."""
+        by_origin: dict[str, list[str]] = {}
+        for name, setting in self.origins().items():
+            label = {"size": "defaults", "TRL": "TRL defaults"}.get(setting["origin"], "trainer")
+            by_origin.setdefault(label, []).append(f"{name}={setting['value']}")
+        rows: list[tuple[str, str]] = []
+        if "defaults" in by_origin:
+            rows += [("defaults", ", ".join(by_origin["defaults"])), ("", f"by size: {self.sizes.source}")]
+        for label in ("TRL defaults", "trainer"):
+            if label in by_origin:
+                rows.append((label, ", ".join(by_origin[label])))
+        if self.sizes.row is None and self.sizes.reason:
+            rows.append(("", f"no defaults by size: {self.sizes.reason}"))
         return rows
 
     def _trainer_lines(self) -> list[tuple[str, str]]:
@@ -126,6 +180,8 @@ class Plan(Generic[ConfigT]):
             "rewards": list(self.rewards.names) if self.rewards else [],
             **({"cards": list(self.cards)} if self.cards else {}),
             "trainer": dict(self.settings),
+            "defaults": self.sizes.to_json(),
+            "settings": self.origins(),
             "rows_needed": self.rows_needed,
         }
 
@@ -185,19 +241,32 @@ class ExperimentPlan(RLPlan[RLConfigT]):
 
 
 def start_plan(config: ConfigT, method: Method, trainer: Trainer[Any, Any]) -> Plan[ConfigT]:
-    """The part of planning that all trainers share: method defaults, model, data, TRL settings.
+    """The part of planning that all trainers share: defaults of size and method, model, data, TRL settings.
 
     Raises:
         ConfigError: a TRL setting that this trainer does not take.
         ModelError, DataError: the model or the data do not exist or cannot be read.
     """
+    source, loaded = resolve_model(config.model), load(config.data, trainer.record)
+    return plan_of(config, method, trainer, source, loaded)
+
+
+def plan_of(
+    config: ConfigT, method: Method, trainer: Trainer[Any, Any], source: ModelSource, loaded: Loaded
+) -> Plan[ConfigT]:
+    """A plan of a model and of data that are at hand: the defaults of size and method under the settings that were given."""
+    sizes = size_defaults(
+        config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=processes()
+    )
     return Plan(
-        config=with_defaults(config, method),
+        config=with_defaults(config, method, sizes),
         method=method,
         trainer=trainer,
-        source=resolve_model(config.model),
-        loaded=load(config.data, trainer.record),
-        settings={**method.settings, **config.trainer},
+        source=source,
+        loaded=loaded,
+        settings={**sizes.settings, **method.settings, **config.trainer},
+        sizes=sizes,
+        given=frozenset(config.trainer) | _trl_names(given_rollout(config)),
     )
 
 
@@ -215,13 +284,22 @@ def resolve_method(name: str, stage: str) -> Method:
     return method
 
 
-def with_defaults(config: ConfigT, method: Method) -> ConfigT:
-    """The settings with the method's own under those that were given."""
+def with_defaults(config: ConfigT, method: Method, sizes: SizeDefaults) -> ConfigT:
+    """The settings with the method's own under those that were given, and those of the model's size under both."""
+    by_size = {"rollout": sizes.rollout} if sizes.rollout else {}
     changed = {}
-    for name, values in method.defaults.items():
+    for name in dict.fromkeys([*by_size, *method.defaults]):
         section = getattr(config, name)
-        changed[name] = type(section).model_validate({**values, **section.model_dump(exclude_unset=True)})
+        set_before = section.model_dump(exclude_unset=True)
+        lowest, given = ({}, set_before) if name in config.model_fields_set else (set_before, {})
+        layers = {**lowest, **by_size.get(name, {}), **method.defaults.get(name, {}), **given}
+        changed[name] = type(section).model_validate(layers)
     return config.model_copy(update=changed)
+
+
+def _trl_names(rollout: Mapping[str, Any]) -> frozenset[str]:
+    """Names of a rollout's settings as TRL has them."""
+    return frozenset(ROLLOUT_NAMES.get(name, name) for name in rollout)
 
 
 def processes() -> int:

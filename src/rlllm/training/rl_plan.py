@@ -97,6 +97,8 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         source=plan.source,
         loaded=plan.loaded,
         settings={**settings, "reward_weights": composition.weights},
+        sizes=plan.sizes,
+        given=plan.given,
         rewards=composition,
         batches=batches,
         slots=slots,

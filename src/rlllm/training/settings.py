@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -50,8 +50,11 @@ class TrainingConfig(StageConfig):
     """How to train; see `rlllm methods ls --stage STAGE`. It decides which of the other settings there are."""
     data: DataConfig = DataConfig()
     """What to train on; a name, a file, or a section."""
+    defaults: Literal["size", "trl"] = "size"
+    """What holds where neither the method nor the recipe says anything: `size` takes learning rate, schedule, batch, steps and
+    lengths by the model's parameter count (`docs/reference/size-defaults.md`), `trl` takes TRL's."""
     trainer: dict[str, Any] = Field(default_factory=dict)
-    """TRL's own settings under TRL's names; everything not given keeps TRL's default."""
+    """TRL's own settings under TRL's names; everything not given keeps its default (see `defaults`)."""
     eval: HoldoutConfig = HoldoutConfig()
     """Measurement before and after."""
     lora: LoraConfig | None = None

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rlllm.policies.model_sources import NANO
+from rlllm.policies.model_sources import NANO, weight_shapes
 from rlllm.stages.catalog import plan, resolve_settings
-from rlllm.training.cost import Cost, cost_of, parameters
+from rlllm.training.cost import Cost, cost_of
 
 SMALL: dict[str, Any] = {
     "data": {"name": "arithmetic", "rows": 40, "holdout": 8},
@@ -97,10 +97,10 @@ def test_adapters_train_little_and_need_no_second_reference() -> None:
 
 
 def test_a_file_that_is_no_safetensors_gives_no_estimate(tmp_path: Path) -> None:
-    assert parameters(tmp_path) is None
+    assert weight_shapes(tmp_path) is None
     for content in (b"", b"short", (10**12).to_bytes(8, "little"), (4).to_bytes(8, "little") + b"{..."):
         (tmp_path / "model.safetensors").write_bytes(content)
-        assert parameters(tmp_path) is None
+        assert weight_shapes(tmp_path) is None
 
 
 def test_an_experiment_says_how_many_runs_it_is_and_what_they_come_to() -> None:

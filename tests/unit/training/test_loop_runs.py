@@ -17,6 +17,7 @@ def run(model: str, folder: Path, **settings: Any) -> rlllm.Run:
         learning_rate=1e-3,
         num_generations=4,
         max_completion_length=6,
+        defaults="trl",
         **{"rewards": ["exact"], "max_steps": 3, **settings},
     )
 

@@ -186,8 +186,8 @@ def test_a_slot_component_with_a_field_it_does_not_have_is_refused() -> None:
 def test_a_plan_prints_its_lines_and_is_json(tiny_model: str, verb: str) -> None:
     made = planned(verb, tiny_model)
     labels = [label for label, _ in made.lines()]
-    assert {"stage", "model", "data", "trainer"} <= set(labels)
-    assert json.loads(json.dumps(made.to_json()))["rows_needed"] == 1
+    assert {"stage", "model", "data", "defaults"} <= set(labels)
+    assert json.loads(json.dumps(made.to_json()))["rows_needed"] == made.rows_needed
 
 
 def test_a_plan_warns_of_data_too_small_for_one_step(tiny_model: str) -> None:

@@ -48,6 +48,7 @@ def train(tiny_model: str, tmp_path: Path) -> Callable[..., Run]:
             "data": {"name": "arithmetic", "rows": 16, "holdout": 0},
             "max_steps": 3,
             "learning_rate": 1e-3,
+            "defaults": "trl",
         }
         if verb == "reason":
             common |= {"max_completion_length": 6, "rewards": "vowels"}

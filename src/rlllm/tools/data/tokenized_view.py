@@ -22,7 +22,7 @@ from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.stages.catalog import unread_key
 from rlllm.tools.data.template_check import TemplateCheck, Turn, check_template, doubled_bos, turns_of
-from rlllm.training.plan import Plan, resolve_method, with_defaults
+from rlllm.training.plan import Plan, plan_of, resolve_method
 from rlllm.training.registry import trainer_of
 
 _WITHOUT_EFFECT = {
@@ -216,15 +216,8 @@ def preview_of(verb: str, method: str, loaded: Loaded, model: str, settings: Ite
     recipe = {"model": model, "method": method}
     config = resolve(trainer.settings[verb], recipe, _only_settings(settings), partial(unread_key, verb, method))
     source = resolve_model(model)
-    plan = Plan(
-        config=with_defaults(config, method_record).model_copy(update={"lora": None}),  # adapters change no row
-        method=method_record,
-        trainer=trainer,
-        source=source,
-        loaded=loaded,
-        settings={**method_record.settings, **config.trainer},
-    )
-    return _opened(plan, source)
+    whole = config.model_copy(update={"lora": None})  # adapters change no row
+    return _opened(plan_of(whole, method_record, trainer, source, loaded), source)
 
 
 def _only_settings(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:

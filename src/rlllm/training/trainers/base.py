@@ -57,6 +57,8 @@ class Trainer(Generic[PlanT, JobT]):
         batch_tokens: one batch of the trainer's own collator -> its sequences with the tokens that train. None where no
             recorded row is trained on as it stands.
         prompt_tokens: job, record -> token ids of the prompt. Set where the model writes the text that it is trained on.
+        size_defaults: kind of the rows in `rlllm.training.size_defaults.TABLE` that hold for it: `sft`, `reward model`,
+            `preferences`, `preferences with imitation`, `loop`. Empty for a trainer that keeps TRL's defaults.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Trainer(Generic[PlanT, JobT]):
     observe: Callable[[JobT, Any], None] = _nothing
     batch_tokens: Callable[[Mapping[str, Any]], list[PreviewSequence]] | None = None
     prompt_tokens: Callable[[JobT, Any], list[int]] | None = None
+    size_defaults: str = ""
 
     @property
     def trl_config(self) -> str:

@@ -93,4 +93,5 @@ TRAINER = Trainer(
     measure=measure_accuracy,
     expect=note_pairs,
     batch_tokens=scored_sequences,
+    size_defaults="reward model",
 )

@@ -39,4 +39,5 @@ TRAINER = Trainer(
     measure=measure_alignment,
     expect=note_pairs,
     batch_tokens=tokens_by_mask,
+    size_defaults="preferences",
 )

@@ -113,4 +113,5 @@ TRAINER = Trainer(
     measure=_measure,
     expect=_expect,
     observe=rl.observe,
+    size_defaults="loop",
 )

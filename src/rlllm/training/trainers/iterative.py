@@ -176,6 +176,7 @@ def _iteration_plan(plan: Plan[IterativeSettings], number: int, start: str, pair
             "method": "dpo",
             "model": start,
             "data": {"name": str(pairs.resolve())},
+            "defaults": config.defaults,
             "trainer": {**plan.settings, **({} if steps is None else {"max_steps": steps})},
             "lora": config.lora,
             "seed": _seed(config, number),

@@ -79,4 +79,5 @@ TRAINER = Trainer(
     build=dpo.build,
     measure=measure_alignment,
     prompt_tokens=iterative.prompt_tokens,
+    size_defaults="preferences",
 )

@@ -79,4 +79,5 @@ TRAINER = Trainer(
     build=_build,
     measure=measure_alignment,
     batch_tokens=tokens_by_mask,
+    size_defaults="preferences",
 )

@@ -47,4 +47,5 @@ TRAINER = Trainer(
     measure=measure_alignment,
     expect=note_pairs,
     batch_tokens=_batch_tokens,
+    size_defaults="preferences with imitation",
 )

@@ -118,4 +118,5 @@ TRAINER = Trainer(
     build=_build,
     measure=_measure,
     batch_tokens=tokens_by_labels,
+    size_defaults="reward model",
 )

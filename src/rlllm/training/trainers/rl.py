@@ -339,4 +339,5 @@ TRAINER = Trainer(
     measure=_measure,
     observe=observe,
     prompt_tokens=_prompt_tokens,
+    size_defaults="loop",
 )

@@ -70,7 +70,9 @@ def member_plan(plan: Plan[EnsembleSettings], number: int, folder: Path) -> Plan
         trainer=bradley_terry.TRAINER,
         source=plan.source,
         loaded=plan.loaded,
-        settings={**method.settings, **plan.config.trainer},
+        settings=plan.settings,
+        sizes=plan.sizes,
+        given=plan.given,
     )
 
 
@@ -143,4 +145,5 @@ TRAINER = Trainer(
     build=bradley_terry.build,
     measure=bradley_terry.measure_accuracy,
     batch_tokens=scored_sequences,
+    size_defaults="reward model",
 )

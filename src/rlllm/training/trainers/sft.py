@@ -55,4 +55,5 @@ TRAINER = Trainer(
     build=_build,
     measure=_measure,
     batch_tokens=tokens_by_labels,
+    size_defaults="sft",
 )
