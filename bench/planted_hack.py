@@ -40,7 +40,12 @@ RUNS: dict[str, dict[str, Any]] = {
 SETTINGS = {
     "rollout": {"max_new_tokens": 64, "group_size": 8},
     "eval": {"rows": 64, "samples": 4},
-    "trainer": {"max_steps": 60, "per_device_train_batch_size": 64, "learning_rate": 1e-4},
+    "trainer": {
+        "max_steps": 60,
+        "per_device_train_batch_size": 64,
+        "learning_rate": 1e-4,
+        "lr_scheduler_type": "linear",
+    },
 }
 
 

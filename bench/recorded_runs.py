@@ -26,7 +26,7 @@ RLLLM = str(Path(sys.executable).with_name("rlllm"))
 WORLD = ["--data", "arithmetic", "data.level=2", "data.rows=1920", "data.holdout=256"]
 MEASURED = ["rollout.max_new_tokens=96", "eval.rows=256", "eval.samples=4", "save_strategy=no"]
 ONLINE = ["max_steps=60", "per_device_train_batch_size=64", "lr_scheduler_type=linear", "learning_rate=7e-5"]
-ROUNDS = ["max_steps=60", "per_device_train_batch_size=32", "learning_rate=1e-4", "iterations=3"]
+ROUNDS = ["max_steps=60", "per_device_train_batch_size=32", "learning_rate=1e-4", "iterations=3", "defaults=trl"]
 SINGLE = {
     "remax": ONLINE,
     "iterative-dpo": [*ROUNDS, "rollout.group_size=4"],
@@ -34,6 +34,23 @@ SINGLE = {
     "spin": ROUNDS,
 }
 """Method -> its settings in the recording `align-single`."""
+GYM = {
+    "products": ["data.params.max_digits=2"],
+    "letter_counting": ["data.params.min_words=2", "data.params.max_words=4"],
+}
+"""Task of reasoning-gym -> its difficulty in the recording `size-defaults`."""
+BARE = {
+    "sft": ["sft"],
+    "train-rm": ["train-rm"],
+    "train-rm process": ["train-rm", "--method", "process"],
+    "align dpo": ["align"],
+    "align kto": ["align", "--method", "kto"],
+    "align orpo": ["align", "--method", "orpo"],
+    "align ppo": ["align", "--method", "ppo", "--reward", "gold"],
+    "sft with lora": ["sft", "lora.r=16"],
+    "align dpo with lora": ["align", "lora.r=16"],
+}
+"""What is trained with only model and data given -> its words."""
 BEST_OF = ["--model", "nano", "data.level=2", "data.holdout=512", "rows=512", "samples=8", "sampling.max_new_tokens=96"]
 
 
@@ -112,7 +129,13 @@ def _alignment(run: Run) -> dict[str, Any]:
 def overoptimisation(folder: Path, _: int) -> Any:
     """RLOO without a KL term and at nearly ten times the learning rate, against one reward model."""
     reward = rlllm(["train-rm", "quickstart"], folder / "reward-model")
-    settings = ["learning_rate=6e-4", "beta=0", "max_steps=80", "per_device_train_batch_size=64"]
+    settings = [
+        "learning_rate=6e-4",
+        "beta=0",
+        "max_steps=80",
+        "per_device_train_batch_size=64",
+        "lr_scheduler_type=linear",
+    ]
     words = ["align", "--method", "rloo", "--reward", str(reward.path), *WORLD, *MEASURED, *settings]
     run = rlllm(words, folder / "rloo")
     names = {
@@ -176,6 +199,7 @@ def judge(folder: Path, seeds: int) -> Any:
             "verdicts#4000",
             "learning_rate=1e-3",
             "max_steps=200",
+            "defaults=trl",
             "--seed",
             str(seed),
         ]
@@ -186,6 +210,38 @@ def judge(folder: Path, seeds: int) -> Any:
     return {"measures": rows}
 
 
+def size_defaults(folder: Path, seeds: int) -> Any:
+    """Each kind of training with only model and data given: the rows of the table for models under 10M parameters."""
+    rows = []
+    for seed in range(seeds):
+        for task in ("products", "letter_counting"):
+            data = ["--data", f"gym:{task}", *GYM[task]]
+            taught = rlllm(
+                ["sft", "--model", "nano", *data, "max_steps=40", "--seed", str(seed)], folder / f"{task}-sft-{seed}"
+            )
+            run = rlllm(["reason", "--model", str(taught.path), *data, "--seed", str(seed)], folder / f"{task}-{seed}")
+            rows.append({"what": f"`reason`, gym:{task}", "seed": seed, **_first(run)})
+        for what, words in BARE.items():
+            name = what.replace(" ", "-")
+            run = rlllm(
+                [*words, "--model", "nano", "--data", "arithmetic", "--seed", str(seed)], folder / f"{name}-{seed}"
+            )
+            rows.append({"what": f"`{what}`", "seed": seed, **_first(run)})
+    return {"runs": rows}
+
+
+def _first(run: Run) -> dict[str, Any]:
+    """The first measure of a run, and what it took."""
+    row = run.results["measures"][0]
+    ends = {part: row[part] for part in ("before", "after", "difference")}
+    return {
+        "measure": row["name"],
+        **ends,
+        "steps": run.verdict["diagnostics"]["steps_done"],
+        "seconds": run.status["seconds"],
+    }
+
+
 RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "reason-controls": (controls, 3),
     "tools": (tools, 1),
@@ -193,6 +249,7 @@ RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "overoptimisation": (overoptimisation, 1),
     "process-reward-model": (process_reward_model, 3),
     "judge": (judge, 1),
+    "size-defaults": (size_defaults, 2),
 }
 """Name -> what records it, and its number of seeds."""
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from rlllm.core.config import StageConfig
     from rlllm.core.registry import Entry, Registry
+    from rlllm.training.size_defaults import SizeRow
 
 WRITTEN = "Written by `make reference` from the code; edit that instead."
 _ARGUMENT = re.compile(r"^    (?P<names>\w+(?:, \w+)*): (?P<text>.+)$")
@@ -37,6 +38,7 @@ def pages() -> dict[str, str]:
     written["commands.md"] = _commands_page()
     written["methods.md"] = _methods_page()
     written["trl-fields.md"] = _trl_page()
+    written["size-defaults.md"] = _size_defaults_page()
     written["exit-codes.md"] = _exit_codes_page()
     written["python.md"] = _python_page()
     for name, (title, intro, registries) in _registries().items():
@@ -230,6 +232,75 @@ def _field_table(table: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -
         (_code(name), " or ".join(table[name]["kinds"]), _default(table[name]["default"])) for name in sorted(names)
     )
     return _table(("field", "type", "default"), rows)
+
+
+# --- defaults by size -------------------------------------------------------------------------------------------------
+
+
+def _size_defaults_page() -> str:
+    from rlllm.training.size_defaults import KINDS, LORA_FACTOR, TABLE
+
+    lines = ["# Defaults by the size of the model", "", WRITTEN, "", *_SIZE_RULES]
+    lines += [
+        f"- Adapters (`lora.r=16`) take {LORA_FACTOR} times the learning rate (LoRA Without Regret, Schulman et al. 2025, as",
+        "  in TRL's docs), unless the table has another one.",
+    ]
+    for kind in KINDS:
+        lines += ["", f"## For {kind}", "", _trained_by(kind), ""]
+        lines += _size_rows([row for row in TABLE if row.kind == kind])
+    return "\n".join(lines)
+
+
+_SIZE_RULES = """
+Where neither the method nor the recipe nor the command line sets a value, it follows from the kind of training, the number of
+the model's parameters, and whether adapters are trained. Each of these wins over the ones before it: TRL's default, this
+table, the method's settings, the recipe, the command line. A plan (`--dry-run`) shows where its values come from: the line
+`defaults` has those of this table, `TRL defaults` those of TRL. `--defaults trl` leaves the table out.
+
+- Parameters are counted in the weights of a folder. A Hub model has as many as its name says (`SmolLM2-135M`). Where neither
+  tells, TRL's defaults hold, and the plan says so.
+- `batch` counts the rows of one optimizer step over all processes. In the loop these are completions: whole groups, and of no
+  more prompts than there are rows. `micro-batch` is `per_device_train_batch_size` at most.
+- Settings that belong together are not mixed. Where one of them is given, the others are TRL's: `max_steps`, `num_train_epochs`
+  and `max_tokens`; `lr_scheduler_type` and `warmup_steps`; the batch sizes and `steps_per_generation`.
+- A completion has at most as many tokens as the longest prompt leaves in the model's context; a row at most as many as the
+  context. A run of fewer than 10 steps has no warm-up.
+""".strip().splitlines()
+
+
+def _trained_by(kind: str) -> str:
+    """The methods whose trainers take the rows of a kind."""
+    from rlllm.algorithms.registry import METHODS
+    from rlllm.training.registry import trainer_of
+
+    methods = [METHODS.load(name) for name in sorted(METHODS.builtins)]
+    names = [method.name for method in methods if trainer_of(method).size_defaults == kind]
+    return f"Methods: {', '.join(_code(name) for name in names)}."
+
+
+def _size_rows(rows: Sequence[SizeRow]) -> list[str]:
+    loop = rows[0].group_size is not None
+    ends = ("group size", "new tokens") if loop else ("row length",)
+    titles = (
+        "parameters",
+        "learning rate",
+        "adapters",
+        "schedule",
+        "warm-up",
+        "batch",
+        "micro-batch",
+        "length of the run",
+        *ends,
+    )
+    cells = []
+    for row in rows:
+        steps = f"{row.steps} steps" if row.steps else f"{row.epochs:g} epoch{'s' if row.epochs != 1 else ''}"
+        own = (str(row.group_size), str(row.max_new_tokens)) if loop else (str(row.max_length or "TRL's"),)
+        warm = f"{row.warmup:.0%}" if row.warmup else "none"
+        how = (f"{row.rate(lora=False):g}", f"{row.rate(lora=True):g}", row.schedule, warm)
+        cells.append((row.range_text, *how, str(row.batch), str(row.micro), steps, *own))
+    sources = [f"- {row.range_text}: {'; '.join(row.sources)}." for row in rows]
+    return [*_table(titles, cells), "", "Sources:", "", *sources]
 
 
 # --- methods ----------------------------------------------------------------------------------------------------------

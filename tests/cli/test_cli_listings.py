@@ -169,6 +169,7 @@ def test_a_pipeline_is_planned_step_by_step(rlllm: Rlllm) -> None:
     assert (said.code, said.err) == (0, "")
     assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [["one", "reason", "short"]]
     assert rlllm("run duo --dry-run --json --seed 3").json["seed"] == 3
+    assert rlllm("run duo --dry-run --json seed=4 output_dir=out").json["seed"] == 4
 
 
 def test_eval_recipes_are_told_from_tasks(rlllm: Rlllm, model: str) -> None:

@@ -100,3 +100,11 @@ def test_held_out_rows_get_a_file_of_their_own(rlllm: Rlllm, tmp_path: Path) -> 
     columns = ",".join(f"{name}={column}" for name, column in said.json["written"]["columns"].items())
     shown = rlllm(f"data show out/train.parquet --kind reason --columns {columns} --json")
     assert shown.json["records"][0]["record"]["answer"]
+
+
+def test_settings_of_the_data_need_no_tokens(rlllm: Rlllm) -> None:
+    shown = rlllm("data show arithmetic data.level=1 data.params.clean=true --json").json
+    assert shown["records"][0]["record"]["meta"]["level"] == 1
+    refused = rlllm("data show arithmetic data.levl=1")
+    assert refused.code == 2
+    assert "did you mean level?" in refused.err

@@ -25,7 +25,11 @@ Data = Annotated[
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the verb, such as max_length=512.", show_default=False),
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings of the data (data.level=2) and, for tokens, of the verb (max_length=512).",
+        show_default=False,
+    ),
 ]
 Kind = Annotated[
     str | None,
@@ -56,17 +60,19 @@ def show(
 ) -> None:
     """Show records as they are read, and with --tokens the tokens that a trainer makes of them."""
     from rlllm.core.errors import ConfigError
-    from rlllm.data.config import DataConfig
-    from rlllm.tools.data.show import show_data
+    from rlllm.tools.data.show import data_config, show_data
 
     typed = overrides.read_words("data show", words or ())
     if typed.bare:
         raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example max_length=512")
-    if not tokens and (model or typed.overrides):
-        raise ConfigError("a model and settings only matter for tokens", hint="add --tokens")
-    config = DataConfig.checked({"name": data, "row_schema": row_schema, **({"columns": columns} if columns else {})})
+    of_data = [(key, value) for key, value in typed.overrides if key.startswith("data.")]
+    settings = [pair for pair in typed.overrides if pair not in of_data]
+    if not tokens and (model or settings):
+        raise ConfigError("a model and its settings only matter for tokens", hint="add --tokens")
+    read = {"row_schema": row_schema, "columns": columns}
+    config = data_config({"name": data, **{key: value for key, value in read.items() if value}}, of_data)
     tokens_of = (model or "nano") if tokens else None
-    shown = show_data(config, kind=kind, rows=rows, model=tokens_of, settings=typed.overrides)
+    shown = show_data(config, kind=kind, rows=rows, model=tokens_of, settings=settings)
     if json:
         console.emit_json(shown.to_json())
     else:

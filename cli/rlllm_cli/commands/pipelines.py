@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlllm_cli import completion, console, options, outcome
+from rlllm_cli import completion, console, options, outcome, overrides
 from rlllm_cli.progress import clock, listening
 
 if TYPE_CHECKING:
     from rlllm.stages.pipeline import Pipeline, PipelineRun
 
 DEMO = "demo"
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="output_dir, seed or title of the pipeline, or STEP.KEY of a step: sft.max_steps=20.",
+        show_default=False,
+    ),
+]
 Name = Annotated[
     str, typer.Argument(metavar="PIPELINE", help="A pipeline recipe.", autocompletion=completion.pipelines)
 ]
@@ -24,6 +32,7 @@ Name = Annotated[
 def run(
     ctx: typer.Context,
     pipeline: Name,
+    words: Words = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     dry_run: options.DryRun = False,
@@ -32,11 +41,13 @@ def run(
     json: options.Json = False,
 ) -> None:
     """Run a pipeline of stages."""
-    launch(ctx, pipeline, output_dir, seed, options.Switches(dry_run, resume, overwrite, json))
+    flags = {"output_dir": output_dir, "seed": seed}
+    launch(ctx, pipeline, words, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
 def demo(
     ctx: typer.Context,
+    words: Words = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
     dry_run: options.DryRun = False,
@@ -45,28 +56,45 @@ def demo(
     json: options.Json = False,
 ) -> None:
     """The whole lifecycle on the embedded model, offline, in minutes."""
-    launch(ctx, DEMO, output_dir, seed, options.Switches(dry_run, resume, overwrite, json))
+    flags = {"output_dir": output_dir, "seed": seed}
+    launch(ctx, DEMO, words, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
 def launch(
-    ctx: typer.Context, name: str, output_dir: Path | None, seed: int | None, switches: options.Switches
+    ctx: typer.Context,
+    name: str,
+    words: Sequence[str] | None,
+    flags: Mapping[str, Any],
+    switches: options.Switches,
 ) -> None:
     """Resolve every step first, then run them. Raises RlllmError before the first step, typer.Exit after the last."""
     from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
     from rlllm.core.runs import RunOptions
-    from rlllm.stages.pipeline import load_pipeline, run_pipeline
+    from rlllm.stages.pipeline import load_pipeline, run_pipeline, with_settings
 
     entry = find_recipe(name, PIPELINES)
-    given = {} if seed is None else {"seed": seed}
-    pipeline = load_pipeline({**read_recipe(entry.path), **given})
+    settings = dict(_given(words, flags))
+    output_dir = settings.pop("output_dir", None)
+    pipeline = load_pipeline(with_settings(read_recipe(entry.path), settings))
     if switches.dry_run:
         show_steps(pipeline, switches.json)
         return
-    folder = output_dir or Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(output_dir) if output_dir else Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     with listening() as progress:
         run_options = RunOptions(progress, switches.resume, switches.overwrite, command=str(ctx.obj))
         done = run_pipeline(pipeline, folder, run_options)
     conclude(done, ctx, switches.json)
+
+
+def _given(words: Sequence[str] | None, flags: Mapping[str, Any]) -> overrides.Overrides:
+    """The options and the settings that were typed. Raises ConfigError for a word without a key, and for one given twice."""
+    from rlllm.core.errors import ConfigError
+
+    typed = overrides.read_words("run", words or ())
+    if typed.bare:
+        raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example sft.max_steps=20")
+    settings = [(key.replace("output-dir", "output_dir"), value) for key, value in typed.overrides]
+    return overrides.flag_overrides(flags, settings) + settings
 
 
 def show_steps(pipeline: Pipeline, as_json: bool) -> None:

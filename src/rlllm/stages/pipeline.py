@@ -112,6 +112,33 @@ def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
     return pipeline
 
 
+def with_settings(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline recipe with settings over it: `title` and `seed` of the whole, `STEP.KEY` of a step.
+
+    Raises:
+        ConfigError: a key that neither is a field of the pipeline nor begins with the name of a step.
+    """
+    changed = dict(recipe)
+    own = [name for name in Pipeline.model_fields if name != "steps"]
+    for key, value in settings.items():
+        name, dot, setting = key.partition(".")
+        steps = changed["steps"] if isinstance(changed.get("steps"), list) else []
+        named = [step.get("name") if isinstance(step, Mapping) else None for step in steps]
+        if not dot and name in own:
+            changed[name] = value
+        elif setting and name in named:
+            changed["steps"] = [
+                {**step, setting: value} if step_name == name else step
+                for step, step_name in zip(steps, named, strict=True)
+            ]
+        else:
+            names = [*own, "output_dir", *(f"{step_name}.KEY" for step_name in named if step_name)]
+            raise ConfigError(
+                f"a pipeline has no setting {key}", exists=names, hint="STEP.KEY=VALUE sets it for a step"
+            )
+    return changed
+
+
 def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> PipelineRun:
     """Run every step into `output_dir/STEP`; writes `pipeline.json` and `report.html` there.
 

@@ -10,7 +10,7 @@ import pytest
 from rlllm import run_pipeline
 from rlllm.core.errors import ConfigError, ExitCode, RunDirectoryError
 from rlllm.core.runs import read_json
-from rlllm.stages.pipeline import load_pipeline
+from rlllm.stages.pipeline import load_pipeline, with_settings
 
 DATA = {"name": "arithmetic", "rows": 8, "holdout": 0}
 
@@ -118,3 +118,13 @@ def test_a_filled_directory_is_not_used_unasked(tiny_model: str, tmp_path: Path)
     (tmp_path / "thesis.txt").write_text("ten years of work")
     with pytest.raises(RunDirectoryError, match="not empty"):
         run_pipeline(two_steps(tiny_model, {"stage": "sft"}), tmp_path)
+
+
+def test_settings_of_a_pipeline_and_of_its_steps_lie_over_the_recipe() -> None:
+    recipe = steps(SFT, {"name": "b", "stage": "sft", "model": "@a", "max_steps": 9})
+    changed = load_pipeline(with_settings(recipe, {"seed": 4, "b.max_steps": 2, "b.data.rows": 5}))
+    assert changed.seed == 4
+    assert [step.settings for step in changed.steps] == [{}, {"model": "@a", "max_steps": 2, "data.rows": 5}]
+    with pytest.raises(ConfigError, match="no setting max_steps") as caught:
+        with_settings(recipe, {"max_steps": 2})
+    assert "b.KEY" in str(caught.value)

@@ -94,6 +94,7 @@ def test_llamafactorys_preference_settings_are_trls(monkeypatch: pytest.MonkeyPa
             "columns": {"prompt": "conversations", "chosen": "chosen.value", "rejected": "rejected.value"},
         },
         "method": "dpo",
+        "defaults": "trl",
         "lora": {"r": 16, "alpha": 16, "dropout": 0.0, "target_modules": ["q_proj", "v_proj"]},
         "trainer": {
             "beta": 0.2,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
+from rlllm.core.config import StageConfig, resolve
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Record
 from rlllm.data.config import DataConfig
@@ -43,6 +44,20 @@ class Shown:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+class _DataOnly(StageConfig):
+    """What `data.KEY=VALUE` is checked against."""
+
+    stage: ClassVar[str] = "data show"
+
+    data: DataConfig = DataConfig()
+    """What to show."""
+
+
+def data_config(values: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> DataConfig:
+    """A data set with settings over it, written as for a verb: ("data.params", {...}). Raises ConfigError."""
+    return resolve(_DataOnly, {"data": dict(values)}, overrides).data
 
 
 def show_data(

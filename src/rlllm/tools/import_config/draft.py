@@ -103,9 +103,22 @@ class Draft:
                 self.leave(key, value, f"neither rlllm nor TRL's {self.trainer.trl_config} has such a setting")
 
     def recipe(self) -> dict[str, Any]:
-        """The settings in the order in which recipes are written."""
-        values = {"method": self.method, **self.values}
-        order = ("model", "data", "method", "rewards", "rollout", "kl", "lora", "trainer", "eval", "seed", "output_dir")
+        """The settings in the order in which recipes are written. What the config leaves open stays as in its tool: TRL's."""
+        values = {"method": self.method, "defaults": "trl", **self.values}
+        order = (
+            "model",
+            "data",
+            "method",
+            "defaults",
+            "rewards",
+            "rollout",
+            "kl",
+            "lora",
+            "trainer",
+            "eval",
+            "seed",
+            "output_dir",
+        )
         first = {key: values[key] for key in order if key in values}
         return {**first, **{key: value for key, value in values.items() if key not in first}}
 
