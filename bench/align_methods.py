@@ -36,7 +36,7 @@ METHODS: dict[str, dict[str, object]] = {
     "simpo": {**OFFLINE, "learning_rate": 1e-4},
     "orpo": {**OFFLINE, "learning_rate": 3e-4},
     "online-dpo": {**ONLINE, "learning_rate": 7e-5},
-    "rloo": {**ONLINE, "learning_rate": 7e-5, "beta": 0.05, "kl.where": "reward"},
+    "rloo": {**ONLINE, "learning_rate": 7e-5},
     "grpo": {**ONLINE, "learning_rate": 7e-5, "beta": 0.05},
     "ppo": {**ONLINE, "learning_rate": 7e-5},
 }

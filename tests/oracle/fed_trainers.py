@@ -12,7 +12,7 @@ from datasets import Dataset
 from peft import LoraConfig
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 from rlllm.algorithms.samplers.order import InOrder
@@ -91,41 +91,73 @@ class StockFed(GRPOTrainer):
         return written()[: len(prompt_ids)], None
 
 
+class StockRLOO(RLOOTrainer):
+    """TRL's RLOOTrainer with written completions in place of sampled ones, and nothing else changed."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        return written()[: len(prompt_ids)]
+
+
 @dataclass
 class Twins:
     """TRL's trainer and the loop, with equal weights."""
 
-    stock: GRPOTrainer
+    stock: GRPOTrainer | RLOOTrainer
     loop: RLTrainer
 
     @property
-    def both(self) -> tuple[GRPOTrainer, RLTrainer]:
+    def both(self) -> tuple[GRPOTrainer | RLOOTrainer, RLTrainer]:
         return self.stock, self.loop
 
 
 def twins(model: str, folder: Path, settings: Mapping[str, Any], *, lora: bool = False) -> Twins:
     """Both trainers under the same TRL settings; adapters, where wanted, start with random weights in both halves."""
-    (folder / "reward.py").write_text(REWARD)
-    rewards = build([RewardSpec(name=f"{folder / 'reward.py'}:by_length")])
-    stock = StockFed(
-        reward_funcs=lambda completion_ids, answer, **_: [
-            worth(kind, len(ids)) for kind, ids in zip(answer, completion_ids, strict=True)
-        ],
-        **_common(model, folder, settings, lora),
-    )
-    loop = RLTrainer(
-        slots=Slots(rewards=rewards, sampler=InOrder(), engine=Written),
-        tasks=TASKS,
-        on_rollout=lambda rows: None,
-        **_common(model, folder, settings, lora),
-    )
+    stock = StockFed(reward_funcs=_stock_reward, **_common(model, folder, settings, lora))
+    loop = fed_loop(model, folder, settings, lora=lora)
     if lora:
         _fill_adapters(stock.model)
         _fill_adapters(loop.model)
     return Twins(stock, loop)
 
 
-def _common(model: str, folder: Path, settings: Mapping[str, Any], lora: bool) -> dict[str, Any]:
+def rloo_trainer(model: str, folder: Path, settings: Mapping[str, Any]) -> StockRLOO:
+    """TRL's RLOOTrainer on the same rows, rewards and completions, in double precision."""
+    common = _common(model, folder, settings, False, RLOOConfig, torch.float64)
+    return StockRLOO(reward_funcs=_stock_reward, **common)
+
+
+def fed_loop(
+    model: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    lora: bool = False,
+    dtype: torch.dtype = torch.float32,
+    **slots: Any,
+) -> RLTrainer:
+    """The loop with the written completions, under these TRL settings and components."""
+    (folder / "reward.py").write_text(REWARD)
+    rewards = build([RewardSpec(name=f"{folder / 'reward.py'}:by_length")])
+    return RLTrainer(
+        slots=Slots(rewards=rewards, sampler=InOrder(), engine=Written, **slots),
+        tasks=TASKS,
+        on_rollout=lambda rows: None,
+        **_common(model, folder, settings, lora, dtype=dtype),
+    )
+
+
+def _stock_reward(completion_ids: list[list[int]], answer: list[str], **_: Any) -> list[float]:
+    return [worth(kind, len(ids)) for kind, ids in zip(answer, completion_ids, strict=True)]
+
+
+def _common(
+    model: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    lora: bool,
+    config: type[Any] = GRPOConfig,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
     defaults = {
         "use_cpu": True,
         "bf16": False,
@@ -140,8 +172,8 @@ def _common(model: str, folder: Path, settings: Mapping[str, Any], lora: bool) -
     }
     adapters = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
     return {
-        "model": AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-        "args": GRPOConfig(str(folder), **{**defaults, **settings}),
+        "model": AutoModelForCausalLM.from_pretrained(model, dtype=dtype),
+        "args": config(str(folder), **{**defaults, **settings}),
         "train_dataset": Dataset.from_list(rows()),
         "processing_class": AutoTokenizer.from_pretrained(model),
         "peft_config": adapters if lora else None,

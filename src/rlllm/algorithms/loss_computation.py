@@ -138,6 +138,7 @@ class LossComputation:
                 for name, value in inputs.items()
                 if name.startswith(SIGNAL_PREFIX)
             },
+            trl={name: getattr(self.args, name) for name in self.slots.loss.reads_trl},
         )
 
     def _parts(self, inputs: Mapping[str, Any], mask: Tensor) -> Sequence[Tensor | None]:

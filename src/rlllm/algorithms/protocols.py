@@ -162,7 +162,7 @@ class PolicyLoss(Component):
     needs_off_policy: bool = False
     """Whether it is about completions that the policy did not sample, so that a run without them is refused."""
     reads_trl: Collection[str] = ()
-    """TRL settings of losses that it reads, out of `rlllm.algorithms.losses.trl.LOSS_SETTINGS`."""
+    """TRL settings of losses that it reads, out of `rlllm.algorithms.losses.trl.LOSS_SETTINGS`; `LossInputs.trl` has them."""
 
 
 class Loss(PolicyLoss, ABC):

@@ -165,6 +165,7 @@ SLOTS = Registry(
             "rlllm.algorithms.losses.gmpo:GMPO", "geometric mean of token ratios, each clipped in log space"
         ),
         "loss.kl-cov": Builtin("rlllm.algorithms.losses.kl_cov:KLCov", "a KL term on the tokens of highest covariance"),
+        "loss.rloo": Builtin("rlllm.algorithms.losses.rloo:RLOO", "clipped ratio of whole completions, not per token"),
         "loss.luffy": Builtin(
             "rlllm.algorithms.losses.luffy:LUFFY", "p / (p + gamma) on tokens the policy did not write"
         ),

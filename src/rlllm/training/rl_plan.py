@@ -56,7 +56,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     """
     config = plan.config
     rollout = config.rollout
-    settings = {**plan.settings, **_sampling_settings(rollout)}
+    settings = {**_with_defaults(config, plan.method, plan.settings), **_sampling_settings(rollout)}
     slots = _slots(config, plan.method, settings)
     components = Components.of(slots)
     for part in components.by_slot.values():
@@ -103,6 +103,23 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         batches=batches,
         slots=slots,
     )
+
+
+def _with_defaults(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The TRL settings, with two that follow from others and that the user has not given.
+
+    A preset's `epsilon_high` keeps its proportion to `epsilon` where the user gives `epsilon` alone: a bound made for ratios
+    of whole completions (GSPO: 4e-4) means nothing beside one for tokens. A KL term of the loss is k3 (Shao et al. 2024,
+    eq. 4), where TRL multiplies it by the importance ratio.
+    """
+    settings, preset = dict(settings), method.settings
+    alone = "epsilon" in config.trainer and "epsilon_high" not in config.trainer
+    if alone and {"epsilon", "epsilon_high"} <= preset.keys():
+        high = config.trainer["epsilon"] * preset["epsilon_high"] / preset["epsilon"]
+        settings["epsilon_high"] = float(f"{high:.6g}")
+    if settings.get("beta") and config.kl.where == "loss":
+        settings.setdefault("use_bias_correction_kl", False)
+    return settings
 
 
 def _sampling_settings(rollout: RolloutConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rlllm.algorithms.components import SlotSpec, component
+from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, ExitCode, ModelError, RlllmError, UnknownNameError
 from rlllm.stages.catalog import STAGES, config_class, plan, resolve_settings, stage_function
 from rlllm.training.plan import resolve_method
@@ -24,9 +25,55 @@ def planned(verb: str, model: str, **settings: Any) -> Any:
 
 def test_the_users_settings_lie_over_the_methods_and_the_sections_over_both(tiny_model: str) -> None:
     made = planned("reason", tiny_model, method="gspo", epsilon=0.1, **{"rollout.temperature": 0.7})
-    assert made.settings["importance_sampling_level"] == "sequence"
-    assert (made.settings["epsilon"], made.settings["epsilon_high"]) == (0.1, 4e-4)
+    assert (made.settings["importance_sampling_level"], made.settings["epsilon"]) == ("sequence", 0.1)
     assert (made.settings["temperature"], made.settings["num_generations"]) == (0.7, 8)
+
+
+EPSILONS = [
+    ("gspo", {}, (3e-4, 4e-4)),
+    ("gspo", {"epsilon": 0.3}, (0.3, 0.4)),
+    ("gspo", {"epsilon": 0.3, "epsilon_high": 0.5}, (0.3, 0.5)),
+    ("gspo", {"epsilon_high": 5e-4}, (3e-4, 5e-4)),
+    ("luspo", {"epsilon": 0.2}, (0.2, 0.25)),
+    ("dapo", {"epsilon": 0.1}, (0.1, 0.14)),
+    ("entropy-80-20", {"epsilon": 0.1}, (0.1, 0.14)),
+    ("clip-cov", {"epsilon": 0.2}, (0.2, 0.2)),
+    ("grpo", {"epsilon": 0.1}, (0.1, None)),
+    ("rloo", {"epsilon": 0.1}, (0.1, None)),
+]
+
+
+@pytest.mark.parametrize(("method", "given", "expected"), EPSILONS)
+def test_a_presets_upper_bound_keeps_its_proportion_to_an_epsilon_that_is_given_alone(
+    tiny_model: str, method: str, given: dict[str, float], expected: tuple[float, float | None]
+) -> None:
+    settings = planned("reason", tiny_model, method=method, **given).settings
+    assert (settings["epsilon"], settings.get("epsilon_high")) == expected
+
+
+def test_every_preset_with_two_bounds_is_among_these() -> None:
+    methods = [METHODS.load(name) for name in METHODS.names()]
+    two = {method.name for method in methods if {"epsilon", "epsilon_high"} <= method.settings.keys()}
+    assert two == {method for method, _, (_, high) in EPSILONS if high is not None}
+
+
+KL_TERMS = [
+    ({"beta": 0.04}, False),
+    ({"beta": 0.04, "use_bias_correction_kl": True}, True),
+    ({}, None),
+    ({"method": "intuitor"}, False),
+    ({"method": "entropy-min"}, False),
+    ({"method": "dapo", "beta": 0.001}, False),
+    ({"method": "rloo"}, None),
+    ({"method": "rloo", "kl": {"where": "loss"}}, False),
+]
+
+
+@pytest.mark.parametrize(("settings", "corrected"), KL_TERMS)
+def test_a_kl_term_of_the_loss_is_k3_unless_the_correction_is_asked_for(
+    tiny_model: str, settings: dict[str, Any], corrected: bool | None
+) -> None:
+    assert planned("reason", tiny_model, **settings).settings.get("use_bias_correction_kl") is corrected
 
 
 @pytest.mark.parametrize("spelling", ["num_generations", "trainer.num_generations", "rollout.group_size"])
@@ -42,8 +89,11 @@ def test_settings_of_sampling_are_left_to_the_engine_that_reads_them(tiny_model:
 
 METHOD_SLOTS = [
     ({"method": "grpo"}, {"sampler": "shuffle", "advantage": "group", "mask": "all"}),
-    ({"method": "rloo"}, {"sampler": "shuffle", "advantage": "rloo", "mask": "all"}),
-    ({"method": "rloo", "advantage": "group"}, {"sampler": "shuffle", "advantage": "group", "mask": "all"}),
+    ({"method": "lite-ppo", "loss": "grpo"}, {"sampler": "shuffle", "advantage": "lite", "mask": "all"}),
+    (
+        {"method": "lite-ppo", "loss": "grpo", "advantage": "rloo"},
+        {"sampler": "shuffle", "advantage": "rloo", "mask": "all"},
+    ),
     ({"mask": {"name": "random", "fraction": 0.5}}, {"sampler": "shuffle", "advantage": "group", "mask": "random"}),
     ({"shuffle_dataset": False}, {"sampler": "in-order", "advantage": "group", "mask": "all"}),
 ]
@@ -55,6 +105,13 @@ def test_a_method_fills_the_slots_and_the_user_overrides_any(
 ) -> None:
     made = planned("reason", tiny_model, **settings)
     assert {slot: spec.name for slot, spec in made.slots.items()} == {**slots, "loss": "grpo"}
+
+
+def test_rloo_has_its_kl_in_the_reward_and_sums_over_tokens(tiny_model: str) -> None:
+    made = planned("reason", tiny_model, method="rloo")
+    assert (made.slots["advantage"].name, made.slots["loss"].name) == ("rloo", "rloo")
+    assert (made.config.kl.where, made.settings["beta"]) == ("reward", 0.05)
+    assert "importance_sampling_level" not in made.settings
 
 
 def test_rows_needed_are_the_prompts_of_one_rollout(tiny_model: str) -> None:

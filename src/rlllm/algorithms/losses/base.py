@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import unknown
 
@@ -40,6 +40,8 @@ class LossInputs:
     """(B, T) entropies (nats) under the current policy, without gradient."""
     signals: Mapping[str, Tensor] = field(default_factory=dict)
     """Signal name -> (B, ...) tensor of the rollout, of every signal that the loss needs."""
+    trl: Mapping[str, Any] = field(default_factory=dict)
+    """TRL setting -> value, of every setting that the loss names in `reads_trl`."""
 
 
 def aggregate(losses: Tensor, mask: Tensor, how: str, *, tokens: Tensor | float, longest: int) -> Tensor:

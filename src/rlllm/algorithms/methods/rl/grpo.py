@@ -12,5 +12,6 @@ METHOD = Method(
     page="docs/methods/grpo.md",
     paper="Shao et al. 2024, arXiv 2402.03300",
     settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2},
-    notes="beta 0 leaves out the KL term and the reference model; set beta=0.04 for the paper's.",
+    notes="beta 0 leaves out the KL term and the reference model; beta=0.04 is the paper's, with its estimator k3. "
+    "use_bias_correction_kl=true multiplies k3 by the importance ratio (DeepSeek-V3.2, arXiv 2512.02556).",
 )

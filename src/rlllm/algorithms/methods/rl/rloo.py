@@ -1,4 +1,4 @@
-"""REINFORCE whose baseline is the mean reward of the group's other completions."""
+"""REINFORCE leave-one-out: a completion is one action, and its baseline is the mean reward of the group's others."""
 
 from rlllm.algorithms.methods.base import Method
 
@@ -6,13 +6,15 @@ METHOD = Method(
     name="rloo",
     stages=("reason", "align"),
     trainer="rl",
-    summary="REINFORCE whose baseline is the mean reward of the group's other completions",
-    formula="A_i = r_i - mean r of the group's other completions\n"
+    summary="REINFORCE on whole completions; the baseline is the mean reward of the group's other completions",
+    formula="R_i = r_i - beta sum_t log(pi_old(y_t) / ref(y_t)); A_i = R_i - mean R of the group's other completions\n"
     "loss = -mean_i min(w_i A_i, clip(w_i, 1 - epsilon, 1 + epsilon) A_i),\n"
-    "w_i = exp(mean_t log(pi(y_t) / pi_old(y_t)))",
+    "w_i = exp(sum_t log(pi(y_t) / pi_old(y_t)))",
     page="docs/methods/grpo.md",
     paper="Ahmadian et al. 2024, arXiv 2402.14740",
-    settings={"importance_sampling_level": "sequence", "scale_rewards": "none", "beta": 0.0},
-    components={"advantage": "rloo"},
-    notes="kl.where=reward beta=0.05 takes the KL term into the reward, as in the paper.",
+    settings={"scale_rewards": "none", "beta": 0.05, "epsilon": 0.2},
+    components={"advantage": "rloo", "loss": "rloo"},
+    defaults={"kl": {"where": "reward"}},
+    notes="equals TRL's RLOOTrainer, whose clip the paper does not have and whose default group is 2; beta=0 leaves out "
+    "the KL term and the reference model. The gradient sums over tokens, so it is larger than grpo's.",
 )
