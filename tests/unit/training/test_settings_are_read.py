@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
 }
 SHORT = {"group_size": 2, "max_new_tokens": 4}
 RUNS: dict[tuple[str, str], list[dict[str, Any]]] = {
-    ("sft", "sft"): [{}],
+    ("sft", "sft"): [{}, {"eval_reward": "REWARD", "rollout": {"max_new_tokens": 4}, "max_tokens": 10}],
     ("train-rm", "bt"): [{}],
     ("train-rm", "ensemble"): [{"members": 2}],
     ("train-rm", "process"): [{}],
@@ -83,6 +83,8 @@ def test_every_key_that_a_trainer_takes_is_read_in_a_run(
         given = {**SMALL, "model": tiny_model, "method": method, "output_dir": str(tmp_path / str(number)), **settings}
         if "rewards" in given:
             given["rewards"] = [f"{tmp_path / 'reward.py'}:size"]
+        if "eval_reward" in given:
+            given["eval_reward"] = f"{tmp_path / 'reward.py'}:size"
         stage_function(verb)(resolve_settings(verb, given), RunOptions())
     keys = {key: (section, name) for key, section, name in leaves(config_class(verb, method))}
     assert [key for key, place in keys.items() if place not in reads] == []
@@ -111,7 +113,7 @@ UNREAD = [
     ("align", "num_generations", 16, "rl"),
     ("align", "off_policy", "demonstrations", "rl"),
     ("align", "iterations", 2, "iterative-dpo"),
-    ("sft", "eval.samples", 2, ""),
+    ("sft", "kl.target", 2, ""),
 ]
 
 

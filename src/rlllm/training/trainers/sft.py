@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from rlllm.algorithms.tokenized_preview import tokens_by_labels
-from rlllm.core.records import Conversation
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import Conversation, task_of
+from rlllm.rewards.config import RewardSpec
+from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rollouts.config import CompletionConfig
 from rlllm.training.flow import Job, train
 from rlllm.training.plan import Plan, start_plan
-from rlllm.training.settings import TrainingConfig
+from rlllm.training.reward_specs import resolve_rewards
+from rlllm.training.settings import SAMPLING_ALIASES, SampledHoldoutConfig, TrainingConfig
 from rlllm.training.trainers.base import Trainer
 from rlllm.training.truncation import note_truncated_rows
 
@@ -20,37 +29,85 @@ class SFTSettings(TrainingConfig):
     """Settings of `rlllm sft`."""
 
     stage: ClassVar[str] = "sft"
+    aliases: ClassVar[Mapping[str, str]] = {
+        key: place for key, place in SAMPLING_ALIASES.items() if place.startswith("rollout.")
+    }
     trl_configs: ClassVar[tuple[str, ...]] = ("SFTConfig",)
+
+    eval: SampledHoldoutConfig = SampledHoldoutConfig()
+    """Measurement before and after: the loss on held-out completions; with `eval_reward` pass@1 as well."""
+    eval_reward: RewardSpec | None = None
+    """A reward that measures completions of held-out prompts before and after: pass@1, the share that it gives at least 1, as
+    `rlllm reason` does. Default: none, and nothing is sampled."""
+    rollout: CompletionConfig = CompletionConfig(max_new_tokens=256)
+    """How completions are sampled for `eval_reward`."""
+    sandbox: Isolation = "full"
+    """How `eval_reward` isolates programs that the model wrote. `none` runs them as you, with your files and your network."""
+    max_tokens: int | None = Field(None, ge=1)
+    """Stop at the step that brings the tokens of prompts and completions to this number (metric `num_tokens`). Default:
+    max_steps alone decides."""
+
+
+def _plan(config: SFTSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[SFTSettings]:
+    plan = start_plan(config, method, trainer)
+    if config.eval_reward is None:
+        _refuse_unread(config)
+        return plan
+    return replace(plan, eval_reward=resolve_rewards([config.eval_reward], plan.loaded, sandbox=config.sandbox))
+
+
+def _refuse_unread(config: SFTSettings) -> None:
+    """Raise ConfigError for settings of sampling, which nothing reads without a reward to measure by."""
+    default = SFTSettings(method=config.method)
+    for name, given, usual in (
+        ("rollout", config.rollout, default.rollout),
+        ("eval.samples", config.eval.samples, default.eval.samples),
+    ):
+        if given != usual:
+            raise ConfigError(f"sft reads {name} only with an eval_reward", given=given, hint="eval_reward=exact")
 
 
 def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms import to_trl_dataset
+    from rlllm.algorithms.callbacks import TokenBudget
     from rlllm.algorithms.sealed_trainers import Supervised
 
+    budget = job.plan.config.max_tokens
     trainer = Supervised(
         model=job.model,
         args=job.arguments(),
         train_dataset=to_trl_dataset.conversations(job.plan.loaded.train, job.tokenizer),
         processing_class=job.tokenizer,
         peft_config=job.adapters(),
-        callbacks=callbacks,
+        callbacks=[*callbacks, *([TokenBudget(job.diagnostics, budget)] if budget else [])],
     )
     return note_truncated_rows(job, trainer)
 
 
 def _measure(job: Job[Plan[SFTSettings]], model: Any) -> list[Measured]:
-    """The loss on held-out completions, in nats per token."""
-    from rlllm.evals.before_after import measure_loss
+    """pass@1 by the eval reward if there is one, then the loss on held-out completions in nats per token."""
+    from rlllm.evals.before_after import measure_loss, measure_pass
 
-    held_out = job.plan.measured_on
-    return [measure_loss(model, job.tokenizer, held_out)] if held_out else []
+    plan = job.plan
+    held_out, config = plan.measured_on, plan.config
+    if not held_out:
+        return []
+    losses = measure_loss(model, job.tokenizer, held_out)
+    if plan.eval_reward is None:
+        return [losses]
+    tasks, sampling = [task_of(record) for record in held_out], config.rollout.sampling
+    samples, seed = config.eval.samples, config.seed
+    return [
+        measure_pass(model, job.tokenizer, tasks, plan.eval_reward, sampling, samples=samples, seed=seed),
+        losses,
+    ]
 
 
 TRAINER = Trainer(
     name="sft",
     record=Conversation,
     settings={"sft": SFTSettings},
-    plan=start_plan,
+    plan=_plan,
     run=train,
     build=_build,
     measure=_measure,
