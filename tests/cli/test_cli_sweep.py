@@ -60,7 +60,7 @@ WRONG = [
     ("sweep reason/quickstart method=grpo method=dapo", "method is given twice"),
     ("sweep reason/quickstart more/quickstart method=grpo,dapo", "one recipe at most"),
     ("sweep reason/quickstart method=grpo,dapo --baseline ppo", "no arm of this name to be the baseline"),
-    ("sweep reason/quickstart method=grpo,dapo --set beta", "--set takes KEY=VALUE"),
+    ("sweep reason/quickstart method=grpo,dapo --set beta", "a setting is typed KEY=VALUE"),
     ("sweep reason-methods --arms gpro", "no arm of this name"),
     ("sweep eval/quickstart samples=1,2", "a sweep compares training runs"),
 ]

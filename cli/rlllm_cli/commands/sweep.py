@@ -56,6 +56,22 @@ BaselineArm = Annotated[
 HeldEqual = Annotated[
     Equal | None, typer.Option("--equal", help="What every arm gets the same amount of.", show_default=False)
 ]
+Tune = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tune",
+        metavar="KEY=VALUE,...",
+        help="Choose the value for each arm, under seeds that are not in the table. Repeatable.",
+        show_default=False,
+    ),
+]
+TuneSeeds = Annotated[
+    int | None,
+    typer.Option("--tune-seeds", metavar="N", help="Seeds to choose under; 0 chooses nothing.", show_default=False),
+]
+StopHopeless = Annotated[
+    bool, typer.Option("--stop-hopeless", metavar="", help="Give up arms that are worse under each of three seeds.")
+]
 Stage = Annotated[
     str | None,
     typer.Option(
@@ -73,6 +89,9 @@ def sweep(
     seed: FirstSeed = None,
     baseline: BaselineArm = None,
     equal: HeldEqual = None,
+    tune: Tune = None,
+    tune_seeds: TuneSeeds = None,
+    stop_hopeless: StopHopeless = False,
     stage: Stage = None,
     output_dir: options.OutputDir = None,
     dry_run: options.DryRun = False,
@@ -84,8 +103,11 @@ def sweep(
     from rlllm.core.runs import RunOptions
     from rlllm.stages.sweep.run import run_sweep
 
-    given = {"seeds": seeds, "seed": seed, "baseline": baseline, "equal": equal and equal.value}
-    wanted = _wanted(words or (), set_ or (), stage, {key: value for key, value in given.items() if value is not None})
+    given = {"seeds": seeds, "seed": seed, "baseline": baseline, "tune_seeds": tune_seeds}
+    given |= {"equal": equal and equal.value, "stop_hopeless": stop_hopeless or None}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    tuned = {key: _values(text) for key, text in map(_key_and_text, tune or ())}
+    wanted = _wanted(words or (), set_ or (), stage, {**chosen, "tune": tuned})
     if arms is not None:
         wanted = wanted.only([name for name in arms.split(",") if name])
     if dry_run:
@@ -113,20 +135,32 @@ def _wanted(words: Sequence[str], set_: Sequence[str], stage: str | None, given:
     axes: dict[str, list[Any]] = {}
     settings: dict[str, Any] = {}
     for word in (word for word in words if "=" in word):
-        key, _, text = word.partition("=")
-        values = [parse_scalar(part) for part in split_values(text)]
+        key, text = _key_and_text(word)
+        values = _values(text)
         if key in axes or key in settings:
             raise ConfigError(f"{key} is given twice", given=word, hint="put all its values into one: KEY=A,B")
         if len(values) > 1:
             axes[key] = values
         else:
             settings[key] = values[0]
-    for word in set_:
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise ConfigError("--set takes KEY=VALUE", given=word)
-        settings[key] = parse_scalar(text)
+    settings |= {key: parse_scalar(text) for key, text in map(_key_and_text, set_)}
     return compose(bare[0] if bare else None, stage, {**given, "axes": axes, "settings": settings})
+
+
+def _key_and_text(word: str) -> tuple[str, str]:
+    """The parts of KEY=VALUE. Raises ConfigError where one is missing."""
+    from rlllm.core.errors import ConfigError
+
+    key, equals, text = word.partition("=")
+    if not equals or not key:
+        raise ConfigError("a setting is typed KEY=VALUE", given=word)
+    return key, text
+
+
+def _values(text: str) -> list[Any]:
+    from rlllm.core.yaml_io import parse_scalar
+
+    return [parse_scalar(part) for part in split_values(text)]
 
 
 def split_values(text: str) -> list[str]:
@@ -151,6 +185,7 @@ def split_values(text: str) -> list[str]:
 def show_plan(wanted: Sweep, as_json: bool) -> None:
     """Arms, runs and what they cost at most, to stdout. Raises the error of the first arm that cannot work."""
     from rlllm.stages.sweep.arms import plan_arms
+    from rlllm.stages.sweep.tuning import FIRST_SEED, points
 
     arms = plan_arms(wanted)
     seeds = list(range(wanted.seed, wanted.seed + wanted.seeds))
@@ -163,8 +198,10 @@ def show_plan(wanted: Sweep, as_json: bool) -> None:
         return
     console.table(("arm", "stage", "settings", "tokens sampled at most", "notes"), _arm_rows(arms, tokens))
     console.emit("")
+    tuning = sum(len(points(arm)) for arm in arms) * wanted.tune_seeds
     console.fields(
         [
+            *([("tuning", f"{tuning} runs at most, {wanted.tune_seeds} seeds from {FIRST_SEED} on")] if tuning else []),
             ("runs", f"{len(arms)} arms x {len(seeds)} seeds = {len(arms) * len(seeds)}, one after another"),
             ("seeds", ", ".join(map(str, seeds))),
             ("baseline", arms[0].name),

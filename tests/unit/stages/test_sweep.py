@@ -17,7 +17,7 @@ from rlllm.evals.statistics.seeds import t_test
 from rlllm.report.sweep_tables import comma_separated, latex, markdown
 from rlllm.stages.sweep.arms import plan_arms
 from rlllm.stages.sweep.measurements import RunNumbers
-from rlllm.stages.sweep.results import ArmRuns, sweep_results
+from rlllm.stages.sweep.results import ArmRuns, hopeless, sweep_results
 from rlllm.stages.sweep.settings import compose, load_sweep, point_name
 
 SETTINGS = {
@@ -287,3 +287,94 @@ def test_ctrl_c_inside_a_run_ends_the_sweep_and_resuming_goes_on(
     for name in METHODS["method"]:
         mine, first = (run.results["arms"][name]["metrics"]["after"] for run in (again, swept))
         assert mine == first
+
+
+def test_a_value_is_chosen_for_each_arm_under_seeds_outside_of_the_table(small: dict[str, Any], tmp_path: Path) -> None:
+    arms = {"first": {}, "fixed": {"learning_rate": 5e-4}}
+    wanted = {**small, "arms": arms, "seeds": 1, "tune": {"learning_rate": [1e-3, 1e-2, 1e-1]}, "stop_hopeless": True}
+    run = rlllm.sweep(wanted, tmp_path / "sweep")
+    assert run.ok, run.verdict
+    tuning = run.results["tuning"]
+    assert list(tuning) == ["first"], "the other arm sets its learning rate itself"
+    values = {entry["name"]: entry for entry in tuning["first"]["values"]}
+    assert list(values) == ["learning_rate=0.001", "learning_rate=0.01", "learning_rate=0.1"]
+    dropped = [entry for entry in values.values() if entry["dropped"]]
+    assert [list(entry["values"]) for entry in dropped] == [["1000"]], "two of three values go on"
+    means = {name: fmean(entry["values"].values()) for name, entry in values.items() if not entry["dropped"]}
+    assert tuning["first"]["chosen"] == max(means, key=lambda name: means[name])
+    chosen = values[tuning["first"]["chosen"]]["settings"]["learning_rate"]
+    assert Run(run.path / "first" / "seed-0").config["settings"]["trainer"]["learning_rate"] == chosen
+    assert "dropped after 1 seed" in (run.path / "report.html").read_text()
+    made = {path: path.stat().st_mtime_ns for path in run.path.rglob("measured_after.json")}
+    again = rlllm.sweep(wanted, tmp_path / "sweep", resume=True)
+    assert {path: path.stat().st_mtime_ns for path in run.path.rglob("measured_after.json")} == made
+    assert again.results["tuning"] == tuning
+
+
+def test_an_arm_without_a_value_that_can_be_trained_fails_and_the_others_go_on(
+    small: dict[str, Any], tmp_path: Path
+) -> None:
+    arms = {"fine": {}, "broken": {"rewards": [f"{tmp_path}/raises.py:raises"], "tune": {"beta": [0.0, 0.1]}}}
+    (tmp_path / "raises.py").write_text("def raises(sample):\n    raise RuntimeError('no score today')\n")
+    run = rlllm.sweep({**small, "arms": arms, "seeds": 1, "tune_seeds": 1}, tmp_path / "sweep")
+    assert {name: arm["state"] for name, arm in run.results["arms"].items()} == {"fine": "done", "broken": "failed"}
+    assert "no value of its settings could be trained" in run.verdict["reasons"][0]["text"]
+
+
+def test_arms_of_another_verb_are_measured_on_the_same_problems(small: dict[str, Any], tmp_path: Path) -> None:
+    settings = {**small["settings"], "rewards": ["exact", *small["settings"]["rewards"]]}
+    arms = {"grpo": {"method": "grpo"}, "imitate": {"stage": "sft", "eval_reward": "exact"}}
+    run = rlllm.sweep({**small, "settings": settings, "arms": arms, "seeds": 1}, tmp_path / "sweep")
+    assert run.ok, run.verdict
+    (row,) = run.results["comparisons"]
+    assert row["measure"] == "pass@1"
+    assert row["difference"] is not None, row["reason"]
+    assert run.results["arms"]["imitate"]["notes"] == ["does not read rollout.group_size, stop_when_flat, rewards"]
+    assert "held-out loss" in run.results["arms"]["imitate"]["metrics"]
+
+
+def test_runs_before_the_arms_are_made_once_for_each_seed_and_only_if_needed(tiny_model: str, tmp_path: Path) -> None:
+    data = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4, "seed": "@seed"}
+    common = {
+        "model": tiny_model,
+        "data": data,
+        "max_steps": 1,
+        "per_device_train_batch_size": 4,
+        "learning_rate": 1e-3,
+    }
+    learned = {"rollout": {"max_new_tokens": 4}, "eval": {"rows": 4, "samples": 2}}
+    wanted = {
+        "stage": "align",
+        "seeds": 2,
+        "settings": {**common, **learned, "rewards": [{"name": "model", "path": "@judge"}]},
+        "before": [{"name": name, "stage": "train-rm", **common} for name in ("judge", "unused")],
+        "arms": {"dpo": {"method": "dpo"}, "kto": {"method": "kto"}},
+    }
+    run = rlllm.sweep(wanted, tmp_path / "sweep")
+    assert run.ok, run.verdict
+    assert sorted(str(path.relative_to(run.path)) for path in (run.path / "before").glob("*/*")) == [
+        "before/judge/seed-0",
+        "before/judge/seed-1",
+    ]
+    metrics = run.results["arms"]["kto"]["metrics"]
+    assert {"model utility", "KL from the start"} <= metrics.keys()
+    assert run.results["measure"] == "gold utility"
+    settings = [Run(run.path / "dpo" / f"seed-{seed}").config["settings"] for seed in (0, 1)]
+    assert [entry["data"]["seed"] for entry in settings] == [0, 1]
+    assert run.results["comparisons"][0]["crossed"] is None, "each seed has problems of its own"
+
+
+def test_an_arm_is_hopeless_where_three_runs_lie_below_three_and_intervals_do_not_touch() -> None:
+    def arm(*runs: tuple[float, float], higher: bool = True) -> ArmRuns:
+        return ArmRuns(
+            {},
+            "reason",
+            {seed: RunNumbers("m", higher, [], [], {}, low, high) for seed, (low, high) in enumerate(runs)},
+        )
+
+    base = arm((0.5, 0.6), (0.4, 0.5), (0.6, 0.7))
+    assert hopeless(arm((0.1, 0.2), (0.3, 0.39), (0.0, 0.1)), base)
+    assert not hopeless(arm((0.1, 0.2), (0.3, 0.41), (0.0, 0.1)), base), "an interval touches"
+    assert not hopeless(arm((0.1, 0.2), (0.3, 0.39)), base), "two seeds are too few"
+    losses = arm((0.5, 0.6), (0.4, 0.5), (0.6, 0.7), higher=False)
+    assert hopeless(arm((0.8, 0.9), (0.71, 0.8), (0.9, 1.0), higher=False), losses)

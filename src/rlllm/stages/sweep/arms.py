@@ -96,21 +96,19 @@ def plan_arms(sweep: Sweep) -> list[PlannedArm]:
             stage=arm.stage or sweep.stage,
             overrides=(*read, *_flat(arm.settings)),
             left_out=tuple(left_out),
-            tune={key: values for key, values in (arm.tune or sweep.tune).items() if key not in arm.settings},
+            tune=arm.tune or {key: values for key, values in sweep.tune.items() if key not in arm.settings},
         )
         planned.append(_checked(own, sweep))
     return _made_equal(planned, sweep)
 
 
-def references(value: Any) -> Iterator[str]:
-    """Every `@NAME` at any depth, `@seed` apart."""
+def references(value: Any) -> set[str]:
+    """The name in every `@NAME` at any depth, `@seed` apart."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        for item in value:
-            yield from references(item)
-    elif isinstance(value, str) and value.startswith("@") and value != SEED:
-        yield value
+        return set().union(*map(references, value))
+    return {value[1:]} if isinstance(value, str) and value.startswith("@") and value != SEED else set()
 
 
 def fill(value: Any, seed: int, runs: Mapping[str, Path], name: str) -> Any:
@@ -195,9 +193,10 @@ def _checked(arm: PlannedArm, sweep: Sweep) -> PlannedArm:
     runs = {step.name: Path(step.name) for step in sweep.before}
     try:
         config = arm.config(sweep.seed, Path(arm.name), runs)
-        if any(list(references(value)) for _, value in arm.overrides):
-            return arm  # it needs runs that are not there yet
-        planned = plan(config)
+        known = replace(arm, overrides=tuple((key, _stand_in(key, value)) for key, value in arm.overrides))
+        if any(references(value) for _, value in known.overrides):
+            return arm  # it starts from runs that are not there yet
+        planned = plan(known.config(sweep.seed, Path(arm.name), runs))
     except RlllmError as error:
         raise _of_arm(error, arm.name) from error
     assert isinstance(planned, Plan)
@@ -211,6 +210,16 @@ def _checked(arm: PlannedArm, sweep: Sweep) -> PlannedArm:
             arm.name,
         )
     return replace(arm, plan=planned, cost=cost_of(planned))
+
+
+def _stand_in(key: str, value: Any) -> Any:
+    """Rewards with another in the place of each that refers to a run to be made, so that the rest can be checked."""
+    if key not in ("rewards", "eval_reward") or not references(value):
+        return value
+    if isinstance(value, list):
+        return [_stand_in(key, item) for item in value]
+    weight = value.get("weight", 1.0) if isinstance(value, Mapping) else 1.0
+    return {"name": "random", "weight": weight}
 
 
 def _of_arm(error: RlllmError, name: str) -> RlllmError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -22,6 +23,7 @@ class RunNumbers:
         measure: name of the main measure, the first that was measured.
         higher_is_better: of the main measure.
         problems: what the main measure was taken on: prompts, or the data's hash where it has none.
+        low, high: 95 % interval of the main measure after training, over problems; infinite where it is not known.
         scores: of each problem the mean after training; None where it could not be judged.
         numbers: name -> value, as in results.json of a sweep.
     """
@@ -31,6 +33,8 @@ class RunNumbers:
     problems: Any
     scores: list[float | None]
     numbers: dict[str, float] = field(default_factory=dict)
+    low: float = -math.inf
+    high: float = math.inf
 
 
 def finished(run: Run) -> bool:
@@ -41,12 +45,14 @@ def finished(run: Run) -> bool:
 def numbers_of(run: Run) -> RunNumbers:
     """The numbers of a finished run. It has to have been measured before and after."""
     before, after = (read_json(run.path / f"measured_{when}.json")[0] for when in ("before", "after"))
-    scores = after["scores"]
+    scores, interval = after["scores"], run.results["measures"][0]["after"]
     return RunNumbers(
         measure=after["name"],
         higher_is_better=after["higher_is_better"],
         problems=after["prompts"] or [read_json(run.path / "lineage.json")["data"]["hash"], len(scores)],
         scores=[fmean(row) if row else None for row in scores],
+        low=-math.inf if interval["low"] is None else interval["low"],
+        high=math.inf if interval["high"] is None else interval["high"],
         numbers={
             **_measured(run.results["measures"]),
             **_pass_at_most(before["scores"], after["scores"]),

@@ -1,7 +1,7 @@
 """`rlllm sweep`: every arm under every seed, one run after another, and their comparison.
 
     DIR/ARM/seed-0/     one training run, with its own verdict and report
-    DIR/before/NAME/    runs that are made once for each seed before the arms
+    DIR/tuning/ARM/     runs that chose an arm's settings            DIR/before/NAME/    runs made once a seed before the arms
     DIR/sweep.json      arms, seeds, baseline, what is held equal     DIR/results.json    numbers and comparisons
     DIR/table.md, table.csv, table.tex, report.html                   the same for readers
 
@@ -11,42 +11,45 @@ comparisons. A run that fails is recorded with its reason, and the sweep goes on
 
 from __future__ import annotations
 
-import gc
 import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.errors import ConfigError, RlllmError, RunDirectoryError, describe
+from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import render_sweep, sweep_tables
-from rlllm.stages.catalog import stage_function
-from rlllm.stages.pipeline import Step
 from rlllm.stages.sweep import arms as arm_plans
-from rlllm.stages.sweep.arms import Overrides, PlannedArm
-from rlllm.stages.sweep.measurements import finished, numbers_of
-from rlllm.stages.sweep.results import ArmRuns, sweep_results
+from rlllm.stages.sweep.arms import PlannedArm
+from rlllm.stages.sweep.results import JUDGED_AFTER, ArmRuns, hopeless, sweep_results
+from rlllm.stages.sweep.runs import Runner
 from rlllm.stages.sweep.settings import Sweep
-from rlllm.training.child_runs import run_child
+from rlllm.stages.sweep.tuning import tune
 
 
 @dataclass(slots=True)
 class _State:
     """A sweep under way."""
 
-    sweep: Sweep
-    folder: Path
-    options: RunOptions
+    runner: Runner
     arms: list[PlannedArm]
     runs: dict[str, ArmRuns]
+    tuning: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Arm -> what its settings were chosen by."""
     budget: int | None = None
     """Tokens of every run, where they are held equal."""
-    before: dict[int, dict[str, Path]] = field(default_factory=dict)
-    """Seed -> name -> directory of the runs made before the arms."""
-    interrupted: bool = False
+
+    @property
+    def sweep(self) -> Sweep:
+        return self.runner.sweep
+
+    def replace_arm(self, at: int, arm: PlannedArm) -> None:
+        self.arms[at] = arm
+        own = self.runs[arm.name]
+        own.settings = dict(arm.overrides)
+        own.notes = [*arm.notes, *([f"does not read {', '.join(arm.left_out)}"] if arm.left_out else [])]
 
 
 def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
@@ -64,8 +67,10 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
     run = _open(sweep, output_dir, options)
     spent = float(run.status.get("seconds", 0.0)) if options.resume else 0.0
     run.set_status("running", stage="sweep", seconds=spent)
-    runs = {arm.name: ArmRuns(dict(arm.overrides), arm.stage, notes=_notes(arm)) for arm in planned}
-    state = _State(sweep, output_dir, options, planned, runs)
+    runs = {arm.name: ArmRuns({}, arm.stage) for arm in planned}
+    state = _State(Runner(sweep, output_dir, options), planned, runs)
+    for at, arm in enumerate(planned):
+        state.replace_arm(at, arm)
     try:
         _train_all(state)
     except BaseException as error:
@@ -74,11 +79,6 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
         raise
     _conclude(run, state, round(spent + time.monotonic() - started, 1))
     return run
-
-
-def _notes(arm: PlannedArm) -> list[str]:
-    left_out = [f"does not read {', '.join(arm.left_out)}"] if arm.left_out else []
-    return [*arm.notes, *left_out]
 
 
 def _open(sweep: Sweep, path: Path, options: RunOptions) -> Run:
@@ -95,169 +95,143 @@ def _open(sweep: Sweep, path: Path, options: RunOptions) -> Run:
             hint="add --resume to make the runs that are missing, --overwrite to replace it, or choose another --output-dir",
         )
     settings = sweep.model_dump(mode="json")
-    digest = fingerprint(settings)
-    write_json(
-        path / "sweep.json",
-        {**settings, "arms": {name: arm.model_dump(mode="json") for name, arm in sweep.expanded().items()}},
-    )
-    command = {"digest": digest, "stage": "sweep", "command": options.command, "settings": settings}
+    arms = {name: arm.model_dump(mode="json") for name, arm in sweep.expanded().items()}
+    write_json(path / "sweep.json", {**settings, "arms": arms})
+    command = {"digest": fingerprint(settings), "stage": "sweep", "command": options.command, "settings": settings}
     write_json(path / "config.json", command)
     return Run(path)
 
 
 def _train_all(state: _State) -> None:
-    """All runs, seed by seed; ends early at a Ctrl-C, which is noted in the state."""
-    sweep = state.sweep
-    _prepare_budget(state)
+    """All runs: tuning, then seed by seed. Ends early at a Ctrl-C, which the runner knows of."""
+    sweep, runner = state.sweep, state.runner
+    _prepare(state)
     for seed in range(sweep.seed, sweep.seed + sweep.seeds):
         for arm in state.arms:
             own = state.runs[arm.name]
-            if own.stopped is None and seed not in own.runs:
+            if own.stopped is None and not own.untrainable and seed not in own.runs and not runner.interrupted:
                 _train(state, arm, seed)
-            if state.interrupted:
-                return
+        if runner.interrupted:
+            return
+        if sweep.stop_hopeless:
+            _stop_hopeless(state)
         _write_results(state)
 
 
-def _prepare_budget(state: _State) -> None:
-    """With equal tokens: the budget, from `max_tokens` or else from the baseline's first run, and the arms that keep it."""
-    sweep, first = state.sweep, state.arms[0]
+def _prepare(state: _State) -> None:
+    """Choose settings where an arm has values to choose from, and with equal tokens give every arm the budget."""
+    sweep = state.sweep
     if sweep.equal != "tokens":
+        _tune_arms(state, range(len(state.arms)))
         return
     places = {step.name: Path(step.name) for step in sweep.before}
     configs = {arm.name: arm.config(sweep.seed, Path(arm.name), places) for arm in state.arms}
-    given = getattr(configs[first.name], "max_tokens", None)
-    if given is not None:
-        state.budget = given
+    first = configs[state.arms[0].name]
+    state.budget = getattr(first, "max_tokens", None)
+    if state.budget is not None:
+        _tune_arms(state, range(len(state.arms)))
         return
-    if not hasattr(configs[first.name], "max_tokens"):
+    if not hasattr(first, "max_tokens"):
         raise ConfigError(
             "equal tokens need a baseline whose method counts the tokens it samples",
-            given=f"{first.name}, method {configs[first.name].method}",
+            given=f"{state.arms[0].name}, method {first.method}",
             hint="--equal steps",
         )
-    steps = int(arm_plans.setting(configs[first.name], "max_steps"))
-    state.arms = [arm.with_settings(arm_plans.schedule_settings(configs[arm.name])) for arm in state.arms]
-    _train(state, state.arms[0], sweep.seed)
-    measured = state.runs[first.name].runs.get(sweep.seed)
-    if state.interrupted:
+    for at, arm in enumerate(state.arms):
+        state.replace_arm(at, arm.with_settings(arm_plans.schedule_settings(configs[arm.name])))
+    _tune_arms(state, range(1))
+    state.budget = _tokens_of_first_run(state)
+    if state.budget is None:
         return
+    steps = max(int(arm_plans.setting(first, "max_steps")), 1)
+    for at, arm in enumerate(state.arms):
+        state.replace_arm(at, arm_plans.with_budget(arm, state.budget, configs[arm.name], steps))
+    _tune_arms(state, range(1, len(state.arms)))
+
+
+def _tune_arms(state: _State, places: range) -> None:
+    """The arms at these places with the settings that tuning chose."""
+    for at in places:
+        arm = state.arms[at]
+        chosen, record = tune(state.runner, arm)
+        if state.runner.interrupted:
+            return
+        if record is not None:
+            state.tuning[arm.name] = record
+            state.runs[arm.name].untrainable = record["chosen"] is None
+            state.replace_arm(at, arm.with_settings(chosen))
+
+
+def _tokens_of_first_run(state: _State) -> int | None:
+    """The budget where none is given: what the baseline's first run took; None after a Ctrl-C.
+
+    Raises:
+        ConfigError: the run failed, or logs no tokens.
+    """
+    arm, seed = state.arms[0], state.sweep.seed
+    if not state.runner.interrupted:
+        _train(state, arm, seed)
+    if state.runner.interrupted:
+        return None
+    own = state.runs[arm.name]
+    measured = own.runs.get(seed)
     if measured is None or "tokens" not in measured.numbers:
-        reason = state.runs[first.name].failures.get(sweep.seed, "it logs no tokens")
+        reason = own.failures.get(seed, "it logs no tokens")
         raise ConfigError(
             "the baseline's first run gives no budget of tokens", given=reason, hint="--set max_tokens=100000"
         )
-    state.budget = int(measured.numbers["tokens"])
-    state.arms = [arm_plans.with_budget(arm, state.budget, configs[arm.name], max(steps, 1)) for arm in state.arms]
-    for arm in state.arms:
-        state.runs[arm.name].settings, state.runs[arm.name].notes = dict(arm.overrides), _notes(arm)
+    return int(measured.numbers["tokens"])
 
 
-def _train(state: _State, arm: PlannedArm, seed: int, more: Overrides = ()) -> None:
-    """One run of an arm; its numbers or the reason that there are none are kept in the state."""
-    own = state.runs[arm.name]
-    folder = state.folder / arm.name / f"seed-{seed}"
-    own.folders[seed] = str(folder.relative_to(state.folder))
-    own.failures.pop(seed, None)
-    state.options.progress.note(f"arm {arm.name}, seed {seed}")
-    try:
-        run = _child(state, arm, seed, folder, more)
-    except RunDirectoryError:
-        raise
-    except RlllmError as error:
-        own.failures[seed] = str(error).replace("\n", "; ")
-        return
-    except Exception as error:
-        own.failures[seed] = describe(error)
-        return
-    finally:
-        gc.collect()  # models of hundreds of runs in one process
-    if run is None:
-        return
-    reasons = run.verdict.get("reasons") or []
-    if run.status.get("state") == "interrupted":
-        state.interrupted = True
-    elif not finished(run):
-        own.failures[seed] = next((reason["text"] for reason in reasons if reason["fatal"]), "it was not measured")
-    else:
-        own.runs[seed] = numbers_of(run)
-        own.warnings[seed] = [reason["code"] for reason in sorted(reasons, key=lambda reason: not reason["fatal"])]
+def _train(state: _State, arm: PlannedArm, seed: int) -> None:
+    """One run of the table; its numbers or its failure are kept in the state."""
+    own, runner = state.runs[arm.name], state.runner
+    own.folders[seed] = f"{arm.name}/seed-{seed}"
+    attempt = runner.attempt(arm, seed, runner.folder / arm.name / f"seed-{seed}")
+    if attempt.failure is not None:
+        own.failures[seed] = attempt.failure
+    if attempt.numbers is not None:
+        own.runs[seed], own.warnings[seed] = attempt.numbers, list(attempt.warnings)
 
 
-def _child(state: _State, arm: PlannedArm, seed: int, folder: Path, more: Overrides) -> Run | None:
-    """The run of an arm under a seed, made unless it is there; None where a Ctrl-C came before it."""
-    places = _before(state, seed)
-    if places is None:
-        return None
-    config = arm.config(seed, folder, places, more)
-    there = Run(folder)
-    if state.options.resume and finished(there) and there.config["digest"] == config.digest():
-        return there
-    command = arm.command(seed, places, more)
-    options = replace(state.options, recipe=None, command=command, overwrite=False)
-    return run_child(config, lambda given: stage_function(arm.stage)(config, given), options)
+def _stop_hopeless(state: _State) -> None:
+    first = state.arms[0].name
+    for arm in state.arms[1:]:
+        own = state.runs[arm.name]
+        if own.stopped is None and hopeless(own, state.runs[first]):
+            own.stopped = f"stopped after {JUDGED_AFTER} seeds: all its runs are worse than all of {first}"
 
 
-def _before(state: _State, seed: int) -> Mapping[str, Path] | None:
-    """Directories of the runs that come before the arms under a seed, made unless they are there.
-
-    Raises:
-        ConfigError: one of them did not succeed.
-    """
-    made = state.before.setdefault(seed, {})
-    for step in state.sweep.before:
-        if step.name in made:
-            continue
-        folder = state.folder / "before" / step.name / f"seed-{seed}"
-        run = _run_step(state, step, seed, made, folder)
-        if run.status.get("state") == "interrupted":
-            state.interrupted = True
-            return None
-        if not run.ok:
-            raise ConfigError(f"{step.name} did not succeed under seed {seed}", given=folder)
-        made[step.name] = folder
-    return made
-
-
-def _run_step(state: _State, step: Step, seed: int, made: Mapping[str, Path], folder: Path) -> Run:
-    settings = {key: arm_plans.fill(value, seed, made, step.name) for key, value in step.settings.items()}
-    config = step.model_copy(update={"settings": settings}).resolve({}, seed)
-    config = config.model_copy(update={"output_dir": folder})
-    state.options.progress.note(f"{step.name}, seed {seed}")
-    options = replace(state.options, recipe=None, command=None, overwrite=False)
-    return run_child(config, lambda given: stage_function(step.stage)(config, given), options)
-
-
-def _write_results(state: _State) -> dict[str, Any]:
+def _write_results(state: _State) -> None:
+    sweep, folder = state.sweep, state.runner.folder
     results = sweep_results(
         state.runs,
         state.arms[0].name,
-        title=state.sweep.title,
-        stage=state.sweep.stage,
-        command=state.options.command,
-        equal=state.sweep.equal,
+        title=sweep.title,
+        stage=sweep.stage,
+        command=state.runner.options.command,
+        equal=sweep.equal,
         budget=state.budget,
-        seeds=list(range(state.sweep.seed, state.sweep.seed + state.sweep.seeds)),
+        seeds=list(range(sweep.seed, sweep.seed + sweep.seeds)),
+        tuning=state.tuning,
     )
-    write_json(state.folder / "results.json", results)
+    write_json(folder / "results.json", results)
     for name, text in sweep_tables(results).items():
-        (state.folder / name).write_text(text, encoding="utf-8")
-    return results
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def _conclude(run: Run, state: _State, seconds: float) -> None:
     """Results, verdict, status and page."""
     _write_results(state)
-    reasons = [
-        {"code": "arm_failed", "text": f"{name}, seed {seed}: {reason}", "hint": "", "fatal": True}
-        for name, arm in state.runs.items()
-        for seed, reason in arm.failures.items()
-    ]
-    if state.interrupted:
-        reasons = [{"code": "interrupted", "text": "stopped between or inside runs", "hint": "", "fatal": True}]
+    reasons = [_reason(f"{name}, {text}") for name, arm in state.runs.items() for text in arm.problems()]
+    interrupted = state.runner.interrupted
+    if interrupted:
+        reasons = [_reason("stopped between or inside runs", "interrupted")]
     write_json(run.path / "verdict.json", {"ok": not reasons, "reasons": reasons, "diagnostics": {}})
-    run.set_status(
-        "interrupted" if state.interrupted else "failed" if reasons else "done", stage="sweep", seconds=seconds
-    )
+    run.set_status("interrupted" if interrupted else "failed" if reasons else "done", stage="sweep", seconds=seconds)
     (run.path / "report.html").write_text(render_sweep(run), encoding="utf-8")
-    state.options.progress.note(f"finished {run.path}")
+    state.runner.options.progress.note(f"finished {run.path}")
+
+
+def _reason(text: str, code: str = "arm_failed") -> dict[str, Any]:
+    return {"code": code, "text": text, "hint": "", "fatal": True}

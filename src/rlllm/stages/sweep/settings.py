@@ -75,10 +75,11 @@ class Sweep(Section):
     `completions` or `none`."""
     tune: dict[str, list[Any]] = Field(default_factory=dict)
     """Key -> values. For each arm the value is chosen by the main measure under seeds that are not in the table."""
-    tune_seeds: int = Field(2, ge=1)
-    """Seeds to choose under, from 1000 on."""
+    tune_seeds: int = Field(2, ge=0)
+    """Seeds to choose under, from 1000 on; 0 chooses nothing."""
     stop_hopeless: bool = False
-    """Stop arms that lie wholly below the baseline after three seeds, and halve the values of `tune` after each seed."""
+    """Give up an arm after three seeds if the intervals of all its runs lie below those of all the baseline's runs; in tuning,
+    keep the better half of the values after each seed."""
 
     @field_validator("axes", "tune")
     @classmethod
@@ -101,6 +102,8 @@ class Sweep(Section):
             for key in ("seed", "output_dir", "controls", "seeds"):
                 if key in arm.settings or key in self.settings:
                     raise ConfigError(f"{key} is the sweep's to set, not an arm's", hint=_INSTEAD[key])
+        if self.tune_seeds and self.seed + self.seeds > 1000:
+            raise ConfigError("seeds from 1000 on are those of tuning", given=f"seed={self.seed}, seeds={self.seeds}")
         return self
 
     def expanded(self) -> dict[str, Arm]:
