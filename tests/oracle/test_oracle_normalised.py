@@ -92,15 +92,27 @@ def test_without_a_kl_penalty_all_tokens_of_a_completion_have_one_advantage() ->
     assert advantages[2].tolist() == [0.0] * 4
 
 
-@given(SPREAD)
-def test_reinforce_plus_plus_with_a_baseline_is_the_whitened_distance_from_the_group_mean(
-    groups: list[list[float]],
+@given(SPREAD, st.data())
+def test_reinforce_plus_plus_with_a_baseline_whitens_the_distance_from_the_group_mean_over_tokens(
+    groups: list[list[float]], data: st.DataObject
 ) -> None:
-    distance = centred(groups)
-    known = distance[~np.isnan(distance)]
-    deviation = math.sqrt((known.var() if len(known) else 0.0) + 1e-8)
-    expected = np.nan_to_num((distance - (known.mean() if len(known) else 0.0)) / deviation).reshape(-1)
-    close(ReinforcePlusPlusBaseline()(flat_batch(groups)), expected)
+    rows = sum(len(group) for group in groups)
+    lengths = data.draw(st.lists(st.integers(1, LENGTH), min_size=rows, max_size=rows))
+    distance = centred(groups).reshape(-1)
+    tokens = np.repeat(distance, lengths)
+    known = tokens[~np.isnan(tokens)]
+    mean, variance = (known.mean(), known.var()) if len(known) else (0.0, 0.0)
+    whitened = np.nan_to_num((distance - mean) / math.sqrt(variance + 1e-8))
+    expected = np.where(np.arange(LENGTH) < np.array(lengths)[:, None], whitened[:, None], 0.0)
+    made = batch([reward for group in groups for reward in group], lengths, group_size=len(groups[0]))
+    close(ReinforcePlusPlusBaseline()(made), expected)
+
+
+def test_a_long_completion_moves_the_mean_of_reinforce_plus_plus_baseline_as_often_as_it_has_tokens() -> None:
+    """By hand: values 0.5 on 3 tokens and -0.5 on 1 have mean 0.25 and deviation sqrt(3) / 4."""
+    advantages = ReinforcePlusPlusBaseline()(batch([1.0, 0.0], [3, 1], group_size=2))
+    assert advantages[0].tolist() == pytest.approx([3**-0.5] * 3 + [0.0], abs=1e-5)
+    assert advantages[1].tolist() == pytest.approx([-(3**0.5), 0.0, 0.0, 0.0], abs=1e-5)
 
 
 @given(SPREAD)

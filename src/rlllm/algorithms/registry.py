@@ -111,7 +111,7 @@ SLOTS = Registry(
         ),
         "advantage.reinforce++-baseline": Builtin(
             "rlllm.algorithms.advantages.reinforce_plus_plus:ReinforcePlusPlusBaseline",
-            "reward minus group mean, normalised over the rollout",
+            "reward minus group mean, normalised over the rollout's tokens",
         ),
         "advantage.lite": Builtin(
             "rlllm.algorithms.advantages.reinforce_plus_plus:LitePPO",

@@ -33,15 +33,18 @@ class ReinforcePlusPlus(Advantage):
 
 @dataclass(frozen=True)
 class ReinforcePlusPlusBaseline(Advantage):
-    """REINFORCE++ with a baseline (Hu 2025, arXiv 2501.03262): reward minus group mean, normalised over the rollout's
-    completions."""
+    """REINFORCE++ with a baseline (Hu 2025, arXiv 2501.03262): reward minus group mean, normalised over the rollout's tokens.
+
+    Every token of a completion has the completion's value, so a long completion counts as often as it has tokens, in the mean
+    and in the deviation. verl and OpenRLHF do the same; the variance is OpenRLHF's, without verl's factor n / (n - 1).
+    """
 
     compares_group = True
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
-        """(B,) advantages."""
-        centred, defined = from_group_mean(batch.group_rewards)
-        return standardised(batch, centred, defined).view(-1)
+        """(B, T) advantages."""
+        centred, _ = from_group_mean(batch.group_rewards)
+        return standardised(batch, centred.view(-1, 1).expand(batch.loss_mask.shape), judged(batch))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ METHOD = Method(
     name="reinforce++-baseline",
     stages=("reason", "align"),
     trainer="rl",
-    summary="reward minus group mean, normalised over the rollout",
-    formula="A_i = r_i - mean r of the group, scaled to mean 0 and std 1 over the rollout's completions\n"
+    summary="reward minus group mean, normalised over the rollout's tokens",
+    formula="A_i = r_i - mean r of the group, scaled to mean 0 and std 1 over the rollout's tokens\n"
     "loss = -mean over all tokens of min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i),\n"
     "w = pi(y_t) / pi_old(y_t)",
     page="docs/methods/grpo.md",
