@@ -51,6 +51,8 @@ BARE = {
     "align dpo with lora": ["align", "lora.r=16"],
 }
 """What is trained with only model and data given -> its words."""
+TRAINED = {"true": "all weights", "random": "all weights, random reward"}
+"""Kind of a child run in the recording `real-model` -> what the table calls it."""
 BEST_OF = ["--model", "nano", "data.level=2", "data.holdout=512", "rows=512", "samples=8", "sampling.max_new_tokens=96"]
 
 
@@ -242,6 +244,25 @@ def _first(run: Run) -> dict[str, Any]:
     }
 
 
+def real_model(folder: Path, seeds: int) -> Any:
+    """Two tasks with short answers on SmolLM2-135M: all weights trained, the same under a random reward, and LoRA with one seed."""
+    model = folder / "SmolLM2-135M"
+    if not (model / "config.json").exists():
+        subprocess.run([sys.executable, str(Path(__file__).with_name("smollm2.py")), str(model)], check=True)
+    sums = rlllm(["sft", "smollm2-sums", "--model", str(model)], folder / "sums-start").path
+    rows = []
+    for task, start in (("sums", sums), ("words", model)):
+        words = ["reason", f"smollm2-{task}", "--model", str(start)]
+        trained = rlllm([*words, "--controls", "random", "--seeds", str(seeds)], folder / task)
+        adapted = rlllm([*words, "lora.r=16", "learning_rate=2e-4"], folder / f"{task}-lora")
+        runs = [
+            *((TRAINED[kind], seed, Run(trained.path / f"{kind}-{seed}")) for kind in TRAINED for seed in range(seeds)),
+            ("LoRA, rank 16", 0, adapted),
+        ]
+        rows += [{"task": task, "training": name, "seed": seed, **_first(run)} for name, seed, run in runs]
+    return {"start": _first(Run(sums)), "runs": rows}
+
+
 RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "reason-controls": (controls, 3),
     "tools": (tools, 1),
@@ -250,6 +271,7 @@ RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "process-reward-model": (process_reward_model, 3),
     "judge": (judge, 1),
     "size-defaults": (size_defaults, 2),
+    "real-model": (real_model, 2),
 }
 """Name -> what records it, and its number of seeds."""
 
