@@ -245,7 +245,7 @@ def _first(run: Run) -> dict[str, Any]:
 
 
 def real_model(folder: Path, seeds: int) -> Any:
-    """Two tasks with short answers on SmolLM2-135M: all weights trained, the same under a random reward, and LoRA with one seed."""
+    """Two tasks with short answers on SmolLM2-135M: all weights, the same under a random reward, and LoRA with one seed."""
     model = folder / "SmolLM2-135M"
     if not (model / "config.json").exists():
         subprocess.run([sys.executable, str(Path(__file__).with_name("smollm2.py")), str(model)], check=True)
