@@ -22,6 +22,7 @@ from rlllm_cli.commands import (
     pipelines,
     recipes,
     runs,
+    selftest,
     sweep,
 )
 from rlllm_cli.invocation import Invocation
@@ -44,6 +45,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "chat": chat.chat,
         "runs": runs.app,
         "doctor": doctor.doctor,
+        "selftest": selftest.selftest,
     },
     "Parts": {
         "recipes": recipes.app,

@@ -19,6 +19,7 @@ from rlllm.algorithms.losses.kl_cov import KLCov, largest
 from rlllm.algorithms.masks.clip_cov import ClipCov
 from rlllm.algorithms.masks.top_entropy import TopEntropy
 from rlllm.core.errors import ConfigError
+from rlllm.tools.selftest import formulas
 
 SHAPE = (4, 6)
 VALUES = arrays(np.float32, SHAPE, elements=st.floats(-5, 5, width=32))
@@ -42,19 +43,13 @@ def batch(logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray) -> Rollou
     )
 
 
-def oracle(logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    inside = mask.astype(bool)
-    product = (logps - logps[inside].mean()) * (advantages - advantages[inside].mean())
-    return np.where(inside, product, 0.0)
-
-
 @given(VALUES, VALUES, MASKS)
 def test_covariance_is_the_product_of_distances_from_the_means(
     logps: np.ndarray, advantages: np.ndarray, mask: np.ndarray
 ) -> None:
     if mask.any():
         computed = covariance(torch.tensor(logps), torch.tensor(advantages), torch.tensor(mask)).numpy()
-        np.testing.assert_allclose(computed * mask, oracle(logps, advantages, mask), atol=1e-3)
+        np.testing.assert_allclose(computed * mask, formulas.covariance(logps, advantages, mask), atol=1e-3)
 
 
 @given(VALUES, arrays(np.float32, (4,), elements=st.floats(-5, 5, width=32)), st.floats(0, 1), MASKS)
@@ -68,7 +63,7 @@ def test_clip_cov_takes_at_most_its_share_and_only_out_of_the_band(
     dropped = (made.loss_mask - kept).numpy().astype(bool)
     if not mask.any():
         return
-    values = oracle(logps, np.broadcast_to(advantages[:, None], SHAPE), mask)
+    values = formulas.covariance(logps, np.broadcast_to(advantages[:, None], SHAPE), mask)
     surely = int(((values > 1.01) & (values < 4.99)).sum())
     maybe = int(((values > 0.99) & (values < 5.01)).sum())
     allowed = max(1, int(fraction * mask.sum())) if fraction else 0
@@ -115,7 +110,7 @@ def test_kl_cov_charges_the_tokens_of_largest_covariance(
     np.testing.assert_allclose(penalty[charged], 2.0 * 0.5, rtol=1e-3)
     assert not charged[mask == 0].any()
     if 0 < charged.sum() < total:
-        values = oracle(logps, advantages, mask)
+        values = formulas.covariance(logps, advantages, mask)
         assert values[charged].min() >= values[(mask == 1) & ~charged].max() - 1e-3
 
 

@@ -19,29 +19,19 @@ from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.methods.rl.constrained import METHOD as CONSTRAINED
 from rlllm.algorithms.protocols import Setup
 from rlllm.core.errors import ConfigError
+from rlllm.tools.selftest import formulas
 
 NAN = math.nan
 VALUES = st.floats(-100, 100, width=32) | st.just(NAN)
 ROWS = st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=6)
 
 
-def oracle(rows: list[tuple[float, float]], multiplier: float) -> list[float]:
-    """(A_reward - lambda A_cost) / (1 + lambda) over the completions of which both are known."""
-    known = [index for index, row in enumerate(rows) if not math.isnan(sum(row))]
-    advantages = [0.0] * len(rows)
-    for index in known:
-        others = [rows[other] for other in known if other != index]
-        if others:
-            gain, harm = (rows[index][k] - math.fsum(other[k] for other in others) / len(others) for k in (0, 1))
-            advantages[index] = (gain - multiplier * harm) / (1 + multiplier)
-    return advantages
-
-
 @given(ROWS, st.floats(0.01, 100))
 def test_the_advantage_is_the_formula(rows: list[tuple[float, float]], multiplier: float) -> None:
     rewards, costs = (torch.tensor([column], dtype=torch.float64) for column in zip(*rows, strict=True))
     computed = constrained(rewards, costs, math.log(multiplier))[0].tolist()
-    assert computed == pytest.approx(oracle(rows, multiplier), abs=1e-6)
+    expected = formulas.constrained(rewards.numpy(), costs.numpy(), multiplier)[0]
+    assert computed == pytest.approx(expected.tolist(), abs=1e-6)
 
 
 def test_a_multiplier_beyond_every_float_leaves_the_cost_alone() -> None:
@@ -65,9 +55,9 @@ def test_the_multiplier_rises_while_the_mean_cost_is_above_the_bound_and_falls_b
     assert advantage.metrics == pytest.approx(
         {"lagrange/lambda": 2.0 * math.exp(0.1 * (mean - 0.5)), "lagrange/cost": mean}
     )
-    rows = list(zip(batch.summed_reward.tolist(), batch.rewards[:, 1].tolist(), strict=True))
-    expected = oracle(rows[:4], 2.0) + oracle(rows[4:], 2.0)
-    assert first.tolist() == pytest.approx(expected, abs=1e-5)
+    rewards, costs = batch.summed_reward.view(2, 4).numpy(), batch.rewards[:, 1].view(2, 4).numpy()
+    expected = formulas.constrained(rewards, costs, 2.0).reshape(-1)
+    assert first.tolist() == pytest.approx(expected.tolist(), abs=1e-5)
     assert first[6] == 0
     lower = Lagrange(cost="harm", bound=0.9, start=2.0)
     lower(batch)

@@ -16,52 +16,38 @@ from rlllm.algorithms.preference.orpo import log_odds_ratio, orpo_loss
 from rlllm.algorithms.preference.rrhf import rrhf_loss
 from rlllm.algorithms.preference.settings import CONTRASTIVE, CPOLossSettings, TPOLossSettings
 from rlllm.algorithms.preference.tpo import tpo_loss
+from rlllm.tools.selftest import formulas
 
 LOGPS = np.random.default_rng(0).uniform(-4, -0.05, (2, 64))
 CHOSEN, REJECTED = torch.tensor(LOGPS)
 LENGTHS = (1, 3, 7)
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def contrast(loss_type: str, d: np.ndarray, b: float, e: float, margin: float) -> np.ndarray:
-    """The formulas as in the papers, with d = chosen - rejected, b = beta, e = label_smoothing."""
-    if loss_type == "hinge":
-        return np.maximum(0, 1 - b * d)
-    if loss_type == "ipo":
-        return (d - 1 / (2 * b)) ** 2
-    return -(1 - e) * np.log(sigmoid(b * d - margin)) - e * np.log(sigmoid(margin - b * d))
-
-
 @pytest.mark.parametrize("loss_type", CPOLossSettings.losses)
 @pytest.mark.parametrize("alpha", [0.0, 0.25, -0.5])
 def test_cpo(loss_type: str, alpha: float) -> None:
     settings = CPOLossSettings(loss_type=loss_type, simpo_gamma=0.7, alpha=alpha)
-    p = np.exp(LOGPS)
-    chosen, rejected = (1 - p**-alpha) / alpha if alpha else LOGPS
+    chosen, rejected = formulas.alpha_reward(LOGPS, alpha)
     margin = 0.7 if loss_type in ("simpo", "alphapo") else 0.0
-    expected = contrast(loss_type, chosen - rejected, 0.8, 0.1, margin)
+    expected = formulas.contrast(loss_type, chosen - rejected, 0.8, 0.1, margin)
     np.testing.assert_allclose(cpo_loss(CHOSEN, REJECTED, settings, 0.8, 0.1), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss_type", TPOLossSettings.losses)
 def test_tpo(loss_type: str) -> None:
     settings = TPOLossSettings(loss_type=loss_type, tpo_l_gamma=0.7)
-    expected = contrast(loss_type, LOGPS[0] - LOGPS[1], 0.8, 0.1, 0.7 if loss_type == "tpo-l" else 0.0)
+    expected = formulas.contrast(loss_type, LOGPS[0] - LOGPS[1], 0.8, 0.1, 0.7 if loss_type == "tpo-l" else 0.0)
     np.testing.assert_allclose(tpo_loss(CHOSEN, REJECTED, settings, 0.8, 0.1), expected, rtol=1e-12)
 
 
 def test_orpo() -> None:
-    odds = np.exp(LOGPS) / (1 - np.exp(LOGPS))
-    ratio = np.log(odds[0] / odds[1])
+    ratio = formulas.log_odds_ratio(*LOGPS)
     np.testing.assert_allclose(log_odds_ratio(CHOSEN, REJECTED), ratio, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(orpo_loss(CHOSEN, REJECTED, 0.3), -0.3 * np.log(sigmoid(ratio)), rtol=1e-5)
+    np.testing.assert_allclose(orpo_loss(CHOSEN, REJECTED, 0.3), -0.3 * np.log(formulas.sigmoid(ratio)), rtol=1e-5)
 
 
 def test_rrhf() -> None:
-    np.testing.assert_allclose(rrhf_loss(CHOSEN, REJECTED), np.maximum(0, LOGPS[1] - LOGPS[0]), rtol=1e-12)
+    np.testing.assert_allclose(rrhf_loss(CHOSEN, REJECTED), formulas.rrhf(*LOGPS), rtol=1e-12)
 
 
 def test_a_pair_in_the_right_order_has_no_ranking_loss_and_no_gradient() -> None:

@@ -1,0 +1,1 @@
+"""`rlllm selftest`: every loss, advantage and estimator of this installation against formulas in NumPy and against TRL."""

@@ -1,0 +1,272 @@
+"""Losses, advantages and estimators of rlllm itself, against the formulas."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlllm.algorithms.advantages.best_of import best_of
+from rlllm.algorithms.advantages.confidence import LowEntropy, SelfCertainty
+from rlllm.algorithms.advantages.gae import gae
+from rlllm.algorithms.advantages.group import leave_one_out
+from rlllm.algorithms.advantages.lagrange import constrained
+from rlllm.algorithms.advantages.pairwise import pairwise
+from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus
+from rlllm.algorithms.advantages.remax import over_greedy
+from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.covariance import covariance
+from rlllm.algorithms.losses.base import AGGREGATIONS, LossInputs, aggregate, k3, sequence_ratio
+from rlllm.algorithms.losses.dual_clip import DualClip
+from rlllm.algorithms.losses.gmpo import GMPO
+from rlllm.algorithms.losses.kl_cov import KLCov
+from rlllm.algorithms.losses.luffy import LUFFY
+from rlllm.algorithms.masks.clip_cov import ClipCov
+from rlllm.algorithms.ppo.critic import value_loss
+from rlllm.algorithms.preference.contrastive import completion_logps, contrastive_loss, negative_log_likelihood
+from rlllm.algorithms.preference.cpo import alpha_reward
+from rlllm.algorithms.preference.orpo import log_odds_ratio
+from rlllm.algorithms.preference.rrhf import rrhf_loss
+from rlllm.algorithms.preference.settings import CONTRASTIVE
+from rlllm.algorithms.protocols import Advantage, Loss
+from rlllm.evals.statistics.pass_estimators import pass_at_k
+from rlllm.tools.selftest import formulas
+from rlllm.tools.selftest.check import Batch, Check, difference, over_batches, with_gradient
+from rlllm.tools.selftest.formulas import Array
+
+AGAINST = "formula"
+LONGEST = 12
+"""Length limit by which sums over tokens are divided."""
+
+
+def checks() -> list[Check]:
+    """One check for each part."""
+    return [*_losses(), *_aggregations(), *_estimators(), *_advantages(), *_preference_losses()]
+
+
+def inputs_of(batch: Batch) -> LossInputs:
+    """A batch as losses read it."""
+    old, mask, advantages = map(torch.tensor, (batch.old, batch.mask, batch.advantages))
+    return LossInputs(old, advantages, mask, off_policy=torch.tensor(batch.off_policy > 0))
+
+
+def rollout_of(batch: Batch, penalties: Array | None = None) -> RolloutBatch:
+    """A batch as advantages read it, with one reward."""
+    empty = torch.zeros(batch.mask.shape, dtype=torch.long)
+    rows = len(batch.mask)
+    return RolloutBatch(
+        prompt_ids=empty,
+        prompt_mask=empty,
+        completion_ids=empty,
+        loss_mask=torch.tensor(batch.mask).long(),
+        group_size=batch.rewards.shape[1],
+        rewards=torch.tensor(batch.rewards).view(-1, 1),
+        weights=torch.ones(1, dtype=torch.float64),
+        trl_advantages=torch.zeros(rows),
+        extra_fields=[{} for _ in range(rows)],
+        kl_penalty=None if penalties is None else torch.tensor(penalties),
+    )
+
+
+def _losses() -> list[Check]:
+    """Value and gradient of every loss of ours, summed over the tokens that learn."""
+
+    def check(name: str, loss: Loss, formula: Callable[[Array, Batch], Array]) -> Check:
+        def compare(batch: Batch) -> float:
+            given = inputs_of(batch)
+            return with_gradient(
+                lambda new: (loss(new, given) * given.mask).sum(),
+                lambda new: float((formula(new, batch) * batch.mask).sum()),
+                batch,
+            )
+
+        return Check(f"loss {name}", AGAINST, over_batches(compare))
+
+    def ratio(new: Array, b: Batch) -> Array:
+        return np.exp(new - b.old)
+
+    return [
+        check(
+            "dual-clip",
+            DualClip(0.2, 0.3, 1.5),
+            lambda new, b: formulas.dual_clip(ratio(new, b), b.advantages, 0.2, 0.3, 1.5),
+        ),
+        check("gmpo", GMPO(0.3), lambda new, b: formulas.gmpo(new, b.old, b.mask, b.advantages, 0.3)),
+        check(
+            "kl-cov",
+            KLCov(beta=0.7, fraction=0.2),
+            lambda new, b: formulas.kl_cov(new, b.old, b.advantages, b.mask, 0.7, 0.2),
+        ),
+        check("luffy", LUFFY(0.1), lambda new, b: formulas.luffy(new, b.old, b.off_policy, b.advantages, 0.1)),
+        Check("loss of a critic", AGAINST, over_batches(lambda b: max(_value_loss(b, clip) for clip in (None, 0.2)))),
+    ]
+
+
+def _value_loss(batch: Batch, clip: float | None) -> float:
+    parts = (batch.values, batch.values + 0.3 * batch.new, batch.ref)
+    expected = formulas.value_loss(*parts, batch.mask, clip)
+    values, old, returns, mask = map(torch.tensor, (*parts, batch.mask))
+    return difference(value_loss(values, old, returns, mask, clip), expected)
+
+
+def _aggregations() -> list[Check]:
+    def check(how: str) -> Check:
+        def compare(batch: Batch) -> float:
+            losses, mask = torch.tensor(batch.new), torch.tensor(batch.mask)
+            computed = aggregate(losses, mask, how, tokens=40.0, longest=LONGEST)
+            return difference(computed, formulas.aggregated(batch.new, batch.mask, how, 40.0, LONGEST))
+
+        return Check(f"aggregation {how}", AGAINST, over_batches(compare))
+
+    return [check(how) for how in AGGREGATIONS]
+
+
+def _estimators() -> list[Check]:
+    def of(function: Callable[..., Any], formula: Callable[..., Any], names: str) -> Callable[[], float]:
+        def compare(batch: Batch) -> float:
+            arrays = [getattr(batch, name) for name in names.split()]
+            computed, mask = function(*map(torch.tensor, arrays)), torch.tensor(batch.mask)
+            return difference(computed * mask, formula(*arrays) * batch.mask)
+
+        return over_batches(compare)
+
+    def ratio(new: Tensor, old: Tensor, mask: Tensor) -> Tensor:
+        return sequence_ratio(new - old, mask)
+
+    def passes() -> float:
+        rows = [(n, right, k) for n in (1, 4, 9) for right in range(n + 1) for k in range(1, n + 1)]
+        expected = [1 - math.comb(n - right, k) / math.comb(n, k) for n, right, k in rows]
+        return difference([pass_at_k(*row) for row in rows], expected)
+
+    return [
+        Check("KL estimate k3", AGAINST, of(k3, formulas.k3, "new ref")),
+        Check("ratio of a completion", AGAINST, of(ratio, formulas.sequence_ratio, "new old mask")),
+        Check("covariance of tokens", AGAINST, of(covariance, formulas.covariance, "new advantages mask")),
+        Check("mask clip-cov", AGAINST, over_batches(_clip_cov)),
+        Check("pass@k", AGAINST, passes),
+    ]
+
+
+def _clip_cov(batch: Batch) -> float:
+    """With a fraction of 1 every token of the band is dropped, so that nothing is drawn."""
+    advantages = torch.tensor(batch.advantages[:, 0])
+    rollout = replace(rollout_of(batch), signals={"logps": torch.tensor(batch.new)}, advantages=advantages)
+    values = formulas.covariance(batch.new, batch.advantages, batch.mask)
+    return difference(ClipCov(1.0, 0.1, 1.0)(rollout), formulas.outside_band(values, batch.mask, 0.1, 1.0))
+
+
+def _advantages() -> list[Check]:
+    def of_rewards(name: str, function: Callable[[Tensor], Tensor], formula: Callable[[Array], Array]) -> Check:
+        def compare(batch: Batch) -> float:
+            return difference(function(torch.tensor(batch.rewards)), formula(batch.rewards))
+
+        return Check(f"advantage {name}", AGAINST, over_batches(compare))
+
+    def check(name: str, compare: Callable[[Batch], float]) -> Check:
+        return Check(f"advantage {name}", AGAINST, over_batches(compare))
+
+    return [
+        check(
+            "self-certainty", lambda b: _confidence(b, SelfCertainty(), {"certainty": torch.tensor(b.values)}, b.values)
+        ),
+        check("low-entropy", lambda b: _confidence(b, LowEntropy(), {"entropies": torch.tensor(-b.values)}, b.values)),
+        of_rewards("rloo", leave_one_out, formulas.leave_one_out),
+        of_rewards("best-of", best_of, formulas.best_of),
+        check("lite", lambda b: difference(LitePPO()(rollout_of(b)), formulas.lite_ppo(b.rewards).reshape(-1))),
+        check("reinforce++", _reinforce_plus_plus),
+        check("gae", _gae),
+        check("pairwise", _pairwise),
+        check("lagrange", _lagrange),
+        check("remax", _remax),
+    ]
+
+
+def _confidence(batch: Batch, advantage: Advantage, signals: Mapping[str, Tensor], values: Array) -> float:
+    scores = (values * batch.mask).sum(1) / batch.lengths
+    expected = formulas.group(scores.reshape(batch.rewards.shape)).reshape(-1)
+    return difference(advantage(replace(rollout_of(batch), signals=signals)), expected)
+
+
+def _reinforce_plus_plus(batch: Batch) -> float:
+    penalties = 0.1 * (batch.new - batch.ref)
+    expected = formulas.reinforce_plus_plus(batch.rewards.reshape(-1), penalties, batch.mask)
+    return difference(ReinforcePlusPlus()(rollout_of(batch, penalties)), expected)
+
+
+def _gae(batch: Batch) -> float:
+    lam = torch.full((len(batch.mask),), 0.9, dtype=torch.float64)
+    rewards, values, mask = map(torch.tensor, (batch.new, batch.values, batch.mask))
+    return difference(
+        gae(rewards, values, mask, 0.97, lam), formulas.gae(batch.new, batch.values, batch.mask, 0.97, 0.9)
+    )
+
+
+def _pairwise(batch: Batch) -> float:
+    ratios = ((batch.new - batch.ref) * batch.mask).sum(1).reshape(batch.rewards.shape)
+    computed = pairwise(torch.tensor(batch.rewards), torch.tensor(ratios), 0.5)
+    return difference(computed, formulas.pairwise(batch.rewards, ratios, 0.5))
+
+
+def _costs(batch: Batch) -> Array:
+    return batch.values[:, 0].reshape(batch.rewards.shape)
+
+
+def _lagrange(batch: Batch) -> float:
+    computed = constrained(torch.tensor(batch.rewards), torch.tensor(_costs(batch)), math.log(2.5))
+    return difference(computed, formulas.constrained(batch.rewards, _costs(batch), 2.5))
+
+
+def _remax(batch: Batch) -> float:
+    computed = over_greedy(torch.tensor(batch.rewards), torch.tensor(_costs(batch)))
+    return difference(computed, formulas.remax(batch.rewards, _costs(batch)))
+
+
+def sides(batch: Batch) -> tuple[Array, Array]:
+    """Mean log-probabilities of three chosen and three rejected completions."""
+    means = (batch.new * batch.mask).sum(1) / batch.lengths
+    return means[::2], means[1::2]
+
+
+def _preference_losses() -> list[Check]:
+    def check(name: str, function: Callable[..., Any], formula: Callable[..., Any]) -> Check:
+        def compare(batch: Batch) -> float:
+            arrays = sides(batch)
+            return difference(function(*map(torch.tensor, arrays)), formula(*arrays))
+
+        return Check(f"preference {name}", AGAINST, over_batches(compare))
+
+    def contrast(kind: str, margin: float = 0.0) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        return (
+            lambda won, lost: contrastive_loss(won, lost, loss_type=kind, beta=0.7, label_smoothing=0.1, margin=margin),
+            lambda won, lost: formulas.contrast(kind, won - lost, 0.7, 0.1, margin),
+        )
+
+    def token_means(batch: Batch) -> float:
+        log_probs, mask = torch.tensor(batch.new * batch.mask), torch.tensor(batch.mask)
+        rows = difference(
+            completion_logps(log_probs, mask, per_token=True), (batch.new * batch.mask).sum(1) / batch.lengths
+        )
+        expected = -(batch.new * batch.mask).sum() / batch.mask.sum()
+        return max(rows, difference(negative_log_likelihood(log_probs, mask), expected))
+
+    return [
+        *(check(kind, *contrast(kind)) for kind in CONTRASTIVE),
+        check("simpo, tpo-l", *contrast("simpo", 0.4)),
+        check("alphapo", lambda w, _: alpha_reward(w, 0.25), lambda w, _: formulas.alpha_reward(w, 0.25)),
+        check("rrhf", rrhf_loss, formulas.rrhf),
+        Check("preference imitation", AGAINST, over_batches(token_means)),
+        Check("preference orpo", AGAINST, over_batches(_odds), tolerance=1e-5),
+    ]
+
+
+def _odds(batch: Batch) -> float:
+    """ORPO computes in 32 bits, as TRL does."""
+    chosen, rejected = sides(batch)
+    return difference(
+        log_odds_ratio(torch.tensor(chosen), torch.tensor(rejected)), formulas.log_odds_ratio(chosen, rejected)
+    )
