@@ -29,6 +29,11 @@ def sequence_ratio(new: Array, old: Array, mask: Array) -> Array:
     return np.exp(mean) * np.ones_like(new)
 
 
+def product_ratio(new: Array, old: Array, mask: Array) -> Array:
+    """Ratio of a completion: the product of its tokens' ratios, (B, T) (RLOO: Ahmadian et al. 2024, arXiv 2402.14740)."""
+    return np.exp(((new - old) * mask).sum(1, keepdims=True)) * np.ones_like(new)
+
+
 def clipped(ratio: Array, advantages: Array, low: float, high: float) -> Array:
     """PPO's clipped loss (Schulman et al. 2017, arXiv 1707.06347, eq. 7), with two bounds (DAPO, arXiv 2503.14476)."""
     return -np.minimum(ratio * advantages, np.clip(ratio, 1 - low, 1 + high) * advantages)

@@ -26,6 +26,7 @@ from rlllm.algorithms.losses.dual_clip import DualClip
 from rlllm.algorithms.losses.gmpo import GMPO
 from rlllm.algorithms.losses.kl_cov import KLCov
 from rlllm.algorithms.losses.luffy import LUFFY
+from rlllm.algorithms.losses.rloo import RLOO
 from rlllm.algorithms.masks.clip_cov import ClipCov
 from rlllm.algorithms.ppo.critic import value_loss
 from rlllm.algorithms.preference.contrastive import completion_logps, contrastive_loss, negative_log_likelihood
@@ -95,6 +96,11 @@ def _losses() -> list[Check]:
             "dual-clip",
             DualClip(0.2, 0.3, 1.5),
             lambda new, b: formulas.dual_clip(ratio(new, b), b.advantages, 0.2, 0.3, 1.5),
+        ),
+        check(
+            "rloo",
+            RLOO(),
+            lambda new, b: formulas.clipped(formulas.product_ratio(new, b.old, b.mask), b.advantages, 0.2, 0.2),
         ),
         check("gmpo", GMPO(0.3), lambda new, b: formulas.gmpo(new, b.old, b.mask, b.advantages, 0.3)),
         check(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +12,7 @@ if TYPE_CHECKING:
 def selftest(say: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
     """Compare everything that is computed here with the formulas and the libraries that are installed.
 
-    A part that cannot be loaded with what is installed is one failed result. `polgrad`, a second implementation of the
-    formulas of TRL, verl and OpenRLHF, is not required; where it is missing, its comparisons are left out.
+    A part that cannot be loaded with what is installed is one failed result.
 
     Args:
         say: called with the name of each group of checks before it starts.
@@ -25,8 +23,6 @@ def selftest(say: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
 
     local.prepare()
     groups = {"formulas": _own, "TRL": _trl}
-    if find_spec("polgrad"):
-        groups["polgrad"] = _polgrad
     for name, load in groups.items():
         say(name)
         try:
@@ -46,11 +42,5 @@ def _own() -> list[Check]:
 
 def _trl() -> list[Check]:
     from rlllm.tools.selftest.trl_parts import checks
-
-    return checks()
-
-
-def _polgrad() -> list[Check]:
-    from rlllm.tools.selftest.polgrad_parts import checks
 
     return checks()
