@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rlllm.core import trl_fields
 from rlllm.core.config import StageConfig, accepts
 from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.recipes import find_recipe, read_recipe
@@ -39,6 +38,7 @@ class PlannedArm:
         tune: key -> values to choose from.
         plan: of its first seed; None where settings refer to runs that are not made yet.
         cost: of one run, where it samples.
+        counts_tokens: whether its method takes `max_tokens`.
         notes: what a reader has to know, such as a learning-rate schedule that ends elsewhere.
     """
 
@@ -49,6 +49,7 @@ class PlannedArm:
     tune: Mapping[str, Sequence[Any]] | None = None
     plan: Plan[Any] | None = None
     cost: Cost | None = None
+    counts_tokens: bool = False
     notes: tuple[str, ...] = ()
 
     def config(self, seed: int, folder: Path, runs: Mapping[str, Path], more: Overrides = ()) -> TrainingConfig:
@@ -96,6 +97,7 @@ def plan_arms(sweep: Sweep) -> list[PlannedArm]:
             stage=arm.stage or sweep.stage,
             overrides=(*read, *_flat(arm.settings)),
             left_out=tuple(left_out),
+            counts_tokens=accepts(classes[name], "max_tokens"),
             tune=arm.tune or {key: values for key, values in sweep.tune.items() if key not in arm.settings},
         )
         planned.append(_checked(own, sweep))
@@ -129,12 +131,6 @@ def fill(value: Any, seed: int, runs: Mapping[str, Path], name: str) -> Any:
         exists = [SEED, *(f"@{run}" for run in runs)]
         raise ConfigError(f"arm {name} refers to {value}, which the sweep does not make before it", exists=exists)
     return str(runs[value[1:]])
-
-
-def setting(config: TrainingConfig, name: str) -> Any:
-    """A TRL setting as the trainer of this config will see it."""
-    method = resolve_method(config.method, config.stage)
-    return trl_fields.value(trainer_of(method).trl_config, {**method.settings, **config.trainer}, name)
 
 
 def _class_of(name: str, arm: Arm, sweep: Sweep) -> type[StageConfig]:
@@ -229,22 +225,25 @@ def _of_arm(error: RlllmError, name: str) -> RlllmError:
 
 def _made_equal(arms: list[PlannedArm], sweep: Sweep) -> list[PlannedArm]:
     if sweep.equal == "steps":
-        return _equal_steps(arms, sweep)
+        return _equal_steps(arms)
     if sweep.equal == "completions":
         return _equal_completions(arms)
+    if sweep.equal == "tokens" and not arms[0].counts_tokens:
+        raise ConfigError(
+            "equal tokens need a baseline whose method takes max_tokens", given=arms[0].name, hint="--equal steps"
+        )
     return arms
 
 
-def _equal_steps(arms: list[PlannedArm], sweep: Sweep) -> list[PlannedArm]:
+def _equal_steps(arms: list[PlannedArm]) -> list[PlannedArm]:
     """Raises ConfigError where arms were given different numbers of steps."""
-    runs = {step.name: Path(step.name) for step in sweep.before}
-    steps = {arm.name: setting(arm.config(sweep.seed, Path(arm.name), runs), "max_steps") for arm in arms}
-    first = steps[arms[0].name]
+    steps = {arm.name: arm.plan.setting("max_steps") for arm in arms if arm.plan is not None}
+    first = next(iter(steps.values()), 0)
     other = next((name for name, number in steps.items() if number != first), None)
     if other is not None or first <= 0:
         raise ConfigError(
             "equal steps need the same max_steps in all arms",
-            given=f"{arms[0].name}: {first}, {other or 'the others'}: {steps[other] if other else first}",
+            given=", ".join(f"{name}: {number}" for name, number in steps.items()),
             hint="--set max_steps=100",
         )
     return arms
@@ -265,26 +264,29 @@ def _equal_completions(arms: list[PlannedArm]) -> list[PlannedArm]:
     return equal
 
 
-def with_budget(arm: PlannedArm, tokens: int, config: TrainingConfig, baseline_steps: int) -> PlannedArm:
+def with_budget(arm: PlannedArm, tokens: int, steps: int) -> PlannedArm:
     """The arm that stops at a number of tokens, or as given where its method does not count them.
 
     Args:
         arm: without a budget of its own.
         tokens: the budget.
-        config: its settings under one seed.
-        baseline_steps: of the baseline; an arm gets many times as many, so that tokens and not steps end it.
+        steps: of the run that the budget is from; an arm gets many times as many, so that tokens and not steps end it.
     """
-    cls = type(config)
-    if not accepts(cls, "max_tokens"):
-        return arm.with_settings((), [f"{config.method} has no budget of tokens: its steps are as given"])
-    return arm.with_settings((("max_tokens", tokens), ("max_steps", _BUDGET_STEPS * baseline_steps)))
+    if not arm.counts_tokens:
+        return arm.with_settings((), ["its method has no budget of tokens: its steps are as given"])
+    return arm.with_settings((("max_tokens", tokens), ("max_steps", _BUDGET_STEPS * steps)))
 
 
-def schedule_settings(config: TrainingConfig) -> Overrides:
-    """A constant learning rate where none is chosen: TRL's falls to 0 at `max_steps`, which a budget never reaches."""
-    method = resolve_method(config.method, config.stage)
-    chosen = "lr_scheduler_type" in config.trainer or "lr_scheduler_type" in method.settings
-    return () if chosen else (("lr_scheduler_type", "constant"),)
+def with_constant_rate(arm: PlannedArm) -> PlannedArm:
+    """The arm with a constant learning rate unless it has a schedule: that would fall to 0 at a step which is not reached."""
+    plan = arm.plan
+    if plan is None or not arm.counts_tokens:
+        return arm
+    if "lr_scheduler_type" in plan.given or "lr_scheduler_type" in plan.method.settings:
+        return arm.with_settings(
+            (), [f"its schedule {plan.setting('lr_scheduler_type')} runs over steps, not over tokens"]
+        )
+    return arm.with_settings((("lr_scheduler_type", "constant"),))
 
 
 def _shell(value: Any) -> str:

@@ -23,6 +23,7 @@ from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import render_sweep, sweep_tables
 from rlllm.stages.sweep import arms as arm_plans
 from rlllm.stages.sweep.arms import PlannedArm
+from rlllm.stages.sweep.measurements import RunNumbers
 from rlllm.stages.sweep.results import JUDGED_AFTER, ArmRuns, hopeless, sweep_results
 from rlllm.stages.sweep.runs import Runner
 from rlllm.stages.sweep.settings import Sweep
@@ -124,28 +125,21 @@ def _prepare(state: _State) -> None:
     if sweep.equal != "tokens":
         _tune_arms(state, range(len(state.arms)))
         return
-    places = {step.name: Path(step.name) for step in sweep.before}
-    configs = {arm.name: arm.config(sweep.seed, Path(arm.name), places) for arm in state.arms}
-    first = configs[state.arms[0].name]
-    state.budget = getattr(first, "max_tokens", None)
-    if state.budget is not None:
+    first = state.arms[0]
+    given = dict(first.overrides).get("max_tokens")
+    if given is not None:
+        state.budget = int(given)
         _tune_arms(state, range(len(state.arms)))
         return
-    if not hasattr(first, "max_tokens"):
-        raise ConfigError(
-            "equal tokens need a baseline whose method counts the tokens it samples",
-            given=f"{state.arms[0].name}, method {first.method}",
-            hint="--equal steps",
-        )
     for at, arm in enumerate(state.arms):
-        state.replace_arm(at, arm.with_settings(arm_plans.schedule_settings(configs[arm.name])))
+        state.replace_arm(at, arm_plans.with_constant_rate(arm))
     _tune_arms(state, range(1))
-    state.budget = _tokens_of_first_run(state)
-    if state.budget is None:
+    measured = _first_run(state)
+    if measured is None:
         return
-    steps = max(int(arm_plans.setting(first, "max_steps")), 1)
+    state.budget = int(measured.numbers["tokens"])
     for at, arm in enumerate(state.arms):
-        state.replace_arm(at, arm_plans.with_budget(arm, state.budget, configs[arm.name], steps))
+        state.replace_arm(at, arm_plans.with_budget(arm, state.budget, int(measured.numbers["steps"])))
     _tune_arms(state, range(1, len(state.arms)))
 
 
@@ -162,11 +156,11 @@ def _tune_arms(state: _State, places: range) -> None:
             state.replace_arm(at, arm.with_settings(chosen))
 
 
-def _tokens_of_first_run(state: _State) -> int | None:
-    """The budget where none is given: what the baseline's first run took; None after a Ctrl-C.
+def _first_run(state: _State) -> RunNumbers | None:
+    """The baseline's first run, whose tokens are the budget where none is given; None after a Ctrl-C.
 
     Raises:
-        ConfigError: the run failed, or logs no tokens.
+        ConfigError: it failed, or logs no tokens.
     """
     arm, seed = state.arms[0], state.sweep.seed
     if not state.runner.interrupted:
@@ -180,7 +174,7 @@ def _tokens_of_first_run(state: _State) -> int | None:
         raise ConfigError(
             "the baseline's first run gives no budget of tokens", given=reason, hint="--set max_tokens=100000"
         )
-    return int(measured.numbers["tokens"])
+    return measured
 
 
 def _train(state: _State, arm: PlannedArm, seed: int) -> None:

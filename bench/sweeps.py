@@ -1,0 +1,78 @@
+"""The tables of docs/reason.md and docs/align.md: a sweep's recipe, run to its end and written as a results file.
+
+    python bench/sweeps.py reason-methods [--output docs/results/reason-methods.json]
+    python bench/sweeps.py align-methods [--output docs/results/align-methods.json]
+
+What follows the name is given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not
+repeated: a recording that was stopped goes on where it was. One thread a run. `frontier`, for methods that sample, has
+the gold utility of their rollouts by the KL from the start that the policy had: mean over a seed's steps, then over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from results_file import TRAINING, add_output, write_results
+
+from rlllm.core.runs import Run
+from rlllm.evals.statistics.seeds import t_interval
+
+ROOT = Path("runs/recorded")
+RLLLM = str(Path(sys.executable).with_name("rlllm"))
+EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+"""Ends of the bands of KL, in nats a completion."""
+GOLD, KL = "rewards/gold/mean", "kl_per_completion"
+
+
+def frontier(run: Run) -> list[dict[str, Any]]:
+    """One row for each band of KL that a method was in; a column for each method that logs its KL."""
+    logs = {
+        name: [Run(run.path / entry["run"]).metrics() for entry in arm["seeds"] if entry["numbers"]]
+        for name, arm in run.results["arms"].items()
+    }
+    logs = {
+        name: seeds
+        for name, seeds in logs.items()
+        if seeds and all(GOLD in row and KL in row for rows in seeds for row in rows)
+    }
+    rows = []
+    for low, high in pairwise(EDGES):
+        bands = {name: [_between(rows_of_seed, low, high) for rows_of_seed in seeds] for name, seeds in logs.items()}
+        means = {name: [fmean(values) for values in band if values] for name, band in bands.items()}
+        rows.append(
+            {"low": low, "high": high}
+            | {name: t_interval(values).to_json() for name, values in means.items() if values}
+        )
+    return [row for row in rows if len(row) > 2]
+
+
+def _between(rows: list[dict[str, Any]], low: float, high: float) -> list[float]:
+    return [row[GOLD] for row in rows if low <= row[KL] < high]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=["reason-methods", "align-methods"])
+    add_output(parser)
+    given, further = parser.parse_known_args()
+    folder = ROOT / given.name
+    begun = ["--resume"] if folder.exists() else []
+    words = ["sweep", given.name, *further, "--output-dir", str(folder), *begun]
+    done = subprocess.run([RLLLM, *words], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {done.returncode}")
+    run = Run(folder)
+    bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
+    sources = [*TRAINING, f"recipes/sweeps/{given.name}.yaml"]
+    write_results(given.output, {**run.results, **bands}, sources=sources, threads=1)
+
+
+if __name__ == "__main__":
+    main()
