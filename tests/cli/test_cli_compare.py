@@ -91,7 +91,7 @@ def test_evaluations_without_a_common_task_cannot_be_compared(evaluated: Evaluat
     evaluated("b", 24, task="lists")
     said = rlllm("compare runs/a runs/b")
     assert (said.code, said.out) == (2, "")
-    assert said.err.startswith("error: the two evaluations have no task in common")
+    assert said.err.startswith("error: the two runs have no task in common")
 
 
 def test_several_runs_or_a_folder_of_them_make_one_page(evaluated: Evaluated, rlllm: Rlllm, tmp_path: Path) -> None:

@@ -27,23 +27,29 @@ _COLUMNS = (
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="Evaluation run before.", autocompletion=completion.runs)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Evaluation run after.", autocompletion=completion.runs)],
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[C]...", help="More of them, each against A.", autocompletion=completion.runs),
-    ] = None,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...",
+            help="Runs, each against A; or folders of seeds, or sweeps.",
+            autocompletion=completion.runs,
+        ),
+    ],
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write the page of these runs.", show_default=False)
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Compare evaluations problem by problem: every other one with the first."""
+    """Compare runs problem by problem, every other one with the first: evaluations, training runs, arms of a sweep."""
     from rlllm.report import short_names
-    from rlllm.tools.compare import compare_all, comparison_page, conclusion
+    from rlllm.tools.compare import arms_of, compare_all, comparison_page, conclusion
 
-    paths = [a, b, *(more or [])]
+    paths = list(runs)
+    if arms := arms_of(paths):
+        _compare_arms(arms, html, json)
+        return
+    more = len(paths) > 2
     first, *others = short_names([Path(path) for path in paths])
     comparisons = [comparison.to_json() for comparison in compare_all(paths, seed=seed)]
     conclusions = [conclusion(comparison, first, name) for comparison, name in zip(comparisons, others, strict=True)]
@@ -62,6 +68,23 @@ def compare(
             if tasks:
                 console.say(f"only in {which}: {', '.join(tasks)}")
     for text in conclusions:
+        console.emit(text)
+
+
+def _compare_arms(arms: Mapping[str, Path], html: Path | None, as_json: bool) -> None:
+    """Arms against the first of them, paired by seed and problem. Raises ConfigError where a page is wanted of them."""
+    from rlllm.core.errors import ConfigError
+    from rlllm.report import sweep_rows
+    from rlllm.tools.compare import compare_arms
+
+    if html:
+        raise ConfigError("folders of seeds have no page together", given=f"--html {html}", hint="rlllm report SWEEP")
+    results = compare_arms(arms)
+    if as_json:
+        console.emit_json(results)
+        return
+    console.table(*sweep_rows(results))
+    for text in results["findings"]:
         console.emit(text)
 
 
@@ -88,11 +111,13 @@ def report(
 
 
 def _single(folder: Path) -> str:
-    """The page of one run; a pipeline's was made at its end."""
+    """The page of one run or of a sweep; a pipeline's was made at its end."""
     from rlllm.core.errors import ConfigError
     from rlllm.core.runs import open_run
-    from rlllm.report import render_run
+    from rlllm.report import render_run, render_sweep
 
+    if (folder / "sweep.json").exists():
+        return render_sweep(open_run(folder))
     if not (folder / "pipeline.json").exists():
         return render_run(open_run(folder))
     try:

@@ -1,7 +1,7 @@
-"""Comparison of two evaluations, or of several with the first, item by item.
+"""Comparison of two runs, or of several with the first, item by item: of evaluations, and of training runs as they ended.
 
 Two models that answered the same problems are compared on each problem, which cancels the difficulty of the problems
-and needs far fewer of them than two separate intervals. Evaluations of different problems are refused, not averaged. Among
+and needs far fewer of them than two separate intervals. Runs with different problems are refused, not averaged. Among
 several tasks and runs one difference is small by chance: p-values are also given as Holm corrects them over all of these.
 """
 
@@ -14,13 +14,16 @@ from statistics import stdev
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
-from rlllm.core.runs import Run, read_jsonl
+from rlllm.core.records import fingerprint
+from rlllm.core.runs import Run, read_json, read_jsonl
 from rlllm.evals.statistics.crossover import Crossover, crossover
 from rlllm.evals.statistics.intervals import Interval, item_means, mean_interval, score_bounds
 from rlllm.evals.statistics.length_control import controlled_difference
 from rlllm.evals.statistics.paired_tests import PairedDifference, holm, mcnemar_exact, paired_difference
 from rlllm.evals.statistics.power import detectable, minimum_detectable_effect
 
+_MEASURED = "measured_after.json"
+"""In the directory of a training run: its measures after training."""
 _Items = Mapping[str, Sequence[float]]
 """Item id -> the scores of its completions."""
 
@@ -51,6 +54,7 @@ class TaskComparison:
     """The true difference that this comparison finds with probability 0.8 at 5 %; None where nothing tells its spread."""
     length_controlled: Interval | None
     """The difference among completions of like length in characters; None without texts, or where lengths do not overlap."""
+    higher_is_better: bool = True
 
     def to_json(self) -> dict[str, Any]:
         names = ("before", "after", "difference", "length_controlled")
@@ -90,11 +94,12 @@ def compare(
     task: str = "",
     metric: str = "",
     seed: int = 0,
+    higher_is_better: bool = True,
 ) -> TaskComparison:
     """Pair two sets of items by id and compare their mean scores.
 
     An item counts as solved when its mean score is at least one half: by half of its samples. Scores outside of [0, 1]
-    have no such mark; there an item is gained when its mean rose and lost when it fell.
+    have no such mark, nor have losses; there an item is gained when its mean became better and lost when it became worse.
 
     Args:
         a, b: before and after; items that only one of them has are counted and left out.
@@ -113,10 +118,11 @@ def compare(
         )
     before, after = [a[name] for name in shared], [b[name] for name in shared]
     means_a, means_b = item_means(before), item_means(after)
-    bounds = score_bounds(before, after)
+    bounds = score_bounds(before, after) if higher_is_better else None  # a loss below 1 is bounded by nothing
     levels = list(zip(shared, _levels(means_a, bool(bounds)), _levels(means_b, bool(bounds)), strict=True))
-    gained = [name for name, old, new in levels if new > old]
-    lost = [name for name, old, new in levels if new < old]
+    rose = [name for name, old, new in levels if new > old]
+    fell = [name for name, old, new in levels if new < old]
+    gained, lost = (rose, fell) if higher_is_better else (fell, rose)
     difference = paired_difference(means_a, means_b, seed, bounds=bounds)
     return TaskComparison(
         task=task,
@@ -134,17 +140,18 @@ def compare(
         crossover_k=_crossover(before, after, seed),
         minimum_detectable_effect=_smallest_effect(before, after, bool(bounds)),
         length_controlled=_length_controlled(shared, (before, after), lengths, seed) if bounds else None,
+        higher_is_better=higher_is_better,
     )
 
 
 def compare_many(runs: Sequence[Run], *, seed: int = 0) -> list[Comparison]:
-    """Compare the first evaluation run with each of the others; `p_holm` corrects over all tasks of all of them.
+    """Compare the first run with each of the others; `p_holm` corrects over all tasks of all of them.
 
     Raises:
         ConfigError: fewer than two runs; and whatever `compare_runs` raises.
     """
     if len(runs) < 2:
-        raise ConfigError("a comparison needs at least two evaluation runs", given=[str(run.path) for run in runs])
+        raise ConfigError("a comparison needs at least two runs", given=[str(run.path) for run in runs])
     return adjusted([compare_pair(runs[0], other, seed) for other in runs[1:]])
 
 
@@ -155,10 +162,10 @@ def adjusted(pairs: Sequence[Comparison]) -> list[Comparison]:
 
 
 def compare_runs(a: Run, b: Run, *, seed: int = 0) -> Comparison:
-    """Compare two evaluation runs over every task that both have; `p_holm` corrects over the tasks.
+    """Compare two runs over every task, or measure after training, that both have; `p_holm` corrects over the tasks.
 
     Raises:
-        RunDirectoryError: a directory holds no evaluation.
+        RunDirectoryError: a directory holds no evaluation, and no training run that was measured.
         ConfigError: no task in common, or a task whose problems differ between the runs.
         DataError: an item without scores, or with one that is not finite.
     """
@@ -171,17 +178,27 @@ def compare_pair(a: Run, b: Run, seed: int) -> Comparison:
     shared = [name for name in tasks_a if name in tasks_b]
     if not shared:
         raise ConfigError(
-            "the two evaluations have no task in common",
+            "the two runs have no task in common",
             given=f"{', '.join(tasks_a)} against {', '.join(tasks_b)}",
-            hint="evaluate both models with the same eval tasks",
+            hint="evaluate both models with the same eval tasks: rlllm eval --model RUN",
         )
     _check_hashes(shared, a, tasks_a, b, tasks_b)
     items_a, items_b = _items_of(a), _items_of(b)
     compared = []
     for name in shared:
         before, after = items_a.get(name, Evaluated()), items_b.get(name, Evaluated())
-        lengths, metric = (before.lengths, after.lengths), tasks_a[name].get("metric", "")
-        compared.append(compare(before.scores, after.scores, lengths=lengths, task=name, metric=metric, seed=seed))
+        lengths, details = (before.lengths, after.lengths), tasks_a[name]
+        compared.append(
+            compare(
+                before.scores,
+                after.scores,
+                lengths=lengths,
+                task=name,
+                metric=details.get("metric", ""),
+                seed=seed,
+                higher_is_better=details.get("higher_is_better", True),
+            )
+        )
     return Comparison(
         a=str(a.path),
         b=str(b.path),
@@ -230,15 +247,52 @@ def _levels(means: list[float], unit: bool) -> list[float]:
     return [float(mean >= 0.5 or math.isclose(mean, 0.5)) for mean in means]
 
 
+def compares(run: Run) -> bool:
+    """Whether a run holds what can be compared: an evaluation's items, or what was measured after training."""
+    return _is_evaluation(run) or (run.path / _MEASURED).exists()
+
+
+def _is_evaluation(run: Run) -> bool:
+    return bool(run.results.get("tasks")) and (run.path / "items.jsonl").exists()
+
+
 def _tasks(run: Run) -> dict[str, dict[str, Any]]:
-    tasks = run.results.get("tasks")
-    if not tasks or not (run.path / "items.jsonl").exists():
+    if _is_evaluation(run):
+        return dict(run.results["tasks"])
+    if not (run.path / _MEASURED).exists():
         raise RunDirectoryError(
-            "no evaluation in this directory: results.json or items.jsonl is missing",
+            "no evaluation in this directory, and no training run that was measured",
             given=run.path,
             hint=f"make one with: rlllm eval --model {run.path}",
         )
-    return tasks
+    return {
+        measure["name"]: {
+            "metric": "after training",
+            "hash": _identity(run, measure),
+            "higher_is_better": measure["higher_is_better"],
+        }
+        for measure in read_json(run.path / _MEASURED)
+    }
+
+
+def _identity(run: Run, measure: Mapping[str, Any]) -> str:
+    """What two training runs must share to be compared by a measure: problems, reward, and how completions were sampled.
+
+    Without prompts, where nothing was sampled, the data and the number of rows.
+    """
+    config, lineage = read_json(run.path / "config.json"), read_json(run.path / "lineage.json")
+    if not measure["prompts"]:
+        return fingerprint([lineage["data"]["hash"], len(measure["scores"])])
+    settings = config["settings"]
+    rewards = (lineage.get("rewards") or {}).get("names") or [None]
+    judge = settings.get("eval_reward") or rewards[0]
+    sampling = {key: value for key, value in (settings.get("rollout") or {}).items() if key != "group_size"}
+    return fingerprint([measure["prompts"], measure["answers"], _judge_name(judge), sampling])
+
+
+def _judge_name(judge: Any) -> Any:
+    """The name of a reward that may be written with its settings."""
+    return judge.get("name") if isinstance(judge, Mapping) else judge
 
 
 def _check_hashes(names: list[str], a: Run, tasks_a: dict[str, Any], b: Run, tasks_b: dict[str, Any]) -> None:
@@ -246,18 +300,28 @@ def _check_hashes(names: list[str], a: Run, tasks_a: dict[str, Any], b: Run, tas
         first, second = tasks_a[name].get("hash"), tasks_b[name].get("hash")
         if first != second:
             raise ConfigError(
-                f"task {name} is not the same in both evaluations (its problems, reward or sampling differ)",
+                f"task {name} is not the same in both runs (its problems, reward or sampling differ)",
                 given=f"{a.path} has hash {first}, {b.path} has hash {second}",
                 hint="evaluate both models with the same task settings and seed",
             )
 
 
 def _items_of(run: Run) -> dict[str, Evaluated]:
-    """Items of an evaluation run by task."""
+    """Items of a run by task; those of a training run are named by their place."""
+    if not _is_evaluation(run):
+        return {measure["name"]: _measured(measure) for measure in read_json(run.path / _MEASURED)}
     tasks: dict[str, list[dict[str, Any]]] = {}
     for row in read_jsonl(run.path / "items.jsonl"):
         tasks.setdefault(row["task"], []).append(row)
     return {name: evaluated(rows) for name, rows in tasks.items()}
+
+
+def _measured(measure: Mapping[str, Any]) -> Evaluated:
+    """The problems of a measure that could be judged."""
+    judged = {str(at): list(row) for at, row in enumerate(measure["scores"]) if row}
+    texts = measure["completions"]
+    lengths = {name: [float(len(text)) for text in texts[int(name)]] for name in judged} if texts else {}
+    return Evaluated(judged, lengths)
 
 
 def evaluated(rows: Iterable[Mapping[str, Any]]) -> Evaluated:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.core.runs import Run
-from rlllm.report.comparison_rows import Comparisons, Pairs, evaluated_tasks, problem_maps
+from rlllm.report.comparison_rows import Comparisons, Pairs, comparison_table, evaluated_tasks, problem_maps
 from rlllm.report.completions import Sides, before_after
 from rlllm.report.costs import costs_table
 from rlllm.report.differences import differences
@@ -70,7 +70,7 @@ def _parts(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs, com
     envs = [json_of(member.run, "env.json") for member in series]
     return [
         ("results", "Evaluations", _tasks(tasks, comparisons)),
-        ("measures", "Before and after training", _measures(series, pairs)),
+        ("measures", "Before and after training", _measures(series, pairs, comparisons)),
         ("curves", "Learning curves", _curves(series)),
         ("rewards", "Rewards by source", compared_rewards(series)),
         ("costs", "Costs", costs_table(series, envs)),
@@ -89,17 +89,19 @@ def _tasks(tasks: Sequence[tuple[str, Html]], comparisons: Comparisons) -> Html 
     return join([*sections, [tag("p", words, class_="note") for words in (MAP_NOTE, _HOLM)] if adjusted else None])
 
 
-def _measures(series: Sequence[Series], pairs: Pairs) -> Html | None:
-    """Of each measure every run before and after its own training, and the held-out prompts of the runs against each other."""
+def _measures(series: Sequence[Series], pairs: Pairs, comparisons: Comparisons) -> Html | None:
+    """Of each measure every run before and after its own training, and the runs against the first on held-out prompts."""
     names = dict.fromkeys(measure["name"] for member in series for measure in member.run.results.get("measures") or [])
-    sections = [tag("section", tag("h3", name), _measure(name, series), class_="task") for name in names]
+    sections = [tag("section", tag("h3", name), _measure(name, series, comparisons), class_="task") for name in names]
+    if any(task["task"] in names for comparison in comparisons.values() for task in comparison.get("tasks") or []):
+        sections.append(tag("p", _HOLM, class_="note"))
     maps = problem_maps(series, pairs, HELD_OUT)
     if maps:
         sections.append(tag("section", tag("h3", "Held-out prompts"), tag("div", maps, class_="curves"), class_="task"))
     return join(sections) if sections else None
 
 
-def _measure(name: str, series: Sequence[Series]) -> Html:
+def _measure(name: str, series: Sequence[Series], comparisons: Comparisons) -> Html:
     every = [(member, measure) for member in series for measure in member.run.results.get("measures") or []]
     shown = [(member, measure) for member, measure in every if measure["name"] == name]
     interval_head, unit = drawn_head(
@@ -117,7 +119,7 @@ def _measure(name: str, series: Sequence[Series]) -> Html:
         )
         for member, measure in shown
     ]
-    return table(heads, rows, unit=unit)
+    return join([table(heads, rows, unit=unit), comparison_table(name, shown, comparisons)])
 
 
 def _curves(series: Sequence[Series]) -> Html | None:

@@ -56,14 +56,14 @@ def _task(name: str, series: Sequence[Series], comparisons: Comparisons, pairs: 
     figures = [*([curve] if curve else []), *problem_maps(series, pairs, name)]
     return join(
         [
-            _comparison_table(name, measured, comparisons),
+            comparison_table(name, measured, comparisons),
             tag("div", figures, class_="curves") if figures else None,
             _all_measures(measured),
         ]
     )
 
 
-def _comparison_table(
+def comparison_table(
     name: str, measured: Sequence[tuple[Series, Mapping[str, Any]]], comparisons: Comparisons
 ) -> Html | None:
     """What was compared: the mean score of each run, and how it differs from that of the first run, problem by problem."""

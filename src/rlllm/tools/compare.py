@@ -1,4 +1,4 @@
-"""`rlllm compare` and the page of several runs: evaluations problem by problem, the first run against all others."""
+"""`rlllm compare` and the page of several runs, problem by problem, the first run against all others; arms seed by seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.interval_text import interval_text
-from rlllm.core.runs import Run, list_runs, open_run
+from rlllm.core.runs import Run, list_runs, open_run, read_json
 from rlllm.report import MAX_RUNS, render_comparison, short_names
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ _LEVEL = 0.05
 
 
 def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
-    """Pair the items of two `eval` runs.
+    """Pair the items of two runs: of evaluations, or of training runs as they ended.
 
     Args:
         a, b: run directories; differences are b minus a.
         seed: seeds the resampling.
 
     Raises:
-        RlllmError: one is no evaluation, or they do not measure the same thing.
+        RlllmError: one was not measured, or they do not measure the same thing.
     """
     from rlllm.evals.compare import compare_runs
 
@@ -34,14 +34,49 @@ def compare(a: Path | str, b: Path | str, *, seed: int = 0) -> Comparison:
 
 
 def compare_all(paths: Sequence[Path | str], *, seed: int = 0) -> list[Comparison]:
-    """Pair the items of every `eval` run with those of the first; p-values are adjusted over all of them.
+    """Pair the items of every run with those of the first; p-values are adjusted over all of them.
 
     Raises:
-        RlllmError: one is no evaluation, or they do not measure the same thing.
+        RlllmError: one was not measured, or they do not measure the same thing.
     """
     from rlllm.evals.compare import compare_many
 
     return compare_many([open_run(path) for path in paths], seed=seed)
+
+
+def arms_of(paths: Sequence[Path | str]) -> dict[str, Path]:
+    """Name -> folder of runs `seed-0`, `seed-1`, ..., of every path that is such a folder or a sweep; empty unless all are.
+
+    The first arm of a sweep is its baseline.
+    """
+    folders: list[Path] = []
+    for given in paths:
+        path = Path(given).expanduser()
+        if (path / "sweep.json").exists():
+            folders += [path / name for name in read_json(path / "sweep.json")["arms"]]
+        elif not (path / "status.json").exists() and any(path.glob("seed-*/status.json")):
+            folders.append(path)
+        else:
+            return {}
+    return dict(zip(short_names(folders), folders, strict=True))
+
+
+def compare_arms(folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Results as a sweep has them, of folders of runs under several seeds; the first is the baseline.
+
+    Raises:
+        ConfigError: fewer than two arms, or a run of the baseline was not measured.
+    """
+    from rlllm.stages.sweep.results import arm_of_folder, sweep_results
+
+    if len(folders) < 2:
+        raise ConfigError("a comparison needs at least two arms", given=", ".join(folders))
+    arms = {name: arm_of_folder(folder) for name, folder in folders.items()}
+    baseline = next(iter(arms))
+    if not arms[baseline].runs:
+        raise ConfigError("no run of the baseline was measured", given=folders[baseline])
+    seeds = sorted({seed for arm in arms.values() for seed in arm.runs})
+    return sweep_results(arms, baseline, equal="none", seeds=seeds)
 
 
 def conclusion(comparison: Mapping[str, Any], a: str, b: str) -> str:
@@ -98,13 +133,13 @@ def runs_of(paths: Sequence[Path | str]) -> list[Run]:
 
 def _comparisons(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
     """Comparisons with the first run as JSON, and a sentence about each; of a run that does not compare, why."""
-    from rlllm.evals.compare import adjusted, compare_pair
+    from rlllm.evals.compare import adjusted, compare_pair, compares
 
-    evaluations = [run for run in runs if (run.path / "items.jsonl").exists() and run.results.get("tasks")]
-    if runs[0] not in evaluations or len(evaluations) < 2:
+    measured = [run for run in runs if compares(run)]
+    if runs[0] not in measured or len(measured) < 2:
         return [], []
     first, pairs, refused = names[runs[0].path], [], []
-    for run in evaluations[1:]:
+    for run in measured[1:]:
         try:
             pairs.append(compare_pair(runs[0], run, seed))
         except RlllmError as error:
@@ -117,8 +152,8 @@ def _comparisons(runs: Sequence[Run], names: Mapping[Path, str], seed: int) -> t
 
 
 def _decided(task: Mapping[str, Any]) -> int:
-    """1 or -1 where the adjusted p-value of a change is small, and 0 where it is not."""
-    change = task["difference"]["estimate"]
+    """1 for better and -1 for worse where the adjusted p-value of a change is small, and 0 where it is not."""
+    change = task["difference"]["estimate"] * (1 if task.get("higher_is_better", True) else -1)
     return (change > 0) - (change < 0) if task["p_holm"] < _LEVEL else 0
 
 

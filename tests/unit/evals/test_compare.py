@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,3 +179,51 @@ def test_a_difference_is_controlled_for_length_where_every_score_has_a_text(tmp_
     assert task.length_controlled.estimate == 0
     assert json.loads(json.dumps(task.to_json()))["length_controlled"]["estimate"] == 0
     assert compare(solved(3), solved(5)).length_controlled is None
+
+
+def trained(folder: Path, scores: list[list[float]], **about: Any) -> Run:
+    """A training run as it leaves its measures; `about` changes the measure."""
+    run = Run(folder)
+    measure = {"name": "pass@1", "scores": scores, "prompts": [f"p{at}" for at in range(len(scores))]}
+    measure |= {"answers": ["1"] * len(scores), "completions": [], "higher_is_better": True}
+    settings = {"rewards": ["exact"], "rollout": {"max_new_tokens": 8, "group_size": len(scores)}}
+    write_json(run.path / "config.json", {"stage": "reason", "settings": settings})
+    write_json(run.path / "lineage.json", {"data": {"hash": "d"}, "rewards": {"names": ["exact"]}})
+    write_json(run.path / "measured_after.json", [{**measure, **about}])
+    return run
+
+
+def test_training_runs_are_compared_on_the_problems_they_were_measured_on(tmp_path: Path) -> None:
+    before = trained(tmp_path / "a", [[0.0, 0.0]] * 30 + [[1.0, 1.0]] * 10)
+    after = trained(tmp_path / "b", [[1.0, 1.0]] * 30 + [[1.0, 1.0]] * 9 + [[0.0, 0.0]])
+    (task,) = compare_runs(before, after).tasks
+    assert (task.task, task.metric, task.items) == ("pass@1", "after training", 40)
+    assert task.difference.interval.estimate == pytest.approx(29 / 40)
+    assert (len(task.gained), task.lost) == (30, ["39"])
+
+
+def test_a_problem_that_one_training_run_could_not_judge_is_left_out(tmp_path: Path) -> None:
+    task = compare_runs(trained(tmp_path / "a", [[1.0], []]), trained(tmp_path / "b", [[1.0], [0.0]])).tasks[0]
+    assert (task.items, task.only_a, task.only_b) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "about", [{"prompts": ["other", "p1"]}, {"answers": ["2", "1"]}], ids=["other problems", "other answers"]
+)
+def test_training_runs_on_other_problems_are_refused(tmp_path: Path, about: dict[str, Any]) -> None:
+    first, other = trained(tmp_path / "a", [[1.0], [0.0]]), trained(tmp_path / "b", [[1.0], [0.0]], **about)
+    with pytest.raises(ConfigError, match="task pass@1 is not the same in both runs"):
+        compare_runs(first, other)
+
+
+def test_of_a_loss_the_lower_one_is_gained(tmp_path: Path) -> None:
+    loss = {"name": "held-out loss", "prompts": [], "answers": [], "higher_is_better": False}
+    first = trained(tmp_path / "a", [[0.9], [0.5], [0.3]], **loss)
+    other = trained(tmp_path / "b", [[0.4], [0.4], [0.35]], **loss)
+    (task,) = compare_runs(first, other).tasks
+    assert (task.gained, task.lost, task.higher_is_better) == (["0", "1"], ["2"], False)
+
+
+def test_an_evaluation_and_a_training_run_have_no_task_in_common(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no task in common"):
+        compare_runs(make_run(tmp_path / "a", {"sums": {"1": [0.0]}}), trained(tmp_path / "b", [[1.0]]))

@@ -19,6 +19,7 @@ from rlllm.stages.sweep.arms import plan_arms
 from rlllm.stages.sweep.measurements import RunNumbers
 from rlllm.stages.sweep.results import ArmRuns, hopeless, sweep_results
 from rlllm.stages.sweep.settings import compose, load_sweep, point_name
+from rlllm.tools.compare import arms_of, compare_arms, comparison_page
 
 SETTINGS = {
     "data": {"name": "arithmetic", "rows": 8, "holdout": 4},
@@ -378,3 +379,20 @@ def test_an_arm_is_hopeless_where_three_runs_lie_below_three_and_intervals_do_no
     assert not hopeless(arm((0.1, 0.2), (0.3, 0.39)), base), "two seeds are too few"
     losses = arm((0.5, 0.6), (0.4, 0.5), (0.6, 0.7), higher=False)
     assert hopeless(arm((0.8, 0.9), (0.71, 0.8), (0.9, 1.0), higher=False), losses)
+
+
+def test_arms_sweeps_and_single_runs_of_a_sweep_can_be_compared(swept: Run) -> None:
+    found = rlllm.compare(swept.path / "grpo" / "seed-0", swept.path / "dr-grpo" / "seed-0")
+    assert [task.task for task in found.tasks] == ["pass@1"]
+    for paths in ([swept.path], [swept.path / "grpo", swept.path / "dr-grpo"]):
+        results = compare_arms(arms_of(paths))
+        mine, first = (entry["comparisons"][0] for entry in (results, swept.results))
+        assert {key: mine[key] for key in ("difference", "p_value", "p_holm", "crossed")} == {
+            key: first[key] for key in ("difference", "p_value", "p_holm", "crossed")
+        }
+    assert arms_of([swept.path / "grpo" / "seed-0", swept.path]) == {}
+    with pytest.raises(ConfigError, match="at least two arms"):
+        compare_arms(arms_of([swept.path / "grpo"]))
+    page = comparison_page([swept.path / "grpo" / "seed-0", swept.path / "dr-grpo" / "seed-0"])
+    assert "Before and after training" in page
+    assert "that both have; differences are paired" in page

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from rlllm.core.interval_text import interval_text
+from rlllm.core.runs import Run
 from rlllm.evals.statistics.intervals import score_bounds
 from rlllm.evals.statistics.paired_tests import holm, paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval, t_test
-from rlllm.stages.sweep.measurements import RunNumbers
+from rlllm.stages.sweep.measurements import RunNumbers, finished, numbers_of
 
 _LEVEL = 0.05
 JUDGED_AFTER = 3
@@ -60,6 +62,19 @@ class ArmRuns:
         """Why it counts as failed, in words; empty where it does not."""
         untuned = ["no value of its settings could be trained"] if self.untrainable else []
         return untuned + [f"seed {seed}: {reason}" for seed, reason in self.failures.items()]
+
+
+def arm_of_folder(folder: Path) -> ArmRuns:
+    """The runs `seed-0`, `seed-1`, ... of a folder; those that were not measured are failures."""
+    arm = ArmRuns({}, "")
+    for run in (Run(path.parent) for path in sorted(folder.glob("seed-*/config.json"))):
+        seed = int(run.path.name.removeprefix("seed-"))
+        arm.stage, arm.settings, arm.folders[seed] = run.config["stage"], run.config["settings"], str(run.path)
+        if finished(run):
+            arm.runs[seed] = numbers_of(run)
+        else:
+            arm.failures[seed] = f"state {run.status.get('state')}"
+    return arm
 
 
 def sweep_results(arms: Mapping[str, ArmRuns], baseline: str, **about: Any) -> dict[str, Any]:
