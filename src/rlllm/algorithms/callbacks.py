@@ -26,7 +26,7 @@ class Recorder(TrainerCallback):
         run: its directory holds `metrics.jsonl`.
         diagnostics: updated at every log and every step.
         progress: called at the start and at every log.
-        flat_limit: stop after this many steps from the start without any reward spread; 0 never stops.
+        flat_limit: stop after this many steps in a row without any difference in reward; 0 never stops.
     """
 
     def __init__(self, run: Run, diagnostics: Diagnostics, progress: ProgressCallback, flat_limit: int = 0) -> None:
@@ -36,7 +36,8 @@ class Recorder(TrainerCallback):
         self.flat_limit = flat_limit
         self._started = time.monotonic()
         self._last = (self._started, 0.0)
-        self._flat = 0
+        self._last_signal = 0
+        """The last logged step in which rewards of a group differed."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.diagnostics.steps_requested = state.max_steps
@@ -45,7 +46,7 @@ class Recorder(TrainerCallback):
         self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
         for row in self.run.metrics():  # rows of the run before it was resumed: the verdict covers all of it
             self._update_diagnostics(row)
-            self._is_flat(row)
+            self._update_signal(row["step"], row)
         if state.global_step >= state.max_steps:
             raise AlreadyFinishedError
 
@@ -58,9 +59,11 @@ class Recorder(TrainerCallback):
             return
         self._update_diagnostics(values)
         self._add_speed(values)
-        if self.flat_limit and self._is_flat(values):
+        flat = self._update_signal(state.global_step, values)
+        if self.flat_limit and flat >= self.flat_limit and state.global_step < state.max_steps:
             control.should_training_stop = True
-            self.progress.note(f"stopping: {self._flat} steps without any difference in reward")
+            self.diagnostics.stopped_flat = flat
+            self.progress.note(f"stopping: {flat} steps without any difference in reward")
         row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
         append_jsonl(self.run.path / "metrics.jsonl", [row])
         self.progress.step(state.global_step, values)
@@ -79,12 +82,21 @@ class Recorder(TrainerCallback):
             values["tokens_per_second"] = round((tokens - tokens_before) / max(now - time_before, 1e-9), 1)
             self._last = (now, tokens)
 
-    def _is_flat(self, values: dict[str, float]) -> bool:
-        if values.get("frac_reward_zero_std", 0.0) < 1.0:
-            self.flat_limit = 0
-            return False
-        self._flat += 1
-        return self._flat >= self.flat_limit
+    def _update_signal(self, step: int, values: dict[str, float]) -> int:
+        """Note what a log says of rewards and completions; returns the steps since rewards of a group last differed."""
+        facts, share = self.diagnostics, values.get("frac_reward_zero_std")
+        if share is None or share < 1.0:
+            self._last_signal = step
+        if share is not None:
+            facts.steps_compared += 1
+            facts.steps_flat += share >= 1.0
+            before = facts.zero_variance_share or 0.0
+            facts.zero_variance_share = before + (share - before) / facts.steps_compared
+        if (reward := values.get("reward")) is not None and math.isfinite(reward):
+            facts.mean_rewards = (facts.mean_rewards[0] if facts.mean_rewards else reward, reward)
+        if (cut := values.get("completions/clipped_ratio")) is not None:
+            facts.least_cut = min(cut, 1.0 if facts.least_cut is None else facts.least_cut)
+        return step - self._last_signal
 
 
 class GracefulStop(TrainerCallback):

@@ -59,6 +59,20 @@ class Diagnostics:
     """Completions no reward could judge (None or NaN from every one)."""
     reward_spread: float | None = field(default=None, metadata=_OWN)
     """Largest difference between two rewards inside any group of completions."""
+    steps_compared: int = field(default=0, metadata=_OWN)
+    """Logged steps that say in which groups all rewards were equal."""
+    steps_flat: int = field(default=0, metadata=_OWN)
+    """Those of them in which all rewards of every group were equal."""
+    zero_variance_share: float | None = field(default=None, metadata=_OWN)
+    """Mean over these steps of the share of groups whose rewards were all equal."""
+    stopped_flat: int = field(default=0, metadata=_OWN)
+    """Steps without any difference in reward after which `stop_when_flat` ended the run; 0 where it did not."""
+    mean_rewards: tuple[float, float] | None = field(default=None, metadata=_OWN)
+    """Mean reward of the first and of the last logged step."""
+    least_cut: float | None = field(default=None, metadata=_OWN)
+    """Smallest share of a logged step's completions that ended at the length limit."""
+    never_paid: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
+    """Rewards with a weight that were 0 or undefined for every completion: `reward`, completions `seen` and `undefined`."""
     pairs: int | None = field(default=None, metadata=_OWN)
     """Preference pairs."""
     identical_pairs: int = field(default=0, metadata=_OWN)
@@ -392,8 +406,88 @@ def _no_gain_over_control(diagnostics: Diagnostics) -> Reason | None:
     )
 
 
+_LITTLE_SIGNAL = 0.5
+"""Share of steps without any difference in reward above which the run is warned about."""
+_LITTLE_SIGNAL_GROUPS = 0.9
+"""The same of groups: where most steps have some signal, this share of groups has none."""
+
+
+def _little_signal(diagnostics: Diagnostics) -> Reason | None:
+    compared, flat, share = diagnostics.steps_compared, diagnostics.steps_flat, diagnostics.zero_variance_share or 0.0
+    if not compared or diagnostics.reward_spread == 0:
+        return None
+    if flat > _LITTLE_SIGNAL * compared:
+        text = f"in {flat} of {compared} logged steps all rewards of every group were equal"
+    elif share > _LITTLE_SIGNAL_GROUPS:
+        text = f"in {share:.0%} of the groups all rewards were equal"
+    else:
+        return None
+    return Reason(
+        "little_signal",
+        f"{text}, so that the reward gave no gradient there{_mean_rewards(diagnostics)}",
+        "where the reward fell, lower the learning rate; where the task is too easy or too hard, choose other prompts "
+        "(data.level, sampler=dynamic) or larger groups (num_generations)",
+        fatal=False,
+    )
+
+
+def _mean_rewards(diagnostics: Diagnostics) -> str:
+    if diagnostics.mean_rewards is None:
+        return ""
+    first, last = diagnostics.mean_rewards
+    return f"; the mean reward was {first:.3g} in the first logged step and {last:.3g} in the last"
+
+
+def _stopped_flat(diagnostics: Diagnostics) -> Reason | None:
+    if not _stopped_after_signal(diagnostics):
+        return None
+    return Reason(
+        "stopped_flat",
+        f"stopped at step {diagnostics.steps_done} of {diagnostics.steps_requested}: the last {diagnostics.stopped_flat} "
+        f"steps had no difference in reward{_mean_rewards(diagnostics)}",
+        "stop_when_flat=0 trains on",
+        fatal=False,
+    )
+
+
+def _stopped_after_signal(diagnostics: Diagnostics) -> bool:
+    """Whether `stop_when_flat` ended a run that did have a signal before; one that never had any has failed."""
+    return diagnostics.stopped_flat > 0 and diagnostics.reward_spread != 0
+
+
+def _reward_never_paid(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.never_paid:
+        return None
+    return Reason(
+        "reward_never_paid",
+        "; ".join(_never_paid_text(row) for row in diagnostics.never_paid),
+        "only the other rewards trained the model: does the answer column fit (--columns), and what did the reward read? "
+        "rlllm runs show RUN --samples last",
+        fatal=False,
+    )
+
+
+def _never_paid_text(row: Mapping[str, Any]) -> str:
+    if row["undefined"] == row["seen"]:
+        return f"the reward {row['reward']} could judge none of {row['seen']:,} completions"
+    zeros = f"{row['seen'] - row['undefined']:,} of {row['seen']:,} completions got 0"
+    undefined = f", and {row['undefined']:,} could not be judged" if row["undefined"] else ""
+    return f"the reward {row['reward']} never paid: {zeros}{undefined}"
+
+
+def _all_completions_cut(diagnostics: Diagnostics) -> Reason | None:
+    if diagnostics.least_cut is None or diagnostics.least_cut < 1:
+        return None
+    return Reason(
+        "all_completions_cut",
+        "every completion of every logged step ended at the length limit",
+        "raise rollout.max_new_tokens; if the model never ends its answer, its chat template or its end token is wrong",
+        fatal=False,
+    )
+
+
 def _steps_missing(diagnostics: Diagnostics) -> Reason | None:
-    if diagnostics.steps_done >= diagnostics.steps_requested:
+    if diagnostics.steps_done >= diagnostics.steps_requested or _stopped_after_signal(diagnostics):
         return None
     return Reason("steps_missing", f"{diagnostics.steps_done} of {diagnostics.steps_requested} requested steps ran")
 
@@ -408,6 +502,10 @@ _RULES = (
     _no_gradient,
     _weights_unchanged,
     _steps_missing,
+    _stopped_flat,
+    _little_signal,
+    _reward_never_paid,
+    _all_completions_cut,
     _rows_cut,
     _prompts_beyond_context,
     _rewards_failed,

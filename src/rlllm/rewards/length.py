@@ -34,6 +34,7 @@ class Length:
 
     budget: int
     buffer: int | None = None
+    penalty: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.budget < 0 or (self.buffer is not None and self.buffer < 0):
@@ -61,6 +62,7 @@ class Overlong:
 
     limit: int
     cache: int | None = None
+    penalty: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -147,6 +149,7 @@ class Budget:
     tokens: int | None = None
     column: str = "budget"
     alpha: float = 3e-4
+    penalty: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.tokens is not None and self.tokens < 0:
@@ -169,6 +172,8 @@ class EosReward:
     The "EOS trick" of PPO for language models (Huang et al. 2024, arXiv 2403.17031), as a reward with a weight and a
     column of its own. A text that no model was stopped at, such as one from a file, counts as ended.
     """
+
+    penalty: ClassVar[bool] = True
 
     def __call__(self, sample: Sample) -> Score:
         return Score(-1.0 if sample.truncated else 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
@@ -21,6 +22,7 @@ class Repetition:
     """
 
     size: int = 3
+    penalty: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.size < 1:

@@ -93,7 +93,7 @@ class Plan(Generic[ConfigT]):
 
     @property
     def flat_steps_limit(self) -> int:
-        """Steps without any reward difference after which training stops; 0 never stops."""
+        """Steps in a row without any reward difference after which training stops; 0 never stops."""
         return 0
 
     def setting(self, name: str) -> Any:

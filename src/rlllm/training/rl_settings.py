@@ -75,7 +75,7 @@ class RLSettings(TrainingConfig):
     """Stop at the step that brings the tokens of prompts and completions, rejected ones included, to this number (metric
     `num_tokens`). Makes methods comparable that sample more a step. Default: max_steps alone decides."""
     stop_when_flat: int = Field(20, ge=0)
-    """Stop after this many steps from the start in which no two completions to compare had different rewards; 0 never stops."""
+    """Stop after this many steps in a row in which no two completions to compare had different rewards; 0 never stops."""
 
     @classmethod
     def unread_keys(cls, components: Mapping[str, str]) -> frozenset[str]:

@@ -85,18 +85,45 @@ def test_a_gradient_of_zero_is_a_gradient_that_was_seen(run: Run) -> None:
 
 STOPS = [
     (3, [FLAT] * 9, 3),
-    (3, [FLAT, FLAT, MIXED, *[FLAT] * 9], 12),
+    (3, [FLAT, FLAT, MIXED, *[FLAT] * 9], 6),
+    (3, [FLAT, FLAT, MIXED] * 3, 9),
     (0, [FLAT] * 9, 9),
-    (3, [MIXED, *[FLAT] * 9], 10),
+    (3, [MIXED, *[FLAT] * 9], 4),
     (1, [{"loss": 1.0}] * 4, 4),
 ]
 
 
 @pytest.mark.parametrize(("limit", "logs", "stops_after"), STOPS)
-def test_only_a_run_that_is_flat_from_its_start_is_stopped(
+def test_steps_in_a_row_without_a_difference_in_reward_stop_a_run(
     run: Run, limit: int, logs: list[dict[str, float]], stops_after: int
 ) -> None:
-    assert train(Recorder(run, Diagnostics(), Ears(), limit), logs) == stops_after
+    diagnostics = Diagnostics()
+    assert train(Recorder(run, diagnostics, Ears(), limit), logs) == stops_after
+    assert diagnostics.stopped_flat == (limit if stops_after < len(logs) else 0)
+
+
+def test_the_last_step_needs_no_stop(run: Run) -> None:
+    diagnostics = Diagnostics()
+    assert train(Recorder(run, diagnostics, Ears(), 3), [FLAT] * 3, steps=3) == 3
+    assert diagnostics.stopped_flat == 0
+
+
+def test_flat_steps_are_counted_between_logs_too(run: Run) -> None:
+    recorder, state, control = Recorder(run, Diagnostics(), Ears(), 20), TrainerState(max_steps=100), TrainerControl()
+    for step, log in ((10, MIXED), (20, FLAT), (30, FLAT)):
+        state.global_step = step
+        recorder.on_log(None, state, control, logs=log)
+        assert control.should_training_stop is (step == 30)
+
+
+def test_what_logs_say_of_rewards_and_lengths_is_summed_up(run: Run) -> None:
+    rewards = [{**MIXED, "reward": 0.4, "completions/clipped_ratio": 1.0}, {**FLAT, "reward": math.nan}]
+    diagnostics = Diagnostics()
+    last = {**FLAT, "reward": 0.0, "completions/clipped_ratio": 0.25}
+    train(Recorder(run, diagnostics, Ears()), [*rewards, last, {"loss": 1.0}])
+    assert (diagnostics.steps_compared, diagnostics.steps_flat) == (3, 2)
+    assert diagnostics.zero_variance_share == pytest.approx(2.5 / 3)
+    assert (diagnostics.mean_rewards, diagnostics.least_cut) == ((0.4, 0.0), 0.25)
 
 
 def test_a_resumed_recorder_knows_the_steps_before(run: Run) -> None:
@@ -106,10 +133,10 @@ def test_a_resumed_recorder_knows_the_steps_before(run: Run) -> None:
     assert diagnostics.largest_gradient == 0.0
 
 
-def test_a_resumed_recorder_knows_that_rewards_once_differed(run: Run) -> None:
+def test_a_resumed_recorder_knows_when_rewards_last_differed(run: Run) -> None:
     append_jsonl(run.path / "metrics.jsonl", [{"step": 1, **MIXED}])
     diagnostics = Diagnostics()
-    assert train(Recorder(run, diagnostics, Ears(), 3), [FLAT] * 9, start=1) == 9
+    assert train(Recorder(run, diagnostics, Ears(), 3), [FLAT] * 9, start=1) == 3
     assert diagnostics.largest_gradient == 0.5
 
 

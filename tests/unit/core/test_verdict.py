@@ -82,6 +82,50 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
     ),
     ("a monitored reward moved along", {**REWARDED, "divergences": [{"alarm": False}]}, [], True),
     (
+        "most steps had no signal",
+        {**REWARDED, "steps_compared": 12, "steps_flat": 11, "zero_variance_share": 0.96, "mean_rewards": (0.47, 0.0)},
+        ["little_signal"],
+        True,
+    ),
+    (
+        "every step had some signal, and nearly no group had any",
+        {**REWARDED, "steps_compared": 12, "steps_flat": 0, "zero_variance_share": 0.96},
+        ["little_signal"],
+        True,
+    ),
+    (
+        "half of the steps had a signal",
+        {**REWARDED, "steps_compared": 12, "steps_flat": 6, "zero_variance_share": 0.7},
+        [],
+        True,
+    ),
+    (
+        "it was stopped, since rewards differed no longer",
+        {**REWARDED, "steps_done": 8, "stopped_flat": 3, "steps_compared": 8, "steps_flat": 3},
+        ["stopped_flat"],
+        True,
+    ),
+    (
+        "it was stopped, since rewards never differed",
+        {**REWARDED, "steps_done": 3, "stopped_flat": 3, "reward_spread": 0.0, "steps_compared": 3, "steps_flat": 3},
+        ["constant_reward", "steps_missing"],
+        False,
+    ),
+    (
+        "a verifier never paid, and another could not judge",
+        {
+            **REWARDED,
+            "never_paid": [
+                {"reward": "exact", "seen": 160, "undefined": 0},
+                {"reward": "math", "seen": 160, "undefined": 160},
+            ],
+        },
+        ["reward_never_paid"],
+        True,
+    ),
+    ("every completion was cut off", {**REWARDED, "least_cut": 1.0}, ["all_completions_cut"], True),
+    ("one step had a completion that ended", {**REWARDED, "least_cut": 0.99}, [], True),
+    (
         "an error comes before its consequences",
         {**FINE, "failure": "x", "steps_done": 0, "weights_changed": False},
         ["error", "weights_unchanged", "steps_missing"],

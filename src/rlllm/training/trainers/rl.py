@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from rlllm.core.records import PromptTask, task_of
 from rlllm.core.runs import append_jsonl
 from rlllm.core.verdict import alarm_text
 from rlllm.rewards.binding import display_names
+from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import open_engine
@@ -305,7 +306,24 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
     diagnostics.reward_faults = rewards.faults()
     rows = list(job.run.samples())
     diagnostics.divergences = divergences(rows, rewards.monitored)
+    diagnostics.never_paid = _never_paid(rows, rewards)
     diagnostics.gain_decomposition = decompose_gains(rows, rewards.monitored, seed=job.plan.config.seed)
+
+
+def _never_paid(rows: Sequence[Mapping[str, Any]], rewards: Composition) -> list[dict[str, Any]]:
+    """Rewards with a weight that were 0 or undefined in every row of `samples.jsonl`, beside others that were not.
+
+    A reward whose class says `penalty` is at its best with 0, and only being undefined is remarkable.
+    """
+    weighted = [reward for reward in rewards.rewards if reward.weight]
+    findings = []
+    for reward in weighted:
+        values = [row["rewards"][reward.name]["value"] for row in rows]
+        undefined = values.count(None)
+        fine = any(values) or (undefined < len(values) and getattr(reward.target, "penalty", False))
+        if not fine:
+            findings.append({"reward": reward.name, "seen": len(values), "undefined": undefined})
+    return findings if len(findings) < len(weighted) else []
 
 
 _ONE_ROW = {
