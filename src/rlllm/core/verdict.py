@@ -180,8 +180,7 @@ def _got_worse(outcome: Outcome, *, fatal: bool) -> Reason:
     return Reason(
         OUTCOME_REASONS[GOT_WORSE],
         f"{outcome.measure} got worse on the held-out rows: {_before_after(outcome)}",
-        "lower the learning rate, or take fewer steps; "
-        "what it writes now: rlllm runs show RUN --samples last",
+        "lower the learning rate, or take fewer steps; what it writes now: rlllm runs show RUN --samples last",
         fatal,
     )
 
