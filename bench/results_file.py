@@ -6,19 +6,19 @@ Every benchmark takes `--output docs/results/NAME.json`. `python -m rlllm_cli.re
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rlllm.core.code_hash import code_hash
-from rlllm.core.runs import write_json
-from rlllm.launch.local import versions
+from rlllm.launch.local import processor, versions
+from rlllm.tools.claims.claim_file import text_of
 
 ROOT = Path(__file__).resolve().parents[1]
 _ROOMS = (
@@ -46,7 +46,12 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def write_results(
-    path: Path | None, results: Any, *, sources: Sequence[str], threads: int | None = None, **more: Any
+    path: Path | None,
+    results: Any,
+    *,
+    sources: Sequence[str],
+    threads: int | None = None,
+    claim: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a results file.
 
@@ -55,25 +60,25 @@ def write_results(
         results: the numbers.
         sources: files and folders of the repository that the numbers measure; the calling script is added.
         threads: CPU threads of what was measured; None where it chose them itself.
-        more: further keys of the file.
+        claim: what `rlllm verify` needs to run the numbers again.
     """
     if path is None:
         return
     script = Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix()
     sources = [*sources, script]
-    write_json(
-        path,
-        {
-            "command": shlex.join(["python", script, *_without_output(sys.argv[1:])]),
-            "recorded": time.strftime("%Y-%m-%d"),
-            "commit": _commit(),
-            "versions": versions(),
-            "hardware": {"processor": _processor(), "cores": os.cpu_count(), "threads": threads, "device": "cpu"},
-            "code": {"hash": code_hash([ROOT / name for name in sources], ROOT), "sources": sources},
-            **more,
-            "results": results,
-        },
-    )
+    content = {
+        "command": shlex.join(["python", script, *_without_output(sys.argv[1:])]),
+        "recorded": time.strftime("%Y-%m-%d"),
+        "commit": _commit(),
+        "versions": versions(),
+        "hardware": {"processor": processor(), "cores": os.cpu_count(), "threads": threads, "device": "cpu"},
+        "code": {"hash": code_hash([ROOT / name for name in sources], ROOT), "sources": sources},
+        "results": results,
+    }
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    if claim is not None:
+        text = f'{text[:-2]},\n "claim": {text_of(claim).rstrip()}\n}}'
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _without_output(words: Sequence[str]) -> list[str]:
@@ -88,9 +93,3 @@ def _commit() -> str | None:
     """The commit of the working tree, with a `+` where files differ from it; None outside of git."""
     done = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or None
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -14,6 +14,7 @@ from typer.main import get_command
 from rlllm_cli import console
 from rlllm_cli.commands import (
     chat,
+    claim,
     compare_report,
     config_import,
     doctor,
@@ -24,6 +25,7 @@ from rlllm_cli.commands import (
     runs,
     selftest,
     sweep,
+    verify,
 )
 from rlllm_cli.invocation import Invocation
 from rlllm_cli.options import VerbCommand
@@ -42,6 +44,8 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Look": {
         "compare": compare_report.compare,
         "report": compare_report.report,
+        "claim": claim.claim,
+        "verify": verify.verify,
         "chat": chat.chat,
         "runs": runs.app,
         "doctor": doctor.doctor,

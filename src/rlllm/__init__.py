@@ -18,6 +18,8 @@ _PUBLIC = {
     "evaluate": "rlllm.api",
     "compare": "rlllm.api",
     "run_pipeline": "rlllm.api",
+    "claim": "rlllm.tools.claims.pack",
+    "verify": "rlllm.tools.claims.verify",
     "sweep": "rlllm.api",
     "show_data": "rlllm.tools.data.show",
     "export_data": "rlllm.tools.data.export",

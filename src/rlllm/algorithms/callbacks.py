@@ -141,6 +141,21 @@ class GracefulStop(TrainerCallback):
             control.should_training_stop = True
 
 
+class StopAfter(TrainerCallback):
+    """Ends a run after its first steps.
+
+    Args:
+        steps: optimizer steps, at least 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step >= self.steps:
+            control.should_training_stop = True
+
+
 class TokenBudget(TrainerCallback):
     """Ends a run at the step that brings the tokens of prompts and completions to a budget. The verdict counts it as complete.
 

@@ -25,6 +25,8 @@ class ExitCode(IntEnum):
     """The command line, the recipe, the data or the model folder is wrong; nothing was started."""
     PLUGIN = 3
     """A plugin that was asked for by name, installed or a file, is broken."""
+    UNDECIDED = 4
+    """`rlllm verify` can neither confirm nor refute a claim with so many problems, or by so short a run."""
     INTERRUPTED = 130
     """Ctrl-C. A run keeps a checkpoint, and `--resume` continues it."""
 

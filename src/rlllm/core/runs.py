@@ -144,7 +144,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run is started, as opposed to what it does. Nothing here changes its result."""
+    """How a run is started, as opposed to what it does. Nothing here changes what a step computes."""
 
     progress: ProgressCallback = field(default_factory=NullProgress)
     """Told what happens; silent by default."""
@@ -156,6 +156,11 @@ class RunOptions:
     """The recipe the settings came from; written to `recipe.yaml`."""
     command: str | None = None
     """The command line; written to `config.json` and shown in the report."""
+    environment: Mapping[str, Any] | None = None
+    """`env.json` of another run, whose threads and matrix products are used; None chooses them anew."""
+    stop_after: int = 0
+    """End after so many optimizer steps, without saving or measuring; 0 trains to the end. Schedules are those of the whole
+    run: these are its first steps, and not a shorter run."""
 
 
 def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = False) -> Run:

@@ -7,6 +7,7 @@ import platform
 import warnings
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from rlllm.core.code_hash import package_hash
@@ -58,6 +59,7 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "packages": versions(),
         "code": package_hash(),
         "python": platform.python_version(),
+        "processor": processor(),
         "platform": platform.platform(),
         "device": hardware.device,
         "gpu": torch.cuda.get_device_name() if hardware.device == "cuda" else None,
@@ -72,6 +74,14 @@ def environment(hardware: Hardware) -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Package -> its installed version, for the packages that decide what a run computes."""
     return {name: _version(name) for name in PACKAGES}
+
+
+def processor() -> str:
+    """Name of the CPU: another one may round sums otherwise."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
 
 
 def _version(name: str) -> str | None:

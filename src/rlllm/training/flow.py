@@ -82,8 +82,8 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
             return run
         job = prepare(plan, run, diagnostics, options)
         measure(job, "before")
-        trained = _fit(job, run.latest_checkpoint() if options.resume else None)
-        if not diagnostics.interrupted and diagnostics.failure is None:
+        trained = _fit(job, run.latest_checkpoint() if options.resume else None, options.stop_after)
+        if not diagnostics.interrupted and diagnostics.failure is None and not options.stop_after:
             _save(job, trained)
             if not diagnostics.non_finite_steps:  # nothing can be sampled from a diverged model
                 measure(job, "after")
@@ -122,7 +122,13 @@ def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
         settings = config.model_dump(mode="json")
         write_json(
             run.path / "config.json",
-            {"digest": digest, "stage": config.stage, "command": options.command, "settings": settings},
+            {
+                "digest": digest,
+                "stage": config.stage,
+                "command": options.command,
+                "given": config.model_dump(mode="json", exclude_unset=True),
+                "settings": settings,
+            },
         )
         (run.path / "recipe.yaml").write_text(dump(dict(options.recipe or settings)), encoding="utf-8")
     run.set_status("running", stage=config.stage, seconds=spent)
@@ -152,7 +158,7 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     from rlllm.launch import local, threads
 
     environment = run.path / "env.json"
-    recorded = read_json(environment) if options.resume and environment.exists() else None
+    recorded = read_json(environment) if options.resume and environment.exists() else options.environment
     hardware = local.prepare(recorded)
     from transformers import set_seed
 
@@ -200,16 +206,16 @@ def measure(job: Job[Any], when: str) -> None:
         write_json(path, [asdict(result) for result in measured])
 
 
-def _fit(job: Job[Any], checkpoint: Path | None) -> Any:
+def _fit(job: Job[Any], checkpoint: Path | None, stop_after: int) -> Any:
     """Build the trainer and train; returns it. What goes wrong is noted in the job's diagnostics."""
-    from rlllm.algorithms.callbacks import AlreadyFinishedError, GracefulStop, Recorder
+    from rlllm.algorithms.callbacks import AlreadyFinishedError, GracefulStop, Recorder, StopAfter
     from rlllm.algorithms.weight_checks import checksum, finite
     from rlllm.rollouts.engines.native.token_sampling import NoDistributionError
 
     job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
-    trainer = _build(job, [recorder, stop])
+    trainer = _build(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
     _drop_printers(trainer)
     job.diagnostics.rows = len(trainer.train_dataset)
     start = checksum(trainer.model)
