@@ -56,6 +56,7 @@ def test_the_exit_codes_are_these() -> None:
         "FAILED": 1,
         "USAGE": 2,
         "PLUGIN": 3,
+        "UNDECIDED": 4,
         "INTERRUPTED": 130,
     }
 
