@@ -13,8 +13,7 @@ from rlllm.report.provenance import command_of
 from rlllm.report.series import MAX_RUNS, legend, series_of
 from rlllm.report.sweep_tables import sweep_notes, sweep_rows
 from rlllm.report.tables import Head, cell, drawn_head, row, single_cells, table
-from rlllm.report.verdict import verdict_block
-from rlllm.report.wording import fixed, p_value
+from rlllm.report.wording import count, fixed, p_value
 
 
 def render_sweep(run: Run) -> str:
@@ -34,10 +33,29 @@ def render_sweep(run: Run) -> str:
         "header",
         tag("p", "rlllm sweep", class_="eyebrow"),
         tag("h1", str(results.get("title") or run.path.name)),
-        verdict_block(run.verdict, run.status),
+        _headline(run, results),
+        tag("ul", [tag("li", text) for text in results["findings"]], class_="said") if results["findings"] else None,
         class_="page",
     )
     return page(f"{run.path.name} · rlllm sweep", header, parts, [section(2, *part) for part in parts])
+
+
+def _headline(run: Run, results: Mapping[str, Any]) -> Html:
+    """How many runs there are, and what failed."""
+    runs = [entry for arm in results["arms"].values() for entry in arm["seeds"]]
+    measured = sum(entry["numbers"] is not None for entry in runs)
+    asked = len(results["arms"]) * len(results["seeds"])
+    ok, state = run.verdict.get("ok"), run.status.get("state", "unknown")
+    words = f"{measured} of {count(asked, 'run')} measured, {count(len(results['arms']), 'arm')}"
+    words += "." if ok else f"; the sweep's state is: {state}."
+    sign = tag("span", "✓" if ok else "✕", aria_hidden="true", class_="sign")
+    reasons = run.verdict.get("reasons") or []
+    return tag(
+        "div",
+        tag("p", sign, words, class_="headline ok" if ok else "headline failed"),
+        tag("ul", [tag("li", tag("b", reason["text"])) for reason in reasons], class_="reasons") if reasons else None,
+        class_="verdict",
+    )
 
 
 def _whole_table(results: Mapping[str, Any]) -> Html:

@@ -93,7 +93,7 @@ def test_evaluations_of_different_problems_stand_side_by_side_and_the_page_says_
     evaluated(tmp_path / "a", 0.2)
     evaluated(tmp_path / "b", 0.6, hashed="other")
     page = comparison_page([tmp_path / "a", tmp_path / "b"])
-    assert "b and a are not compared: task sums is not the same in both evaluations" in page
+    assert "b and a are not compared: task sums is not the same in both runs" in page
     assert "pass@1" in page
 
 
@@ -102,7 +102,7 @@ def test_a_run_that_does_not_compare_takes_the_comparison_from_no_other(tmp_path
         evaluated(tmp_path / name, share, tasks=tasks)
     page = comparison_page([tmp_path / name for name in "abc"])
     assert "b is better than a on sums" in page
-    assert "c and a are not compared: the two evaluations have no task in common" in page
+    assert "c and a are not compared: the two runs have no task in common" in page
 
 
 @pytest.mark.parametrize("count", [1, 9])

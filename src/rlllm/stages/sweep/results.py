@@ -36,6 +36,7 @@ class ArmRuns:
         folders: seed -> the run's directory, relative to the sweep's.
         failures: seed -> why there are no numbers.
         warnings: seed -> codes of the verdict's reasons, fatal ones first.
+        outcomes: seed -> state of the run's outcome.
         stopped: seeds after which it was given up, and why; None if it was not.
         untrainable: none of the values that its settings were to be chosen from could be trained.
         notes: what a reader has to know.
@@ -47,6 +48,7 @@ class ArmRuns:
     folders: dict[int, str] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
     warnings: dict[int, list[str]] = field(default_factory=dict)
+    outcomes: dict[int, str | None] = field(default_factory=dict)
     stopped: str | None = None
     untrainable: bool = False
     notes: list[str] = field(default_factory=list)
@@ -71,7 +73,7 @@ def arm_of_folder(folder: Path) -> ArmRuns:
         seed = int(run.path.name.removeprefix("seed-"))
         arm.stage, arm.settings, arm.folders[seed] = run.config["stage"], run.config["settings"], str(run.path)
         if finished(run):
-            arm.runs[seed] = numbers_of(run)
+            arm.runs[seed], arm.outcomes[seed] = numbers_of(run), run.outcome.state if run.outcome else None
         else:
             arm.failures[seed] = f"state {run.status.get('state')}"
     return arm
@@ -136,6 +138,7 @@ def _arm(arm: ArmRuns, baseline: ArmRuns) -> dict[str, Any]:
                 "seed": seed,
                 "run": arm.folders.get(seed),
                 "failure": arm.failures.get(seed),
+                "outcome": arm.outcomes.get(seed),
                 "warnings": arm.warnings.get(seed, []),
                 "numbers": arm.runs[seed].numbers if seed in arm.runs else None,
             }

@@ -186,6 +186,7 @@ def _train(state: _State, arm: PlannedArm, seed: int) -> None:
         own.failures[seed] = attempt.failure
     if attempt.numbers is not None:
         own.runs[seed], own.warnings[seed] = attempt.numbers, list(attempt.warnings)
+        own.outcomes[seed] = attempt.outcome
 
 
 def _stop_hopeless(state: _State) -> None:
@@ -221,7 +222,7 @@ def _conclude(run: Run, state: _State, seconds: float) -> None:
     interrupted = state.runner.interrupted
     if interrupted:
         reasons = [_reason("stopped between or inside runs", "interrupted")]
-    write_json(run.path / "verdict.json", {"ok": not reasons, "reasons": reasons, "diagnostics": {}})
+    write_json(run.path / "verdict.json", {"ok": not reasons, "carried_out": not reasons, "reasons": reasons})
     run.set_status("interrupted" if interrupted else "failed" if reasons else "done", stage="sweep", seconds=seconds)
     (run.path / "report.html").write_text(render_sweep(run), encoding="utf-8")
     state.runner.options.progress.note(f"finished {run.path}")

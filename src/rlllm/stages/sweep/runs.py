@@ -24,6 +24,8 @@ class Attempt:
     failure: str | None = None
     warnings: tuple[str, ...] = ()
     """Codes of its verdict's reasons, fatal ones first."""
+    outcome: str | None = None
+    """State of its outcome, such as `improved`."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,8 @@ class Runner:
         if not finished(run):
             fatal = (reason["text"] for reason in reasons if reason["fatal"])
             return Attempt(failure=next(fatal, "nothing was measured after training"))
-        return Attempt(numbers_of(run), warnings=tuple(reason["code"] for reason in reasons))
+        codes = tuple(reason["code"] for reason in reasons)
+        return Attempt(numbers_of(run), warnings=codes, outcome=run.outcome.state if run.outcome else None)
 
     def _made(self, arm: PlannedArm, seed: int, folder: Path, more: Overrides) -> Run | None:
         """The run; None where a Ctrl-C came in one of those before it."""
