@@ -31,6 +31,7 @@ def test_everything_of_this_installation_is_as_its_formula_says(capsys: pytest.C
     slots = {name.replace(".", " ", 1) for name in SLOTS.builtins if not name.startswith(("sampler.", "off_policy."))}
     assert slots - checked == WITHOUT_FORMULA
     assert {f"loss {name}" for name in dpo.LOSSES} <= checked
+    assert any("polgrad" in result["against"] for result in report["results"])
 
 
 def test_a_wrong_formula_fails_and_names_the_parts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 def selftest(say: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
     """Compare everything that is computed here with the formulas and the libraries that are installed.
 
-    A part that cannot be loaded with what is installed is one failed result.
+    A part that cannot be loaded with what is installed is one failed result. `polgrad`, a second implementation of the
+    formulas of TRL, verl and OpenRLHF, is not required; where it is missing, its comparisons are left out.
 
     Args:
         say: called with the name of each group of checks before it starts.
@@ -23,6 +25,8 @@ def selftest(say: Callable[[str], None] = lambda _: None) -> Iterator[Result]:
 
     local.prepare()
     groups = {"formulas": _own, "TRL": _trl}
+    if find_spec("polgrad"):
+        groups["polgrad"] = _polgrad
     for name, load in groups.items():
         say(name)
         try:
@@ -42,5 +46,11 @@ def _own() -> list[Check]:
 
 def _trl() -> list[Check]:
     from rlllm.tools.selftest.trl_parts import checks
+
+    return checks()
+
+
+def _polgrad() -> list[Check]:
+    from rlllm.tools.selftest.polgrad_parts import checks
 
     return checks()
