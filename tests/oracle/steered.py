@@ -25,6 +25,9 @@ REWARDS = """
 def varied(sample):
     first = ord(sample.completion[:1] or "a")
     return 1.0 if sample.answer == "flat" else len(sample.completion.encode()) + 0.1 * first
+def form(sample): return float(len(sample.completion.encode()) % 5)
+def right(sample): return 0.0 if sample.answer == "flat" else float((sample.completion[:1] or "a") > "M")
+form.verifies, right.verifies = False, True
 def vowels(sample): return None if sample.completion[:1] > "a" else float(sum(c in "aeiou" for c in sample.completion))
 """
 

@@ -13,6 +13,7 @@ from rlllm.algorithms.protocols import Sampler
 from rlllm.algorithms.rollout import group_advantages
 from rlllm.algorithms.samplers.dynamic_sampling import Dynamic
 from rlllm.algorithms.samplers.pass_band import PassBand
+from rlllm.algorithms.samplers.replay import Replay
 
 ROWS = 4 * GROUP
 
@@ -61,6 +62,54 @@ def test_what_it_cost_is_said_and_everything_sampled_is_counted(tiny_model: str,
         )["input_ids"]
     )
     assert logged(trainer, "num_tokens") == [prompts + sum(row["tokens"] for row in records)]
+
+
+SHAPED = (("form", 0.1), ("right", 1.0))
+"""Completions of a flat prompt are all wrong and differ in their form alone."""
+
+
+def values(row: dict[str, Any], reward: str) -> float:
+    return row["rewards"][reward]["value"]
+
+
+def groups_that_learn(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    kept = [row for row in records if row.get("kept", True)]
+    return [kept[first : first + GROUP] for first in range(0, len(kept), GROUP)]
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [Dynamic(max_rounds=8), Dynamic(max_rounds=8, reward="right"), Replay()],
+    ids=["default", "named", "replay"],
+)
+def test_an_all_wrong_group_that_differs_in_form_is_rejected(tiny_model: str, tmp_path: Path, sampler: Sampler) -> None:
+    trainer = loop(tiny_model, tmp_path, [], rewards=SHAPED, sampler=sampler)
+    rollout = trainer._sampled(inputs(trainer, 0, 2, 4, 6))
+    assert (rollout.grouped(trainer._weights).amax(1) > rollout.grouped(trainer._weights).amin(1)).all()
+    assert trainer._accepted(rollout).tolist() == [[False] * 4]
+    mixed = trainer._sampled(inputs(trainer, 1, 3, 5, 7))
+    right = mixed.rewards[:, 1].view(-1, GROUP)
+    assert trainer._accepted(mixed).tolist() == [(right.amax(1) > right.amin(1)).tolist()]
+    assert bool(trainer._accepted(mixed).any())
+
+
+def test_a_run_learns_from_groups_in_which_the_verifier_differs(tiny_model: str, tmp_path: Path) -> None:
+    """With the form as the filter, which is what the sum of the rewards came to, it learns from all-wrong groups."""
+    learned: dict[str, list[list[dict[str, Any]]]] = {}
+    for reward in ("right", "form"):
+        records: list[dict[str, Any]] = []
+        trainer = loop(tiny_model, tmp_path, records, rewards=SHAPED, sampler=Dynamic(max_rounds=8, reward=reward))
+        trainer.train()
+        learned[reward] = groups_that_learn(records)
+    assert all(len({values(row, "right") for row in group}) > 1 for group in learned["right"])
+    wrong = [group for group in learned["form"] if not any(values(row, "right") for row in group)]
+    assert any(row["advantage"] for group in wrong for row in group)
+
+
+def test_pass_rates_are_those_of_the_verifier(tiny_model: str, tmp_path: Path) -> None:
+    trainer = loop(tiny_model, tmp_path, [], rewards=SHAPED, sampler=PassBand())
+    trainer._generate_and_score_completions(inputs(trainer, 0, 1, 2, 4))
+    assert {row: trainer.sampler.rates.seen[row][0] for row in (0, 2, 4)} == {0: 0.0, 2: 0.0, 4: 0.0}
 
 
 @pytest.mark.parametrize("rounds", [1, 3])

@@ -119,7 +119,7 @@ def test_a_demonstration_says_nothing_about_the_pass_rate_of_its_prompt(tiny_mod
         tiny_model, tmp_path, [], off_policy=Demonstrations(count=GROUP - 1), sampler=sampler, engine=Counting
     )
     rollout = trainer._sampled(inputs(trainer, 1, 3, 5, 7))
-    own = rollout.own_rewards(torch.ones(1))
+    own = rollout.of_policy(rollout.judged(0))
     assert own.isnan().tolist() == [[False, True, True, True]] * 4
     trainer._generate_and_score_completions(inputs(trainer, 1, 3, 5, 7))
     assert all(rate in (0.0, 1.0) for rate, _ in sampler.rates.seen.values())

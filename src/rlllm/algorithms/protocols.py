@@ -84,6 +84,9 @@ class Sampler(Component):
 
     max_rounds: int = 0
     """Further rollouts at most that may replace groups which are not accepted (dynamic sampling)."""
+    reward: str = ""
+    """Name of the run's reward by which groups are judged: what `accepts` and `observe` are given. A subclass that judges
+    groups makes it a field, so that a recipe can set it. Default: the first reward that verifies."""
     replays: ClassVar[bool] = False
     """Whether groups are stored, and replayed in the place of groups that are not accepted."""
 
@@ -110,7 +113,7 @@ class Sampler(Component):
         return []
 
     def accepts(self, rewards: Tensor) -> Tensor:
-        """(N, G) summed rewards, NaN where undefined, to (N,) bool: the groups to learn from."""
+        """(N, G) values of the reward `reward`, NaN where undefined, to (N,) bool: the groups to learn from."""
         return rewards.new_ones(len(rewards)).bool()
 
     def replay(self, count: int) -> list[StoredGroup]:
@@ -121,7 +124,12 @@ class Sampler(Component):
         """Called with the accepted groups at the end of a rollout."""
 
     def observe(self, rows: Sequence[int], rewards: Tensor) -> None:
-        """Called with the (N, G) summed rewards of N prompts after each rollout, NaN where undefined."""
+        """Called with the (N, G) values of the reward `reward` of N prompts after each rollout, NaN where undefined."""
+
+    @property
+    def judges_groups(self) -> bool:
+        """Whether rewards decide which prompts or groups are learned from."""
+        return type(self).accepts is not Sampler.accepts or type(self).observe is not Sampler.observe
 
 
 class Advantage(Component):

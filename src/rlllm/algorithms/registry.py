@@ -81,13 +81,13 @@ SLOTS = Registry(
         ),
         "sampler.dynamic": Builtin(
             "rlllm.algorithms.samplers.dynamic_sampling:Dynamic",
-            "other prompts for groups whose rewards are all equal (DAPO)",
+            "other prompts for groups in which a reward does not differ (DAPO)",
         ),
         "sampler.pass-band": Builtin(
             "rlllm.algorithms.samplers.pass_band:PassBand", "other prompts for those that are too hard or too easy"
         ),
         "sampler.replay": Builtin(
-            "rlllm.algorithms.samplers.replay:Replay", "earlier groups for those whose rewards are all equal"
+            "rlllm.algorithms.samplers.replay:Replay", "earlier groups for those in which a reward does not differ"
         ),
         "sampler.hints": Builtin(
             "rlllm.algorithms.samplers.hints:Hints", "the beginning of the solution, for prompts that fail"

@@ -23,6 +23,8 @@ class Resampling:
     """Mixin of the trainer: `_rollout_to_learn_from` makes the rollout to learn from by calls of `_sampled`."""
 
     sampler: Sampler
+    filter_column: int
+    """Column of the reward by which the sampler judges groups."""
     accelerator: Any
     num_generations: int
     reward_weights: Tensor
@@ -58,7 +60,7 @@ class Resampling:
             chosen, replaced, replayed = self._with_replay(chosen, informative)
             left_out += replaced
         for rollout in rollouts:
-            own = rollout.own_rewards(self._weights)
+            own = rollout.of_policy(rollout.judged(self.filter_column))
             self.sampler.observe(self._of_all_processes(rollout.group_rows), self.accelerator.gather(own))
         return (self._renewed(chosen) if len(rollouts) > 1 or replayed else chosen), left_out
 
@@ -122,7 +124,7 @@ class Resampling:
         start = sum(counts[: self.accelerator.process_index])
         own = stored[start : start + len(zero_variance)]
         to_store = rollout.groups([group for group, accepted in enumerate(informative) if accepted])
-        self.sampler.store(_gather_objects(packed(to_store, self._weights)))
+        self.sampler.store(_gather_objects(packed(to_store, self.filter_column)))
         self._note({"sampling/replayed_share": len(stored) / (len(informative) * self.accelerator.num_processes)})
         if not own:
             return rollout, [], bool(stored)
@@ -157,7 +159,7 @@ class Resampling:
 
     def _accepted(self, rollout: Rollout) -> Tensor:
         """(processes, N) bool: which groups of every process the sampler accepts."""
-        rewards = self.accelerator.gather(rollout.grouped(self._weights))
+        rewards = self.accelerator.gather(rollout.judged(self.filter_column))
         return self.sampler.accepts(rewards).view(self.accelerator.num_processes, -1)
 
     @property

@@ -140,6 +140,8 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         self.reward_undefined = 0
         self.reward_spread = 0.0
         self.sampler = self.slots.sampler
+        judged_by = self.sampler.reward or slots.rewards.group_filter or slots.rewards.names[0]
+        self.filter_column = slots.rewards.names.index(judged_by)
         self.reward_functions = [_TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
         super().__init__(reward_funcs=list(self.reward_functions), **kwargs)
         self.sampler.begin(len(self.train_dataset), self.args.seed)
@@ -188,7 +190,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
 
     def _note_demonstrations(self, rollout: Rollout) -> None:
         """What TRL's own numbers, which count demonstrations as samples, leave open."""
-        own = self.accelerator.gather(rollout.own_rewards(self._weights))
+        own = self.accelerator.gather(rollout.of_policy(rollout.grouped(self._weights)))
         tokens = self.accelerator.gather(rollout.output["off_policy"].sum()).sum()
         self._note({"sampling/reward": float(own.nanmean()), "sampling/demonstration_tokens": float(tokens)})
 

@@ -53,10 +53,13 @@ class Rollout:
         """(B / G, G) weighted rewards, NaN where undefined."""
         return weighted(self.rewards, weights).view(-1, self.group_size)
 
-    def own_rewards(self, weights: Tensor) -> Tensor:
-        """(B / G, G) weighted rewards of what the policy wrote itself; NaN where undefined and of demonstrations."""
+    def judged(self, column: int) -> Tensor:
+        """(B / G, G) values of one reward, by its column in `rewards`; NaN where it could not judge."""
+        return self.rewards[:, column].reshape(-1, self.group_size)
+
+    def of_policy(self, grouped: Tensor) -> Tensor:
+        """(B / G, G) values, NaN in the places of demonstrations, which the policy did not write itself."""
         off_policy = self.output.get("off_policy")
-        grouped = self.grouped(weights)
         return grouped if off_policy is None else grouped.masked_fill(off_policy.any(1).view_as(grouped), torch.nan)
 
     def with_output(self, **tensors: Tensor) -> Rollout:
@@ -144,9 +147,9 @@ def _stack(blocks: Sequence[Tensor], fill: int, left: bool) -> Tensor:
     )
 
 
-def packed(rollout: Rollout, weights: Tensor) -> list[StoredGroup]:
-    """The groups of a sampled rollout without their padding, as plain lists."""
-    totals, size, stored = rollout.grouped(weights).tolist(), rollout.group_size, []
+def packed(rollout: Rollout, column: int) -> list[StoredGroup]:
+    """The groups of a sampled rollout without their padding, as plain lists; `column` of the reward whose spread they keep."""
+    values, size, stored = rollout.judged(column).tolist(), rollout.group_size, []
     behind = [name for name in _columns(rollout.output) if name not in PROMPT]
     for group, row in enumerate(rollout.group_rows):
         first = group * size
@@ -161,7 +164,7 @@ def packed(rollout: Rollout, weights: Tensor) -> list[StoredGroup]:
                     for place, length in enumerate(lengths)
                 ],
                 rewards=rollout.rewards[first : first + size].tolist(),
-                spread=spread(totals[group]),
+                spread=spread(values[group]),
             )
         )
     return stored

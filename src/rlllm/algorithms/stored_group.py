@@ -20,7 +20,7 @@ class StoredGroup:
     rewards: list[list[float]]
     """(G, R), NaN where a reward could not judge."""
     spread: float
-    """Standard deviation of the weighted rewards: how mixed the group is."""
+    """Standard deviation of the reward that the sampler judges by: how mixed the group is."""
 
 
 def spread(rewards: Sequence[float]) -> float:

@@ -8,6 +8,10 @@ A reward that wraps other rewards declares which of its parameters name one:
     inner_rewards = {"reward": "exact"}   # parameter -> the reward's name where none is given; None: it must be given
 
 The binder binds each of these specs first and passes the `BoundReward` in its place.
+
+A reward may declare whether it verifies, as an attribute of the class or function: `verifies = True` where its score says
+that a completion is right, `verifies = False` where it only shapes (format, length, repetition). By it a run finds the reward
+that samplers judge groups by (`Composition.group_filter`).
 """
 
 from __future__ import annotations
@@ -65,6 +69,7 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
         release=getattr(reward, "release", None),
         deadline=deadline,
         concurrency=concurrency,
+        verifies=_verifies(spec, target),
     )
 
 
@@ -134,6 +139,18 @@ def _deadline(spec: RewardSpec, reward: Any) -> float | None:
     if seconds is None:
         seconds = getattr(reward, "deadline", None) if spec.name in REWARDS.builtins else DEADLINE
     return seconds or None
+
+
+def _verifies(spec: RewardSpec, target: Any) -> bool | None:
+    """What the class or function declares as `verifies`. Raises ConfigError for anything but True and False."""
+    value = getattr(target, "verifies", None)
+    if value is None or isinstance(value, bool):
+        return value
+    raise ConfigError(
+        f"the reward {spec.name} declares verifies, which is True or False",
+        given=repr(value),
+        hint="verifies = True where the score says that a completion is right, False where it only shapes",
+    )
 
 
 def _no_reward(spec: RewardSpec, why: str) -> RlllmError:

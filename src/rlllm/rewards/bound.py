@@ -35,5 +35,7 @@ class BoundReward:
     """Seconds for one sample; None for a reward that runs in this process without a limit. See `isolation`."""
     concurrency: int = 1
     """Samples that `score_batch` awaits at once and that could also be given one by one; 1 where a batch belongs together."""
+    verifies: bool | None = None
+    """Whether its score says that a completion is right, as the reward declares it (see `binding`); None: not declared."""
     process_id: Callable[[], int | None] = os.getpid
     """Process that the reward runs in; None while there is none."""

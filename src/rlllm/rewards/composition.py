@@ -71,6 +71,17 @@ class Composition:
         """Names of the rewards of weight 0, which are logged and not maximised."""
         return [reward.name for reward in self.rewards if not reward.weight]
 
+    @property
+    def group_filter(self) -> str | None:
+        """Name of the reward by which samplers judge groups where they name none; None where every weight is 0.
+
+        The first that declares to verify; without one, the first that does not declare to shape; without one, the first.
+        """
+        trained = [reward for reward in self.rewards if reward.weight]
+        ranks = {True: 0, None: 1, False: 2}
+        chosen = min(trained, key=lambda reward: ranks[reward.verifies], default=None)
+        return chosen and chosen.name
+
     def score(self, samples: Sequence[Sample]) -> Scores:
         """Score a batch with every reward.
 

@@ -11,6 +11,8 @@ from rlllm.core.records import Sample, Score
 class EnvironmentReward:
     """The value of the environment's `get_reward`; None for samples without one. Its exception is an error of this reward."""
 
+    verifies = True
+
     def __call__(self, sample: Sample) -> Score:
         if "environment_error" in sample.meta:
             raise ValueError(f"get_reward of the environment: {sample.meta['environment_error']}")

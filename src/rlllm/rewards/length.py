@@ -35,6 +35,7 @@ class Length:
     budget: int
     buffer: int | None = None
     penalty: ClassVar[bool] = True
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.budget < 0 or (self.buffer is not None and self.buffer < 0):
@@ -63,6 +64,7 @@ class Overlong:
     limit: int
     cache: int | None = None
     penalty: ClassVar[bool] = True
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -101,6 +103,7 @@ class Cosine:
     wrong: tuple[float, float] = (-10.0, 0.0)
     exceeded: float = -10.0
     inner_rewards: ClassVar[Mapping[str, str | None]] = {"reward": "exact"}
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.limit < 1:
@@ -150,6 +153,7 @@ class Budget:
     column: str = "budget"
     alpha: float = 3e-4
     penalty: ClassVar[bool] = True
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.tokens is not None and self.tokens < 0:
@@ -174,6 +178,7 @@ class EosReward:
     """
 
     penalty: ClassVar[bool] = True
+    verifies = False
 
     def __call__(self, sample: Sample) -> Score:
         return Score(-1.0 if sample.truncated else 0.0)

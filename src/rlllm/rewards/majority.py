@@ -25,6 +25,8 @@ class Majority:
     in the batch gives None.
     """
 
+    verifies = True
+
     def score_batch(self, samples: Sequence[Sample]) -> list[Score]:
         """One score a sample; the samples of a prompt, wherever they stand, vote together."""
         groups: dict[str, list[int]] = {}

@@ -23,6 +23,7 @@ class Repetition:
 
     size: int = 3
     penalty: ClassVar[bool] = True
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.size < 1:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rlllm.algorithms.components import SlotSpec
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.core.verdict import Diagnostics
@@ -101,6 +102,8 @@ def child_plan(
     if control is not None:
         specs = changed["rewards"] = control.rewards(specs, hit_rate, seed)
         changed["trainer"] = {**config.trainer, **control.trainer}
+        if specs != _true_specs(plan):
+            changed["sampler"] = _without_reward(config.sampler)
         changed["stop_when_flat"] = 0  # a control that stopped early would have had fewer completions
         settings |= control.trainer
         trainer = _lenient(trainer, control)
@@ -115,6 +118,15 @@ def child_plan(
         given=plan.given,
     )
     return replace(plan_rl(start, specs), environment=plan.environment, cards=plan.cards)
+
+
+def _without_reward(sampler: SlotSpec | None) -> SlotSpec | None:
+    """The sampler of a control, which judges groups by what trains there; the true reward would choose prompts for it."""
+    if sampler is None:
+        return None
+    return sampler.model_copy(
+        update={"params": {key: sampler.params[key] for key in sampler.params if key != "reward"}}
+    )
 
 
 def hit_rate(run: Run) -> float:

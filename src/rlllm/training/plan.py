@@ -195,12 +195,14 @@ class RLPlan(Plan[RLConfigT]):
         batches: how many prompts and completions a rollout and a step take.
         slots: slot name -> resolved component specification.
         environment: what the model may act on, where rollouts have several turns.
+        filter_reward: name of the reward by which the sampler judges groups; None where it judges none.
     """
 
     rewards: Composition = field()
     batches: BatchPlan
     slots: Mapping[str, Any]
     environment: PlannedEnvironment | None = None
+    filter_reward: str | None = None
 
     @property
     def rows_needed(self) -> int:
@@ -214,10 +216,16 @@ class RLPlan(Plan[RLConfigT]):
     def flat_steps_limit(self) -> int:
         return self.config.stop_when_flat
 
+    def _filter_text(self) -> str:
+        reward = next(reward for reward in self.rewards.rewards if reward.name == self.filter_reward)
+        note = " (it only shapes: no reward here verifies)" if reward.verifies is False else ""
+        return f"sampler={self.slots['sampler'].name} judges groups by {reward.name}{note}"
+
     def _trainer_lines(self) -> list[tuple[str, str]]:
         return [
             *([("environment", self.environment.describe())] if self.environment else []),
             ("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())),
+            *([("filter", self._filter_text())] if self.filter_reward else []),
             ("batch", self.batches.describe()),
         ]
 
@@ -226,6 +234,7 @@ class RLPlan(Plan[RLConfigT]):
             **super().to_json(),
             **({"environment": self.environment.describe()} if self.environment else {}),
             "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
+            **({"filter_reward": self.filter_reward} if self.filter_reward else {}),
         }
 
 

@@ -9,11 +9,12 @@ from rlllm.algorithms.component_dry_run import try_out
 from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
 from rlllm.algorithms.losses.base import AGGREGATIONS
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS
-from rlllm.algorithms.protocols import Advantage, Component, OffPolicy, PolicyLoss, Setup
+from rlllm.algorithms.protocols import Advantage, Component, OffPolicy, PolicyLoss, Sampler, Setup
 from rlllm.core import trl_fields
-from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import check_engine
@@ -102,6 +103,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         rewards=composition,
         batches=batches,
         slots=slots,
+        filter_reward=_filter_reward(slots["sampler"].name, cast(Sampler, components.by_slot["sampler"]), composition),
     )
 
 
@@ -230,6 +232,31 @@ def _with_beta(advantage: SlotSpec, settings: Mapping[str, Any]) -> SlotSpec:
     if not takes("advantage", advantage, "beta"):
         return advantage
     return advantage.model_copy(update={"params": {"beta": settings.get("beta", 0.0), **advantage.params}})
+
+
+def _filter_reward(name: str, sampler: Sampler, rewards: Composition) -> str | None:
+    """Name of the reward by which a sampler judges groups: the given one, or the first that verifies. None if it judges none.
+
+    Raises:
+        ConfigError: no reward of this run has the given name; or none is given, and no reward trains.
+    """
+    if not sampler.judges_groups:
+        return None
+    if sampler.reward and sampler.reward not in rewards.names:
+        near = closest(sampler.reward, rewards.names)
+        raise ConfigError(
+            f"sampler={name} judges groups by a reward that this run does not have",
+            given=f"sampler.reward={sampler.reward}",
+            exists=rewards.names,
+            hint=f"did you mean {near}?" if near else "name one of the rewards, or leave it out",
+        )
+    if not sampler.reward and rewards.group_filter is None:
+        raise ConfigError(
+            f"sampler={name} judges groups by a reward, and none trains here",
+            given=", ".join(f"{reward} x 0" for reward in rewards.names),
+            hint=f"sampler={{name: {name}, reward: {rewards.names[0]}}}, which chooses groups by it",
+        )
+    return sampler.reward or rewards.group_filter
 
 
 def critic_source(config: RLSettings, policy: ModelSource) -> ModelSource:

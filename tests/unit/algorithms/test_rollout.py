@@ -91,16 +91,14 @@ def test_chosen_groups_are_whole_and_in_the_order_asked_for(lengths: list[list[i
 @given(lengths=LENGTHS)
 def test_a_stored_rollout_comes_back_to_the_bit_through_json(lengths: list[list[int]]) -> None:
     one = rollout(lengths)
-    stored = packed(one, WEIGHTS)
+    stored = packed(one, 0)
     read = [StoredGroup(**group) for group in json.loads(json.dumps([asdict(group) for group in stored]))]
     back = unpacked(read, PAD, torch.device("cpu"))
     assert content(back) == content(one)
     assert {name: value.dtype for name, value in back.output.items()} == {
         name: one.output[name].dtype for name in back.output
     }
-    assert [group.spread for group in read] == pytest.approx(
-        one.grouped(WEIGHTS).std(1, correction=0).tolist(), abs=1e-6
-    )
+    assert [group.spread for group in read] == pytest.approx(one.judged(0).std(1, correction=0).tolist(), abs=1e-6)
     assert back.samples == [None] * len(one.rows)
 
 

@@ -294,3 +294,46 @@ def test_numbers_of_other_libraries_are_numbers(tmp_path: Path) -> None:
     assert compose(f"{path}:fn").score(samples("a")).totals == [0.5]
     with pytest.raises(RewardError, match="returned NaN for all 1 completions"):
         compose(f"{path}:bad").score(samples("a"))
+
+
+VERIFYING = """
+def right(sample): return 1.0
+def shaped(sample): return 1.0
+def wrongly(sample): return 1.0
+def plain(sample): return 1.0
+right.verifies, shaped.verifies, wrongly.verifies = True, False, "yes"
+"""
+FILTERS = [
+    (["exact", "format"], "exact"),
+    ([("format", 0.1), "exact"], "exact"),
+    (["format", "plain", "math", "exact"], "math"),
+    (["plain", "right"], "right"),
+    (["plain", "shaped"], "plain"),
+    (["shaped", "plain"], "plain"),
+    ([("length", 0.1), "shaped"], "length"),
+    ([("exact", 0.0), "majority"], "majority"),
+    ([("exact", 0.0), "plain"], "plain"),
+    (["exact", "exact"], "exact"),
+]
+
+
+@pytest.mark.parametrize(("rewards", "expected"), FILTERS)
+def test_groups_are_judged_by_the_first_reward_that_verifies(tmp_path: Path, rewards: list[Any], expected: str) -> None:
+    (tmp_path / "own.py").write_text(VERIFYING)
+    specs = []
+    for reward in rewards:
+        name, weight = reward if isinstance(reward, tuple) else (reward, 1.0)
+        params = {"budget": 9} if name == "length" else {}
+        path = f"{tmp_path / 'own.py'}:{name}" if name in ("right", "shaped", "plain") else name
+        specs.append(RewardSpec(name=path, weight=weight, params=params))
+    assert build(specs).group_filter == expected
+
+
+def test_where_no_reward_trains_none_judges_groups(tmp_path: Path) -> None:
+    assert build([RewardSpec(name="exact", weight=0.0)], monitored_only=True).group_filter is None
+
+
+def test_a_reward_that_declares_something_else_than_true_or_false_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(VERIFYING)
+    with pytest.raises(ConfigError, match="declares verifies, which is True or False"):
+        build([RewardSpec(name=f"{tmp_path / 'own.py'}:wrongly")])

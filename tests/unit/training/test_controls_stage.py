@@ -183,3 +183,12 @@ def test_a_true_run_without_signal_ends_the_experiment_with_its_reason(
     assert not run.ok
     assert run.verdict["reasons"][0]["text"].startswith("true-0 failed: every group of completions got one")
     assert not (run.path / "random-0").exists()
+
+
+def test_a_control_chooses_groups_by_its_own_reward(planned: Callable[..., Any]) -> None:
+    """By the true one it would choose the true run's prompts."""
+    plan = planned(controls=["random", "frozen"], sampler={"name": "dynamic", "reward": "vowels", "max_rounds": 2})
+    assert plan.filter_reward == "vowels"
+    random, frozen = (child_plan(plan, name, 3, Path("part"), 0.25) for name in ("random", "frozen"))
+    assert (random.filter_reward, frozen.filter_reward) == ("random", "vowels")
+    assert random.slots["sampler"].params == {"max_rounds": 2}

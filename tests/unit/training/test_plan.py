@@ -293,3 +293,44 @@ def test_margins_of_some_pairs_only_are_refused_while_planning(kind: str, tmp_pa
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(DataError, match="some preference pairs have a margin and some have none"):
         plan(resolve_settings("train-rm", {"method": kind, "data": {"name": str(path)}}))
+
+
+SHAPED = [{"name": "format", "weight": 0.1}, "exact"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reward"),
+    [
+        ({"sampler": "dynamic"}, "exact"),
+        ({"method": "dapo"}, "exact"),
+        ({"method": "pass-band"}, "exact"),
+        ({"method": "replay"}, "exact"),
+        ({"sampler": {"name": "dynamic", "reward": "format"}}, "format"),
+        ({"method": "dapo", "sampler.reward": "format"}, "format"),
+        ({}, None),
+    ],
+)
+def test_the_plan_names_the_reward_that_groups_are_judged_by(
+    tiny_model: str, settings: dict[str, Any], reward: str | None
+) -> None:
+    made = planned("reason", tiny_model, rewards=SHAPED, **settings)
+    assert (made.filter_reward, made.to_json().get("filter_reward")) == (reward, reward)
+    lines = [text.split(" by ")[1].split()[0] for label, text in made.lines() if label == "filter"]
+    assert lines == ([reward] if reward else [])
+
+
+@pytest.mark.parametrize(
+    ("sampler", "rewards", "message"),
+    [
+        ({"name": "dynamic", "reward": "exct"}, SHAPED, "exists: format, exact"),
+        ({"name": "dynamic", "reward": "math"}, SHAPED, "exists: format, exact"),
+        ("dynamic", [{"name": "exact", "weight": 0}], "and none trains here"),
+    ],
+)
+def test_a_filter_that_is_no_reward_of_the_run_is_refused(
+    tiny_model: str, sampler: Any, rewards: list[Any], message: str
+) -> None:
+    method = "intuitor" if sampler == "dynamic" else "grpo"
+    with pytest.raises(ConfigError) as caught:
+        planned("reason", tiny_model, sampler=sampler, rewards=rewards, method=method)
+    assert message in caught.value.render()

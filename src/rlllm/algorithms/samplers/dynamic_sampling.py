@@ -1,4 +1,4 @@
-"""Dynamic sampling: groups without any difference in reward are replaced by other prompts' (DAPO)."""
+"""Dynamic sampling: groups in which one named reward does not differ are replaced by other prompts' (DAPO)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Dynamic(Sampler):
-    """Groups without any difference in reward are replaced by other prompts' (DAPO: Yu et al. 2025, arXiv 2503.14476, 3.2).
+    """Groups in which one reward does not differ are replaced by other prompts' (DAPO: Yu et al. 2025, arXiv 2503.14476, 3.2).
 
-    Such a group has no gradient. Further rollouts, each as large as the share of informative groups so far makes necessary,
-    follow until the batch is full of informative groups or `max_rounds` is reached. Then zero-variance groups fill it, so
-    that its size never changes.
+    The paper filters by accuracy, verl by `filter_groups.metric`. The sum of the rewards would not do: completions that are all
+    wrong and differ in format alone have a gradient, which the division by the group's deviation brings to full size.
+
+    Further rollouts, each as large as the share of informative groups so far makes necessary, follow until the batch is full
+    of informative groups or `max_rounds` is reached. Then the other groups fill it, with the advantages they have, so that
+    its size never changes.
     """
 
     max_rounds: int = 4
     """Further rollouts at most."""
+    reward: str = ""
+    """Name of the reward that has to differ (verl: `filter_groups.metric`). Default: the run's first reward that verifies."""
     compares_group = True
     stream: Stream = field(init=False, default_factory=Stream)
     """Where further prompts come from."""
@@ -58,7 +63,7 @@ class Dynamic(Sampler):
 
 
 def informative(rewards: Tensor) -> Tensor:
-    """(N,) bool: groups of the (N, G) rewards, NaN where undefined, in which two differ."""
+    """(N,) bool: groups of the (N, G) values of a reward, NaN where undefined, in which two differ."""
     import torch
 
     largest = rewards.nan_to_num(nan=-torch.inf).amax(1)

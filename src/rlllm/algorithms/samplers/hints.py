@@ -34,6 +34,8 @@ class Hints(Sampler):
     """What stands between prompt and hint."""
     threshold: float = 0.5
     """Reward from which a completion passes."""
+    reward: str = ""
+    """Name of the reward that decides what passes. Default: the run's first reward that verifies."""
     rates: PassRates = field(init=False)
 
     def __post_init__(self) -> None:

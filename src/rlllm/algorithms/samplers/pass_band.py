@@ -32,6 +32,8 @@ class PassBand(Sampler):
     """Times a prompt comes up until it is asked although it lies outside the band."""
     threshold: float = 0.5
     """Reward from which a completion passes."""
+    reward: str = ""
+    """Name of the reward that decides what passes. Default: the run's first reward that verifies."""
     rates: PassRates = field(init=False)
     stream: Stream = field(init=False, default_factory=Stream)
     skipped: dict[int, int] = field(init=False, default_factory=dict)

@@ -22,7 +22,7 @@ class PassRates:
     """Row -> pass rate and number of rollouts."""
 
     def observe(self, rows: Sequence[int], rewards: Tensor) -> None:
-        """Take up the (N, G) rewards of N prompts; groups without a defined reward are passed over."""
+        """Take up the (N, G) values of a reward of N prompts; groups without a defined reward are passed over."""
         for row, group in zip(rows, rewards.tolist(), strict=True):
             judged = [reward for reward in group if not math.isnan(reward)]
             if not judged:

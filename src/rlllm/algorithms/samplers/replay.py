@@ -1,4 +1,4 @@
-"""Replay: earlier informative groups in the place of new groups whose rewards are all equal.
+"""Replay: earlier informative groups in the place of new groups in which one named reward does not differ.
 
 The buffer holds what TRL needs of a completion (tokens, masks, log-probabilities of the policy that sampled it, rewards) as
 plain lists, so that a checkpoint carries it as JSON and restores it to the bit.
@@ -29,7 +29,7 @@ class _Entry:
 
 @dataclass
 class Replay(Sampler):
-    """Groups without any difference in reward are replaced by earlier ones that had some, the most mixed first.
+    """Groups in which one reward does not differ are replaced by earlier ones in which it did, the most mixed first.
 
     After RePO (Li et al. 2025, arXiv 2506.09340), which adds earlier samples of the same prompt to a group; here a whole group
     takes the place of one without gradient. Importance ratios are taken against the policy that sampled a group, so that
@@ -42,6 +42,8 @@ class Replay(Sampler):
     """Times a group is replayed at most."""
     age: int = 8
     """Rollouts after which a group is dropped."""
+    reward: str = ""
+    """Name of the reward that has to differ. Default: the run's first reward that verifies."""
     needs = ("logps",)
     replays = True
     compares_group = True

@@ -49,6 +49,7 @@ class Code:
     seconds: float = 5.0
     memory_mb: int = 512
     partial: bool = False
+    verifies = True
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):

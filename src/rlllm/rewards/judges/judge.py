@@ -29,6 +29,8 @@ class Verdict:
     None only where the sample's answer is no side.
     """
 
+    verifies = True
+
     def __call__(self, sample: Sample) -> Score:
         if sample.answer not in judge_prompts.SIDES:
             return Score(None, note="the sample's answer is neither A nor B")
@@ -39,6 +41,8 @@ class Verdict:
 @dataclass(frozen=True)
 class VerdictForm:
     """1 if a critique stands before exactly one verdict, at the end of the completion; else 0."""
+
+    verifies = False
 
     def __call__(self, sample: Sample) -> Score:
         return Score(float(judge_prompts.well_formed(sample.completion)))

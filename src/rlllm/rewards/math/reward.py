@@ -45,6 +45,7 @@ class Math:
 
     timeout: float = 5.0
     workers: int | None = None
+    verifies = True
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:

@@ -54,6 +54,7 @@ class Choice:
 
     labels: str = "letters"
     reference: str = "auto"
+    verifies = True
 
     def __post_init__(self) -> None:
         if self.labels not in _LABELS:

@@ -17,6 +17,8 @@ class Countdown:
     Reads `numbers` and `target` of the row.
     """
 
+    verifies = True
+
     def __call__(self, sample: Sample) -> Score:
         if "numbers" not in sample.meta or "target" not in sample.meta:
             return Score(None, note="the row has no numbers and target")

@@ -25,6 +25,8 @@ class Exact:
     Outer blanks are dropped and inner ones collapsed; case counts.
     """
 
+    verifies = True
+
     def __call__(self, sample: Sample) -> Score:
         reference = reference_answer(sample)
         if reference is None:

@@ -22,6 +22,7 @@ class Format:
     """
 
     style: str = "any"
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.style not in _STYLES:

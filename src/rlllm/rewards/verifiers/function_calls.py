@@ -39,6 +39,7 @@ class Calls:
 
     column: str = "ground_truth"
     exact: bool = False
+    verifies = True
 
     def __call__(self, sample: Sample) -> Score:
         try:

@@ -77,6 +77,7 @@ class Language:
 
     language: str | None = None
     column: str = "language"
+    verifies = False
 
     def __post_init__(self) -> None:
         if self.language is not None and base_code(self.language) not in SCRIPTS:

@@ -38,6 +38,7 @@ class Numeric:
 
     relative: float = 1e-12
     absolute: float = 0.0
+    verifies = True
 
     def __post_init__(self) -> None:
         if not (self.relative >= 0 and self.absolute >= 0):

@@ -23,6 +23,8 @@ class Gym:
     the answer. Where the scorer raises on an answer but reads its own reference, the answer is worth 0.0 and noted.
     """
 
+    verifies = True
+
     def __call__(self, sample: Sample) -> Score:
         if "gym_task" not in sample.meta or "gym_entry" not in sample.meta:
             return Score(None, note="the row is not from reasoning-gym")

@@ -52,6 +52,7 @@ class SQL:
     steps: int = 5_000_000
     seconds: float = 5.0
     max_rows: int = 10_000
+    verifies = True
 
     def __post_init__(self) -> None:
         if not (self.steps > 0 and self.seconds > 0 and self.max_rows > 0):

@@ -8,7 +8,7 @@ METHOD = Method(
     trainer="rl",
     summary="earlier groups with mixed rewards stand in for groups whose rewards are all equal",
     formula="A_i = (r_i - mean r) / (std r + 1e-4) over the group;\n"
-    "groups of equal rewards give their place to stored groups\n"
+    "groups in which the verifier does not differ give their place to stored groups\n"
     "loss = -mean_i mean_t min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i), w = pi(y_t) / pi_old(y_t),\n"
     "pi_old = the policy that sampled the group",
     page="docs/methods/grpo.md",

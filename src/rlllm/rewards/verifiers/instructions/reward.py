@@ -40,6 +40,7 @@ class Instructions:
 
     mode: str = "strict"
     aggregate: str = "all"
+    verifies = True
 
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
