@@ -33,6 +33,7 @@ class Steered(Resampling):
     """Resampling over a policy whose completions are their prompt's row: every third prompt earns nothing."""
 
     num_generations = GROUP
+    filter_column = 0
     scale_rewards = "batch"
     multi_objective_aggregation = "sum_then_normalize"
     processing_class = Padding()

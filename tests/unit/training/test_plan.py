@@ -333,4 +333,4 @@ def test_a_filter_that_is_no_reward_of_the_run_is_refused(
     method = "intuitor" if sampler == "dynamic" else "grpo"
     with pytest.raises(ConfigError) as caught:
         planned("reason", tiny_model, sampler=sampler, rewards=rewards, method=method)
-    assert message in caught.value.render()
+    assert message in f"{caught.value} exists: {', '.join(caught.value.exists)}"
