@@ -15,6 +15,7 @@ _CONFIGS = (
     "DPOConfig",
     "KTOConfig",
     "GRPOConfig",
+    "RLOOConfig",
 )
 
 

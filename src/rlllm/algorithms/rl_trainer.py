@@ -21,6 +21,7 @@ from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.components import signals_of
+from rlllm.algorithms.entropy_target import EntropyTarget
 from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
 from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.loss_computation import SIGNAL_PREFIX, LossComputation
@@ -34,6 +35,7 @@ from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.order import Shuffle
 from rlllm.algorithms.signals.base import Signal, SignalContext
+from rlllm.algorithms.signals.entropies import Entropies
 from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions
 from rlllm.core.errors import ConfigError
@@ -62,6 +64,8 @@ class Slots:
     """Completions of each group that are not sampled but taken from the data."""
     kl: KLController | None = None
     """The KL penalty; None adds TRL's `beta` to the loss."""
+    entropy_target: EntropyTarget | None = None
+    """Sets TRL's `entropy_target` to the policy's own entropy on the first rollout; None leaves the setting as it is."""
 
     def __post_init__(self) -> None:
         for slot, part in self.components.items():
@@ -76,7 +80,8 @@ class Slots:
     @property
     def stateful(self) -> dict[str, Any]:
         """Name -> everything whose state is saved with a checkpoint."""
-        return {**self.components, **({"kl": self.kl} if self.kl else {})}
+        controllers = {"kl": self.kl, "entropy_target": self.entropy_target}
+        return {**self.components, **{name: part for name, part in controllers.items() if part}}
 
 
 @dataclass
@@ -270,6 +275,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         self._apply_mask(output, self._called("mask", batch), batch.loss_mask)
         self._keep_loss_signals(output, batch)
         self._settle_kl(output, batch)
+        self._settle_entropy_target(rollout, batch)
         for part in self.slots.components.values():
             self._note(part.metrics)
         per_row = advantages if advantages.dim() == 1 else (advantages * batch.loss_mask).sum(1)
@@ -419,6 +425,21 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         kl = float(ratios.mean())  # over all processes, whose coefficients have to stay one
         self._note({"kl_per_completion": kl, "kl_coefficient": self.kl.coefficient})
         self.kl.update(kl, len(ratios))
+
+    @torch.no_grad()
+    def _settle_entropy_target(self, rollout: Rollout, batch: RolloutBatch) -> None:
+        """Measure the target on the first rollout that is learned from, and hand it to TRL's adaptive entropy bonus."""
+        target = self.slots.entropy_target
+        if target is None or not self.model.training:
+            return
+        if target.value is None:
+            context = self._signal_context(rollout)
+            entropies = batch.entropies
+            if entropies is None:
+                entropies = self._shared_pass({"entropies": Entropies()}, context)["entropies"]
+            target.value = self._token_mean(entropies, batch.loss_mask)
+        self.args.entropy_target = target.value
+        self._note({"entropy_target": target.value})
 
     def _comparable(self, totals: Tensor) -> Tensor:
         """(N, G) rewards that compete; where every prompt has one completion, they compete across the rollout."""

@@ -221,12 +221,19 @@ class RLPlan(Plan[RLConfigT]):
         note = " (it only shapes: no reward here verifies)" if reward.verifies is False else ""
         return f"sampler={self.slots['sampler'].name} judges groups by {reward.name}{note}"
 
+    @property
+    def entropy_target_is_measured(self) -> bool:
+        """Whether the adaptive entropy bonus holds the policy's own entropy at the start, since no target is given."""
+        return bool(self.settings.get("use_adaptive_entropy")) and "entropy_target" not in self.settings
+
     def _trainer_lines(self) -> list[tuple[str, str]]:
+        measured = [("entropy target", "the policy's own entropy on its first rollout")]
         return [
             *([("environment", self.environment.describe())] if self.environment else []),
             ("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())),
             *([("filter", self._filter_text())] if self.filter_reward else []),
             ("batch", self.batches.describe()),
+            *(measured if self.entropy_target_is_measured else []),
         ]
 
     def to_json(self) -> dict[str, Any]:

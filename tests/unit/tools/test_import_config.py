@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, RlllmError, UnknownNameError
 from rlllm.core.recipes import find_recipe, read_recipe
-from rlllm.stages.catalog import resolve_settings
+from rlllm.stages.catalog import plan, resolve_settings
 from rlllm.tools.import_config.recipe import Imported, import_config
 
 CONFIGS = Path(__file__).parents[2] / "fixtures" / "configs"
@@ -124,6 +126,76 @@ def test_trls_rewards_become_rewards_where_there_is_one(monkeypatch: pytest.Monk
     assert made.recipe["rewards"] == [{"name": "math"}]
     assert ("reward_funcs", "my_lib.rewards.short") in {(one.key, one.value) for one in made.unmapped}
     assert made.recipe["trainer"]["scale_rewards"] == "none"
+
+
+TRL_CLASSES = {
+    "sft": "trl:SFTConfig",
+    "reward": "trl:RewardConfig",
+    "dpo": "trl:DPOConfig",
+    "kto": "trl:KTOConfig",
+    "cpo": "trl.experimental.cpo:CPOConfig",
+    "orpo": "trl.experimental.orpo:ORPOConfig",
+    "tpo": "trl.experimental.tpo:TPOConfig",
+    "grpo": "trl:GRPOConfig",
+    "rloo": "trl:RLOOConfig",
+}
+"""TRL's commands to the dataclass whose defaults their configs rely on."""
+OF_RLLLM = {"output_dir", "seed", "reward_weights", "pad_to_multiple_of"}
+"""Fields that rlllm sets, and the padding, which only Neuron devices have."""
+PAIRS = {"prompt": "2 + 2 = ?", "chosen": "4", "rejected": "5", "reference": "4"}
+ROWS = {
+    "sft": {"prompt": "2 + 2 = ?", "completion": "4"},
+    "kto": {"prompt": "2 + 2 = ?", "completion": "4", "label": True},
+    "grpo": {"prompt": "2 + 2 = ?", "answer": "4"},
+    "rloo": {"prompt": "2 + 2 = ?", "answer": "4"},
+}
+GIVEN: list[tuple[str, dict[str, Any]]] = [
+    *((command, {}) for command in TRL_CLASSES),
+    ("sft", {"learning_rate": 3e-5, "packing": True}),
+    ("dpo", {"loss_type": ["ipo"], "beta": 0.5}),
+    ("grpo", {"beta": 0.04}),
+    ("grpo", {"beta": 0.04, "use_bias_correction_kl": False, "loss_type": "dr_grpo", "num_generations": 4}),
+    ("grpo", {"epsilon": 0.1, "temperature": 0.7}),
+    ("grpo", {"use_adaptive_entropy": True}),
+    ("grpo", {"loss_type": "cispo", "epsilon_high": 5.0}),
+    ("rloo", {"beta": 0.0, "epsilon": 0.1}),
+    ("rloo", {"num_generations": 4, "epsilon_high": 0.3, "steps_per_generation": 4}),
+]
+
+
+@pytest.mark.parametrize(("command", "given"), GIVEN)
+def test_a_trl_config_trains_with_its_own_values_and_trls_defaults(
+    command: str, given: dict[str, Any], tmp_path: Path, tiny_model: str
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    row = ROWS.get(command, PAIRS)
+    both = [row, {**row, "completion": "5", "label": False}] if "label" in row else [row]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in both * 8), encoding="utf-8")
+    config = {"model_name_or_path": tiny_model, "dataset_name": str(rows), "max_steps": 2, **given}
+    made = made_of(
+        {**config, **({"reward_funcs": ["accuracy_reward"]} if command in ("grpo", "rloo") else {})},
+        "trl",
+        tmp_path,
+        command,
+    )
+    planned = plan(resolve_settings(made.verb, made.recipe))
+    expected = {name: field["default"] for name, field in trl_fields.table(TRL_CLASSES[command]).items()}
+    settings = {name: value for name, value in {**expected, "max_steps": 2, **given}.items() if name not in OF_RLLLM}
+    known = trl_fields.table(planned.trainer.trl_config)
+    different = {
+        name: (planned.setting(name), value)
+        for name, value in settings.items()
+        if name in known and planned.setting(name) != value
+    }
+    assert different == {}
+    assert made.unmapped == []
+
+
+def test_rloos_settings_that_rlllm_lacks_are_listed(tmp_path: Path) -> None:
+    config = {"model_name_or_path": "a/b", "normalize_advantages": True, "reward_clip_range": [-1.0, 1.0]}
+    made = made_of(config, "trl", tmp_path, "rloo")
+    assert [one.key for one in made.unmapped] == ["normalize_advantages", "reward_clip_range"]
+    assert made.recipe["rollout"] == {"group_size": 2}
 
 
 def test_the_head_of_a_recipe_says_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,16 @@ def test_a_presets_upper_bound_keeps_its_proportion_to_an_epsilon_that_is_given_
     assert (settings["epsilon"], settings.get("epsilon_high")) == expected
 
 
+def test_an_entropy_target_is_measured_unless_it_is_given(tiny_model: str) -> None:
+    method = {"method": "adaptive-entropy"}
+    assert planned("reason", tiny_model, **method).entropy_target_is_measured
+    assert ("entropy target", "the policy's own entropy on its first rollout") in planned(
+        "reason", tiny_model, **method
+    ).lines()
+    assert not planned("reason", tiny_model, **method, entropy_target=0.1).entropy_target_is_measured
+    assert not planned("reason", tiny_model).entropy_target_is_measured
+
+
 def test_every_preset_with_two_bounds_is_among_these() -> None:
     methods = [METHODS.load(name) for name in METHODS.names()]
     two = {method.name for method in methods if {"epsilon", "epsilon_high"} <= method.settings.keys()}

@@ -92,6 +92,8 @@ def draft(config: Mapping[str, Any], stage: str | None) -> Draft:
     section = mapping(rest.pop("trl", {}), "trl")
     recipe.read(rest, _RULES)
     recipe.read(section, _TRL_SECTION)
+    if method == "grpo":
+        recipe.write_trl_defaults(recipe.trainer.trl_config)
     return recipe
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlllm.algorithms.losses.trl import BY_LOSS_TYPE
 from rlllm.algorithms.registry import METHODS
 from rlllm.core import trl_fields
 from rlllm.core.config import StageConfig
@@ -78,6 +79,45 @@ class Draft:
             self.put(f"trainer.{name}", trl_fields.check((self.trainer.trl_config,), name, value))
         except ConfigError as error:
             self.leave(key or name, value, f"{error.what}{f'; {error.hint}' if error.hint else ''}")
+
+    def write_trl_defaults(self, trl_config: str) -> None:
+        """Set what TRL's trainer would take where the config says nothing and rlllm's method or rollout has another value.
+
+        Args:
+            trl_config: the TRL dataclass whose defaults the config relies on, such as "RLOOConfig".
+        """
+        theirs = trl_fields.table(trl_config)
+        for name, value in self._without_the_config().items():
+            if name in theirs and theirs[name]["default"] != value and not self._gives(name):
+                self.put_trl(name, theirs[name]["default"])
+        given = self.values.get("trainer", {})
+        chosen = {  # rlllm's plan sets these where it finds the key
+            "use_bias_correction_kl": given.get("beta", METHODS.load(self.method).settings.get("beta")),
+            "entropy_target": given.get("use_adaptive_entropy"),
+        }
+        for name, wanted in chosen.items():
+            if wanted and name in theirs and not self._gives(name):
+                self.put_trl(name, theirs[name]["default"])
+
+    def _without_the_config(self) -> dict[str, Any]:
+        """TRL name -> value of every setting that rlllm would take if the config were empty."""
+        method = METHODS.load(self.method)
+        fields = {name: field["default"] for name, field in trl_fields.table(self.trainer.trl_config).items()}
+        if not self.trainer.samples:
+            return {**fields, **method.settings}
+        loss = BY_LOSS_TYPE.get(method.components.get("loss", "grpo"))
+        rollout = {**self.config.model_fields["rollout"].default.model_dump(), **method.defaults.get("rollout", {})}
+        sampled = {
+            name: rollout[place.removeprefix("rollout.")]
+            for name, place in self.config.aliases.items()
+            if place.startswith("rollout.")
+        }
+        return {**fields, **({"loss_type": loss.loss_type} if loss else {}), **method.settings, **sampled}
+
+    def _gives(self, name: str) -> bool:
+        """Whether a field of TRL's is set in the recipe so far."""
+        section, _, key = self.config.aliases.get(name, f"trainer.{name}").rpartition(".")
+        return key in self.values.get(section, {})
 
     def columns(self, mapped: Mapping[str, str]) -> None:
         """Set the column map; note what the method's records have no field for."""

@@ -60,9 +60,11 @@ def draft(config: Mapping[str, Any], stage: str | None, name: str) -> Draft:
     Raises:
         ConfigError: its command cannot be determined, or names several data sets.
     """
-    verb, method = _COMMANDS[_command(config, stage, name)]
+    command = _command(config, stage, name)
+    verb, method = _COMMANDS[command]
     recipe = Draft("trl", verb, method)
     recipe.read(_peft(recipe, config), _RULES)
+    recipe.write_trl_defaults("RLOOConfig" if command == "rloo" else recipe.trainer.trl_config)
     return recipe
 
 
@@ -275,5 +277,6 @@ _RULES: dict[str, Rule] = {
     "accelerate_config": left(LAUNCHER),
     "config_file": left(LAUNCHER),
     "ignore_bias_buffers": unless(False, LAUNCHER),
+    "normalize_advantages": unless(False, "the method rloo takes advantages as they are"),
 }
 """Key to what becomes of it; every other field of the trainer's config keeps its name."""

@@ -141,6 +141,7 @@ def _measure(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
 def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     """`Trainer.build`: the RL trainer of a plan."""
     from rlllm.algorithms import to_trl_dataset
+    from rlllm.algorithms.entropy_target import EntropyTarget
     from rlllm.algorithms.kl_controller import KLController
     from rlllm.algorithms.rl_trainer import RLTrainer, Slots
 
@@ -153,9 +154,12 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
         kl=KLController(
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),
+        entropy_target=EntropyTarget() if job.plan.entropy_target_is_measured else None,
         **by_slot,
     )
     args = _arguments(job)
+    if slots.entropy_target is not None:
+        args.entropy_target = None  # until the first rollout; what stands in for it would be recorded as used
     note_beyond_context(job, args.max_completion_length)
     with_critic = "values" in components.signals
     loop = RLTrainer(
