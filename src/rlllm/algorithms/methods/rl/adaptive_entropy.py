@@ -1,4 +1,4 @@
-"""DAPO's loss with an entropy bonus whose weight follows the policy's entropy."""
+"""An entropy bonus that grows while entropy is under its start and is off above it."""
 
 from rlllm.algorithms.methods.base import Method
 
@@ -9,8 +9,8 @@ METHOD = Method(
     summary="an entropy bonus that grows while entropy is under its start and is off above it",
     formula="loss = -mean over all tokens of min(w A_i, clip(w, 1 - epsilon, 1 + epsilon) A_i) - c H,\n"
     "w = pi(y_t) / pi_old(y_t), A_i as in grpo, H = mean entropy\n"
-    "after each step c rises by entropy_coef_delta if H <= entropy_target, at most to entropy_coef_max, else it falls by as\n"
-    "much; c counts as 0 while H is above",
+    "after each step c rises by entropy_coef_delta if H <= entropy_target, else it falls by as much;\n"
+    "c is at most entropy_coef_max, and counts as 0 while H is above",
     page="docs/methods/grpo.md",
     paper="He et al. 2025, arXiv 2505.22312",
     settings={

@@ -1,4 +1,4 @@
-"""Leaves out prompts whose pass rate so far is near 0 or 1."""
+"""Does not sample prompts whose pass rate so far is near 0 or 1."""
 
 from rlllm.algorithms.methods.base import Method
 

@@ -1,4 +1,4 @@
-"""Reward minus group mean, normalised over the rollout."""
+"""Reward minus group mean, normalised over the rollout's tokens."""
 
 from rlllm.algorithms.methods.base import Method
 

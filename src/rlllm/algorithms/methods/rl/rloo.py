@@ -1,4 +1,4 @@
-"""REINFORCE leave-one-out: a completion is one action, and its baseline is the mean reward of the group's others."""
+"""REINFORCE on whole completions; the baseline is the mean reward of the group's other completions."""
 
 from rlllm.algorithms.methods.base import Method
 
