@@ -50,6 +50,11 @@ def test_a_recipe_of_a_sweep_can_be_cut_down_to_some_arms(rlllm: Rlllm, tmp_path
     assert [arm["arm"] for arm in said.json["arms"]] == ["b", "c"]
     assert said.json["arms"][0]["settings"]["learning_rate"] == 1e-5
     assert rlllm(f"recipes check {recipe}").code == 0
+    points = rlllm(
+        f"sweep {recipe} --arms a --arms b,learning_rate=2e-05 learning_rate=1e-5,2e-5 --dry-run --json"
+    ).json["arms"]
+    names = ["b,learning_rate=1e-05", "a,learning_rate=1e-05", "a,learning_rate=2e-05", "b,learning_rate=2e-05"]
+    assert [arm["arm"] for arm in points] == names
 
 
 WRONG = [

@@ -42,9 +42,9 @@ Set = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A setting of all arms, commas and all.", show_default=False),
 ]
 Arms = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        "--arms", metavar="NAME,...", help="Only these arms of the recipe, and the baseline.", show_default=False
+        "--arms", metavar="NAME,...", help="Only these arms, and the baseline. Repeatable.", show_default=False
     ),
 ]
 Seeds = Annotated[int | None, typer.Option("--seeds", metavar="N", help="Seeds of every arm.", show_default=False)]
@@ -103,13 +103,11 @@ def sweep(
     from rlllm.core.runs import RunOptions
     from rlllm.stages.sweep.run import run_sweep
 
-    given = {"seeds": seeds, "seed": seed, "baseline": baseline, "tune_seeds": tune_seeds}
+    given: dict[str, Any] = {"seeds": seeds, "seed": seed, "baseline": baseline, "tune_seeds": tune_seeds, "only": arms}
     given |= {"equal": equal and equal.value, "stop_hopeless": stop_hopeless or None}
     chosen = {key: value for key, value in given.items() if value is not None}
     tuned = {key: _values(text) for key, text in map(_key_and_text, tune or ())}
     wanted = _wanted(words or (), set_ or (), stage, {**chosen, "tune": tuned})
-    if arms is not None:
-        wanted = wanted.only([name for name in arms.split(",") if name])
     if dry_run:
         show_plan(wanted, json)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,8 @@ from rlllm.stages.pipeline import Step
 Equal = Literal["tokens", "steps", "completions", "none"]
 _UNSAFE = re.compile(r"[^\w.+,=-]+")
 _LONGEST_NAME = 80
+_TAKEN = ("before", "tuning")
+"""Folders that a sweep has beside those of its arms."""
 
 
 class Arm(Section):
@@ -61,6 +63,8 @@ class Sweep(Section):
     """Key -> values; the arms are all combinations."""
     arms: dict[str, Arm] = Field(default_factory=dict)
     """Name -> settings."""
+    only: list[str] = Field(default_factory=list)
+    """Train these arms and the baseline alone; a named arm stands for all its points of the axes. Default: all arms."""
     before: list[Step] = Field(default_factory=list)
     """Runs to make once for every seed before the arms, such as a reward model. `@NAME` in a setting is the run's directory,
     and `@seed` the seed."""
@@ -69,7 +73,7 @@ class Sweep(Section):
     seed: int = Field(0, ge=0)
     """The first seed."""
     baseline: str | None = None
-    """The arm that the others are compared with. Default: the first."""
+    """The arm that the others are compared with; a named arm stands for its first point of the axes. Default: the first."""
     equal: Equal = "none"
     """What all arms are given the same amount of: `tokens` (prompts and completions, rejected ones included), `steps`,
     `completions` or `none`."""
@@ -94,9 +98,11 @@ class Sweep(Section):
     @model_validator(mode="after")
     def _check(self) -> Sweep:
         for name in self.arms:
-            if not name or _UNSAFE.search(name) or name.startswith("."):
+            if not name or _UNSAFE.search(name) or name.startswith(".") or name in _TAKEN:
                 raise ConfigError(
-                    "an arm's name is a folder's name", given=name, hint="letters, digits and . + , = - _"
+                    "an arm's name is a folder's name of its own",
+                    given=name,
+                    hint=f"letters, digits and . + , = - _, but not {' or '.join(_TAKEN)}",
                 )
         for arm in self.expanded().values():
             for key in ("seed", "output_dir", "controls", "seeds"):
@@ -107,32 +113,27 @@ class Sweep(Section):
         return self
 
     def expanded(self) -> dict[str, Arm]:
-        """All arms by name: the named ones at every point of the axes, the baseline first.
+        """The arms by name: the named ones at every point of the axes, as far as `only` has them, the baseline first.
 
         Raises:
-            ConfigError: no arm, two arms of one name, or a baseline that is none of them.
+            ConfigError: two arms of one name, or a name in `only` or a baseline that is none of them.
         """
         points = [dict(zip(self.axes, values, strict=True)) for values in itertools.product(*self.axes.values())]
         arms: dict[str, Arm] = {}
+        names: dict[str, list[str]] = {}
         for own_name, arm in (self.arms or {"": Arm()}).items():
             for point in points:
                 name = ",".join(filter(None, (own_name, point_name(point)))) or "run"
                 if name in arms:
                     raise ConfigError("two arms have the same name", given=name)
                 arms[name] = arm.model_copy(update={"settings": {**arm.settings, **point}})
+                names.setdefault(own_name, []).append(name)
+        chosen = {name for entry in self.only for name in _named(entry, arms, names)} if self.only else {*arms}
         first = self.baseline or next(iter(arms))
+        first = first if first in arms else names.get(first, [first])[0]
         if first not in arms:
             raise ConfigError("no arm of this name to be the baseline", given=first, exists=arms)
-        return {first: arms[first], **arms}
-
-    def only(self, names: Iterable[str]) -> Sweep:
-        """The sweep with these named arms and its baseline. Raises ConfigError for a name that is no arm."""
-        names = list(names)
-        for name in names:
-            if name not in self.arms:
-                raise ConfigError("no arm of this name", given=name, exists=self.arms)
-        chosen = {self.baseline or next(iter(self.arms)), *names}
-        return self.model_copy(update={"arms": {name: arm for name, arm in self.arms.items() if name in chosen}})
+        return {first: arms[first], **{name: arm for name, arm in arms.items() if name in chosen}}
 
 
 _INSTEAD = {
@@ -141,6 +142,21 @@ _INSTEAD = {
     "controls": "an arm with other rewards, such as rewards=random",
     "seeds": "--seeds N, for all arms",
 }
+
+
+def _named(entry: str, arms: Mapping[str, Any], points: Mapping[str, list[str]]) -> list[str]:
+    """Names of the arms that an entry of `only` means: one arm, a named arm at all its points, or several with commas between.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if entry in arms:
+        return [entry]
+    if entry and entry in points:
+        return points[entry]
+    if "," not in entry:
+        raise ConfigError("no arm of this name", given=entry, exists=arms)
+    return [name for part in entry.split(",") if part for name in _named(part, arms, points)]
 
 
 def load_sweep(values: Mapping[str, Any]) -> Sweep:
