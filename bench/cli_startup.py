@@ -6,11 +6,14 @@ than the clock. The bars are those of the design: 0.3 s and 0.8 s. Run it with: 
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from results_file import add_output, write_results
 
 RUNS = 5
 BARS = {"--help": 0.3, "reason --dry-run": 0.8}
@@ -30,12 +33,18 @@ def cpu_seconds(command: list[str], folder: str) -> float:
 
 def main() -> None:
     """Print one line a command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_output(parser)
+    given = parser.parse_args()
     rlllm = Path(sys.executable).with_name("rlllm")
     print(f"{'command':<26} {'CPU s':>6} {'bar':>5}   (minimum of {RUNS} runs)")
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for arguments, bar in BARS.items():
             best = min(cpu_seconds([str(rlllm), *arguments.split()], folder) for _ in range(RUNS))
             print(f"rlllm {arguments:<20} {best:6.2f} {bar:5.1f}   {'' if best < bar else 'over the bar'}".rstrip())
+            rows.append({"command": f"rlllm {arguments}", "cpu_seconds": best, "bar": bar})
+    write_results(given.output, {"commands": rows}, sources=["src/rlllm", "cli/rlllm_cli"])
 
 
 if __name__ == "__main__":

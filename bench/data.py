@@ -1,6 +1,6 @@
 r"""A million JSON lines checked, hashed, stripped of duplicates and mixed: `rlllm data build` beside plain `datasets`.
 
-    python bench/data.py [--rows 1000000] [--json FILE]
+    python bench/data.py [--rows 1000000] [--output FILE]
 
 Two files of question-answer rows, generated from a seed, one in fifty of them an exact repeat and one in fifty a repeat with
 one word changed. rlllm also finds those near-repeats, counts lengths, labels and scripts, and writes a card. `datasets` does
@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from results_file import add_output, write_results
+
 GOAL_MEGABYTES = 1000
 _SYLLABLES = ("ba", "ko", "ri", "tu", "mel", "san", "dor", "vi", "lan", "pe")
 _REPEATS = 0.02
@@ -40,15 +42,16 @@ def main() -> None:
         report["speed-up"] = round(found["datasets"]["seconds"] / found["rlllm"]["seconds"], 2)
         report["below 1 GB"] = found["rlllm"]["peak_megabytes"] < GOAL_MEGABYTES
     print(json.dumps(report, indent=1))
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1))
+    tools = [{"tool": name, **row} for name, row in found.items()]
+    measured = {"rows": args.rows, "megabytes": round(size), "tools": tools}
+    write_results(args.output, measured, sources=["src/rlllm/data", "src/rlllm/tools/data"], threads=1)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", nargs="*", default=list(JOBS), choices=list(JOBS))
-    parser.add_argument("--json")
+    add_output(parser)
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
 """lm-evaluation-harness with its own backend against the same tasks on rlllm's engines: seconds, and whether items agree.
 
     python bench/eval_harness.py [--model nano|FOLDER] [--items 128] [--sizes 1,8,32,128] [--repeats 3] [--threads 2]
-                                 [--new 64] [--story 8] [--json FILE]
+                                 [--new 64] [--story 8] [--output FILE]
 
 Two tasks are made, of `items` documents each: `choice`, a question after a story of `story` sentences with four answers of
 a few tokens (a story that is longer than the model's context is cut, differently for each answer, and nothing is shared);
@@ -28,6 +28,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from results_file import add_output, write_results
 
 Side = Callable[[int], Callable[[], Any]]
 """Batch size -> what is timed; it gives the results."""
@@ -74,8 +76,9 @@ def main() -> None:
             seconds, results = alternate(sides, args)
             report["tasks"][task] = {"seconds": seconds, "agree": agree(results["harness"], results["engines"])}
     show(report)
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1))
+    tasks = [{"task": task, **best(found)} for task, found in report["tasks"].items()]
+    sources = ["src/rlllm/evals", "src/rlllm/rollouts"]
+    write_results(args.output, {"model": Path(args.model).name, "tasks": tasks}, sources=sources, threads=args.threads)
 
 
 def arguments() -> argparse.Namespace:
@@ -87,7 +90,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--new", type=int, default=64)
     parser.add_argument("--story", type=int, default=8)
-    parser.add_argument("--json")
+    add_output(parser)
     return parser.parse_args()
 
 
@@ -244,6 +247,20 @@ def show(report: Mapping[str, Any]) -> None:
         print(row(task, "best of each", {name: min(runs.values()) for name, runs in seconds.items()}))
     for task, found in report["tasks"].items():
         print(f"\n{task}: items {'agree' if found['agree'] else 'DIFFER'}")
+
+
+def best(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Seconds of each side at its own best batch size, how many times faster than the harness, and whether items agree."""
+    seconds = {name: min(runs.values()) for name, runs in found["seconds"].items()}
+    base, alone = seconds["harness"], seconds.get("pass")
+    return {
+        "harness": base,
+        "engines": seconds["engines"],
+        "faster": base / seconds["engines"],
+        "pass": alone,
+        "pass_faster": alone and base / alone,
+        "agree": found["agree"],
+    }
 
 
 def row(task: str, size: str, seconds: Mapping[str, float]) -> str:

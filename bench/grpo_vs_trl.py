@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_workloads import LENGTHS_FILE, WORKLOADS, Workload, smollm2
+from results_file import TRAINING, add_output, write_results
 
 FOLDER = Path(__file__).resolve().parent
 SIDES = ("trl", "rlllm")
@@ -304,7 +305,7 @@ def main() -> None:
     parser.add_argument("--smollm2", type=Path, help="folder with SmolLM2-135M-Instruct")
     parser.add_argument("--engine", default="native", help="rlllm's rollout engine")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, with the ratio of every pair")
+    add_output(parser)
     options = parser.parse_args()
     if options.pairs < 1 or (options.steps is not None and options.steps < 2):
         parser.error("at least one pair, and two steps: the first is not timed")
@@ -312,10 +313,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for workload in chosen(options):
             results.append(summary(workload, compare(workload, options, Path(scratch))))
-            if not options.json:
-                print(table(results[-1]), flush=True)
-    if options.json:
-        print(json.dumps(results, indent=2))
+            print(table(results[-1]), flush=True)
+    write_results(options.output, {"workloads": results}, sources=[*TRAINING, "bench/grpo_workloads.py"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 r"""Pairs a second of the reward `math` against math-verify in one process, on the same pairs, and whether they agree.
 
-    python bench/math_reward.py [--pairs 400] [--workers 2] [--repeats 3] [--fuzz 0] [--json FILE]
+    python bench/math_reward.py [--pairs 400] [--workers 2] [--repeats 3] [--fuzz 0] [--output FILE]
 
 Two sets of (reference, answer), each pair different: GSM8K-like (integers, thousands, money, decimals, units) and
 LaTeX-heavy (fractions, roots, polynomials, intervals, matrices, logarithms), right in about half of the pairs. math-verify
@@ -19,7 +19,9 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
+
+from results_file import add_output, write_results
 
 from rlllm.core.records import Sample
 from rlllm.rewards.math.reward import Math
@@ -33,10 +35,11 @@ def main() -> None:
     args = arguments()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    report = fuzz(args) if args.fuzz else {name: compare(name, args) for name in GOALS}
+    report: dict[str, Any] = fuzz(args) if args.fuzz else {name: compare(name, args) for name in GOALS}
     print(json.dumps(report, indent=1))
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1))
+    if not args.fuzz:
+        rows = [{"pairs": name, **row} for name, row in report.items()]
+        write_results(args.output, {"pairs": rows}, sources=["src/rlllm/rewards/math", "src/rlllm/parsing"])
 
 
 def arguments() -> argparse.Namespace:
@@ -45,7 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--fuzz", type=int, default=0)
-    parser.add_argument("--json")
+    add_output(parser)
     return parser.parse_args()
 
 

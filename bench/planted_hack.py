@@ -11,6 +11,7 @@ follows, and no alarm should be raised.
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import subprocess
@@ -18,6 +19,8 @@ import sys
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+from results_file import TRAINING, add_output, write_results
 
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
 ROOT = Path("runs/planted-hack")
@@ -76,7 +79,7 @@ def rlllm(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([RLLLM, *words], cwd=ROOT, check=False, capture_output=True, text=True)
 
 
-def prepare() -> str:
+def prepare() -> dict[str, Any]:
     """The data, the reward and the model that can find the hack; what the bench says of the reward."""
     ROOT.mkdir(parents=True, exist_ok=True)
     numbers = random.Random(0)
@@ -93,7 +96,7 @@ def prepare() -> str:
             raise SystemExit(made.stderr[-2000:])
     test = rlllm("rewards", "test", f"loose.py:{LOOSE_NAME}", "--data", "tasks.jsonl#64", "--json")
     card = json.loads(test.stdout)
-    return f"exit code {test.returncode}, precision {card['precision']['estimate']:.3f}"
+    return {"exit_code": test.returncode, "precision": card["precision"]["estimate"]}
 
 
 def reinforce(name: str, seed: int) -> dict[str, Any]:
@@ -109,30 +112,34 @@ def reinforce(name: str, seed: int) -> dict[str, Any]:
     lines = (ROOT / folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     fifth = len(rows) // 5
+    moved = {
+        key: {
+            when: mean(row["rewards"][key]["value"] for row in part)
+            for when, part in (("first", rows[:fifth]), ("last", rows[-fifth:]))
+        }
+        for key in (LOOSE_NAME, monitored)
+    }
     return {
-        "monitored": monitored,
-        "moved": [
-            [mean(row["rewards"][key]["value"] for row in part) for part in (rows[:fifth], rows[-fifth:])]
-            for key in (LOOSE_NAME, monitored)
-        ],
-        "listing": mean(all(letter in row["completion"] for letter in LETTERS) for row in rows[-fifth:]),
+        "loose": moved[LOOSE_NAME],
+        "monitored": {"name": monitored, **moved[monitored]},
+        "lists_all": mean(all(letter in row["completion"] for letter in LETTERS) for row in rows[-fifth:]),
         "alarm": diagnostics["alarms"][0]["step"] if diagnostics["alarms"] else None,
     }
 
 
 def main() -> None:
-    print(f"`rlllm rewards test` of the loose reward: {prepare()}\n")
-    print("| task | seed | loose reward | monitored reward | lists all, at the end | alarm at step |")
-    print("|---|---|---|---|---|---|")
-    for seed in [int(word) for word in sys.argv[1:]] or range(5):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seeds", metavar="SEED", nargs="*", type=int, default=list(range(5)))
+    add_output(parser)
+    given = parser.parse_args()
+    card = prepare()
+    print(json.dumps(card), flush=True)
+    rows = []
+    for seed in given.seeds:
         for name in RUNS:
-            found = reinforce(name, seed)
-            loose, other = (f"{first:.2f} to {last:.2f}" for first, last in found["moved"])
-            step = "none" if found["alarm"] is None else f"{found['alarm']:.0f}"
-            print(
-                f"| {name} | {seed} | {loose} | {found['monitored']} {other} | {found['listing']:.2f} | {step} |",
-                flush=True,
-            )
+            rows.append({"task": name, "seed": seed, **reinforce(name, seed)})
+            print(json.dumps(rows[-1]), flush=True)
+    write_results(given.output, {"card": card, "runs": rows}, sources=TRAINING)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ that each mode can use it. Two steps of eight completions of up to 48 tokens; th
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from results_file import TRAINING, add_output, write_results
 
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
 DATA = ["--data", "arithmetic", "data.rows=64", "data.holdout=0"]
@@ -39,18 +42,24 @@ def peak(command: list[str]) -> float:
 
 
 def main() -> None:
-    model = sys.argv[1]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    add_output(parser)
+    given = parser.parse_args()
+    used = {"libraries alone": peak([sys.executable, "-c", IMPORT])}
     with tempfile.TemporaryDirectory() as folder:
         reward = f"{folder}/reward"
-        words = ["--model", model, *DATA, *STEPS, *LORA, "per_device_train_batch_size=4", "--output-dir", reward]
+        words = ["--model", given.model, *DATA, *STEPS, *LORA, "per_device_train_batch_size=4", "--output-dir", reward]
         peak([RLLLM, "train-rm", *words])
-        print("| mode | peak GB |\n|---|---|")
-        print(f"| libraries alone | {peak([sys.executable, '-c', IMPORT]):.2f} |", flush=True)
-        shared = ["--model", model, "--reward", reward, *DATA, *STEPS, "rollout.max_new_tokens=48"]
+        shared = ["--model", given.model, "--reward", reward, *DATA, *STEPS, "rollout.max_new_tokens=48"]
         for index, (name, settings) in enumerate(MODES.items()):
             output = ["--output-dir", f"{folder}/{index}", "per_device_train_batch_size=8"]
-            used = peak([RLLLM, "align", "--method", "ppo", *shared, *output, *settings])
-            print(f"| {name} | {used:.2f} |", flush=True)
+            used[name] = peak([RLLLM, "align", "--method", "ppo", *shared, *output, *settings])
+    print("| mode | peak GB |\n|---|---|")
+    for name, gigabytes in used.items():
+        print(f"| {name} | {gigabytes:.2f} |")
+    modes = [{"mode": name, "peak_gb": gigabytes} for name, gigabytes in used.items()]
+    write_results(given.output, {"model": Path(given.model).name, "modes": modes}, sources=TRAINING)
 
 
 if __name__ == "__main__":

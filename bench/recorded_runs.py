@@ -263,6 +263,22 @@ def real_model(folder: Path, seeds: int) -> Any:
     return {"start": _first(Run(sums)), "runs": rows}
 
 
+TIERS = (("arithmetic", 2), ("arithmetic", 1), ("countdown", 1), ("countdown", 2), ("lists", 1))
+"""Data and level."""
+
+
+def nano(folder: Path, _: int) -> Any:
+    """The embedded model on held-out problems: four samples each, and greedily."""
+    rows = []
+    for data, level in TIERS:
+        words = ["eval", "--model", "nano", "--data", data, f"data.level={level}", "rows=256", "max_new_tokens=96"]
+        sampled = rlllm([*words, "samples=4"], folder / f"{data}-{level}-sampled")
+        greedy = rlllm([*words, "samples=1", "sampling.temperature=0"], folder / f"{data}-{level}-greedy")
+        found = [next(iter(run.results["tasks"].values()))["values"]["pass@1"] for run in (sampled, greedy)]
+        rows.append({"data": data, "level": level, "problems": found[0]["n"], "sampled": found[0], "greedy": found[1]})
+    return {"tiers": rows}
+
+
 RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "reason-controls": (controls, 3),
     "tools": (tools, 1),
@@ -270,6 +286,7 @@ RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "overoptimisation": (overoptimisation, 1),
     "process-reward-model": (process_reward_model, 3),
     "judge": (judge, 1),
+    "nano": (nano, 1),
     "size-defaults": (size_defaults, 2),
     "real-model": (real_model, 2),
 }

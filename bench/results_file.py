@@ -1,6 +1,7 @@
 """Writes a file under `docs/results/`: numbers beside the command, the machine and the code that made them.
 
-Every benchmark takes `--output docs/results/NAME.json`. `python -m rlllm_cli.results` renders such files into the pages.
+Every benchmark takes `--output docs/results/NAME.json`. `python -m rlllm_cli.results` renders such files into the pages. A
+benchmark of SmolLM2-135M is given its folder as `$SMOLLM2`, so that its command names no machine's path.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def write_results(
     script = Path(sys.argv[0]).resolve().relative_to(ROOT).as_posix()
     sources = [*sources, script]
     content = {
-        "command": shlex.join(["python", script, *_without_output(sys.argv[1:])]),
+        "command": _command(script, sys.argv[1:]),
         "recorded": time.strftime("%Y-%m-%d"),
         "commit": _commit(),
         "versions": versions(),
@@ -81,12 +82,14 @@ def write_results(
     path.write_text(f"{text}\n", encoding="utf-8")
 
 
-def _without_output(words: Sequence[str]) -> list[str]:
+def _command(script: str, words: Sequence[str]) -> str:
+    """The line to type again: without `--output`, and with the folder of SmolLM2 as the variable that names it."""
     kept = list(words)
     if "--output" in kept:
         at = kept.index("--output")
         del kept[at : at + 2]
-    return kept
+    folder = os.environ.get("SMOLLM2")
+    return " ".join(["python", script, *("$SMOLLM2" if word == folder else shlex.quote(word) for word in kept)])
 
 
 def _commit() -> str | None:

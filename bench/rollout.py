@@ -1,7 +1,7 @@
 """Tokens a second of each engine on the same prompts, against what this machine could do at most.
 
     python bench/rollout.py [--model nano|FOLDER] [--batch 32 --group 8 --prompt 120 --new 128] [--threads 2]
-                            [--engines native,hf,vllm] [--vllm-python PYTHON] [--repeats 5] [--json FILE]
+                            [--engines native,hf,vllm] [--vllm-python PYTHON] [--repeats 5] [--output FILE]
 
 Prompts are random tokens, `batch / group` of them, each continued `group` times, sampled from the whole distribution in
 float32. No completion ends early: the end-of-sequence token is switched off in every engine. Engines take turns, each repeat
@@ -43,6 +43,7 @@ def main() -> None:
         serve_vllm(args)
         return
     import torch
+    from results_file import write_results
 
     from rlllm.policies.loading import load_policy
     from rlllm.policies.model_sources import resolve_model
@@ -61,8 +62,9 @@ def main() -> None:
     }
     report["tier"] = getattr(runs.get("native"), "tier", None)
     show(report)
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=1))
+    write_results(
+        args.output, rows_of(report), sources=["src/rlllm/rollouts", "src/rlllm/policies"], threads=args.threads
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -73,7 +75,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--engines", default="native,hf")
     parser.add_argument("--vllm-python")
-    parser.add_argument("--json")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="docs/results/NAME.json")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.batch % args.group:
@@ -193,6 +195,23 @@ def ceilings(model: Any, batch: int) -> dict[str, float]:
         "products by oneDNN": batch / fast,
         f"reading weights at {bandwidth / 1e9:.0f} GB/s": batch / (size / bandwidth),
     }
+
+
+def rows_of(report: dict[str, Any]) -> dict[str, Any]:
+    """The report as a results file has it: one row an engine, and one a ceiling."""
+    settings = {key: report["settings"][key] for key in ("batch", "group", "prompt", "new", "threads", "repeats")}
+    medians = {name: statistics.median(speeds) for name, speeds in report["tokens_per_second"].items()}
+    engines = [
+        {"engine": name, "tokens_per_second": {"median": medians[name], "low": min(speeds), "high": max(speeds)}}
+        for name, speeds in report["tokens_per_second"].items()
+    ]
+    native = medians.get("native")
+    bounds = [
+        {"ceiling": name, "tokens_per_second": speed, "native_share": native and native / speed}
+        for name, speed in report["ceilings"].items()
+        if name.startswith("products")
+    ]
+    return {"settings": settings, "engines": engines, "ceilings": bounds}
 
 
 def quickest(work: Callable[[], Any], repeats: int = 7) -> float:

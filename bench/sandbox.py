@@ -16,9 +16,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from results_file import add_output, write_results
+
 from rlllm.rewards.isolation.sandbox import open_sandbox
 from rlllm.rewards.isolation.sandbox.jobs import Program
 
+GOAL = 200
+"""Isolated programs a second."""
 SOURCE, EXPECTED = "print(1)", b"1\n"
 
 
@@ -68,6 +72,7 @@ def main() -> None:
     parser.add_argument("--programs", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=4)
+    add_output(parser)
     given = parser.parse_args()
     ways = {"python -I -S, no isolation": bare, "full isolation": isolated}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
@@ -75,8 +80,12 @@ def main() -> None:
         for name, way in ways.items():
             found[name].append(measured(way, given.programs, given.workers))
     print("| way | programs/s | processor ms a program |\n|---|---|---|")
+    rows = []
     for name, rounds in found.items():
-        print(f"| {name} | {max(rate for rate, _ in rounds):.0f} | {min(cost for _, cost in rounds):.1f} |")
+        best, cost = max(rate for rate, _ in rounds), min(cost for _, cost in rounds)
+        print(f"| {name} | {best:.0f} | {cost:.1f} |")
+        rows.append({"way": name, "programs_per_second": best, "processor_ms": cost})
+    write_results(given.output, {"goal": GOAL, "ways": rows}, sources=["src/rlllm/rewards/isolation"])
 
 
 if __name__ == "__main__":

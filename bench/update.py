@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from results_file import add_output, write_results
 from torch import Tensor
 
 from rlllm.algorithms._trl import GRPOConfig, GRPOTrainer
@@ -125,16 +126,21 @@ def main() -> None:
     for name, default in {"rows": 64, "group": 8, "prompt": 20, "new": 96, "shortest": 10, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--flat", type=float, default=0.0)
+    add_output(parser)
     given = parser.parse_args()
     inputs = batch(given)
     lean, stock = trainer(Lean, given), trainer(GRPOTrainer, given)
     lean.onednn = onednn_pays()
     best = ceiling(lean.model, inputs)
     print("| update | seconds | share of the ceiling | loss | gradient norm |\n|---|---|---|---|---|")
+    rows: list[dict[str, Any]] = []
     for name, made in (("loop", lean), ("TRL", stock)):
         seconds, loss, norm = timed(made, inputs, given.repeats)
         print(f"| {name} | {seconds:.3f} | {best / seconds:.0%} | {loss:.6f} | {norm:.6f} |")
+        rows.append({"update": name, "seconds": seconds, "share": best / seconds})
     print(f"| products alone | {best:.3f} | | | |")
+    rows.append({"update": "products alone", "seconds": best, "share": None})
+    write_results(given.output, {"updates": rows}, sources=["src/rlllm/algorithms"], threads=torch.get_num_threads())
 
 
 if __name__ == "__main__":

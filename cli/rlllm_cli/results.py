@@ -29,6 +29,8 @@ Formats are Python's for numbers (`.3f`, `,.0f`, `.0%`), and `interval.3` (0.659
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import re
 import shlex
 import subprocess
@@ -55,8 +57,11 @@ class PageError(ValueError):
 
 
 def pages(root: Path) -> list[Path]:
-    """The pages that may hold blocks."""
-    return [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").rglob("*.md"))]
+    """The pages that may hold blocks: all but the generated ones."""
+    reference = root / "docs" / "reference"
+    docs = [page for page in sorted((root / "docs").rglob("*.md")) if not page.is_relative_to(reference)]
+    nano = root / "src" / "rlllm" / "assets" / "nano" / "README.md"
+    return [page for page in (root / "README.md", root / "CONTRIBUTING.md", *docs, nano) if page.is_file()]
 
 
 def render(page: Path, root: Path) -> str:
@@ -110,9 +115,7 @@ def _block(match: re.Match[str], page: Path, root: Path, named: set[str]) -> str
 
 
 def _source(content: Mapping[str, Any], name: str, page: Path, root: Path) -> str:
-    folder = page.parent.relative_to(root)
-    up = "../" * (len(folder.parts) - 1)
-    link = f"{up}results/{name}.json" if folder.parts else f"docs/results/{name}.json"
+    link = Path(os.path.relpath(results_file(root, name), page.parent)).as_posix()
     return _SOURCE.format(date=content["recorded"], command=content["command"], name=name, link=link)
 
 
@@ -122,7 +125,7 @@ def _table(rest: str, spec: str, results: Any, name: str) -> Iterator[str]:
     rows = _rows(_value(words[0], results, {}, results, name))
     if words[1:2] == ["where"]:
         key, _, values = words[2].partition("=")
-        rows = [(at, row) for at, row in rows if str(row.get(key)) in values.split(",")]
+        rows = [(at, row) for at, row in rows if str({"key": at, **row}.get(key)) in values.split(",")]
     if not rows:
         raise PageError(f"{name}: no row for{rest}")
     columns = [line.partition("=") for line in spec.splitlines() if line.strip()]
@@ -142,18 +145,21 @@ def _inline(match: re.Match[str], root: Path) -> str:
 
 
 def _filled(template: str, results: Any, row: Mapping[str, Any], name: str) -> str:
-    """A template with its placeholders replaced; a text that holds nothing but empty placeholders is empty."""
+    """A template with its placeholders replaced; empty where all of them are."""
+    values: list[str] = []
 
     def replaced(match: re.Match[str]) -> str:
         try:
             value = _value(match["path"], row or results, row, results, name)
         except PageError:
-            if match["optional"]:
-                return ""
-            raise
-        return _text(value, match["format"] or "", f"{name}: {match['path']}")
+            if not match["optional"]:
+                raise
+            value = None
+        values.append(_text(value, match["format"] or "", f"{name}: {match['path']}"))
+        return values[-1]
 
-    return _PLACEHOLDER.sub(replaced, template).strip()
+    text = _PLACEHOLDER.sub(replaced, template).strip()
+    return text if any(values) or not values else ""
 
 
 def _value(path: str, start: Any, row: Mapping[str, Any], results: Any, name: str) -> Any:
@@ -199,8 +205,8 @@ def _own_text(value: Any, kind: str, digits: str) -> str:
 
         return interval_text(value, digits)
     if kind == "spread":
-        half = "" if value["low"] is None else f" ± {(value['high'] - value['low']) / 2:{plain}}"
-        return f"{value['estimate']:{digits}}{half}"
+        half = math.inf if value["low"] is None else (value["high"] - value["low"]) / 2
+        return f"{value['estimate']:{digits}}" + (f" ± {half:{plain}}" if math.isfinite(half) else "")
     if kind == "range":
         return f"{median(value):,{plain}} ({min(value):,{plain}} to {max(value):,{plain}})"
     return ", ".join(f"{item:,{plain}}" for item in value)
@@ -234,7 +240,11 @@ def _show_ages(root: Path) -> None:
 
 def _record(root: Path, name: str) -> int:
     """Run a file's command again, which writes the file."""
-    words = shlex.split(read_results(root, name)["command"])
+    command = os.path.expandvars(read_results(root, name)["command"])
+    if "$" in command:
+        print(f"set the variable first: {command}", file=sys.stderr)
+        return 2
+    words = shlex.split(command)
     if words[0] == "python":
         words[0] = sys.executable
     return subprocess.run([*words, "--output", str(results_file(root, name))], cwd=root).returncode

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from docs_pages import ROOT
 
-from rlllm_cli.results import PageError, age, pages, render, write
+from rlllm_cli.results import PageError, age, pages, render, without_blocks, write
 
+MEASURED = re.compile(
+    r"""
+    \d\s?±\s?\d                                           # 0.66 ± 0.01
+    | \[-?\d*\.\d+,\s?-?\d*\.\d+\]                         # [0.61, 0.70]
+    | (?<![\w.-])[-+]?[01]?\.(?!00)\d{3,}\b               # 0.659, but not 0.001
+    | \b\d[\d.,]*\s?(?:x|times)\s(?:faster|slower|as\s(?:fast|slow|much|many)|more|less|the\s(?:speed|tokens))
+    | \b\d[\d.,]*\s(?:s|ms|GB|MB)\b                        # 12.4 s
+    | \b\d[\d.,]*\s(?:tokens|pairs|programs)\sa\ssecond
+    | \b\d[\d.]*\spoints\s(?:above|below|better|worse)
+    | \b(?:takes?|took|in)\s(?:about\s)?\d[\d.,]*\s(?:seconds|minutes)
+    """,
+    re.VERBOSE,
+)
+"""What a measured number looks like."""
+HISTORY = {"decisions.md"}
+"""Dated paragraphs, whose numbers are those of their day."""
+SET = {
+    "README.md": ["24 GB"],
+    "docs/guides/data.md": ["0.045"],
+    "docs/guides/judges.md": ["60 s", "1 s"],
+    "docs/guides/rewards.md": ["256 MB", "16 MB"],
+    "docs/guides/sandbox.md": ["20 ms"],
+    "docs/guides/reward-replay.md": ["0.025"],
+}
+"""Numbers that only look so: limits and settings that somebody chose, and terms of a formula."""
 FILES = sorted((ROOT / "docs" / "results").glob("*.json"))
+_FENCES = re.compile(r"^ *```.*?^ *```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
 ROW = {"estimate": 0.6589, "low": 0.61, "high": 0.7}
 
 
@@ -40,6 +67,32 @@ def rendered(project: Path, text: str) -> str:
 def test_every_page_is_as_its_files_have_it() -> None:
     differing = [str(page.relative_to(ROOT)) for page in pages(ROOT) if render(page, ROOT) != page.read_text("utf-8")]
     assert differing == [], "run: make reference"
+
+
+@pytest.mark.parametrize("page", [page for page in pages(ROOT) if page.name not in HISTORY], ids=lambda page: page.stem)
+def test_a_number_that_looks_measured_is_rendered_from_a_file(page: Path) -> None:
+    text = _FENCES.sub("", without_blocks(page.read_text(encoding="utf-8")))
+    found = {match.group() for match in MEASURED.finditer(text)}
+    assert found - set(SET.get(str(page.relative_to(ROOT)), [])) == set(), (
+        "put it into docs/results, see CONTRIBUTING.md"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "looks"),
+    [
+        ("0.66 ± 0.01", True),
+        ("a gain of 0.2 [0.1, 0.3]", True),
+        ("pass@1 of 0.659", True),
+        ("2.4 times faster", True),
+        ("a run takes 12.4 s", True),
+        ("learning rate 1e-4, beta 0.04, 95 % intervals", False),
+        ("arXiv 2402.03300, TRL 1.16.0", False),
+        ("clip(x, ±0.2)", False),
+    ],
+)
+def test_what_looks_measured(text: str, looks: bool) -> None:
+    assert bool(MEASURED.search(text)) is looks
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
