@@ -154,6 +154,7 @@ LOOPS: list[dict[str, Any]] = [
     {"num_iterations": 2},
     {"mask": {"name": "random", "fraction": 0.5}, "method": "rloo", "loss_type": "dapo"},
     {"shuffle_dataset": False},
+    {"method": "adaptive-entropy", "steps_per_generation": 2, "per_device_train_batch_size": 4},
     {"lora": {"r": 2}},
     {
         "method": "ppo",
