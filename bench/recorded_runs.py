@@ -20,6 +20,7 @@ from typing import Any
 from results_file import TRAINING, add_output, write_results
 
 from rlllm.core.runs import Run
+from rlllm.tools.claims.pack import claim
 
 ROOT = Path("runs/recorded")
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
@@ -300,8 +301,10 @@ def main() -> None:
     add_output(parser)
     given = parser.parse_args()
     record, seeds = RECORDINGS[given.name]
-    results = record(ROOT / given.name, given.seeds or seeds)
-    write_results(given.output, results, sources=[*TRAINING, "recipes"], threads=1)
+    folder = ROOT / given.name
+    results = record(folder, given.seeds or seeds)
+    packed = claim(folder) if given.output and record is not nano else None
+    write_results(given.output, results, sources=[*TRAINING, "recipes"], threads=1, claim=packed)
     print(json.dumps(results, indent=1))
 
 

@@ -14,7 +14,9 @@ def claim(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="A finished run, sweep, experiment or pipeline.", autocompletion=completion.runs
+            metavar="RUN",
+            help="A finished run, sweep, experiment or pipeline, or a folder of them.",
+            autocompletion=completion.runs,
         ),
     ],
     output: Annotated[

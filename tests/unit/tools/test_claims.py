@@ -161,7 +161,7 @@ def test_a_file_that_is_not_there_or_not_json_is_refused(tmp_path: Path) -> None
     (tmp_path / "text.json").write_text("text")
     with pytest.raises(ConfigError, match="not JSON"):
         read_claim(tmp_path / "text.json")
-    with pytest.raises(RunDirectoryError, match="no run in this directory"):
+    with pytest.raises(RunDirectoryError, match="no finished training run to claim"):
         rlllm.claim(tmp_path)
 
 
@@ -226,3 +226,11 @@ def test_a_claim_of_a_sweep_has_a_row_for_every_run(tiny_model: str, place: Path
     assert claim.row("rloo").name == "rloo/seed-0"
     done = verify(tmp_path / "claim.json", count=2, quick=True)
     assert [(row.name, row.verdict) for row in done.rows] == [("grpo/seed-0", REPRODUCED), ("rloo/seed-0", REPRODUCED)]
+
+
+def test_a_folder_of_runs_and_pipelines_is_claimed_as_a_whole(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "all" / "alone")
+    shutil.copytree(run.path, tmp_path / "all" / "piped" / "reason")
+    (tmp_path / "all" / "piped" / "pipeline.json").write_text(json.dumps({"steps": {"reason": "elsewhere/reason"}}))
+    rlllm.claim(tmp_path / "all", tmp_path / "claim.json")
+    assert read_claim(tmp_path / "claim.json").claims == ["alone", "piped/reason"]

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
-from rlllm.core.runs import Run, file_hash, open_run, read_json
+from rlllm.core.runs import Run, file_hash, read_json
 from rlllm.tools.claims.claim_file import Claim, ClaimRow, text_of
 
 _STEPS = 200
@@ -31,7 +31,8 @@ def claim(run: Path | str, output: Path | str | None = None) -> dict[str, Any]:
         rlllm.claim("runs/mine", "mine.claim.json")
 
     Args:
-        run: directory of a finished training run, a sweep, an experiment with controls or seeds, or a pipeline.
+        run: directory of a finished training run, a sweep, an experiment with controls or seeds, a pipeline, or a folder of
+            these.
         output: the file to write; None writes none.
 
     Returns:
@@ -68,23 +69,36 @@ def pack(folder: Path) -> Claim:
 
 
 def _members(folder: Path) -> Iterator[tuple[str, str, Run]]:
-    """Name, arm and directory of each finished training run that a directory is about."""
+    """Name, arm and directory of each finished training run that a directory is about; of a folder of runs, all below it."""
+    name = folder.resolve().name
     if (folder / "pipeline.json").is_file():
-        found = [(Path(path).name, Path(path).name, Run(folder / Path(path).name)) for path in _steps(folder)]
+        found = [(step, step, Run(folder / step)) for step in _steps(folder)]
     elif (folder / "sweep.json").is_file():
         found = [(f"{arm}/seed-{seed}", arm, Run(folder / path)) for arm, seed, path in _seeds_of_sweep(folder)]
-    else:
-        run = open_run(folder)
-        settings = run.config["settings"]
-        parts = read_json(folder / "lineage.json").get("parts", []) if (folder / "lineage.json").is_file() else []
-        parts = parts if settings.get("controls") or settings.get("seeds", 1) != 1 else []
+    elif (folder / "status.json").is_file():
+        parts = _parts(folder)
         children = [(part, part.rpartition("-seed-")[0] or part, Run(folder / part)) for part in parts]
-        found = children or [(folder.resolve().name, folder.resolve().name, run)]
+        found = children or [(name, name, Run(folder))]
+    else:
+        below = [path for path in sorted(folder.iterdir()) if path.is_dir()] if folder.is_dir() else []
+        members = [(path.name, member) for path in below for member in _members(path)]
+        found = [(_inside(place, own), _inside(place, arm), run) for place, (own, arm, run) in members]
     yield from ((name, arm, run) for name, arm, run in found if _finished(run))
 
 
+def _inside(folder: str, name: str) -> str:
+    return name if name == folder else f"{folder}/{name}"
+
+
+def _parts(folder: Path) -> list[str]:
+    """Names of the runs of an experiment with controls or seeds; none of another run."""
+    config, lineage = read_json(folder / "config.json"), folder / "lineage.json"
+    several = config["settings"].get("controls") or config["settings"].get("seeds", 1) != 1
+    return read_json(lineage).get("parts", []) if several and lineage.is_file() else []
+
+
 def _steps(folder: Path) -> list[str]:
-    return list(read_json(folder / "pipeline.json")["steps"].values())
+    return list(read_json(folder / "pipeline.json")["steps"])
 
 
 def _seeds_of_sweep(folder: Path) -> Iterator[tuple[str, int, str]]:
