@@ -14,7 +14,7 @@ from rlllm.tools.selftest import formulas
 from rlllm.training.trainers import dpo
 from rlllm_cli.main import run
 
-WITHOUT_FORMULA = {"mask all", "mask random", "mask entropy-top20", "advantage reinforce++-baseline"}
+WITHOUT_FORMULA = {"mask all", "mask random", "mask entropy-top20"}
 """The whole mask, a random one, and a second name of `mask entropy`."""
 
 

@@ -16,6 +16,7 @@ from rlllm.algorithms.advantages.confidence import LowEntropy, SelfCertainty, co
 from rlllm.algorithms.advantages.gae import standardised
 from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
 from rlllm.algorithms.batch import RolloutBatch
+from rlllm.tools.selftest import formulas
 
 NAN = math.nan
 LENGTH = 4
@@ -55,13 +56,6 @@ def flat_batch(groups: list[list[float]]) -> RolloutBatch:
     return batch([reward for group in groups for reward in group], group_size=len(groups[0]))
 
 
-def centred(groups: list[list[float]]) -> np.ndarray:
-    """Distance from the mean of the group's known rewards; NaN where the reward is unknown."""
-    rewards = np.array(groups, dtype=np.float64)
-    means = [np.mean(group[~np.isnan(group)]) if not np.isnan(group).all() else NAN for group in rewards]
-    return rewards - np.array(means)[:, None]
-
-
 def close(computed: Tensor, expected: np.ndarray) -> None:
     np.testing.assert_allclose(computed.numpy(), expected, atol=2e-3)
 
@@ -71,17 +65,13 @@ def test_reinforce_plus_plus_is_the_whitened_reward_to_go(rows: list[tuple[float
     made = replace(
         batch([row[0] for row in rows], [row[2] for row in rows]), kl_penalty=torch.tensor([row[1] for row in rows])
     )
-    tokens = {}
-    for index, (reward, penalty, length) in enumerate(rows):
-        for place in range(length):
-            if not math.isnan(reward):
-                tokens[index, place] = reward - math.fsum(penalty[place:length])
-    expected = np.zeros((len(rows), LENGTH))
-    values = np.array(list(tokens.values()))
-    for (index, place), value in tokens.items():
-        expected[index, place] = (value - values.mean()) / math.sqrt(values.var() + 1e-8)
+    rewards, penalties = (np.array([row[place] for row in rows], dtype=np.float64) for place in (0, 1))
+    mask = made.loss_mask.numpy()
+    known = (mask > 0) & ~np.isnan(rewards)[:, None]
+    later = np.cumsum((penalties * mask)[:, ::-1], axis=1)[:, ::-1]
+    values = (rewards[:, None] - later)[known]
     if not len(values) or values.std() > 1e-3:  # below, float32 leaves nothing of the differences
-        close(ReinforcePlusPlus()(made), expected)
+        close(ReinforcePlusPlus()(made), formulas.reinforce_plus_plus(rewards, penalties, mask))
 
 
 def test_without_a_kl_penalty_all_tokens_of_a_completion_have_one_advantage() -> None:
@@ -98,13 +88,8 @@ def test_reinforce_plus_plus_with_a_baseline_whitens_the_distance_from_the_group
 ) -> None:
     rows = sum(len(group) for group in groups)
     lengths = data.draw(st.lists(st.integers(1, LENGTH), min_size=rows, max_size=rows))
-    distance = centred(groups).reshape(-1)
-    tokens = np.repeat(distance, lengths)
-    known = tokens[~np.isnan(tokens)]
-    mean, variance = (known.mean(), known.var()) if len(known) else (0.0, 0.0)
-    whitened = np.nan_to_num((distance - mean) / math.sqrt(variance + 1e-8))
-    expected = np.where(np.arange(LENGTH) < np.array(lengths)[:, None], whitened[:, None], 0.0)
     made = batch([reward for group in groups for reward in group], lengths, group_size=len(groups[0]))
+    expected = formulas.reinforce_plus_plus_baseline(np.array(groups), made.loss_mask.numpy())
     close(ReinforcePlusPlusBaseline()(made), expected)
 
 
@@ -119,10 +104,7 @@ def test_a_long_completion_moves_the_mean_of_reinforce_plus_plus_baseline_as_oft
 def test_lite_ppo_is_the_distance_from_the_group_mean_over_the_deviation_of_all_rewards(
     groups: list[list[float]],
 ) -> None:
-    rewards = np.array(groups)
-    known = rewards[~np.isnan(rewards)]
-    deviation = known.std(ddof=1) if len(known) > 1 else 0.0
-    close(LitePPO()(flat_batch(groups)), np.nan_to_num(centred(groups) / (deviation + 1e-4)).reshape(-1))
+    close(LitePPO()(flat_batch(groups)), formulas.lite_ppo(np.array(groups)).reshape(-1))
 
 
 def test_a_flat_group_gets_nothing_from_lite_ppo_beside_a_mixed_one() -> None:
@@ -170,8 +152,7 @@ def measured(tokens: Tensor, lengths: list[int], group_size: int) -> RolloutBatc
 def test_confidence_is_the_group_normalised_mean_over_a_completions_tokens(rows: list[list[float]]) -> None:
     lengths = [3, 1, 2, 3]
     means = np.array([np.mean(row[:length]) for row, length in zip(rows, lengths, strict=True)]).reshape(2, 2)
-    deviation = means.std(axis=1, ddof=1, keepdims=True)
-    expected = ((means - means.mean(axis=1, keepdims=True)) / (deviation + 1e-4)).reshape(-1)
+    expected = formulas.group(means).reshape(-1)
     batch = measured(torch.tensor(rows), lengths, 2)
     close(SelfCertainty()(batch), expected)
     close(LowEntropy()(batch), expected)

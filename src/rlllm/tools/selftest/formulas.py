@@ -193,6 +193,13 @@ def reinforce_plus_plus(rewards: Array, penalties: Array, mask: Array) -> Array:
     return whitened(np.nan_to_num(rewards)[:, None] - later, inside)
 
 
+def reinforce_plus_plus_baseline(rewards: Array, mask: Array) -> Array:
+    """Reward minus group mean at every token, whitened over the tokens (Hu 2025, arXiv 2501.03262), (B, T)."""
+    inside = mask * ~np.isnan(rewards).reshape(-1, 1)
+    centred = _of_groups(rewards, lambda r: r - r.mean()).reshape(-1, 1)
+    return whitened(centred * np.ones_like(mask), inside)
+
+
 def gae(rewards: Array, values: Array, mask: Array, gamma: float, lam: float) -> Array:
     """Sum over k of (gamma lam)^k delta_(t+k), (B, T), rows padded on the right (Schulman 2015, arXiv 1506.02438, eq. 16)."""
     advantages = np.zeros_like(values)

@@ -17,7 +17,7 @@ from rlllm.algorithms.advantages.gae import gae
 from rlllm.algorithms.advantages.group import leave_one_out
 from rlllm.algorithms.advantages.lagrange import constrained
 from rlllm.algorithms.advantages.pairwise import pairwise
-from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus
+from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
 from rlllm.algorithms.advantages.remax import over_greedy
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.covariance import covariance
@@ -185,6 +185,7 @@ def _advantages() -> list[Check]:
         of_rewards("best-of", best_of, formulas.best_of),
         check("lite", lambda b: difference(LitePPO()(rollout_of(b)), formulas.lite_ppo(b.rewards).reshape(-1))),
         check("reinforce++", _reinforce_plus_plus),
+        check("reinforce++-baseline", _reinforce_plus_plus_baseline),
         check("gae", _gae),
         check("pairwise", _pairwise),
         check("lagrange", _lagrange),
@@ -202,6 +203,11 @@ def _reinforce_plus_plus(batch: Batch) -> float:
     penalties = 0.1 * (batch.new - batch.ref)
     expected = formulas.reinforce_plus_plus(batch.rewards.reshape(-1), penalties, batch.mask)
     return difference(ReinforcePlusPlus()(rollout_of(batch, penalties)), expected)
+
+
+def _reinforce_plus_plus_baseline(batch: Batch) -> float:
+    expected = formulas.reinforce_plus_plus_baseline(batch.rewards, batch.mask)
+    return difference(ReinforcePlusPlusBaseline()(rollout_of(batch)), expected)
 
 
 def _gae(batch: Batch) -> float:
