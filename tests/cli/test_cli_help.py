@@ -19,9 +19,9 @@ from rlllm.stages.catalog import STAGES
 
 COMMANDS = {
     "Lifecycle": ["sft", "train-rm", "align", "reason", "eval"],
-    "Look": ["compare", "report", "chat", "runs", "doctor", "selftest"],
+    "Look": ["compare", "report", "claim", "verify", "chat", "runs", "doctor", "selftest"],
     "Parts": ["recipes", "methods", "rewards", "data"],
-    "Whole": ["demo", "run"],
+    "Whole": ["demo", "run", "sweep"],
 }
 NAMES = [name for names in COMMANDS.values() for name in names]
 ALLOWED_AT_MODULE_LEVEL = {"rlllm_cli", "typer", *sys.stdlib_module_names}
@@ -34,10 +34,11 @@ def test_help_lists_every_command_in_its_panel(terminal: bool, rlllm: Rlllm, mon
     assert (said.code, said.err) == (0, "")
     found: dict[str, list[str]] = {}
     for line in said.out.splitlines():
-        words = re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯─: ").split()
+        text = re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯─: ")
+        words = text.split()
         if words and words[0] in COMMANDS and len(words) == 1:
             found[words[0]] = []
-        elif words and words[0] in NAMES:
+        elif words and words[0] in NAMES and text.startswith(f"{words[0]}  "):  # and not a text that goes on with it
             found[next(reversed(found))].append(words[0])
     assert found == COMMANDS
     assert list(found) == list(COMMANDS)

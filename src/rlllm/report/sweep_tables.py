@@ -178,11 +178,11 @@ def _remark(row: Mapping[str, Any]) -> str:
     """What keeps a row from being read like the others: a failure, an early stop, a comparison that cannot be made."""
     failed = [seed for seed in row["seeds"] if seed["failure"]]
     reason = (row["comparison"] or {}).get("reason")
-    warned = sorted({code for seed in row["seeds"] for code in seed["warnings"]})
+    found = sorted({code for seed in row["seeds"] for code in seed["reasons"]})
     parts = [f"failed under {len(failed)} seeds: {_first_words(failed[0]['failure'])}"] if failed else []
     parts += [row["stopped"]] if row["stopped"] else []
     parts += [reason] if reason and not failed else []
-    return "; ".join([*parts, *warned])
+    return "; ".join([*parts, *found])
 
 
 def _first_words(text: str) -> str:

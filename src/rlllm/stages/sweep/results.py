@@ -35,7 +35,8 @@ class ArmRuns:
         runs: seed -> numbers of the run, for the runs that finished.
         folders: seed -> the run's directory, relative to the sweep's.
         failures: seed -> why there are no numbers.
-        warnings: seed -> codes of the verdict's reasons, fatal ones first.
+        reasons: seed -> codes of the verdict's fatal reasons of a run that was measured, such as `got_worse`.
+        warnings: seed -> codes of the other reasons.
         outcomes: seed -> state of the run's outcome.
         stopped: seeds after which it was given up, and why; None if it was not.
         untrainable: none of the values that its settings were to be chosen from could be trained.
@@ -47,6 +48,7 @@ class ArmRuns:
     runs: dict[int, RunNumbers] = field(default_factory=dict)
     folders: dict[int, str] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
+    reasons: dict[int, list[str]] = field(default_factory=dict)
     warnings: dict[int, list[str]] = field(default_factory=dict)
     outcomes: dict[int, str | None] = field(default_factory=dict)
     stopped: str | None = None
@@ -139,6 +141,7 @@ def _arm(arm: ArmRuns, baseline: ArmRuns) -> dict[str, Any]:
                 "run": arm.folders.get(seed),
                 "failure": arm.failures.get(seed),
                 "outcome": arm.outcomes.get(seed),
+                "reasons": arm.reasons.get(seed, []),
                 "warnings": arm.warnings.get(seed, []),
                 "numbers": arm.runs[seed].numbers if seed in arm.runs else None,
             }

@@ -72,6 +72,7 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
     state = _State(Runner(sweep, output_dir, options), planned, runs)
     for at, arm in enumerate(planned):
         state.replace_arm(at, arm)
+    _load_libraries()
     try:
         _train_all(state)
     except BaseException as error:
@@ -80,6 +81,14 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
         raise
     _conclude(run, state, round(spent + time.monotonic() - started, 1))
     return run
+
+
+def _load_libraries() -> None:
+    """Import what every run needs: the first one would take longer for it, and seconds would not compare."""
+    import rlllm.algorithms.rl_trainer
+    import rlllm.algorithms.sealed_trainers
+
+    assert rlllm.algorithms.rl_trainer
 
 
 def _open(sweep: Sweep, path: Path, options: RunOptions) -> Run:
@@ -185,7 +194,8 @@ def _train(state: _State, arm: PlannedArm, seed: int) -> None:
     if attempt.failure is not None:
         own.failures[seed] = attempt.failure
     if attempt.numbers is not None:
-        own.runs[seed], own.warnings[seed] = attempt.numbers, list(attempt.warnings)
+        own.runs[seed] = attempt.numbers
+        own.reasons[seed], own.warnings[seed] = list(attempt.reasons), list(attempt.warnings)
         own.outcomes[seed] = attempt.outcome
 
 

@@ -22,8 +22,10 @@ class Attempt:
 
     numbers: RunNumbers | None = None
     failure: str | None = None
+    reasons: tuple[str, ...] = ()
+    """Codes of its verdict's fatal reasons, such as `got_worse`; it was measured all the same."""
     warnings: tuple[str, ...] = ()
-    """Codes of its verdict's reasons, fatal ones first."""
+    """Codes of the other reasons."""
     outcome: str | None = None
     """State of its outcome, such as `improved`."""
 
@@ -71,12 +73,16 @@ class Runner:
         if run is None or run.status.get("state") == "interrupted":
             self.interrupted = True
             return Attempt()
-        reasons = sorted(run.verdict.get("reasons") or [], key=lambda reason: not reason["fatal"])
+        reasons = run.verdict.get("reasons") or []
+        fatal = [reason for reason in reasons if reason["fatal"]]
         if not finished(run):
-            fatal = (reason["text"] for reason in reasons if reason["fatal"])
-            return Attempt(failure=next(fatal, "nothing was measured after training"))
-        codes = tuple(reason["code"] for reason in reasons)
-        return Attempt(numbers_of(run), warnings=codes, outcome=run.outcome.state if run.outcome else None)
+            return Attempt(failure=fatal[0]["text"] if fatal else "nothing was measured after training")
+        return Attempt(
+            numbers_of(run),
+            reasons=tuple(reason["code"] for reason in fatal),
+            warnings=tuple(reason["code"] for reason in reasons if not reason["fatal"]),
+            outcome=run.outcome.state if run.outcome else None,
+        )
 
     def _made(self, arm: PlannedArm, seed: int, folder: Path, more: Overrides) -> Run | None:
         """The run; None where a Ctrl-C came in one of those before it."""
