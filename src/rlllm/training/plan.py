@@ -270,7 +270,10 @@ def start_plan(config: ConfigT, method: Method, trainer: Trainer[Any, Any]) -> P
 def plan_of(
     config: ConfigT, method: Method, trainer: Trainer[Any, Any], source: ModelSource, loaded: Loaded
 ) -> Plan[ConfigT]:
-    """A plan of a model and of data that are at hand: the defaults of size and method under the settings that were given."""
+    """A plan of a model and of data that are at hand: the defaults of size and method under the settings that were given.
+
+    The defaults by size leave out what the method sets; they only scale its `steps_per_generation` to the passes of a step.
+    """
     sizes = size_defaults(
         config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=processes()
     )
@@ -280,7 +283,7 @@ def plan_of(
         trainer=trainer,
         source=source,
         loaded=loaded,
-        settings={**sizes.settings, **method.settings, **config.trainer},
+        settings={**method.settings, **sizes.settings, **config.trainer},
         sizes=sizes,
         given=frozenset(config.trainer) | _trl_names(given_rollout(config)),
     )

@@ -465,6 +465,9 @@ def size_defaults(
         for name, value in wanted.items()
         if name in fields and name not in given | closed and name not in method.settings
     }
+    rollout_steps = method.settings.get("steps_per_generation")
+    if rollout_steps and "gradient_accumulation_steps" in own:  # the method counts optimizer steps, TRL passes
+        own["steps_per_generation"] = rollout_steps * own["gradient_accumulation_steps"]
     if _steps(trl_config, {**own, **config.trainer}, len(records)) < _WARM:
         own.pop("warmup_steps", None)
     return SizeDefaults(row=row, parameters=parameters, lora=lora, settings=own, rollout=rollout)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from rlllm.algorithms.methods.base import Method
 from rlllm.core.recipes import PIPELINES, list_recipes, read_recipe
 from rlllm.core.records import PromptTask
 from rlllm.policies.model_sources import NANO, ModelSource
@@ -142,6 +143,15 @@ def test_a_step_of_the_loop_holds_whole_groups(
     assert isinstance(config, TrainingConfig)
     values = defaults_of(config, ModelSource("org/Some-135M", "hub", "Some-135M"), rows, processes).settings
     assert (values["per_device_train_batch_size"], values["gradient_accumulation_steps"]) == expected
+
+
+def test_a_method_that_uses_a_rollout_for_several_steps_does_so_with_any_number_of_passes() -> None:
+    config = resolve_settings("reason", {"model": "org/Some-135M"})
+    assert isinstance(config, TrainingConfig)
+    method = Method(name="m", stages=("reason",), trainer="rl", summary="", settings={"steps_per_generation": 2})
+    source = ModelSource("org/Some-135M", "hub", "Some-135M")
+    values = size_defaults(config, method, "loop", "GRPOConfig", source, [PromptTask(prompt="1")] * 500, 1).settings
+    assert (values["gradient_accumulation_steps"], values["steps_per_generation"]) == (16, 32)
 
 
 def test_completions_leave_the_prompts_their_room_in_the_context() -> None:
