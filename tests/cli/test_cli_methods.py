@@ -16,7 +16,7 @@ from rlllm.training.registry import trainer_of
 REWARD = (
     "def vowels(sample): return sum(letter in 'aeiou' for letter in sample.completion) + len(sample.completion) / 99"
 )
-SMALL = "data.rows=16 data.holdout=0 learning_rate=1e-3 max_steps=2"
+SMALL = "data.rows=16 data.holdout=0 learning_rate=1e-3 max_steps=2 defaults=trl"
 FOR_TRAINER = {
     "rl": "max_new_tokens=6",
     "generative": "max_new_tokens=6 rewards=rewards.py:vowels",

@@ -49,6 +49,7 @@ def run(tiny_model: str, folder: Path, engine: str, **settings: Any) -> rlllm.Ru
         max_steps=2,
         learning_rate=1e-3,
         num_generations=4,
+        defaults="trl",
         **{"rollout.engine": engine if engine == "hf" else f"{folder / 'engines.py'}:{engine}", **settings},
     )
 

@@ -44,6 +44,7 @@ def test_ppo_finds_the_optimum_of_reward_minus_kl(tiny_model: str, tmp_path: Pat
             "max_steps": 60,
             "per_device_train_batch_size": 256,
             "learning_rate": 3e-3,
+            "lr_scheduler_type": "linear",
             "beta": BETA,
             "save_strategy": "no",
         },
