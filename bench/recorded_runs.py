@@ -41,15 +41,13 @@ GYM = {
 }
 """Task of reasoning-gym -> its difficulty in the recording `size-defaults`."""
 BARE = {
-    "sft": ["sft"],
     "train-rm": ["train-rm"],
     "train-rm process": ["train-rm", "--method", "process"],
     "align dpo": ["align"],
     "align kto": ["align", "--method", "kto"],
     "align orpo": ["align", "--method", "orpo"],
     "align ppo": ["align", "--method", "ppo", "--reward", "gold"],
-    "sft with lora": ["sft", "lora.r=16"],
-    "align dpo with lora": ["align", "lora.r=16"],
+    "align dpo lora": ["align", "lora.r=16"],
 }
 """What is trained with only model and data given -> its words."""
 TRAINED = {"true": "all weights", "random": "all weights, random reward"}
@@ -217,19 +215,18 @@ def size_defaults(folder: Path, seeds: int) -> Any:
     """Each kind of training with only model and data given: the rows of the table for models under 10M parameters."""
     rows = []
     for seed in range(seeds):
-        for task in ("products", "letter_counting"):
-            data = ["--data", f"gym:{task}", *GYM[task]]
-            taught = rlllm(
-                ["sft", "--model", "nano", *data, "max_steps=40", "--seed", str(seed)], folder / f"{task}-sft-{seed}"
-            )
-            run = rlllm(["reason", "--model", str(taught.path), *data, "--seed", str(seed)], folder / f"{task}-{seed}")
-            rows.append({"what": f"`reason`, gym:{task}", "seed": seed, **_first(run)})
-        for what, words in BARE.items():
-            name = what.replace(" ", "-")
-            run = rlllm(
-                [*words, "--model", "nano", "--data", "arithmetic", "--seed", str(seed)], folder / f"{name}-{seed}"
-            )
-            rows.append({"what": f"`{what}`", "seed": seed, **_first(run)})
+        for task, difficulty in GYM.items():
+            words = ["--data", f"gym:{task}", *difficulty, "--seed", str(seed)]
+            taught = rlllm(["sft", "--model", "nano", *words, "max_steps=40"], folder / f"{task}-sft-{seed}")
+            run = rlllm(["reason", "--model", str(taught.path), *words], folder / f"{task}-{seed}")
+            rows += [
+                {"what": f"sft, gym:{task}, 40 steps", "seed": seed, **_first(taught)},
+                {"what": f"reason, gym:{task}", "seed": seed, **_first(run)},
+            ]
+        for name, start in BARE.items():
+            words = [*start, "--model", "nano", "--data", "arithmetic", "--seed", str(seed)]
+            run = rlllm(words, folder / f"{name.replace(' ', '-')}-{seed}")
+            rows.append({"what": f"{name}, arithmetic", "seed": seed, **_first(run)})
     return {"runs": rows}
 
 
