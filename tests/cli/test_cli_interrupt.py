@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-WORDS = "sft --model nano --data arithmetic#64 data.holdout=0 --max_steps 80 --logging_steps 1 --learning_rate 1e-5 --defaults trl"
+WORDS = "sft --model nano --data arithmetic#64 data.holdout=0 --max_steps 80 --logging_steps 1 learning_rate=1e-5 defaults=trl"
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 RLLLM = [sys.executable, "-m", "rlllm_cli"]
 
