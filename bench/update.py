@@ -28,7 +28,7 @@ from rlllm.algorithms._trl import GRPOConfig, GRPOTrainer
 from rlllm.algorithms.cpu.onednn_linear import product
 from rlllm.algorithms.loss_computation import LossComputation
 from rlllm.algorithms.losses.trl import DAPO
-from rlllm.launch.onednn import onednn_pays
+from rlllm.launch.measurement import faster_matmul, measure_matmuls
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.model_sources import resolve_model
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -70,6 +70,17 @@ class PartSpec(Section):
         return {**own, "params": {**given, **extra}}
 
 
+class HardwareConfig(Section):
+    """What a run computes on. It changes the last bits of every sum, and so the weights; a resume keeps it, and so does a run
+    from another run's `config.json`."""
+
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """CPU threads; `auto` takes OMP_NUM_THREADS, else the number measured to be the fastest for the model's shape."""
+    matmul: Literal["auto", "torch", "onednn"] = "auto"
+    """What multiplies float32 matrices on a CPU, in training and in the engine `native`: torch or oneDNN. `auto` takes the one
+    measured to be faster for the model's shape."""
+
+
 class StageConfig(Section):
     """What every verb shares. Other settings classes add their fields and name the TRL config behind `trainer`."""
 
@@ -86,6 +97,8 @@ class StageConfig(Section):
     """Run directory; default `runs/STAGE-TIME`."""
     seed: int = 0
     """Seeds data order, sampling and initialisation."""
+    hardware: HardwareConfig = HardwareConfig()
+    """CPU threads and matrix product."""
 
     @model_validator(mode="before")
     @classmethod
@@ -97,8 +110,11 @@ class StageConfig(Section):
         return {key: [v] if key in lists and isinstance(v, str | Mapping) else v for key, v in value.items()}
 
     def digest(self) -> str:
-        """Content hash of everything that shapes the run's result; where it is written and how it is judged do not count."""
-        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "fail_on"}))
+        """Content hash of everything that shapes the run's result; where it is written and how it is judged do not count.
+
+        Nor does the hardware: a resume keeps the recorded one.
+        """
+        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "fail_on", "hardware"}))
 
 
 Config = TypeVar("Config", bound=StageConfig)

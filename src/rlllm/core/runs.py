@@ -124,6 +124,10 @@ class Run:
     def samples(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.path / "samples.jsonl")
 
+    def add_to_config(self, **more: Any) -> None:
+        """Write what became known after the start into `config.json`, beside the settings."""
+        write_json(self.path / "config.json", {**self.config, **more})
+
     def set_status(self, state: str, **details: Any) -> None:
         write_json(self.path / "status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S"), **details})
 

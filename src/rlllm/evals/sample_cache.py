@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from rlllm.core.user_cache import cache_root
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -40,9 +42,8 @@ class _BlockStore(Protocol):
 
 
 def cache_folder() -> Path:
-    """`completions` in the folder that RLLLM_CACHE names, by default `~/.cache/rlllm`."""
-    root = os.environ.get("RLLLM_CACHE")
-    return (Path(root) if root else Path("~/.cache/rlllm")).expanduser() / "completions"
+    """Where completions are kept."""
+    return cache_root() / "completions"
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import warnings
-from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from rlllm.core.code_hash import package_hash
 from rlllm.core.hardware import Hardware
-from rlllm.launch.onednn import onednn_pays
+from rlllm.core.runs import Run, write_json
+from rlllm.launch.choice import processor
 
 PACKAGES = ("rlllm", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "numpy", "math-verify")
 
 
-def prepare(earlier: Mapping[str, Any] | None = None) -> Hardware:
-    """Set this process up for a run.
-
-    Args:
-        earlier: the `environment` of an earlier start, whose measured choices stand: others would change the last bits of
-            every sum. None leaves the CPU threads to torch (which honours OMP_NUM_THREADS).
-    """
+def prepare() -> Hardware:
+    """Set this process up for a run, with torch's own number of CPU threads (which honours OMP_NUM_THREADS), and with oneDNN
+    where the engine `native` can use it. `choice.choose` changes both for a model."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # a rollout meets hundreds of shapes, and by default oneDNN keeps compiled code for the last 1024: 200 MB on nano
@@ -32,23 +28,31 @@ def prepare(earlier: Mapping[str, Any] | None = None) -> Hardware:
     import torch
     import transformers
 
+    from rlllm.rollouts.engines.native import linear
+
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    if earlier:
-        torch.set_num_threads(earlier["threads"])
+    torch.set_num_threads(_default_threads())
+    linear.use("onednn")
     cuda = torch.cuda.is_available()
     device = "cuda" if cuda else "mps" if torch.backends.mps.is_available() else "cpu"
-    return Hardware(
-        device,
-        bf16=cuda and torch.cuda.is_bf16_supported(),
-        threads=torch.get_num_threads(),
-        thread_seconds={
-            int(threads): seconds for threads, seconds in (earlier or {}).get("thread_seconds", {}).items()
-        },
-        onednn=earlier.get("onednn", False) if earlier else device == "cpu" and onednn_pays(),
-    )
+    return Hardware(device, bf16=cuda and torch.cuda.is_bf16_supported(), threads=torch.get_num_threads())
+
+
+@cache
+def _default_threads() -> int:
+    """The number that torch has before the first run of this process sets another."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def record(run: Run, hardware: Hardware) -> None:
+    """Write what a run computes on into its `env.json` and `config.json`."""
+    write_json(run.path / "env.json", environment(hardware))
+    run.add_to_config(hardware={"processor": processor(), **hardware.to_json()})
 
 
 def environment(hardware: Hardware) -> dict[str, Any]:
@@ -59,14 +63,10 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "packages": versions(),
         "code": package_hash(),
         "python": platform.python_version(),
-        "processor": processor(),
         "platform": platform.platform(),
-        "device": hardware.device,
+        "processor": processor(),
         "gpu": torch.cuda.get_device_name() if hardware.device == "cuda" else None,
-        "bf16": hardware.bf16,
-        "threads": hardware.threads,
-        "thread_seconds": {str(threads): seconds for threads, seconds in hardware.thread_seconds.items()},
-        "onednn": hardware.onednn,
+        **hardware.to_json(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 
@@ -74,14 +74,6 @@ def environment(hardware: Hardware) -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Package -> its installed version, for the packages that decide what a run computes."""
     return {name: _version(name) for name in PACKAGES}
-
-
-def processor() -> str:
-    """Name of the CPU: another one may round sums otherwise."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _version(name: str) -> str | None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from rlllm.core.config import StageConfig
+from rlllm.core.config import HardwareConfig, StageConfig
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.runs import Run, RunOptions, append_jsonl
 from rlllm.core.verdict import Diagnostics
 from rlllm.training.plan import Plan
+
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
 
 
 def run_child(config: StageConfig, start: Callable[[RunOptions], Run], options: RunOptions) -> Run:
@@ -36,6 +38,15 @@ def run_child(config: StageConfig, start: Callable[[RunOptions], Run], options: 
         options.progress.note(f"{child.path}: already done")
         return child
     return start(replace(options, resume=begun))
+
+
+def like_first(config: ConfigT, first: Run | None) -> ConfigT:
+    """The settings of a further child, with the threads and the matrix product that the first child computed with."""
+    chosen = first.config.get("hardware") if first else None
+    if not chosen:
+        return config
+    hardware = HardwareConfig(threads=chosen["threads"], matmul=chosen["matmul"])
+    return config.model_copy(update={"hardware": hardware})
 
 
 def train_child(plan: Plan[Any], label: str, diagnostics: Diagnostics, options: RunOptions) -> Run:

@@ -22,7 +22,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.rewards.config import RewardSpec
-from rlllm.training.child_runs import train_child
+from rlllm.training.child_runs import like_first, train_child
 from rlllm.training.control_rewards import CONTROLS, TRUE, Control, Specs
 from rlllm.training.flow import Job, judged_run
 from rlllm.training.plan import ExperimentPlan, Plan, RLPlan, refuse_several_processes
@@ -165,7 +165,9 @@ def _run_children(
         folder = _folder_of(config, name, seed)
         options.progress.note(f"run {number} of {len(planned)}: {folder}")
         changed_before = diagnostics.weights_changed
-        child = train_child(child_plan(plan, name, seed, run.path / folder, rate), folder, diagnostics, options)
+        planned_child = child_plan(plan, name, seed, run.path / folder, rate)
+        config_of_child = like_first(planned_child.config, next(iter(children.values()), None))
+        child = train_child(replace(planned_child, config=config_of_child), folder, diagnostics, options)
         children[seed, name] = child
         if name == TRUE and config.controls:
             rate = hit_rate(child)

@@ -155,11 +155,10 @@ def _conclude(
 def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions) -> Job[PlanT]:
     """Load what a plan names, and write down the environment and the lineage."""
     options.progress.phase("loading")
-    from rlllm.launch import local, threads
+    from rlllm.launch import choice, local
 
-    environment = run.path / "env.json"
-    recorded = read_json(environment) if options.resume and environment.exists() else options.environment
-    hardware = local.prepare(recorded)
+    hardware = local.prepare()
+    earlier = choice.recorded(run) if options.resume else choice.usable(options.environment, hardware)
     from transformers import set_seed
 
     from rlllm.policies.loading import load_tokenizer
@@ -169,9 +168,8 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     model = plan.trainer.load(plan.source, tokenizer, hardware)
     if hardware.device != "cpu":
         model.to(hardware.device)
-    if recorded is None:
-        hardware = threads.choose(model, hardware)
-    write_json(environment, local.environment(hardware))
+    hardware = choice.choose(model, hardware, plan.config.hardware, earlier)
+    local.record(run, hardware)
     write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
     return Job(plan.quarantined(run.path), run, hardware, tokenizer, model, options.progress, diagnostics)
 

@@ -22,6 +22,8 @@ class LoadedModels:
     """Policies of an evaluation, each loaded once, when first asked for."""
 
     hardware: Hardware
+    choose: Callable[[Any], Hardware]
+    """Chooses threads and matrix product for the first model that is loaded; they hold for the others, too."""
     loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     identities: dict[str, str | None] = field(default_factory=dict)
 
@@ -44,8 +46,10 @@ class LoadedModels:
         from rlllm.policies.loading import load_policy, load_tokenizer
 
         if source.path not in self.loaded:
-            model = load_policy(source, bf16=self.hardware.bf16)
-            self.loaded[source.path] = (model.to(self.hardware.device), load_tokenizer(source))
+            model = load_policy(source, bf16=self.hardware.bf16).to(self.hardware.device)
+            if not self.loaded:
+                self.hardware = self.choose(model)
+            self.loaded[source.path] = (model, load_tokenizer(source))
         return self.loaded[source.path]
 
 

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from rlllm.core.events import ProgressCallback
+from rlllm.core.hardware import Hardware
 from rlllm.core.records import task_of
-from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
 from rlllm.evals.early_stopping import DECIDING_VALUE, Stopped, until_narrow
@@ -49,21 +50,28 @@ def run(config: EvalSettings, options: RunOptions) -> Run:
         for label, text in planned.lines():
             if label in ("greedy", "completions", "detects"):
                 options.progress.note(f"{label}: {text}")
-        write_json(run.path / "results.json", _evaluate(planned, run, options.progress, options.resume))
+        write_json(run.path / "results.json", _evaluate(planned, run, options))
         diagnostics.steps_done = len(planned.tasks)
     return run
 
 
-def _evaluate(plan: EvalPlan, run: Run, listener: ProgressCallback, resume: bool) -> dict[str, Any]:
+def _evaluate(plan: EvalPlan, run: Run, options: RunOptions) -> dict[str, Any]:
     """Measure every task; the content of `results.json`. Rows of `items.jsonl` are written as each task is done."""
+    listener = options.progress
     listener.phase("loading")
-    from rlllm.launch import local
+    from rlllm.launch import choice, local
 
-    env_file = run.path / "env.json"
-    hardware = local.prepare(read_json(env_file) if resume and env_file.exists() else None)
-    write_json(env_file, local.environment(hardware))
+    hardware = local.prepare()
+    earlier = choice.recorded(run) if options.resume else choice.usable(options.environment, hardware)
+    write_json(run.path / "env.json", local.environment(hardware))
+
+    def choose(model: Any) -> Hardware:
+        chosen = choice.choose(model, hardware, plan.config.hardware, earlier)
+        local.record(run, chosen)
+        return chosen
+
     (run.path / "items.jsonl").unlink(missing_ok=True)
-    log, models, tasks = CompletionLog(run.path / _LOG), LoadedModels(hardware), {}
+    log, models, tasks = CompletionLog(run.path / _LOG), LoadedModels(hardware, choose), {}
     seen: set[str] = set()
     for number, task in enumerate(plan.tasks, 1):
         listener.phase(task.name)

@@ -22,7 +22,7 @@ _SERIES = (
     *("num_tokens", "completions/mean_length", "mean_token_accuracy", "rewards/margins"),
 )
 """Numbers of `metrics.jsonl` that a seed decides; times and speeds are left out."""
-_ENVIRONMENT = ("packages", "code", "python", "processor", "device", "gpu", "bf16", "threads", "onednn", "processes")
+_ENVIRONMENT = ("packages", "code", "python", "processor", "device", "gpu", "bf16", "threads", "matmul", "processes")
 
 
 def claim(run: Path | str, output: Path | str | None = None) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]
         pairs = job.run.path / "iterations" / f"{number}-pairs.jsonl"
         if not pairs.exists() and not _write_pairs(job, number, start, pairs, make_pairs):
             return None
-        child = train_child(_iteration_plan(job.plan, number, start, pairs), label, job.diagnostics, options)
+        child = train_child(_iteration_plan(job, number, start, pairs), label, job.diagnostics, options)
         continue_metrics(job.run, child)
         if not child.carried_out:
             return None
@@ -167,9 +167,9 @@ def _write_pairs(job: Job[PlanT], number: int, start: str, path: Path, make_pair
     return bool(rows)
 
 
-def _iteration_plan(plan: Plan[IterativeSettings], number: int, start: str, pairs: Path) -> Plan[dpo.DPOSettings]:
+def _iteration_plan(job: Job[Any], number: int, start: str, pairs: Path) -> Plan[dpo.DPOSettings]:
     """The plan of one iteration: DPO from `start` on a file of pairs, under the same TRL settings; measures nothing."""
-    config = plan.config
+    plan, config = job.plan, job.plan.config
     steps = steps_per_iteration(plan.settings, config.iterations)
     settings = dpo.DPOSettings.checked(
         {
@@ -180,6 +180,7 @@ def _iteration_plan(plan: Plan[IterativeSettings], number: int, start: str, pair
             "trainer": {**plan.settings, **({} if steps is None else {"max_steps": steps})},
             "lora": config.lora,
             "seed": _seed(config, number),
+            "hardware": {"threads": job.hardware.threads, "matmul": job.hardware.matmul},
             "output_dir": pairs.parent / str(number),
         }
     )

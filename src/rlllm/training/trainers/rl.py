@@ -173,7 +173,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
         processing_class=job.tokenizer,
         peft_config=job.adapters(),
         callbacks=[*callbacks, *_budget(job)],
-        onednn=job.hardware.onednn,
+        onednn=job.hardware.matmul == "onednn",
         **environment_runs.arguments(job),
     )
     if config.critic.share_backbone:

@@ -19,7 +19,7 @@ from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.core.verdict import Diagnostics
-from rlllm.training.child_runs import train_child
+from rlllm.training.child_runs import like_first, train_child
 from rlllm.training.flow import judged_run
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan, resolve_method, start_plan
@@ -84,6 +84,7 @@ def _train_members(plan: Plan[EnsembleSettings], run: Run, diagnostics: Diagnost
         label = f"member {number} of {total}"
         options.progress.note(label)
         planned = member_plan(plan, number, run.path / "members" / str(number))
+        planned = replace(planned, config=like_first(planned.config, members[0] if members else None))
         members.append(train_child(planned, label, diagnostics, options))
         if not members[-1].carried_out:
             break

@@ -1,7 +1,7 @@
 """Matrix products of frozen weights, laid out for the machine once and used for every token of a rollout.
 
-On a CPU the weights use oneDNN's own blocked layout, and its products include the activation or the addition that follows
-them. Everywhere else, and where this torch lacks those operators, it is `torch.nn.functional.linear`.
+With oneDNN, on a CPU, the weights use its own blocked layout, and its products include the activation or the addition that
+follows them. Otherwise, and where this torch lacks those operators, it is `torch.nn.functional.linear`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,18 @@ from torch import Tensor
 
 # oneDNN chooses the layout for a number of rows; of 1, 32, 64 and 1024 this one is near the best from 1 row to 500
 _ROWS = 64
+
+_matmul = "onednn"
+
+
+def use(matmul: str) -> None:
+    """Let weights that are laid out from now on, on a CPU, be multiplied by oneDNN where it computes the same, or by torch.
+
+    Args:
+        matmul: of `rlllm.core.hardware.MATMULS`. Like torch's number of threads it holds for the whole process.
+    """
+    global _matmul
+    _matmul = matmul
 
 
 class Linear:
@@ -65,9 +77,9 @@ class _OneDNN(Linear):
 
 
 def laid_out(weight: Tensor, bias: Tensor | None = None) -> Linear:
-    """A copy of the weight in the layout that is fastest on its device."""
-    fast = weight.device.type == "cpu" and weight.dtype == torch.float32 and _onednn_computes_the_same()
-    return _OneDNN(weight, bias) if fast else Linear(weight, bias)
+    """The weight, or a copy of it in oneDNN's layout; see `use`."""
+    fits = _matmul == "onednn" and weight.device.type == "cpu" and weight.dtype == torch.float32
+    return _OneDNN(weight, bias) if fits and _onednn_computes_the_same() else Linear(weight, bias)
 
 
 @cache
