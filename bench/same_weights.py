@@ -36,15 +36,18 @@ RUNS = {
 WITH_ONEDNN = """
 import sys
 from importlib import import_module
+words, chosen = sys.argv[1:], True
 for name in ("rlllm.launch.local", "rlllm.launch.products", "rlllm.launch.onednn"):
     try:
         module = import_module(name)
     except ImportError:
         continue
     if hasattr(module, "onednn_pays"):
-        module.onednn_pays = lambda: True
+        module.onednn_pays, chosen = lambda: True, False
+if chosen:  # checkouts since 2026-11-28 have a setting
+    words.append("hardware.matmul=onednn")
 from rlllm_cli.main import run
-sys.exit(run(sys.argv[1:]))
+sys.exit(run(words))
 """
 
 

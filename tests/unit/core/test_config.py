@@ -145,8 +145,8 @@ def test_a_recipe_that_says_two_things_about_one_setting_is_refused(recipe: Mapp
 WRONG: list[tuple[Mapping[str, Any], list[tuple[str, Any]], str]] = [
     ({}, [("learning_rat", 1)], "unknown key for ride: learning_rat\nhint: did you mean learning_rate?"),
     ({"coutn": 1}, [], "unknown key for ride: coutn\nhint: did you mean count?"),
-    ({}, [("lr", 1)], "unknown key for ride: lr\nexists: count, data, food, model,"),
-    ({}, [("xyzzy", 1)], "exists: count, data, food, model, output_dir, saddle, seed, trainer, tricks"),
+    ({}, [("lr", 1)], "unknown key for ride: lr\nexists: count, data, food, hardware, model,"),
+    ({}, [("xyzzy", 1)], "exists: count, data, food, hardware, model, output_dir, saddle, seed, trainer, tricks"),
     ({}, [("grams", 1)], "unknown key for ride: grams\nhint: did you mean food.grams?"),
     ({}, [("fod.grams", 1)], "did you mean food.grams?"),
     ({}, [("food.gram", 1)], "unknown key in food: gram\nhint: did you mean grams?"),

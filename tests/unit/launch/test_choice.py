@@ -58,7 +58,8 @@ def test_a_measured_choice_is_set_and_says_what_it_measured(model: Any) -> None:
 def test_a_choice_is_kept_with_everything_that_it_depends_on(model: Any) -> None:
     chosen = choose(model, CPU, HardwareConfig())
     kept = {entry["key"]: entry["choice"] for entry in known_choices()}
-    shape = f"{processor()}; {len(os.sched_getaffinity(0))} cores; torch {torch.__version__}; llama 16 x 1, inner 24, vocabulary 32"
+    machine = f"{processor()}; {len(os.sched_getaffinity(0))} cores; torch {torch.__version__}"
+    shape = f"{machine}; llama 16 x 1, inner 24, vocabulary 32"
     assert kept == {
         f"{shape}; threads up to 2": chosen.threads,
         f"{shape}; matmul with threads={chosen.threads}": chosen.matmul,
