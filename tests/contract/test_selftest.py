@@ -30,7 +30,7 @@ def test_everything_of_this_installation_is_as_its_formula_says(capsys: pytest.C
     checked = {result["part"].removeprefix("TRL ") for result in report["results"]}
     slots = {name.replace(".", " ", 1) for name in SLOTS.builtins if not name.startswith(("sampler.", "off_policy."))}
     assert slots - checked == WITHOUT_FORMULA
-    assert {f"loss {name}" for name in dpo.LOSSES} <= checked
+    assert {f"loss {name}" for name in (*dpo.LOSSES, "nll", "dft", "kto")} <= checked
     assert any("polgrad" in result["against"] for result in report["results"])
 
 

@@ -147,3 +147,16 @@ def with_gradient(
     value = loss(new)
     (gradient,) = torch.autograd.grad(value, new)
     return max(difference(value, formula(batch.new)), difference(gradient, slope(formula, batch.new)))
+
+
+def same_loss(
+    ours: Callable[[torch.Tensor], torch.Tensor], theirs: Callable[[torch.Tensor], torch.Tensor], batch: Batch
+) -> float:
+    """The larger difference of two losses of log-probabilities and of their gradients."""
+    results = []
+    for loss in (ours, theirs):
+        new = torch.tensor(batch.new, requires_grad=True)
+        value = loss(new)
+        (gradient,) = torch.autograd.grad(value, new)
+        results.append((value, gradient))
+    return max(difference(own, other) for own, other in zip(*results, strict=True))

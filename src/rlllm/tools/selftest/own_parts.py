@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from rlllm.algorithms.preference.cpo import alpha_reward
 from rlllm.algorithms.preference.orpo import log_odds_ratio
 from rlllm.algorithms.preference.rrhf import rrhf_loss
 from rlllm.algorithms.preference.settings import CONTRASTIVE
+from rlllm.algorithms.prm_trainer import IGNORED, step_loss
 from rlllm.algorithms.protocols import Advantage, Loss
 from rlllm.evals.statistics.pass_estimators import pass_at_k
 from rlllm.tools.selftest import formulas
@@ -109,8 +111,18 @@ def _losses() -> list[Check]:
             lambda new, b: formulas.kl_cov(new, b.old, b.advantages, b.mask, 0.7, 0.2),
         ),
         check("luffy", LUFFY(0.1), lambda new, b: formulas.luffy(new, b.old, b.off_policy, b.advantages, 0.1)),
+        Check("loss of a process reward model", AGAINST, over_batches(_step_loss)),
         Check("loss of a critic", AGAINST, over_batches(lambda b: max(_value_loss(b, clip) for clip in (None, 0.2)))),
     ]
+
+
+def _step_loss(batch: Batch) -> float:
+    """Logits of two labels; tokens outside of the mask have none."""
+    labels = np.where(batch.mask > 0, batch.off_policy, IGNORED)
+    outputs = SimpleNamespace(logits=torch.tensor(np.stack([batch.new, batch.values], axis=2)))
+    chances = formulas.sigmoid((batch.values - batch.new) * np.where(labels == 1, 1, -1))
+    expected = -(np.log(chances) * batch.mask).sum() / batch.mask.sum()
+    return difference(step_loss(outputs, torch.tensor(labels).long()), expected)
 
 
 def _value_loss(batch: Batch, clip: float | None) -> float:

@@ -23,7 +23,7 @@ from rlllm.algorithms.advantages.reinforce_plus_plus import from_group_mean
 from rlllm.algorithms.losses.base import aggregate, k3
 from rlllm.algorithms.losses.dual_clip import DualClip
 from rlllm.algorithms.ppo.critic import value_loss
-from rlllm.tools.selftest.check import Batch, Check, difference, over_batches
+from rlllm.tools.selftest.check import Batch, Check, difference, over_batches, same_loss
 from rlllm.tools.selftest.own_parts import LONGEST, inputs_of, rollout_of
 from rlllm.tools.selftest.trl_parts import BETA, Trainers, policy_loss
 
@@ -106,13 +106,7 @@ def _both(part: str, against: str, own: _Loss, theirs: _Loss) -> Check:
     """A check of two losses of log-probabilities, values and gradients."""
 
     def compare(batch: Batch) -> float:
-        results = []
-        for loss in (own, theirs):
-            new = torch.tensor(batch.new, requires_grad=True)
-            value = loss(new, batch)
-            (gradient,) = torch.autograd.grad(value, new)
-            results.append((value, gradient))
-        return max(difference(ours, other) for ours, other in zip(*results, strict=True))
+        return same_loss(lambda new: own(new, batch), lambda new: theirs(new, batch), batch)
 
     return Check(part, against, over_batches(compare))
 

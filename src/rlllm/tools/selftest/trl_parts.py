@@ -20,10 +20,12 @@ from datasets import Dataset
 from torch import Tensor
 
 from rlllm.algorithms import _trl
+from rlllm.algorithms.losses.base import aggregate
+from rlllm.algorithms.losses.rloo import RLOO
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE
 from rlllm.algorithms.preference.with_reference import SealedDPOTrainer, SealedKTOTrainer
 from rlllm.algorithms.rl_trainer import RLTrainer, Slots
-from rlllm.algorithms.sealed_trainers import PairwiseReward
+from rlllm.algorithms.sealed_trainers import PairwiseReward, Supervised
 from rlllm.algorithms.trl_args import trl_arguments
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import PromptTask
@@ -33,10 +35,10 @@ from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.engines.base import Engine
 from rlllm.tools.selftest import formulas
-from rlllm.tools.selftest.check import Batch, Check, batches, difference, over_batches, with_gradient
+from rlllm.tools.selftest.check import Batch, Check, batches, difference, over_batches, same_loss, with_gradient
 from rlllm.tools.selftest.formulas import Array
+from rlllm.tools.selftest.own_parts import LONGEST, inputs_of
 
-LONGEST = 12
 BETA = 0.3
 POLICY: Mapping[str, Mapping[str, Any]] = {
     "grpo": {"epsilon": 0.2},
@@ -117,6 +119,18 @@ class Trainers:
         )
 
     @cached_property
+    def sft(self) -> Any:
+        """SFTTrainer as `sft` uses it."""
+        return self.make(Supervised, "SFTConfig", [{"prompt": "1 + 1 =", "completion": " 2"}] * 2)
+
+    @cached_property
+    def rloo(self) -> Any:
+        """TRL's own RLOOTrainer, which no verb uses."""
+        kind = partial(_trl.RLOOTrainer, reward_funcs=_no_reward)
+        settings = {"per_device_train_batch_size": 6, "num_generations": 3, "beta": 0.0}
+        return self.make(kind, "RLOOConfig", [{"prompt": "1 + 1 ="}] * 2, **settings)
+
+    @cached_property
     def reward(self) -> Any:
         """RewardTrainer as `train-rm` uses it."""
         rows = [{"prompt": "1 + 1 =", "chosen": " 2", "rejected": " 3"}] * 2
@@ -144,6 +158,8 @@ def checks() -> list[Check]:
     return [
         *(_policy_check(trainers, loss_type, beta) for loss_type in POLICY for beta in (0.0, BETA)),
         *(_preference_check(trainers, kind) for kind in PREFERENCE),
+        *(_sft_check(trainers, kind) for kind in ("nll", "dft")),
+        Check("loss rloo", f"RLOOTrainer of {name}", over_batches(partial(_rloo, trainers))),
         Check("TRL loss kto", "formula", over_batches(lambda batch: _kto(trainers, batch)), 2e-6),
         Check("TRL loss of a reward model", "formula", over_batches(lambda batch: _reward(trainers, batch)), 2e-6),
         Check("advantage group", "formula", partial(_group_advantage, trainers)),
@@ -175,6 +191,44 @@ def policy_loss(trainer: Any, new: Tensor, batch: Batch) -> Tensor:
     trainer._get_per_token_logps_and_entropies = lambda *_, **__: (new, torch.zeros_like(new), None)
     loss: Tensor = trainer._compute_loss(trainer.model, inputs)
     return loss
+
+
+def _rloo(trainers: Trainers, batch: Batch) -> float:
+    """Loss and gradient of ours and of TRL's RLOOTrainer."""
+    mask = torch.tensor(batch.mask)
+    ones = torch.ones(len(mask), 1, dtype=torch.long)
+    inputs = {"prompt_ids": ones, "prompt_mask": ones, "completion_ids": mask.long(), "completion_mask": mask.long()}
+    inputs["old_logps"] = torch.tensor((batch.old * batch.mask).sum(1))
+    inputs["advantages"] = torch.tensor(batch.advantages[:, 0])
+
+    def theirs(new: Tensor) -> Tensor:
+        trainers.rloo._get_per_token_logps_and_entropies = lambda *_, **__: (new, torch.zeros_like(new), None)
+        loss: Tensor = trainers.rloo._compute_loss(trainers.rloo.model, inputs)
+        return loss
+
+    def ours(new: Tensor) -> Tensor:
+        given = inputs_of(batch)
+        return aggregate(RLOO()(new, given), given.mask, RLOO.aggregation, tokens=1.0, longest=LONGEST)
+
+    return same_loss(ours, theirs, batch)
+
+
+def _sft_check(trainers: Trainers, kind: str) -> Check:
+    def compare(batch: Batch) -> float:
+        trainer, mask = trainers.sft, torch.tensor(batch.mask)
+        trainer.args.loss_type = kind
+        held = np.exp(batch.new) if kind == "dft" else 1.0
+        ids, _ = _rows(batch)
+
+        def loss(new: Tensor) -> Tensor:
+            value: Tensor = trainer.compute_loss(
+                _answering(lambda _: new * mask, label_mask=mask.bool()), {"input_ids": ids, "attention_mask": ids}
+            )
+            return value
+
+        return with_gradient(loss, lambda new: float(-(held * new * batch.mask).sum() / batch.mask.sum()), batch)
+
+    return Check(f"TRL loss {kind}", "formula", over_batches(compare))
 
 
 def policy_formula(loss_type: str, beta: float, batch: Batch) -> Callable[[Array], float]:
@@ -213,13 +267,13 @@ def _policy_check(trainers: Trainers, loss_type: str, beta: float) -> Check:
     return Check(f"TRL loss {loss_type}{' with KL' if beta else ''}", "formula", measure)
 
 
-def _answering(log_probs: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
-    """A model that answers with log-probabilities for the token ids it is given."""
+def _answering(log_probs: Callable[[Tensor], Tensor], **more: Any) -> Callable[..., Any]:
+    """A model that answers with log-probabilities for the token ids it is given, and with further outputs."""
 
     def answer(*, input_ids: Tensor, **_: Any) -> SimpleNamespace:
         values = log_probs(input_ids)
         rest = torch.zeros_like(values)
-        return SimpleNamespace(log_probs=values, entropy=rest, mean_logits=rest, is_top1=rest.bool())
+        return SimpleNamespace(log_probs=values, entropy=rest, mean_logits=rest, is_top1=rest.bool(), **more)
 
     return answer
 
