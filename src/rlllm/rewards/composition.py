@@ -80,7 +80,7 @@ class Composition:
         trained = [reward for reward in self.rewards if reward.weight]
         ranks = {True: 0, None: 1, False: 2}
         chosen = min(trained, key=lambda reward: ranks[reward.verifies], default=None)
-        return chosen and chosen.name
+        return chosen.name if chosen else None
 
     def score(self, samples: Sequence[Sample]) -> Scores:
         """Score a batch with every reward.
