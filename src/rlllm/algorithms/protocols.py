@@ -140,6 +140,8 @@ class Advantage(Component):
 
     ignores_rewards: bool = False
     """Whether the signal is the policy's own: rewards are only monitored, and a constant one is no failure."""
+    per_completion: bool = False
+    """Whether it gives one number a completion, (B,), in every run."""
     reads_kl_penalty: bool = True
     """Whether a KL penalty in the reward (`kl.where=reward`) reaches the advantage."""
 
@@ -171,6 +173,17 @@ class PolicyLoss(Component):
     """Whether it is about completions that the policy did not sample, so that a run without them is refused."""
     reads_trl: Collection[str] = ()
     """TRL settings of losses that it reads, out of `rlllm.algorithms.losses.trl.LOSS_SETTINGS`; `LossInputs.trl` has them."""
+
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        """What its gradient is while every importance ratio is 1, so that nothing is clipped, gated or charged.
+
+        `token`: that of -A log p at each token, which TRL's loss of the same aggregation has as well; `completion`: the same
+        where the tokens of a completion share the advantage; empty: another one.
+
+        Args:
+            settings: TRL's, with its defaults.
+        """
+        return ""
 
 
 class Loss(PolicyLoss, ABC):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
+
+ROLLOUT_UPDATES = frozenset({"steps_per_generation", "generation_batch_size", "num_iterations"})
+"""TRL settings that say how many updates are made on a rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class BatchPlan:
         return (
             f"{self.prompts_per_rollout} prompts x {self.group_size} = {self.completions_per_rollout} completions a rollout, "
             f"{self.completions_per_step} a step"
+            + (f", {self.steps_per_rollout} updates a rollout" if self.steps_per_rollout > 1 else "")
         )
 
 
@@ -59,6 +64,34 @@ def plan_batches(settings: Mapping[str, Any], group_size: int, processes: int = 
     boundary = _steps_per_rollout(rollout_steps * iterations, accumulation)
     _check_save_steps(settings, boundary)
     return BatchPlan(group_size, rollout, micro * processes * accumulation, boundary)
+
+
+def several_updates(
+    updates: int, settings: Mapping[str, Any], given: Collection[str], group_size: int, rows: int, processes: int = 1
+) -> dict[str, int]:
+    """TRL's `steps_per_generation` for several optimizer steps on each rollout; the number of completions a step stays.
+
+    Args:
+        updates: wanted; fewer are made where the data has too few prompts for a rollout, the run too few steps, or checkpoints
+            would fall inside a rollout.
+        settings: TRL fields as they will be passed.
+        given: settings of recipe and command line; where one of them says how many updates there are, nothing is set.
+        group_size: completions a prompt.
+        rows: prompts of the data.
+        processes: training processes.
+    """
+    if ROLLOUT_UPDATES & {*given}:
+        return {}
+    read = partial(trl_fields.value, "GRPOConfig", settings)
+    micro, accumulation, steps = (
+        read(name) for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "max_steps")
+    )
+    saves = read("save_steps") if read("save_strategy") == "steps" else 0
+    for count in range(updates, 1, -1):
+        fits = micro * accumulation * processes * count <= rows * group_size
+        if fits and not saves % count and (steps < 1 or count <= steps):
+            return {"steps_per_generation": accumulation * count}
+    return {}
 
 
 def _count(settings: Mapping[str, Any], name: str) -> int:

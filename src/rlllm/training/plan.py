@@ -27,6 +27,7 @@ from rlllm.training.trainers.base import Trainer
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
     from rlllm.training.environment import PlannedEnvironment
+    from rlllm.training.equal_methods import Equality
 
 _SHOWN = (
     "learning_rate",
@@ -62,6 +63,7 @@ class Plan(Generic[ConfigT]):
         rewards: what scores completions; None where nothing is scored.
         eval_reward: a further reward that only measures; its measurement comes first.
         cards: one line for each reward that trains and has a card, stale ones included.
+        changes: what recipe or command line set otherwise than the method does: name -> the method's value and the given one.
     """
 
     config: ConfigT
@@ -75,6 +77,7 @@ class Plan(Generic[ConfigT]):
     rewards: Composition | None = None
     eval_reward: Composition | None = None
     cards: tuple[str, ...] = ()
+    changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
     def measured_on(self) -> list[Any]:
@@ -131,7 +134,7 @@ class Plan(Generic[ConfigT]):
     def lines(self) -> list[tuple[str, str]]:
         """Label and value rows for a person."""
         rows = [
-            ("stage", f"{self.config.stage} with {self.method.name}: {self.method.summary}"),
+            *self._headline(),
             ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}"),
         ]
         rows += [("data" if number == 0 else "", line) for number, line in enumerate(check(self.loaded).lines())]
@@ -145,6 +148,14 @@ class Plan(Generic[ConfigT]):
         if len(self.loaded.train) < self.rows_needed:
             rows.append(("warning", f"one step takes {self.rows_needed} rows: this data is too small to train on"))
         return rows + self._settings_lines()
+
+    def _headline(self) -> list[tuple[str, str]]:
+        """Stage and method; the method's own summary stands for itself only where nothing of it was changed."""
+        name = f"{self.config.stage} with {self.method.name}"
+        if not self.changes:
+            return [("stage", f"{name}: {self.method.summary}")]
+        changed = ", ".join(f"{key}={value}" for key, (_, value) in self.changes.items())
+        return [("stage", f"{name}, changed: {changed}"), ("preset", self.method.summary)]
 
     def _settings_lines(self) -> list[tuple[str, str]]:
         """The TRL settings, by what sets them: the model's size, TRL, and recipe, command line and method."""
@@ -170,6 +181,7 @@ class Plan(Generic[ConfigT]):
         return {
             "stage": self.config.stage,
             "method": self.method.name,
+            "changed": {key: {"preset": preset, "value": value} for key, (preset, value) in self.changes.items()},
             "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.path},
             "data": {
                 "source": self.loaded.source,
@@ -196,6 +208,8 @@ class RLPlan(Plan[RLConfigT]):
         slots: slot name -> resolved component specification.
         environment: what the model may act on, where rollouts have several turns.
         filter_reward: name of the reward by which the sampler judges groups; None where it judges none.
+        equals: the method that gives the same update; None where there is none.
+        idle: settings that do nothing, since every importance ratio is 1.
     """
 
     rewards: Composition = field()
@@ -203,6 +217,8 @@ class RLPlan(Plan[RLConfigT]):
     slots: Mapping[str, Any]
     environment: PlannedEnvironment | None = None
     filter_reward: str | None = None
+    equals: Equality | None = None
+    idle: tuple[str, ...] = ()
 
     @property
     def rows_needed(self) -> int:
@@ -234,7 +250,19 @@ class RLPlan(Plan[RLConfigT]):
             *([("filter", self._filter_text())] if self.filter_reward else []),
             ("batch", self.batches.describe()),
             *(measured if self.entropy_target_is_measured else []),
+            *self._equality_lines(),
         ]
+
+    def _equality_lines(self) -> list[tuple[str, str]]:
+        """The method that the run equals; or else what does nothing, with one update a rollout."""
+        rows = [("note", str(self.equals))] if self.equals else []
+        if self.idle and not self.equals:
+            settings = f"{', '.join(self.idle)} {'does' if len(self.idle) == 1 else 'do'} nothing"
+            rows = [("note", f"with one update a rollout every importance ratio is 1, and {settings}")]
+        if rows and (self.equals is None or self.equals.by_updates):
+            steps = 4 * self.setting("gradient_accumulation_steps")
+            rows.append(("", f"for several updates: steps_per_generation={steps}, or num_iterations=2"))
+        return rows
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -242,6 +270,8 @@ class RLPlan(Plan[RLConfigT]):
             **({"environment": self.environment.describe()} if self.environment else {}),
             "slots": {name: spec.model_dump() for name, spec in self.slots.items()},
             **({"filter_reward": self.filter_reward} if self.filter_reward else {}),
+            **({"equals": self.equals.to_json()} if self.equals else {}),
+            **({"idle": list(self.idle)} if self.idle else {}),
         }
 
 
@@ -286,7 +316,26 @@ def plan_of(
         settings={**method.settings, **sizes.settings, **config.trainer},
         sizes=sizes,
         given=frozenset(config.trainer) | _trl_names(given_rollout(config)),
+        changes=preset_changes(config, method),
     )
+
+
+def preset_changes(config: TrainingConfig, method: Method) -> dict[str, tuple[Any, Any]]:
+    """What was given otherwise than the method has it: name -> the method's value and the given one."""
+    changes = {
+        name: (preset, config.trainer[name])
+        for name, preset in method.settings.items()
+        if name in config.trainer and config.trainer[name] != preset
+    }
+    for section, presets in method.defaults.items():
+        own = getattr(config, section)
+        given = own.model_dump(exclude_unset=True) if section in config.model_fields_set else {}
+        changes |= {
+            f"{section}.{key}": (preset, given[key])
+            for key, preset in presets.items()
+            if key in given and given[key] != preset
+        }
+    return changes
 
 
 def resolve_method(name: str, stage: str) -> Method:

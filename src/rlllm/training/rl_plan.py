@@ -18,10 +18,11 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import check_engine
-from rlllm.training.batch_arithmetic import plan_batches
+from rlllm.training.batch_arithmetic import ROLLOUT_UPDATES, plan_batches, several_updates
+from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, equal_method, idle_settings
 from rlllm.training.plan import Plan, RLPlan, processes
 from rlllm.training.reward_specs import named_models, resolve_rewards
-from rlllm.training.rl_settings import RLSettings
+from rlllm.training.rl_settings import KLConfig, RLSettings
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
@@ -38,8 +39,6 @@ _GENERATE_ONLY = (
     "use_transformers_paged",
 )
 """TRL settings of sampling that only TRL's own generation reads, which is the engine `hf`."""
-_DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
-"""Slot -> component, where neither the user nor the method says otherwise. The slot `off_policy` stays empty."""
 WORDS = {
     "loss_type": tuple(BY_LOSS_TYPE),
     "importance_sampling_level": ("token", "sequence"),
@@ -70,6 +69,9 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     )
     check_engine(rollout.engine)
     _check_engine_settings(rollout.engine, settings)
+    settings |= several_updates(
+        plan.method.updates, settings, config.trainer, rollout.group_size, len(plan.loaded.train), processes()
+    )
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_kl(config, slots["advantage"].name, advantage, settings)
     setup = Setup(
@@ -91,19 +93,23 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         critic_source(config, plan.source)
     else:
         _refuse_critic(config, slots["advantage"].name)
+    settings["reward_weights"] = composition.weights
     return RLPlan(
         config=config,
         method=plan.method,
         trainer=plan.trainer,
         source=plan.source,
         loaded=plan.loaded,
-        settings={**settings, "reward_weights": composition.weights},
+        settings=settings,
         sizes=plan.sizes,
         given=plan.given,
         rewards=composition,
         batches=batches,
         slots=slots,
         filter_reward=_filter_reward(slots["sampler"].name, cast(Sampler, components.by_slot["sampler"]), composition),
+        equals=equal_method(config, plan.method, slots, settings, batches),
+        idle=tuple(idle_settings(slots, settings, plan.given, plan.method, batches)),
+        changes=_changes(plan, slots),
     )
 
 
@@ -122,6 +128,33 @@ def _with_defaults(config: RLSettings, method: Method, settings: Mapping[str, An
     if settings.get("beta") and config.kl.where == "loss":
         settings.setdefault("use_bias_correction_kl", False)
     return settings
+
+
+def _changes(plan: Plan[Any], slots: Mapping[str, SlotSpec]) -> dict[str, tuple[Any, Any]]:
+    """What was given otherwise than the method has it, components and settings of the update that it leaves to TRL included."""
+    config, presets = plan.config, {**DEFAULT_COMPONENTS, **plan.method.components}
+    changes: dict[str, tuple[Any, Any]] = {}
+    for slot, spec in slots.items():
+        given = getattr(config, slot)
+        if spec.name != presets.get(slot) or (given is not None and given.params):
+            name = "loss_type" if slot == "loss" and given is None else slot
+            changes[name] = presets.get(slot), _short(spec if given is None or not given.params else given, spec.name)
+    fields = trl_fields.table("GRPOConfig")
+    for name in sorted(UPDATE_SETTINGS & config.trainer.keys() - plan.method.settings.keys()):
+        if config.trainer[name] != fields[name]["default"]:
+            changes[name] = fields[name]["default"], config.trainer[name]
+    if plan.method.updates > 1:
+        given = ROLLOUT_UPDATES & config.trainer.keys()
+        changes |= {name: (f"{plan.method.updates} updates a rollout", config.trainer[name]) for name in sorted(given)}
+    kl = {**KLConfig().model_dump(), **plan.method.defaults.get("kl", {})}
+    own = {f"kl.{name}": (preset, getattr(config.kl, name)) for name, preset in kl.items()}
+    return {**changes, **plan.changes, **{name: pair for name, pair in own.items() if pair[0] != pair[1]}}
+
+
+def _short(spec: SlotSpec, name: str) -> str:
+    """A component as it is typed."""
+    fields = ", ".join(f"{key}: {value}" for key, value in spec.params.items())
+    return f"{{name: {name}, {fields}}}" if fields else name
 
 
 def _sampling_settings(rollout: RolloutConfig) -> dict[str, Any]:
@@ -153,8 +186,8 @@ def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> d
     if off_policy.name:
         slots["off_policy"] = off_policy
         chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
-    for slot in _DEFAULT_COMPONENTS:
-        slots[slot] = _slot(config, slot, {**_DEFAULT_COMPONENTS, **chosen})
+    for slot in DEFAULT_COMPONENTS:
+        slots[slot] = _slot(config, slot, {**DEFAULT_COMPONENTS, **chosen})
     return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
 
 

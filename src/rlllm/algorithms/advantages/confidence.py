@@ -22,6 +22,7 @@ class SelfCertainty(Advantage):
     """
 
     compares_group = True
+    per_completion = True
     ignores_rewards = True
     reads_kl_penalty = False
     needs = ("certainty",)
@@ -36,6 +37,7 @@ class LowEntropy(Advantage):
     """Minus the mean entropy of a completion's tokens, normalised in its group (Agarwal et al. 2025, arXiv 2505.15134)."""
 
     compares_group = True
+    per_completion = True
     ignores_rewards = True
     reads_kl_penalty = False
     needs = ("entropies",)

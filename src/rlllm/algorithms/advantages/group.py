@@ -18,6 +18,7 @@ class Group(Advantage):
     """(reward - group mean) / (group deviation + 1e-4) (Shao et al. 2024, eq. 3), as TRL computes it under `scale_rewards`."""
 
     compares_group = True
+    per_completion = True
     reads_kl_penalty = False
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
@@ -33,6 +34,7 @@ class LeaveOneOut(Advantage):
     """
 
     compares_group = True
+    per_completion = True
 
     def __call__(self, batch: RolloutBatch) -> Tensor:
         return leave_one_out(batch.group_rewards).view(-1)

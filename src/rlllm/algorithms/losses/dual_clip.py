@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.losses.base import LossInputs, log_ratios
 from rlllm.algorithms.protocols import Loss
@@ -35,6 +36,9 @@ class DualClip(Loss):
                 given=f"{self.clip_ratio_low}, {self.clip_ratio_high}, {self.clip_ratio_c}",
                 hint="0.2, 0.2 and 3.0 are usual",
             )
+
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        return "token"
 
     def __call__(self, logps: Tensor, inputs: LossInputs) -> Tensor:
         import torch

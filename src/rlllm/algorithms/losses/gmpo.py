@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.losses.base import LossInputs, log_ratios, sequence_ratio
 from rlllm.algorithms.protocols import Loss
@@ -29,6 +30,9 @@ class GMPO(Loss):
     def __post_init__(self) -> None:
         if not self.width > 0:
             raise ConfigError("loss gmpo: width is above 0", given=self.width, hint="0.4 in the paper")
+
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        return "completion"
 
     def __call__(self, logps: Tensor, inputs: LossInputs) -> Tensor:
         return -sequence_ratio(self.clipped(logps, inputs), inputs.mask) * inputs.advantages

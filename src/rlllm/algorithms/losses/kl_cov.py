@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.covariance import check_fraction, covariance, share
 from rlllm.algorithms.losses.base import LossInputs, log_ratios
@@ -28,6 +29,9 @@ class KLCov(Loss):
 
     def __post_init__(self) -> None:
         check_fraction("loss kl-cov", self.fraction)
+
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        return "token"
 
     def __call__(self, logps: Tensor, inputs: LossInputs) -> Tensor:
         return -log_ratios(logps, inputs).exp() * inputs.advantages + self.penalty(logps, inputs)

@@ -31,6 +31,11 @@ class TRLLoss(PolicyLoss):
     def trl_settings(self) -> Mapping[str, Any]:
         return {"loss_type": self.loss_type}
 
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        if settings["delta"] is not None and settings["delta"] < 1:
+            return ""
+        return "completion" if settings["importance_sampling_level"] == "sequence" else "token"
+
 
 class GRPO(TRLLoss):
     """-min(r A, clip(r, 1 - epsilon, 1 + epsilon_high) A), mean over each completion's tokens (Shao et al. 2024)."""
@@ -79,6 +84,10 @@ class CISPO(TRLLoss):
     aggregation = "token-mean"
     reads_trl = ("importance_sampling_level", "epsilon_high", *_FRAME)
 
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        bound = settings["epsilon"] if settings["epsilon_high"] is None else settings["epsilon_high"]
+        return "token" if bound >= 1 else ""
+
 
 class SAPO(TRLLoss):
     """A soft gate on the ratio in place of the clip, mean over each completion's tokens (Gao et al. 2025)."""
@@ -86,6 +95,9 @@ class SAPO(TRLLoss):
     loss_type = "sapo"
     aggregation = "seq-mean-token-mean"
     reads_trl = ("importance_sampling_level", "sapo_temperature_pos", "sapo_temperature_neg", *_FRAME)
+
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        return "completion" if settings["importance_sampling_level"] == "sequence" else "token"
 
 
 class VESPO(TRLLoss):
@@ -95,10 +107,17 @@ class VESPO(TRLLoss):
     aggregation = "token-mean"
     reads_trl = ("vespo_k_pos", "vespo_lambda_pos", "vespo_k_neg", "vespo_lambda_neg", *_FRAME)
 
+    def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
+        return "token"
+
 
 BY_LOSS_TYPE: Mapping[str, type[TRLLoss]] = {
     loss.loss_type: loss for loss in (GRPO, BNPO, DrGRPO, DAPO, CISPO, SAPO, LUSPO, VESPO)
 }
 """TRL's `loss_type` -> the loss of that name."""
+BY_AGGREGATION: Mapping[str, str] = {loss.aggregation: loss.loss_type for loss in (GRPO, BNPO, DrGRPO, DAPO, LUSPO)}
+"""Aggregation -> name of TRL's clipped loss that aggregates so."""
 LOSS_SETTINGS = frozenset(name for loss in BY_LOSS_TYPE.values() for name in loss.reads_trl)
 """TRL settings that some losses read and others do not."""
+RATIO_SETTINGS = LOSS_SETTINGS - {*_FRAME}
+"""TRL settings of losses that act on importance ratios alone, and so do nothing where every ratio is 1."""

@@ -23,6 +23,8 @@ class Method:
         settings: TRL config fields it sets (names as in TRL).
         components: slot -> component name, where it differs from the default; see `rlllm methods ls --slots`.
         defaults: its values for sections of the stage's settings, e.g. {"rollout": {"group_size": 1}}.
+        updates: optimizer steps on each rollout, where neither `steps_per_generation`, `generation_batch_size` nor
+            `num_iterations` is given: more than 1 where the method is about importance ratios, which are 1 in the first.
         reward: name of the reward it learns from, where it would be another method without it.
         notes: what differs from the paper, or must be known before use.
         example: further words of a command that runs, where the method cannot do without them.
@@ -38,6 +40,7 @@ class Method:
     settings: Mapping[str, Any] = field(default_factory=dict)
     components: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    updates: int = 1
     reward: str = ""
     notes: str = ""
     example: str = ""

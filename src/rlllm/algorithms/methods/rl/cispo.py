@@ -14,6 +14,7 @@ METHOD = Method(
     paper="MiniMax 2025, arXiv 2506.13585",
     settings={"epsilon_high": 5.0, "scale_rewards": "group", "beta": 0.0},
     components={"loss": "cispo"},
+    updates=4,
     notes="epsilon_high is the bound itself. 5 is ScaleRL's (Khatri et al. 2025, arXiv 2510.13786) and TRL's advice; the paper "
     "of MiniMax gives no number. There is no lower bound, as in the paper.",
 )

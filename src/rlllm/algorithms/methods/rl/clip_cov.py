@@ -15,5 +15,6 @@ METHOD = Method(
     paper="Cui et al. 2025, arXiv 2505.22617",
     settings={"beta": 0.0, "epsilon": 1.0, "scale_rewards": "group", "epsilon_high": 1.0},
     components={"loss": "dapo", "mask": "clip-cov"},
+    updates=4,
     notes="mask={name: clip-cov, fraction: 2e-4, low: 1, high: 5}; drawn once a rollout, not once a minibatch.",
 )

@@ -15,6 +15,7 @@ METHOD = Method(
     paper="Yu et al. 2025, arXiv 2503.14476",
     settings={"scale_rewards": "group", "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.28},
     components={"loss": "dapo", "sampler": "dynamic"},
+    updates=4,
     notes="sampler.reward names the reward that has to differ, by default the first that verifies. "
     "The paper's punishment of overlong completions is a reward: add {name: overlong, limit: MAX_NEW_TOKENS}.",
 )

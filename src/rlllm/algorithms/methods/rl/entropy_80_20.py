@@ -15,6 +15,7 @@ METHOD = Method(
     paper="Wang et al. 2025, arXiv 2506.01939",
     settings={"beta": 0.0, "epsilon": 0.2, "scale_rewards": "group", "epsilon_high": 0.28},
     components={"loss": "dapo", "sampler": "dynamic", "mask": "entropy-top20"},
+    updates=4,
     notes="mask={name: entropy, fraction: 0.1} changes the share; mask={name: random, fraction: 0.2} is the control. "
     "Tokens are ranked within a micro-batch, so its size matters.",
 )

@@ -14,5 +14,6 @@ METHOD = Method(
     paper="Zhao et al. 2025, arXiv 2507.20673",
     settings={"scale_rewards": "group", "beta": 0.0},
     components={"loss": "gmpo"},
+    updates=4,
     notes="loss={name: gmpo, width: 0.4} sets the clip of the log-ratios.",
 )

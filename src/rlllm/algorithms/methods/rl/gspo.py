@@ -19,4 +19,5 @@ METHOD = Method(
         "epsilon": 0.0003,
         "epsilon_high": 0.0004,
     },
+    updates=4,
 )

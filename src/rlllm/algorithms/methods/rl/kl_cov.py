@@ -14,6 +14,6 @@ METHOD = Method(
     paper="Cui et al. 2025, arXiv 2505.22617",
     settings={"beta": 0.0, "scale_rewards": "group"},
     components={"loss": "kl-cov"},
-    notes="acts from the second update on a rollout on, so raise num_iterations or steps_per_generation. "
-    "Tokens are ranked within a micro-batch, so its size matters.",
+    updates=4,
+    notes="acts from the second update on a rollout on. Tokens are ranked within a micro-batch, so its size matters.",
 )

@@ -20,4 +20,5 @@ METHOD = Method(
         "epsilon_high": 0.0025,
     },
     components={"loss": "luspo"},
+    updates=4,
 )

@@ -19,4 +19,5 @@ METHOD = Method(
         "sapo_temperature_neg": 1.05,
     },
     components={"loss": "sapo"},
+    updates=4,
 )

@@ -22,4 +22,5 @@ METHOD = Method(
         "vespo_lambda_neg": 2.0,
     },
     components={"loss": "vespo"},
+    updates=4,
 )
