@@ -337,6 +337,8 @@ def _method(method: Any) -> list[str]:
     lines += [f"- verbs: {', '.join(_code(stage) for stage in method.stages)}; trainer: {_code(method.trainer)}"]
     if presets:
         lines += ["- presets: " + ", ".join(_code(f"{key}={value}") for key, value in presets.items())]
+    if method.updates > 1:
+        lines += [f"- updates on each rollout: {method.updates}, unless a setting of the batch says otherwise"]
     if method.reward:
         lines += [f"- reward: {_code(method.reward)}"]
     if method.notes:

@@ -117,6 +117,7 @@ def show_method(
         "settings": _lines(method.settings),
         "components": _lines(method.components),
         "defaults": _lines(defaults),
+        "updates": f"{method.updates} on each rollout" if method.updates > 1 else "",
         "reward": method.reward,
         "notes": method.notes,
     }

@@ -148,11 +148,11 @@ def idle_settings(
     method: Method,
     batches: BatchPlan,
 ) -> list[str]:
-    """Settings of the method, or given, that act on importance ratios and do nothing, since every ratio is 1."""
+    """Settings that act on importance ratios and do nothing, since every ratio is 1: those given, and a ratio method's own."""
     loss = cast(PolicyLoss, component("loss", slots["loss"]))
     if not ratio_is_one(slots, settings, batches) or not loss.at_ratio_one(trl_values(settings)):
         return []
-    chosen = {*given, *method.settings}
+    chosen = {*given, *(method.settings if method.updates > 1 else ())}
     return sorted(name for name in RATIO_SETTINGS & {*loss.reads_trl} & chosen)
 
 

@@ -103,7 +103,7 @@ def test_a_batch_smaller_than_a_group_is_fine_when_accumulation_fills_it() -> No
 
 
 def test_a_plan_says_its_numbers() -> None:
-    text = "4 prompts x 8 = 32 completions a rollout, 16 a step"
+    text = "4 prompts x 8 = 32 completions a rollout, 16 a step, 2 updates a rollout"
     assert plan_batches(settings(b=8, ga=2, spg=4, save=2), 8).describe() == text
 
 

@@ -82,6 +82,7 @@ def test_a_run_that_may_differ_names_none(settings: dict[str, Any]) -> None:
     [
         ({"method": "dapo", **ONE}, ("epsilon", "epsilon_high")),
         ({"method": "grpo", "epsilon": 0.3}, ("epsilon",)),
+        ({"method": "grpo"}, ()),
         ({"method": "dapo"}, ()),
         ({"method": "grpo", "sampler": "replay"}, ()),
     ],

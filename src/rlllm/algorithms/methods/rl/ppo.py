@@ -16,6 +16,7 @@ METHOD = Method(
     settings={"scale_rewards": "none", "beta": 0.05, "epsilon": 0.2},
     components={"loss": "dapo", "advantage": "gae"},
     defaults={"rollout": {"group_size": 1}, "kl": {"where": "reward"}},
+    updates=4,
     notes="one completion a prompt; critic.* holds the value model's settings, advantage={name: gae, lam: 0.95} those of GAE.",
     example="--reward gold",
 )
