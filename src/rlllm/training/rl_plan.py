@@ -82,10 +82,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         kl_in=config.kl.where,
         off_policy="off_policy" in slots,
     )
-    for slot, part in components.by_slot.items():
-        _check_component(f"{slot}={slots[slot].name}", part, setup)
-    _check_signals(components.signals, settings)
-    try_out({slot: part for slot, part in components.by_slot.items() if ":" in slots[slot].name}, components, setup)
+    _check_components(components, slots, setup, settings)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in components.signals:
@@ -211,6 +208,16 @@ def _loss_settings(name: str, loss: Any, settings: Mapping[str, Any], given: Map
             hint=f"leave it out; {unread[0]} is read by the losses {', '.join(readers)}",
         )
     return {key: value for key, value in settings.items() if key not in LOSS_SETTINGS or key in loss.reads_trl}
+
+
+def _check_components(
+    components: Components, slots: Mapping[str, SlotSpec], setup: Setup, settings: Mapping[str, Any]
+) -> None:
+    """Whether the components can do with the run, and those from outside with a made-up rollout. Raises ConfigError."""
+    for slot, part in components.by_slot.items():
+        _check_component(f"{slot}={slots[slot].name}", part, setup)
+    _check_signals(components.signals, settings)
+    try_out({slot: part for slot, part in components.by_slot.items() if ":" in slots[slot].name}, components, setup)
 
 
 def _check_component(name: str, part: Component, setup: Setup) -> None:
