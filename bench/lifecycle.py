@@ -17,8 +17,6 @@ from typing import Any
 
 from results_file import TRAINING, add_output, write_results
 
-from rlllm.tools.claims.pack import claim
-
 ROOT = Path("runs/lifecycle")
 
 
@@ -44,9 +42,8 @@ def main() -> None:
         rows, totals[str(seed)] = run_demo(seed)
         measures += [{"seed": seed, **row} for row in rows]
         print(json.dumps({"seed": seed, "seconds": totals[str(seed)], "summary": rows}), flush=True)
-    packed = claim(ROOT) if given.output else None
     results = {"measures": measures, "seconds": totals}
-    write_results(given.output, results, sources=[*TRAINING, "recipes"], claim=packed)
+    write_results(given.output, results, sources=[*TRAINING, "recipes"], runs=ROOT)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python bench/recorded_runs.py NAME [--seeds 3] [--output docs/results/NAME.json]
 
-Runs are kept in runs/recorded/NAME and not repeated: a recording that was stopped goes on where it was. One thread a run.
+Runs are kept in runs/recorded/NAME and not repeated while the code is the same: a recording that was stopped goes on where it
+was. One thread a run.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from results_file import TRAINING, add_output, write_results
+from results_file import TRAINING, add_output, made_with_this_code, write_results
 
 from rlllm.core.runs import Run
-from rlllm.tools.claims.pack import claim
 
 ROOT = Path("runs/recorded")
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
@@ -56,14 +56,16 @@ BEST_OF = ["--model", "nano", "data.level=2", "data.holdout=512", "rows=512", "s
 
 
 def rlllm(words: Sequence[str], folder: Path) -> Run:
-    """Run a command into a folder, unless it is done; its verdict may be anything."""
+    """Run a command into a folder, unless it is done with this code; its verdict may be anything."""
     run = Run(folder)
-    if run.status["state"] not in ("done", "failed") and not (folder / "pipeline.json").exists():
-        begun = ["--resume"] if folder.exists() else []
+    done = run.status["state"] in ("done", "failed") or (folder / "pipeline.json").exists()
+    current = made_with_this_code(folder)
+    if not (done and current):
+        begun = ["--resume" if current else "--overwrite"] if folder.exists() else []
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([RLLLM, *words, "--output-dir", str(folder), *begun], env=environment)
-        if done.returncode not in (0, 1):
-            raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {done.returncode}")
+        ended = subprocess.run([RLLLM, *words, "--output-dir", str(folder), *begun], env=environment)
+        if ended.returncode not in (0, 1):
+            raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {ended.returncode}")
     return run
 
 
@@ -300,8 +302,8 @@ def main() -> None:
     record, seeds = RECORDINGS[given.name]
     folder = ROOT / given.name
     results = record(folder, given.seeds or seeds)
-    packed = claim(folder) if given.output and record is not nano else None
-    write_results(given.output, results, sources=[*TRAINING, "recipes"], threads=1, claim=packed)
+    runs = None if record is nano else folder
+    write_results(given.output, results, sources=[*TRAINING, "recipes"], threads=1, runs=runs)
     print(json.dumps(results, indent=1))
 
 

@@ -13,13 +13,14 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rlllm.core.code_hash import code_hash
+from rlllm.core.code_hash import code_hash, package_hash
 from rlllm.launch.local import processor, versions
 from rlllm.tools.claims.claim_file import text_of
+from rlllm.tools.claims.pack import claim
 
 ROOT = Path(__file__).resolve().parents[1]
 _ROOMS = (
@@ -52,7 +53,7 @@ def write_results(
     *,
     sources: Sequence[str],
     threads: int | None = None,
-    claim: Mapping[str, Any] | None = None,
+    runs: Path | None = None,
 ) -> None:
     """Write a results file.
 
@@ -61,7 +62,8 @@ def write_results(
         results: the numbers.
         sources: files and folders of the repository that the numbers measure; the calling script is added.
         threads: CPU threads of what was measured; None where it chose them itself.
-        claim: what `rlllm verify` needs to run the numbers again.
+        runs: folder of the training runs that the numbers come from. They are packed as a claim, for `rlllm verify`; where one
+            of them was made with other code than there is now, the file says that it is old.
     """
     if path is None:
         return
@@ -73,13 +75,19 @@ def write_results(
         "commit": _commit(),
         "versions": versions(),
         "hardware": {"processor": processor(), "cores": os.cpu_count(), "threads": threads, "device": "cpu"},
-        "code": {"hash": code_hash([ROOT / name for name in sources], ROOT), "sources": sources},
+        "code": None if runs and not made_with_this_code(runs) else {n: code_hash([ROOT / n], ROOT) for n in sources},
         "results": results,
     }
     text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
-    if claim is not None:
-        text = f'{text[:-2]},\n "claim": {text_of(claim).rstrip()}\n}}'
+    if runs is not None:
+        text = f'{text[:-2]},\n "claim": {text_of(claim(runs)).rstrip()}\n}}'
     path.write_text(f"{text}\n", encoding="utf-8")
+
+
+def made_with_this_code(folder: Path) -> bool:
+    """Whether every run at and below a folder was made with the code of rlllm as it is now."""
+    codes = {json.loads(path.read_text(encoding="utf-8")).get("code") for path in folder.rglob("env.json")}
+    return codes <= {package_hash()}
 
 
 def _command(script: str, words: Sequence[str]) -> str:

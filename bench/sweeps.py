@@ -23,7 +23,6 @@ from results_file import TRAINING, add_output, write_results
 
 from rlllm.core.runs import Run
 from rlllm.evals.statistics.seeds import t_interval
-from rlllm.tools.claims.pack import claim
 
 ROOT = Path("runs/recorded")
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
@@ -72,8 +71,7 @@ def main() -> None:
     run = Run(folder)
     bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
     sources = [*TRAINING, f"recipes/sweeps/{given.name}.yaml"]
-    packed = claim(folder) if given.output else None
-    write_results(given.output, {**run.results, **bands}, sources=sources, threads=1, claim=packed)
+    write_results(given.output, {**run.results, **bands}, sources=sources, threads=1, runs=folder)
 
 
 if __name__ == "__main__":

@@ -220,13 +220,12 @@ def age(content: Mapping[str, Any], root: Path) -> str:
     from rlllm.core.code_hash import code_hash
 
     if content["code"] is None:
-        return "older than the first hash of the code"
-    sources = content["code"]["sources"]
-    gone = [name for name in sources if not (root / name).exists()]
+        return "made with other code, or before code was hashed"
+    gone = [name for name in content["code"] if not (root / name).exists()]
     if gone:
         return f"measured code that is gone: {', '.join(gone)}"
-    now = code_hash([root / name for name in sources], root)
-    return "" if now == content["code"]["hash"] else f"the code changed since: {', '.join(sources)}"
+    changed = [name for name, hashed in content["code"].items() if code_hash([root / name], root) != hashed]
+    return f"the code changed since: {', '.join(changed)}" if changed else ""
 
 
 def _show_ages(root: Path) -> None:
