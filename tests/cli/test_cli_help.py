@@ -81,7 +81,7 @@ HELP = [
     ("align --method=spin", {"iterations", "rollout.group_size"}, {"advantage"}),
     ("align method=ppo", {"critic.init", "kl.where"}, {"iterations", "environment"}),
     ("reason", {"environment", "critic.share_backbone"}, {"critic.init", "eval_reward"}),
-    ("sft", {"lora.r"}, {"eval.samples", "rewards"}),
+    ("sft", {"lora.r"}, {"kl.target", "rewards"}),
 ]
 
 
