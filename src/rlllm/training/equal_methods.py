@@ -179,10 +179,9 @@ def _form(slots: Mapping[str, SlotSpec], settings: Mapping[str, Any], kl: KLConf
     if values["epsilon_high"] is None:
         values["epsilon_high"] = values["epsilon"]
     read = {name: value for name, value in values.items() if name not in LOSS_SETTINGS or name in loss.reads_trl}
-    if read["beta"]:
-        read |= {"kl.where": kl.where, "kl.target": kl.target}
-    else:
-        read.pop("use_bias_correction_kl")
+    where = kl.where if read["beta"] else KLConfig().where
+    corrected = bool(read["beta"]) and where == "loss" and read["use_bias_correction_kl"]
+    read |= {"kl.where": where, "kl.target": kl.target, "use_bias_correction_kl": corrected}
     return _Form({slot: (spec.name, _fields(parts[slot])) for slot, spec in slots.items()}, read, loss, advantage)
 
 
@@ -191,7 +190,7 @@ def _preset(method: Method) -> _Form:
     names = {**DEFAULT_COMPONENTS, **method.components}
     kl = KLConfig.model_validate(method.defaults.get("kl", {}))
     slots = {slot: SlotSpec(name=name) for slot, name in names.items()}
-    settings = dict(method.settings)
+    settings = {"use_bias_correction_kl": False, **method.settings}
     for slot, spec in slots.items():
         settings = {**component(slot, spec).trl_settings, **settings}
     return _form(slots, settings, kl)

@@ -44,7 +44,11 @@ EQUAL = [
     ({"loss": "dual-clip"}, "equals grpo with loss=dapo up to rounding: " + RATIO),
     ({"method": "bnpo"}, "equals grpo with loss=dapo up to rounding: one micro-batch is the whole rollout"),
     ({"loss": "dr_grpo", "scale_rewards": "none"}, "equals dr-grpo: the same components and settings"),
-    ({"method": "gspo", **ONE, "beta": 0.01, "use_bias_correction_kl": False}, "equals grpo with beta=0.01, "),
+    (
+        {"method": "gspo", **ONE, "beta": 0.01, "use_bias_correction_kl": False},
+        "equals grpo with beta=0.01 up to rounding: " + RATIO,
+    ),
+    ({"advantage": "self-certainty", "beta": 0.005}, "equals intuitor: the same components and settings"),
 ]
 NOT_EQUAL: list[dict[str, Any]] = [
     {"method": "grpo"},
@@ -59,6 +63,8 @@ NOT_EQUAL: list[dict[str, Any]] = [
     {"method": "bnpo", "gradient_accumulation_steps": 2},
     {"method": "rloo"},
     {"method": "clip-cov", **ONE},
+    {"advantage": "self-certainty", "beta": 0.005, "use_bias_correction_kl": True},
+    {"method": "intuitor", "kl.where": "nowhere"},
 ]
 
 

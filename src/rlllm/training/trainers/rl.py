@@ -180,6 +180,8 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
         _share(loop, job, with_critic)
     loop.recall(job.run.samples())
     _say_how_it_decodes(job, loop)
+    if job.plan.equals:
+        job.progress.note(f"{job.plan.method.name} {job.plan.equals}")
     return loop
 
 
