@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 _OUTPUT_DIR = re.compile(r"(--)?output[-_]dir(=|$)")
+
+
+def program() -> str:
+    """What to type for this program in the shell that started it: `rlllm`, or its path where `rlllm` is another or none."""
+    started = Path(sys.argv[0])
+    if started.name != "rlllm":
+        return "rlllm"
+    found = shutil.which("rlllm")
+    if found is not None and Path(found).resolve() == started.resolve():
+        return "rlllm"
+    return shlex.quote(sys.argv[0])
+
+
+def as_typed(command: str) -> str:
+    """A command that begins with `rlllm`, in the form that runs in the shell that started this program."""
+    return program() + command.removeprefix("rlllm")
 
 
 @dataclass(frozen=True, slots=True)

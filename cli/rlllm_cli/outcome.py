@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rlllm_cli import console
-from rlllm_cli.invocation import Invocation
+from rlllm_cli.invocation import Invocation, as_typed
 
 if TYPE_CHECKING:
     from rlllm.core.runs import Run
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def conclude(run: Run, invocation: Invocation, as_json: bool) -> None:
     """Print a finished run. Raises typer.Exit where it was interrupted (130), failed or got worse (1)."""
     interrupted = run.status.get("state") == "interrupted"
-    following = [invocation.to_resume(run.path)] if interrupted else next_commands(run)
+    following = [*map(as_typed, [invocation.to_resume(run.path)] if interrupted else next_commands(run))]
     if as_json:
         console.emit_json({**to_json(run), "next": following})
     else:

@@ -9,6 +9,7 @@ import typer
 
 from rlllm_cli import console, options, outcome, overrides
 from rlllm_cli.progress import listening
+from rlllm_cli.usage import is_bare, usage_lines
 
 
 def sft(
@@ -161,6 +162,10 @@ def launch(
     reference, tasks = overrides.recipe_and_tasks(verb, typed.bare, config_file)
     recipe = read_recipe(find_recipe(reference, verb).path) if reference else {}
     settings = overrides.flag_overrides({**flags, "tasks": tasks}, typed.overrides) + typed.overrides
+    if is_bare(reference, [key for key, _ in settings]) and not (switches.dry_run or switches.resume):
+        for line in usage_lines(verb, str(ctx.command.help)):
+            console.say(line)
+        raise typer.Exit(2)
     config = resolve_settings(verb, recipe, settings)
     if switches.dry_run:
         show_plan(config, switches.json)

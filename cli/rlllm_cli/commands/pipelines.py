@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlllm_cli import completion, console, options, outcome, overrides
+from rlllm_cli.invocation import as_typed
 from rlllm_cli.progress import clock, listening
 
 if TYPE_CHECKING:
@@ -113,20 +114,31 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
     """Print a pipeline's table. Raises typer.Exit where a step was interrupted (130), failed or got worse (1)."""
     from rlllm.core.outcome import summary_of
 
+    last = list(done.runs.values())[-1]
+    interrupted = last.status.get("state") == "interrupted"
+    following = [*map(as_typed, [ctx.obj.to_resume(done.path)] if interrupted else _next_commands(done))]
     if as_json:
-        console.emit_json({"run": str(done.path), **done.to_json()})
+        console.emit_json({"run": str(done.path), **done.to_json(), "next": following})
     else:
         console.table(("step", "measure", "before", "after", "change", "time", "outcome"), _rows(done))
         console.emit("")
         outcomes = summary_of({name: run.outcome for name, run in done.runs.items()})
-        console.fields([("outcome", outcomes), ("run", done.path), ("report", done.path / "report.html")])
-    last = list(done.runs.values())[-1]
-    if last.status.get("state") == "interrupted":
-        console.say(f"interrupted; continue with: {ctx.obj.to_resume(done.path)}")
+        places = [("outcome", outcomes), ("run", done.path), ("report", done.path / "report.html")]
+        console.fields([*places, *(("next", command) for command in following)])
+    if interrupted:
+        console.say(f"interrupted; continue with: {following[0]}")
         raise typer.Exit(130)
     outcome.show_reasons(last.verdict)
     if not done.ok:
         raise typer.Exit(1)
+
+
+def _next_commands(done: PipelineRun) -> list[str]:
+    """What to type after a pipeline: what follows its last training run, and two recipes to begin with."""
+    trained = [run for run in done.runs.values() if run.outcome is not None]
+    if not done.ok or not trained:
+        return outcome.next_commands(list(done.runs.values())[-1])
+    return [*outcome.next_commands(trained[-1]), "rlllm sft quickstart", "rlllm reason quickstart method=dr-grpo"]
 
 
 def _rows(done: PipelineRun) -> Iterator[tuple[Any, ...]]:

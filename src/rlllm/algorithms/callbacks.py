@@ -44,10 +44,11 @@ class Recorder(TrainerCallback):
         self.diagnostics.steps_done = state.global_step
         self.progress.started(self.run.config["stage"], state.max_steps, self.run.path)
         self._last = (time.monotonic(), float(state.num_input_tokens_seen or 0))
+        flat = 0
         for row in self.run.metrics():  # rows of the run before it was resumed: the verdict covers all of it
             self._update_diagnostics(row)
-            self._update_signal(row["step"], row)
-        if state.global_step >= state.max_steps:
+            flat = self._update_signal(row["step"], row)
+        if state.global_step >= state.max_steps or self._stops_after(flat, state):
             raise AlreadyFinishedError
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -60,9 +61,8 @@ class Recorder(TrainerCallback):
         self._update_diagnostics(values)
         self._add_speed(values)
         flat = self._update_signal(state.global_step, values)
-        if self.flat_limit and flat >= self.flat_limit and state.global_step < state.max_steps:
+        if self._stops_after(flat, state):
             control.should_training_stop = True
-            self.diagnostics.stopped_flat = flat
             self.progress.note(f"stopping: {flat} steps without any difference in reward")
         row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
         append_jsonl(self.run.path / "metrics.jsonl", [row])
@@ -81,6 +81,12 @@ class Recorder(TrainerCallback):
             time_before, tokens_before = self._last
             values["tokens_per_second"] = round((tokens - tokens_before) / max(now - time_before, 1e-9), 1)
             self._last = (now, tokens)
+
+    def _stops_after(self, flat: int, state: Any) -> bool:
+        """Whether the run ends here after `flat` steps without a difference in reward; the diagnostics are told so."""
+        stops = 0 < self.flat_limit <= flat and state.global_step < state.max_steps
+        self.diagnostics.stopped_flat = flat if stops else 0
+        return stops
 
     def _update_signal(self, step: int, values: dict[str, float]) -> int:
         """Note what a log says of rewards and completions; returns the steps since rewards of a group last differed."""

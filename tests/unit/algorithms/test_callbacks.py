@@ -133,6 +133,14 @@ def test_a_resumed_recorder_knows_the_steps_before(run: Run) -> None:
     assert diagnostics.largest_gradient == 0.0
 
 
+def test_a_run_that_was_stopped_trains_no_further_when_it_is_resumed(run: Run) -> None:
+    append_jsonl(run.path / "metrics.jsonl", [{"step": 1, **MIXED}, *({"step": step, **FLAT} for step in (2, 3, 4))])
+    diagnostics = Diagnostics()
+    with pytest.raises(AlreadyFinishedError):
+        train(Recorder(run, diagnostics, Ears(), 3), [], start=4)
+    assert (diagnostics.steps_done, diagnostics.stopped_flat) == (4, 3)
+
+
 def test_a_resumed_recorder_knows_when_rewards_last_differed(run: Run) -> None:
     append_jsonl(run.path / "metrics.jsonl", [{"step": 1, **MIXED}])
     diagnostics = Diagnostics()
