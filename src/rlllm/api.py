@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.events import NullProgress, ProgressCallback
-from rlllm.core.recipes import find_recipe, read_recipe
+from rlllm.core.recipes import as_given, find_recipe, read_recipe
 from rlllm.core.runs import Run, RunOptions
 from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.tools.compare import compare
@@ -243,7 +243,8 @@ def _run(verb: str, recipe: Recipe | None, options: RunOptions, settings: Mappin
 
     values = _recipe(recipe, verb)
     config = resolve_settings(verb, values, settings.items())
-    return stage_function(verb)(config, replace(options, recipe=values or None))
+    given = as_given(find_recipe(recipe, verb).path) if isinstance(recipe, str) else values or None
+    return stage_function(verb)(config, replace(options, recipe=given))
 
 
 def _recipe(recipe: Recipe | None, stage: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -365,3 +366,16 @@ def test_the_next_command_parses(make: Make, rlllm: Rlllm, model: str) -> None:
 )
 def test_an_estimate_without_an_interval_stands_alone(low: float | None, high: float | None, words: str) -> None:
     assert outcome.interval({"estimate": 0.25, "low": low, "high": high}) == words
+
+
+def test_two_runs_differ_in_what_they_used(rlllm: Rlllm) -> None:
+    for name, rate in (("a", "1e-3"), ("b", "2e-3")):
+        words = f"sft --data arithmetic#8 --max_steps 1 data.holdout=0 learning_rate={rate} --output-dir {name}"
+        assert rlllm(words).code == 0
+    said = rlllm("runs diff a b")
+    assert said.code == 0
+    assert re.search(r"learning_rate +0\.001 +0\.002", said.out)
+    assert "the same: hardware, versions, data and model" in said.out
+    assert json.loads(rlllm("runs diff a b --json").out)["differ"]["TRL"] == {"learning_rate": ["0.001", "0.002"]}
+    assert json.loads(rlllm("runs diff a a --json").out) == {"equal": True, "differ": {}, "not_recorded": []}
+    assert rlllm("runs diff a c").code == 2

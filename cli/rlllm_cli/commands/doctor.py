@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -18,11 +18,17 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also import torch, load and run the embedded model, and try the sandbox.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure CPU threads and matrix product again, for nano or --model.")
+    ] = False,
+    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="What --measure measures for.")] = "nano",
     json: options.Json = False,
 ) -> None:
     """Check the installation."""
     packages, warnings = _packages()
-    diagnostics = {**packages, **_machine()}
+    if measure:
+        _measure(model)
+    diagnostics = {**packages, **_machine(), **_choices()}
     if deep:
         deep_facts, deep_warnings = _deep()
         diagnostics |= deep_facts
@@ -82,6 +88,34 @@ def _machine() -> dict[str, str]:
         "telemetry": "off: every run switches off the pings of the Hub and of TRL",
         "model hub": "offline (HF_HUB_OFFLINE)" if offline else "reached when a Hub id is named",
     }
+
+
+def _measure(name: str) -> None:
+    """Measure threads and matrix product for a model, and keep the result for all later runs."""
+    from rlllm.launch import choice, local
+    from rlllm.policies.loading import load_policy
+    from rlllm.policies.model_sources import resolve_model
+
+    hardware = local.prepare()
+    model = load_policy(resolve_model(name), bf16=hardware.bf16).to(hardware.device)
+    chosen = choice.renew(model, hardware)
+    console.say(
+        f"{name}: threads={chosen.threads} ({chosen.threads_from}), matmul={chosen.matmul} ({chosen.matmul_from})"
+    )
+
+
+def _choices() -> dict[str, str]:
+    """What was measured for shapes of models, as later runs take it."""
+    from rlllm.launch.choice import choices_folder, known_choices
+
+    entries = known_choices()
+    chosen = {f"chosen {number}": _choice_text(entry) for number, entry in enumerate(entries, start=1)}
+    return {"measured choices": f"{len(entries)} in {choices_folder()}", **chosen}
+
+
+def _choice_text(entry: Mapping[str, Any]) -> str:
+    times = ", ".join(f"{name} {1000 * seconds:.3g} ms" for name, seconds in entry["seconds"].items())
+    return f"{entry['choice']} ({times or 'not measurable'}) for {entry['key']}"
 
 
 def _deep() -> tuple[dict[str, str], list[str]]:

@@ -153,14 +153,15 @@ def launch(
     switches: options.Switches,
 ) -> None:
     """Resolve the settings, then plan or run. Raises RlllmError before the run starts, typer.Exit after it."""
-    from rlllm.core.recipes import find_recipe, read_recipe
+    from rlllm.core.recipes import as_given, find_recipe, read_recipe
     from rlllm.core.runs import RunOptions
     from rlllm.stages.catalog import resolve_settings, stage_function
 
     verb = str(ctx.command.name)
     typed = overrides.read_words(verb, words or ())
     reference, tasks = overrides.recipe_and_tasks(verb, typed.bare, config_file)
-    recipe = read_recipe(find_recipe(reference, verb).path) if reference else {}
+    path = find_recipe(reference, verb).path if reference else None
+    recipe = read_recipe(path) if path else {}
     settings = overrides.flag_overrides({**flags, "tasks": tasks}, typed.overrides) + typed.overrides
     if is_bare(reference, [key for key, _ in settings]) and not (switches.dry_run or switches.resume):
         for line in usage_lines(verb, str(ctx.command.help)):
@@ -171,7 +172,9 @@ def launch(
         show_plan(config, switches.json)
         return
     with listening() as progress:
-        run_options = RunOptions(progress, switches.resume, switches.overwrite, recipe or None, str(ctx.obj))
+        run_options = RunOptions(
+            progress, switches.resume, switches.overwrite, as_given(path) if path else None, str(ctx.obj)
+        )
         run = stage_function(verb)(config, run_options)
     outcome.conclude(run, ctx.obj, switches.json)
 

@@ -71,6 +71,34 @@ def show(
         _show_sample(row)
 
 
+@app.command("diff")
+def diff(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run directory.", autocompletion=completion.runs)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", autocompletion=completion.runs)],
+    json: options.Json = False,
+) -> None:
+    """What two runs used that differs: settings, TRL's settings, hardware, versions, data, model and rewards."""
+    from rlllm.core.runs import open_run
+    from rlllm.report.used_settings import differing, not_recorded, used_settings
+
+    used = [used_settings(open_run(path)) for path in (a, b)]
+    differences, missing = differing(used), not_recorded(used)
+    if json:
+        console.emit_json({"equal": not differences and not missing, "differ": differences, "not_recorded": missing})
+        return
+    for group, columns in differences.items():
+        console.heading(group)
+        console.table(
+            ("name", a, b),
+            [(name, *("-" if value is None else value for value in column)) for name, column in columns.items()],
+        )
+        console.emit("")
+    same = [group for group in used[0] if group not in differences and group not in missing and used[0][group]]
+    console.emit(f"the same: {', '.join(same) or 'nothing'}")
+    if missing:
+        console.emit(f"not recorded by both: {', '.join(missing)}")
+
+
 def _line(run: Run) -> dict[str, Any]:
     measured = next(outcome.measured(run.results), None)
     return {

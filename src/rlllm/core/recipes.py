@@ -1,14 +1,15 @@
 """Recipes: YAML files by name. They ship with rlllm, come from plugins, or lie in a user's folder; nothing is imported.
 
 A name is `STAGE/NAME` (`reason/quickstart`), or only `NAME` where the stage is known. Anything that ends in `.yaml` or `.yml`
-is a file. What ships with rlllm wins over plugins, and two plugins that claim one name are an error when it is asked for.
+is a file, and so is the `config.json` of a run. What ships with rlllm wins over plugins, and two plugins that claim one name
+are an error when it is asked for.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -27,6 +28,7 @@ _COMMANDS = {PIPELINES: "run", SWEEPS: "sweep"}
 _FOLDERS = {"run": PIPELINES, "demo": PIPELINES, "sweep": SWEEPS}
 BUILT_IN = "built in"
 _SUFFIXES = (".yaml", ".yml")
+_RUN_CONFIG = "config.json"
 _USE = re.compile(r"\brlllm\s+([a-z][a-z-]*)")
 
 
@@ -81,12 +83,40 @@ def find_recipe(ref: str, stage: str | None = None) -> RecipeEntry:
 
 
 def is_file_reference(ref: str) -> bool:
-    """Whether `ref` means a file rather than a name."""
-    return ref.endswith(_SUFFIXES)
+    """Whether `ref` means a file rather than a name: YAML, or the `config.json` of a run."""
+    return ref.endswith(_SUFFIXES) or Path(ref).name == _RUN_CONFIG
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The settings in a recipe file. Raises ConfigError if it cannot be read or is no mapping of names to values."""
+    """The settings in a recipe file, or those of a run with the hardware that it computed on, from its `config.json`.
+
+    Raises:
+        ConfigError: it cannot be read, is no mapping of names to values, or is no run's `config.json`.
+    """
+    value = _read_mapping(path)
+    return _settings_of_run(path, value) if path.name == _RUN_CONFIG else value
+
+
+def as_given(path: Path) -> str | dict[str, Any]:
+    """What `recipe.yaml` of a run keeps of a recipe: the file's text, or the settings that `config.json` of another run has."""
+    return read_recipe(path) if path.name == _RUN_CONFIG else path.read_text(encoding="utf-8")
+
+
+def _settings_of_run(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were given to a run, without its directory, and its threads and matrix product."""
+    settings, hardware = config.get("given") or config.get("settings"), config.get("hardware")
+    if not isinstance(settings, dict) or "stage" not in config:
+        raise ConfigError(
+            "not the config.json of a run", given=path, hint="name one that a run wrote, or a YAML recipe"
+        )
+    values = {key: value for key, value in settings.items() if key != "output_dir"}
+    if hardware:
+        chosen = ("threads", "matmul") if hardware["device"] == "cpu" else ("threads",)
+        values["hardware"] = {name: hardware[name] for name in chosen}
+    return values
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         value = yaml_io.read(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -141,7 +171,17 @@ def _file_entry(path: Path, stage: str | None) -> RecipeEntry:
         near = closest(str(path.with_suffix("")), (entry.name for entry in list_recipes()))
         hint = f"did you mean the recipe {near}?" if near else "list the named ones with: rlllm recipes ls"
         raise ConfigError("no such recipe file", given=path, hint=hint)
+    if path.name == _RUN_CONFIG:
+        return _run_entry(path, stage)
     return RecipeEntry(str(path), stage or _stage_of(path), path, _summary(path), "file")
+
+
+def _run_entry(path: Path, stage: str | None) -> RecipeEntry:
+    """The settings of a run as a recipe of its verb."""
+    verb = str(_read_mapping(path).get("stage") or "")
+    if stage is not None and verb and verb != stage:
+        raise ConfigError(f"the settings of a run of {verb}, not of {stage}", given=path, hint=f"rlllm {verb} {path}")
+    return RecipeEntry(str(path), stage or verb, path, f"settings of the run {path.parent}", "run")
 
 
 def _stage_of(path: Path) -> str:

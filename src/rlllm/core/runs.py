@@ -1,6 +1,6 @@
 """Run directories: everything about one execution, in files a person can read.
 
-    config.json   resolved settings, enough to run again      recipe.yaml    the recipe as given
+    config.json   settings, TRL's and hardware, as used       recipe.yaml    the recipe as given
     env.json      versions, device, threads                    lineage.json   parents, data, reward code, template
     metrics.jsonl one line a logged step                       samples.jsonl  every rollout with each reward's score
     checkpoints/  resumable states with a manifest of hashes   model/         the result
@@ -156,8 +156,8 @@ class RunOptions:
     """Continue the run in the output directory (`--resume`)."""
     overwrite: bool = False
     """Replace the run in the output directory (`--overwrite`)."""
-    recipe: Mapping[str, Any] | None = None
-    """The recipe the settings came from; written to `recipe.yaml`."""
+    recipe: str | Mapping[str, Any] | None = None
+    """The recipe the settings came from, written to `recipe.yaml`: a file's text as it is, comments included, or a mapping."""
     command: str | None = None
     """The command line; written to `config.json` and shown in the report."""
     environment: Mapping[str, Any] | None = None

@@ -13,7 +13,7 @@ from rlllm.core.runs import Run
 from rlllm.report.comparison_rows import Comparisons, Pairs, comparison_table, evaluated_tasks, problem_maps
 from rlllm.report.completions import Sides, before_after
 from rlllm.report.costs import costs_table
-from rlllm.report.differences import differences
+from rlllm.report.differences import differences, used_differences
 from rlllm.report.layout import Part, json_of, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import shared_curves
@@ -22,6 +22,7 @@ from rlllm.report.provenance import command_of
 from rlllm.report.rewards import compared_rewards
 from rlllm.report.series import Series, legend, series_of
 from rlllm.report.tables import Head, change_cell, drawn_head, pair_cells, row, table
+from rlllm.report.used_settings import Used, used_settings
 
 _HOLM = "p-values are adjusted by Holm's method over all tasks and runs of this page."
 
@@ -65,7 +66,7 @@ def render_comparison(
 def _parts(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs, commands: Sequence[str]) -> list[Part]:
     tasks = evaluated_tasks(series, comparisons, pairs)
     lines = [*commands, *filter(None, (command_of(json_of(member.run, "config.json")) for member in series))]
-    settings = [json_of(member.run, "config.json").get("settings") or {} for member in series]
+    used = [used_settings(member.run) for member in series]
     lineage = [json_of(member.run, "lineage.json") for member in series]
     envs = [json_of(member.run, "env.json") for member in series]
     return [
@@ -75,10 +76,18 @@ def _parts(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs, com
         ("rewards", "Rewards by source", compared_rewards(series)),
         ("costs", "Costs", costs_table(series, envs)),
         ("completions", "Completions side by side", _completions(series, pairs)),
-        ("settings", "Settings that differ", differences(series, settings, "setting") if any(settings) else None),
+        (
+            "settings",
+            "Settings that differ",
+            used_differences(series, used) if _any_settings(used) else None,
+        ),
         ("lineage", "Lineage", differences(series, lineage, "entry") if any(lineage) else None),
         ("again", "Run it again", reproduce(lines) if lines else None),
     ]
+
+
+def _any_settings(used: Sequence[Used]) -> bool:
+    return any(member["settings"] for member in used)
 
 
 def _tasks(tasks: Sequence[tuple[str, Html]], comparisons: Comparisons) -> Html | None:

@@ -142,6 +142,8 @@ def _details(run: Run, config: Mapping[str, Any], metrics: Sequence[dict[str, An
         [
             folded("Command", command_block([command]) if command else None),
             folded("Settings", settings_table(config.get("settings") or {})),
+            folded("TRL's settings as used", settings_table(config.get("trl") or {})),
+            folded("Hardware", settings_table(config.get("hardware") or {})),
             folded("Lineage", settings_table(json_of(run, "lineage.json"))),
             folded("Environment", settings_table(json_of(run, "env.json"))),
             folded("All logged metrics", metric_table(metrics)),

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, RunDirectoryError
-from rlllm.core.recipes import find_recipe, read_recipe
+from rlllm.core.recipes import as_given, find_recipe, read_recipe
 from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
@@ -45,6 +45,10 @@ class Step(Section):
 
     def recipe_values(self) -> dict[str, Any]:
         return read_recipe(find_recipe(self.recipe, self.stage).path) if self.recipe else {}
+
+    def recipe_text(self) -> str | Mapping[str, Any] | None:
+        """The recipe as it is given; None without one."""
+        return as_given(find_recipe(self.recipe, self.stage).path) if self.recipe else None
 
     def resolve(self, steps: Mapping[str, Path], seed: int) -> StageConfig:
         """The stage's config, with references to earlier steps filled in."""
@@ -166,7 +170,7 @@ def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> P
 
 
 def _run_step(step: Step, config: StageConfig, options: RunOptions) -> Run:
-    own = replace(options, recipe=step.recipe_values() or None, command=_command(step, config))
+    own = replace(options, recipe=step.recipe_text(), command=_command(step, config))
     return run_child(config, lambda given: stage_function(step.stage)(config, given), own)
 
 

@@ -49,6 +49,12 @@ def like_first(config: ConfigT, first: Run | None) -> ConfigT:
     return config.model_copy(update={"hardware": hardware})
 
 
+def record_like(run: Run, child: Run) -> None:
+    """Write a child's hardware and TRL settings into its parent's `config.json`, as far as the child has them."""
+    used = {name: child.config[name] for name in ("hardware", "trl") if name in child.config}
+    run.add_to_config(**used)
+
+
 def train_child(plan: Plan[Any], label: str, diagnostics: Diagnostics, options: RunOptions) -> Run:
     """Run a child's plan, and merge what it observed into the parent's diagnostics.
 

@@ -22,7 +22,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.rewards.config import RewardSpec
-from rlllm.training.child_runs import like_first, train_child
+from rlllm.training.child_runs import like_first, record_like, train_child
 from rlllm.training.control_rewards import CONTROLS, TRUE, Control, Specs
 from rlllm.training.flow import Job, judged_run
 from rlllm.training.plan import ExperimentPlan, Plan, RLPlan, refuse_several_processes
@@ -200,8 +200,9 @@ def _lenient(trainer: Trainer[Any, Any], control: Control) -> Trainer[Any, Any]:
 
 
 def _join(run: Run, children: Sequence[Run]) -> None:
-    """Environment, lineage and model of the experiment: those of its first child."""
+    """Environment, settings, lineage and model of the experiment: those of its first child."""
     write_json(run.path / "env.json", read_json(children[0].path / "env.json"))
+    record_like(run, children[0])
     lineage = read_json(children[0].path / "lineage.json")
     write_json(run.path / "lineage.json", {**lineage, "parts": [child.path.name for child in children]})
     if not run.model.exists():

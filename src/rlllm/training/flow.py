@@ -15,6 +15,7 @@ from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.records import fingerprint
+from rlllm.core.redaction import without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
@@ -119,18 +120,21 @@ def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
     run = runs.create(path, digest=digest, overwrite=options.overwrite, resume=options.resume)
     spent = run.status.get("seconds", 0.0) if options.resume else 0.0
     if not options.resume:
-        settings = config.model_dump(mode="json")
+        settings, given = (
+            without_secrets(config.model_dump(mode="json", exclude_unset=unset)) for unset in (False, True)
+        )
         write_json(
             run.path / "config.json",
             {
                 "digest": digest,
                 "stage": config.stage,
-                "command": options.command,
-                "given": config.model_dump(mode="json", exclude_unset=True),
+                "command": options.command and without_secrets(options.command),
+                "given": given,
                 "settings": settings,
             },
         )
-        (run.path / "recipe.yaml").write_text(dump(dict(options.recipe or settings)), encoding="utf-8")
+        recipe = options.recipe if isinstance(options.recipe, str) else dump(dict(options.recipe or settings))
+        (run.path / "recipe.yaml").write_text(without_secrets(recipe), encoding="utf-8")
     run.set_status("running", stage=config.stage, seconds=spent)
     return run
 
@@ -215,6 +219,7 @@ def _fit(job: Job[Any], checkpoint: Path | None, stop_after: int) -> Any:
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
     trainer = _build(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
     _drop_printers(trainer)
+    job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)
     start = checksum(trainer.model)
     if job.diagnostics.rows < job.diagnostics.rows_needed:

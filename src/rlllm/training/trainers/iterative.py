@@ -25,7 +25,7 @@ from rlllm.policies.chat import encode_prompts
 from rlllm.policies.model_sources import resolve_model
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.training import flow
-from rlllm.training.child_runs import continue_metrics, train_child
+from rlllm.training.child_runs import continue_metrics, record_like, train_child
 from rlllm.training.flow import Job
 from rlllm.training.plan import Plan, refuse_several_processes, resolve_method
 from rlllm.training.settings import ROLLOUT_ALIASES, PreferenceSettings
@@ -135,6 +135,7 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]
             return None
         child = train_child(_iteration_plan(job, number, start, pairs), label, job.diagnostics, options)
         continue_metrics(job.run, child)
+        record_like(job.run, child)
         if not child.carried_out:
             return None
         start = str(child.model.resolve())

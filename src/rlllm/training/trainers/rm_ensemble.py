@@ -19,7 +19,7 @@ from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, RunOptions, read_json, write_json
 from rlllm.core.verdict import Diagnostics
-from rlllm.training.child_runs import like_first, train_child
+from rlllm.training.child_runs import like_first, record_like, train_child
 from rlllm.training.flow import judged_run
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan, resolve_method, start_plan
@@ -100,6 +100,7 @@ def _assemble(plan: Plan[EnsembleSettings], run: Run, members: Sequence[Run]) ->
     centres = [_centre(member.model, pairs) for member in members]
     write_ensemble(run.model, [Member(m.model, centre) for m, centre in zip(members, centres, strict=True)])
     write_json(run.path / "env.json", read_json(members[0].path / "env.json"))
+    record_like(run, members[0])
     lineage = read_json(members[0].path / "lineage.json")
     places = [str(member.path.relative_to(run.path)) for member in members]
     write_json(run.path / "lineage.json", {**lineage, "members": places})
