@@ -57,6 +57,14 @@ def test_a_recipe_of_a_sweep_can_be_cut_down_to_some_arms(rlllm: Rlllm, tmp_path
     assert [arm["arm"] for arm in points] == names
 
 
+def test_a_plan_names_an_arm_that_cannot_differ_from_another_method(rlllm: Rlllm, model: str) -> None:
+    said = rlllm(f"sweep --stage reason model={model} method=grpo,gspo steps_per_generation=1 {SMALL} --dry-run")
+    assert said.code == 0, said.err
+    row = next(line for line in said.out.splitlines() if line.startswith("gspo "))
+    assert "method=gspo" in row
+    assert "equals grpo" in row
+
+
 WRONG = [
     ("sweep", "which recipe?"),
     ("sweep quickstart method=grpo,dapo", "several stages have a recipe quickstart"),

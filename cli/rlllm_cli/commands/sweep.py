@@ -194,7 +194,7 @@ def show_plan(wanted: Sweep, as_json: bool) -> None:
             {"stage": wanted.stage, "seeds": seeds, "equal": wanted.equal, "baseline": arms[0].name, "arms": rows}
         )
         return
-    console.table(("arm", "stage", "settings", "tokens sampled at most", "notes"), _arm_rows(arms, tokens))
+    console.table(("arm", "stage", "beside the baseline", "tokens sampled at most", "notes"), _arm_rows(arms, tokens))
     console.emit("")
     tuning = sum(len(points(arm)) for arm in arms) * wanted.tune_seeds
     console.fields(
@@ -232,9 +232,10 @@ def _arm_json(arm: PlannedArm, tokens: int) -> dict[str, Any]:
 
 
 def _arm_rows(arms: Sequence[PlannedArm], tokens: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    shared = set.intersection(*({repr(item) for item in arm.overrides} for arm in arms)) if len(arms) > 1 else set()
+    baseline = dict(arms[0].overrides)
     for arm, cost in zip(arms, tokens, strict=True):
-        own = " ".join(f"{key}={value}" for key, value in arm.overrides if repr((key, value)) not in shared)
+        settings = dict(arm.overrides).items()
+        own = " ".join(f"{key}={value}" for key, value in settings if key not in baseline or baseline[key] != value)
         notes = [*arm.notes, *([f"does not read {', '.join(arm.left_out)}"] if arm.left_out else [])]
         notes += [] if arm.plan is not None else ["checked once the runs before it are there"]
         yield arm.name, arm.stage, own, f"{cost:,}" if cost else None, "; ".join(notes)

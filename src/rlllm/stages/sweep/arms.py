@@ -15,7 +15,7 @@ from rlllm.core.recipes import find_recipe, read_recipe
 from rlllm.stages.catalog import STAGES, config_class, method_of, plan, resolve_settings
 from rlllm.stages.sweep.settings import Arm, Sweep
 from rlllm.training.cost import Cost, cost_of
-from rlllm.training.plan import ExperimentPlan, Plan, refuse_several_processes, resolve_method
+from rlllm.training.plan import ExperimentPlan, Plan, RLPlan, refuse_several_processes, resolve_method
 from rlllm.training.registry import trainer_of
 from rlllm.training.settings import TrainingConfig
 
@@ -205,7 +205,8 @@ def _checked(arm: PlannedArm, sweep: Sweep) -> PlannedArm:
             ),
             arm.name,
         )
-    return replace(arm, plan=planned, cost=cost_of(planned))
+    equals = [str(planned.equals)] if isinstance(planned, RLPlan) and planned.equals else []
+    return replace(arm, plan=planned, cost=cost_of(planned), notes=(*arm.notes, *equals))
 
 
 def _stand_in(key: str, value: Any) -> Any:
