@@ -393,14 +393,27 @@ def _moved(change: Mapping[str, Any]) -> str:
 
 
 def _no_gain_over_control(diagnostics: Diagnostics) -> Reason | None:
-    idle = [control for control in diagnostics.controls if control["gains_nothing"]]
+    idle = [control for control in diagnostics.controls if control["answer"] == "no gain"]
     if not idle:
         return None
     controls = " and ".join(control["phrase"] for control in idle)
     return Reason(
         "no_gain_over_control",
-        f"no gain over {controls}: the interval of what the true reward adds does not lie above 0",
-        "what the run gains may come from elsewhere than its reward; more seeds or held-out prompts give a sharper answer",
+        f"no gain over {controls}: by its interval the true reward brings less than half of what the run gained",
+        "what the run gains comes from elsewhere than its reward",
+        fatal=False,
+    )
+
+
+def _gain_over_control_unclear(diagnostics: Diagnostics) -> Reason | None:
+    unclear = [control for control in diagnostics.controls if control["answer"] == "cannot tell"]
+    if not unclear:
+        return None
+    controls = " and ".join(control["phrase"] for control in unclear)
+    return Reason(
+        "gain_over_control_unclear",
+        f"cannot tell whether the true reward adds anything over {controls}: its interval holds 0 and half of the run's gain",
+        "more seeds or held-out prompts give a sharper answer",
         fatal=False,
     )
 
@@ -512,4 +525,5 @@ _RULES = (
     _overoptimised,
     _monitored_reward_left_behind,
     _no_gain_over_control,
+    _gain_over_control_unclear,
 )

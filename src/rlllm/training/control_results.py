@@ -110,7 +110,19 @@ def _added(
         how = f"mean of {len(ours)} seeds, 95 % t interval over seeds"
     gains = {"gain": fmean(map(fmean, ours)), "control_gain": fmean(map(fmean, theirs))}
     text = f"the true reward adds {_signed(added)} {measure} over {row['phrase']} ({how})"
-    return {**row, **gains, "added": shown, "gains_nothing": not added.low > 0, "how": how, "text": text}
+    answer = {"answer": _answer(added, gains["gain"]), "how": how, "text": text}
+    return {**row, **gains, "added": shown, **answer}
+
+
+def _answer(added: Interval, gain: float) -> str:
+    """What the interval of the added gain says.
+
+    `adds` where it lies above 0; `no gain` where it rules out that the true reward brings even half of what the run gained;
+    else `cannot tell`: both are possible.
+    """
+    if added.low > 0:
+        return "adds"
+    return "no gain" if added.high <= max(0.0, gain / 2) else "cannot tell"
 
 
 def _summary(name: str, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_with_one_seed_runs_are_paired_over_the_prompts(made: Any) -> None:
     assert row["added"]["estimate"] == pytest.approx((TRUE[0] - RANDOM[0]).mean())
     assert row["added"]["n"] == 30
     assert "clustered" not in row
-    assert not row["gains_nothing"]
+    assert row["answer"] == "adds"
     assert row["text"].endswith("over random rewards (95 % interval over 30 held-out prompts, one seed)")
 
 
@@ -90,4 +90,16 @@ def test_a_control_that_gains_as_much_is_a_warning_and_no_failure(made: Any, con
     verdict = judge(Diagnostics(rows=1, controls=results["controls"]))
     assert verdict.ok
     assert [reason.code for reason in verdict.reasons] == codes
-    assert all(reason.text.startswith("no gain over flipped rewards: the interval ") for reason in verdict.reasons)
+    assert all(reason.text.startswith("no gain over flipped rewards: by its interval ") for reason in verdict.reasons)
+
+
+def test_a_control_that_lost_in_a_wide_interval_is_not_called_as_good(made: Any) -> None:
+    """Three seeds in each of which the true reward gains more, and Student's interval that still holds 0."""
+    true = [[0.5] * 10, [0.5] * 10, [0.5] * 10]
+    control = [[0.1] * 10, [0.2] * 10, [0.45] * 10]
+    results = compare(made({"true": true, "random": control}))
+    (row,) = results["controls"]
+    assert row["added"]["low"] < 0 < row["added"]["estimate"]
+    assert row["answer"] == "cannot tell"
+    verdict = judge(Diagnostics(rows=1, controls=results["controls"]))
+    assert [reason.code for reason in verdict.reasons] == ["gain_over_control_unclear"]

@@ -139,7 +139,8 @@ def test_every_control_is_a_whole_run_and_the_parent_says_what_the_true_reward_a
         assert row["added"]["estimate"] == pytest.approx(row["gain"] - row["control_gain"])
         assert row["text"].startswith("the true reward adds ")
     assert [row["name"] for row in run.results["measures"]] == [f"pass@1, {name}" for name in ("true", *CONTROLS)]
-    idle = [row["phrase"] for row in rows if row["gains_nothing"]]
+    assert {row["answer"] for row in rows} <= {"adds", "no gain", "cannot tell"}
+    idle = [row["phrase"] for row in rows if row["answer"] == "no gain"]
     warned = [reason for reason in run.verdict["reasons"] if reason["code"] == "no_gain_over_control"]
     assert bool(idle) == bool(warned)
     assert all(not reason["fatal"] and all(phrase in reason["text"] for phrase in idle) for reason in warned)
