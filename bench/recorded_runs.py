@@ -46,8 +46,6 @@ BARE = {
     "align dpo": ["align"],
     "align kto": ["align", "--method", "kto"],
     "align orpo": ["align", "--method", "orpo"],
-    "align ppo": ["align", "--method", "ppo", "--reward", "gold"],
-    "align dpo lora": ["align", "lora.r=16"],
 }
 """What is trained with only model and data given -> its words."""
 TRAINED = {"true": "all weights", "random": "all weights, random reward"}
