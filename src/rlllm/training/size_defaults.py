@@ -98,7 +98,7 @@ class SizeRow:
         return self.lora_rate or float(f"{self.learning_rate * LORA_FACTOR:.6g}")
 
 
-_OWN_RUNS = "own short runs on nano"
+_OWN_RUNS = "own short runs on nano (docs/concepts/defaults.md)"
 _SMOLLM2 = "SmolLM2 135M and 360M (huggingface/alignment-handbook, recipes/smollm2)"
 _SMOLTULU = "SmolTulu (Alrashed 2024, arXiv 2412.08347)"
 _ZEPHYR = "Zephyr 7B (huggingface/alignment-handbook, recipes/zephyr-7b-beta)"
