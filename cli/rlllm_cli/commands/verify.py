@@ -31,7 +31,7 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", metavar="", help="Only the first steps, compared bit for bit.")
     ] = False,
-    steps: Annotated[int, typer.Option("--steps", metavar="K", min=1, help="How many steps --quick repeats.")] = 3,
+    steps: Annotated[int, typer.Option("--steps", metavar="K", min=1, help="How many steps --quick repeats.")] = 6,
     margin: Annotated[
         float | None,
         typer.Option(

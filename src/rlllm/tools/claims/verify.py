@@ -19,8 +19,8 @@ from rlllm.tools.claims.agreement import NOT_REPRODUCED, REPRODUCED, UNDECIDED, 
 from rlllm.tools.claims.claim_file import Claim, ClaimRow, read_claim
 from rlllm.tools.claims.pack import environment_of, file_of, first_steps, scores_after, weights_of
 
-_STEPS = 3
-"""First steps that a quick verification repeats."""
+_STEPS = 6
+"""First steps that a quick verification repeats: more than most rollouts serve, so that one is sampled by changed weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
