@@ -77,9 +77,11 @@ def test_the_size_of_a_folder_is_what_its_weights_hold() -> None:
     assert source.context_length() == 512
 
 
-def test_adapters_learn_ten_times_as_fast_as_whole_models() -> None:
+def test_adapters_learn_ten_times_as_fast_as_whole_models_unless_measured_otherwise() -> None:
     row = row_for("preferences", 8_000_000_000)
     assert (row.rate(lora=False), row.rate(lora=True)) == (5e-7, 5e-6)
+    measured = row_for("preferences", 900_000)
+    assert (measured.rate(lora=False), measured.rate(lora=True)) == (1e-4, 3e-4)
 
 
 @pytest.mark.parametrize("verb", TRAINING)
