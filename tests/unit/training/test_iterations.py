@@ -54,7 +54,7 @@ def finished(nano: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_every_iteration_is_a_run_of_its_own_and_starts_from_the_one_before(finished: Run) -> None:
-    assert (finished.ok, codes(finished), finished.status["state"]) == (True, ["not_measured"], "done")
+    assert (finished.ok, codes(finished), finished.status["state"]) == (True, ["no_measurable_change"], "done")
     first, second = (Run(finished.path / "iterations" / number) for number in "12")
     assert first.ok
     assert second.ok
