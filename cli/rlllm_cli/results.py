@@ -23,13 +23,12 @@ row; those that begin with `^` from the file's `results`. `key` is the key of a 
 path allows it to be missing. None is an empty cell.
 
 Formats are Python's for numbers (`.3f`, `,.0f`, `.0%`), and `interval.3` (0.659 [0.610, 0.700]), `+interval.3` with a sign,
-`spread.3` (0.659 ± 0.013), `range.2` for the median of a list and its ends (2.44 (2.25 to 2.58)), and `list.0`.
+`range.2` for the median of a list and its ends (2.44 (2.25 to 2.58)), and `list.0`.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 import shlex
@@ -48,7 +47,7 @@ _BLOCK = re.compile(
 _INLINE = re.compile(r"(?P<open><!-- r: (?P<name>\S+) (?P<cell>[^>]*?) -->)[^<]*<!-- /r -->")
 _PLACEHOLDER = re.compile(r"\{(?P<path>(?:\"[^\"]*\"|[^{}:\"?])+)(?P<optional>\?)?(?::(?P<format>[^{}]+))?\}")
 _STEP = re.compile(r"\"(?P<quoted>[^\"]*)\"|\[(?P<key>[^=\]]+)=(?P<value>[^\]]*)\]|(?P<plain>[^.\[\]\"]+)")
-_OWN_FORMAT = re.compile(r"(?P<sign>\+?)(?P<kind>interval|spread|range|list)\.(?P<digits>\d+)")
+_OWN_FORMAT = re.compile(r"(?P<sign>\+?)(?P<kind>interval|range|list)\.(?P<digits>\d+)")
 _SOURCE = "Recorded {date} by `{command}`: [{name}.json]({link})."
 
 
@@ -204,9 +203,6 @@ def _own_text(value: Any, kind: str, digits: str) -> str:
         from rlllm.core.interval_text import interval_text
 
         return interval_text(value, digits)
-    if kind == "spread":
-        half = math.inf if value["low"] is None else (value["high"] - value["low"]) / 2
-        return f"{value['estimate']:{digits}}" + (f" ± {half:{plain}}" if math.isfinite(half) else "")
     if kind == "range":
         return f"{median(value):,{plain}} ({min(value):,{plain}} to {max(value):,{plain}})"
     return ", ".join(f"{item:,{plain}}" for item in value)

@@ -105,13 +105,13 @@ def test_a_file_says_by_what_and_when_it_was_recorded_and_a_page_shows_it(path: 
 
 def test_a_table_has_a_row_for_each_item_and_names_its_command(project: Path) -> None:
     text = (
-        "<!-- results: x each arms\nmethod = `{key}`\npass@1 = {after:interval.2}\nshort = {after:spread.1}\n"
+        "<!-- results: x each arms\nmethod = `{key}`\npass@1 = {after:interval.2}\nshort = {after:interval.1}\n"
         "over = {^comparisons[arm=$key].difference?:+.2f}\n-->\nold\n<!-- /results -->\n"
     )
     assert rendered(project, text).splitlines()[7:14] == [
         "| method | pass@1 | short | over |",
         "|---|---|---|---|",
-        "| `grpo` | 0.66 [0.61, 0.70] | 0.7 ± 0.0 |  |",
+        "| `grpo` | 0.66 [0.61, 0.70] | 0.7 [0.6, 0.7] |  |",
         "| `gs.po` | 0.66 | 0.7 | -0.04 |",
         "",
         "Recorded 2026-11-28 by `python bench/x.py --big`: [x.json](results/x.json).",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from rlllm.core.interval_text import interval_text
 
 _FIXED_ORDER = ("entropy", "completion length", "zero-variance groups", "groups kept", "steps", "tokens", "seconds")
 _HIDDEN = {"before", "after", "tokens rejected"}
@@ -143,24 +144,12 @@ def _plain(row: Mapping[str, Any], name: str, form: str) -> str:
 
 
 def _mean(row: Mapping[str, Any], name: str) -> str:
-    return _with_half_width(row["metrics"].get(name), ".3f")
+    value = row["metrics"].get(name)
+    return interval_text(value, ".3f") if value else ""
 
 
 def _difference(comparison: Mapping[str, Any] | None) -> str:
-    return _with_half_width(comparison and comparison["difference"], "+.3f")
-
-
-def _with_half_width(value: Mapping[str, Any] | None, form: str) -> str:
-    """`0.512 ± 0.021`; an interval that is not symmetric is written with its ends, and an unknown one not at all."""
-    if not value:
-        return ""
-    estimate, low, high = value["estimate"], value["low"], value["high"]
-    shown = format(estimate, form)
-    if low is None or high is None or not math.isfinite(low) or not math.isfinite(high):
-        return shown
-    if abs((high - estimate) - (estimate - low)) > 5e-4:
-        return f"{shown} [{low:.3f}, {high:.3f}]"
-    return f"{shown} ± {high - estimate:.3f}"
+    return interval_text(comparison["difference"], "+.3f") if comparison and comparison["difference"] else ""
 
 
 def _p_value(comparison: Mapping[str, Any] | None, key: str) -> str:
@@ -217,4 +206,4 @@ def _piped(cells: Sequence[str]) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(sign, sign) for sign in text).replace(" ± ", " $\\pm$ ")
+    return "".join(_TEX.get(sign, sign) for sign in text)

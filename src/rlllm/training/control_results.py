@@ -13,7 +13,7 @@ from typing import Any
 
 from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run, read_json
-from rlllm.evals.statistics.intervals import Interval
+from rlllm.evals.statistics.intervals import Bounds, Interval, score_bounds
 from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
 from rlllm.training.control_rewards import CONTROLS, TRUE
@@ -79,13 +79,16 @@ def _measure(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     rows = [run.results["measures"][0] for run in runs]
     if len(rows) == 1:
         return {**rows[0], "name": label}
-    means = {part: _over_seeds([row[part]["estimate"] for row in rows]) for part in ("before", "after", "difference")}
+    means = {"difference": _over_seeds([row["difference"]["estimate"] for row in rows])}
+    for when in ("before", "after"):
+        bounds = score_bounds(*(_measured(run, when)["scores"] for run in runs))
+        means[when] = _over_seeds([row[when]["estimate"] for row in rows], bounds)
     return {"name": f"{label}, mean of {len(rows)} seeds", "higher_is_better": True, **means}
 
 
-def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
+def _over_seeds(values: Sequence[float], bounds: Bounds | None = None) -> dict[str, Any]:
     """A t interval as a result row; what it counts is seeds, not items."""
-    return {**t_interval(values).to_json(), "n": None, "seeds": len(values)}
+    return {**t_interval(values, bounds=bounds).to_json(), "n": None, "seeds": len(values)}
 
 
 def _added(

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from rlllm.core.errors import DataError
@@ -18,6 +20,35 @@ def test_the_t_interval_is_scipys(values: list[float]) -> None:
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     assert (found.estimate, found.low, found.high) == pytest.approx((np.mean(values), low, high))
     assert found.n == len(values)
+
+
+def test_the_interval_of_a_rate_is_that_of_its_logit() -> None:
+    values = [0.0, 0.1, 0.3]
+    found = t_interval(values, bounds=(0.0, 1.0))
+    mean, error = np.mean(values), stats.sem(values)
+    half = stats.t.ppf(0.975, 2) * error / (mean * (1 - mean))
+    low, high = (1 / (1 + math.exp(-(math.log(mean / (1 - mean)) + sign * half))) for sign in (-1, 1))
+    assert (found.estimate, found.low, found.high) == pytest.approx((mean, low, high))
+    assert t_interval(values).low < 0 < found.low
+
+
+@given(st.lists(st.floats(-2, 3), min_size=2, max_size=6))
+def test_the_interval_of_a_bounded_value_lies_inside_of_its_bounds(values: list[float]) -> None:
+    found, plain = t_interval(values, bounds=(-2.0, 3.0)), t_interval(values)
+    assert found.estimate == plain.estimate
+    if math.isfinite(plain.low):
+        assert -2 <= found.low <= found.estimate <= found.high <= 3
+
+
+def test_close_to_the_middle_the_bounds_change_little() -> None:
+    values = [0.49, 0.5, 0.51]
+    found, plain = t_interval(values, bounds=(0.0, 1.0)), t_interval(values)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=1e-4)
+
+
+def test_a_value_outside_of_its_bounds_is_an_error() -> None:
+    with pytest.raises(DataError, match="outside of 0 to 1"):
+        t_interval([0.5, 1.2], bounds=(0.0, 1.0))
 
 
 @pytest.mark.parametrize("values", [[0.2], [0.2, 0.2, 0.2]])

@@ -11,31 +11,54 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 
 from rlllm.core.errors import DataError
-from rlllm.evals.statistics.intervals import RESAMPLES, Interval, blocks_of
+from rlllm.evals.statistics.intervals import RESAMPLES, Bounds, Interval, blocks_of
 
 _T_OVER_SEEDS = "t over seeds"
+_LOGIT_OVER_SEEDS = "t over seeds, of the logit"
 _CROSSED = "bootstrap over seeds and problems"
 
 
-def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def t_interval(values: Sequence[float], confidence: float = 0.95, *, bounds: Bounds | None = None) -> Interval:
     """Mean of one value a seed, with Student's t interval; `n` counts seeds.
 
     Where all values are equal (or there is one) they say nothing about their spread, and the interval is infinite.
 
-    Raises:
-        DataError: no values, or one that is not finite.
+    Args:
+        values: one of each seed.
+        confidence: of the interval.
+        bounds: ends of the range of a rate, (0, 1) of pass@1. The interval is then made of the mean's logit, with the standard
+            error that the delta method gives it, and transformed back, so that it lies inside of them.
 
-    Source: Student, Biometrika 6 (1908), 1.
+    Raises:
+        DataError: no values, or one that is not finite or outside of the bounds.
+
+    Source: Student, Biometrika 6 (1908), 1; the logit: Korn and Graubard, Survey Methodology 24 (1998), 193.
     """
     from scipy.special import stdtrit
 
     if not values or not all(math.isfinite(value) for value in values):
         raise DataError("a mean over seeds needs finite numbers", given=list(values)[:8])
+    if bounds is not None and not all(bounds[0] <= value <= bounds[1] for value in values):
+        raise DataError(f"a value lies outside of {bounds[0]:g} to {bounds[1]:g}", given=list(values)[:8])
     mean, count = fmean(values), len(values)
     if max(values) - min(values) <= 1e-12 * max(1.0, abs(mean)):
         return Interval(mean, -math.inf, math.inf, count, _T_OVER_SEEDS)
     half = float(stdtrit(count - 1, (1 + confidence) / 2)) * stdev(values) / math.sqrt(count)
+    if bounds is not None:
+        return _in_range(mean, half, count, bounds)
     return Interval(mean, mean - half, mean + half, count, _T_OVER_SEEDS)
+
+
+def _in_range(mean: float, half: float, count: int, bounds: Bounds) -> Interval:
+    """The interval mean ± half on the scale of the logit, where half / (m (1 - m)) is its half width, and back again."""
+    from scipy.special import expit, logit
+
+    low, high = bounds
+    width = high - low
+    share, half = (mean - low) / width, half / width
+    centre, spread = float(logit(share)), half / (share * (1 - share))
+    lower, upper = (low + width * float(expit(centre + sign * spread)) for sign in (-1, 1))
+    return Interval(mean, lower, upper, count, _LOGIT_OVER_SEEDS)
 
 
 def t_test(values: Sequence[float]) -> float:

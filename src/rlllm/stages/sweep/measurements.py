@@ -9,8 +9,10 @@ from statistics import fmean
 from typing import Any
 
 from rlllm.core.runs import Run, read_json
+from rlllm.evals.statistics.intervals import score_bounds
 from rlllm.evals.statistics.pass_estimators import pass_at_k
 
+_SHARES = ("zero-variance groups", "groups kept")
 _LAST = 10
 """Logged steps that entropy and completion length are averaged over, at the end of a run."""
 
@@ -26,6 +28,7 @@ class RunNumbers:
         low, high: 95 % interval of the main measure after training, over problems; infinite where it is not known.
         scores: of each problem the mean after training; None where it could not be judged.
         numbers: name -> value, as in results.json of a sweep.
+        rates: names of the numbers that lie in [0, 1].
     """
 
     measure: str
@@ -35,6 +38,7 @@ class RunNumbers:
     numbers: dict[str, float] = field(default_factory=dict)
     low: float = -math.inf
     high: float = math.inf
+    rates: frozenset[str] = frozenset()
 
 
 def finished(run: Run) -> bool:
@@ -46,6 +50,8 @@ def numbers_of(run: Run) -> RunNumbers:
     """The numbers of a finished run. It has to have been measured before and after."""
     before, after = (read_json(run.path / f"measured_{when}.json")[0] for when in ("before", "after"))
     scores, interval = after["scores"], run.results["measures"][0]["after"]
+    passed = _pass_at_most(before["scores"], after["scores"])
+    measured = ("before", "after") if score_bounds(before["scores"], scores) else ()
     return RunNumbers(
         measure=after["name"],
         higher_is_better=after["higher_is_better"],
@@ -55,10 +61,11 @@ def numbers_of(run: Run) -> RunNumbers:
         high=math.inf if interval["high"] is None else interval["high"],
         numbers={
             **_measured(run.results["measures"]),
-            **_pass_at_most(before["scores"], after["scores"]),
+            **passed,
             **_log(run.metrics()),
             "seconds": float(run.status["seconds"]),
         },
+        rates=frozenset({*measured, *passed, *_SHARES}),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run
-from rlllm.evals.statistics.intervals import score_bounds
+from rlllm.evals.statistics.intervals import UNIT, Bounds, score_bounds
 from rlllm.evals.statistics.paired_tests import holm, paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval, t_test
 from rlllm.stages.sweep.measurements import RunNumbers, finished, numbers_of
@@ -122,8 +122,12 @@ def hopeless(arm: ArmRuns, baseline: ArmRuns) -> bool:
 
 def _arm(arm: ArmRuns, baseline: ArmRuns) -> dict[str, Any]:
     names = list(dict.fromkeys(name for run in arm.runs.values() for name in run.numbers))
+    rates = frozenset.intersection(*(run.rates for run in arm.runs.values())) if arm.runs else frozenset()
     metrics = {
-        name: _over_seeds([run.numbers[name] for run in arm.runs.values() if name in run.numbers]) for name in names
+        name: _over_seeds(
+            [run.numbers[name] for run in arm.runs.values() if name in run.numbers], UNIT if name in rates else None
+        )
+        for name in names
     }
     seeds = sorted({*arm.runs, *arm.failures})
     return {
@@ -150,9 +154,9 @@ def _arm(arm: ArmRuns, baseline: ArmRuns) -> dict[str, Any]:
     }
 
 
-def _over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """Mean over seeds with its t interval; bounds that nothing tells are None."""
-    row = t_interval(values).to_json()
+def _over_seeds(values: Sequence[float], bounds: Bounds | None = None) -> dict[str, Any]:
+    """Mean over seeds with its t interval; ends that nothing tells are None."""
+    row = t_interval(values, bounds=bounds).to_json()
     return {"estimate": row["estimate"], "low": row["low"], "high": row["high"], "seeds": len(values)}
 
 
