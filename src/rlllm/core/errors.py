@@ -111,10 +111,6 @@ class RewardError(RlllmError, RuntimeError):
     """A reward raised, or returned something that is no score, more often than `max_reward_errors` allows."""
 
 
-class RunFailedError(RlllmError, RuntimeError):
-    """The run ended, and a reason of its verdict is fatal."""
-
-
 def describe(error: BaseException) -> str:
     """`Type: message` on one line, the way a user can search for it."""
     text = " ".join(str(error).split())

@@ -22,7 +22,6 @@ EXIT_CODES = {
     "RunDirectoryError": 2,
     "PluginError": 3,
     "RewardError": 1,
-    "RunFailedError": 1,
 }
 
 
