@@ -13,9 +13,9 @@ from typing import Any
 
 from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run, read_json
-from rlllm.evals.statistics.intervals import Bounds, Interval, score_bounds
+from rlllm.evals.statistics.intervals import Interval, score_bounds
 from rlllm.evals.statistics.paired_tests import paired_difference
-from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval
+from rlllm.evals.statistics.seeds import crossed_bootstrap, over_seeds, t_interval
 from rlllm.training.control_rewards import CONTROLS, TRUE
 
 Runs = Mapping[tuple[int, str], Run]
@@ -79,16 +79,11 @@ def _measure(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     rows = [run.results["measures"][0] for run in runs]
     if len(rows) == 1:
         return {**rows[0], "name": label}
-    means = {"difference": _over_seeds([row["difference"]["estimate"] for row in rows])}
+    means = {"difference": over_seeds([row["difference"]["estimate"] for row in rows])}
     for when in ("before", "after"):
         bounds = score_bounds(*(_measured(run, when)["scores"] for run in runs))
-        means[when] = _over_seeds([row[when]["estimate"] for row in rows], bounds)
+        means[when] = over_seeds([row[when]["estimate"] for row in rows], bounds)
     return {"name": f"{label}, mean of {len(rows)} seeds", "higher_is_better": True, **means}
-
-
-def _over_seeds(values: Sequence[float], bounds: Bounds | None = None) -> dict[str, Any]:
-    """A t interval as a result row; what it counts is seeds, not items."""
-    return {**t_interval(values, bounds=bounds).to_json(), "n": None, "seeds": len(values)}
 
 
 def _added(
@@ -108,7 +103,7 @@ def _added(
     else:
         table = [[a - b for a, b in zip(*rows, strict=True)] for rows in zip(ours, theirs, strict=True)]
         added = t_interval([fmean(line) for line in table])
-        shown = _over_seeds([fmean(line) for line in table])
+        shown = over_seeds([fmean(line) for line in table])
         row["clustered"] = crossed_bootstrap(table, seed).to_json()
         how = f"mean of {len(ours)} seeds, 95 % t interval over seeds"
     gains = {"gain": fmean(map(fmean, ours)), "control_gain": fmean(map(fmean, theirs))}
@@ -135,7 +130,7 @@ def _summary(name: str, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, 
         "name": name,
         "seeds": list(seeds),
         "gains": gains,
-        "mean": _over_seeds(gains) if len(gains) > 1 else None,
+        "mean": over_seeds(gains) if len(gains) > 1 else None,
         "spread": max(gains) - min(gains),
         "tokens": [run.metrics()[-1].get("num_tokens") if run.metrics() else None for run in runs],
         "runs": [run.path.name for run in runs],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
+from typing import Any
 
 from rlllm.core.errors import DataError
 from rlllm.evals.statistics.intervals import RESAMPLES, Bounds, Interval, blocks_of
@@ -47,6 +48,11 @@ def t_interval(values: Sequence[float], confidence: float = 0.95, *, bounds: Bou
     if bounds is not None:
         return _in_range(mean, half, count, bounds)
     return Interval(mean, mean - half, mean + half, count, _T_OVER_SEEDS)
+
+
+def over_seeds(values: Sequence[float], bounds: Bounds | None = None) -> dict[str, Any]:
+    """The t interval as a row of results.json; what it counts is seeds, not items. Ends that nothing tells are None."""
+    return {**t_interval(values, bounds=bounds).to_json(), "n": None, "seeds": len(values)}
 
 
 def _in_range(mean: float, half: float, count: int, bounds: Bounds) -> Interval:

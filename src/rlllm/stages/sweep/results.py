@@ -15,9 +15,9 @@ from typing import Any
 
 from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run
-from rlllm.evals.statistics.intervals import UNIT, Bounds, score_bounds
+from rlllm.evals.statistics.intervals import UNIT, score_bounds
 from rlllm.evals.statistics.paired_tests import holm, paired_difference
-from rlllm.evals.statistics.seeds import crossed_bootstrap, t_interval, t_test
+from rlllm.evals.statistics.seeds import crossed_bootstrap, over_seeds, t_test
 from rlllm.stages.sweep.measurements import RunNumbers, finished, numbers_of
 
 _LEVEL = 0.05
@@ -124,7 +124,7 @@ def _arm(arm: ArmRuns, baseline: ArmRuns) -> dict[str, Any]:
     names = list(dict.fromkeys(name for run in arm.runs.values() for name in run.numbers))
     rates = frozenset.intersection(*(run.rates for run in arm.runs.values())) if arm.runs else frozenset()
     metrics = {
-        name: _over_seeds(
+        name: over_seeds(
             [run.numbers[name] for run in arm.runs.values() if name in run.numbers], UNIT if name in rates else None
         )
         for name in names
@@ -154,12 +154,6 @@ def _arm(arm: ArmRuns, baseline: ArmRuns) -> dict[str, Any]:
     }
 
 
-def _over_seeds(values: Sequence[float], bounds: Bounds | None = None) -> dict[str, Any]:
-    """Mean over seeds with its t interval; ends that nothing tells are None."""
-    row = t_interval(values, bounds=bounds).to_json()
-    return {"estimate": row["estimate"], "low": row["low"], "high": row["high"], "seeds": len(values)}
-
-
 def _ratio(tokens: Mapping[str, Any] | None, baseline: ArmRuns) -> float | None:
     """Tokens of an arm's run over those of a baseline's run."""
     counted = [run.numbers["tokens"] for run in baseline.runs.values() if "tokens" in run.numbers]
@@ -186,7 +180,7 @@ def _compared(name: str, arm: ArmRuns, baseline: str, first: ArmRuns) -> dict[st
     if len(tables) == 1:
         return {**row, **_over_problems(*tables[0])}
     differences = [fmean(mine) - fmean(other) for mine, other in tables]
-    row |= {"difference": _over_seeds(differences), "by_seed": differences, "p_value": t_test(differences)}
+    row |= {"difference": over_seeds(differences), "by_seed": differences, "p_value": t_test(differences)}
     table = _complete(pairs) if same else []
     if table and table[0]:
         row["crossed"] = crossed_bootstrap(table).to_json()
