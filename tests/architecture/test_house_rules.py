@@ -128,3 +128,9 @@ def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
         text = path.read_text(encoding="utf-8", errors="ignore")
         hits += [f"{path.relative_to(ROOT)}: {found.group()}" for found in FOREIGN.finditer(text)]
     expect_none(hits)
+
+
+def test_only_one_file_of_the_package_builds_syntax_trees() -> None:
+    """Rewards run in threads, and CPython's own count of the depth of a tree does not stand two of them."""
+    sources = (path for path in (ROOT / "src").rglob("*.py") if path.name != "python_source.py")
+    expect_none(str(path) for path in sources if "ast.parse(" in path.read_text(encoding="utf-8"))

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from rlllm.core.python_source import module_tree
+
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of rlllm's own code."""
 _NOT_MEASURED = ("report", "tools")
@@ -58,7 +60,7 @@ def _files(paths: Iterable[Path]) -> list[Path]:
 def _code(path: Path) -> bytes:
     if path.suffix != ".py":
         return path.read_bytes()
-    tree = ast.parse(path.read_bytes())
+    tree = module_tree(path.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, _WITH_DOCSTRING):
             node.body = [line for line in node.body if not _is_text(line)] or [ast.Pass()]

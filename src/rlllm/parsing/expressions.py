@@ -11,6 +11,8 @@ import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
+from rlllm.core.python_source import expression_tree
+
 _MAX_CHARACTERS = 200
 _SPELLINGS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})  # noqa: RUF001
 _OPERATORS: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
@@ -35,7 +37,7 @@ def evaluate(text: str) -> tuple[Fraction, list[int]]:
     if len(text) > _MAX_CHARACTERS:
         raise ExpressionError(f"longer than {_MAX_CHARACTERS} characters")
     try:
-        tree = ast.parse(text, mode="eval").body
+        tree = expression_tree(text)
         numbers: list[int] = []
         return _value(tree, numbers), numbers
     except ZeroDivisionError as error:

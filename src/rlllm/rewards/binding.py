@@ -26,6 +26,7 @@ from typing import Any
 from rlllm.core.argument_types import converted
 from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
 from rlllm.core.plugin_errors import PluginPlace, plugin_boundary, public_attributes
+from rlllm.core.python_source import module_tree
 from rlllm.core.records import Sample, fingerprint
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import DEADLINE, RewardSpec
@@ -196,7 +197,7 @@ def _check_fields(spec: RewardSpec, reward: Any) -> None:
     function = function if inspect.isroutine(function) else type(function).__call__
     try:
         lines, first_line = inspect.getsourcelines(function)
-        definition = ast.parse(textwrap.dedent("".join(lines))).body[0]
+        definition = module_tree(textwrap.dedent("".join(lines))).body[0]
     except (OSError, TypeError, SyntaxError, ValueError):  # no source, or a lambda in the middle of an expression
         return
     if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):

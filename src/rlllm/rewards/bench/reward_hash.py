@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rlllm.core.python_source import module_tree
 from rlllm.core.records import fingerprint
 from rlllm.rewards.binding import inner_reward_specs
 from rlllm.rewards.config import RewardSpec
@@ -60,7 +61,7 @@ def _collect(path: Path, root: Path, texts: dict[Path, str]) -> None:
         return
     texts[path] = text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        nodes = list(ast.walk(ast.parse(text)))
+        nodes = list(ast.walk(module_tree(text)))
     except (SyntaxError, ValueError):  # edited since it was loaded: the text alone tells
         return
     for name in dict.fromkeys(name for node in nodes for name in _imported(node, path, root)):

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from rlllm.core.python_source import module_tree
 from rlllm.core.records import Sample
 from rlllm.rewards.code import wire
 from rlllm.rewards.code.run_tests import Examination, ScriptTests
@@ -160,7 +161,7 @@ def _text(value: Any) -> str:
 
 def _names(sources: Sequence[str]) -> Iterator[ast.AST]:
     for source in sources:
-        yield from ast.walk(ast.parse(source))
+        yield from ast.walk(module_tree(source))
 
 
 def _unknown_names(setup: Sequence[str], tests: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlllm.core.python_source import module_tree
 from rlllm.rewards.verifiers.submissions import final_part, parse_json, submission
 
 _LONGEST = 50_000
@@ -102,7 +103,7 @@ def _calls_in_python(text: str) -> list[Call]:
         raise UnreadableError(f"more than {_LONGEST} characters")
     try:
         with warnings.catch_warnings(action="ignore"):
-            body = ast.parse(text.strip()).body
+            body = module_tree(text.strip()).body
         return [_call_in(node) for statement in body for node in _elements(statement)]
     except UnreadableError:
         raise
