@@ -28,7 +28,7 @@ from rlllm_cli.commands import (
     verify,
 )
 from rlllm_cli.invocation import Invocation
-from rlllm_cli.options import VerbCommand
+from rlllm_cli.options import OptionsOnce, VerbCommand
 
 if TYPE_CHECKING:
     from rlllm.core.errors import RlllmError
@@ -105,11 +105,13 @@ def build() -> typer.Typer:
     for panel, commands in PANELS.items():
         for name, command in commands.items():
             if isinstance(command, typer.Typer):
+                for registered in command.registered_commands:
+                    registered.cls = OptionsOnce
                 app.add_typer(command, name=name, cls=Commands, context_settings=_HELP, rich_help_panel=panel)
             elif panel == "Lifecycle":
                 app.command(name, cls=VerbCommand, context_settings=_OPEN, rich_help_panel=panel)(command)
             else:
-                app.command(name, context_settings=_HELP, rich_help_panel=panel)(command)
+                app.command(name, cls=OptionsOnce, context_settings=_HELP, rich_help_panel=panel)(command)
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -129,12 +130,32 @@ _TYPED = "rlllm_cli.typed"
 """Key of the context's notes under which the words after the verb are kept for `--help`."""
 
 
-class VerbCommand(TyperCommand):
+class OptionsOnce(TyperCommand):
+    """A command that refuses an option that is given twice, unless it is a list: the parser alone keeps the last one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            self._refuse_repeats(ctx, args)
+        return super().parse_args(ctx, args)
+
+    def _refuse_repeats(self, ctx: Any, args: Sequence[str]) -> None:
+        from rlllm.core.errors import ConfigError
+
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        given = [param for param in order if param.param_type_name == "option" and not param.multiple]
+        twice = next((option for option in given if given.count(option) > 1), None)
+        if twice is not None:
+            name, times = max(twice.opts, key=len), given.count(twice)
+            raise ConfigError(f"{name} is given {times} times", given=" ".join(args), hint="keep one")
+
+
+class VerbCommand(OptionsOnce):
     """A command that takes any setting of its stage as an option, beside the declared ones."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.meta[_TYPED] = list(args)
         if not ctx.resilient_parsing:
+            self._refuse_repeats(ctx, args)
             args = join_values(str(self.name), args, self._takes_value(ctx))
         return super().parse_args(ctx, args)
 

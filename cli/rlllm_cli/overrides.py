@@ -132,6 +132,18 @@ def read_words(verb: str, words: Iterable[str]) -> Typed:
     return typed
 
 
+def refuse_repeats(settings: Overrides) -> None:
+    """Raise ConfigError for a key that is typed twice; dashes and underscores are one."""
+    from rlllm.core.errors import ConfigError
+
+    values: dict[str, Any] = {}
+    for key, value in settings:
+        name = key.replace("-", "_")
+        if name in values:
+            raise ConfigError(f"{key} is given twice", given=f"{key}={values[name]} and {key}={value}", hint="keep one")
+        values[name] = value
+
+
 def recipe_and_tasks(verb: str, bare: Sequence[str], config_file: str | None) -> tuple[str | None, list[str]]:
     """The recipe among the bare words, and for `eval` the tasks beside it.
 
@@ -188,6 +200,7 @@ def read_columns(text: str) -> dict[str, str]:
         raise ConfigError(
             "--columns takes FIELD=COLUMN pairs", given=text, hint="for example --columns prompt=question,answer=final"
         )
+    refuse_repeats([(field.strip(), column.strip()) for field, _, column in pairs])
     return {field.strip(): column.strip() for field, _, column in pairs}
 
 

@@ -57,6 +57,7 @@ def build(
     from rlllm.tools.data.build import Preparation
 
     typed = overrides.read_words("data build", words)
+    overrides.refuse_repeats(typed.overrides)
     if len(typed.bare) > 1:
         raise ConfigError("one file of settings at most", given=" and ".join(typed.bare), hint="settings are key=value")
     try:

@@ -95,6 +95,7 @@ def _given(words: Sequence[str] | None, flags: Mapping[str, Any]) -> overrides.O
     if typed.bare:
         raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example sft.max_steps=20")
     settings = [(key.replace("output-dir", "output_dir"), value) for key, value in typed.overrides]
+    overrides.refuse_repeats(settings)
     return overrides.flag_overrides(flags, settings) + settings
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlllm_cli import completion, console, options, outcome
+from rlllm_cli.overrides import refuse_repeats
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def sweep(
     given: dict[str, Any] = {"seeds": seeds, "seed": seed, "baseline": baseline, "tune_seeds": tune_seeds, "only": arms}
     given |= {"equal": equal and equal.value, "stop_hopeless": stop_hopeless or None}
     chosen = {key: value for key, value in given.items() if value is not None}
-    tuned = {key: _values(text) for key, text in map(_key_and_text, tune or ())}
+    tuned = {key: _values(text) for key, text in _each_once(tune or ())}
     wanted = _wanted(words or (), set_ or (), stage, {**chosen, "tune": tuned})
     if dry_run:
         show_plan(wanted, json)
@@ -141,8 +142,18 @@ def _wanted(words: Sequence[str], set_: Sequence[str], stage: str | None, given:
             axes[key] = values
         else:
             settings[key] = values[0]
-    settings |= {key: parse_scalar(text) for key, text in map(_key_and_text, set_)}
+    for key, text in _each_once(set_):
+        if key in axes or key in settings:
+            raise ConfigError(f"{key} is given twice", given=f"--set {key}={text}", hint="keep one")
+        settings[key] = parse_scalar(text)
     return compose(bare[0] if bare else None, stage, {**given, "axes": axes, "settings": settings})
+
+
+def _each_once(words: Sequence[str]) -> list[tuple[str, str]]:
+    """The parts of each KEY=VALUE. Raises ConfigError where one is missing, and for a key that stands there twice."""
+    pairs = [_key_and_text(word) for word in words]
+    refuse_repeats(pairs)
+    return pairs
 
 
 def _key_and_text(word: str) -> tuple[str, str]:

@@ -132,20 +132,23 @@ def resolve(
     recipe: Mapping[str, Any],
     overrides: Iterable[tuple[str, Any]] = (),
     unread: UnreadKey | None = None,
+    *,
+    layered: bool = False,
 ) -> Config:
     """Layer a recipe and overrides over the class defaults and validate the result.
 
     Args:
         cls: the settings class.
         recipe: mapping read from a recipe file (may be empty).
-        overrides: (key, value) pairs in the order they were typed; values already parsed.
+        overrides: (key, value) pairs, values already parsed. Their order does not matter.
         unread: key -> the error for a key that other settings classes of the verb have, or None if none has it.
+        layered: the overrides are several layers, the later one wins; otherwise a setting that is given twice is an error.
 
     Raises:
-        ConfigError: unknown key, wrong type, or values that do not fit together.
+        ConfigError: unknown key, wrong type, a setting given twice, or values that do not fit together.
     """
     try:
-        return _resolve(cls, recipe, overrides)
+        return _resolve(cls, recipe, overrides, layered)
     except UnknownKeyError as error:
         better = unread(error.key) if unread else None
         if better is None:
@@ -186,11 +189,13 @@ def accepts(cls: type[StageConfig], key: str) -> bool:
     return True
 
 
-def _resolve(cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> Config:
+def _resolve(
+    cls: type[Config], recipe: Mapping[str, Any], overrides: Iterable[tuple[str, Any]], layered: bool
+) -> Config:
     values = _recipe_values(cls, copy.deepcopy(dict(recipe)))
-    for key, value in overrides:
-        for path, item in _places(cls, key, value):
-            _assign(cls, values, path, item)
+    places = [(key, path, item) for key, value in overrides for path, item in _places(cls, key, value)]
+    for _, path, item in places if layered else _once(cls, places):
+        _assign(cls, values, path, item)
     if cls.trl_configs and isinstance(values.get("trainer"), Mapping):
         trainer = values["trainer"].items()
         values["trainer"] = {key: _check_trl_field(cls, key, value) for key, value in trainer}
@@ -227,6 +232,27 @@ def _recipe_values(cls: type[StageConfig], recipe: dict[str, Any]) -> dict[str, 
             raise ConfigError(f"{name} is given twice", given=f"{name}={before} and {value}", hint="keep one")
         _assign(cls, values, path, value)
     return values
+
+
+_Place = tuple[str, list[str], Any]
+"""A key as it was typed, the path of the setting it means, and the value."""
+
+
+def _once(cls: type[StageConfig], places: list[_Place]) -> list[_Place]:
+    """The places with whole sections first, so that they take away nothing. Raises ConfigError for one that is given twice."""
+    for number, place in enumerate(places):
+        for earlier in places[:number]:
+            outer, inner = sorted((earlier, place), key=lambda item: len(item[1]))
+            rest = inner[1][len(outer[1]) :]
+            if inner[1][: len(outer[1])] != outer[1]:
+                continue
+            if not rest or _find(_widened(cls, outer[1][0], outer[2]), rest) is not None:
+                raise ConfigError(
+                    f"{'.'.join(inner[1])} is given twice",
+                    given=" and ".join(f"{key}={value}" for key, _, value in (earlier, place)),
+                    hint="keep one",
+                )
+    return sorted(places, key=lambda place: len(place[1]))
 
 
 def _places(cls: type[StageConfig], key: str, value: Any) -> Iterator[tuple[list[str], Any]]:
@@ -317,23 +343,27 @@ def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], val
     if not rest:
         values[head] = value
         return
-    section = _sections(cls).get(head)
     current = values.get(head)
-    if current is None:
-        current = {}
-    elif not isinstance(current, Mapping):
-        if section is None:
-            raise ConfigError(f"{head} has no parts", given=".".join(path))
-        try:
-            current = section.model_validate(current).model_dump(exclude_unset=True)
-        except ValidationError as error:
-            raise _translate(cls, error, (head,)) from error
+    if current is not None and not isinstance(current, Mapping) and head not in _sections(cls):
+        raise ConfigError(f"{head} has no parts", given=".".join(path))
+    current = {} if current is None else _widened(cls, head, current)
     node = values[head] = dict(current)
     for part in rest[:-1]:
         child = node.get(part)
         node[part] = dict(child) if isinstance(child, Mapping) else {}
         node = node[part]
     node[rest[-1]] = value
+
+
+def _widened(cls: type[StageConfig], head: str, value: Any) -> Any:
+    """The shorthand of a section (`data: arithmetic#5`) as a mapping of what it says; any other value as it is."""
+    section = _sections(cls).get(head)
+    if section is None or value is None or isinstance(value, Mapping):
+        return value
+    try:
+        return section.model_validate(value).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        raise _translate(cls, error, (head,)) from error
 
 
 def _translate(cls: type[StageConfig], error: ValidationError, section: tuple[str, ...] = ()) -> ConfigError:

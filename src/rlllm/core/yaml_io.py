@@ -14,7 +14,15 @@ _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][-+]?\d+)$")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader plus floats in scientific notation without a dot."""
+    """SafeLoader plus floats in scientific notation without a dot, and without keys that stand twice in one mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:  # PyYAML would keep the last one
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands there twice", key.start_mark)
+            keys |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return super().construct_mapping(node, deep)
 
 
 class _Dumper(yaml.SafeDumper):

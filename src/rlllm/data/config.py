@@ -83,6 +83,9 @@ class DataConfig(Section):
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         if any(not field.strip() or not column.strip() for field, _, column in pairs):
             raise ConfigError("a column map is written field=column", given=value, hint="prompt=question,answer=final")
+        fields = [field.strip() for field, _, _ in pairs]
+        if twice := sorted({field for field in fields if fields.count(field) > 1}):
+            raise ConfigError(f"columns gives {twice[0]} twice", given=value, hint="keep one")
         return {field.strip(): column.strip() for field, _, column in pairs}
 
 

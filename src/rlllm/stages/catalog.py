@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from rlllm.algorithms.registry import METHODS
@@ -102,20 +103,29 @@ def method_of(verb: str, recipe: Mapping[str, Any], overrides: Overrides = ()) -
     return str(named[-1]) if named else entry.method
 
 
-def resolve_settings(verb: str, recipe: Mapping[str, Any], overrides: Overrides = ()) -> StageConfig:
+def resolve_settings(
+    verb: str, recipe: Mapping[str, Any], overrides: Overrides = (), *, layered: bool = False
+) -> StageConfig:
     """The settings of a verb: its method decides which settings there are, then recipe and overrides are layered.
+
+    Args:
+        verb: the verb.
+        recipe: settings under their names.
+        overrides: settings over them.
+        layered: the overrides are several layers, the later one wins; otherwise a setting that is given twice is an error.
 
     Raises:
         UnknownNameError: no such verb, method or key.
-        ConfigError: a key that this method does not read, or a value that does not fit.
+        ConfigError: a key that this method does not read, a setting given twice, or a value that does not fit.
     """
     overrides = list(overrides)
     method = method_of(verb, recipe, overrides)
     if method is None:
-        return resolve(config_class(verb), recipe, overrides)
+        return resolve(config_class(verb), recipe, overrides, layered=layered)
     if not {key for key, _ in (*recipe.items(), *overrides)} & {*_entry(verb).method_keys}:
         recipe = {"method": method, **recipe}
-    return resolve(config_class(verb, method), recipe, overrides, lambda key: unread_key(verb, method, key))
+    unread = partial(unread_key, verb, method)
+    return resolve(config_class(verb, method), recipe, overrides, unread, layered=layered)
 
 
 def unread_key(verb: str, method: str, key: str) -> ConfigError | None:

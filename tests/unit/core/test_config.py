@@ -66,7 +66,6 @@ RESOLVED: list[tuple[Mapping[str, Any], list[tuple[str, Any]], Mapping[str, Any]
     ({}, [], {}),
     ({"seed": 1}, [], {"seed": 1}),
     ({"seed": 1}, [("seed", 2)], {"seed": 2}),
-    ({"seed": 1}, [("seed", 2), ("seed", 3)], {"seed": 3}),
     ({"food": {"grams": 5}}, [("food.name", "oats")], {"food": {"grams": 5, "name": "oats"}}),
     ({"food": "oats"}, [("food.grams", 5)], {"food": {"name": "oats", "grams": 5}}),
     ({"food": {"name": "oats"}}, [("food", "straw")], {"food": {"name": "straw"}}),
@@ -115,7 +114,6 @@ KEPT_ELSEWHERE = [
     ({"food": {"grams": 8}}, [("trainer.num_generations", 4)]),
     ({"trainer": {"num_generations": 8}}, [("food.grams", 4)]),
     ({"trainer": {"num_generations": 8}}, [("num-generations", 4)]),
-    ({}, [("trainer.num_generations", 8), ("food.grams", 4)]),
 ]
 
 
@@ -140,6 +138,13 @@ TWICE: list[Mapping[str, Any]] = [
 def test_a_recipe_that_says_two_things_about_one_setting_is_refused(recipe: Mapping[str, Any]) -> None:
     with pytest.raises(ConfigError, match="is given twice"):
         resolve(Horse, recipe)
+
+
+def test_of_overrides_only_layers_let_the_later_one_win() -> None:
+    twice = [("trainer.num_generations", 8), ("food.grams", 4)]
+    assert resolve(Horse, {}, twice, layered=True).food.grams == 4
+    with pytest.raises(ConfigError, match=r"food\.grams is given twice"):
+        resolve(Horse, {}, twice)
 
 
 WRONG: list[tuple[Mapping[str, Any], list[tuple[str, Any]], str]] = [

@@ -283,9 +283,8 @@ def test_the_reward_win_rate_wins_against_the_model_of_an_earlier_evaluation(eva
 
 
 def test_a_sure_result_stops_early_and_says_how_many_problems_it_took(evaluate: Evaluate) -> None:
-    run = evaluate(
-        reward="always", rows=200, samples=1, stop_width=0.2, sampling={"batch_size": 20, "max_new_tokens": 2}
-    )
+    sampling = {"sampling.batch_size": 20, "max_new_tokens": 2}
+    run = evaluate(reward="always", rows=200, samples=1, stop_width=0.2, **sampling)
     task = run.results["tasks"]["arithmetic"]
     stopped, interval = task["stopped"], task["values"]["pass@1"]
     assert stopped["reached"]

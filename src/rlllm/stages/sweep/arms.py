@@ -62,7 +62,7 @@ class PlannedArm:
             more: settings over all others.
         """
         filled = [(key, fill(value, seed, runs, self.name)) for key, value in (*self.overrides, *more)]
-        config = resolve_settings(self.stage, {}, [*filled, ("seed", seed), ("output_dir", folder)])
+        config = resolve_settings(self.stage, {}, [*filled, ("seed", seed), ("output_dir", folder)], layered=True)
         assert isinstance(config, TrainingConfig)
         return config
 
