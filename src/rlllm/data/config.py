@@ -41,7 +41,7 @@ class DataConfig(Section):
     params: dict[str, Any] = Field(default_factory=dict)
     """Extra arguments of a procedural source."""
     subset: str | None = None
-    """Configuration name of a Hub data set."""
+    """Configuration name of a Hub data set, or of a clone of one."""
     split: str = "train"
     """Split of a Hub data set or of a folder that has several."""
     revision: str | None = None

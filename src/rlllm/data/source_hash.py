@@ -15,7 +15,6 @@ from rlllm.core.errors import DataError, describe
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import file_hash
 from rlllm.data.config import DataConfig
-from rlllm.data.io.files import is_saved
 from rlllm.data.sources import CallableSource, HubSource, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -47,10 +46,10 @@ def _mark(data: DataConfig) -> Any:
 
 
 def _entries(path: Path) -> Iterable[Path]:
-    """What the rows of a path can be read from: only folders written by `save_to_disk` hold any deeper down."""
+    """What the rows of a path can be read from; a clone's own `.git` is left out."""
     if not path.is_dir():
         return [path]
-    return path.rglob("*") if is_saved(path) else path.iterdir()
+    return (entry for entry in path.rglob("*") if ".git" not in entry.relative_to(path).parts)
 
 
 def _schema_file(data: DataConfig) -> dict[str, str]:

@@ -17,7 +17,7 @@ from rlllm.core.errors import ConfigError, DataError, PluginError, closest, desc
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
-from rlllm.data.io.files import data_files, iterate_file, iterate_folder, missing, nearest
+from rlllm.data.io.files import data_files, is_saved, iterate_file, iterate_folder, missing, nearest
 from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
 from rlllm.data.prepare import folder
 from rlllm.data.registry import DATASETS
@@ -32,14 +32,19 @@ class PathSource:
     """A data file, or a folder of them."""
 
     path: Path
-    takes: ClassVar[frozenset[str]] = frozenset({"columns", "row_schema", "split"})
+
+    @property
+    def takes(self) -> frozenset[str]:
+        fields = frozenset({"columns", "row_schema", "split"})
+        plain = self.path.is_dir() and not is_saved(self.path) and not (self.path / folder.MANIFEST).is_file()
+        return fields | {"subset"} if plain else fields
 
     def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
         """The rows in order, as they are read."""
         if (self.path / folder.MANIFEST).is_file():
             return folder.rows(self.path, config.split, bad)
         if self.path.is_dir():
-            return iterate_folder(self.path, config.split, bad)
+            return iterate_folder(self.path, config.split, bad, config.subset)
         if config.split != DataConfig.model_fields["split"].default:
             raise ConfigError("a file has no splits", given=f"data.split={config.split}", hint="leave data.split out")
         return iterate_file(self.path, bad)

@@ -101,6 +101,34 @@ def test_a_damaged_file_is_one_data_error_with_its_place(
     assert all(fragment in str(caught.value) for fragment in [*fragments, name])
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", '\ufeffprompt;answer\n"6*7?";42\n'),
+        ("a.csv", "sep=;\r\nprompt;answer\r\n6*7?;42\r\n"),
+        ("a.csv", "prompt\tanswer\n6*7?\t42\n"),
+        ("a.csv", "prompt|answer\n6*7?|42\n"),
+        ("a.tsv", "prompt,answer\n6*7?,42\n"),
+        ("a.csv", '"prompt";"answer"\n"6*7?";"42"\n'),
+    ],
+)
+def test_the_delimiter_of_a_table_is_that_of_its_header(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert [placed.row for placed in read_file(tmp_path / name)] == [{"prompt": "6*7?", "answer": "42"}]
+
+
+def test_a_header_with_the_usual_delimiter_decides_for_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a;b,c;d;e\n1,2\n")
+    (tmp_path / "one.csv").write_text('text\n"a; b"\n')
+    assert [placed.row for placed in read_file(tmp_path / "a.csv")] == [{"a;b": "1", "c;d;e": "2"}]
+    assert [placed.row for placed in read_file(tmp_path / "one.csv")] == [{"text": "a; b"}]
+
+
+def test_a_row_of_a_table_with_a_stated_delimiter_has_the_number_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sep=;\na;b\n1;2\n")
+    assert [placed.place for placed in read_file(tmp_path / "a.csv")] == ["line 3 of a.csv"]
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.json"])
 def test_bytes_that_are_no_utf8_name_their_line(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b'{"a": 1}\n{"a": "\xff"}\n')
@@ -168,6 +196,117 @@ def test_a_folder_without_one_kind_of_data_is_refused(tmp_path: Path, names: lis
         (tmp_path / name).write_text("x")
     with pytest.raises(DataError, match=problem):
         read_folder(tmp_path, "train")
+
+
+def write_rows(folder: Path, *names: str) -> None:
+    """Each file with one row, which says the name of its file."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".parquet":
+            import pyarrow
+            from pyarrow import parquet
+
+            parquet.write_table(pyarrow.Table.from_pylist([{"from": name}]), path)
+        else:
+            path.write_text(json.dumps({"from": name}) + "\n")
+
+
+SHARDED = ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet", "data/test-00000-of-00001.parquet")
+SEVERAL = ("data/train_prefs-00000-of-00001.parquet", "data/train_sft-00000-of-00001.parquet")
+SUBSETS = (
+    "main/train-00000-of-00001.parquet",
+    "main/test-00000-of-00001.parquet",
+    "socratic/train-00000-of-00001.parquet",
+)
+DECLARED = """---
+license: mit
+configs:
+- config_name: main
+  default: true
+  data_files:
+  - split: train
+    path: main/train-*
+  - split: test
+    path: main/test-*
+- config_name: socratic
+  data_files:
+  - {split: train, path: [socratic/train-*]}
+---
+# About
+"""
+
+
+@pytest.mark.parametrize(
+    ("names", "readme", "split", "subset", "read"),
+    [
+        (SHARDED, "", "train", None, SHARDED[:2]),
+        (SHARDED, "", "test", None, SHARDED[2:]),
+        (SHARDED, "# no head\n", "train", None, SHARDED[:2]),
+        (SHARDED, "---\nconfigs: [a, b\n---\n", "train", None, SHARDED[:2]),
+        ((*SHARDED, "dataset_infos.json", ".git/train.json"), "", "train", None, SHARDED[:2]),
+        (SEVERAL, "", "train_sft", None, SEVERAL[1:]),
+        (SUBSETS, "", "train", "main", SUBSETS[:1]),
+        (SUBSETS, "", "train", "socratic", SUBSETS[2:]),
+        (SUBSETS, DECLARED, "train", None, SUBSETS[:1]),
+        (SUBSETS, DECLARED, "test", None, SUBSETS[1:2]),
+        (SUBSETS, DECLARED, "test", "main", SUBSETS[1:2]),
+        (SUBSETS, DECLARED, "train", "socratic", SUBSETS[2:]),
+        (("train/a.jsonl", "test/a.jsonl"), "", "test", None, ("test/a.jsonl",)),
+        (("en/a.jsonl",), "", "train", None, ("en/a.jsonl",)),
+        (
+            ("all.jsonl",),
+            "---\nconfigs:\n- config_name: x\n  data_files: '*.jsonl'\n---\n",
+            "train",
+            None,
+            ("all.jsonl",),
+        ),
+    ],
+)
+def test_a_clone_of_a_hub_data_set_is_read_as_the_hub_reads_it(
+    tmp_path: Path, names: tuple[str, ...], readme: str, split: str, subset: str | None, read: tuple[str, ...]
+) -> None:
+    write_rows(tmp_path, *names)
+    (tmp_path / "README.md").write_text(readme)
+    rows = iterate_folder(tmp_path, split, BadRows(), subset)
+    assert [placed.row["from"] for placed in rows] == list(read)
+
+
+@pytest.mark.parametrize(
+    ("names", "readme", "split", "subset", "problem", "exists"),
+    [
+        (SEVERAL, "", "train", None, "no split train", ["train_prefs", "train_sft"]),
+        (SUBSETS, "", "train", None, "several data sets", ["main", "socratic"]),
+        (SUBSETS, DECLARED.replace("  default: true\n", ""), "train", None, "several subsets", ["main", "socratic"]),
+        (SUBSETS, DECLARED, "validation", None, "no split validation", ["test", "train"]),
+        (SUBSETS, DECLARED, "train", "other", "no subset other", ["default", "main", "socratic"]),
+        (SUBSETS, "", "train", "other", "no subset other", ["main", "socratic"]),
+        (
+            ("train-a.jsonl", "train-b.csv"),
+            "",
+            "train",
+            None,
+            "mixes .csv and .jsonl",
+            ["train-a.jsonl", "train-b.csv"],
+        ),
+    ],
+)
+def test_a_clone_without_the_part_that_is_asked_for_says_what_there_is(
+    tmp_path: Path, names: tuple[str, ...], readme: str, split: str, subset: str | None, problem: str, exists: list[str]
+) -> None:
+    write_rows(tmp_path, *names)
+    (tmp_path / "README.md").write_text(readme)
+    with pytest.raises(DataError, match=problem) as caught:
+        list(iterate_folder(tmp_path, split, BadRows(), subset))
+    assert caught.value.exists == exists
+
+
+@pytest.mark.parametrize("name", ["train-00000-of-00001.parquet", "train.jsonl"])
+def test_the_pointer_of_a_large_file_that_was_not_fetched_says_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(DataError, match="Git LFS pointer") as caught:
+        read_folder(tmp_path, "train")
+    assert caught.value.hint == "fetch it with: git lfs pull"
 
 
 def test_a_folder_written_by_save_to_disk_is_read_with_its_splits(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Rows of local files and folders, in order and one at a time. `formats` has the reader of each file format."""
+"""Rows of local files and folders, in order and one at a time. `formats` has the reader of each file format, `folders` says
+which files of a folder are read."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from pathlib import Path
 
 from rlllm.core.errors import DataError, closest, describe
 from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.folders import split_files
 from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
 
-_SPLIT_WORDS = {"train", "test", "validation", "valid", "val", "dev", "eval"}
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def read_file(path: Path) -> list[Placed]:
@@ -37,6 +39,10 @@ def iterate_file(path: Path, bad: BadRows) -> Iterator[Placed]:
             exists=READERS,
             hint="convert it to JSON lines: one object a line",
         )
+    if _is_pointer(path):
+        raise DataError(
+            "the file is a Git LFS pointer, without the data", given=path, hint="fetch it with: git lfs pull"
+        )
     before, empty = bad.count, True
     try:
         for placed in reader(path, bad):
@@ -48,28 +54,27 @@ def iterate_file(path: Path, bad: BadRows) -> Iterator[Placed]:
         raise DataError("the data file is empty: it has no rows", given=path)
 
 
-def iterate_folder(path: Path, split: str, bad: BadRows) -> Iterator[Placed]:
-    """Rows of all data files directly in a folder, sorted by name, or of a folder written by `save_to_disk`.
+def _is_pointer(path: Path) -> bool:
+    """Whether a clone has only the pointer that Git LFS puts in the place of a large file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LFS_POINTER)) == _LFS_POINTER
+    except OSError:  # reported by its reader
+        return False
+
+
+def iterate_folder(path: Path, split: str, bad: BadRows, subset: str | None = None) -> Iterator[Placed]:
+    """Rows of the files of a split, sorted by name: a folder, the clone of a Hub data set, or what `save_to_disk` wrote.
 
     Files named after a split (`train-00000.parquet`, `test.jsonl`) are read only for that split.
 
     Raises:
-        DataError: no data files, files of several kinds, no such split; or as `iterate_file`.
+        DataError: no data files, files of several kinds, no such split or subset; or as `iterate_file`.
     """
     if is_saved(path):
         yield from _read_saved(path, split)
         return
-    files = sorted(file for file in path.iterdir() if file.is_file() and suffix_of(file) in READERS)
-    if not files:
-        names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
-        raise DataError(
-            "the folder holds no data files", given=path, exists=names, hint=f"it needs {', '.join(READERS)}"
-        )
-    kinds = sorted({suffix_of(file) for file in files})
-    if len(kinds) > 1:
-        names = [file.name for file in files]
-        raise DataError(f"the folder mixes {' and '.join(kinds)} files", given=path, exists=names, hint="name one file")
-    for file in _of_split(files, split, path):
+    for file in split_files(path, split, subset):
         yield from iterate_file(file, bad)
 
 
@@ -109,24 +114,6 @@ def data_files(folder: Path) -> list[str]:
     except (OSError, ValueError):  # ValueError: a null byte in the name
         return []
     return [entry.name for entry in entries if suffix_of(entry) in READERS]
-
-
-def _of_split(files: list[Path], split: str, folder: Path) -> list[Path]:
-    splits = {file: _split_word(file) for file in files}
-    if not any(splits.values()):
-        if split == "train":
-            return files
-        raise DataError(f"the folder has no split {split}: its files carry no split names", given=folder)
-    split_files = [file for file in files if splits[file] == split]
-    if not split_files:
-        names = sorted({word for word in splits.values() if word})
-        raise DataError(f"the folder has no split {split}", given=folder, exists=names, hint=f"data.split={names[0]}")
-    return split_files
-
-
-def _split_word(file: Path) -> str | None:
-    word = file.stem.lower().replace("_", "-").replace(".", "-").split("-")[0]
-    return word if word in _SPLIT_WORDS else None
 
 
 def _read_saved(path: Path, split: str) -> Iterator[Placed]:

@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -31,6 +32,8 @@ class Placed(NamedTuple):
 _Reader = Callable[[Path, BadRows], Iterator[Placed]]
 
 _CSV_CELL_LIMIT = 2**31 - 1
+_DELIMITERS = (",", ";", "\t", "|")
+_STATED_DELIMITER = re.compile(r"sep=(?P<delimiter>[,;|\t])\r?\n?", re.IGNORECASE)
 _EXCERPT = 32
 _BATCH = 1024
 _DEEPEST = 100
@@ -102,13 +105,29 @@ def _read_delimited(path: Path, bad: BadRows, *, delimiter: str) -> Iterator[Pla
     csv.field_size_limit(_CSV_CELL_LIMIT)
     # surrogateescape: a byte that is no UTF-8 spoils its own row only, and the reader goes on behind it
     with io.TextIOWrapper(_open(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        delimiter, skipped = _delimiter(text, delimiter)
         reader = csv.reader(text, delimiter=delimiter, strict=True)
+        lines = ((f"line {reader.line_num + skipped} of {path.name}", cells) for cells in reader)
         try:
-            yield from _under_header(((f"line {reader.line_num} of {path.name}", cells) for cells in reader), path, bad)
+            yield from _under_header(lines, path, bad)
         except csv.Error as error:
-            raise DataError(
-                f"broken CSV at line {reader.line_num}: {error}", given=path, hint="check its quotes"
-            ) from error
+            place = f"line {reader.line_num + skipped}"
+            raise DataError(f"broken CSV at {place}: {error}", given=path, hint="check its quotes") from error
+
+
+def _delimiter(text: io.TextIOWrapper, usual: str) -> tuple[str, int]:
+    """The delimiter of a table by its header, and the number of lines before the header.
+
+    It is the usual one, unless the header is a single cell by the usual one and several by another.
+    Spreadsheets in languages with a decimal comma write semicolons into files that are called CSV. A first line `sep=;` says
+    the delimiter itself.
+    """
+    header = text.readline()
+    if stated := _STATED_DELIMITER.fullmatch(header):
+        return stated["delimiter"], 1
+    text.seek(0)
+    cells = {delimiter: len(next(csv.reader([header], delimiter=delimiter), [])) for delimiter in (usual, *_DELIMITERS)}
+    return (usual if cells[usual] > 1 else max(cells, key=lambda delimiter: cells[delimiter])), 0
 
 
 def _under_header(lines: Iterator[tuple[str, list[str]]], path: Path, bad: BadRows) -> Iterator[Placed]:
