@@ -110,7 +110,9 @@ def _in_folder(folder: Path, subset: str | None) -> _Splits:
         return [(file, _split_of(file)) for file in files]
     inner = {entry: _in_folder(entry, None) for entry in _subfolders(folder)}
     inner = {entry: files for entry, files in inner.items() if files}
-    by_split: _Splits = [(file, entry.name) for entry, files in inner.items() if entry.name in _SPLIT_WORDS for file, _ in files]
+    by_split: _Splits = [
+        (file, entry.name) for entry, files in inner.items() if entry.name in _SPLIT_WORDS for file, _ in files
+    ]
     if by_split:
         return by_split
     if len(inner) > 1 and folder / "data" not in inner:
