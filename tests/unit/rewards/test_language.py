@@ -1,4 +1,4 @@
-"""Languages by script and stop words: what is clear, what is not, and what tries to hide."""
+"""Languages by script and model: what is clear, what is not, and what tries to hide."""
 
 # ruff: noqa: RUF001 (other scripts are the point)
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.verifiers.language import Language, detect
+from rlllm.rewards.verifiers.language import Language, detect, is_in
 
 SENTENCES = {
     "en": "This is the answer to the question that you have asked.",
@@ -55,6 +55,94 @@ SENTENCES = {
 }
 
 
+ORDINARY = [
+    # language, sentence
+    ("en", "Could you tell me where the nearest train station is?"),
+    ("en", "She bought two tickets yesterday."),
+    ("en", "Water boils at a hundred degrees."),
+    ("en", "Good morning, everyone!"),
+    ("de", "Wo finde ich hier einen guten Arzt?"),
+    ("de", "Gestern kaufte sie zwei Fahrkarten."),
+    ("de", "Wasser kocht bei hundert Grad."),
+    ("de", "Guten Morgen zusammen!"),
+    ("fr", "Pouvez-vous me dire où se trouve la gare ?"),
+    ("fr", "Hier, elle a acheté deux billets."),
+    ("fr", "Bonjour tout le monde !"),
+    ("fr", "L'eau bout à cent degrés."),
+    ("es", "¿Dónde queda la estación de tren más cercana?"),
+    ("es", "Ayer compró dos entradas."),
+    ("es", "El agua hierve a cien grados."),
+    ("it", "Dove si trova la stazione più vicina?"),
+    ("it", "Ieri ha comprato due biglietti."),
+    ("it", "Buongiorno a tutti!"),
+    ("pt", "Onde fica a estação de trem mais próxima?"),
+    ("pt", "Ontem ela comprou dois bilhetes."),
+    ("pt", "A água ferve a cem graus."),
+    ("nl", "Waar is het dichtstbijzijnde station?"),
+    ("nl", "Gisteren kocht ze twee kaartjes."),
+    ("sv", "Var ligger närmaste tågstation?"),
+    ("sv", "Igår köpte hon två biljetter."),
+    ("da", "Hvor ligger den nærmeste togstation?"),
+    ("da", "I går købte hun to billetter."),
+    ("no", "Hvor er nærmeste togstasjon?"),
+    ("fi", "Missä on lähin rautatieasema?"),
+    ("fi", "Eilen hän osti kaksi lippua."),
+    ("pl", "Gdzie jest najbliższy dworzec kolejowy?"),
+    ("pl", "Wczoraj kupiła dwa bilety."),
+    ("cs", "Kde je nejbližší nádraží?"),
+    ("cs", "Včera koupila dva lístky."),
+    ("ro", "Unde este cea mai apropiată gară?"),
+    ("hu", "Hol van a legközelebbi vasútállomás?"),
+    ("hu", "Tegnap vett két jegyet."),
+    ("tr", "En yakın tren istasyonu nerede?"),
+    ("tr", "Dün iki bilet aldı."),
+    ("id", "Di mana stasiun kereta terdekat?"),
+    ("vi", "Ga tàu gần nhất ở đâu?"),
+    ("sw", "Kituo cha treni kilicho karibu kiko wapi?"),
+    ("ru", "Где находится ближайший вокзал?"),
+    ("ru", "Вчера она купила два билета."),
+    ("uk", "Де знаходиться найближчий вокзал?"),
+    ("uk", "Вчора вона купила два квитки."),
+    ("bg", "Къде е най-близката гара?"),
+    ("ar", "أين توجد أقرب محطة قطار؟"),
+    ("fa", "نزدیک‌ترین ایستگاه قطار کجاست؟"),
+    ("ur", "قریب ترین ریلوے اسٹیشن کہاں ہے؟"),
+    ("hi", "सबसे नज़दीकी रेलवे स्टेशन कहाँ है?"),
+    ("mr", "सर्वात जवळचे रेल्वे स्थानक कुठे आहे?"),
+    ("zh", "最近的火车站在哪里？"),
+    ("ja", "一番近い駅はどこですか。"),
+    ("ko", "가장 가까운 기차역이 어디예요?"),
+    ("el", "Πού είναι ο πλησιέστερος σταθμός;"),
+    ("ca", "On és l'estació de tren més propera?"),
+    ("hr", "Gdje je najbliži željeznički kolodvor?"),
+    ("sk", "Kde je najbližšia železničná stanica?"),
+    ("sr", "Где је најближа железничка станица?"),
+    ("et", "Kus on lähim rongijaam?"),
+    ("lt", "Kur yra artimiausia geležinkelio stotis?"),
+    ("lv", "Kur ir tuvākā dzelzceļa stacija?"),
+    ("eu", "Non dago tren geltokirik hurbilena?"),
+    ("tl", "Nasaan ang pinakamalapit na istasyon ng tren?"),
+    ("af", "Waar is die naaste treinstasie?"),
+    ("sl", "Kje je najbližja železniška postaja?"),
+    ("sq", "Ku është stacioni më i afërt i trenit?"),
+    ("is", "Hvar er næsta lestarstöð?"),
+    ("az", "Ən yaxın qatar stansiyası haradadır?"),
+    ("kk", "Ең жақын теміржол бекеті қайда?"),
+]
+
+
+def test_ordinary_sentences_show_their_language_and_none_another() -> None:
+    detected = [(code, detect(text)) for code, text in ORDINARY]
+    assert [pair for pair in detected if pair[1] not in (None, pair[0])] == []
+    assert sum(language is None for _, language in detected) <= 2
+
+
+@pytest.mark.parametrize(("code", "text"), ORDINARY)
+def test_an_ordinary_sentence_is_not_accepted_as_another_language(code: str, text: str) -> None:
+    others = [other for other in SENTENCES if other != code and not {code, other} <= {"bs", "hr", "sr"}]
+    assert [other for other in others if is_in(text, other)] == []
+
+
 @pytest.mark.parametrize(("code", "text"), SENTENCES.items())
 def test_a_sentence_shows_its_language(code: str, text: str) -> None:
     assert detect(text) == code
@@ -90,9 +178,22 @@ def test_english_does_not_hide_in_code_behind_one_word() -> None:
     assert (value(f"好 ${SENTENCES['en'] * 5}$") or 0.0) < 0.1
 
 
-def test_nothing_is_worth_nothing_and_a_number_cannot_be_judged() -> None:
+def test_nothing_is_worth_nothing_and_a_number_or_name_cannot_be_judged() -> None:
     assert value("  ") == 0.0
     assert value("#### 42") is None
+    assert value("Berlin", "de") is None
+    assert value("OK.", "en") is None
+
+
+def test_a_short_sentence_counts_as_the_whole_text_does() -> None:
+    assert value("Yes. So. We go. This is what we have been waiting for.", "en") == 1.0
+    assert value("Yes. So. We go. This is what we have been waiting for.", "de") == 0.0
+
+
+def test_characters_without_kana_are_japanese_only_where_they_are_few() -> None:
+    assert value("東京駅", "ja") is None
+    assert value("最近的火车站在哪里？就在前面不远的地方。", "ja") == 0.0
+    assert value("一番近い駅はどこですか。東京駅。", "ja") == 1.0
 
 
 ROWS = [

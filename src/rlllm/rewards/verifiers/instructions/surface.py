@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 
 from rlllm.rewards.verifiers.instructions.words import compared
-from rlllm.rewards.verifiers.language import SCRIPTS, base_code, detect
+from rlllm.rewards.verifiers.language import SCRIPTS, base_code, is_in
 
 _TOKEN = re.compile(r"[^\W_][\w'\u2019-]*")
 
 
 def is_in_language(text: str, language: str) -> bool | None:
-    """The text is in the language (ISO 639-1); None where script and stop words do not tell."""
+    """The text is in the language (ISO 639-1); None where that cannot be told."""
     code = base_code(language)
-    detected = detect(text)
-    return None if code not in SCRIPTS or detected is None else detected == code
+    return is_in(text, code) if code in SCRIPTS else None
 
 
 def is_english_in_capitals(text: str) -> bool | None:
