@@ -1,7 +1,8 @@
 """Which column holds which record field: the user's map first, then well-known names, else an error that suggests a map.
 
 A column expression is a column name, a dotted path into a nested column (`reward_model.ground_truth`), or columns
-joined by a plus (`instruction+input`, joined with a blank line).
+joined by a plus (`instruction+input`, joined with a blank line). Of a pair whose better side another column names, `first` and
+`second` are the answers and `winner` is that column, with the values that mean the first and the second: `winner=labels:1/0`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, closest, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
+from rlllm.data import preference
 from rlllm.data.io.formats import Placed
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -40,11 +42,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
     "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
     "margin": ("margin",),
+    "first": (),
+    "second": (),
+    "winner": (),
     "label": ("label", "kto_tag"),
     "steps": ("steps", "completions"),
     "labels": ("labels", "step_labels"),
 }
-"""Record field to the column expressions that mean it, the most specific first."""
+"""Record field to the column expressions that mean it, the most specific first; none for fields that only a map names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +68,11 @@ class FieldSet:
 RECORD_FIELDS: dict[type[Record], tuple[FieldSet, ...]] = {
     PromptTask: (FieldSet(("prompt",), ("answer",)), FieldSet(("messages",), ("answer",))),
     Conversation: (FieldSet(("prompt", "completion")), FieldSet(("messages",)), FieldSet(("text",))),
-    PreferencePair: (FieldSet(("chosen", "rejected"), ("prompt", "margin")),),
-    LabelledCompletion: (FieldSet(("prompt", "completion", "label")),),
+    PreferencePair: (
+        FieldSet(("chosen", "rejected"), ("prompt", "margin")),
+        FieldSet(("first", "second", "winner"), ("prompt", "margin")),
+    ),
+    LabelledCompletion: (FieldSet(("prompt", "completion", "label")), FieldSet(("messages", "label"))),
     StepwiseSolution: (FieldSet(("prompt", "steps", "labels")),),
 }
 """Record type -> the sets of fields it can be read from, in order of preference."""
@@ -89,8 +97,9 @@ def choose(rows: Sequence[Placed], kind: type[Record], explicit: Mapping[str, st
     if not field_sets:
         raise _unknown_field(kind, explicit)
     for field, expression in explicit.items():
-        if not _present(head, expression, names):
-            raise _no_such_column(field, expression, names, source)
+        column = preference.column_of(expression) if field == "winner" else expression
+        if not _present(head, column, names):
+            raise _no_such_column(field, column, names, source)
     for field_set in field_sets:
         expressions = {field: explicit.get(field) or _by_known_name(field, head, names) for field in field_set.names}
         column_map = {field: expression for field, expression in expressions.items() if expression}

@@ -250,6 +250,11 @@ def _margin(cells: Cells) -> float | None:
 
 
 def _labelled(cells: Cells) -> LabelledCompletion:
+    if "messages" in cells.columns:
+        before, text = cells.dialogue("messages")
+        meta = cells.meta()
+        label = cells.boolean("label", cells.get("label"))
+        return LabelledCompletion(_with_system(before, meta) or "", text, label, meta)
     prompt, completion = _join(cells.prompt(), *cells.completion("completion"))
     return LabelledCompletion(prompt, completion, cells.boolean("label", cells.get("label")), cells.meta())
 

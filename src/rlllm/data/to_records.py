@@ -13,7 +13,7 @@ from typing import Any
 from rlllm.core.errors import DataError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import Record
-from rlllm.data import columns
+from rlllm.data import columns, preference
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed, json_type
 from rlllm.data.record_builders import BUILDERS, SKIP_HINT, Cells
@@ -123,7 +123,8 @@ class Adapter:
             raise _no_columns(placed, self.source)
         if self.schema is None:
             self._refuse_unchosen(placed)
-            return [Cells(placed.place, placed.row, self.columns, self.source)]
+            column_map = self._sides(placed) if "winner" in self.columns else self.columns
+            return [Cells(placed.place, placed.row, column_map, self.source)] if column_map else []
         if not self._fits(placed):
             raise DataError(
                 f"{placed.place} does not fit the schema {self.schema.name}: it needs {self.schema.needs}",
@@ -133,11 +134,17 @@ class Adapter:
             )
         if self.kind in self.schema.columns:
             return [Cells(placed.place, placed.row, self.columns, self.source)]
-        fields = columns.RECORD_FIELDS[self.kind][0].names
         return [
-            Cells(placed.place, row, {f: f for f in fields if f in row}, self.source, self.schema.name)
+            Cells(placed.place, row, _own_fields(self.kind, row), self.source, self.schema.name)
             for row in self._converted(placed)
         ]
+
+    def _sides(self, placed: Placed) -> dict[str, str]:
+        """The column map with `chosen` and `rejected` as the row decides them; empty where it prefers neither."""
+        column = preference.column_of(self.columns["winner"])
+        sides = preference.sides(columns.read(placed.row, column), self.columns, placed.place)
+        shared = {field: name for field, name in self.columns.items() if field not in ("first", "second", "winner")}
+        return {**shared, "chosen": sides[0], "rejected": sides[1]} if sides else {}
 
     def _fits(self, placed: Placed) -> bool:
         assert self.schema is not None
@@ -192,6 +199,13 @@ class Adapter:
                     given=self.source,
                     hint=f"put such a row among the first, which reads {better}; or say which column is which with --columns",
                 )
+
+
+def _own_fields(kind: type[Record], row: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a record in a row that a schema made, each as its own column."""
+    ways = columns.RECORD_FIELDS[kind]
+    fields = next((way for way in ways if all(field in row for field in way.required)), ways[0])
+    return {field: field for field in fields.names if field in row}
 
 
 def _type_name(value: Any) -> str:

@@ -156,8 +156,8 @@ def test_llamafactory_finds_its_files_through_the_index(tmp_path: Path) -> None:
 def test_llamafactorys_labels_stand_in_the_conversation_and_beside_it(tmp_path: Path) -> None:
     record = LabelledCompletion([{"role": "user", "content": "a?"}], "b", True)
     written = write({"train": [record]}, "llamafactory", tmp_path, source="x")
-    assert written.columns == {}
-    assert written.warnings == ["rlllm reads no such rows back: keep the original"]
+    assert read_back(written, LabelledCompletion) == [record]
+    assert written.warnings == []
     (row,) = json.loads((tmp_path / "train.json").read_text())
     assert row["kto_tag"] is True
     assert row["conversations"][-1] == {"from": "gpt", "value": "b"}

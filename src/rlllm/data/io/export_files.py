@@ -58,8 +58,6 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
     changed = row_format.turns and sum(isinstance(record.prompt, str) for record in records)
     if changed:
         warnings.append(f"{changed:,} prompts of plain text became one user turn")
-    if not row_format.columns:
-        warnings.append("rlllm reads no such rows back: keep the original")
     files = {str(path): len(tables[split]) for split, path in paths.items()}
     return Written(files, _present(row_format, records), list(dict.fromkeys(warnings)))
 

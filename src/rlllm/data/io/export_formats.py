@@ -40,7 +40,7 @@ class RowFormat:
 
     Args:
         row: record, place -> the tool's columns, without the record's other columns (`meta`).
-        columns: the map that reads it back: record field to column expression; empty where no map does.
+        columns: the map that reads it back: record field to column expression.
         meta_in: the column that takes the record's other columns; "" puts each beside the others.
         turns: whether a prompt of plain text becomes one user turn.
     """
@@ -270,7 +270,9 @@ TARGETS: dict[str, Target] = {
         {
             Conversation: RowFormat(_factory_conversation_chat, {"messages": "conversations"}, turns=True),
             PreferencePair: RowFormat(_factory_pair_chat, _GPT_PAIR, turns=True),
-            LabelledCompletion: RowFormat(_factory_label_chat, {}, turns=True),
+            LabelledCompletion: RowFormat(
+                _factory_label_chat, {"messages": "conversations", "label": "kto_tag"}, turns=True
+            ),
         },
         folder_only=True,
     ),
