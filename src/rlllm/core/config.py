@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
@@ -92,13 +92,26 @@ class StageConfig(Section):
     """Other names users type, mapped to dotted paths; TRL's names for what rlllm keeps in a section of its own."""
 
     model: str = "nano"
-    """`nano`, a folder, a Hub id, or a run directory."""
+    """`nano`, a folder, a Hub id, a run directory, or a folder with an adapter; `ADAPTER@BASE`, or `model.base=BASE` beside
+    it, names the model that the adapter was trained on."""
     output_dir: Path | None = None
     """Run directory; default `runs/STAGE-TIME`."""
     seed: int = 0
     """Seeds data order, sampling and initialisation."""
     hardware: HardwareConfig = HardwareConfig()
     """CPU threads and matrix product."""
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _adapter_on_base(cls, value: Any) -> Any:
+        """`{name: ADAPTER, base: BASE}` as the reference `ADAPTER@BASE`."""
+        if not isinstance(value, Mapping):
+            return value
+        if unknown_keys := sorted(value.keys() - {"name", "base"}):
+            raise ConfigError("model has the parts name and base", given=f"model.{unknown_keys[0]}")
+        if not isinstance(value.get("name"), str):
+            raise ConfigError("model.base is the base of an adapter", hint="name the adapter with --model")
+        return f"{value['name']}@{value['base']}" if value.get("base") else value["name"]
 
     @model_validator(mode="before")
     @classmethod
@@ -344,6 +357,8 @@ def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], val
         values[head] = value
         return
     current = values.get(head)
+    if current is not None and not isinstance(current, Mapping) and head == "model":
+        current = {"name": current}
     if current is not None and not isinstance(current, Mapping) and head not in _sections(cls):
         raise ConfigError(f"{head} has no parts", given=".".join(path))
     current = {} if current is None else _widened(cls, head, current)

@@ -42,6 +42,53 @@ def completion_text(completion: str | list[Message]) -> str:
     return "".join(message.get("content") or "" for message in completion)
 
 
+def end_of_turn(tokenizer: Any) -> int | None:
+    """The token by which the chat template ends an assistant's turn: the first special token that it writes behind the content.
+
+    None where there is no template, or where it writes no such token: nothing in the text then says that the turn is over.
+    """
+    if not is_chat(tokenizer):
+        return None
+    from jinja2 import TemplateError
+
+    content = "an answer"
+    try:
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "a question"}, {"role": "assistant", "content": content}], tokenize=False
+        )
+    except TemplateError:
+        return None
+    behind = tokenizer(text.rpartition(content)[2], add_special_tokens=False)["input_ids"]
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    return next((token for token in behind if token in special), None)
+
+
+def add_end_of_turn(model: Any, tokenizer: Any) -> str | None:
+    """Make the template's end of turn one of the tokens at which a model's generation config ends a completion.
+
+    Engines, TRL's loop and a saved model read that config. Without it a model that ends its turns as it was taught would be
+    sampled on to the length limit.
+
+    Returns:
+        A sentence about it, where it was no stop token before; None otherwise.
+    """
+    config = getattr(model, "generation_config", None)
+    token = end_of_turn(tokenizer)
+    if config is None or token is None:
+        return None
+    before = config.eos_token_id
+    stops = list(before) if isinstance(before, list | tuple) else [] if before is None else [before]
+    if token in stops or (token == tokenizer.eos_token_id and not stops):
+        return None
+    config.eos_token_id = [*stops, token]
+    if token == tokenizer.eos_token_id:
+        return None
+    return (
+        f"the chat template ends a turn with {tokenizer.convert_ids_to_tokens(token)}, which was no stop token of the model: "
+        "completions end there from now on"
+    )
+
+
 def encode_prompts(tokenizer: Any, prompts: Sequence[Prompt]) -> list[list[int]]:
     """Token ids of each prompt, generation prompt included."""
     if is_chat(tokenizer):

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ModelError, describe
-from rlllm.core.runs import read_json
-from rlllm.policies.model_sources import ModelSource
+from rlllm.policies.adapters import loaded_again, merged, refuse_difference, sample_outputs, with_adapter
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, weight_shapes
+from rlllm.policies.vocabulary import check_loaded
 
 
 def load_tokenizer(source: ModelSource) -> Any:
-    """The tokenizer, with a padding token that is set (to the end-of-sequence token where the model has none)."""
+    """The tokenizer, with a padding token that is set (to the end-of-sequence token where the model has none).
+
+    Raises:
+        ModelError: it does not load, or has no end-of-sequence token.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer, source)
+    tokenizer = _load(AutoTokenizer, source, path=source.tokenizer_path)
+    if tokenizer.eos_token is None:
+        special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
+        raise ModelError(
+            "the tokenizer has no end-of-sequence token: nothing would end a completion",
+            given=f"{source.name} ({source.tokenizer_path})",
+            exists=special,
+            hint=f'name one in its tokenizer_config.json: "eos_token": "{special[-1] if special else "</s>"}"',
+        )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -24,24 +38,17 @@ def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
     """A causal language model on the CPU; the trainer or evaluator moves it.
 
     Raises:
-        ModelError: it does not load, or is a reward model: with tied embeddings that would load without a word, and
-            write noise.
+        ModelError: it does not load, has no vector for a token of its tokenizer, or is no model that writes: with tied
+            embeddings a reward model would load without a word, and write noise.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
-    _refuse_scorers(source)
-    return _load_model(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32)
-
-
-def _refuse_scorers(source: ModelSource) -> None:
-    names = _declared(source).get("architectures") or []
-    if any(name.endswith("Classification") for name in names):
-        raise ModelError(
-            "a reward model scores texts and writes none",
-            given=f"{source.name} ({', '.join(names)})",
-            hint="name a language model; a reward model is used by --reward RUN",
-        )
+    refuse_scorers(source)
+    model = _load_model(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32)
+    if source.kind == "hub" or not Path(source.tokenizer_path, "tokenizer.json").is_file():
+        check_loaded(model, load_tokenizer(source), source.name)  # of other folders `resolve_model` has read the files
+    return model
 
 
 def context_length(model: Any) -> int | None:
@@ -76,15 +83,16 @@ def _load_with_head(loader: Any, source: ModelSource, tokenizer: Any, bf16: bool
         model = _load_model(loader, source, new_head=True, dtype=dtype, **labels)
     finally:
         logging.set_verbosity(verbosity)
+    check_loaded(model, tokenizer, source.name)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model
 
 
 def _refuse_other_heads(source: ModelSource, outputs: int) -> None:
     """Raise ModelError for a classifier whose head gives another number of outputs; a language model has no head yet."""
-    settings = _declared(source)
+    settings = source.settings()
     names = [name for name in settings.get("architectures") or [] if name.endswith("Classification")]
-    labels = len(settings.get("id2label") or (None, None))
+    labels = source.head_labels or len(settings.get("id2label") or (None, None))
     if names and labels != outputs:
         raise ModelError(
             f"a classifier with {labels} label{'s' * (labels != 1)} cannot be trained to give {outputs}",
@@ -93,29 +101,49 @@ def _refuse_other_heads(source: ModelSource, outputs: int) -> None:
         )
 
 
-def _declared(source: ModelSource) -> dict[str, Any]:
-    """What config.json says of a model on this machine; nothing where there is none."""
-    path = source.folder and source.folder / "config.json"
-    return read_json(path) if path and path.is_file() else {}
-
-
 def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
     """Write a folder every other verb can name as `--model`; returns the model, LoRA adapters merged into their base.
 
-    The adapter as it was trained is kept beside it, in `adapter/`.
+    The adapter as it was trained is kept beside it, in `adapter/`. What was written is loaded again and compared.
+
+    Raises:
+        ModelError: merged or saved, the model computes something else than before; the folder then has another name.
     """
-    if hasattr(model, "merge_and_unload"):
-        adapter = folder.with_name("adapter")
-        model.save_pretrained(adapter, selected_adapters=["default"])
-        (adapter / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-        model = model.merge_and_unload()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    expected = sample_outputs(model)
+    try:
+        if hasattr(model, "merge_and_unload"):
+            _save_adapter(model, folder.with_name("adapter"))
+            model = merged(model)
+            refuse_difference("merging the adapter", expected, sample_outputs(model), model, folder)
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        saved = loaded_again(model, folder)
+        refuse_difference("saving the model", expected, sample_outputs(saved), model, folder)
+    except ModelError:
+        if folder.is_dir():  # what does not hold must not be found under the name of the result
+            shutil.rmtree(folder.with_name("model-refused"), ignore_errors=True)
+            folder.rename(folder.with_name("model-refused"))
+        raise
     return model
 
 
+def _save_adapter(model: Any, folder: Path) -> None:
+    """Write the trained adapter, which names its base by an absolute path, so that it is found from any directory."""
+    settings = model.peft_config["default"]
+    base = settings.base_model_name_or_path
+    if base and Path(base).exists():
+        settings.base_model_name_or_path = str(Path(base).resolve())
+    model.save_pretrained(folder, selected_adapters=["default"])
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+
+
 def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **settings: Any) -> Any:
-    """Transformers fills weights a folder lacks with random numbers; here only a new head may be random."""
+    """Transformers fills weights a folder lacks with random numbers; here only a new head may be random.
+
+    An adapter is loaded onto its base and merged into it.
+    """
+    if source.base is not None:
+        return with_adapter(_load_model(loader, source.base, new_head=new_head, **settings), source.path)
     model, report = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
     backbone = f"{model.base_model_prefix}."
     missing = sorted(key for key in report["missing_keys"] if not new_head or key.startswith(backbone))
@@ -128,12 +156,27 @@ def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **s
     return model
 
 
-def _load(loader: Any, source: ModelSource, **settings: Any) -> Any:
+def load_adapted(loader: Any, source: ModelSource, dtype: Any) -> tuple[Any, set[str]]:
+    """A base with an adapter merged into it, on the CPU, and the weights that neither of them has; `source` is an adapter."""
+    assert source.base is not None
+    if source.base.base is not None:
+        raise ModelError(
+            "an adapter on top of another adapter is no reward model here",
+            given=source.name,
+            hint="use the merged model of its run: name the run",
+        )
+    labels: dict[str, Any] = {"num_labels": source.head_labels} if source.head_labels else {}
+    model, report = _load(loader, source.base, use_safetensors=True, output_loading_info=True, dtype=dtype, **labels)
+    own = {name.removeprefix("base_model.model.") for name in weight_shapes(Path(source.path)) or {}}
+    return with_adapter(model, source.path), set(report["missing_keys"]) - own
+
+
+def _load(loader: Any, source: ModelSource, *, path: str | None = None, **settings: Any) -> Any:
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     try:
-        return loader.from_pretrained(source.path, **settings)
+        return loader.from_pretrained(path or source.path, **settings)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
         hint = "give the folder of a model on this machine, or nano" if source.kind == "hub" else None
         raise ModelError(

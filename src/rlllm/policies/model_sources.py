@@ -11,11 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ModelError, closest
-from rlllm.core.runs import ENSEMBLE, file_hash
+from rlllm.core.runs import ENSEMBLE, file_hash, read_json
+from rlllm.policies.vocabulary import check_vocabulary
 
 NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
+_HEADS = ("score.weight", "classifier.weight")
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+ADAPTER = "adapter_config.json"
+"""In a folder of PEFT's: what the adapter is, and the model it was trained on."""
+_CLASSIFIERS = {"SEQ_CLS": "AdapterForSequenceClassification", "TOKEN_CLS": "AdapterForTokenClassification"}
+"""PEFT's task type -> kind of architecture of the adapted model; of any other it is that of the base."""
 _LARGEST_HEADER = 100_000_000
 _SIZE_IN_NAME = re.compile(
     r"(?<![A-Za-z0-9.])(?:(?P<experts>\d+)x)?(?P<number>\d+(?:\.\d+)?)(?P<unit>[MBmb])(?![A-Za-z0-9])"
@@ -28,11 +35,13 @@ class ModelSource:
     """Where a model comes from.
 
     `path` is what `from_pretrained` takes: a folder, or a Hub id when `kind` is "hub".
+    `base` is the model that an adapter was trained on, when `kind` is "adapter"; `path` is the adapter's folder then.
     """
 
     path: str
     kind: str
     name: str
+    base: ModelSource | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -42,13 +51,16 @@ class ModelSource:
         """Hash of the weights of a local model; None for a Hub id."""
         if self.folder is None:
             return None
-        return "-".join(file_hash(path)[:16] for path in sorted(self.folder.glob("*.safetensors"))) or None
+        own = "-".join(file_hash(path)[:16] for path in sorted(self.folder.glob("*.safetensors"))) or None
+        return own if self.base is None else f"{self.base.fingerprint()}-{own}"
 
     def parameter_count(self) -> int | None:
         """Parameters of the model, read from the headers of its weights; of a Hub id, what its name says (`Qwen2.5-0.5B`).
 
         None where neither tells.
         """
+        if self.base is not None:
+            return self.base.parameter_count()
         if self.folder is None:
             return _count_in_name(self.name)
         shapes = weight_shapes(self.folder)
@@ -56,18 +68,68 @@ class ModelSource:
 
     def context_length(self) -> int | None:
         """Tokens of the longest sequence that the model takes, from config.json; None for a Hub id, or where it is not said."""
-        if self.folder is None:
-            return None
-        config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-        text: Mapping[str, Any] = config.get("text_config") or config
-        return text.get("max_position_embeddings") or None
+        settings = self.settings()
+        text: Mapping[str, Any] = settings.get("text_config") or settings
+        names = ("max_position_embeddings", "n_positions", "max_seq_len")
+        return next((text[name] for name in names if text.get(name)), None)
+
+    @property
+    def reference(self) -> str:
+        """What `resolve_model` takes for this model, the base of an adapter included."""
+        return self.path if self.base is None else f"{self.path}@{self.base.reference}"
+
+    @property
+    def head_labels(self) -> int | None:
+        """Outputs of the head that an adapter was saved with; None where it has none."""
+        shapes = weight_shapes(Path(self.path)) or {} if self.base is not None else {}
+        heads = (shape[0] for name, shape in shapes.items() if name.endswith(_HEADS))
+        return next(heads, None)
+
+    def settings(self) -> dict[str, Any]:
+        """What config.json says of a model on this machine; of an adapter that of its base, with the adapter's own kind of
+        architecture. Nothing for a Hub id."""
+        if self.base is not None:
+            settings = self.base.settings()
+            kind = _CLASSIFIERS.get(read_json(Path(self.path) / ADAPTER).get("task_type"))
+            return {**settings, "architectures": [kind]} if kind and settings else settings
+        path = self.folder and self.folder / "config.json"
+        return read_json(path) if path and path.is_file() else {}
+
+    @property
+    def tokenizer_path(self) -> str:
+        """Where the tokenizer is: with an adapter if it was saved there, else with its base."""
+        own = self.base is None or any((Path(self.path) / name).exists() for name in _TOKENIZERS)
+        return self.path if own or self.base is None else self.base.tokenizer_path
+
+
+def refuse_scorers(source: ModelSource) -> None:
+    """Raise ModelError for a model that writes no text: one that scores, fills gaps, or has an encoder of its own.
+
+    With tied embeddings such a model may load as a language model without a word, and would write noise.
+    """
+    names = source.settings().get("architectures") or []
+    for end, what, hint in (
+        (
+            "Classification",
+            "a reward model scores texts and writes none",
+            "name a language model; a reward model is used by --reward RUN",
+        ),
+        (
+            "ForMaskedLM",
+            "a model that fills gaps reads a text in both directions, and cannot write one from left to right",
+            "name a causal language model, such as nano",
+        ),
+    ):
+        if any(name.endswith(end) for name in names):
+            raise ModelError(what, given=f"{source.name} ({', '.join(names)})", hint=hint)
 
 
 def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
     """Find the model a user named.
 
     Args:
-        reference: `nano`, a folder in Hugging Face format, a run directory (its `model/` is used) or a Hub id.
+        reference: `nano`, a folder in Hugging Face format, a run directory (its `model/` is used), a Hub id, or a folder with
+            an adapter of PEFT's; `ADAPTER@BASE` names the base of an adapter that names none, or one that has moved.
         ensembles: accept an ensemble of reward models, which has members instead of weights.
 
     Raises:
@@ -85,8 +147,13 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
                 "that run has no model: it did not finish", given=reference, hint=f"rlllm runs show {path}"
             )
         return ModelSource(str(_checked(path / "model", reference)), "run", path.name)
+    if _is_adapter(path):
+        return _adapter(path, reference, None)
     if path.exists():
         return ModelSource(str(_checked(path, reference)), "folder", path.name)
+    folder, at, base = reference.partition("@")
+    if at and Path(folder).expanduser().is_dir():
+        return _adapter(Path(folder).expanduser(), reference, base)
     if _HUB_ID.match(reference) and not reference.startswith((".", "/", "runs/")):
         return ModelSource(reference, "hub", reference.rsplit("/", 1)[-1])
     near = closest(path.name, ["nano", *(other.name for other in path.parent.glob("*") if other.is_dir())])
@@ -95,6 +162,65 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
         given=reference,
         hint=f"did you mean {near}?" if near else "the embedded model is called nano",
     )
+
+
+def is_adapter(reference: str) -> bool:
+    """Whether a reference names the folder of an adapter, alone or with its base."""
+    return any(_is_adapter(Path(name).expanduser()) for name in (reference, reference.partition("@")[0]))
+
+
+def _is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and no whole model."""
+    return (folder / ADAPTER).is_file() and not (
+        (folder / "config.json").is_file() and any(folder.glob("model*.safetensors"))
+    )
+
+
+def _adapter(folder: Path, reference: str, base: str | None) -> ModelSource:
+    """The adapter in a folder, on its base.
+
+    Args:
+        folder: of the adapter.
+        reference: as the user named it.
+        base: the model it was trained on; None takes the one that the adapter names.
+    """
+    hint = "name the model that it was trained on: model.base=MODEL"
+    if not _is_adapter(folder):
+        raise ModelError(
+            "only an adapter has a base", given=reference, hint=f"the folder has no {ADAPTER}: name the model alone"
+        )
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise ModelError(
+            "the adapter has no weights: adapter_model.safetensors",
+            given=reference,
+            exists=sorted(path.name for path in folder.iterdir()),
+            hint=_conversion(folder),
+        )
+    try:
+        settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+        named = base or settings.get("base_model_name_or_path")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"the adapter's {ADAPTER} cannot be read: {error}", given=reference) from error
+    if not named:
+        raise ModelError("the adapter does not say which model it was trained on", given=reference, hint=hint)
+    try:
+        source = resolve_model(_moved(str(named), folder))
+    except ModelError as error:
+        raise ModelError(
+            f"the base of the adapter cannot be used: {error.what}", given=f"{reference}, base {named}", hint=hint
+        ) from error
+    return ModelSource(str(folder), "adapter", folder.parent.name if folder.name == "adapter" else folder.name, source)
+
+
+def _moved(base: str, adapter: Path) -> str:
+    """The base as it is found from here: where it says, beside the adapter, or the embedded model of another installation."""
+    if Path(base).expanduser().exists() or base == "nano":
+        return base
+    if not Path(base).is_absolute():
+        beside = next((parent / base for parent in adapter.resolve().parents if (parent / base).exists()), None)
+        if beside is not None:
+            return str(beside)
+    return "nano" if Path(base).parts[-2:] == NANO.parts[-2:] else base
 
 
 def weight_shapes(folder: Path) -> dict[str, list[int]] | None:
@@ -151,9 +277,39 @@ def _checked(folder: Path, reference: str) -> Path:
         ) from error
     if not isinstance(settings, dict) or "model_type" not in settings:
         raise ModelError("the model folder's config.json names no model_type", given=reference, hint=hint)
+    if settings.get("is_encoder_decoder"):
+        raise ModelError(
+            f"{settings['model_type']} is an encoder with a decoder: only models that read and write one text are trained",
+            given=reference,
+            hint="name a causal language model, such as nano",
+        )
     if not any(next(folder.glob(pattern), None) for pattern in _WEIGHTS):
         files = sorted(path.name for path in folder.iterdir())
-        raise ModelError("the model folder has no *.safetensors weights", given=reference, exists=files, hint=hint)
-    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+        raise ModelError(
+            "the model folder has no *.safetensors weights",
+            given=reference,
+            exists=files,
+            hint=_conversion(folder) or hint,
+        )
+    if not any((folder / name).exists() for name in _TOKENIZERS):
         raise ModelError("the model folder has no tokenizer", given=reference, hint=hint)
+    check_vocabulary(folder, settings, reference)
     return folder
+
+
+def _conversion(folder: Path) -> str | None:
+    """How weights of another format become safetensors; None where there are none."""
+    if any(folder.glob("adapter_model.bin")):
+        load = "import torch, safetensors.torch as s"
+        file = f"{folder}/adapter_model"
+        return (
+            "files of pickled weights can run programs, and are not read; convert one that you trust: "
+            f"python -c \"{load}; s.save_file(torch.load('{file}.bin', weights_only=True), '{file}.safetensors')\""
+        )
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        return (
+            "files of pickled weights can run programs, and are not read; convert one that you trust: "
+            'python -c "from transformers import AutoModelForCausalLM as M; '
+            f"M.from_pretrained('{folder}', dtype='auto').save_pretrained('{folder}')\""
+        )
+    return None

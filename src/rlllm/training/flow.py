@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlllm.core import runs
 from rlllm.core.config import StageConfig
-from rlllm.core.errors import ConfigError, RlllmError
+from rlllm.core.errors import ConfigError, ModelError, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.records import fingerprint
@@ -20,6 +20,7 @@ from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.training.plan import Plan
+from rlllm.training.row_checks import check_tokens
 from rlllm.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
         trained = _fit(job, run.latest_checkpoint() if options.resume else None, options.stop_after)
         if not diagnostics.interrupted and diagnostics.failure is None and not options.stop_after:
             _save(job, trained)
-            if not diagnostics.non_finite_steps:  # nothing can be sampled from a diverged model
+            if (
+                not diagnostics.non_finite_steps and diagnostics.failure is None
+            ):  # nothing can be sampled from a diverged model
                 measure(job, "after")
                 compare(job)
     return run
@@ -165,11 +168,15 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     earlier = choice.recorded(run) if options.resume else choice.usable(options.environment, hardware)
     from transformers import set_seed
 
+    from rlllm.policies.chat import add_end_of_turn
     from rlllm.policies.loading import load_tokenizer
 
     set_seed(plan.config.seed)
     tokenizer = load_tokenizer(plan.source)
     model = plan.trainer.load(plan.source, tokenizer, hardware)
+    if plan.trainer.task == "CAUSAL_LM" and (added := add_end_of_turn(model, tokenizer)):
+        options.progress.note(added)
+    check_tokens((*plan.loaded.train, *plan.loaded.holdout), model, tokenizer)
     if hardware.device != "cpu":
         model.to(hardware.device)
     hardware = choice.choose(model, hardware, plan.config.hardware, earlier)
@@ -181,7 +188,7 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
 def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     return {
         "parents": [plan.config.model] if plan.source.kind == "run" else [],
-        "model": {"name": plan.source.name, "path": plan.source.path, "weights": plan.source.fingerprint()},
+        "model": {"name": plan.source.name, "path": plan.source.reference, "weights": plan.source.fingerprint()},
         "data": {
             "source": plan.loaded.source,
             "hash": plan.loaded.hash,
@@ -269,7 +276,10 @@ def _save(job: Job[Any], trained: Any) -> None:
     from rlllm.policies.loading import save_model
 
     job.progress.phase("saving")
-    job.model = save_model(trained.accelerator.unwrap_model(trained.model), job.tokenizer, job.run.model)
+    try:
+        job.model = save_model(trained.accelerator.unwrap_model(trained.model), job.tokenizer, job.run.model)
+    except ModelError as error:
+        job.diagnostics.failure = str(error)
 
 
 def compare(job: Job[Any]) -> None:

@@ -16,7 +16,7 @@ from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
-from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.rl_settings import RLSettings
@@ -135,7 +135,7 @@ class Plan(Generic[ConfigT]):
         """Label and value rows for a person."""
         rows = [
             *self._headline(),
-            ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}"),
+            ("model", f"{self.source.name} ({self.source.kind}) {self.source.reference}"),
         ]
         rows += [("data" if number == 0 else "", line) for number, line in enumerate(check(self.loaded).lines())]
         if self.rewards:
@@ -182,7 +182,7 @@ class Plan(Generic[ConfigT]):
             "stage": self.config.stage,
             "method": self.method.name,
             "changed": {key: {"preset": preset, "value": value} for key, (preset, value) in self.changes.items()},
-            "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.path},
+            "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.reference},
             "data": {
                 "source": self.loaded.source,
                 "train": len(self.loaded.train),
@@ -304,6 +304,8 @@ def plan_of(
 
     The defaults by size leave out what the method sets; they only scale its `steps_per_generation` to the passes of a step.
     """
+    if trainer.task == "CAUSAL_LM":
+        refuse_scorers(source)
     sizes = size_defaults(
         config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=processes()
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import ENSEMBLE
@@ -14,7 +13,7 @@ from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.sandbox.jobs import Isolation
-from rlllm.rewards.models.pretrained import declared
+from rlllm.rewards.models.pretrained import declared, is_local
 from rlllm.rewards.registry import REWARDS
 
 _MODEL_REWARDS = ("model", "process", "judge")
@@ -61,7 +60,7 @@ def named_models(specs: Sequence[RewardSpec]) -> list[RewardSpec]:
 
 def _with_model_folder(spec: RewardSpec) -> RewardSpec:
     """A reward model may be named like any model: as a run, a folder or a Hub id, alone or as the `path` of its reward."""
-    if spec.name not in REWARDS and (Path(spec.name).is_dir() or _HUB_ID.fullmatch(spec.name)):
+    if spec.name not in REWARDS and (is_local(spec.name) or _HUB_ID.fullmatch(spec.name)):
         name = "process" if reward_of(spec.name) == "process" else "model"
         spec = spec.model_copy(update={"name": name, "params": {**spec.params, "path": spec.name}})
     if spec.name not in _MODEL_REWARDS or "path" not in spec.params:
@@ -75,13 +74,14 @@ def reward_of(reference: str) -> str:
     Raises:
         ModelError: no such model, or its config.json is unreadable.
     """
-    folder = resolve_model(reference, ensembles=True).folder
+    source = resolve_model(reference, ensembles=True)
+    folder = source.folder
     if folder is None or (folder / ENSEMBLE).is_file():
         return "judge" if folder is None else "model"
-    architectures, _ = declared(folder, "model")
+    architectures, _ = declared(source.reference, "model")
     scorers = (reward for end, reward in _SCORERS.items() if any(name.endswith(end) for name in architectures))
     return next(scorers, "judge")
 
 
 def _model_path(spec: RewardSpec) -> str:
-    return resolve_model(str(spec.params["path"]), ensembles=spec.name == "model").path
+    return resolve_model(str(spec.params["path"]), ensembles=spec.name == "model").reference

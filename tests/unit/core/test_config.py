@@ -183,8 +183,9 @@ WRONG: list[tuple[Mapping[str, Any], list[tuple[str, Any]], str]] = [
     ({"tricks": [{}]}, [("tricks.name", "x")], "tricks has no parts"),
     ({"tricks": [{"name": 5}]}, [], "tricks.0.name: input should be a valid string"),
     ({"tricks": "bow"}, [], "tricks.0: input should be a valid dictionary"),
-    ({}, [("model.name", "x")], "model: input should be a valid string"),
-    ({"model": "x"}, [("model.name", "x")], "model has no parts"),
+    ({}, [("model.folder", "x")], "model has the parts name and base"),
+    ({"model": ["x"]}, [("model.base", "x")], "model.base is the base of an adapter"),
+    ({}, [("model.base", "x")], "model.base is the base of an adapter"),
     ({}, [("", 1)], "unknown key for ride"),
     ({}, [(".", 1)], "unknown key for ride"),
 ]

@@ -145,6 +145,7 @@ def test_what_is_no_list_of_completions_is_an_error(written: Callable[[str], str
 def test_stop_ids_are_the_tokenizers_and_the_generation_configs() -> None:
     class Bare:
         eos_token_id: Any = 7
+        chat_template = None
 
     class Model:
         generation_config = Bare()

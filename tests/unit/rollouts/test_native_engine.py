@@ -48,6 +48,7 @@ class Endless:
 
     pad_token_id = 256
     eos_token_id = None
+    chat_template = None
 
 
 @pytest.mark.parametrize("prompts", PATTERNS)

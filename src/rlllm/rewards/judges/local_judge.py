@@ -6,10 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, ModelError
+from rlllm.policies.chat import add_end_of_turn
 from rlllm.policies.loading import context_length
 from rlllm.policies.padding import padded
 from rlllm.rewards.http.endpoint import Refusal, Reply
@@ -39,8 +39,8 @@ class LocalJudge:
                 "judge: max_new_tokens and batch_size must be positive",
                 given=f"{self.max_new_tokens}, {self.batch_size}",
             )
-        if Path(self.path).is_dir():
-            _refuse_classifiers(Path(self.path))
+        if pretrained.is_local(self.path):
+            _refuse_classifiers(self.path)
 
     def complete(self, prompts: Sequence[str]) -> list[Reply]:
         """One reply for each prompt, in order."""
@@ -80,10 +80,11 @@ class LocalJudge:
         if missing:
             raise _no_writer(f"{self.path} (its weights lack {min(missing)})")
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        add_end_of_turn(model, tokenizer)
         return tokenizer, model
 
 
-def _refuse_classifiers(folder: Path) -> None:
+def _refuse_classifiers(folder: str) -> None:
     """With tied embeddings a classifier loads as a language model without a word, and writes noise."""
     architectures, _ = pretrained.declared(folder, "judge")
     if any(name.endswith("Classification") for name in architectures):

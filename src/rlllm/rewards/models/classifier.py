@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError, ModelError
@@ -48,8 +47,8 @@ class Classifier:
     max_length: int = 1024
 
     def __post_init__(self) -> None:
-        if Path(self.path).is_dir():
-            _check_folder(Path(self.path))
+        if pretrained.is_local(self.path):
+            _check_folder(self.path)
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any) -> Classifier:
@@ -134,10 +133,10 @@ class Classifier:
         return tokenizer, model
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: str) -> None:
     architectures, labels = pretrained.declared(folder, "reward model")
     if not any(name.endswith("ForSequenceClassification") for name in architectures) or labels != 1:
-        raise _not_a_reward_model(str(folder), architectures, labels)
+        raise _not_a_reward_model(folder, architectures, labels)
 
 
 def _not_a_reward_model(path: str, architectures: Sequence[str] | None, labels: int) -> ModelError:

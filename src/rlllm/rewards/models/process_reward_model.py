@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from rlllm.core.errors import ConfigError, DataError, ModelError
@@ -97,8 +96,8 @@ class ProcessModel:
             )
         if self.aggregate not in _AGGREGATES:
             raise ConfigError("process: no such aggregate", given=self.aggregate, exists=_AGGREGATES)
-        if Path(self.path).is_dir():
-            _check_folder(Path(self.path))
+        if pretrained.is_local(self.path):
+            _check_folder(self.path)
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any, max_length: int = 1024) -> ProcessModel:
@@ -161,10 +160,10 @@ class ProcessModel:
         return tokenizer, model
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: str) -> None:
     architectures, labels = pretrained.declared(folder, "process reward model")
     if not any(name.endswith("ForTokenClassification") for name in architectures) or labels != 2:
-        raise _not_a_process_model(str(folder), architectures, labels)
+        raise _not_a_process_model(folder, architectures, labels)
 
 
 def _not_a_process_model(path: str, architectures: Sequence[str] | None, labels: int) -> ModelError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ class LoadedModels:
     hardware: Hardware
     choose: Callable[[Any], Hardware]
     """Chooses threads and matrix product for the first model that is loaded; they hold for the others, too."""
+    check: Callable[[ModelSource, Any, Any], None]
+    """Called with source, model and tokenizer of each model that is loaded."""
     loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     identities: dict[str, str | None] = field(default_factory=dict)
 
@@ -33,11 +35,15 @@ class LoadedModels:
 
     def identity(self, source: ModelSource) -> str | None:
         """Hash of a model's files, device and precision; None for a Hub id that does not say which commit it loaded."""
-        if source.path not in self.identities:
-            content = _content(source.folder) if source.folder else self._commit(source)
+        if source.reference not in self.identities:
+            content = (
+                [part for folder in _folders(source) for part in _content(folder)]
+                if source.folder
+                else self._commit(source)
+            )
             described = [content, self.hardware.device, self.hardware.bf16]
-            self.identities[source.path] = fingerprint(described) if content else None
-        return self.identities[source.path]
+            self.identities[source.reference] = fingerprint(described) if content else None
+        return self.identities[source.reference]
 
     def _commit(self, source: ModelSource) -> str | None:
         return getattr(self._get(source)[0].config, "_commit_hash", None)
@@ -45,12 +51,22 @@ class LoadedModels:
     def _get(self, source: ModelSource) -> tuple[Any, Any]:
         from rlllm.policies.loading import load_policy, load_tokenizer
 
-        if source.path not in self.loaded:
+        if source.reference not in self.loaded:
             model = load_policy(source, bf16=self.hardware.bf16).to(self.hardware.device)
             if not self.loaded:
                 self.hardware = self.choose(model)
-            self.loaded[source.path] = (model, load_tokenizer(source))
-        return self.loaded[source.path]
+            tokenizer = load_tokenizer(source)
+            self.check(source, model, tokenizer)
+            self.loaded[source.reference] = (model, tokenizer)
+        return self.loaded[source.reference]
+
+
+def _folders(source: ModelSource) -> Iterator[Path]:
+    """The folder of a model, and under an adapter those of its bases."""
+    if source.folder is not None:
+        yield source.folder
+    if source.base is not None:
+        yield from _folders(source.base)
 
 
 def _content(folder: Path) -> list[list[str]]:

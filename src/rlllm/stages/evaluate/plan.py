@@ -16,7 +16,7 @@ from rlllm.evals.metrics.base import ExternalTask, Metric
 from rlllm.evals.metrics.plugin_dry_run import rehearse
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.evals.request import EvalRequest
-from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation, matching_tasks, model_of
@@ -80,7 +80,7 @@ class EvalPlan:
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and value rows for a person."""
-        rows = [("stage", "eval"), ("model", f"{self.source.name} ({self.source.kind}) {self.source.path}")]
+        rows = [("stage", "eval"), ("model", f"{self.source.name} ({self.source.kind}) {self.source.reference}")]
         if self.baseline:
             rows.append(("baseline", f"{self.baseline.name} ({self.baseline.kind})"))
         if self.earlier:
@@ -126,7 +126,7 @@ class EvalPlan:
     def to_json(self) -> dict[str, Any]:
         return {
             "stage": "eval",
-            "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.path},
+            "model": {"name": self.source.name, "kind": self.source.kind, "path": self.source.reference},
             "tasks": [
                 {"name": task.name, "metric": task.metric.name, "rows": task.rows, "hash": task.hash(self.config)}
                 for task in self.tasks
@@ -148,8 +148,10 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
     if len(set(names)) < len(names):
         raise ConfigError("two tasks have the same name", given=", ".join(names), hint="give each a name")
     for metric in metrics:
+        if metric.needs_model == "policy":
+            refuse_scorers(source)
         if metric.check_model is not None:
-            metric.check_model(source.path)
+            metric.check_model(source.reference)
     if earlier and any(metric.needs_baseline for metric in metrics):
         baseline = resolve_model(model_of(earlier))
     _check_settings(config, metrics, baseline)
@@ -255,7 +257,7 @@ def _readers(key: str) -> list[str]:
 
 def _small_request(config: EvalSettings, task: PlannedTask, source: ModelSource) -> EvalRequest:
     return EvalRequest(
-        path=source.path,
+        path=source.reference,
         policy=lambda: (None, None),
         records=task.records,
         rewards=task.rewards,

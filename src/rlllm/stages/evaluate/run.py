@@ -24,6 +24,7 @@ from rlllm.stages.evaluate.models import LoadedModels
 from rlllm.stages.evaluate.plan import EvalPlan, PlannedTask, plan_evaluation
 from rlllm.stages.evaluate.settings import EvalSettings
 from rlllm.training.flow import judged_run
+from rlllm.training.row_checks import check_tokens
 from rlllm.training.truncation import beyond_context
 
 _LOG = "completions.jsonl"
@@ -71,7 +72,11 @@ def _evaluate(plan: EvalPlan, run: Run, options: RunOptions) -> dict[str, Any]:
         return chosen
 
     (run.path / "items.jsonl").unlink(missing_ok=True)
-    log, models, tasks = CompletionLog(run.path / _LOG), LoadedModels(hardware, choose), {}
+    log, models, tasks = (
+        CompletionLog(run.path / _LOG),
+        LoadedModels(hardware, choose, partial(_check_model, plan, listener)),
+        {},
+    )
     seen: set[str] = set()
     for number, task in enumerate(plan.tasks, 1):
         listener.phase(task.name)
@@ -85,6 +90,16 @@ def _evaluate(plan: EvalPlan, run: Run, options: RunOptions) -> dict[str, Any]:
     _add_holm([task["against"] for task in tasks.values() if "against" in task])
     baseline = plan.baseline.name if plan.baseline else None
     return {"tasks": tasks, "model": plan.source.name, "baseline": baseline}
+
+
+def _check_model(plan: EvalPlan, listener: ProgressCallback, source: ModelSource, model: Any, tokenizer: Any) -> None:
+    """Raise DataError for rows that a model cannot read, and say where its completions end."""
+    from rlllm.policies.chat import add_end_of_turn
+
+    if added := add_end_of_turn(model, tokenizer):
+        listener.note(f"{source.name}: {added}")
+    for task in plan.tasks:
+        check_tokens(task.records, model, tokenizer)
 
 
 def _request(
@@ -105,7 +120,7 @@ def _request(
     if plan.baseline:
         samplers["baseline"] = sampler(plan.baseline, "baseline, ")
     return EvalRequest(
-        path=plan.source.path,
+        path=plan.source.reference,
         policy=models.loader(plan.source),
         records=task.records,
         rewards=task.rewards,
@@ -166,7 +181,7 @@ def _origin_notes(name: str, stores: BlockStores) -> list[str]:
 
 def _context_notes(plan: EvalPlan, task: PlannedTask, models: LoadedModels) -> list[str]:
     """A sentence about prompts of a task that leave no room for a completion in the model's context."""
-    policy = models.loaded.get(plan.source.path)
+    policy = models.loaded.get(plan.source.reference)
     if policy is None or not task.metric.samples:
         return []
     prompts = [task_of(record).prompt for record in task.records]

@@ -243,7 +243,7 @@ def _stops(source: ModelSource) -> frozenset[int]:
     from transformers import GenerationConfig
 
     try:
-        eos_token_id = GenerationConfig.from_pretrained(source.path).eos_token_id
+        eos_token_id = GenerationConfig.from_pretrained((source.base or source).path).eos_token_id
     except OSError:  # a folder without one
         return frozenset()
     return frozenset(eos_token_id if isinstance(eos_token_id, list) else [] if eos_token_id is None else [eos_token_id])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -162,20 +164,21 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
         args.entropy_target = None  # until the first rollout; what stands in for it would be recorded as used
     note_beyond_context(job, args.max_completion_length)
     with_critic = "values" in components.signals
-    loop = RLTrainer(
-        slots=slots,
-        tasks=job.plan.loaded.train,
-        on_rollout=recorder(job),
-        critic=_critic(job, args) if with_critic and not config.critic.share_backbone else None,
-        model=job.model,
-        args=args,
-        train_dataset=to_trl_dataset.tasks(job.plan.loaded.train, job.tokenizer),
-        processing_class=job.tokenizer,
-        peft_config=job.adapters(),
-        callbacks=[*callbacks, *_budget(job)],
-        onednn=job.hardware.matmul == "onednn",
-        **environment_runs.arguments(job),
-    )
+    with _start_on_disk(job):
+        loop = RLTrainer(
+            slots=slots,
+            tasks=job.plan.loaded.train,
+            on_rollout=recorder(job),
+            critic=_critic(job, args) if with_critic and not config.critic.share_backbone else None,
+            model=job.model,
+            args=args,
+            train_dataset=to_trl_dataset.tasks(job.plan.loaded.train, job.tokenizer),
+            processing_class=job.tokenizer,
+            peft_config=job.adapters(),
+            callbacks=[*callbacks, *_budget(job)],
+            onednn=job.hardware.matmul == "onednn",
+            **environment_runs.arguments(job),
+        )
     if config.critic.share_backbone:
         _share(loop, job, with_critic)
     loop.recall(job.run.samples())
@@ -183,6 +186,20 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     if job.plan.equals:
         job.progress.note(f"{job.plan.method.name} {job.plan.equals}")
     return loop
+
+
+@contextmanager
+def _start_on_disk(job: Job[RLPlan[Any]]) -> Iterator[None]:
+    """A folder from which TRL loads its reference, where the model is an adapter on its base: no folder holds both then."""
+    if job.plan.source.base is None or job.plan.config.lora or not job.plan.setting("beta"):
+        yield
+        return
+    name = job.model.config.name_or_path
+    with TemporaryDirectory(dir=job.run.path) as folder:
+        job.model.save_pretrained(folder)
+        job.model.config.name_or_path = folder
+        yield
+        job.model.config.name_or_path = name
 
 
 def recorder(job: Job[RLPlan[Any]]) -> Callable[[list[dict[str, Any]]], None]:
