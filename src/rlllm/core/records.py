@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -115,12 +116,41 @@ def task_of(record: Any) -> PromptTask:
 
 
 def answer_of(meta: Mapping[str, Any]) -> str | None:
-    """The column `answer` of a row as text, a number the way a person writes it; None where it holds neither."""
-    answer = meta.get("answer")
-    if isinstance(answer, float) and answer.is_integer():
-        answer = int(answer)
-    known = isinstance(answer, str | int | float) and not isinstance(answer, bool) and answer == answer
-    return str(answer) if known else None
+    """The column `answer` of a row as `answer_text` writes it; None where that cannot be done."""
+    return answer_text(meta.get("answer"))
+
+
+def answer_text(value: Any) -> str | None:
+    """An answer as text: a number the way a person writes it, `true` or `false`, a list of answers as `{"target": [...]}`.
+
+    A list says that each of its entries is right; one entry stands for itself, and Search-R1's `{"target": [...]}` is such a
+    list. None for anything else (null, NaN, infinity, an empty list, a list of lists, other objects).
+    """
+    if isinstance(value, Mapping) and set(value) == {"target"}:
+        value = value["target"]
+    if isinstance(value, list | tuple):
+        entries = [answer_text(entry) for entry in value if not isinstance(entry, list | tuple | Mapping)]
+        texts = [entry for entry in entries if entry is not None and entry.strip()]
+        if not texts or len(texts) < len(value):
+            return None
+        return texts[0] if len(texts) == 1 else json.dumps({"target": texts}, ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return (str(int(value)) if value.is_integer() else str(value)) if math.isfinite(value) else None
+    return str(value) if isinstance(value, str | int) else None
+
+
+def accepted_answers(answer: str) -> list[str]:
+    """The answers that a reference accepts: the entries of `{"target": [...]}`, or else the text itself."""
+    if answer.lstrip().startswith('{"target"'):
+        try:
+            targets = json.loads(answer)["target"]
+        except (ValueError, TypeError, KeyError):
+            return [answer]
+        entries = targets if isinstance(targets, list) else [targets]
+        return [text for entry in entries if (text := answer_text(entry))] or [answer]
+    return [answer]
 
 
 def fingerprint(value: object) -> str:

@@ -22,6 +22,7 @@ from rlllm.core.records import (
     PromptTask,
     Record,
     StepwiseSolution,
+    answer_text,
 )
 from rlllm.data import columns, messages
 from rlllm.data.io.formats import excerpt, json_type
@@ -82,6 +83,16 @@ class Cells:
         if not empty and not value.strip():
             raise self.fail(field, "is empty")
         return value
+
+    def answer(self) -> str:
+        """A reference answer: text, a number, true or false, or a list of answers of which each is right."""
+        value = self.get("answer")
+        if not isinstance(value, bool | list | tuple | dict):
+            return self.text("answer", numbers=True, empty=True)
+        text = answer_text(value)
+        if text is None:
+            raise self.fail("answer", f"must be text, a number, or a list of these, found {excerpt(str(value), 0, 40)}")
+        return text
 
     def prompt(self, *, empty: bool = False) -> Prompt:
         """Plain text, or messages where the column holds a list."""
@@ -151,7 +162,7 @@ def _task(cells: Cells) -> PromptTask:
         prompt = cells.prompt()
     if cells.get("answer") is None:
         return PromptTask(prompt, None, meta)
-    full = cells.text("answer", numbers=True, empty=True)
+    full = cells.answer()
     answer = full if "meta" in cells.columns else final_answer(full)
     if answer != full:
         meta.setdefault(cells.columns["answer"], full)

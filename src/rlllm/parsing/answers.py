@@ -1,7 +1,8 @@
 r"""The final answer of a completion: markers of answers, and extraction.
 
-The markers are `#### x` up to the end of its line (GSM8K), `\boxed{x}` with balanced braces (LaTeX), and
-`<answer>x</answer>`. The last marker wins; of a marker inside another (`#### \boxed{7}`) the inner one is read.
+The markers are `#### x` up to the end of its line (GSM8K), `\boxed{x}` and `\fbox{x}` with balanced braces (LaTeX; also
+`\boxed 7`, as a few solutions of MATH have it), and `<answer>x</answer>` in either case. The last marker wins; of a marker
+inside another (`#### \boxed{7}`) the inner one is read.
 """
 
 from __future__ import annotations
@@ -10,10 +11,25 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*((?:(?!</answer>)[^\n\r])*)")
-_TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
-_BOXED = re.compile(r"\\f?boxed\s*\{")
+from rlllm.parsing.answer_text import CLOSING_STOPS
+
+_HASHES = re.compile(r"(?<!#)####(?!#)[ \t]*((?:(?!</answer>)[^\n\r])*)", re.IGNORECASE)
+_TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGNORECASE)
+_BOX = r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])"
+_BOXED = re.compile(_BOX + r"\s*\{")
+_BARE = re.compile(
+    _BOX
+    + r"[ \t]*(?P<answer>-?[ \t]?\\[dt]?frac\s*(?:\d\s*\d|\{[^{}]*\}\s*\{[^{}]*\})"
+    r"|-?[ \t]?\\(?:sqrt\s*(?:\d|\{[^{}]*\})|pi(?![a-zA-Z]))"
+    r"|[-+]?\d(?:[\d.,/:]*\d)?(?:\\?%)?|[A-Z](?![a-zA-Z]))"
+)
 _BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
+_AFTER = re.compile(
+    rf"(?:</answer>|\\[\])]|\\end\{{\w+\*?\}}"
+    rf"|\\[,;!: ]|[\s\])}}$*_`\uff09\u3011\u300d{re.escape(CLOSING_STOPS)}\u200b\ufeff])*",
+    re.IGNORECASE,
+)
+"""What may stand behind the last answer: closing delimiters of display, markdown and tags, and full stops of any script."""
 
 
 class MarkedAnswer(NamedTuple):
@@ -38,9 +54,12 @@ def marked_answers(text: str) -> list[MarkedAnswer]:
 
 
 def has_answer_at_end(text: str) -> bool:
-    """True if there is exactly one marked answer and only blanks, closing brackets, `$` or full stops after it."""
+    r"""True if there is exactly one marked answer and only blanks, closing delimiters or full stops after it.
+
+    Closing delimiters are brackets, `$`, `\]`, `\)`, `\end{...}`, the asterisks of bold text and code ticks.
+    """
     answers = marked_answers(text)
-    return len(answers) == 1 and re.fullmatch(r"(?:</answer>|[\s\]})$.])*", text[answers[0].end :]) is not None
+    return len(answers) == 1 and _AFTER.fullmatch(text, answers[0].end) is not None
 
 
 def _simple(text: str) -> Iterator[MarkedAnswer]:
@@ -51,13 +70,15 @@ def _simple(text: str) -> Iterator[MarkedAnswer]:
 
 
 def _boxed(text: str) -> Iterator[MarkedAnswer]:
-    if "boxed" not in text:
+    if "box" not in text:
         return
     closing = _closing_braces(text)
     for match in _BOXED.finditer(text):
         end = closing.get(match.end() - 1)
         if end is not None and (answer := text[match.end() : end].strip()):
             yield MarkedAnswer(answer, match.start(), end + 1)
+    for match in _BARE.finditer(text):
+        yield MarkedAnswer(match["answer"], match.start(), match.end())
 
 
 def _closing_braces(text: str) -> dict[int, int]:

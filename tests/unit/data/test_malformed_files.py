@@ -176,7 +176,8 @@ def check(path: Path, *, counted: int | None = None) -> None:
         if data is None:
             continue
         records = {(task.prompt, task.answer) for task in data.train}
-        unanswered = {(prompt, gap) for prompt, _ in TRUE for gap in (None, "")}  # NaN, null, or cut before the answer
+        # NaN, null, or cut before the answer; `true` is an answer
+        unanswered = {(prompt, gap) for prompt, _ in TRUE for gap in (None, "", "true")}
         assert records <= TRUE | unanswered
         assert policy == "skip" or not data.skipped
         assert len(data.skipped_examples) == data.skipped

@@ -1,11 +1,14 @@
 """The `choice` reward: the completion commits to the right option of a multiple-choice question, and to no other.
 
 An option is named by its label or its whole text. These are read, in this order: the marked answers, which must agree; the last
-"the answer is ..."; a completion that is nothing but an option.
+statement ("the answer is ...", "option B is correct", "I choose B", the same in other languages, `{"answer": "B"}`); a
+completion that is nothing but an option.
 """
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +18,9 @@ from typing import Any
 
 from rlllm.core.errors import unknown
 from rlllm.core.records import Sample, Score
+from rlllm.parsing.answer_text import plain_answer, plain_characters
 from rlllm.parsing.answers import marked_answers
-from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answer
+from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answers
 from rlllm.rewards.verifiers.submissions import final_part
 
 _Options = Mapping[str, str]
@@ -24,9 +28,36 @@ _Options = Mapping[str, str]
 
 _COLUMNS = ("choices", "options")
 _STATED = re.compile(
-    r"\b(?:answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+(?:choice|option))?(?:\s+(?:to|for)\s[^.:\n]{1,80}?)?"
-    r"(?:\s+(?:is|(?:would|must|should)\s+be))?[ \t*_]*(?:(?<=\bis|\bbe)|:|=)[ \t*_]*:?\s*(?:option\b|choice\b)?\s*"
-    r"(?=(?P<rest>[^\n]{0,400}))",
+    r"(?:\b(?:answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+(?:choice|option))?(?:\s+(?:to|for)\s[^.:\n]{1,80}?)?"
+    r"(?:\s+(?:is|(?:would|must|should)\s+be))?[ \t*_]*(?:(?<=\bis)|(?<=\bbe)|:|=)[ \t*_]*:?\s*"
+    r"|(?:\A|\n)[\s#*_]*(?:the\s+)?(?:(?:final|correct)\s+)?answer[ \t*_]*\n\s*"
+    r"|\b(?:I|we)\s*(?:'d|'ll|would|will|shall)?\s*(?:choose|pick|select|go\s+with|go\s+for|opt\s+for|say)\s+"
+    r"|\bmy\s+(?:choice|pick|selection)\s+is\s+"
+    r"|\"(?:final_|correct_)?(?:answer|choice|option)(?:_choice|_label)?\"\s*:\s*\"?"
+    r"|(?<![\u4e0d\u522b\u52ff\u672a])(?:(?:\u6b63\u786e)?(?:\u7b54\u6848|\u9009\u9879)\s*(?:\u5e94\u8be5|\u5e94)?[\u662f\u4e3a:]"
+    r"|(?:\u6545|\u5e94|\u5e94\u8be5)?(?:\u9009\u62e9|\u9009)(?!\u9879))\s*:?\s*(?:\u9009\u9879)?\s*"
+    r"|(?:\u7b54\u3048|\u6b63\u89e3)\s*[\u306f:]\s*|(?:\uc815\ub2f5|\ub2f5)\s*(?:\uc740|:)\s*"
+    r"|\b(?:r\u00e9ponse|antwort|respuesta|resposta|risposta|\u043e\u0442\u0432\u0435\u0442)(?:\s+\w{1,12})?\s*"
+    r"(?:\best\b|\bist\b|\blautet\b|\bes\b|\u00e9\b|\u00e8\b|:|\u2014|-)\s*:?\s*)"
+    r"(?:the\s+)?(?:(?:option|choice|answer|letter)\b)?\s*(?=(?P<rest>[^\n]{0,400}))",
+    re.IGNORECASE,
+)
+_SUBJECT = re.compile(
+    r"(?<![\w'-])(?P<named>(?:(?:option|choice|answer)\s{1,3})?[*_$]{0,3}\(?[^\W_]{1,3}\)?[*_$]{0,3})\s{1,3}"
+    r"(?:is|would\s+be|must\s+be)\s+(?:clearly\s+|definitely\s+|therefore\s+|thus\s+)?(?:the\s+)?"
+    r"(?:(?:correct|right|best|true)(?:\s+(?:answer|option|choice|one))?|answer)(?![\w'-])(?=(?P<after>[^.!?\n]{0,120}[?]?))"
+    r"|(?<![A-Za-z])(?P<label>[A-Za-z])\s{0,2}(?:\u9009\u9879|\u9879)?\s{0,2}(?:\u662f)?\u6b63\u786e",
+    re.IGNORECASE,
+)
+"""A statement with the option in front: "option B is correct"."""
+_UNSURE = re.compile(
+    r"\b(?:not|never|neither|nor|no|if|whether|unless|only|both|also|either|could|might|may|maybe|perhaps|possibly|think(?:ing)?\s+that"
+    r"|thought|or|and|but|however|would|seems?|assume|suppose|says?|claims?)\b|n't\b|\?",
+    re.IGNORECASE,
+)
+_REASON = re.compile(r"[\s,;:(-]+(?:because|since|as|given\s+that|due\s+to|while|whereas|unlike)\s", re.IGNORECASE)
+_TAKEN_BACK = re.compile(
+    r"\s*(?:\u4e0d|\u662f\u9519|\u9519|\u6216|\u548c|\u4e0e|\u53ca)|\s*(?:,|;)?\s*(?:n'est|nicht|no es|oder|ou|o|e|y|und)\b",
     re.IGNORECASE,
 )
 _LABELS: Mapping[str, Callable[[int], str]] = {"letters": lambda i: ascii_uppercase[i], "numbers": lambda i: str(i + 1)}
@@ -43,7 +74,8 @@ _LABELLED = re.compile(r"\s*[*_$(\[]*\s*(?P<label>[^\W_]{1,3})\s*[*_$]*[)\].:,]+
 class Choice:
     """1 if the completion commits to the right option, else 0; None where the row does not say what is right.
 
-    The row's `choices` or `options` hold a list of texts, a mapping from label to text, or `{"label": [...], "text": [...]}`.
+    The row's `choices` or `options` hold a list of texts, a mapping from label to text, `{"label": [...], "text": [...]}`, or
+    one of these as JSON text; texts may carry their own labels ("B. London").
     Labels are matched without regard to case where they stand alone, texts without regard to case and blanks.
 
     Args:
@@ -67,61 +99,121 @@ class Choice:
         options = read_options(sample.meta[column], self.labels) if column else None
         if options is None:
             return Score(None, note=f"the row has no readable {' or '.join(_COLUMNS)}")
-        wanted = reference_answer(sample)
-        if wanted is None:
+        references = reference_answers(sample)
+        if not references:
             return Score(None, note=NO_REFERENCE)
-        right = self._right(wanted, options)
-        if len(right) != 1:
-            readings = ", ".join(sorted(right)) or "none"
-            return Score(None, note=f"the reference {wanted[:80]!r} names these options: {readings}; set `reference`")
+        named = [self._right(reference, options) for reference in references]
+        unclear = next((pair for pair in zip(references, named, strict=True) if len(pair[1]) != 1), None)
+        if unclear is not None:
+            readings = ", ".join(sorted(unclear[1])) or "none"
+            return Score(
+                None, note=f"the reference {unclear[0][:80]!r} names these options: {readings}; set `reference`"
+            )
         chosen, fault = _chosen_option(sample.completion, options)
         if chosen is None:
             return Score(0.0, note=fault)
-        label = right.pop()
-        return Score(float(chosen == label or _plain(options[chosen]) == _plain(options[label])), parsed=chosen)
+        right = {_plain(options[label]) for labels in named for label in labels}
+        return Score(
+            float(any(chosen in labels for labels in named) or _plain(options[chosen]) in right), parsed=chosen
+        )
 
     def _right(self, reference: str, options: _Options) -> set[str]:
         kinds = _READINGS if self.reference == "auto" else (self.reference,)
-        return {label for kind in kinds if (label := _READINGS[kind](reference, options)) is not None}
+        plain = plain_answer(reference)
+        labels = {label for kind in kinds if (label := _READINGS[kind](plain, options)) is not None}
+        both = _named_option(plain, options) if not labels and self.reference == "auto" else None
+        return labels or ({both} if both else set())
 
 
 def read_options(column: Any, labels: str = "letters") -> dict[str, str] | None:
     """The options of a row by label; None where the column is none of the known forms, or labels come twice."""
+    if isinstance(column, str):
+        column = _parsed(column)
     if isinstance(column, Mapping) and isinstance(column.get("text"), Sequence) and "label" in column:
         pairs = list(zip(column["label"] or (), column["text"], strict=False))
     elif isinstance(column, Mapping):
         pairs = list(column.items())
     elif isinstance(column, Sequence) and not isinstance(column, str) and len(column) <= len(ascii_uppercase):
-        pairs = [(_LABELS[labels](index), text) for index, text in enumerate(column)]
+        pairs = _own_labels(column) or [(_LABELS[labels](index), text) for index, text in enumerate(column)]
     else:
         return None
     options = {str(label).strip().upper(): str(text) for label, text in pairs if text is not None}
     return options if len(options) >= 2 and len(options) == len([p for p in pairs if p[1] is not None]) else None
 
 
+def _parsed(text: str) -> Any:
+    """The value of options written as JSON, or as Python prints a list or a mapping; None of other text."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+        return value if isinstance(value, list | tuple | dict) else None
+    return None
+
+
+_OWN_LABEL = re.compile(r"\s*\(?(?P<label>[A-Za-z]|\d{1,2})\s*[).:]\s*(?P<text>.*\S)\s*", re.DOTALL)
+
+
+def _own_labels(texts: Sequence[Any]) -> list[tuple[str, str]] | None:
+    """(label, text) of texts that all begin with their own label, in order from A or 1; None of other texts."""
+    matches = [_OWN_LABEL.fullmatch(text) if isinstance(text, str) else None for text in texts]
+    pairs = [(match["label"].upper(), match["text"]) for match in matches if match]
+    for numbering in _LABELS.values():
+        if len(pairs) == len(texts) >= 2 and [label for label, _ in pairs] == [numbering(i) for i in range(len(pairs))]:
+            return pairs
+    return None
+
+
 def _chosen_option(completion: str, options: _Options) -> tuple[str | None, str | None]:
     """(label, None) of the one option that `completion` commits to, or (None, why there is none)."""
-    text = final_part(completion)
+    text = plain_characters(final_part(completion))
     marked = {_named_option(mark.answer, options) for mark in marked_answers(text)}
     if len(marked) > 1:
         return None, "several different answers are marked"
     if marked:
         label = marked.pop()
         return label, None if label else "the marked answer is not one option"
-    endings = deque((match["rest"] for match in _STATED.finditer(text)), maxlen=_LAST_STATEMENTS)
-    stated = [_stated_option(rest, options) for rest in endings]
+    stated = _statements(text, options)
     if stated:
         different = {label for label in stated if label is not None}
-        if len(different) > 2 or len(different) == len(options):
+        if len(different) > 2 or len(different) == len(options) > 2:
             return None, f"{len(different)} options are stated as the answer"
         return stated[-1], None if stated[-1] else "the stated answer is not one option"
     label = _named_option(text, options)
     return label, None if label else "no answer is marked or stated"
 
 
+def _statements(text: str, options: _Options) -> list[str | None]:
+    """The options that the last statements of a text name, in order; None for one that names no single option."""
+    endings = deque(((match.start(), match["rest"]) for match in _STATED.finditer(text)), maxlen=_LAST_STATEMENTS)
+    subjects = deque(_SUBJECT.finditer(text), maxlen=_LAST_STATEMENTS)
+    placed = [(start, _stated_option(rest, options)) for start, rest in endings]
+    placed += [(match.start(), _subject_option(match, options)) for match in subjects if _is_subject(match, options)]
+    return [label for _, label in sorted(placed, key=lambda statement: statement[0])]
+
+
+def _is_subject(match: re.Match[str], options: _Options) -> bool:
+    """Whether what stands in front of "is correct" is meant as a label: upper case, in brackets, or called an option."""
+    named = match["label"] or match["named"]
+    label = re.sub(r"(?i)^(?:option|choice|answer)\s+", "", named).strip("*_$() ")
+    return label.upper() in options and (label == label.upper() or label != named.strip("*_$ "))
+
+
+def _subject_option(match: re.Match[str], options: _Options) -> str | None:
+    if match["label"]:
+        return match["label"].upper()
+    before = re.split(r"[.!?\n]", match.string[max(0, match.start() - 120) : match.start()])[-1]
+    if _UNSURE.search(before) or _UNSURE.search(_REASON.split(match["after"], maxsplit=1)[0]):
+        return None
+    label = re.sub(r"(?i)^(?:option|choice|answer)\s+", "", match["named"]).strip("*_$() ").upper()
+    return None if _others_named(_REASON.split(match["after"], maxsplit=1)[0], label, options) else label
+
+
 def _named_option(text: str, options: _Options) -> str | None:
     """The label of the option that `text` is: a label, an option's text, or a label with its own text."""
-    for form in (text.strip(), _LATEX_TEXT.sub(r"\1", text).strip()):
+    plain = _LATEX_TEXT.sub(r"\1", plain_answer(text)).strip()
+    for form in (text.strip(), plain, re.sub(r"(?i)^(?:option|choice|answer)\s+(?=\S)", "", plain)):
         label = _by_text(form, options) or _by_label(form, options)
         if label is None and (both := _LABELLED.fullmatch(form)):
             label = both["label"].upper()
@@ -135,7 +227,7 @@ def _stated_option(rest: str, options: _Options) -> str | None:
     """The option a sentence commits to behind "the answer is": at its beginning, and no other one in the sentence."""
     if label := _named_option(rest, options):
         return label
-    sentence = re.split(r"[.;!?](?:[\s*_)\]]|$)", rest, maxsplit=1)[0]
+    sentence = re.split(r"[.;!?](?:[\s*_)\]]|$)|\"", rest, maxsplit=1)[0]
     label = _named_option(sentence, options) or _committed(sentence, options)
     return None if label and _lists_others(rest[len(sentence) :], label, options) else label
 
@@ -145,7 +237,10 @@ def _committed(sentence: str, options: _Options) -> str | None:
     first = _leading_label(sentence, options) or _leading_text(sentence, options)
     if first is None or re.match(r"[\s*_()]*(?:not|neither|nor|or|and)\b", sentence[len(first[1]) :], re.IGNORECASE):
         return None
-    return None if _others_named(sentence[len(first[1]) :], first[0], options) else first[0]
+    rest = sentence[len(first[1]) :]
+    if _TAKEN_BACK.match(rest):
+        return None
+    return None if _others_named(_REASON.split(rest, maxsplit=1)[0], first[0], options) else first[0]
 
 
 def _lists_others(text: str, own: str, options: _Options) -> bool:

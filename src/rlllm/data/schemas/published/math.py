@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.schemas.base import Row, RowSchema, has_columns, without
 from rlllm.parsing.answers import extract_answer
 
-_BARE_BOX = re.compile(r"\\f?boxed +([^\s${}]+)")
 _has_solution = has_columns("problem", "solution", lacks=("answer", "final_answer"))
 
 
@@ -18,11 +16,8 @@ def _fits(row: Row) -> bool:
 
 
 def _boxed(solution: object) -> str | None:
-    """The result of a solution. A few solutions have it in a box without braces: `\\boxed 5`."""
-    if not isinstance(solution, str) or "boxed" not in solution:
-        return None
-    without_braces = _BARE_BOX.findall(solution)
-    return extract_answer(solution) or (without_braces[-1] if without_braces else None)
+    """The result of a solution; a few have it in `\\fbox{}`, or in a box without braces: `\\boxed 5`."""
+    return extract_answer(solution) if isinstance(solution, str) and "box" in solution else None
 
 
 def _task(row: Row) -> list[dict[str, Any]]:

@@ -1,0 +1,50 @@
+"""Cases written after public reports about verifiers: every row of `tests/cases` holds.
+
+Rows whose verdict is "debatable" are decided as they expect:
+
+- A decimal is exactly what it says: 3.14159265 is not 3.14159299, at any distance.
+- "The answer is 8? No, it is 9." answers 9: the question commits to nothing, and the last statement does.
+- "~18" states the number 18; "2nd" states a place in an order, and not the number 2.
+- A full stop behind "Paris" ends the sentence, and is no part of the text that `exact` compares.
+- "The answer is (A) because London (B) is in the UK." commits to A; what gives a reason may name other options.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlllm.core.records import Score
+from rlllm.core.runs import read_jsonl
+from rlllm.rewards.bench.cases import read_cases
+from rlllm.rewards.verifiers.choice import Choice
+from rlllm.rewards.verifiers.exact import Exact
+from rlllm.rewards.verifiers.format import Format
+
+CASES = Path(__file__).parents[2] / "cases"
+REWARDS = {
+    "exact": Exact(),
+    "format": Format(),
+    "choice": Choice(),
+}
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    return list(read_jsonl(CASES / f"{name}.jsonl"))
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_a_reward_gives_the_verdicts_of_its_public_cases(name: str) -> None:
+    wrong = {
+        row["id"]: (row["expected"], value)
+        for row in rows(name)
+        if (value := _value(name, row["row"])) != row["expected"]
+    }
+    assert wrong == {}
+
+
+def _value(name: str, row: dict[str, Any]) -> float | None:
+    score: Score = REWARDS[name](read_cases([("row", row)], name).cases[0].sample)
+    return score.value
