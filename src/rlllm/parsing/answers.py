@@ -18,8 +18,7 @@ _TAGS = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL | re.IGN
 _BOX = r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])"
 _BOXED = re.compile(_BOX + r"\s*\{")
 _BARE = re.compile(
-    _BOX
-    + r"[ \t]*(?P<answer>-?[ \t]?\\[dt]?frac\s*(?:\d\s*\d|\{[^{}]*\}\s*\{[^{}]*\})"
+    _BOX + r"[ \t]*(?P<answer>-?[ \t]?\\[dt]?frac\s*(?:\d\s*\d|\{[^{}]*\}\s*\{[^{}]*\})"
     r"|-?[ \t]?\\(?:sqrt\s*(?:\d|\{[^{}]*\})|pi(?![a-zA-Z]))"
     r"|[-+]?\d(?:[\d.,/:]*\d)?(?:\\?%)?|[A-Z](?![a-zA-Z]))"
 )
