@@ -84,8 +84,8 @@ WRONG = [
     ("def add(a, b): return {}[a]", ADD, "test 1 of 2: the solution raised KeyError: '2'"),
     ("def add(a, b): return add(a, b)", ADD, "test 1 of 2: the solution raised RecursionError"),
     ("def add(a, b) return", ADD, "test 1 of 2: the solution ended with status 1: SyntaxError: expected ':'"),
-    ("import numpy", ADD, "the solution ended with status 1: ModuleNotFoundError: No module named 'numpy'"),
-    ("def add(a, b):\n    import numpy", ADD, "the solution raised ModuleNotFoundError: No module named 'numpy'"),
+    ("import yaml", ADD, "the solution ended with status 1: ModuleNotFoundError: No module named 'yaml'"),
+    ("def add(a, b):\n    import yaml", ADD, "the solution raised ModuleNotFoundError: No module named 'yaml'"),
     ("def add(a, b):\n    while True: pass", ADD, "test 1 of 2: the solution ran over the time limit"),
     ("while True: pass", SUM, "test 1 of 2: the solution ran over the time limit"),
     ("print(5)", SUM, "test 2 of 2: the output differs"),
@@ -139,7 +139,7 @@ def test_the_share_of_tests_is_counted_where_that_is_asked_for() -> None:
 FUNCTIONS = [
     # tests, code, value: None where the tests can judge no solution
     ({"test_list": ["assert apply(len, 'ab') == 2"]}, "def apply(f, x): return f(x)", None),
-    ({"test_list": ["import numpy\nassert f(1) == 1"]}, "def f(x): return x", None),
+    ({"test_list": ["import yaml\nassert f(1) == 1"]}, "def f(x): return x", None),
     ({"test_list": ["assert f(1) == 1"], "test_setup_code": "1 / 0"}, "def f(x): return x", None),
     ({"test_list": ["assert list(f(3)) == [0, 1, 2]"]}, "def f(n):\n    yield from range(n)", 1.0),
     ({"test_list": ["assert list(f(3)) == [0, 1, 2]"]}, "def f(n): return range(n)", 1.0),
@@ -198,14 +198,14 @@ def test_a_sandbox_that_fails_is_an_error_and_never_a_zero() -> None:
             """Nothing runs."""
 
     with pytest.raises(RuntimeError, match="did not start a program: no room"):
-        suite_of(Sample("p", "", meta=SUM)).judge("print(5)", Bench(Broken()))  # type: ignore[arg-type]
+        suite_of(Sample("p", "", meta=SUM)).judge([(True, "print(5)")], Bench(Broken()))  # type: ignore[arg-type]
 
 
 def test_a_batch_that_is_given_up_ends_the_scripts_under_way_and_starts_no_other() -> None:
     bench = Bench(open_sandbox("none"), Limits(wall_seconds=30.0))
     tests = suite_of(Sample("p", "", meta={"tests": [{"stdout": "1"}] * 40}))
     with ThreadPoolExecutor(1) as pool:
-        judged = pool.submit(tests.judge, "import time\ntime.sleep(1)\nprint(1)", bench)
+        judged = pool.submit(tests.judge, [(True, "import time\ntime.sleep(1)\nprint(1)")], bench)
         time.sleep(0.5)
         bench.stop()
         start = time.monotonic()
@@ -246,17 +246,30 @@ def test_fenced_blocks_are_found(text: str, blocks: list[tuple[str, str]]) -> No
 
 
 CHOICES = [
-    ("```python\na\n```\n```python\nb\n```", "b\n"),
-    ("```python\na\n```\nprints\n```\n5\n```", "a\n"),
-    ("```\na\n```\n```text\n5\n```", "a\n"),
-    ("```bash\nls\n```", ""),
-    ("a = 1", "a = 1"),
+    # completion, blocks that may be the program: whether labelled as Python, and the text
+    ("```python\na\n```\n```python\nb\n```", [(True, "a\n"), (True, "b\n")]),
+    ("```python\na\n```\nprints\n```\n5\n```", [(True, "a\n"), (False, "5\n")]),
+    ("```\na\n```\n```text\n5\n```", [(False, "a\n")]),
+    ("```bash\nls\n```", []),
+    ("```ipython3\na\n```", [(True, "a\n")]),
+    ("```Python3.11\na\n```", [(True, "a\n")]),
+    ("```tool_code\na\n```", [(True, "a\n")]),
+    ("```pycon\n>>> a\n```", []),
+    ("a = 1", [(True, "a = 1")]),
+    ("[PYTHON]\na = 1\n[/PYTHON]\nDone.", [(True, "\na = 1\n")]),
+    ("[BEGIN]\na = 1\n[DONE]", [(True, "\na = 1\n")]),
+    ("<answer>\na = 1\n</answer>", [(True, "\na = 1\n")]),
+    ("<answer>\n```python\na = 1\n```\n</answer>", [(True, "a = 1\n")]),
+    ("[PYTHON]\na = 1", [(True, "\na = 1")]),
+    ("print('<code>')", [(True, "print('<code>')")]),
+    ("<think>\n```python\nb\n```\n</think>\na = 1", [(True, "\na = 1")]),
+    ("<think>\n```python\nb\n```\n</think>\n", [(True, "b\n")]),
 ]
 
 
-@pytest.mark.parametrize(("completion", "code"), CHOICES)
-def test_the_last_block_of_python_is_the_code(completion: str, code: str) -> None:
-    assert code_in(completion, Examination([])) == code
+@pytest.mark.parametrize(("completion", "blocks"), CHOICES)
+def test_blocks_that_may_be_the_program(completion: str, blocks: list[tuple[bool, str]]) -> None:
+    assert code_in(completion, Examination([])) == blocks
 
 
 def test_hostile_texts_are_read_in_linear_time() -> None:

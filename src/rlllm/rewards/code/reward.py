@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Literal
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.code.run_tests import Bench
+from rlllm.rewards.code.run_tests import Bench, Block
 from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_of
 from rlllm.rewards.isolation.sandbox import open_sandbox
 from rlllm.rewards.isolation.sandbox.jobs import Limits, Sandbox
+from rlllm.rewards.isolation.sandbox.packages import modules_of, require
 
 _WALL_PER_CPU = 3.0
 """Wall time that a program has for each second of processor time it may use."""
@@ -35,20 +37,24 @@ class Code:
     """1 if the code passes every test of the row, else 0; None for rows without tests that can be read.
 
     Reads the columns of HumanEval (`test`, `entry_point`; Chen et al. 2021, arXiv 2107.03374), MBPP (`test_list`; Austin
-    et al. 2021, arXiv 2108.07732), APPS (`input_output`; Hendrycks et al. 2021, arXiv 2105.09938), or `tests`: a list of
-    `{stdin, stdout}` or `{call, args, expected}`. The code is the last fenced block, or the whole completion.
+    et al. 2021, arXiv 2108.07732), APPS (`input_output`; Hendrycks et al. 2021, arXiv 2105.09938), LiveCodeBench
+    (`public_test_cases`; Jain et al. 2024, arXiv 2403.07974), and others that `docs/guides/code.md` lists. The code is the
+    fenced block that defines what the tests call, with what it needs of the others, or the whole completion.
 
     Args:
         isolation: `full`, or `none`: programs then run as you, with your files and your network.
         seconds: processor time of one program; three times as much of wall time.
         memory_mb: memory of one program.
         partial: the share of tests passed, instead of all or nothing. HumanEval's `check` is one test.
+        packages: installed packages that programs and tests may import beside the standard library; what a package
+            requires may be imported as well.
     """
 
     isolation: Literal["full", "none"] = "full"
     seconds: float = 5.0
     memory_mb: int = 512
     partial: bool = False
+    packages: tuple[str, ...] = ("numpy",)
     verifies = True
 
     def __post_init__(self) -> None:
@@ -56,6 +62,7 @@ class Code:
             raise ConfigError("code: seconds must be positive", given=self.seconds)
         if self.memory_mb < _SMALLEST_MEMORY:
             raise ConfigError(f"code: memory_mb must be at least {_SMALLEST_MEMORY}", given=self.memory_mb)
+        require(self.packages)
 
     def score_batch(self, samples: Sequence[Sample]) -> list[Score]:
         """All samples, side by side as far as there are processors, in the order given.
@@ -64,46 +71,92 @@ class Code:
             RlllmError: a layer of the isolation is missing.
             RuntimeError: the sandbox failed; never a score of 0.0.
         """
-        workers = _processors()
-        limits = Limits(cpu_seconds=self.seconds, wall_seconds=_WALL_PER_CPU * self.seconds, memory_mb=self.memory_mb)
-        bench = Bench(_sandbox(self.isolation, os.getpid()), limits, self.partial)
-        pool = ThreadPoolExecutor(min(workers, max(1, len(samples))), thread_name_prefix="code-reward")
+        benches = _Benches(self)
+        pool = ThreadPoolExecutor(min(_processors(), max(1, len(samples))), thread_name_prefix="code-reward")
         try:
-            return list(pool.map(lambda sample: _score(bench, sample), samples))
+            return list(pool.map(lambda sample: _score(benches, sample), samples))
         except BaseException:
-            bench.stop()  # else Ctrl-C would sit out every test of every script under way
+            benches.stop()  # else Ctrl-C would sit out every test of every script under way
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _score(bench: Bench, sample: Sample) -> Score:
+class _Benches:
+    """Where the programs of one batch are judged: without packages, or with them where a program or its tests name one.
+
+    A program that names none starts from the smaller process, and is judged as it would be without the setting.
+    """
+
+    def __init__(self, settings: Code) -> None:
+        self._settings = settings
+        limits = Limits(
+            cpu_seconds=settings.seconds,
+            wall_seconds=_WALL_PER_CPU * settings.seconds,
+            memory_mb=settings.memory_mb,
+        )
+        self._bare = Bench(_sandbox(settings.isolation, (), os.getpid()), limits, settings.partial)
+        self._with_packages: Bench | None = None
+        self._modules = re.compile(
+            "|".join(rf"\b{re.escape(name)}\b" for name in modules_of(settings.packages)) or r"\Z\A."
+        )
+        self._lock = Lock()
+
+    def of(self, suite: Suite, blocks: Sequence[Block]) -> Bench:
+        """The bench for a solution."""
+        if not any(map(self._modules.search, [*suite.sources, *(text for _, text in blocks)])):
+            return self._bare
+        with self._lock:
+            if self._with_packages is None:
+                sandbox = _sandbox(self._settings.isolation, self._settings.packages, os.getpid())
+                self._with_packages = Bench(sandbox, self._bare.limits, self._bare.thorough)
+            return self._with_packages
+
+    def stop(self) -> None:
+        """End every program under way."""
+        for bench in (self._bare, self._with_packages):
+            if bench:
+                bench.stop()
+
+
+def _score(benches: _Benches, sample: Sample) -> Score:
     try:
         suite = suite_of(sample)
     except UnfitRowError as error:
         return Score(None, note=str(error))
-    code = code_in(sample.completion, suite)
+    blocks = code_in(sample.completion, suite)
+    code = "\n".join(text for _, text in blocks)
     if not code.strip():
         return Score(0.0, note="no code")
-    verdict = suite.judge(code, bench)
+    bench = benches.of(suite, blocks)
+    verdict = suite.judge(blocks, bench)
     if verdict.passed is None:
         return Score(None, parsed=code[:_SHOWN], note=verdict.note)
     share = verdict.passed / verdict.total
     return Score(share if bench.thorough else float(share == 1), parsed=code[:_SHOWN], note=verdict.note)
 
 
-def code_in(completion: str, suite: Suite) -> str:
-    """The last fenced block of Python, or of no language; without a fence the completion itself.
+def code_in(completion: str, suite: Suite) -> list[Block]:
+    """The blocks of a completion that may be its program, in order: fenced ones of Python or of no language.
 
-    A completion that goes on with the body of a prompt's function ends where it starts something new: at the stop
-    sequences of the HumanEval paper (section 2.1).
+    What stands before the last `</think>` is no program, unless nothing follows it. Without a fence, the text between tags
+    such as `[PYTHON]` or `<code>` counts, else the completion itself. One that goes on with the body of a prompt's function
+    ends where it starts something new: at the stop sequences of the HumanEval paper (section 2.1).
     """
-    blocks = fenced_blocks(completion)
-    if not blocks:
-        begun = completion.lstrip("\n")[:1] in (" ", "\t")
-        return _STOPS.split(completion, maxsplit=1)[0] if begun and is_completed(suite) else completion
-    python = [text for language, text in blocks if language in _PYTHON]
-    return (python or [text for language, text in blocks if not language] or [""])[-1]
+    answer = completion.rpartition("</think>")[2]
+    text = answer if answer.strip() else completion
+    fenced = fenced_blocks(text)
+    if fenced:
+        blocks = [(bool(_PYTHON.fullmatch(language)), code) for language, code in fenced]
+        usable = [
+            block for block, (language, _) in zip(blocks, fenced, strict=True) if block[0] or language in _NEUTRAL
+        ]
+        return [block for block in usable if block[1].strip()]
+    for tags in _TAGS:
+        if tagged := tags.findall(text):
+            return [(True, code) for code in tagged if code.strip()]
+    begun = text.lstrip("\n")[:1] in (" ", "\t")
+    return [(True, _STOPS.split(text, maxsplit=1)[0] if begun and is_completed(suite) else text)]
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
@@ -128,14 +181,28 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
 _FENCE = re.compile(
     r"(?P<indent>[ \t]*+)(?P<fence>`{3,}+|~{3,}+)[ \t]*+(?P<language>[\w+#.-]*+)(?P<rest>[^`\n]*+)\n?\Z"
 )
-_PYTHON = ("python", "py", "python3", "py3")
+_PYTHON = re.compile(r"i?py(thon)?[-_]?[\d.]*|pypy[\d.]*|tool_code|jupyter|sage")
+_NEUTRAL = ("", "code")
+_TAGS = [
+    re.compile(rf"^[ \t]*{opening}(.*?)(?:{closing}|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE)
+    for opening, closing in (
+        (r"\[PYTHON\]", r"\[/PYTHON\]"),
+        (r"\[CODE\]", r"\[/CODE\]"),
+        (r"\[BEGIN\]", r"\[(?:DONE|END)\]"),
+        ("<python>", "</python>"),
+        ("<code>", "</code>"),
+        ("<solution>", "</solution>"),
+        ("<answer>", "</answer>"),
+    )
+]
+"""Marks around code that some models write instead of a fence. One left open reaches to the end."""
 _STOPS = re.compile(r"\n(?=class|def|#|if|print)")
 
 
 @cache
-def _sandbox(isolation: Literal["full", "none"], process: int) -> Sandbox:
-    """The one sandbox of this process; a fork opens its own. Two workers for each processor: a solution and its tests."""
-    sandbox = open_sandbox(isolation, workers=2 * _processors())
+def _sandbox(isolation: Literal["full", "none"], packages: tuple[str, ...], process: int) -> Sandbox:
+    """A sandbox of this process; a fork opens its own. Two workers for each processor: a solution and its tests."""
+    sandbox = open_sandbox(isolation, workers=2 * _processors(), packages=packages)
     atexit.register(sandbox.close)
     return sandbox
 

@@ -23,13 +23,17 @@ from threading import Event, Timer
 from types import ModuleType
 from typing import Any
 
-from rlllm.rewards.code import solution_program, tests_program, wire
+from rlllm.rewards.code import assembly, solution_program, tests_program, tests_runner, wire
 from rlllm.rewards.isolation.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
 _GRACE = 5.0
 """Seconds of wall time that the tests have beyond their solution, and the broker beyond both."""
 _LAST_WORDS = 1.0
 """Seconds for a program that hung up to end by itself, so that it can be said how it ended."""
+
+
+Block = tuple[bool, str]
+"""A block of code in a completion: whether it is labelled as Python, and its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +90,16 @@ class ScriptTests:
     cases: Sequence[tuple[str, str]]
     tolerance: float = 0.0
 
-    def judge(self, code: str, bench: Bench) -> Verdict:
+    @property
+    def sources(self) -> list[str]:
+        """Python that runs beside the solution: none."""
+        return []
+
+    def judge(self, blocks: Sequence[Block], bench: Bench) -> Verdict:
         """Run the cases in order; after one that runs out of time no other is tried."""
-        source = _program(solution_program, "run", code)
+        reads_input = any(given for given, _ in self.cases)
+        plan = {"blocks": blocks, "names": [], "prefix": "", "preamble": True, "reads_input": reads_input}
+        source = _program(solution_program, "run", json.dumps(plan), parts=[assembly])
         passed, note = 0, None
         for number, (given, wanted) in enumerate(self.cases, start=1):
             program = Program(source, given.encode("utf-8", "replace"), _roomy(bench.limits, wanted))
@@ -113,18 +124,42 @@ class Examination:
     setup: Sequence[str] = ()
     """Sources that run before the tests, in their process, where `names` are known."""
     names: Sequence[str] = ()
-    """Names in the tests that stand for functions of the solution."""
+    """Names in the tests that stand for functions and classes of the solution."""
     prefix: str = ""
     """The beginning of the program, where the code goes on from it; the tests may use what it defines."""
+    helpers: Sequence[str] = ()
+    """Those of the names that nothing but the solution could define, and that it need not: without them no verdict."""
+    classes: Sequence[str] = ()
+    """Those of the names that the tests use as classes: they make objects of them."""
+    preamble: bool = False
+    """The solution may use the standard modules that LiveCodeBench and APPS import before it."""
 
-    def judge(self, code: str, bench: Bench) -> Verdict:
+    @property
+    def sources(self) -> list[str]:
+        """Python that runs beside the solution: the tests, and what stands before them."""
+        return [self.prefix, *self.setup, *(test.get("source", "") for test in self.tests)]
+
+    def judge(self, blocks: Sequence[Block], bench: Bench) -> Verdict:
         """Run the tests in order; all after the solution's process has ended are failed."""
         plan = json.dumps({**asdict(self), "thorough": bench.thorough})
-        tests = _program(tests_program, "examine", plan, wired=True)
-        served = _program(solution_program, "serve", self.prefix, code, wired=True)
+        tests = _program(tests_program, "examine", plan, parts=[tests_runner, wire])
+        served = _program(solution_program, "serve", json.dumps(self._solution_plan(blocks)), parts=[assembly, wire])
         patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + _GRACE)
         with bench.started(Program(served, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
             return _Broker(first, second, patient.wall_seconds + _GRACE).verdict(len(self.tests), bench.thorough)
+
+    def _solution_plan(self, blocks: Sequence[Block]) -> dict[str, Any]:
+        """What the solution's process is told: its own code, and the names that it is asked for. Nothing of the tests."""
+        called = [test["call"] for test in self.tests if "call" in test]
+        names = list(dict.fromkeys([*self.names, *called]))
+        names = [name for name in names if name not in self.helpers] or names
+        return {
+            "blocks": blocks,
+            "names": names,
+            "prefix": self.prefix,
+            "preamble": self.preamble,
+            "reads_input": False,
+        }
 
 
 class _StoppedError(Exception):
@@ -298,13 +333,16 @@ def _signal_name(code: int | None) -> str:
         return f"signal {code}"
 
 
-def _program(part: ModuleType, function: str, *arguments: str, wired: bool = False) -> str:
-    """Source that calls a function of one of this folder's sandbox programs; `wired` gives it `wire` first."""
-    called = ["wire", *map(ascii, arguments)] if wired else [*map(ascii, arguments)]
+def _program(part: ModuleType, function: str, plan: str, parts: Sequence[ModuleType]) -> str:
+    """Source that calls a function of one of this folder's sandbox programs with other modules of it and a plan."""
+    names = [part.__name__.rpartition(".")[2] for part in parts]
     lines = ["import marshal, types", "space = {}", f"exec(marshal.loads({_compiled(part)!r}), space)"]
-    if wired:
-        lines += ["wire = types.ModuleType('wire')", f"exec(marshal.loads({_compiled(wire)!r}), wire.__dict__)"]
-    return "\n".join([*lines, f"space[{function!r}]({', '.join(called)})", ""])
+    for name, needed in zip(names, parts, strict=True):
+        lines += [
+            f"{name} = types.ModuleType({name!r})",
+            f"exec(marshal.loads({_compiled(needed)!r}), {name}.__dict__)",
+        ]
+    return "\n".join([*lines, f"space[{function!r}]({', '.join([*names, ascii(plan)])})", ""])
 
 
 @cache

@@ -6,11 +6,14 @@ so it cannot read the tests, replace `assert`, or answer with an object that equ
 
 from __future__ import annotations
 
+import ast
 import builtins
 import json
 import math
 import random
-from collections.abc import Callable
+import sys
+import types
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -18,19 +21,24 @@ class _UnfitError(BaseException):
     """The tests cannot judge any solution here. No `Exception`, so that tests which catch those do not hide it."""
 
 
-def examine(wire: Any, plan_text: str) -> None:
+def examine(pytest: Any, wire: Any, plan_text: str) -> None:
     """Run the tests in order and send a result for each; stop at the first that fails unless the plan is thorough.
 
     Args:
-        plan_text: JSON with `prefix` (source run first), `names` (functions of the solution, which replace those of the
-            prefix), `setup` (sources run then), `tests` (sources, or calls with what they may return) and `thorough`.
+        pytest: module that stands in for pytest and runs the tests that a source defines.
+        plan_text: JSON with `prefix` (source run first), `names` (of the solution, which replace those of the prefix),
+            `helpers` (those of the names that a solution need not have), `classes` (those that are classes), `setup`
+            (sources run then), `tests` (sources, or calls with what they may return) and `thorough`.
     """
     plan = json.loads(plan_text)
     space: dict[str, Any] = {"__name__": "tests"}
+    solution = Solution(wire, plan)
+    sys.modules["pytest"] = pytest
+    sys.modules["solution"] = _module(solution)
     try:
-        _prepare(wire, plan, space)
+        _prepare(solution, plan, space)
         for test in plan["tests"]:
-            note = _fault(wire, test, space)
+            note = _fault(solution, pytest, test, space)
             wire.send(wire.RESULT, json.dumps(note).encode())
             if note is not None and not plan["thorough"]:
                 return
@@ -38,11 +46,11 @@ def examine(wire: Any, plan_text: str) -> None:
         wire.send(wire.UNFIT, str(error).encode("utf-8", "replace"))
 
 
-def _prepare(wire: Any, plan: dict[str, Any], space: dict[str, Any]) -> None:
+def _prepare(solution: Solution, plan: dict[str, Any], space: dict[str, Any]) -> None:
     random.seed(0)
     try:
         _run(plan["prefix"], space)
-        space.update({name: _proxy(wire, name) for name in plan["names"]})
+        space.update({name: solution.stand_in(name) for name in plan["names"]})
         for source in plan["setup"]:
             _run(source, space)
     except Exception as error:
@@ -53,33 +61,37 @@ def _run(source: str, space: dict[str, Any]) -> None:
     exec(compile(source, "tests.py", "exec", dont_inherit=True), space)
 
 
-def _fault(wire: Any, test: dict[str, Any], space: dict[str, Any]) -> str | None:
+def _fault(solution: Solution, pytest: Any, test: dict[str, Any], space: dict[str, Any]) -> str | None:
     """Why the test fails; None if it passes."""
     random.seed(0)
     try:
         if "call" in test:
-            return _check_call(wire, test)
+            return _check_call(solution, test)
         _run(test["source"], space)
+        pytest.run_all(space)
     except _UnfitError:
         raise
     except BaseException as error:
         if isinstance(error, ImportError) and not hasattr(error, "of_the_solution"):
-            raise _UnfitError(f"the tests need a module that the sandbox lacks: {_words(error)}") from None
+            raise _UnfitError(f"the tests need what the sandbox lacks: {_words(error)}") from None
         return _words(error)
     return None
 
 
-def _check_call(wire: Any, test: dict[str, Any]) -> str | None:
+def _check_call(solution: Solution, test: dict[str, Any]) -> str | None:
+    wire = solution.wire
     arguments, keywords = wire.decode(test["args"]), wire.decode(test["kwargs"])
-    returned = _proxy(wire, test["call"])(*arguments, **keywords)
+    returned = solution.ask(test["call"], test["call"], arguments, keywords)
     if any(_equal(returned, wire.decode(value), test["tolerance"]) for value in test["expected"]):
         return None
     return f"{test['call']} returned another value"
 
 
 def _equal(returned: Any, expected: Any, tolerance: float) -> bool:
-    """Equal as Python compares them, but lists and tuples alike, NaN and NaN, and numbers within a tolerance."""
-    if isinstance(returned, list | tuple) and isinstance(expected, list | tuple):
+    """Equal as Python compares them, but lists, tuples and arrays alike, NaN and NaN, and numbers within a tolerance."""
+    if type(returned).__module__ == "numpy":
+        returned = returned.tolist()
+    if isinstance(returned, (list, tuple)) and isinstance(expected, (list, tuple)):
         return len(returned) == len(expected) and all(map(_equal, returned, expected, [tolerance] * len(returned)))
     if isinstance(returned, dict) and isinstance(expected, dict):
         return returned.keys() == expected.keys() and all(
@@ -93,13 +105,67 @@ def _equal(returned: Any, expected: Any, tolerance: float) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _proxy(wire: Any, name: str) -> Callable[..., Any]:
-    def call(*arguments: Any, **keywords: Any) -> Any:
+class Solution:
+    """The solution as the tests see it: what stands in for its names, and the questions that are sent to it."""
+
+    def __init__(self, wire: Any, plan: dict[str, Any]) -> None:
+        self.wire = wire
+        self._plan = plan
+        self._stand_ins: dict[str, Any] = {}
+
+    def stand_in(self, name: str) -> Any:
+        """A function; a class, where the tests use the name as one; an exception, where it is called one."""
+        if name not in self._stand_ins:
+            if name.endswith(("Error", "Exception")):
+                self._stand_ins[name] = type(name, (Exception,), {})
+            elif name in self._plan["classes"]:
+                self._stand_ins[name] = type(name, (_Instance,), {"_solution": self, "__module__": "solution"})
+            else:
+                self._stand_ins[name] = self._function(name)
+        return self._stand_ins[name]
+
+    def ask(self, label: str, target: Any, arguments: Any, keywords: Any) -> Any:
+        """The value that the solution returns. `target`, `arguments` and `keywords` are those of a request.
+
+        Raises:
+            TypeError: it is no plain data.
+        """
+        kind, payload = self._reply(target, arguments, keywords)
+        if kind == self.wire.OPAQUE:
+            name, _ = self._opaque(payload)
+            if name in self._types_in_tests():
+                raise _UnfitError(f"the tests expect a {name}, which cannot leave the process of the solution")
+            raise TypeError(f"{label} returned no plain data: {name}")
+        return self._value(label, kind, payload)
+
+    def make(self, name: str, arguments: Any, keywords: Any) -> tuple[int | None, Any]:
+        """What calling a class of the solution gives: the number of an object that stays there, or None and plain data."""
+        kind, payload = self._reply(name, arguments, keywords)
+        if kind == self.wire.OPAQUE:
+            return self._opaque(payload)[1], None
+        return None, self._value(name, kind, payload)
+
+    def attribute(self, number: int, label: str, name: str) -> Any:
+        """An attribute of an object: its value where that is plain data, else a method."""
+        kind, payload = self._reply((number, name), None, None)
+        if kind != self.wire.OPAQUE:
+            return self._value(label, kind, payload)
+        return lambda *arguments, **keywords: self.ask(label, (number, name), arguments, keywords)
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            return self.ask(name, name, arguments, keywords)
+
+        call.__name__ = call.__qualname__ = name
+        return call
+
+    def _reply(self, target: Any, arguments: Any, keywords: Any) -> tuple[bytes, bytes]:
+        wire = self.wire
         try:
-            payload = wire.to_text((name, arguments, keywords), wire.DEEPEST_CALL)
+            payload = wire.to_text((target, arguments, keywords), wire.DEEPEST_CALL)
         except wire.NotPlainError as error:
             raise _UnfitError(f"the tests pass what cannot leave their process: {error}") from None
         if len(payload) > wire.LARGEST_CALL:
@@ -108,36 +174,129 @@ def _proxy(wire: Any, name: str) -> Callable[..., Any]:
         reply = wire.receive()
         if reply is None:
             raise _UnfitError("the checker has gone")
-        return _read(wire, name, *reply[:2])
+        return reply[0], reply[1]
 
-    call.__name__ = call.__qualname__ = name
-    return call
+    def _opaque(self, payload: bytes) -> tuple[str, int]:
+        """The type and the number of an object that stays with the solution."""
+        try:
+            name, number = self.wire.from_text(payload)
+            return str(name)[:200], int(number)
+        except Exception:
+            raise TypeError("the solution gave an answer that cannot be read") from None
+
+    def _value(self, label: str, kind: bytes, payload: bytes) -> Any:
+        try:
+            value = self.wire.from_text(payload)
+            if kind == self.wire.VALUE:
+                return value
+            names, message = [str(name) for name in value[0]], str(value[1])
+        except Exception:
+            raise TypeError(f"{label} gave an answer that cannot be read") from None
+        if any(message == f"the solution defines no {name}" for name in self._plan["helpers"]):
+            raise _UnfitError(f"the tests use what neither they nor the solution define: {message.split()[-1]}")
+        raise self._raised(names, message)
+
+    def _raised(self, names: list[str], message: str) -> Exception:
+        """What the solution raised: the first of its classes that the tests import or Python has built in."""
+        kinds = [self._stand_ins.get(name, getattr(builtins, name, None)) for name in names]
+        usable = [
+            kind
+            for kind in kinds
+            if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _UNUSABLE)
+        ]
+        base: Any = next((kind for kind in usable if kind is not Exception or names[0] == "Exception"), None)
+        error: Any = base.__new__(base) if base else RuntimeError()
+        error.args = (message,) if base else (f"{names[0] if names else '?'}: {message}",)
+        error.of_the_solution = True
+        return error
+
+    def _types_in_tests(self) -> set[str]:
+        """Names by which the tests may mean a type that is not the solution's."""
+        sources = [*self._plan["setup"], *(test.get("source", "") for test in self._plan["tests"])]
+        nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        return names - set(self._plan["names"]) - set(dir(builtins))
 
 
-def _read(wire: Any, name: str, kind: bytes, payload: bytes) -> Any:
-    if kind == wire.OPAQUE:
-        raise TypeError(f"{name} returned no plain data: {payload[:200].decode('utf-8', 'replace')}")
-    try:
-        value = wire.from_text(payload)
-        if kind == wire.VALUE:
+class _Instance:
+    """An object that stays with the solution. Its methods are called there, and their values come back as data."""
+
+    _solution: Solution
+
+    _number: int
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
+        number, value = cls._solution.make(cls.__name__, arguments, keywords)
+        if number is None:
             return value
-        raised, message = map(str, value)
-    except Exception:
-        raise TypeError(f"{name} gave an answer that cannot be read") from None
-    raise _raised(raised, message)
+        instance = super().__new__(cls)
+        instance._number = number
+        return instance
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._solution.attribute(self._number, f"{type(self).__name__}.{name}", name)
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        raise _UnfitError("the tests compare objects of the solution's own class, which stay in its process")
+
+    __hash__ = object.__hash__
+
+    def _operate(self, name: str, *arguments: Any) -> Any:
+        return self._solution.ask(f"{type(self).__name__}.{name}", (self._number, name), arguments, {})
+
+    def __len__(self) -> int:
+        return self._operate("__len__")
+
+    def __str__(self) -> str:
+        return self._operate("__str__")
+
+    def __repr__(self) -> str:
+        return self._operate("__repr__")
+
+    def __bool__(self) -> bool:
+        return self._operate("__bool__")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._operate("__iter__"))
+
+    def __next__(self) -> Any:
+        return self._operate("__next__")
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._operate("__getitem__", key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._operate("__setitem__", key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._operate("__delitem__", key)
+
+    def __contains__(self, item: Any) -> bool:
+        return self._operate("__contains__", item)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._solution.ask(type(self).__name__, (self._number, "__call__"), arguments, keywords)
 
 
-def _raised(name: str, message: str) -> Exception:
-    """What the solution raised, as the built-in exception of that name where there is one."""
-    base: Any = getattr(builtins, name, None)
-    usable = isinstance(base, type) and issubclass(base, Exception) and not issubclass(base, _UNUSABLE)
-    error: Any = base.__new__(base) if usable else RuntimeError()
-    error.args = (message,) if usable else (f"{name}: {message}",)
-    error.of_the_solution = True
-    return error
+def _module(solution: Solution) -> types.ModuleType:
+    """The module `solution` as tests import it: any name of it is a stand-in."""
+    module = types.ModuleType("solution")
+
+    def of(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return solution.stand_in(name)
+
+    module.__getattr__ = of  # type: ignore[method-assign]
+    return module
 
 
-_UNUSABLE = (UnicodeError, ExceptionGroup, StopIteration, StopAsyncIteration)
+_UNUSABLE = (UnicodeError, StopIteration, StopAsyncIteration, getattr(builtins, "ExceptionGroup", StopIteration))
 """Exceptions that are not made of one message, and those that would end a loop of the tests as if all were well."""
 
 

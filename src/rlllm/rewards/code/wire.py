@@ -1,12 +1,14 @@
 """Plain data between processes that do not trust each other: a typed JSON encoding, and frames on file descriptor 3.
 
-What crosses is None, bool, int, float, str, bytes, complex, list, tuple, set, frozenset, dict, range and iterators over
-them, nested. An instance of a subclass crosses as its base, so no method of its own reaches the other side; nothing is
-ever pickled. The text of this file runs inside sandboxes as well: it needs the standard library alone.
+What crosses is None, bool, int, float, str, bytes, complex, list, tuple, set, frozenset, deque, dict and its views, range,
+NumPy's numbers and arrays, and iterators over them, nested. An instance of a subclass crosses as its base, so no method of
+its own reaches the other side; nothing is ever pickled. The text of this file runs inside sandboxes as well: it needs the
+standard library alone.
 """
 
 from __future__ import annotations
 
+import collections
 import itertools
 import json
 import os
@@ -72,6 +74,8 @@ def encode(value: Any, depth: int) -> Any:
     for base, write in _WRITERS:
         if isinstance(value, base):
             return write(value, depth - 1)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return _write_numpy(value, depth - 1)
     raise NotPlainError(type(value).__name__)
 
 
@@ -101,6 +105,12 @@ def _write_iterator(value: Any, depth: int) -> Any:
     return ["g", *(encode(part, depth) for part in parts)]
 
 
+def _write_numpy(value: Any, depth: int) -> Any:
+    """A number as Python's, an array as its items with the name of their type."""
+    items = encode(value.tolist(), depth)
+    return ["a", str(value.dtype), items] if getattr(value, "ndim", 0) else items
+
+
 def _sequence(tag: str, iterate: Callable[[Any], Iterator[Any]]) -> Callable[[Any, int], Any]:
     return lambda value, depth: [tag, *(encode(part, depth) for part in iterate(value))]
 
@@ -116,6 +126,10 @@ _WRITERS: tuple[tuple[Any, Callable[[Any, int], Any]], ...] = (
     (frozenset, _sequence("z", frozenset.__iter__)),
     (complex, _write_complex),
     ((bytes, bytearray), lambda value, depth: ["b", bytes(value).hex()]),
+    (collections.deque, _sequence("q", collections.deque.__iter__)),
+    (type({}.keys()), _sequence("k", iter)),
+    (type({}.items()), _sequence("m", iter)),
+    (type({}.values()), _sequence("v", iter)),
     (range, lambda value, depth: ["r", *(_write_int(part, depth) for part in (value.start, value.stop, value.step))]),
     (Iterator, _write_iterator),
 )
@@ -127,6 +141,19 @@ def _read_iterator(parts: list[Any]) -> Iterator[Any]:
     return iter([decode(part) for part in parts])
 
 
+def _read_array(parts: list[Any]) -> Any:
+    """The array, or its items as lists where there is no NumPy."""
+    items = decode(parts[1])
+    try:
+        import numpy
+    except ImportError:
+        return items
+    return numpy.array(items, dtype=parts[0] if parts[0] in _NUMERIC else None)
+
+
+_NUMERIC = {"bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))}
+_NUMERIC |= {"float16", "float32", "float64", "complex64", "complex128"}
+
 _READERS: dict[str, Callable[[list[Any]], Any]] = {
     "i": lambda parts: int(parts[0], 16),
     "f": lambda parts: float(parts[0]),
@@ -137,6 +164,11 @@ _READERS: dict[str, Callable[[list[Any]], Any]] = {
     "z": lambda parts: frozenset(decode(part) for part in parts),
     "c": lambda parts: complex(float.fromhex(parts[0]), float.fromhex(parts[1])),
     "b": lambda parts: bytes.fromhex(parts[0]),
+    "q": lambda parts: collections.deque(decode(part) for part in parts),
+    "k": lambda parts: dict.fromkeys(decode(part) for part in parts).keys(),
+    "m": lambda parts: dict(decode(part) for part in parts).items(),
+    "v": lambda parts: dict(enumerate(decode(part) for part in parts)).values(),
+    "a": _read_array,
     "r": lambda parts: range(*(decode(part) for part in parts)),
     "g": _read_iterator,
 }

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rlllm.rewards.isolation.sandbox.jobs import Isolation, Sandbox
 
 __all__ = ["missing_layers", "open_sandbox"]
 
 
-def open_sandbox(isolation: Isolation = "full", workers: int | None = None) -> Sandbox:
+def open_sandbox(isolation: Isolation = "full", workers: int | None = None, packages: Sequence[str] = ()) -> Sandbox:
     """A sandbox, with its workers started.
 
     Args:
         isolation: `full`, every layer of `docs/guides/sandbox.md`; `none`, a plain child process with limits, which keeps
             nothing from a program that means harm.
         workers: how many programs `run` has under way at once; by default two for each core.
+        packages: installed packages that programs may import beside the standard library.
 
     Raises:
+        ConfigError: a package is not installed.
         SandboxError: a layer of full isolation is missing on this machine.
     """
     if isolation == "none":
         from rlllm.rewards.isolation.sandbox.plain import PlainSandbox
 
-        return PlainSandbox(workers)
+        return PlainSandbox(workers, packages)
     from rlllm.rewards.isolation.sandbox.layers import layer_missing
 
     if sys.platform != "linux":
         raise layer_missing("linux", sys.platform)
     from rlllm.rewards.isolation.sandbox.pool import IsolatedSandbox
 
-    return IsolatedSandbox(workers)
+    return IsolatedSandbox(workers, packages)
 
 
 def missing_layers() -> list[str]:

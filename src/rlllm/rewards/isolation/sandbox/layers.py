@@ -18,6 +18,7 @@ HINTS = {
     "landlock": "needs Linux 5.13 or newer with landlock among the modules in /sys/kernel/security/lsm",
     "seccomp": "needs a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
     "process accounting": "needs /proc with CONFIG_PROC_CHILDREN, mounted without hidepid",
+    "packages": "leave it out of packages:, or install a version that works with this interpreter",
     "worker": "run `python -I -S` by hand: the interpreter itself does not start there",
 }
 """What to do about a missing layer; a namespace not listed here shares the hint of the user namespace."""

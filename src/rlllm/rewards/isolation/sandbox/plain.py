@@ -21,24 +21,27 @@ from concurrent.futures import ThreadPoolExecutor
 from rlllm.rewards.isolation.sandbox.batch import run_all
 from rlllm.rewards.isolation.sandbox.jobs import Ending, Outcome, Program
 from rlllm.rewards.isolation.sandbox.layers import SandboxError
-from rlllm.rewards.isolation.sandbox.pool import encoded, order_of, ran_out_of_memory
+from rlllm.rewards.isolation.sandbox.packages import Packages, linked
+from rlllm.rewards.isolation.sandbox.pool import ONE_THREAD, encoded, order_of, ran_out_of_memory
 
 _INTERVAL = 0.005
 _BOOT = """
 import os, resource, sys
-_, place, channel, cpu, memory, size = sys.argv
+_, place, channel, cpu, memory, size, packages = sys.argv
 os.dup2(int(channel), 3)
 os.closerange(4, int(channel) + 1)
 for kind, limit in (("CPU", int(cpu)), ("AS", int(memory)), ("FSIZE", int(size)), ("CORE", 0)):
     resource.setrlimit(getattr(resource, "RLIMIT_" + kind), (limit, limit + (kind == "CPU")))
-os.execv(sys.executable, [sys.executable, "-I", "-S", place])
+start = f"import sys; sys.path.append({packages!r}) if {packages!r} else None; sys.argv = [{place!r}]; "
+start += f"exec(compile(open({place!r}, 'rb').read(), {place!r}, 'exec'), {{'__name__': '__main__'}})"
+os.execv(sys.executable, [sys.executable, "-I", "-S", *(["-c", start] if packages else [place])])
 """
 
 
 class PlainJob:
     """A program as an ordinary child process, in a process group and an empty folder of its own."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, packages: Packages | None = None) -> None:
         self._limits, self._order = program.limits, order_of(program.limits)
         self._folder = tempfile.TemporaryDirectory(prefix="rlllm-")
         self._streams = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115  # closed with the outcome
@@ -50,14 +53,15 @@ class PlainJob:
         self._lock = threading.Lock()
         self._outcome: Outcome | None = None
         self.channel, theirs = socket.socketpair()
-        words = [place, theirs.fileno(), *(int(self._order[key]) for key in ("cpu", "memory", "file"))]
+        limits = [int(self._order[key]) for key in ("cpu", "memory", "file")]
+        words = [place, theirs.fileno(), *limits, packages.folder if packages else ""]
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _BOOT, *map(str, words)],
                 stdin=self._streams[0],
                 stdout=self._streams[1],
                 stderr=self._streams[2],
-                env={"HOME": self._folder.name, "TMPDIR": self._folder.name, "LANG": "C.UTF-8"},
+                env={"HOME": self._folder.name, "TMPDIR": self._folder.name, "LANG": "C.UTF-8", **ONE_THREAD},
                 cwd=self._folder.name,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
@@ -109,16 +113,22 @@ class PlainJob:
 
 
 class PlainSandbox:
-    """The `Sandbox` without isolation. `workers`: how many programs `run` has under way at once; None: two a core."""
+    """The `Sandbox` without isolation.
 
-    def __init__(self, workers: int | None = None) -> None:
+    Args:
+        workers: how many programs `run` has under way at once; None: two a core.
+        packages: installed packages that programs may import.
+    """
+
+    def __init__(self, workers: int | None = None, packages: Sequence[str] = ()) -> None:
         self._threads = ThreadPoolExecutor(workers or 2 * (os.cpu_count() or 1), "plain-sandbox")
+        self._packages = linked(packages) if packages else None
         self._closed = False
 
     def start(self, program: Program) -> PlainJob:
         if self._closed:
             raise SandboxError("this sandbox is closed")
-        return PlainJob(program)
+        return PlainJob(program, self._packages)
 
     def run(self, programs: Sequence[Program]) -> list[Outcome]:
         if self._closed:
@@ -128,3 +138,5 @@ class PlainSandbox:
     def close(self) -> None:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._packages:
+            self._packages.remove()

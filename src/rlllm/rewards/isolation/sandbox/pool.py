@@ -25,16 +25,19 @@ from typing import Any
 from rlllm.rewards.isolation.sandbox.batch import run_all
 from rlllm.rewards.isolation.sandbox.jobs import Limits, Outcome, Program
 from rlllm.rewards.isolation.sandbox.layers import SandboxError, layer_missing
+from rlllm.rewards.isolation.sandbox.packages import Packages, linked
 
 _MIB = 1 << 20
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
 """How much later than a job's wall limit its worker may answer before it is given up."""
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment that keeps numeric packages from starting threads, which neither new namespaces nor forks allow."""
 _SEALS = 0x000F  # F_SEAL_SEAL | SHRINK | GROW | WRITE
 _ADD_SEALS = 1033
 _BOOT = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "from rlllm.rewards.isolation.sandbox import worker; worker.main({control}, {parent})"
+    "from rlllm.rewards.isolation.sandbox import worker; worker.main({control}, {parent}, {packages!r}, {modules!r})"
 )
 _SOURCES = str(Path(__file__).resolve().parents[4])
 
@@ -42,16 +45,22 @@ _SOURCES = str(Path(__file__).resolve().parents[4])
 class Worker:
     """One warm launcher process and the socket to it. Raises `SandboxError` where a layer is missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, packages: Packages | None = None) -> None:
         self.line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        boot = _BOOT.format(root=_SOURCES, control=theirs.fileno(), parent=os.getpid())
+        boot = _BOOT.format(
+            root=_SOURCES,
+            control=theirs.fileno(),
+            parent=os.getpid(),
+            packages=str(packages.folder) if packages else None,
+            modules=packages.modules if packages else (),
+        )
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-s", "-S", "-P", "-X", "utf8", "-c", boot],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+                env={"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **ONE_THREAD},
                 pass_fds=[theirs.fileno()],
                 cwd="/",
                 start_new_session=True,
@@ -171,16 +180,22 @@ class IsolatedJob:
 
 
 class IsolatedSandbox:
-    """The `Sandbox` of full isolation. `workers`: how many programs `run` has under way at once; None: two a core,
-    since half of a short job is waiting for the kernel to make and clear its namespaces."""
+    """The `Sandbox` of full isolation.
 
-    def __init__(self, workers: int | None = None) -> None:
+    Args:
+        workers: how many programs `run` has under way at once; None: two a core, since half of a short job is waiting for
+            the kernel to make and clear its namespaces.
+        packages: installed packages that programs may import.
+    """
+
+    def __init__(self, workers: int | None = None, packages: Sequence[str] = ()) -> None:
         self.workers = workers or 2 * len(os.sched_getaffinity(0))
         self._owner = os.getpid()
         self._names = itertools.count(1)
         self._lock = threading.Lock()
         self._closed = False
-        self._idle = [Worker() for _ in range(self.workers)]
+        self._packages = linked(packages) if packages else None
+        self._idle = [Worker(self._packages) for _ in range(self.workers)]
         self._busy: set[Worker] = set()
         self._threads = ThreadPoolExecutor(self.workers, "sandbox")
         try:
@@ -209,6 +224,8 @@ class IsolatedSandbox:
             worker.dismiss()  # a busy one is closed by the thread that waits for its job
         for worker in idle:
             worker.close()
+        if self._packages:
+            self._packages.remove()
 
     def give_back(self, worker: Worker, usable: bool) -> None:
         """Take a worker back for the next job; one that failed, or is one too many, ends."""
@@ -224,7 +241,7 @@ class IsolatedSandbox:
         with self._lock:
             self._check_usable()
             worker = next((idle for idle in self._popped() if idle.process.poll() is None), None)
-        worker = worker or Worker()
+        worker = worker or Worker(self._packages)
         worker.greet()
         with self._lock:
             self._busy.add(worker)

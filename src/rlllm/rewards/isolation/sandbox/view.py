@@ -1,4 +1,5 @@
-"""The file view of a program: the standard library, a null device and an empty folder of its own; nothing else of the host."""
+"""The file view of a program: the standard library, a null device and an empty folder of its own; nothing else of the host,
+but for packages that the sandbox was opened with."""
 
 from __future__ import annotations
 
@@ -19,14 +20,20 @@ def stdlib_folders() -> list[str]:
     return sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
 
-def build() -> None:
-    """Make the view the root of this (new) mount namespace. Opened descriptors keep what they had."""
+def build(packages: str | None = None) -> None:
+    """Make the view the root of this (new) mount namespace. Opened descriptors keep what they had.
+
+    Args:
+        packages: folder of links to the packages that programs may import; None for the standard library alone.
+    """
     kernel.mount("none", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", _ROOT, "tmpfs", kernel.MS_NOSUID, "size=64k,mode=755")
     for folder in stdlib_folders():
         os.makedirs(_ROOT + folder)
         _bind(folder, kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV)
         _hide_packages(folder)
+    if packages is not None:
+        _show_packages(packages)
     os.makedirs(_ROOT + FOLDER)
     os.mkdir(_ROOT + "/dev")
     os.close(os.open(_ROOT + "/dev/null", os.O_CREAT | os.O_WRONLY))
@@ -46,8 +53,20 @@ def own_folder(size: int) -> None:
     os.chdir(FOLDER)
 
 
-def _bind(path: str, flags: int) -> None:
-    kernel.mount(path, _ROOT + path, flags=kernel.MS_BIND)
+def _show_packages(folder: str) -> None:
+    """Mount what the links of the folder point to, under the links' own names."""
+    os.makedirs(_ROOT + folder)
+    for name in os.listdir(folder):
+        source, place = os.path.realpath(f"{folder}/{name}"), f"{folder}/{name}"
+        if os.path.isdir(source):
+            os.mkdir(_ROOT + place)
+        else:
+            os.close(os.open(_ROOT + place, os.O_CREAT | os.O_WRONLY))
+        _bind(place, kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV, source)
+
+
+def _bind(path: str, flags: int, source: str | None = None) -> None:
+    kernel.mount(source or path, _ROOT + path, flags=kernel.MS_BIND)
     kernel.mount("none", _ROOT + path, flags=kernel.MS_BIND | kernel.MS_REMOUNT | flags)
 
 

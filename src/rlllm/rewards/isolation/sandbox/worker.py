@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -59,10 +60,14 @@ def missing() -> list[tuple[str, str]]:
     return layers
 
 
-def main(control: int, parent: int) -> None:
+def main(control: int, parent: int, packages: str | None = None, modules: Sequence[str] = ()) -> None:
     """Be the guardian, and in a fork of it the worker.
 
-    `control` is the descriptor of a SOCK_SEQPACKET socket, `parent` the process to end with.
+    Args:
+        control: descriptor of a SOCK_SEQPACKET socket.
+        parent: the process to end with.
+        packages: folder of links to packages that programs may import.
+        modules: those that are imported now.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = socket.socket(fileno=control)
@@ -73,27 +78,39 @@ def main(control: int, parent: int) -> None:
             raise LayerMissingError(*lacking[0])
         for name in _WARM.split():
             import_module(name)
+        _import_packages(packages, modules)
         processes = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-        enter(processes)
+        enter(processes, packages)
         worker = _fork_worker()
         if worker:
             line.close()
             _guard(worker, watched)
         else:
             os.close(watched)
-            _serve(line, processes)
+            _serve(line, processes, packages)
     except LayerMissingError as absent:
         line.send(json.dumps({"missing": absent.layer, "reason": absent.reason}).encode())
     os._exit(0)
 
 
-def enter(processes: int) -> None:
+def _import_packages(folder: str | None, modules: Sequence[str]) -> None:
+    if folder is None:
+        return
+    sys.path.append(folder)
+    for name in modules:
+        try:
+            import_module(name)
+        except Exception as problem:
+            raise LayerMissingError("packages", f"{name} does not import: {problem!r}"[:500]) from problem
+
+
+def enter(processes: int, packages: str | None = None) -> None:
     """Into namespaces of our own, with the file view as root; root becomes nobody. `processes` is an open /proc."""
     _write(processes, "self/oom_score_adj", "1000")
     rest = kernel.NAMESPACES & ~kernel.CLONE_NEWUSER & ~kernel.CLONE_NEWNS
     if os.geteuid() == 0:
         _layer("mount namespace", kernel.unshare, kernel.CLONE_NEWNS)
-        _layer("file view", view.build)
+        _layer("file view", view.build, packages)
         _layer("identity", _become_nobody)
         _layer("user namespace", kernel.unshare, kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
         _layer("user namespace", _map_identity, processes, NOBODY, NOBODY)
@@ -101,7 +118,7 @@ def enter(processes: int) -> None:
         user, group = os.geteuid(), os.getegid()
         _layer("user namespace", kernel.unshare, kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS)
         _layer("user namespace", _map_identity, processes, user, group)
-        _layer("file view", view.build)
+        _layer("file view", view.build, packages)
     for name in ("PID", "NET", "IPC", "UTS", "CGROUP"):
         flag = getattr(kernel, f"CLONE_NEW{name}")
         _layer(f"{name.lower()} namespace", kernel.unshare, flag & rest)
@@ -157,20 +174,21 @@ def _guard(worker: int, parent: int) -> None:
     os.waitpid(worker, 0)
 
 
-def _serve(line: socket.socket, processes: int) -> None:
+def _serve(line: socket.socket, processes: int, packages: str | None) -> None:
     """Jobs one after the other, until the control socket closes."""
     home = os.open("self/ns/pid", os.O_RDONLY, dir_fd=processes)
     watch = Watch(line.fileno(), processes)
     _layer("process accounting", watch.check)
+    folders = [*view.stdlib_folders(), *([packages] if packages else [])]
     rights = {
-        **dict.fromkeys(view.stdlib_folders(), landlock.READ),
+        **dict.fromkeys(folders, landlock.READ),
         view.HOLDER: landlock.WRITE,
         "/dev/null": landlock.WRITE,
     }
     walls = program.Walls(landlock.ruleset(rights), seccomp.Filter(seccomp.program()))
     holder = kernel.NamespaceHolder()
     kernel.drop_bounding_set()
-    sys.path[:] = [place for place in sys.path if place.startswith(tuple(view.stdlib_folders()))]
+    sys.path[:] = [place for place in sys.path if place.startswith(tuple(folders))]
     os.environ.update(ENVIRONMENT)
     os.environ.pop("LC_CTYPE", None)
     gc.collect()
