@@ -20,6 +20,8 @@ from rlllm.data.record_builders import BUILDERS, SKIP_HINT, Cells
 from rlllm.data.schemas.base import FOLLOWING, RowError, RowSchema
 from rlllm.data.schemas.registry import recognise
 
+_MEDIA = ("images", "image", "videos", "video", "audios", "audio")
+"""Columns that hold what text-only models cannot see, as datasets of other tools name them."""
 SAMPLED_ROWS = 64
 """First rows of a source, from which its schema and its columns are chosen."""
 
@@ -71,7 +73,8 @@ def fit(
     if schema:
         return Adapter(kind, schema.columns.get(kind, {}), source, schema)
     column_map = columns.choose(rows, kind, explicit, source)
-    return Adapter(kind, column_map, source, empty=columns.empty_columns(rows, kind, explicit, column_map))
+    empty = columns.empty_columns(rows, kind, explicit, column_map)
+    return Adapter(kind, column_map, source, None, empty, mapped=bool(explicit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Adapter:
     schema: RowSchema | None = None
     empty: Mapping[str, str] = field(default_factory=dict)
     """Columns that had no value when columns were chosen, and would be chosen with one, each with the map that reads it."""
+    mapped: bool = False
+    """Whether the user named columns."""
 
     def records(self, rows: Iterable[Placed], bad: BadRows) -> Iterator[Any]:
         """The records of each row in order, none of a row that is skipped."""
@@ -121,6 +126,7 @@ class Adapter:
     def _cells(self, placed: Placed) -> list[Cells]:
         if not isinstance(placed.row, Mapping):
             raise _no_columns(placed, self.source)
+        self._refuse_media(placed)
         if self.schema is None:
             self._refuse_unchosen(placed)
             column_map = self._sides(placed) if "winner" in self.columns else self.columns
@@ -138,6 +144,21 @@ class Adapter:
             Cells(placed.place, row, _own_fields(self.kind, row), self.source, self.schema.name)
             for row in self._converted(placed)
         ]
+
+    def _refuse_media(self, placed: Placed) -> None:
+        """Refuse images and the like beside the text, unless the user named the columns: the text alone means another thing."""
+        for column in _MEDIA:
+            if (
+                not self.mapped
+                and column in placed.row
+                and columns.filled(placed.row, column)
+                and placed.row[column] != []
+            ):
+                raise DataError(
+                    f"{placed.place} has {column}, and only text is learned from",
+                    given=self.source,
+                    hint="to read the text without it, name the columns yourself with --columns; " + SKIP_HINT,
+                )
 
     def _sides(self, placed: Placed) -> dict[str, str]:
         """The column map with `chosen` and `rejected` as the row decides them; empty where it prefers neither."""

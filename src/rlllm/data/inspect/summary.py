@@ -6,7 +6,7 @@ Records are counted one at a time and not kept: memory holds one number for each
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from rlllm.core.records import (
     prompt_text,
 )
 from rlllm.data.inspect.checks import Finding, ImbalanceCounts
+from rlllm.data.inspect.templates import completion_mark, prompt_mark
 from rlllm.data.load import Loaded, split_key
 
 
@@ -145,6 +146,8 @@ class RecordCounts:
         self._identical = 0
         self._longest = ("train", 0, -1)
         self._imbalances = ImbalanceCounts()
+        self._prompt_marks: Counter[str] = Counter()
+        self._completion_marks: Counter[str] = Counter()
         self._kind = ""
 
     def add(self, record: Record, split: str = "train") -> None:
@@ -168,6 +171,11 @@ class RecordCounts:
         if size > self._longest[2]:
             self._longest = (split, self._rows[split], size)
         self._imbalances.add(record, prompt)
+        for marks, mark in (
+            (self._prompt_marks, prompt_mark(record)),
+            (self._completion_marks, completion_mark(record)),
+        ):
+            marks.update([mark] if mark else [])
 
     def report(self, source: str, columns: Mapping[str, str]) -> CheckReport:
         """What has been counted so far."""
@@ -185,8 +193,19 @@ class RecordCounts:
             columns=dict(columns),
             labels=self._imbalances.label_shares(),
             scripts=dict(self._imbalances.scripts.most_common()),
-            findings=self._imbalances.findings(),
+            findings=[*self._imbalances.findings(), *self._templates()],
         )
+
+    def _templates(self) -> Iterator[Finding]:
+        rows = self._rows.total()
+        for noun, marks in (("prompts", self._prompt_marks), ("completions", self._completion_marks)):
+            if marks:
+                mark = marks.most_common(1)[0][0]
+                yield Finding(
+                    "template",
+                    f"{noun} of {marks.total():,} of {rows:,} rows already hold a template ({mark}), and a chat model's own is "
+                    "put around it: store messages, or texts without such marks",
+                )
 
 
 def record_text(record: Record) -> str:

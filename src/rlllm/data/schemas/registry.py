@@ -14,7 +14,7 @@ from rlllm.core.records import RECORD_TYPES, Record
 from rlllm.core.registry import Builtin, Registry
 from rlllm.data.columns import RECORD_FIELDS
 from rlllm.data.schemas.base import Row, RowSchema
-from rlllm.data.schemas.stored_records import STORED_SCHEMAS
+from rlllm.data.schemas.stored_records import STORED_SCHEMAS, are_stored
 
 _FILES = sorted((Path(__file__).parent / "published").glob("[a-z]*.py"))
 SCHEMAS = Registry(
@@ -45,7 +45,10 @@ def recognise(rows: Sequence[Row], kind: type[Record]) -> RowSchema | None:
     Stored records come first, then installed schemas, then built-in ones; of each, those with the highest precedence first. An
     installed schema that does not load, or whose `fits` raises, is left out with a warning: another data set may be read.
     """
-    candidates = [*STORED_SCHEMAS.values(), *_installed(), *_builtin()]
+    for stored, schema in STORED_SCHEMAS.items():
+        if kind in schema.record_types and are_stored(rows, stored):
+            return schema
+    candidates = [*_installed(), *_builtin()]
     return next((schema for schema in candidates if kind in schema.record_types and _is_schema_of(schema, rows)), None)
 
 

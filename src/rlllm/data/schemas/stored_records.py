@@ -43,4 +43,15 @@ STORED_SCHEMAS = {kind: _schema(kind) for kind in RECORD_TYPES.values()}
 
 def stored_type(rows: Sequence[Row]) -> type[Record] | None:
     """The record type of which more than half of these rows are stored records; None where there is none."""
-    return next((kind for kind, schema in STORED_SCHEMAS.items() if 2 * sum(map(schema.fits, rows)) > len(rows)), None)
+    return next((kind for kind in STORED_SCHEMAS if are_stored(rows, kind)), None)
+
+
+def are_stored(rows: Sequence[Row], kind: type[Record]) -> bool:
+    """Whether more than half of these rows are stored records of a type, and none has its fields with another `meta`.
+
+    rlllm always writes an object as `meta`. Rows of the same columns in which some `meta` is null or text are somebody's own.
+    """
+    schema = STORED_SCHEMAS[kind]
+    stored = [schema.fits(row) for row in rows]
+    others = (row for row, fits in zip(rows, stored, strict=True) if not fits)
+    return 2 * sum(stored) > len(rows) and not any(schema.fits({**row, "meta": {}}) for row in others if "meta" in row)
