@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def test_a_save_is_sealed_and_leaves_no_card(tiny_model: str, tmp_path: Path) ->
         args=trl_arguments(
             "SFTConfig", {"max_steps": 2, "save_steps": 1}, checkpoints=tmp_path, seed=0, hardware=HARDWARE
         ),
-        train_dataset=to_trl_dataset.conversations(CHATS, tokenizer),
+        encode=partial(to_trl_dataset.conversations, CHATS),
+        train_dataset=to_trl_dataset.columns_of(CHATS),
         processing_class=tokenizer,
     )
     trainer.train()
@@ -252,7 +254,8 @@ def test_a_trainer_takes_the_columns_we_send_and_trains(
         )
     settings = {"max_steps": 1, "save_strategy": "no"}
     args = trl_arguments(config, settings, checkpoints=tmp_path, seed=0, hardware=HARDWARE)
-    trainer = trainer_class(model=model, args=args, train_dataset=dataset, processing_class=tokenizer)
+    options = {"encode": lambda _: dataset} if trainer_class is Supervised else {}
+    trainer = trainer_class(model=model, args=args, train_dataset=dataset, processing_class=tokenizer, **options)
     assert len(trainer.train_dataset) == 4
     trainer.train()
     assert trainer.state.log_history[0]["grad_norm"] > 0

@@ -111,6 +111,9 @@ def _record_lines(record: Any, columns: Any) -> Iterator[tuple[str, str]]:
         value = getattr(record, part.name)
         if part.name == "meta":
             yield from ((f"meta.{name}", _text(item)) for name, item in value.items())
+        elif part.name == "trained_turns":
+            if value:
+                yield "also train", "messages " + ", ".join(str(place + 1) for place in value) + " of the prompt"
         elif value is not None:
             source = columns.get(part.name, part.name)
             yield part.name if source == part.name else f"{part.name} ({source})", _text(value)
@@ -118,10 +121,12 @@ def _record_lines(record: Any, columns: Any) -> Iterator[tuple[str, str]]:
 
 def _text(value: Any) -> str:
     """A value for a reader: messages one a line, texts as they are."""
+    from rlllm.core.records import message_text
+
     if isinstance(value, str):
         return value or "(empty)"
     if isinstance(value, list) and value and all(isinstance(turn, dict) and "role" in turn for turn in value):
-        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in value)
+        return "\n".join(f"{turn['role']}: {message_text(turn)}" for turn in value)
     if isinstance(value, tuple):
         return "\n".join(f"{number}: {item}" for number, item in enumerate(value, start=1))
     return str(value)

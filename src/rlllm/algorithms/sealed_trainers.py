@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rlllm.algorithms._trl import RewardTrainer, SFTTrainer
@@ -16,6 +17,19 @@ class Supervised(SealedCheckpoints, SFTTrainer):
     """
 
     _total_train_tokens: int
+
+    def __init__(self, *args: Any, encode: Callable[[Any], Any], **kwargs: Any) -> None:
+        """As TRL's.
+
+        Args:
+            encode: tokenizer -> the training data. It is called once the template of `chat_template_path` is in place;
+                `train_dataset` only shows TRL which columns there will be.
+        """
+        self._encode_rows = encode
+        super().__init__(*args, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, *args: Any, **kwargs: Any) -> Any:
+        return super()._prepare_dataset(self._encode_rows(processing_class), processing_class, *args, **kwargs)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Any:
         """TRL's step; `state.num_input_tokens_seen` is what `num_tokens` is afterwards."""

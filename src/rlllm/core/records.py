@@ -1,6 +1,7 @@
 """The values that travel between rooms. Data makes them, rewards and trainers read them; no room needs another's classes.
 
-A prompt is either plain text or a list of chat messages (`{"role": ..., "content": ...}`); see `Prompt`.
+A prompt is either plain text or a list of chat messages (`{"role": ..., "content": ...}`); see `Message`. A completion is text,
+or a list with the one message of the assistant where that is more than text: reasoning, tool calls.
 """
 
 from __future__ import annotations
@@ -8,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-Message = dict[str, str]
+Message = dict[str, Any]
+"""`role` and `content`, both text. An assistant's message may have `reasoning_content` (text) and `tool_calls`
+(`{"type": "function", "function": {"name", "arguments"}}`), a tool's `tool_call_id` and `name`. Others are the row's own."""
 Prompt = str | list[Message]
+Completion = str | list[Message]
+MESSAGE_KEYS = frozenset({"role", "content", "reasoning_content", "tool_calls", "tool_call_id", "name"})
+"""Keys of a message that rlllm knows; it hands on the others to the chat template as they are."""
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -21,8 +27,28 @@ def prompt_text(prompt: Prompt) -> str:
     if isinstance(prompt, str):
         return prompt
     if len(prompt) == 1:
-        return prompt[0]["content"]
-    return "\n".join(f"{message['role']}: {message['content']}" for message in prompt)
+        return message_text(prompt[0])
+    return "\n".join(f"{message['role']}: {message_text(message)}" for message in prompt)
+
+
+def full_text(completion: Completion) -> str:
+    """The completion as a person would read it: text, or the reasoning, content and tool calls of its messages."""
+    return completion if isinstance(completion, str) else "\n".join(map(message_text, completion))
+
+
+def message_text(message: Message) -> str:
+    """Reasoning, content and tool calls of a message, those that it has, a line break between."""
+    calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in message.get("tool_calls", ())]
+    content = message["content"]
+    parts = [message.get("reasoning_content"), content if content or not calls else None, *calls]
+    return "\n".join(part for part in parts if part is not None)
+
+
+def tools_of(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The descriptions of tools in a record's column `tools`, which the chat template renders; empty where it has none."""
+    tools = meta.get("tools")
+    described = isinstance(tools, list) and all(isinstance(tool, Mapping) for tool in tools)
+    return tools if described and tools else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +66,10 @@ class Conversation:
     """A prompt and the completion to imitate. Feeds `sft`; an empty prompt means plain text to continue."""
 
     prompt: Prompt
-    completion: str
+    completion: Completion
     meta: Mapping[str, Any] = field(default_factory=dict)
+    trained_turns: tuple[int, ...] = ()
+    """Places in `prompt` of earlier turns of the assistant that are to be imitated as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +77,8 @@ class PreferencePair:
     """Two completions of one prompt, the better one first. Feeds `train-rm` and `align`."""
 
     prompt: Prompt
-    chosen: str
-    rejected: str
+    chosen: Completion
+    rejected: Completion
     margin: float | None = None
     """How much better, in reward units; used by the margin term of the Bradley-Terry loss."""
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +89,7 @@ class LabelledCompletion:
     """One completion with a thumbs up or down (KTO's data)."""
 
     prompt: Prompt
-    completion: str
+    completion: Completion
     label: bool
     meta: Mapping[str, Any] = field(default_factory=dict)
 
@@ -96,6 +124,8 @@ class Sample:
     """Length of the completion in tokens, where it is known."""
     truncated: bool = False
     """True when the completion hit the length limit before its end-of-sequence token."""
+    messages: Sequence[Message] = ()
+    """The completion as messages, where it is one of a data set with more than text (tool calls, reasoning)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +136,12 @@ class Score:
     parsed: str | None = None
     """What the verifier read out of the completion; shown beside the score in `samples.jsonl`."""
     note: str | None = None
+
+
+def sample_of(prompt: Prompt, completion: Completion, meta: Mapping[str, Any]) -> Sample:
+    """A recorded completion, to be scored."""
+    messages = () if isinstance(completion, str) else completion
+    return Sample(prompt, full_text(completion), meta=meta, messages=messages)
 
 
 def task_of(record: Any) -> PromptTask:
@@ -159,6 +195,16 @@ def fingerprint(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+OPTIONAL_FIELDS = frozenset({"trained_turns"})
+"""Fields that are left out where a record is stored or hashed without a value in them."""
+
+
+def stored_fields(record: Record) -> dict[str, Any]:
+    """Field name to value of a record as it is stored and hashed; values are not copied."""
+    values = {item.name: getattr(record, item.name) for item in fields(record)}
+    return {name: value for name, value in values.items() if value or name not in OPTIONAL_FIELDS}
+
+
 def record_hash(record: Record) -> str:
     """Content hash of one record, `meta` included."""
-    return fingerprint({"type": type(record).__name__, **asdict(record)})
+    return fingerprint({"type": type(record).__name__, **stored_fields(record)})

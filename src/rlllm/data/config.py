@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
+from rlllm.data.context_columns import OFF, split_map
 from rlllm.data.inspect.bad_rows import OnBadRow
 
 _ROWS_SUFFIX = re.compile(r"^(?P<name>.+)#(?P<rows>[^#./\\]*)$", re.DOTALL)
@@ -35,7 +36,8 @@ class DataConfig(Section):
     """Seed of a procedural source; rows of files are never shuffled here."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Which column is what: record field to column name, e.g. `prompt=question,answer=final_answer`. A dot reaches
-    into a nested column, a plus joins two columns with a blank line. Unmapped fields are found by well-known names."""
+    into a nested column, a plus joins two columns with a blank line. Unmapped fields are found by well-known names. `system`,
+    `history` and `tools` are columns of the prompt beside any of them; `system=none` leaves one out."""
     row_schema: str | None = None
     """How rows become records: a data schema (see `rlllm data schemas`) or `path/to/file.py:SCHEMA`. Unset: recognised."""
     params: dict[str, Any] = Field(default_factory=dict)
@@ -68,7 +70,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _one_reading(self) -> DataConfig:
-        if self.columns and self.row_schema:
+        if self.row_schema and split_map(self.columns)[1]:
             raise ConfigError(
                 "columns and row_schema both say how rows are read", given=self.row_schema, hint="keep one"
             )
@@ -78,6 +80,8 @@ class DataConfig(Section):
     @classmethod
     def _parse_columns(cls, value: Any) -> Any:
         """Accept `field=column,field=column`, the command line's spelling."""
+        if isinstance(value, Mapping):
+            return {field: OFF if column in (None, False) else column for field, column in value.items()}
         if not isinstance(value, str):
             return value
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]

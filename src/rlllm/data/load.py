@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from rlllm.core.errors import DataError, describe
-from rlllm.core.records import Conversation, Record, fingerprint, prompt_text, record_hash
+from rlllm.core.records import Conversation, Record, fingerprint, full_text, prompt_text, record_hash
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.prepare.folder import Manifest, read_manifest
@@ -190,5 +190,5 @@ def _hashes(records: Iterable[Record], name: str) -> list[str]:
 def split_key(record: Record) -> str:
     """The text that must not be in both splits: the prompt, or the completion where there is no prompt."""
     if isinstance(record, Conversation) and not record.prompt:
-        return record.completion
+        return full_text(record.completion)
     return prompt_text(record.prompt)

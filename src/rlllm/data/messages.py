@@ -1,28 +1,57 @@
-"""Chat messages of rows, in the usual spellings (`role`/`content`, ShareGPT's `from`/`value`), to `{role, content}`."""
+"""Chat messages of rows, in the usual spellings (`role`/`content`, ShareGPT's `from`/`value`), to `core.records.Message`.
+
+Tool calls, reasoning and unknown keys are kept, since the chat template may render them. Marks that say whether a turn trains
+(`weight`, `train`, `training`, `loss`) are read and taken out.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import Message
-from rlllm.data.io.formats import json_type
+from rlllm.core.records import MESSAGE_KEYS, Completion, Message
+from rlllm.data.io.formats import excerpt, json_type
 
 _ROLES = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "human": "user",
+    "prompter": "user",
     "assistant": "assistant",
     "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "ai": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
+    "ipython": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
 }
-"""Role names in use (ShareGPT's among them) to the roles of chat templates."""
+"""Role names in use (ShareGPT's, LLaMA-Factory's and ms-swift's among them) to the roles of chat templates."""
+_CALL_ROLES = ("function_call", "tool_call")
+"""Roles whose content is a call as JSON text."""
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+_MARKS = ("weight", "train", "training", "loss")
+_REPLACED = frozenset({"role", "from", "content", "value", "tool_calls", "function_call", *_REASONING, *_MARKS})
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedTurn:
+    """A message, and whether its row wants it to be imitated: True for a turn of the assistant that nothing is said about."""
+
+    message: Message
+    trains: bool
 
 
 def is_messages(value: Any) -> TypeGuard[Sequence[Mapping[str, Any]]]:
@@ -30,50 +59,181 @@ def is_messages(value: Any) -> TypeGuard[Sequence[Mapping[str, Any]]]:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
 
 
+def decoded(value: Any) -> Any:
+    """The messages of JSON text (`[{"role": ..., "content": ...}]`); any other value as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    messages = _json(value)
+    return messages if is_messages(messages) and all({"role", "from"} & turn.keys() for turn in messages) else value
+
+
 def parse(value: Any, place: str) -> list[Message]:
-    """Messages of one row, from `role`/`content` or ShareGPT's `from`/`value`.
+    """Messages of one row, without their marks. Raises as `marked_turns`."""
+    return [turn.message for turn in marked_turns(value, place)]
+
+
+def marked_turns(value: Any, place: str) -> list[MarkedTurn]:
+    """Messages of one row, from `role`/`content` or ShareGPT's `from`/`value`, as a list or as JSON text.
 
     Raises:
-        DataError: not a list of messages, an unknown role, or content that is no text (images, tool calls).
+        DataError: not a list of messages, an unknown role, content that is no text (images), a call or a mark that cannot be
+            read.
     """
+    value = decoded(value)
     if not is_messages(value):
         raise DataError(
             f"{place}: expected a list of chat messages, found {_type_of(value)}", hint="[{role, content}, ...]"
         )
-    return [_message(turn, f"message {number} at {place}") for number, turn in enumerate(value, start=1)]
+    return [_turn(turn, f"message {number} at {place}") for number, turn in enumerate(value, start=1)]
 
 
-def split_last(messages: Sequence[Message], place: str) -> tuple[list[Message], str]:
-    """All messages before the last assistant turn, and the text of that turn; messages after it are dropped.
+def split_last(turns: Sequence[MarkedTurn], place: str) -> tuple[list[Message], Completion]:
+    """All messages before the last turn of the assistant, and that turn; messages after it are dropped.
 
     Raises:
-        DataError: there is no assistant turn.
+        DataError: there is no turn of the assistant.
     """
-    for index in range(len(messages) - 1, -1, -1):
-        if messages[index]["role"] == "assistant":
-            return list(messages[:index]), messages[index]["content"]
-    raise DataError(f"{place}: the conversation has no assistant turn", exists=[turn["role"] for turn in messages])
+    last = _last([turn.message["role"] == "assistant" for turn in turns])
+    if last is None:
+        roles = [turn.message["role"] for turn in turns]
+        raise DataError(f"{place}: the conversation has no assistant turn", exists=roles)
+    return [turn.message for turn in turns[:last]], as_completion(turns[last].message)
 
 
-def _message(turn: Mapping[str, Any], place: str) -> Message:
-    role = turn.get("role", turn.get("from"))
-    if not isinstance(role, str) or role.lower() not in _ROLES:
-        raise DataError(f"{place} has the unknown role {role!r}", exists=_ROLES)
-    if turn.get("tool_calls"):
+def split_trained(turns: Sequence[MarkedTurn], place: str) -> tuple[list[Message], Completion, tuple[int, ...]]:
+    """All messages before the last turn that trains, that turn, and the places of earlier ones; what follows is dropped.
+
+    Raises:
+        DataError: no turn of the assistant trains.
+    """
+    last = _last([turn.trains for turn in turns])
+    if last is None:
+        before, _ = split_last(turns, place)
         raise DataError(
-            f"{place} calls tools; only text can be carried over", hint="drop such rows, or write them as text"
+            f"{place}: the marks of the messages leave no assistant turn to train on", given=f"{before}"[:80]
         )
-    return {"role": _ROLES[role.lower()], "content": _content(turn.get("content", turn.get("value")), place)}
+    earlier = tuple(index for index, turn in enumerate(turns[:last]) if turn.trains)
+    return [turn.message for turn in turns[:last]], as_completion(turns[last].message), earlier
 
 
-def _content(value: Any, place: str) -> str:
+def as_completion(message: Message) -> Completion:
+    """The text of a message that is nothing but text, else the message in a list."""
+    return message["content"] if message.keys() == {"role", "content"} else [message]
+
+
+def is_blank(completion: Completion) -> bool:
+    """Whether a completion has neither text nor reasoning nor a tool call."""
+    if isinstance(completion, str):
+        return not completion.strip()
+    return not any(
+        message["content"].strip() or message.get("tool_calls") or message.get("reasoning_content", "").strip()
+        for message in completion
+    )
+
+
+def same_turns(first: Sequence[Message], second: Sequence[Message]) -> bool:
+    """Whether two dialogues say the same; unknown keys, such as ids and times, do not count."""
+    known = [[{key: turn[key] for key in turn.keys() & MESSAGE_KEYS} for turn in turns] for turns in (first, second)]
+    return known[0] == known[1]
+
+
+def _last(marks: Sequence[bool]) -> int | None:
+    return max((index for index, mark in enumerate(marks) if mark), default=None)
+
+
+def _turn(turn: Mapping[str, Any], place: str) -> MarkedTurn:
+    given = turn.get("role", turn.get("from"))
+    name = given.lower() if isinstance(given, str) else ""
+    if name not in _ROLES:
+        raise DataError(f"{place} has the unknown role {given!r}", exists=_ROLES)
+    role = _ROLES[name]
+    content = turn.get("content", turn.get("value"))
+    calls = _calls(turn, content if name in _CALL_ROLES else None, place)
+    text, reasoning = ("", None) if name in _CALL_ROLES else _content(content, place, role, optional=bool(calls))
+    reasoning = next((turn[key] for key in _REASONING if turn.get(key)), reasoning)
+    if reasoning is not None and not isinstance(reasoning, str):
+        raise DataError(f"the reasoning of {place} must be text, found {json_type(reasoning)}")
+    message: Message = {"role": role, "content": text}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = calls
+    message |= {str(key): item for key, item in turn.items() if key not in _REPLACED and item is not None}
+    return MarkedTurn(message, _trains(turn, role, place))
+
+
+def _content(value: Any, place: str, role: str, *, optional: bool) -> tuple[str, str | None]:
+    """The text of a message, and the reasoning that stands in a part of it."""
     if isinstance(value, str):
-        return value
+        return value, None
+    if value is None and optional:
+        return "", None
     parts = value if isinstance(value, list | tuple) else [value]
-    texts = [part.get("text") if isinstance(part, Mapping) and part.get("type") == "text" else None for part in parts]
-    if not parts or not all(isinstance(text, str) for text in texts):
+    texts, reasoning = [], []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind == "text" and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif kind in ("thinking", "reasoning") and isinstance(part.get(kind, part.get("text")), str):
+            reasoning.append(part.get(kind, part.get("text")))
+        elif role == "tool" and isinstance(value, Mapping | list):
+            return json.dumps(value, ensure_ascii=False, default=str), None
+        else:
+            raise DataError(f"the content of {place} must be text, found {json_type(value)}")
+    if not parts:
         raise DataError(f"the content of {place} must be text, found {json_type(value)}")
-    return "".join(str(text) for text in texts)
+    return "".join(texts), "".join(reasoning) or None
+
+
+def _calls(turn: Mapping[str, Any], content: Any, place: str) -> list[dict[str, Any]]:
+    """Tool calls of a message in OpenAI's form, with arguments as an object where they are one."""
+    given = turn.get("tool_calls") or turn.get("function_call") or content
+    if not given:
+        if content is not None:
+            raise DataError(f"{place} is a call without content")
+        return []
+    calls = _json(given) if isinstance(given, str) else given
+    calls = [calls] if isinstance(calls, Mapping) else calls
+    if not is_messages(calls):
+        raise DataError(
+            f"{place} has a call that is no object: {excerpt(str(given), 0, 60)}", hint='{"name", "arguments"}'
+        )
+    return [_call(call, place) for call in calls]
+
+
+def _call(call: Mapping[str, Any], place: str) -> dict[str, Any]:
+    inner = call.get("function")
+    function = inner if isinstance(inner, Mapping) else call
+    name, arguments = function.get("name"), function.get("arguments", function.get("parameters"))
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{place} has a call without a name: {excerpt(str(dict(call)), 0, 60)}")
+    parsed = _json(arguments) if isinstance(arguments, str) else arguments
+    outer = {"id": call["id"]} if call.get("id") else {}
+    arguments = {} if arguments in (None, "") else parsed if isinstance(parsed, Mapping) else arguments
+    return {**outer, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _trains(turn: Mapping[str, Any], role: str, place: str) -> bool:
+    """What the marks say: a turn of the assistant trains unless one of them says no."""
+    marks = {key: turn[key] for key in _MARKS if turn.get(key) is not None}
+    for key, mark in marks.items():
+        if not isinstance(mark, bool | int | float) or mark not in (0, 1):
+            raise DataError(
+                f"{place} has {key} {mark!r}, which is neither 0 nor 1", hint="a turn trains or it does not"
+            )
+        if mark and key != "weight" and role != "assistant":
+            raise DataError(
+                f"{place} is to be trained on, but is the {role}'s", hint="only turns of the assistant train"
+            )
+    return role == "assistant" and all(marks.values())
+
+
+def _json(text: str) -> Any:
+    """The value of JSON text; None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _type_of(value: Any) -> str:

@@ -15,6 +15,7 @@ from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, prompt_text
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
+from rlllm.data.messages import is_blank
 from rlllm.data.schemas.base import RowSchema
 from rlllm.data.to_records import fit
 
@@ -66,7 +67,7 @@ def labels_of_pairs(pairs: Sequence[PreferencePair], source: str, bad: BadRows) 
     """
     labelled = []
     for number, pair in enumerate(pairs, start=1):
-        if not pair.rejected.strip():
+        if is_blank(pair.rejected):
             bad.add(DataError(f"rejected of pair {number} is empty: no completion to label", given=source))
             bad.good -= 1  # as a pair it was fine
             continue

@@ -6,14 +6,16 @@ the wrong type names its row and column.
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import (
+    Completion,
     Conversation,
     LabelledCompletion,
     Message,
@@ -23,8 +25,9 @@ from rlllm.core.records import (
     Record,
     StepwiseSolution,
     answer_text,
+    message_text,
 )
-from rlllm.data import columns, messages
+from rlllm.data import columns, context_columns, messages
 from rlllm.data.io.formats import excerpt, json_type
 from rlllm.parsing.answers import extract_answer
 
@@ -47,7 +50,8 @@ class Cells:
 
     def get(self, field: str) -> Any:
         """The raw value; None where the column is absent, null or not a number (how tables mark a gap)."""
-        value = columns.read(self.row, self.columns[field]) if field in self.columns else None
+        expression = self.columns.get(field, context_columns.OFF)
+        value = None if expression == context_columns.OFF else columns.read(self.row, expression)
         return None if isinstance(value, float) and math.isnan(value) else value
 
     def fail(self, field: str, problem: str) -> DataError:
@@ -95,8 +99,8 @@ class Cells:
         return text
 
     def prompt(self, *, empty: bool = False) -> Prompt:
-        """Plain text, or messages where the column holds a list."""
-        value = self.get("prompt")
+        """Plain text, or messages where the column holds a list of them."""
+        value = messages.decoded(self.get("prompt"))
         if messages.is_messages(value):
             return messages.parse(value, self.place)
         if empty and value == []:
@@ -105,19 +109,31 @@ class Cells:
             raise self.fail("prompt", f"must be text or a list of messages, found {json_type(value)}")
         return self.text("prompt", empty=empty)
 
-    def completion(self, field: str) -> tuple[list[Message], str]:
-        """Messages that belong to the prompt (mostly none), and the text to learn."""
-        value = self.get(field)
-        if not messages.is_messages(value):
-            return [], self.text(field, numbers=True)
-        return self.dialogue(field)
+    def turns(self, field: str) -> list[messages.MarkedTurn] | None:
+        """The messages of a column; None where it holds no messages."""
+        value = messages.decoded(self.get(field))
+        return messages.marked_turns(value, self.place) if messages.is_messages(value) else None
 
-    def dialogue(self, field: str) -> tuple[list[Message], str]:
-        """The messages of a column before its last assistant turn, and the text of that turn."""
-        before, text = messages.split_last(messages.parse(self.get(field), self.place), self.place)
-        if not text.strip():
+    def completion(self, field: str) -> tuple[list[Message], Completion]:
+        """Messages that belong to the prompt (mostly none), and the turn to learn."""
+        return ([], self.text(field, numbers=True)) if self.turns(field) is None else self.dialogue(field)
+
+    def dialogue(self, field: str, *, empty: bool = False) -> tuple[list[Message], Completion]:
+        """The messages of a column before its last turn of the assistant, and that turn; with `empty`, it may be blank."""
+        before, last = messages.split_last(messages.marked_turns(self.get(field), self.place), self.place)
+        if not empty and messages.is_blank(last):
             raise self.fail(field, "is empty")
-        return before, text
+        return before, last
+
+    def in_context(self, prompt: Prompt, history: Sequence[messages.MarkedTurn] | None = None) -> Prompt:
+        """The prompt behind the row's system message and earlier turns (`history`)."""
+        history = self.history() if history is None else history
+        system = context_columns.system_text(self.get("system"), self.place, self.columns.get("system", "system"))
+        return context_columns.with_context(prompt, system, [turn.message for turn in history])
+
+    def history(self) -> list[messages.MarkedTurn]:
+        """The earlier turns that stand in a column of their own."""
+        return context_columns.history_turns(self.get("history"), self.place, self.columns.get("history", "history"))
 
     def boolean(self, field: str, value: Any) -> bool:
         if isinstance(value, float) and value.is_integer():  # how tables with gaps hold 0 and 1
@@ -132,7 +148,13 @@ class Cells:
         if "meta" in self.columns:
             return dict(self.get("meta"))
         used = {key for expression in self.columns.values() for key in columns.consumed(self.row, expression)}
-        return {str(key): value for key, value in self.row.items() if key not in used}
+        meta = {str(key): value for key, value in self.row.items() if key not in used}
+        column = self.columns.get("tools")
+        if column == context_columns.OFF and not isinstance(meta.get("tools", ""), str):
+            meta["tools"] = json.dumps(meta["tools"], default=str)  # as text it is a column like others
+        elif column and (tools := context_columns.tool_descriptions(self.get("tools"), self.place, column)):
+            meta["tools"] = tools
+        return meta
 
 
 def _number_text(value: int | float) -> str:
@@ -151,15 +173,15 @@ def final_answer(text: str) -> str:
 def _task(cells: Cells) -> PromptTask:
     meta = cells.meta()
     prompt: Prompt
-    if "messages" in cells.columns:
-        conversation = messages.parse(cells.get("messages"), cells.place)
-        speaks = any(turn["role"] == "assistant" for turn in conversation)
-        before = messages.split_last(conversation, cells.place)[0] if speaks else conversation
-        if not before:
+    turns = cells.turns("messages") if "messages" in cells.columns else None
+    if turns is not None:
+        speaks = any(turn.message["role"] == "assistant" for turn in turns)
+        prompt = messages.split_last(turns, cells.place)[0] if speaks else [turn.message for turn in turns]
+        if not prompt:
             raise cells.fail("messages", "has nothing before the assistant's turn")
-        prompt = _with_system(before, meta)
     else:
-        prompt = cells.prompt()
+        prompt = cells.prompt() if "prompt" in cells.columns else messages.parse(cells.get("messages"), cells.place)
+    prompt = cells.in_context(prompt)
     if cells.get("answer") is None:
         return PromptTask(prompt, None, meta)
     full = cells.answer()
@@ -170,34 +192,54 @@ def _task(cells: Cells) -> PromptTask:
 
 
 def _conversation(cells: Cells) -> Conversation:
+    """Of messages, all turns of the assistant that are not marked otherwise train; of a prompt and a completion, those of the
+    completion and of the column `history`."""
     if "text" in cells.columns:
         return Conversation("", cells.text("text"), cells.meta())
-    if "messages" not in cells.columns:
-        return Conversation(*_join(cells.prompt(empty=True), *cells.completion("completion")), cells.meta())
-    before, text = cells.dialogue("messages")
-    meta = cells.meta()
-    return Conversation(_with_system(before, meta) or "", text, meta)
+    prompt, turns = [], []
+    if "messages" in cells.columns:
+        turns = messages.marked_turns(cells.get("messages"), cells.place)
+    elif (completion := cells.turns("completion")) is None:
+        return _answered(cells, cells.prompt(empty=True), cells.text("completion", numbers=True))
+    else:
+        prompt, turns = _as_turns(cells.prompt(empty=True)), completion
+    before, last, trained = messages.split_trained(turns, cells.place)
+    if messages.is_blank(last):
+        raise cells.fail("messages" if "messages" in cells.columns else "completion", "is empty")
+    return _answered(cells, [*prompt, *before], last, [len(prompt) + place for place in trained])
 
 
-def _with_system(turns: list[Message], meta: dict[str, Any]) -> list[Message]:
-    """The turns with the column `system` (ShareGPT) as a system message, unless they have one; removes it from `meta`."""
-    system = meta.pop("system", None)
-    if isinstance(system, str) and system.strip() and not any(turn["role"] == "system" for turn in turns):
-        return [{"role": "system", "content": system}, *turns]
-    return turns
+def _answered(cells: Cells, prompt: Prompt, completion: Completion, trained: Sequence[int] = ()) -> Conversation:
+    """The conversation behind its system message and its history, whose turns train as well.
+
+    Args:
+        trained: places in `prompt` of earlier turns that train.
+    """
+    if "meta" in cells.columns:
+        stored = tuple(cells.row.get("trained_turns") or ())
+        return Conversation(prompt, completion, cells.meta(), stored)
+    history = cells.history()
+    whole = cells.in_context(prompt, history) or ""
+    shift = len(whole) - len(prompt) if isinstance(prompt, list) else 0
+    first = next((place for place, turn in enumerate(whole) if history and turn is history[0].message), 0)
+    earlier = [first + place for place, turn in enumerate(history) if turn.trains]
+    return Conversation(whole, completion, cells.meta(), (*earlier, *(shift + place for place in trained)))
 
 
-def _join(prompt: Prompt, before: list[Message], completion: str) -> tuple[Prompt, str]:
+def _as_turns(prompt: Prompt) -> list[Message]:
+    return ([{"role": "user", "content": prompt}] if prompt else []) if isinstance(prompt, str) else list(prompt)
+
+
+def _join(prompt: Prompt, before: list[Message], completion: Completion) -> tuple[Prompt, Completion]:
     """A completion given as several messages: all but its last turn belong to the prompt."""
-    if not before:
-        return prompt, completion
-    start = [{"role": "user", "content": prompt}] if isinstance(prompt, str) and prompt else list(prompt)
-    return [*start, *before], completion
+    return ([*_as_turns(prompt), *before], completion) if before else (prompt, completion)
 
 
 def _pair(cells: Cells) -> PreferencePair:
-    chosen, rejected, meta = cells.get("chosen"), cells.get("rejected"), cells.meta()
-    if messages.is_messages(chosen) and messages.is_messages(rejected):
+    meta = cells.meta()
+    better: Completion
+    worse: Completion
+    if cells.turns("chosen") is not None and cells.turns("rejected") is not None:
         prompt, better, worse = _pair_of_messages(cells)
         own_prompt = cells.get("prompt")
         if isinstance(own_prompt, str) and isinstance(prompt, list) and not _says(prompt, own_prompt):
@@ -208,24 +250,24 @@ def _pair(cells: Cells) -> PreferencePair:
             prompt = cells.prompt()
         else:
             prompt, better, worse = _split_dialogue(cells, better, worse)
-    return PreferencePair(prompt, better, worse, _margin(cells), meta)
+    return PreferencePair(cells.in_context(prompt), better, worse, _margin(cells), meta)
 
 
 def _says(turns: list[Message], text: str) -> bool:
-    return any(turn["content"].strip() == text.strip() for turn in turns)
+    return any(message_text(turn).strip() == text.strip() for turn in turns)
 
 
-def _pair_of_messages(cells: Cells) -> tuple[Prompt, str, str]:
+def _pair_of_messages(cells: Cells) -> tuple[Prompt, Completion, Completion]:
     before, better = cells.dialogue("chosen")
-    also, worse = messages.split_last(messages.parse(cells.get("rejected"), cells.place), cells.place)
-    if before != also:
+    also, worse = cells.dialogue("rejected", empty=True)
+    if not messages.same_turns(before, also):
         raise cells.fail("rejected", "and chosen differ before their last turn")
     if "prompt" not in cells.columns:
         if not before:
             raise _no_prompt(cells)
         return before, better, worse
     prompt = cells.prompt()
-    if before and (isinstance(prompt, str) or before[: len(prompt)] == prompt):
+    if before and (isinstance(prompt, str) or messages.same_turns(before[: len(prompt)], prompt)):
         return before, better, worse
     return _join(prompt, before, better)[0], better, worse
 
@@ -262,12 +304,12 @@ def _margin(cells: Cells) -> float | None:
 
 def _labelled(cells: Cells) -> LabelledCompletion:
     if "messages" in cells.columns:
-        before, text = cells.dialogue("messages")
-        meta = cells.meta()
-        label = cells.boolean("label", cells.get("label"))
-        return LabelledCompletion(_with_system(before, meta) or "", text, label, meta)
-    prompt, completion = _join(cells.prompt(), *cells.completion("completion"))
-    return LabelledCompletion(prompt, completion, cells.boolean("label", cells.get("label")), cells.meta())
+        prompt: Prompt
+        prompt, completion = cells.dialogue("messages")
+    else:
+        prompt, completion = _join(cells.prompt(), *cells.completion("completion"))
+    label = cells.boolean("label", cells.get("label"))
+    return LabelledCompletion(cells.in_context(prompt) or "", completion, label, cells.meta())
 
 
 def _stepwise(cells: Cells) -> StepwiseSolution:
@@ -278,7 +320,7 @@ def _stepwise(cells: Cells) -> StepwiseSolution:
         size = len(labels) if isinstance(labels, list) else json_type(labels)
         raise cells.fail("labels", f"must be a list of {len(steps)} labels, one a step, found {size}")
     marks = tuple(cells.boolean("labels", label) for label in labels)
-    return StepwiseSolution(cells.prompt(), tuple(steps), marks, cells.meta())
+    return StepwiseSolution(cells.in_context(cells.prompt()), tuple(steps), marks, cells.meta())
 
 
 BUILDERS: dict[type[Record], Callable[[Cells], Record]] = {

@@ -13,7 +13,7 @@ from typing import Any
 from rlllm.core.errors import DataError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import Record
-from rlllm.data import columns, preference
+from rlllm.data import columns, context_columns, preference
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed, json_type
 from rlllm.data.record_builders import BUILDERS, SKIP_HINT, Cells
@@ -62,6 +62,7 @@ def fit(
     rows = [placed for placed in head if isinstance(placed.row, Mapping)]
     if not rows:
         raise _no_columns(head[0], source)
+    of_context, explicit = context_columns.split_map(explicit)
     if schema and kind not in schema.record_types:
         raise DataError(
             f"the data schema {schema.name} makes no {kind.__name__} records",
@@ -70,11 +71,13 @@ def fit(
         )
     if schema is None and not explicit:
         schema = recognise([placed.row for placed in rows], kind)
-    if schema:
-        return Adapter(kind, schema.columns.get(kind, {}), source, schema)
-    column_map = columns.choose(rows, kind, explicit, source)
-    empty = columns.empty_columns(rows, kind, explicit, column_map)
-    return Adapter(kind, column_map, source, None, empty, mapped=bool(explicit))
+    column_map = schema.columns.get(kind, {}) if schema else columns.choose(rows, kind, explicit, source)
+    has_context = not {"text", "meta"} & column_map.keys()  # plain text and stored records have none beside the record
+    chosen = (
+        context_columns.choose([placed.row for placed in rows], of_context, column_map, source) if has_context else {}
+    )
+    empty = {} if schema else columns.empty_columns(rows, kind, explicit, column_map)
+    return Adapter(kind, {**column_map, **chosen}, source, schema, empty, chosen, mapped=bool(explicit))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,8 @@ class Adapter:
     schema: RowSchema | None = None
     empty: Mapping[str, str] = field(default_factory=dict)
     """Columns that had no value when columns were chosen, and would be chosen with one, each with the map that reads it."""
+    context: Mapping[str, str] = field(default_factory=dict)
+    """The part of `columns` that `context_columns` chose."""
     mapped: bool = False
     """Whether the user named columns."""
 
@@ -141,7 +146,7 @@ class Adapter:
         if self.kind in self.schema.columns:
             return [Cells(placed.place, placed.row, self.columns, self.source)]
         return [
-            Cells(placed.place, row, _own_fields(self.kind, row), self.source, self.schema.name)
+            Cells(placed.place, row, {**_own_fields(self.kind, row), **self.context}, self.source, self.schema.name)
             for row in self._converted(placed)
         ]
 

@@ -13,6 +13,7 @@ from rlllm.evals.sampling import sample
 from rlllm.evals.statistics.intervals import item_means, mean_interval, preference, score_bounds, win_rate
 from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.teacher_forcing import batch, encode
+from rlllm.policies.turn_masks import Tokens
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.models.reward_model import RewardModel
 from rlllm.rollouts.config import SamplingConfig
@@ -134,7 +135,7 @@ def measure_kl(model: Any, start: Any, tokenizer: Any, completions: Sequence[Seq
     scores = []
     with torch.inference_mode():
         for row in completions:
-            records = [Conversation(sample.prompt, sample.completion) for sample in row]
+            records = [Conversation(sample.prompt, sample.completion, sample.meta) for sample in row]
             scores.append([0.0] * len(row) if model is start else _kl(model, start, tokenizer, records))
     return Measured("KL from the start", scores, higher_is_better=False, from_start=True)
 
@@ -143,7 +144,7 @@ def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation])
     import torch
 
     rows = [encode(tokenizer, record) for record in records]
-    ids, mask = batch(rows, tokenizer.pad_token_id, model.device)
+    ids, mask = batch([row.ids for row in rows], tokenizer.pad_token_id, model.device)
     was_training = model.training
     model.eval()
     ours, theirs = (
@@ -152,7 +153,12 @@ def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation])
     )
     model.train(was_training)
     per_token = (ours.exp() * (ours - theirs)).sum(-1)
-    return [float(per_token[i, begin - 1 : len(row) - 1].sum()) for i, (row, begin) in enumerate(rows)]
+    return [float(per_token[index, _places(row)].sum()) for index, row in enumerate(rows)]
+
+
+def _places(row: Tokens) -> list[int]:
+    """The places whose next token trains."""
+    return [place - 1 for place, trains in enumerate(row.trains) if trains and place]
 
 
 def measure_pairs(scorer: RewardModel, pairs: Sequence[PreferencePair]) -> Measured:
@@ -161,7 +167,7 @@ def measure_pairs(scorer: RewardModel, pairs: Sequence[PreferencePair]) -> Measu
 
 
 def measure_loss(model: Any, tokenizer: Any, records: Sequence[Conversation], batch_size: int = 32) -> Measured:
-    """Mean negative log-likelihood (nats) of each held-out completion's tokens; lower is better."""
+    """Mean negative log-likelihood (nats) of the tokens of each held-out row that would train; lower is better."""
     import torch
 
     rows = [encode(tokenizer, record) for record in records]
@@ -188,13 +194,11 @@ def _sampled(
     )
 
 
-def _losses(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[list[float]]:
+def _losses(model: Any, rows: list[Tokens], pad: int) -> list[list[float]]:
     import torch
 
-    ids, mask = batch(rows, pad, model.device)
+    ids, mask = batch([row.ids for row in rows], pad, model.device)
     logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
     logps = torch.log_softmax(logits, -1).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
-    return [
-        [-float(logps[index, start - 1 : len(row) - 1].mean())] if len(row) > start else [0.0]
-        for index, (row, start) in enumerate(rows)
-    ]
+    places = [_places(row) for row in rows]
+    return [[-float(logps[index, own].mean())] if own else [0.0] for index, own in enumerate(places)]

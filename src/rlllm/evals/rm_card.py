@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import PreferencePair, Sample, Score
+from rlllm.core.records import PreferencePair, Sample, Score, sample_of
 from rlllm.evals.statistics.intervals import Interval, blocks_of, mean_interval, pair_accuracy, preference
 
 if TYPE_CHECKING:
@@ -170,9 +170,11 @@ def _damage_rows(scorer: Scorer, pairs: Sequence[PreferencePair], chosen: Sequen
     rows = []
     for name, words, damage in forms:
         changed = [
-            (pair, whole) for pair, whole in zip(pairs, chosen, strict=True) if damage(pair.chosen) != pair.chosen
+            (sample_of(pair.prompt, damage(pair.chosen), pair.meta), whole)
+            for pair, whole in zip(pairs, chosen, strict=True)
+            if isinstance(pair.chosen, str) and damage(pair.chosen) != pair.chosen
         ]
-        damaged = scores(scorer, [Sample(pair.prompt, damage(pair.chosen)) for pair, _ in changed]) if changed else []
+        damaged = scores(scorer, [sample for sample, _ in changed]) if changed else []
         value = _accuracy([whole for _, whole in changed], damaged, seed)
         definition = f"share of chosen texts that score higher than the same text {words}; a tie counts half"
         rows.append(Row(name, value, definition, higher_is_better=True))
@@ -181,7 +183,11 @@ def _damage_rows(scorer: Scorer, pairs: Sequence[PreferencePair], chosen: Sequen
 
 def _invariance_rows(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[Row]:
     """Largest change of a score when a few texts are scored one by one, together, and with more padding."""
-    texts = [Sample(pair.prompt, text) for pair in pairs[: _PROBED // 2] for text in (pair.chosen, pair.rejected)]
+    texts = [
+        sample_of(pair.prompt, side, pair.meta)
+        for pair in pairs[: _PROBED // 2]
+        for side in (pair.chosen, pair.rejected)
+    ]
     alone = [scores(scorer, [text])[0] for text in texts]
     together = scores(scorer, texts)
     padded = _numbers(scorer.score_padded(texts, _EXTRA_PADDING))

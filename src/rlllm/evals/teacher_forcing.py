@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.records import Conversation, Sample
+from rlllm.core.records import Conversation, Sample, full_text
 from rlllm.policies import chat
 from rlllm.policies.padding import padded
+from rlllm.policies.turn_masks import Tokens, encode_conversation
 
 
-def encode(tokenizer: Any, record: Conversation) -> tuple[list[int], int]:
-    """Token ids of prompt and completion, and where the completion begins."""
+def encode(tokenizer: Any, record: Conversation) -> Tokens:
+    """Token ids of prompt and completion, and which of them a training on the record reads."""
     if not record.prompt:
-        return tokenizer(record.completion + tokenizer.eos_token)["input_ids"], 1
-    prompt = chat.encode_prompts(tokenizer, [record.prompt])[0]
+        ids = tokenizer(full_text(record.completion) + tokenizer.eos_token)["input_ids"]
+        return Tokens(ids, [place > 0 for place in range(len(ids))])
     if chat.is_chat(tokenizer):
-        messages = [*chat.as_prompt(tokenizer, record.prompt), *chat.as_completion(tokenizer, record.completion)]
-        return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"], len(prompt)
-    return tokenizer(str(record.prompt) + record.completion + tokenizer.eos_token)["input_ids"], len(prompt)
+        return encode_conversation(tokenizer, record)
+    begin = len(chat.encode_prompts(tokenizer, [record.prompt])[0])
+    completion = chat.as_completion(tokenizer, record.completion)
+    ids = tokenizer(str(record.prompt) + full_text(completion) + tokenizer.eos_token)["input_ids"]
+    return Tokens(ids, [place >= begin for place in range(len(ids))])
 
 
-def batch(rows: list[tuple[list[int], int]], pad: int, device: Any) -> tuple[Any, Any]:
+def batch(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
     """Token ids and attention mask of rows, padded on the right."""
     import torch
 
-    ids, mask = padded([row for row, _ in rows], pad)
+    ids, mask = padded(rows, pad)
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
@@ -54,14 +57,14 @@ def token_entropies(model: Any, tokenizer: Any, completions: Sequence[Sequence[S
 
 def _as_sampled(tokenizer: Any, sample: Sample) -> tuple[list[int], int]:
     """Token ids of prompt and completion as an engine has them, without an end, and where the completion begins."""
-    prompt = chat.encode_prompts(tokenizer, [sample.prompt])[0]
+    prompt = chat.encode_prompts(tokenizer, [sample.prompt], [sample.meta])[0]
     return [*prompt, *tokenizer(sample.completion, add_special_tokens=False)["input_ids"]], len(prompt)
 
 
 def _entropies(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[float]:
     import torch
 
-    ids, mask = batch(rows, pad, model.device)
+    ids, mask = batch([row for row, _ in rows], pad, model.device)
     with torch.inference_mode():
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
         logps = torch.log_softmax(logits, -1)

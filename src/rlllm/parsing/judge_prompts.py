@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rlllm.core.records import PreferencePair, Prompt, PromptTask, prompt_text
+from rlllm.core.records import PreferencePair, Prompt, PromptTask, full_text, prompt_text
 
 _RUBRIC = "Prefer the correct answer; of equals, the clearer and shorter one."
 """The rubric where none is given."""
@@ -77,7 +77,8 @@ def _filled(template: str, **parts: str) -> str:
 
 def both_orders(pair: PreferencePair, rubric: str = "") -> list[PromptTask]:
     """Both comparisons of a pair, each with the letter of the chosen completion as its answer."""
-    texts = ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen))
+    chosen, rejected = full_text(pair.chosen), full_text(pair.rejected)
+    texts = ((chosen, rejected), (rejected, chosen))
     return [
         PromptTask(comparison(pair.prompt, *answers, rubric), side, pair.meta)
         for answers, side in zip(texts, SIDES, strict=True)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, Prompt, Record, StepwiseSolution
+from rlllm.core.records import (
+    Conversation,
+    LabelledCompletion,
+    PreferencePair,
+    Prompt,
+    Record,
+    StepwiseSolution,
+    full_text,
+)
 from rlllm.policies.vocabulary import beyond_embedding, refuse_rows
 
 
@@ -20,9 +28,9 @@ def _texts(record: Record) -> tuple[Prompt, tuple[str, ...]]:
     """Prompt and completions of a record."""
     match record:
         case Conversation() | LabelledCompletion():
-            return record.prompt, (record.completion,)
+            return record.prompt, (full_text(record.completion),)
         case PreferencePair():
-            return record.prompt, (record.chosen, record.rejected)
+            return record.prompt, (full_text(record.chosen), full_text(record.rejected))
         case StepwiseSolution():
             return record.prompt, record.steps
     return record.prompt, ()

@@ -63,7 +63,7 @@ def test_a_misspelt_attribute_of_a_record_lists_those_that_exist(plugin: Any) ->
     reward = plugin("misspelt")
     with pytest.raises(PluginError) as caught, plugin_boundary("reward", "mine.py:misspelt", reward):
         reward(Sample("p", "c"))
-    assert caught.value.exists == ["prompt", "completion", "answer", "meta", "tokens", "truncated"]
+    assert caught.value.exists == ["prompt", "completion", "answer", "meta", "tokens", "truncated", "messages"]
     assert caught.value.hint == "did you mean completion?"
     assert caught.value.what.endswith("(mine.py, line 18)")
 

@@ -20,6 +20,7 @@ from rlllm.core.records import (
     Record,
     Sample,
     StepwiseSolution,
+    stored_fields,
 )
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
@@ -59,8 +60,9 @@ def made(rows: list[dict[str, Any]], kind: type[Record], bad: BadRows | None = N
 
 
 def content(record: Record) -> list[Any]:
-    """The fields before `meta`, with lists for tuples."""
-    return [list(value) if isinstance(value, tuple) else value for value in list(asdict(record).values())[:-1]]
+    """The fields without `meta`, with lists for tuples; `trained_turns` only where there are some."""
+    values = [value for name, value in stored_fields(record).items() if name != "meta"]
+    return [list(value) if isinstance(value, tuple) else value for value in values]
 
 
 @pytest.mark.parametrize(("name", "kind", "expected"), EXPECTED)

@@ -85,12 +85,15 @@ def test_prompt_tasks_are_read_from_well_known_columns(row: dict[str, Any], expe
         (ALPACA, Conversation("Add.\n\n2 and 2", "4")),
         (SHAREGPT, Conversation([USER], "4")),
         ({**SHAREGPT, "system": "Be brief."}, Conversation([SYSTEM, USER], "4")),
-        ({"messages": [USER, FOUR, USER, FIVE]}, Conversation([USER, FOUR, USER], "5")),
+        ({"messages": [USER, FOUR, USER, FIVE]}, Conversation([USER, FOUR, USER], "5", trained_turns=(1,))),
         ({"messages": [USER, FOUR, USER]}, Conversation([USER], "4")),
         ({"messages": [{**USER, "content": [{"type": "text", "text": "2 + 2?"}]}, FOUR]}, Conversation([USER], "4")),
         ({"prompt": [USER], "completion": [FOUR]}, Conversation([USER], "4")),
         ({"prompt": [SYSTEM], "completion": [USER, FOUR]}, Conversation([SYSTEM, USER], "4")),
-        ({"prompt": "2 + 2?", "completion": [FIVE, USER, FOUR]}, Conversation([USER, FIVE, USER], "4")),
+        (
+            {"prompt": "2 + 2?", "completion": [FIVE, USER, FOUR]},
+            Conversation([USER, FIVE, USER], "4", trained_turns=(1,)),
+        ),
         ({"text": "Once upon a time"}, Conversation("", "Once upon a time")),
         ({"prompt": "2 + 2?", "messages": [USER, FOUR]}, Conversation([USER], "4", {"prompt": "2 + 2?"})),
     ],
@@ -205,7 +208,7 @@ def test_a_map_of_fields_the_record_does_not_have_is_a_config_error(columns: dic
         ({"question": [{"role": "wizard", "content": "x"}]}, PromptTask, "unknown role 'wizard'"),
         ({"question": [{"role": "user", "content": None}]}, PromptTask, "content of message 1 at row 2 of rows"),
         ({"question": [{"role": "user", "content": [{"type": "image"}]}]}, PromptTask, "must be text"),
-        ({"question": [{"role": "assistant", "content": "", "tool_calls": [1]}]}, PromptTask, "calls tools"),
+        ({"question": [{"role": "assistant", "content": "", "tool_calls": [1]}]}, PromptTask, "call that is no object"),
     ],
 )
 def test_a_value_that_does_not_fit_names_its_row(row: dict[str, Any], kind: type[Record], problem: str) -> None:
@@ -218,7 +221,6 @@ def test_a_value_that_does_not_fit_names_its_row(row: dict[str, Any], kind: type
     [
         ({"prompt": "p", "completion": ""}, Conversation, "completion at row 1 of rows is empty"),
         ({"instruction": ["i"], "input": "x", "output": "o"}, Conversation, "prompt .* found an object"),
-        ({"instruction": 3, "input": "", "output": "o", "system": "s"}, Conversation, "no text in instruction"),
         ({"prompt": "p", "answer": float("inf")}, PromptTask, "must be a finite number or text, found infinity"),
         ({"text": ""}, Conversation, "text at row 1 of rows is empty"),
         ({"messages": [USER]}, Conversation, "no assistant turn"),

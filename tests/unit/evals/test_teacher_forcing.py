@@ -19,7 +19,8 @@ def test_entropies_are_those_of_the_next_token_over_the_completion_and_its_end(t
     found = token_entropies(model, tokenizer, drawn)
     for samples, entropies in zip(drawn, found, strict=True):
         for one, entropy in zip(samples, entropies, strict=True):
-            ids, begin = encode(tokenizer, Conversation(one.prompt, one.completion))
+            tokens = encode(tokenizer, Conversation(one.prompt, one.completion))
+            ids, begin = tokens.ids, tokens.trains.index(True)
             with torch.inference_mode():
                 logits = model(torch.tensor([ids])).logits[0, begin - 1 : -1].double().numpy()
             chances = np.exp(logits - logits.max(-1, keepdims=True))

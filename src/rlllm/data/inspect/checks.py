@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rlllm.core.records import LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
+from rlllm.core.records import LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution, full_text
 
 _CHOICE = re.compile(r"\(?([A-J])\)?\.?")
 _LETTERS_READ = 64
@@ -49,10 +49,11 @@ class ImbalanceCounts:
 
     def add(self, record: Record, prompt: str) -> None:
         """Count one record."""
-        self.scripts[script_of(prompt or getattr(record, "completion", ""))] += 1
+        self.scripts[script_of(prompt or full_text(getattr(record, "completion", "")))] += 1
         if isinstance(record, PreferencePair):
-            self.longer_chosen += len(record.chosen) > len(record.rejected)
-            self.longer_rejected += len(record.chosen) < len(record.rejected)
+            chosen, rejected = len(full_text(record.chosen)), len(full_text(record.rejected))
+            self.longer_chosen += chosen > rejected
+            self.longer_rejected += chosen < rejected
         elif isinstance(record, LabelledCompletion):
             self.labels[str(record.label).lower()] += 1
         elif isinstance(record, StepwiseSolution):

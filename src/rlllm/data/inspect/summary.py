@@ -17,6 +17,7 @@ from rlllm.core.records import (
     PromptTask,
     Record,
     StepwiseSolution,
+    full_text,
     prompt_text,
 )
 from rlllm.data.inspect.checks import Finding, ImbalanceCounts
@@ -226,9 +227,9 @@ def _texts(record: Any) -> dict[str, str | None]:
 
 _TEXT_FIELDS: dict[type, Callable[[Any], dict[str, str | None]]] = {
     PromptTask: lambda record: {"answer": record.answer},
-    Conversation: lambda record: {"completion": record.completion},
-    LabelledCompletion: lambda record: {"completion": record.completion},
-    PreferencePair: lambda record: {"chosen": record.chosen, "rejected": record.rejected},
+    Conversation: lambda record: {"completion": full_text(record.completion)},
+    LabelledCompletion: lambda record: {"completion": full_text(record.completion)},
+    PreferencePair: lambda record: {"chosen": full_text(record.chosen), "rejected": full_text(record.rejected)},
     StepwiseSolution: lambda record: {f"step {number}": step for number, step in enumerate(record.steps, start=1)},
 }
 """Record type to its text fields beside the prompt."""

@@ -46,7 +46,7 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
     target = target_of(to)
     records = [record for part in splits.values() for record in part]
     kind = type(records[0])
-    chat = any(isinstance(record.prompt, list) for record in records)
+    chat = any(isinstance(record.prompt, list) or _in_messages(record) for record in records)
     row_format = target.row_format(kind, to, chat=chat)
     paths = _paths(splits, to, target, out)
     _refuse_existing([*paths.values(), *([out / _INDEX] if target.folder_only else [])], overwrite)
@@ -60,6 +60,11 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
         warnings.append(f"{changed:,} prompts of plain text became one user turn")
     files = {str(path): len(tables[split]) for split, path in paths.items()}
     return Written(files, _present(row_format, records), list(dict.fromkeys(warnings)))
+
+
+def _in_messages(record: Any) -> bool:
+    """Whether a completion of the record is more than text."""
+    return any(isinstance(getattr(record, side, None), list) for side in ("completion", "chosen", "rejected"))
 
 
 def _present(row_format: RowFormat, records: Sequence[Any]) -> dict[str, str]:

@@ -6,12 +6,14 @@ columns where the tool allows them. Where it does not, they are left out, counte
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import (
+    Completion,
     Conversation,
     LabelledCompletion,
     Message,
@@ -102,12 +104,12 @@ def turns(prompt: Prompt) -> list[Message]:
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(turn) for turn in prompt]
 
 
-def _answered(prompt: Prompt, completion: str) -> list[Message]:
-    return [*turns(prompt), {"role": "assistant", "content": completion}]
+def _answered(prompt: Prompt, completion: Completion) -> list[Message]:
+    return [*turns(prompt), *_side(completion)]
 
 
-def _side(text: str) -> list[Message]:
-    return [{"role": "assistant", "content": text}]
+def _side(completion: Completion) -> list[Message]:
+    return [{"role": "assistant", "content": completion}] if isinstance(completion, str) else list(completion)
 
 
 def _verl_task(task: PromptTask, place: Place) -> Row:
@@ -185,11 +187,22 @@ _SHARE_GPT = {"user": "human", "assistant": "gpt", "system": "system", "tool": "
 
 
 def _share_gpt(messages: list[Message]) -> list[Message]:
-    return [{"from": _SHARE_GPT[turn["role"]], "value": turn["content"]} for turn in messages]
+    return [share for turn in messages for share in _share_gpt_turns(turn)]
 
 
-def _gpt(text: str) -> Message:
-    return {"from": "gpt", "value": text}
+def _share_gpt_turns(turn: Message) -> list[Message]:
+    """A message in ShareGPT's form: reasoning as `<think>`, tool calls as a turn of their own."""
+    reasoning = turn.get("reasoning_content")
+    text = f"<think>\n{reasoning}\n</think>\n\n{turn['content']}" if reasoning else turn["content"]
+    calls = [call["function"] for call in turn.get("tool_calls", ())]
+    said = [{"from": _SHARE_GPT[turn["role"]], "value": text}] if text or not calls else []
+    value = json.dumps(calls[0] if len(calls) == 1 else calls, ensure_ascii=False)
+    return [*said, {"from": "function_call", "value": value}] if calls else said
+
+
+def _gpt(completion: Completion) -> Message:
+    """A completion as one turn; of one with text and tool calls, the calls."""
+    return _share_gpt(_side(completion))[-1]
 
 
 def _factory_conversation(record: Conversation, place: Place) -> Row:

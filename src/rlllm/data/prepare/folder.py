@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import RECORD_TYPES, Record, StepwiseSolution
+from rlllm.core.records import RECORD_TYPES, Record, StepwiseSolution, stored_fields
 from rlllm.core.runs import read_json, write_json
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.files import iterate_file
@@ -26,7 +26,6 @@ from rlllm.data.io.formats import Placed
 
 MANIFEST = "prepared.json"
 FILES = {"train": "train.jsonl", "holdout": "holdout.jsonl"}
-_FIELDS = {kind: [item.name for item in fields(kind)] for kind in RECORD_TYPES.values()}
 _FORMAT = 1
 
 
@@ -118,7 +117,7 @@ def line_of(record: Record, meta: Mapping[str, Any] | None = None) -> str:
     Raises:
         ValueError, TypeError: a value that cannot be written even so.
     """
-    values = {name: getattr(record, name) for name in _FIELDS[type(record)]}
+    values = stored_fields(record)
     values["meta"] = dict(record.meta if meta is None else meta)
     try:
         return _ENCODER.encode(values)
@@ -143,6 +142,8 @@ def record_of(line: str, kind: type[Record]) -> Any:
     values = json.loads(line)
     if kind is StepwiseSolution:
         values["steps"], values["labels"] = tuple(values["steps"]), tuple(values["labels"])
+    if "trained_turns" in values:
+        values["trained_turns"] = tuple(values["trained_turns"])
     return kind(**values)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record
+from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record, full_text
 from rlllm.data.request import DataRequest
 from rlllm.parsing.answers import extract_answer
 from rlllm.parsing.judge_prompts import both_orders
@@ -38,7 +38,8 @@ def _records(pair: PreferencePair, kind: type[Record]) -> list[Record]:
     tasks = both_orders(pair)
     if kind is PromptTask:
         return list(tasks)
-    orders = ((pair.chosen, pair.rejected), (pair.rejected, pair.chosen))
+    chosen, rejected = full_text(pair.chosen), full_text(pair.rejected)
+    orders = ((chosen, rejected), (rejected, chosen))
     return [
         Conversation(task.prompt, f"{_critique(pair, *texts)}\nVerdict: {task.answer}", {"answer": task.answer})
         for task, texts in zip(tasks, orders, strict=True)

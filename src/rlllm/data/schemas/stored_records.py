@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from rlllm.core.records import RECORD_TYPES, Conversation, PromptTask, Record
+from rlllm.core.records import OPTIONAL_FIELDS, RECORD_TYPES, Conversation, PromptTask, Record, full_text
 from rlllm.data.schemas.base import Row, RowSchema
 from rlllm.parsing.answers import extract_answer
 
 
 def _schema(kind: type[Record]) -> RowSchema:
-    names = [field.name for field in fields(kind)]
+    names = [field.name for field in fields(kind) if field.name not in OPTIONAL_FIELDS]
 
     def fits(row: Row) -> bool:
-        return row.keys() == set(names) and isinstance(row["meta"], dict)
+        return row.keys() - OPTIONAL_FIELDS == set(names) and isinstance(row["meta"], dict)
 
     own_fields = {kind: {name: name for name in names}}
     task_fields = {"prompt": "prompt", "answer": "meta.answer", "meta": "meta"}
@@ -33,7 +33,7 @@ def _task_of_conversation(row: Row) -> list[dict[str, Any]]:
     """The prompt, with `meta.answer` or else the answer that the completion marks."""
     answer = row["meta"].get("answer")
     if answer is None:
-        answer = extract_answer(str(row["completion"]))
+        answer = extract_answer(full_text(row["completion"]))
     return [{**row["meta"], "prompt": row["prompt"], **({} if answer is None else {"answer": answer})}]
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import PreferencePair, PromptTask
+from rlllm.core.records import PreferencePair, PromptTask, full_text
 from rlllm.evals.before_after import Measured
 from rlllm.evals.items import record_row
 from rlllm.evals.metrics.base import Metric
@@ -93,7 +93,10 @@ def judge_measures(judged: Sequence[Judgement | None], pairs: Sequence[Preferenc
     ]
     texts = [[] if judgement is None else [_SWAPPED.join(judgement.replies)] for judgement in judged]
     shown = replace(
-        measures[0], prompts=[pair.prompt for pair in pairs], answers=[pair.chosen for pair in pairs], completions=texts
+        measures[0],
+        prompts=[pair.prompt for pair in pairs],
+        answers=[full_text(pair.chosen) for pair in pairs],
+        completions=texts,
     )
     return [shown, *measures[1:]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import PreferencePair, Sample
+from rlllm.core.records import PreferencePair, full_text, sample_of
 from rlllm.evals.items import record_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
@@ -16,7 +16,8 @@ from rlllm.rewards.models.reward_model import RewardModel
 
 def pair_scores(scorer: Scorer, pairs: Sequence[PreferencePair]) -> list[tuple[float, float]]:
     """(chosen, rejected) scores of each pair. Raises DataError where the model gives no finite score."""
-    values = scores(scorer, [Sample(pair.prompt, text) for pair in pairs for text in (pair.chosen, pair.rejected)])
+    sides = [sample_of(pair.prompt, side, pair.meta) for pair in pairs for side in (pair.chosen, pair.rejected)]
+    values = scores(scorer, sides)
     return list(zip(values[::2], values[1::2], strict=True))
 
 
@@ -29,7 +30,7 @@ def _measure(request: EvalRequest) -> Evaluation:
     table = pair_scores(scorer, pairs)
     rows = card(scorer, pairs, [chosen for chosen, _ in table], [rejected for _, rejected in table], request.seed)
     items = [
-        record_row(pair, [preference(*both)], [pair.chosen, pair.rejected])
+        record_row(pair, [preference(*both)], [full_text(pair.chosen), full_text(pair.rejected)])
         for pair, both in zip(pairs, table, strict=True)
     ]
     values = {row.name: row.value for row in rows if row.main and row.value is not None}

@@ -13,6 +13,7 @@ from typing import Any
 
 from rlllm.core.errors import DataError, ModelError
 from rlllm.core.records import Sample
+from rlllm.policies.chat import as_turns, template_arguments
 from rlllm.policies.loading import context_length
 from rlllm.policies.padding import padded
 from rlllm.rewards.models import pretrained
@@ -88,9 +89,9 @@ class Classifier:
     def _encode(self, sample: Sample) -> list[int]:
         tokenizer, _ = self._loaded
         if tokenizer.chat_template:
-            prompt = [{"role": "user", "content": sample.prompt}] if isinstance(sample.prompt, str) else sample.prompt
-            messages = [*prompt, {"role": "assistant", "content": sample.completion}]
-            return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True)["input_ids"]
+            completion = list(sample.messages) or sample.completion
+            messages, arguments = as_turns(tokenizer, sample.prompt, completion), template_arguments(sample.meta)
+            return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, **arguments)["input_ids"]
         if not isinstance(sample.prompt, str):
             raise DataError(
                 "the data holds chat messages, but the reward model's tokenizer has no chat template",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from rlllm.core.errors import ConfigError, DataError, ModelError
 from rlllm.core.records import Prompt, Sample, Score
+from rlllm.policies.chat import as_prompt
 from rlllm.policies.padding import padded
 from rlllm.rewards.models import pretrained
 
@@ -42,7 +43,7 @@ def encode_steps(tokenizer: Any, prompt: Prompt, steps: Sequence[str]) -> tuple[
         DataError: the prompt is a conversation, but the tokenizer has no chat template.
     """
     if tokenizer.chat_template:
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        messages = as_prompt(tokenizer, prompt)
         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True)
         ids = list(ids["input_ids"])
     elif isinstance(prompt, str):

@@ -7,10 +7,11 @@ assistant's turn, and the completion is appended. A template that strips, reorde
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.records import (
+    Completion,
     Conversation,
     LabelledCompletion,
     PreferencePair,
@@ -18,6 +19,7 @@ from rlllm.core.records import (
     Record,
 )
 from rlllm.policies import chat
+from rlllm.policies.turn_masks import common_length
 
 _AROUND = 24
 """Bytes shown on both sides of a difference."""
@@ -28,7 +30,9 @@ class Turn:
     """A prompt and its completion."""
 
     prompt: Prompt
-    completion: str
+    completion: Completion
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template gets beside the messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +80,10 @@ def turns_of(record: Record) -> Mapping[str, Turn]:
     """Sequence name to prompt and completion, of records whose completions a model could have written."""
     if isinstance(record, PreferencePair):
         sides = {"chosen": record.chosen, "rejected": record.rejected, "reference": record.meta.get("reference")}
-        return {name: Turn(record.prompt, text) for name, text in sides.items() if isinstance(text, str)}
+        arguments = chat.template_arguments(record.meta)
+        return {name: Turn(record.prompt, side, arguments) for name, side in sides.items() if side is not None}
     if isinstance(record, Conversation | LabelledCompletion) and record.prompt:
-        return {"text": Turn(record.prompt, record.completion)}
+        return {"text": Turn(record.prompt, record.completion, chat.template_arguments(record.meta))}
     return {}
 
 
@@ -92,7 +97,7 @@ def check_template(tokenizer: Any, turn: Turn, ids: list[int]) -> TemplateCheck:
     """
     training, generation = rendered(tokenizer, turn)
     at = _first_difference(training.encode(), generation.encode())
-    (prompt,) = chat.encode_prompts(tokenizer, [turn.prompt])
+    (prompt,) = chat.encode_prompts(tokenizer, [turn.prompt], [turn.arguments])
     parted = next((i for i, token in enumerate(prompt) if i >= len(ids) or ids[i] != token), None)
     return TemplateCheck(
         same=at is None,
@@ -104,14 +109,18 @@ def check_template(tokenizer: Any, turn: Turn, ids: list[int]) -> TemplateCheck:
 
 
 def rendered(tokenizer: Any, turn: Turn) -> tuple[str, str]:
-    """The text in training and the text at generation, under the one chat rule."""
-    prompt = chat.as_prompt(tokenizer, turn.prompt)
-    if isinstance(prompt, str):
-        return prompt + turn.completion, prompt + turn.completion
-    messages = [*prompt, *chat.as_completion(tokenizer, turn.completion)]
-    training = tokenizer.apply_chat_template(messages, tokenize=False)
-    opened_prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    return training, opened_prompt + turn.completion
+    """The text in training and the text at generation, under the one chat rule.
+
+    Of a completion with tool calls or reasoning only the prompt is compared: its text is what the template makes of it.
+    """
+    prompt, completion = chat.as_prompt(tokenizer, turn.prompt), chat.as_completion(tokenizer, turn.completion)
+    if isinstance(prompt, str) or isinstance(completion, str):
+        return str(prompt) + str(completion), str(prompt) + str(completion)
+    training = tokenizer.apply_chat_template([*prompt, *completion], tokenize=False, **turn.arguments)
+    opened = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **turn.arguments)
+    plain = len(completion) == 1 and not completion[0].keys() - {"role", "content"}
+    said = completion[0]["content"] if plain else training[common_length(opened, training) :]
+    return training, opened + said
 
 
 def _first_difference(training: bytes, generation: bytes) -> int | None:

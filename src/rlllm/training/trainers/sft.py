@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -41,6 +41,9 @@ class SFTSettings(TrainingConfig):
     `rlllm reason` does. Default: none, and nothing is sampled."""
     rollout: CompletionConfig = CompletionConfig(max_new_tokens=256)
     """How completions are sampled for `eval_reward`."""
+    turns: Literal["all", "last", "each"] = "all"
+    """Which turns of the assistant train: `all` in one sequence, but those that the data marks with `weight: 0` or
+    `training: false`; the `last`; or `each` in a sequence of its own that ends with it."""
     sandbox: Isolation = "full"
     """How `eval_reward` isolates programs that the model wrote. `none` runs them as you, with your files and your network."""
     max_tokens: int | None = Field(None, ge=1)
@@ -71,12 +74,24 @@ def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.callbacks import TokenBudget
     from rlllm.algorithms.sealed_trainers import Supervised
+    from rlllm.policies.turn_masks import check_chat, with_turns
 
-    budget = job.plan.config.max_tokens
+    budget, records = job.plan.config.max_tokens, with_turns(job.plan.loaded.train, job.plan.config.turns)
+    arguments = job.arguments()
+    completion_only = arguments.completion_only_loss is not False or arguments.assistant_only_loss
+    whole_turns = arguments.assistant_only_loss
+    arguments.assistant_only_loss = False  # the rows have their labels, with any template
+
+    def encode(tokenizer: Any) -> Any:
+        if whole_turns:
+            check_chat(tokenizer, "assistant_only_loss=true")
+        return to_trl_dataset.conversations(records, tokenizer, completion_only=completion_only)
+
     trainer = Supervised(
         model=job.model,
-        args=job.arguments(),
-        train_dataset=to_trl_dataset.conversations(job.plan.loaded.train, job.tokenizer),
+        args=arguments,
+        encode=encode,
+        train_dataset=to_trl_dataset.columns_of(records),
         processing_class=job.tokenizer,
         peft_config=job.adapters(),
         callbacks=[*callbacks, *([TokenBudget(job.diagnostics, budget)] if budget else [])],

@@ -15,12 +15,8 @@ def _fits(row: Row) -> bool:
 
 
 def _convert(row: Row) -> list[dict[str, Any]]:
-    system = row.get("system")
-    has_system = isinstance(system, str) and bool(system.strip())
-    prompt = [{"from": "system", "value": system}] if has_system else []
     completions = {side: [row[side]] for side in ("chosen", "rejected")}
-    columns = {"prompt": [*prompt, *row["conversations"]], **completions}
-    return [{**without(row, "conversations", "system", *completions), **columns}]
+    return [{**without(row, "conversations", *completions), "prompt": row["conversations"], **completions}]
 
 
 SCHEMA = RowSchema(

@@ -1,0 +1,153 @@
+"""Columns that belong to the prompt of any record: `system`, `history` (earlier turns) and `tools` (descriptions of tools).
+
+They are found by name beside the columns of every record type and schema, and can be mapped, or switched off with `none`:
+`columns.system=none`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rlllm.core.errors import DataError, closest
+from rlllm.core.records import Message, Prompt
+from rlllm.data import messages
+from rlllm.data.io.formats import json_type
+
+ALIASES = {"system": ("system", "system_prompt", "system_message"), "history": ("history",), "tools": ("tools",)}
+"""Field -> the column names that mean it."""
+OFF = "none"
+"""What a map says for a column that is not to be used."""
+
+
+def split_map(explicit: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """A user's column map as that of these columns and that of the record's fields."""
+    own = {field: column for field, column in explicit.items() if field in ALIASES}
+    return own, {field: column for field, column in explicit.items() if field not in ALIASES}
+
+
+def choose(
+    rows: Sequence[Mapping[str, Any]], explicit: Mapping[str, str], used: Mapping[str, str], source: str
+) -> dict[str, str]:
+    """Field -> column, of the columns that these rows have.
+
+    Args:
+        explicit: the user's map of these fields.
+        used: record field -> column expression of what is read already.
+
+    Raises:
+        DataError: the map names a column that is not there.
+    """
+    names = {str(name) for row in rows for name in row}
+    for field, column in explicit.items():
+        if column != OFF and column not in names:
+            near = closest(column, names)
+            hint = f"did you mean --columns {field}={near}?" if near else f"leave it out with {field}={OFF}"
+            raise DataError(
+                f"there is no column {column}, which is mapped to {field}",
+                given=source,
+                exists=sorted(names),
+                hint=hint,
+            )
+    taken = {part for expression in used.values() for part in (expression, *expression.split("+"))}
+    chosen = {}
+    for field, aliases in ALIASES.items():
+        candidates = [name for name in aliases if name not in taken]
+        fitting = (name for name in candidates if name in names and _fits(field, name, rows))
+        if field in explicit:
+            chosen[field] = explicit[field]
+        elif name := next(fitting, None):
+            chosen[field] = name
+    return chosen
+
+
+def with_context(prompt: Prompt, system: str | None, history: Sequence[Message]) -> Prompt:
+    """The prompt behind a system message, unless it begins with one of its own, and behind earlier turns."""
+    if not system and not history:
+        return prompt
+    turns = ([{"role": "user", "content": prompt}] if prompt else []) if isinstance(prompt, str) else list(prompt)
+    if turns and turns[0]["role"] == "system":
+        return [turns[0], *history, *turns[1:]]
+    system = None if history and history[0]["role"] == "system" else system
+    return [*([{"role": "system", "content": system}] if system else []), *history, *turns]
+
+
+def system_text(value: Any, place: str, column: str) -> str | None:
+    """The text of a system column; None where the row has none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if not isinstance(value, str):
+        raise DataError(f"{column} at {place} must be text, found {json_type(value)}", hint=_off("system"))
+    return value
+
+
+def history_turns(value: Any, place: str, column: str) -> list[messages.MarkedTurn]:
+    """The earlier turns of a row: messages, or pairs of a question and an answer; also as JSON text."""
+    value = _loaded(value)
+    if not value:
+        return []
+    if messages.is_messages(value):
+        return messages.marked_turns(value, f"{column} at {place}")
+    if not _is_pairs(value):
+        raise DataError(
+            f"{column} at {place} is a history that is not a list of [question, answer] pairs", hint=_off("history")
+        )
+    return [turn for pair in value for turn in messages.marked_turns(_of_pair(pair), f"{column} at {place}")]
+
+
+def tool_descriptions(value: Any, place: str, column: str) -> list[dict[str, Any]]:
+    """The tools of a row, as the objects that chat templates take; also from JSON text. A single one may stand alone."""
+    value = _loaded(value)
+    if not value:
+        return []
+    if not _is_tools(value):
+        raise DataError(f"{column} at {place} must be a list of tools, found {json_type(value)}", hint=_off("tools"))
+    return [dict(_loaded(tool)) for tool in ([value] if isinstance(value, Mapping) else value)]
+
+
+def _fits(field: str, column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether more than half of a column's values are of the field's type, or there are none; the others are bad rows."""
+    values = [row[column] for row in rows if row.get(column) not in (None, "")]
+    return not values or 2 * sum(_is_of(field, value) for value in values) > len(values)
+
+
+def _is_of(field: str, value: Any) -> bool:
+    if field == "system":
+        return isinstance(value, str)
+    loaded = _loaded(value)
+    return not loaded or (_is_tools(loaded) if field == "tools" else messages.is_messages(loaded) or _is_pairs(loaded))
+
+
+def _is_tools(value: Any) -> bool:
+    """Whether a value is a tool, or a list of tools or of their JSON text."""
+    tools = [value] if isinstance(value, Mapping) else value
+    return isinstance(tools, list | tuple) and all(isinstance(_loaded(tool), Mapping) for tool in tools)
+
+
+def _is_pairs(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in value
+    )
+
+
+def _of_pair(pair: Sequence[str]) -> list[Message]:
+    return [{"role": role, "content": text} for role, text in zip(("user", "assistant"), pair, strict=True)]
+
+
+def _loaded(value: Any) -> Any:
+    """The value of JSON text, and None for a blank one; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else None
+    except (ValueError, RecursionError):
+        return value
+
+
+def _off(field: str) -> str:
+    return (
+        f"map another column or leave it out: --columns {field}={OFF}; "
+        "or count and leave out such rows: data.on_bad_row=skip"
+    )
