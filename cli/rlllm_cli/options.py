@@ -37,11 +37,11 @@ Model = Annotated[
     typer.Option("--model", metavar="MODEL", help="nano, a folder, a Hub id, or a run directory.", show_default=False),
 ]
 Data = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--data",
         metavar="DATA",
-        help="Built-in name, file, or Hub id; NAME#N takes N rows.",
+        help="Built-in name, file, or Hub id; NAME#N takes N rows. Repeatable, and A,B:0.3 mixes.",
         show_default=False,
         autocompletion=completion.datasets,
     ),

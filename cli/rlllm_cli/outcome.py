@@ -128,7 +128,9 @@ def next_commands(run: Run) -> list[str]:
 
 def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
     """The options that name the same data again."""
-    yield from ("--data", data["name"])
+    for part in data.get("mix") or [{"data": data}]:
+        weight = part.get("weight")
+        yield from ("--data", part["data"]["name"] + (f":{weight:g}" if weight is not None else ""))
     if data.get("row_schema"):
         yield f"data.row_schema={data['row_schema']}"
     if data.get("columns"):

@@ -185,10 +185,15 @@ def flag_overrides(flags: Mapping[str, Any], typed: Overrides) -> Overrides:
             flag = "--" + key.replace("_", "-")
             raise ConfigError(
                 f"{key} is given twice",
-                given=f"{flag} {given[key.replace('-', '_')]} and {key}={value}",
+                given=f"{_typed(flag, given[key.replace('-', '_')])} and {key}={value}",
                 hint="keep one",
             )
     return [(_SPELLING.get(key, key), _READERS.get(key, _verbatim)(value)) for key, value in given.items()]
+
+
+def _typed(flag: str, value: Any) -> str:
+    """An option as it was typed, once for each of its values."""
+    return " ".join(f"{flag} {item}" for item in (value if isinstance(value, list) else [value]))
 
 
 def read_columns(text: str) -> dict[str, str]:
@@ -233,8 +238,13 @@ def _verbatim(value: Any) -> Any:
     return str(value) if hasattr(value, "__fspath__") else value
 
 
+def _one_or_several(names: Sequence[str]) -> str | list[str]:
+    """One data set by its name; several are mixed."""
+    return names[0] if len(names) == 1 else list(names)
+
+
 _SPELLING = {"columns": "data.columns", "reward": "rewards"}
-_READERS = {"columns": read_columns, "reward": read_rewards}
+_READERS = {"columns": read_columns, "reward": read_rewards, "data": _one_or_several}
 
 
 def _is_option(token: str) -> bool:

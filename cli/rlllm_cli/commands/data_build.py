@@ -90,7 +90,7 @@ def mix(
     curriculum: Annotated[
         str | None, typer.Option("--curriculum", metavar="COLUMN", help="Sort by this; or: length.", show_default=False)
     ] = None,
-    holdout: Annotated[int, typer.Option("--holdout", metavar="N", help="Rows to hold out.")] = 0,
+    holdout: Annotated[float, typer.Option("--holdout", metavar="N", help="Rows to hold out, or a share below 1.")] = 0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of choice and order.")] = 0,
     kind: Kind = None,
     overwrite: Overwrite = False,

@@ -24,7 +24,8 @@ def export(
     columns: options.Columns = None,
     row_schema: options.RowSchema = None,
     holdout: Annotated[
-        int | None, typer.Option("--holdout", metavar="N", help="Rows for a test file.", show_default=False)
+        float | None,
+        typer.Option("--holdout", metavar="N", help="Rows for a test file, or a share below 1.", show_default=False),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace files that exist.")] = False,
     json: options.Json = False,

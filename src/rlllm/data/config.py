@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
@@ -15,12 +16,67 @@ from rlllm.data.context_columns import OFF, split_map
 from rlllm.data.inspect.bad_rows import OnBadRow
 
 _ROWS_SUFFIX = re.compile(r"^(?P<name>.+)#(?P<rows>[^#./\\]*)$", re.DOTALL)
+_WEIGHT_SUFFIX = re.compile(r"^(?P<name>.+):(?P<weight>\d+(?:\.\d*)?|\.\d+)$", re.DOTALL)
+
+
+def _rows_or_share(value: Any, handler: Callable[[Any], int | float]) -> int | float:
+    holdout = handler(value)
+    if isinstance(value, bool) or (holdout >= 1 and holdout != int(holdout)):
+        raise ConfigError("a holdout is a whole number of rows, or a share below 1", given=value, hint="0.1 or 100")
+    return int(holdout) if holdout == int(holdout) else holdout
+
+
+Holdout = Annotated[int | float, Field(ge=0, allow_inf_nan=False), WrapValidator(_rows_or_share)]
+"""Rows that are held out: a whole number of them, or below 1 a share."""
+
+
+class MixedData(Section):
+    """A data set of a mixture, written as a name (`b.jsonl#500:0.3`) or as the settings of a data set and a weight."""
+
+    data: DataConfig
+    """The data set. What it does not set, the mixture sets for all."""
+    weight: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """Its share of the training rows, relative to the others. Unset: 1, and by size where no data set has a weight."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        """Accept a name, and the settings of the data set beside the weight."""
+        if isinstance(value, Path):
+            value = str(value)
+        if isinstance(value, str):
+            name, weight = _split_weight(value)
+            return {"data": {"name": name}, "weight": weight}
+        if isinstance(value, Mapping) and "data" not in value:
+            return {
+                "data": {key: item for key, item in value.items() if key != "weight"},
+                "weight": value.get("weight"),
+            }
+        return value
+
+    @model_validator(mode="after")
+    def _is_one(self) -> MixedData:
+        if self.data.mix or self.data.holdout is not None:
+            what = "a mixture" if self.data.mix else "a holdout"
+            raise ConfigError(
+                f"a data set of a mixture has no {what.partition(' ')[2]} of its own",
+                given=self.data.name,
+                hint="rows are held out of all data sets together: data.holdout"
+                if not self.data.mix
+                else "name its parts",
+            )
+        return self
+
+    def __str__(self) -> str:
+        rows = "" if self.data.rows is None else f"#{self.data.rows}"
+        return f"{self.data.name}{rows}" + ("" if self.weight is None else f":{self.weight:g}")
 
 
 class DataConfig(Section):
     """A data set, as written in a recipe or on the command line.
 
-    The short form is one string: `arithmetic`, `pairs.jsonl#500` (500 rows), `gym:chain_sum`, `org/name`.
+    The short form is one string: `arithmetic`, `pairs.jsonl#500` (500 rows), `gym:chain_sum`, `org/name`; or several data sets
+    to mix: `a.jsonl,b.jsonl#500:0.3`, also as a list.
     """
 
     name: str = Field(default="arithmetic", min_length=1)
@@ -28,8 +84,11 @@ class DataConfig(Section):
     a folder, `file.py:function` or a Hub id."""
     rows: int | None = Field(default=None, ge=0)
     """Training rows to take, once the held-out ones are set aside. Unset: 2000 of a procedural source, all of a file."""
-    holdout: int | None = Field(default=None, ge=0)
-    """Rows kept back for evaluation. Unset: 256 of a procedural source, none of a file."""
+    mix: list[MixedData] = Field(default_factory=list)
+    """Data sets that are mixed: names (`b.jsonl#500:0.3` has 500 rows and the weight 0.3) or settings, in the place of `name`.
+    Weights are shares of the training rows; without any, all rows are taken. `seed` decides which rows, and their order."""
+    holdout: Holdout | None = None
+    """Rows kept back for evaluation; below 1, this share of the rows. Unset: 256 of a procedural source, none of a file."""
     level: int | None = None
     """Difficulty of a procedural source."""
     seed: int = 0
@@ -59,7 +118,10 @@ class DataConfig(Section):
         """Accept the short form, and `#N` in the long form's name."""
         if isinstance(value, str | Path):
             value = {"name": str(value)}
-        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        if isinstance(value, list | tuple):
+            value = {"mix": list(value)}
+        value = _with_parts(value) if isinstance(value, Mapping) else value
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str) or value.get("mix"):
             return value
         name, rows = _split_rows(value["name"])
         if rows is None:
@@ -67,6 +129,14 @@ class DataConfig(Section):
         if value.get("rows") not in (None, rows):
             raise ConfigError(f"data rows are given twice: {value['name']} and rows={value['rows']}", hint="keep one")
         return {**value, "name": name, "rows": rows}
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataConfig:
+        if self.mix and self.name != (parts := ", ".join(map(str, self.mix))):
+            raise ConfigError(
+                "name and mix both say what is read", given=f"{self.name} and {parts}", hint="leave one of them out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_reading(self) -> DataConfig:
@@ -101,3 +171,53 @@ def _split_rows(text: str) -> tuple[str, int | None]:
     if not re.fullmatch(r"[0-9]{1,12}", match["rows"]):
         raise ConfigError("after # comes the number of rows", given=text, hint=f"write {match['name']}#500")
     return match["name"], int(match["rows"])
+
+
+def held_out_rows(holdout: float | None, rows: int) -> int:
+    """The number of rows that a holdout means: itself, or a share of `rows`, at least one."""
+    if not holdout or holdout >= 1:
+        return int(holdout or 0)
+    return max(1, math.floor(holdout * rows + 0.5))
+
+
+def _with_parts(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with a list of names, or a name that lists several, in `mix`; `name` says them all."""
+    name, mix = value.get("name"), value.get("mix")
+    if not mix and isinstance(name, str) and "," in name and not _exists(name):
+        mix = name.split(",")
+    if not isinstance(mix, list) or not mix:
+        return value
+    flat = [
+        part for item in mix for part in (item.split(",") if isinstance(item, str) and not _exists(item) else [item])
+    ]
+    if any(isinstance(part, str) and not part.strip() for part in flat):
+        raise ConfigError("a mixture names each of its data sets", given=name or mix, hint="a.jsonl,b.jsonl")
+    parts = [MixedData.checked(part.strip() if isinstance(part, str) else part) for part in flat]
+    if len(parts) == 1 and parts[0].weight is None:
+        return {
+            **parts[0].data.model_dump(exclude_unset=True),
+            **{k: v for k, v in value.items() if k not in ("name", "mix")},
+        }
+    listed = ", ".join(map(str, parts))
+    stated = name if isinstance(name, str) and value.get("mix") else listed
+    return {**value, "name": stated, "mix": [part.model_dump(exclude_unset=True) for part in parts]}
+
+
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _split_weight(text: str) -> tuple[str, float | None]:
+    """`name#500:0.3` to its parts, also `name:0.3#500`."""
+    if match := _WEIGHT_SUFFIX.match(text):
+        return match["name"], float(match["weight"])
+    name, rows = _split_rows(text)
+    match = _WEIGHT_SUFFIX.match(name)
+    return (f"{match['name']}#{rows}", float(match["weight"])) if match else (text, None)
+
+
+MixedData.model_rebuild()
+DataConfig.model_rebuild()

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from typing import Any
 
 from rlllm.core.errors import DataError, describe
 from rlllm.core.records import Conversation, Record, fingerprint, full_text, prompt_text, record_hash
-from rlllm.data.config import DataConfig
+from rlllm.data.config import DataConfig, held_out_rows
 from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.mixed_sources import mixed_rows, sources_of
 from rlllm.data.prepare.folder import Manifest, read_manifest
 from rlllm.data.sources import CallableSource, HubSource, PathSource
-from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows
+from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows, stream
 
 PROCEDURAL_HOLDOUT = 256
 
@@ -60,6 +61,8 @@ def load(config: DataConfig, kind: type[Record]) -> Loaded:
         ConfigError: a setting that this kind of source does not take, or an unknown name.
         PluginError: an installed dataset is broken.
     """
+    if config.mix:
+        return _mixed(config, kind)
     source = open_source(config)
     bad = BadRows(config.on_bad_row)
     if isinstance(source, CallableSource):
@@ -69,16 +72,38 @@ def load(config: DataConfig, kind: type[Record]) -> Loaded:
     return _stored(source, config, kind, bad)
 
 
+def _mixed(config: DataConfig, kind: type[Record]) -> Loaded:
+    """The rows of several data sets: held out together, by whole prompts, then mixed by their weights."""
+    sources = sources_of(config)
+    bad = BadRows("skip")
+    rows_of = []
+    for part in sources:
+        bad_rows = BadRows(part.on_bad_row)
+        rows_of.append(list(stream(part, kind, bad_rows)))
+        bad.include(bad_rows)
+    ends = list(accumulate(map(len, rows_of), initial=0))
+    together = [record for rows in rows_of for record in rows]
+    held_out = _held_out(together, held_out_rows(config.holdout, len(together)), config.name)
+    left = [[together[i] for i in range(*span) if i not in held_out] for span in pairwise(ends)]
+    mixed = mixed_rows(config, left)
+    words = ", ".join(f"{count:,} of {part.name}" for part, count in zip(sources, mixed.counts, strict=True))
+    rewards = {source.rewards if isinstance(source, CallableSource) else () for source in map(open_source, sources)}
+    common = next(iter(rewards)) if len(rewards) == 1 else ()
+    holdout = [together[i] for i in sorted(held_out)]
+    return _loaded(mixed.rows, holdout, f"{config.name} (mixed: {words})", common, {}, bad)
+
+
 def _prepared(source: PathSource, manifest: Manifest, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
     """Both parts of a prepared folder, as they were split when it was built."""
-    if config.holdout is not None and config.holdout > manifest.holdout:
+    wanted = held_out_rows(config.holdout, manifest.train + manifest.holdout)
+    if wanted > manifest.holdout:
         raise DataError(
-            f"the prepared folder holds out {manifest.holdout} rows, not {config.holdout}",
+            f"the prepared folder holds out {manifest.holdout} rows, not {wanted}",
             given=config.name,
             hint="leave data.holdout out, or build the folder with more",
         )
     parts = []
-    for split, limit in (("train", config.rows), ("holdout", config.holdout)):
+    for split, limit in (("train", config.rows), ("holdout", None if config.holdout is None else wanted)):
         reading = read_rows(source, config.model_copy(update={"split": split}), kind, bad)
         parts.append(list(islice(reading.converted(config.name, bad), limit)) if reading else [])
     bad.settle(config.name)
@@ -99,7 +124,9 @@ def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Recor
         records = conversion.convert(stored_records, config.name, bad)
         name += " " + conversion.words.format(made=len(records), stored=len(stored_records))
         bad.settle(config.name)
-    train, holdout = _split_by_prompt(records, config.holdout or 0, config.name)
+    train, holdout = _split_by_prompt(
+        records, held_out_rows(config.holdout, _of_rows(config, len(records))), config.name
+    )
     return _loaded(train[: config.rows], holdout, name, (), dict(reading.adapter.columns), bad)
 
 
@@ -108,14 +135,25 @@ def _needed(config: DataConfig, reading: Reading) -> int | None:
     if config.rows is None or reading.conversion:
         return None
     if config.streaming:
-        return config.rows + (config.holdout or 0)
+        return config.rows + held_out_rows(config.holdout, config.rows)
     return None if config.holdout else config.rows
+
+
+def _of_rows(config: DataConfig, rows: int) -> int:
+    """The rows of which a holdout below 1 is a share: all that are read; of a stream, those that are trained on."""
+    return config.rows if config.streaming and config.rows is not None else rows
 
 
 def _split_by_prompt(records: list[Any], holdout: int, name: str) -> tuple[list[Any], list[Any]]:
     """Split off `holdout` records, or slightly fewer where whole prompts do not add up to that number."""
+    held_out = _held_out(records, holdout, name)
+    return [r for i, r in enumerate(records) if i not in held_out], [records[i] for i in sorted(held_out)]
+
+
+def _held_out(records: list[Any], holdout: int, name: str) -> set[int]:
+    """Places of `holdout` records, or slightly fewer where whole prompts do not add up to that number."""
     if not holdout:
-        return records, []
+        return set()
     if holdout >= len(records):
         raise DataError(
             f"a holdout of {holdout} rows leaves none of {len(records)} to train on",
@@ -138,13 +176,13 @@ def _split_by_prompt(records: list[Any], holdout: int, name: str) -> tuple[list[
             if smallest < len(records)
             else "the rows share one prompt",
         )
-    return [r for i, r in enumerate(records) if i not in held_out], [records[i] for i in sorted(held_out)]
+    return held_out
 
 
 def _procedural(source: CallableSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
     rows = PROCEDURAL_ROWS if config.rows is None else config.rows
     train, columns = generate(source, config, kind, "train", rows, bad)
-    holdout_rows = PROCEDURAL_HOLDOUT if config.holdout is None else config.holdout
+    holdout_rows = PROCEDURAL_HOLDOUT if config.holdout is None else held_out_rows(config.holdout, rows)
     held_out, holdout_columns = generate(source, config, kind, "holdout", holdout_rows, bad)
     bad.settle(config.name)
     trained = {split_key(record) for record in train}

@@ -15,6 +15,7 @@ from rlllm.core.errors import DataError, describe
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import file_hash
 from rlllm.data.config import DataConfig
+from rlllm.data.mixed_sources import sources_of
 from rlllm.data.sources import CallableSource, HubSource, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -32,6 +33,9 @@ def sources_key(sources: Sequence[DataConfig], settings: Mapping[str, Any]) -> s
 
 def _mark(data: DataConfig) -> Any:
     """What decides the source's rows; None for an installed data set, or one of the Hub that is not pinned to a commit."""
+    if data.mix:
+        marks = [_mark(part) for part in sources_of(data)]
+        return None if None in marks else {**data.model_dump(mode="json"), "parts": marks}
     source = find(data.name)
     settings = {**data.model_dump(mode="json"), **_schema_file(data)}
     if isinstance(source, HubSource):

@@ -9,9 +9,10 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Record
-from rlllm.data.config import DataConfig
+from rlllm.data.config import DataConfig, held_out_rows
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
+from rlllm.data.mixed_sources import sources_of
 from rlllm.data.pairs_to_labels import Conversion, find_conversion
 from rlllm.data.request import DataRequest, Split
 from rlllm.data.schemas.base import RowSchema
@@ -26,8 +27,9 @@ _SOURCE_FIELDS = ("columns", "row_schema", "level", "params", "subset", "split",
 def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -> Iterator[Record]:
     """The records of a source in order, before any split, at most `config.rows` of them.
 
-    Memory does not grow with the number of rows, except for JSON lists, labelled completions that are read as pairs, and
-    procedural sources. Of a procedural source: the training rows, and `config.holdout` held-out ones where that is set.
+    Of a mixture: the rows of its data sets, one data set after another. Of a procedural source: the training rows, and
+    `config.holdout` held-out ones where that is set. Memory does not grow with the number of rows, except for JSON lists,
+    labelled completions that are read as pairs, and procedural sources.
 
     Args:
         bad: counts the rows that are left out; by default with the policy `config.on_bad_row`.
@@ -36,11 +38,14 @@ def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -
         DataError, ConfigError, PluginError: as `load`, when the reading comes to it.
     """
     bad = bad or BadRows(config.on_bad_row)
+    if config.mix:
+        yield from chain.from_iterable(stream(part, kind, bad) for part in sources_of(config))
+        return
     source = open_source(config)
     if isinstance(source, CallableSource):
         rows = PROCEDURAL_ROWS if config.rows is None else config.rows
         yield from generate(source, config, kind, "train", rows, bad)[0]
-        yield from generate(source, config, kind, "holdout", config.holdout or 0, bad)[0]
+        yield from generate(source, config, kind, "holdout", held_out_rows(config.holdout, rows), bad)[0]
     elif reading := read_rows(source, config, kind, bad):
         yield from islice(reading.converted(config.name, bad), config.rows)
     bad.settle(config.name)

@@ -37,6 +37,13 @@ class BadRows:
         if len(self.examples) < _EXAMPLES:
             self.examples.append(error.what)
 
+    def include(self, other: BadRows) -> None:
+        """Add the counts of another reading."""
+        self.good += other.good
+        self.count += other.count
+        self.undecided += other.undecided
+        self.examples = [*self.examples, *other.examples][:_EXAMPLES]
+
     def settle(self, source: str) -> None:
         """Check the counts at the end of a reading.
 

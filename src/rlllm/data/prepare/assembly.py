@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rlllm.core.errors import DataError, describe
 from rlllm.core.records import Record, fingerprint, prompt_text
+from rlllm.data.config import held_out_rows
 from rlllm.data.inspect.summary import label_of, record_text
 from rlllm.data.load import split_key
 from rlllm.data.prepare.contamination import Contamination, ContaminationReport, RowText
@@ -121,8 +122,8 @@ class Assembly:
                 [RowText(split_key(record), text) for record, text in zip(chunk, texts, strict=True)]
             )
 
-    def decide(self, holdout: int) -> Decision:
-        """Where every row goes.
+    def decide(self, holdout: float) -> Decision:
+        """Where every row goes; a holdout below 1 is a share of the rows that no check dropped.
 
         Raises:
             DataError: nothing is left, the holdout cannot be had, or the mixture cannot.
@@ -137,7 +138,8 @@ class Assembly:
             dropped["contaminated"] = before - int(kept.sum())
         if not kept.any():
             raise DataError("no rows are left", given=", ".join(self.names), hint=_in_words(dropped))
-        held_out = _held_out(np.frombuffer(self._prompts, dtype=np.uint64), kept, holdout)
+        rows = held_out_rows(holdout, int(kept.sum()))
+        held_out = _held_out(np.frombuffer(self._prompts, dtype=np.uint64), kept, rows)
         train = draw([np.flatnonzero(part & kept & ~held_out) for part in self._parts()], self.mixture)
         if self.mixture.curriculum:
             train = by_curriculum(train, np.frombuffer(self._difficulty, dtype=np.float64))

@@ -22,7 +22,7 @@ from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import Record
-from rlllm.data.config import DataConfig
+from rlllm.data.config import DataConfig, Holdout
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.prepare.folder import FILES, Manifest, content_hash, read_manifest, records, write_manifest
 from rlllm.data.prepare.settings import ContaminationRules, Mixture, NearDuplicates
@@ -47,8 +47,8 @@ class Preparation(Section):
     """Which rows repeat an earlier one. Unset: none is dropped."""
     contamination: ContaminationRules = ContaminationRules()
     """Evaluation sets that training rows may not hold."""
-    holdout: int = Field(0, ge=0)
-    """Rows to hold out, whole prompts, chosen by a hash of the prompt alone."""
+    holdout: Holdout = 0
+    """Rows to hold out, below 1 this share of those that no check dropped; whole prompts, chosen by a hash of the prompt."""
     mixture: Mixture = Mixture()
     """How many rows of each source are trained on, and in which order."""
     out: Path

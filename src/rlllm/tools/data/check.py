@@ -102,7 +102,7 @@ def _check(config: DataCheck, source: DataConfig, listener: ProgressCallback) ->
         if contamination:
             prompts = map(split_key, chunk)
             contamination.add([RowText(prompt, text) for prompt, text in zip(prompts, texts, strict=True)])
-    if not rows and source.holdout is None and isinstance(find(source.name), CallableSource):
+    if not rows and not source.mix and source.holdout is None and isinstance(find(source.name), CallableSource):
         return _check(config, source.model_copy(update={"holdout": PROCEDURAL_HOLDOUT}), listener)  # a test set
     if not rows:
         raise DataError("the data set has no rows", given=source.name)

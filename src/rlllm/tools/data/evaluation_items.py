@@ -45,7 +45,7 @@ def evaluation_items(against: Iterable[DataConfig]) -> list[Item]:
 
 
 def _prompts(data: DataConfig) -> list[PromptTask]:
-    if isinstance(find(data.name), CallableSource) and data.holdout is None:
+    if not data.mix and isinstance(find(data.name), CallableSource) and data.holdout is None:
         data = data.model_copy(update={"rows": 0, "holdout": data.rows})
     loaded = load(data, PromptTask)
     rows = loaded.holdout or loaded.train
@@ -68,6 +68,6 @@ def _of_recipe(named: DataConfig) -> Iterator[DataConfig]:
                 hint="write them to a file, and name that",
             )
         data = task.data or config.data
-        procedural = isinstance(find(data.name), CallableSource)
+        procedural = not data.mix and isinstance(find(data.name), CallableSource)
         rows = config.rows if data.rows is None else min(config.rows, data.rows)
         yield data.model_copy(update={"rows": rows}) if procedural and data.holdout is None else data

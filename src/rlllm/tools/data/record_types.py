@@ -23,6 +23,7 @@ from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
 from rlllm.data.load import Loaded, load
+from rlllm.data.mixed_sources import sources_of
 from rlllm.data.prepare.folder import read_manifest
 from rlllm.data.schemas.stored_records import stored_type
 from rlllm.data.sources import CallableSource, find
@@ -94,6 +95,8 @@ def record_kind(data: DataConfig, kind: str | None = None) -> type[Record]:
     """
     if kind is not None:
         return _view_of(kind).trainer.record
+    if data.mix:
+        return common_kind(sources_of(data))
     if isinstance(find(data.name), CallableSource):
         return PromptTask
     return _most_specific(data)
