@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.rewards.verifiers.function_calls import Calls
 
@@ -68,6 +69,175 @@ NOTATIONS = [
 @pytest.mark.parametrize(("completion", "wanted"), NOTATIONS)
 def test_a_call_is_read_and_matched(completion: str, wanted: float) -> None:
     assert value(completion) == wanted
+
+
+ARGUMENTS = '{"city": "SF", "days": 3}'
+XML = "<parameter=city>\nSF\n</parameter>\n<parameter=days>\n3\n</parameter>"
+DEEPSEEK_BEGIN, DEEPSEEK_SEPARATOR, DEEPSEEK_END = (
+    f"<\uff5ctool\u2581{word}\uff5c>" for word in ("call\u2581begin", "sep", "call\u2581end")
+)
+MODEL_NOTATIONS = {
+    "llama 3": f'<|python_tag|>{{"name": "weather", "parameters": {ARGUMENTS}}}<|eom_id|>',
+    "llama 3, no token": f'{{"name": "weather", "parameters": {ARGUMENTS}}}<|eot_id|>',
+    "llama 3, built-in": '<|python_tag|>weather.call(city="SF", days=3)',
+    "llama 3, own": f"<function=weather>{ARGUMENTS}</function>",
+    "llama 4": '<|python_start|>[weather(city="SF", days=3)]<|python_end|>',
+    "mistral": f'[TOOL_CALLS][{{"name": "weather", "arguments": {ARGUMENTS}}}]</s>',
+    "mistral, words before": f'I look.[TOOL_CALLS] [{{"name": "weather", "arguments": {ARGUMENTS}, "id": "abc123xyz"}}]',
+    "mistral 3": f"[TOOL_CALLS]weather[ARGS]{ARGUMENTS}</s>",
+    "mistral 3, id": f"[TOOL_CALLS]weather[CALL_ID]abc123xyz[ARGS]{ARGUMENTS}",
+    "mistral 3, no token": f"weather{ARGUMENTS}",
+    "qwen 3": f"<think>\nThe city?\n</think>\n\n<tool_call>\n{json.dumps(RIGHT)}\n</tool_call><|im_end|>",
+    "qwen 3 coder": f"<tool_call>\n<function=weather>\n{XML}\n</function>\n</tool_call>",
+    "qwen 3 coder, no tag": f"<function=weather>\n{XML}\n</function>",
+    "qwen 2.5 coder": f"<tools>\n{json.dumps(RIGHT)}\n</tools>",
+    "glm": "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>SF</arg_value>\n<arg_key>days</arg_key>\n"
+    "<arg_value>3</arg_value>\n</tool_call>",
+    "deepseek": f"<\uff5ctool\u2581calls\u2581begin\uff5c>{DEEPSEEK_BEGIN}function{DEEPSEEK_SEPARATOR}weather\n"
+    f"```json\n{ARGUMENTS}\n```{DEEPSEEK_END}<\uff5ctool\u2581calls\u2581end\uff5c>",
+    "deepseek 3.1": f"{DEEPSEEK_BEGIN}weather{DEEPSEEK_SEPARATOR}{ARGUMENTS}{DEEPSEEK_END}",
+    "kimi": f"<|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{ARGUMENTS}<|tool_call_end|>",
+    "gpt-oss": f"<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{ARGUMENTS}<|call|>",
+    "phi": f"<|tool_call|>[{json.dumps(RIGHT)}]<|/tool_call|>",
+    "granite": f"<|tool_call|>[{json.dumps(RIGHT)}]",
+    "granite 3.1": f"<tool_call>[{json.dumps(RIGHT)}]",
+    "cohere": f'<|START_ACTION|>[{{"tool_call_id": "0", "tool_name": "weather", "parameters": {ARGUMENTS}}}]<|END_ACTION|>',
+    "cohere r": f'Action: ```json\n[{{"tool_name": "weather", "parameters": {ARGUMENTS}}}]\n```',
+    "minimax": '<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">SF</parameter>\n'
+    '<parameter name="days">3</parameter>\n</invoke>\n</minimax:tool_call>',
+    "lfm": '<|tool_call_start|>[weather(city="SF", days=3)]<|tool_call_end|>',
+    "internlm": f'<|action_start|><|plugin|>{{"name": "weather", "parameters": {ARGUMENTS}}}<|action_end|>',
+    "nemotron": f"<TOOLCALL>[{json.dumps(RIGHT)}]</TOOLCALL>",
+    "glaive": f"""<functioncall> {{"name": "weather", "arguments": '{ARGUMENTS}'}}""",
+    "react": f"Thought: I need it.\nAction: weather\nAction Input: {ARGUMENTS}",
+    "react, fenced": f"Action: weather\nAction Input:\n```json\n{ARGUMENTS}\n```\nObservation: sunny",
+    "react, langchain": f'```json\n{{"action": "weather", "action_input": {ARGUMENTS}}}\n```',
+    "gemma": '```tool_code\nweather(city="SF", days=3)\n```',
+}
+
+
+@pytest.mark.parametrize("notation", MODEL_NOTATIONS)
+def test_the_notations_of_models_are_read(notation: str) -> None:
+    completion = MODEL_NOTATIONS[notation]
+    assert value(completion) == 1.0
+    assert value(completion.replace("SF", "LA")) == 0.0
+    assert value(completion.replace("3", "4")) == 0.0
+    assert value(completion.replace("weather", "forecast")) == 0.0
+    assert value(completion, []) == 0.0
+
+
+@pytest.mark.parametrize(
+    "notation", ["mistral 3", "qwen 3", "qwen 3 coder", "glm", "deepseek 3.1", "kimi", "gpt-oss", "react"]
+)
+def test_two_calls_are_two(notation: str) -> None:
+    completion = MODEL_NOTATIONS[notation].rpartition("</think>")[2].replace("<|im_end|>", "").replace("</s>", "")
+    assert value(f"{completion}\n{completion}") == 0.0
+    assert value(f"{completion}\n{completion}", WEATHER * 2) == 1.0
+
+
+def test_objects_in_a_row_are_calls() -> None:
+    call = json.dumps(RIGHT)
+    for between in ("; ", "\n", ", "):
+        assert value(f"<|python_tag|>{call}{between}{call}", WEATHER * 2) == 1.0
+        assert value(f"{call}{between}{call}") == 0.0
+
+
+BROKEN_NOTATIONS = [
+    f"<tool_call>{json.dumps(RIGHT)}</tool_call>[TOOL_CALLS][{json.dumps(RIGHT)}]",
+    f"[TOOL_CALLS]weather{ARGUMENTS}\nAction: forecast\nAction Input: {{}}",
+    f"<tool_call><function=weather>{XML}</tool_call>",
+    f"<tool_call><function=weather>{XML}</function> and more</tool_call>",
+    f"<function=weather>{XML}",
+    "<function=weather>\n<parameter=city>\nSF\n</parameter>\n<parameter=city>\nLA\n</parameter>\n</function>",
+    "Action: weather\nAction Input: SF, 3",
+    "Action: weather",
+    "<|python_tag|>",
+    "[TOOL_CALLS]",
+    "[TOOL_CALLS]weather",
+    f"<tool_call>weather{ARGUMENTS[:-1]}</tool_call>",
+    f"{DEEPSEEK_BEGIN}weather{DEEPSEEK_SEPARATOR}{ARGUMENTS}",
+]
+
+
+@pytest.mark.parametrize("completion", BROKEN_NOTATIONS)
+def test_calls_in_two_notations_or_broken_ones_are_wrong(completion: str) -> None:
+    assert value(completion) == 0.0
+    assert value(completion, []) == (1.0 if completion == "Action: weather" else 0.0)
+
+
+def test_bare_text_may_be_the_text_or_the_value() -> None:
+    written = "<function=f>\n<parameter=x>\n{}\n</parameter>\n</function>"
+    for text, allowed in [
+        ("3", 3),
+        ("3", "3"),
+        ("True", True),
+        ("true", True),
+        ("None", None),
+        ('["a", 1]', ["a", 1]),
+        ("a b", "a b"),
+    ]:
+        assert value(written.format(text), [{"f": {"x": [allowed]}}]) == 1.0
+    for text, allowed in [("3", 4), ("3", True), ("x", None), ("1", True), ('["a"]', ["a", 1])]:
+        assert value(written.format(text), [{"f": {"x": [allowed]}}]) == 0.0
+
+
+XLAM = [{"name": "f", "arguments": {"tags": ["a", "b"], "box": {"w": [1, 2]}, "n": 3}}]
+OPENAI = {
+    "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": json.dumps(XLAM[0]["arguments"])}}]
+}
+REFERENCES = [
+    XLAM,
+    XLAM[0],
+    json.dumps(XLAM),
+    OPENAI,
+    json.dumps(OPENAI),
+    f"<tool_call>{json.dumps(XLAM[0])}</tool_call>",
+    "[f(tags=['a', 'b'], box={'w': [1, 2]}, n=3)]",
+]
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_reference_of_calls_allows_just_its_values(reference: Any) -> None:
+    assert value("f(tags=['a', 'b'], box={'w': [1, 2]}, n=3)", reference) == 1.0
+    for wrong in (
+        "f(tags='a', box={'w': [1, 2]}, n=3)",
+        "f(tags=['a', 'b'], box={'w': 1}, n=3)",
+        "f(tags=['a', 'b'], n=3)",
+        "f(tags=['a', 'b'], box={'w': [1, 2]}, n=3, m=1)",
+    ):
+        assert value(wrong, reference) == 0.0
+
+
+def test_the_column_answers_of_xlam_is_read() -> None:
+    assert Calls()(Sample("q", "g()", None, {"answers": '[{"name": "g", "arguments": {}}]'})).value == 1.0
+    assert Calls()(Sample("q", "I cannot help.", None, {"answers": "[]"})).value == 1.0
+
+
+def test_a_function_may_be_called_name() -> None:
+    assert value("name(x=1)", [{"name": {"x": [1, 2]}}]) == 1.0
+
+
+def test_the_template_of_a_tokenizer_reads_calls(tmp_path: Path) -> None:
+    from rlllm.policies.model_sources import NANO
+
+    for file in NANO.glob("tokenizer*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    template = {
+        "defaults": {"role": "assistant"},
+        "start_anchor": "<|im_start|>assistant\n",
+        "fields": {
+            "tool_calls": {"open": "@@call ", "close_pattern": "@@end", "repeats": True, "content": "json"},
+            "content": {"content": "text"},
+        },
+    }
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "response_template": template}))
+    assert value(f"@@call {json.dumps(RIGHT)}@@end") == 0.0
+    assert value(f"@@call {json.dumps(RIGHT)}@@end", tokenizer=str(tmp_path)) == 1.0
+    assert value(MODEL_NOTATIONS["mistral"], tokenizer=str(tmp_path)) == 1.0
+    assert value(MODEL_NOTATIONS["mistral"], tokenizer=str(NANO)) == 1.0
+    with pytest.raises(ConfigError, match="does not load"):
+        value("g()", tokenizer=str(tmp_path / "missing"))
 
 
 def test_nothing_in_an_argument_is_ever_run(tmp_path: Path) -> None:

@@ -58,6 +58,28 @@ def test_json_is_valid_under_the_schema_or_not(completion: str, value: float) ->
     assert Schema(PERSON)(Sample("q", completion)).value == value
 
 
+LABELS_AND_MARKS = [
+    # Both were debatable and are decided so: a parser may ignore a byte order mark (RFC 8259, section 8.1), and the label of a
+    # fence is no part of the JSON. What is inside still has to be JSON.
+    ("\ufeff" + RIGHT, 1.0),
+    (f"```json\n\ufeff{RIGHT}\n```", 1.0),
+    (f"\u200b{RIGHT}\n\u200b", 1.0),
+    (f"```json5\n{RIGHT}\n```", 1.0),
+    (f"```javascript\n{RIGHT}\n```", 1.0),
+    (f"~~~text\n{RIGHT}\n~~~", 1.0),
+    (f"```python\nprint(1)\n```\n```json\n{RIGHT}\n```", 1.0),
+    ("```json5\n{name: 'A', age: 3}\n```", 0.0),
+    ('```jsonc\n{"name": "A", "age": 3} // a comment\n```', 0.0),
+    (f"```js\n{RIGHT}\n```\n```ts\n[]\n```", 0.0),
+    (f"{RIGHT[:8]}\ufeff{RIGHT[8:]}x", 0.0),
+]
+
+
+@pytest.mark.parametrize(("completion", "value"), LABELS_AND_MARKS)
+def test_a_label_and_a_byte_order_mark_do_no_harm(completion: str, value: float) -> None:
+    assert Schema(PERSON)(Sample("q", completion)).value == value
+
+
 def test_the_empty_schema_asks_for_json_of_any_shape() -> None:
     assert Schema({})(Sample("q", "[1, null]")).value == 1.0
     assert Schema({})(Sample("q", "[1, null")).value == 0.0

@@ -1,4 +1,4 @@
-"""Parse the function calls written in a text, in the notations of models. Arguments are literals; nothing is evaluated."""
+"""Calls of functions as JSON and as Python writes them. Arguments are literals; nothing is evaluated."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rlllm.core.python_source import module_tree
-from rlllm.rewards.verifiers.submissions import final_part, parse_json, submission
+from rlllm.rewards.verifiers.submissions import JSON_DECODER, json_series, parse_json
 
 _LONGEST = 50_000
 """Characters of what is read as Python: its parser recurses."""
-_MOST_CALLS = 100
-_LABELS = ("json", "python", "py", "tool_code", "tool_call")
-_TAG = re.compile(r"<tool_call>((?:(?!<tool_call>).)*?)</tool_call>", re.DOTALL)
+_NAME_KEYS = ("name", "tool_name", "action")
+_ARGUMENT_KEYS = ("arguments", "parameters", "action_input")
+_NAME_BEFORE_OBJECT = re.compile(r"\s*(?:functions\.)?([A-Za-z_][\w.-]*)(?::\d+)?\s*(?:\[ARGS\]\s*)?(?=\{)")
 
 
 class UnreadableError(ValueError):
@@ -30,31 +30,26 @@ class Call(NamedTuple):
     arguments: Mapping[str, Any]
 
 
-def read_calls(completion: str) -> list[Call]:
-    """Every call of a completion, in order; at least one.
+class Untyped(str):
+    """A value that a notation writes as bare text, so that `3` may be the number or the text."""
 
-    Raises:
-        UnreadableError: no call, several different blocks of calls, positional arguments, or arguments that are no literals.
-    """
-    text = final_part(completion)
-    if "<tool_call>" in text:
-        bodies = [match[1] for match in _TAG.finditer(text)]
-        if len(bodies) != text.count("<tool_call>"):
-            raise UnreadableError("a <tool_call> is not closed")
-        calls = [call for body in bodies for call in _calls_in_json(_json(body))]
-    else:
-        block = submission(completion, _LABELS)
-        if block.text is None:
-            raise UnreadableError(block.fault)
-        calls = _calls_in_block(block.text)
-    if not calls:
-        raise UnreadableError("no call")
-    if len(calls) > _MOST_CALLS:
-        raise UnreadableError(f"more than {_MOST_CALLS} calls")
-    return calls
+    __slots__ = ()
+
+    def readings(self) -> list[Any]:
+        """What it may stand for: the text, and the value of the text as JSON or a Python constant."""
+        text = str(self)
+        if text.strip() in _CONSTANTS:
+            return [text, _CONSTANTS[text.strip()]]
+        try:
+            return [text, parse_json(text)]
+        except ValueError:
+            return [text]
 
 
-def _calls_in_json(value: Any) -> list[Call]:
+_CONSTANTS: Mapping[str, bool | None] = {"True": True, "False": False, "None": None}
+
+
+def calls_in_json(value: Any) -> list[Call]:
     """The calls of a JSON value: one call, a list of them, or `{"tool_calls": [...]}`.
 
     Raises:
@@ -71,31 +66,58 @@ def shown(calls: Sequence[Call]) -> str:
     return "; ".join(parts)[:500]
 
 
-def _calls_in_block(text: str) -> list[Call]:
+def calls_in_block(text: str) -> list[Call]:
+    """Calls in JSON (also several values in a row), as `name{...}`, or in Python's syntax.
+
+    Raises:
+        UnreadableError: it is none of these.
+    """
     try:
-        value = parse_json(text)
+        values = json_series(text)
     except ValueError:
-        return _calls_in_python(text)
-    return _calls_in_json(value)
+        return _named_objects(text) or _calls_in_python(text)
+    return [call for value in values for call in calls_in_json(value)]
+
+
+def call_with(name: str, arguments: Any) -> Call:
+    """A call of the function `name`; `arguments` is a mapping, or its JSON text.
+
+    Raises:
+        UnreadableError: the arguments are no object.
+    """
+    if isinstance(arguments, str):
+        try:
+            arguments = parse_json(arguments) if arguments.strip() else {}
+        except ValueError as error:
+            raise UnreadableError(f"not JSON: {error}") from error
+    if not isinstance(arguments, Mapping):
+        raise UnreadableError(f"the arguments of {name[:80]} are no object")
+    return Call(name, arguments)
+
+
+def _named_objects(text: str) -> list[Call]:
+    """Calls written as a name and a JSON object, one after another; [] if the text is anything else."""
+    calls, position = [], 0
+    text = text.strip()
+    while position < len(text):
+        match = _NAME_BEFORE_OBJECT.match(text, position)
+        if match is None:
+            return []
+        try:
+            arguments, position = JSON_DECODER.raw_decode(text, match.end())
+        except (ValueError, RecursionError):
+            return []
+        calls.append(Call(match[1], arguments))
+    return calls
 
 
 def _call_of(entry: Any) -> Call:
     if isinstance(entry, Mapping) and isinstance(entry.get("function"), Mapping):
         entry = entry["function"]
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+    name = next((entry[key] for key in _NAME_KEYS if key in entry), None) if isinstance(entry, Mapping) else None
+    if not isinstance(name, str):
         raise UnreadableError(f"no call: {json.dumps(entry, default=str)[:80]}")
-    arguments = entry.get("arguments", entry.get("parameters", {}))
-    arguments = _json(arguments) if isinstance(arguments, str) else arguments
-    if not isinstance(arguments, Mapping):
-        raise UnreadableError(f"the arguments of {entry['name'][:80]} are no object")
-    return Call(entry["name"], arguments)
-
-
-def _json(text: str) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise UnreadableError(f"not JSON: {error}") from error
+    return call_with(name, next((entry[key] for key in _ARGUMENT_KEYS if key in entry), {}))
 
 
 def _calls_in_python(text: str) -> list[Call]:

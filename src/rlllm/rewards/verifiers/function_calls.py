@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlllm.core.records import Sample, Score
-from rlllm.rewards.verifiers.function_call_syntax import Call, UnreadableError, read_calls, shown
+from rlllm.rewards.verifiers.function_call_notations import has_marker, read_calls, templated_calls
+from rlllm.rewards.verifiers.function_call_syntax import Call, UnreadableError, Untyped, calls_in_json, shown
 from rlllm.rewards.verifiers.submissions import final_part, parse_json
 
 _Allowed = Mapping[str, Sequence[Any]]
@@ -25,31 +26,40 @@ _IGNORED = re.compile(r"[ ,./\-_*^]")
 class Calls:
     """1 if the completion calls the expected functions with allowed values and calls nothing else; else 0.
 
-    Reads `<tool_call>{...}</tool_call>`, JSON (`{"name": ..., "arguments": {...}}`, alone, in a list, or as OpenAI writes
-    `tool_calls`), and calls in Python's syntax with literal keyword arguments, alone or in a list. The order of the calls
-    does not matter, their number does. Strings are compared without regard to case, blanks and `,./-_*^`, as the
-    leaderboard does; booleans are not numbers. An empty list of expected calls wants an answer in words. None where the
-    row has no readable expectation.
+    Reads the notations in which models mark calls: `<tool_call>` with JSON (Hermes, Qwen), `<function=NAME>` (Llama 3,
+    Qwen3-Coder), `<|python_tag|>`, `[TOOL_CALLS]` (Mistral), keys and values (GLM), those of DeepSeek, Kimi, Cohere, Phi,
+    Granite, MiniMax and gpt-oss, and ReAct's `Action:`; without a marker JSON (`{"name": ..., "arguments": {...}}`, alone,
+    in a list, or as OpenAI writes `tool_calls`), `NAME{...}`, and calls in Python's syntax with literal keyword arguments.
+    Calls in two notations are none. A value that is written as bare text (`<parameter=days>3</parameter>`) may stand for the
+    text or for the JSON value. The order of the calls does not matter, their number does. Strings are compared without
+    regard to case, blanks and `,./-_*^`, as the leaderboard does; booleans are not numbers. An empty list of expected calls
+    wants an answer in words. None where the row has no readable expectation.
 
     Args:
-        column: the row's column with the expectation: a list of `{function: {argument: [allowed, ...]}}`, or its JSON
-            text; by default also read from the row's answer.
+        column: the row's column with the expectation: a list of `{function: {argument: [allowed, ...]}}`, a list of calls
+            `{"name": ..., "arguments": {...}}` whose values are the only allowed ones (xLAM, OpenAI), or the text of either;
+            by default also read from the row's `answers` and its answer.
         exact: compare strings as they are.
+        tokenizer: model whose tokenizer says how its calls are read (`response_template`, where it or TRL has one), as a
+            folder or Hub id; what it finds no call in is read as above.
     """
 
     column: str = "ground_truth"
     exact: bool = False
+    tokenizer: str | None = None
     verifies = True
 
     def __call__(self, sample: Sample) -> Score:
         try:
-            expected = _expectation(sample.meta.get(self.column, sample.answer))
+            expected = _expectation(
+                _first_given(sample.meta.get(self.column), sample.meta.get("answers"), sample.answer)
+            )
         except ValueError as error:
             return Score(None, note=f"column {self.column}: {error}"[:200])
         if not expected:
-            return _words_wanted(sample.completion)
+            return self._words_wanted(sample.completion)
         try:
-            calls = read_calls(sample.completion)
+            calls = self._calls(sample.completion)
         except UnreadableError as error:
             return Score(0.0, note=str(error)[:200])
         text = shown(calls)
@@ -62,15 +72,27 @@ class Calls:
         stray = next((call for call, fits in zip(calls, possible, strict=True) if not any(fits)), None)
         return Score(0.0, parsed=text, note=f"unexpected: {shown([stray])}"[:200] if stray else "a call comes twice")
 
+    def _calls(self, completion: str) -> list[Call]:
+        """Every call of a completion; at least one.
 
-def _words_wanted(completion: str) -> Score:
-    text = final_part(completion).strip()
-    if not text:
-        return Score(0.0, note="nothing is submitted")
-    try:
-        return Score(0.0, parsed=shown(read_calls(completion)), note="a call where none is expected")
-    except UnreadableError as error:
-        return Score(0.0 if "<tool_call" in text else 1.0, note=None if "<tool_call" not in text else str(error)[:200])
+        Raises:
+            UnreadableError: there is none, or something else beside them.
+        """
+        templated = templated_calls(self.tokenizer, completion) if self.tokenizer else []
+        return templated or read_calls(completion)
+
+    def _words_wanted(self, completion: str) -> Score:
+        if not final_part(completion).strip():
+            return Score(0.0, note="nothing is submitted")
+        try:
+            return Score(0.0, parsed=shown(self._calls(completion)), note="a call where none is expected")
+        except UnreadableError as error:
+            begun = has_marker(completion)
+            return Score(0.0 if begun else 1.0, note=str(error)[:200] if begun else None)
+
+
+def _first_given(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
 
 
 def _expectation(column: Any) -> list[tuple[str, _Allowed]]:
@@ -81,16 +103,31 @@ def _expectation(column: Any) -> list[tuple[str, _Allowed]]:
     """
     if column is None:
         raise ValueError("the row has no expected calls")
-    value = parse_json(column) if isinstance(column, str) else column
+    value = _value_of(column) if isinstance(column, str) else column
     if isinstance(value, Mapping):
-        value = [value]
+        value = value["tool_calls"] if isinstance(value.get("tool_calls"), list) else [value]
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError("a list of {function: {argument: [allowed, ...]}} is expected")
     return [_expected_call(entry) for entry in value]
 
 
+def _value_of(column: str) -> Any:
+    """The value of an expectation that is JSON text, or of calls written in a notation of models."""
+    try:
+        return parse_json(column)
+    except ValueError as error:
+        try:
+            return read_calls(column)
+        except UnreadableError:
+            raise error from None
+
+
 def _expected_call(entry: Any) -> tuple[str, _Allowed]:
     entry = parse_json(entry) if isinstance(entry, str) else entry
+    if isinstance(entry, Mapping) and (_is_named(entry) or _is_named(entry.get("function"))):
+        entry = calls_in_json(entry)[0]
+    if isinstance(entry, Call):
+        return entry.name, {key: [_Only(value)] for key, value in entry.arguments.items()}
     if not isinstance(entry, Mapping):
         raise ValueError(f"no expected call: {str(entry)[:80]}")
     named = [(name, arguments) for name, arguments in entry.items() if arguments is not None]
@@ -98,6 +135,17 @@ def _expected_call(entry: Any) -> tuple[str, _Allowed]:
         raise ValueError(f"no expected call: {str(entry)[:80]}")
     name, arguments = named[0]
     return str(name), {key: _allowed_values(allowed) for key, allowed in arguments.items() if allowed is not None}
+
+
+def _is_named(entry: Any) -> bool:
+    """Whether an entry is a call with a name, and not a function's name with its allowed arguments."""
+    return isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
+
+
+class _Only(NamedTuple):
+    """The one value that is allowed, in which lists and mappings are values themselves."""
+
+    value: Any
 
 
 def _allowed_values(allowed: Any) -> Sequence[Any]:
@@ -121,17 +169,35 @@ def _fields_fit(given: Mapping[str, Any], allowed: _Allowed, same: Callable[[str
 
 def _value_fits(given: Any, allowed: Any, same: Callable[[str, str], bool]) -> bool:
     """Whether one value is as allowed; a mapping holds lists of allowed values, as the arguments do."""
+    if isinstance(given, Untyped):
+        return any(_value_fits(reading, allowed, same) for reading in given.readings())
+    if isinstance(allowed, _Only):
+        return _equals(given, allowed.value, same)
     if isinstance(allowed, Mapping):
         fields = {key: _allowed_values(values) for key, values in allowed.items() if values is not None}
         return isinstance(given, Mapping) and _fields_fit(given, fields, same)
     if isinstance(allowed, list | tuple):
         fits = isinstance(given, list | tuple) and len(given) == len(allowed)
         return fits and all(_value_fits(g, a, same) for g, a in zip(given, allowed, strict=True))
-    if isinstance(allowed, str):
-        return isinstance(given, str) and same(given, allowed)
-    if isinstance(allowed, bool) or isinstance(given, bool) or allowed is None:
-        return given is allowed
-    return isinstance(given, int | float) and given == allowed
+    return _equals(given, allowed, same)
+
+
+def _equals(given: Any, expected: Any, same: Callable[[str, str], bool]) -> bool:
+    """Whether two values of JSON are equal; strings by `same`."""
+    if isinstance(expected, Untyped):
+        return any(_equals(given, reading, same) for reading in expected.readings())
+    if isinstance(expected, Mapping):
+        if not isinstance(given, Mapping) or given.keys() != expected.keys():
+            return False
+        return all(_equals(given[key], expected[key], same) for key in expected)
+    if isinstance(expected, list | tuple):
+        fits = isinstance(given, list | tuple) and len(given) == len(expected)
+        return fits and all(_equals(g, e, same) for g, e in zip(given, expected, strict=True))
+    if isinstance(expected, str):
+        return isinstance(given, str) and same(given, expected)
+    if isinstance(expected, bool) or isinstance(given, bool) or expected is None:
+        return given is expected
+    return isinstance(given, int | float) and given == expected
 
 
 def _same_text(given: str, allowed: str) -> bool:

@@ -11,15 +11,16 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.verifiers.submissions import Submission, final_part, parse_json, submission
 
-_LABELS = ("json",)
+_LABELS = ("json", "json5", "jsonc")
 
 
 @dataclass(frozen=True)
 class Schema:
     """1 if the completion is JSON that is valid under the schema, else 0; None where the schema is missing or unusable.
 
-    The JSON is the whole completion, one fenced block, or the marked answer. NaN, and a key twice in one object, are no
-    JSON. The empty schema `{}` asks for JSON of any shape. `format` is a note to the reader, as the standard has it.
+    The JSON is the whole completion, one fenced block (of JSON, else of any label), or the marked answer. NaN, and a key
+    twice in one object, are no JSON; a byte order mark in front does no harm (RFC 8259, section 8.1). The empty
+    schema `{}` asks for JSON of any shape. `format` is a note to the reader, as the standard has it.
 
     Args:
         schema: the schema (draft 2020-12 unless its `$schema` says otherwise); by default the row's.
@@ -82,7 +83,7 @@ def _submitted_json(completion: str) -> Submission:
     try:
         parse_json(text)
     except ValueError:
-        return submission(completion, _LABELS)
+        return submission(completion, _LABELS, other_labels=True)
     return Submission(text)
 
 

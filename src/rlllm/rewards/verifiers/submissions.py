@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 from rlllm.parsing.answers import marked_answers
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+_INVISIBLE = " \t\r\n\ufeff\u200b\u2060"
+_BETWEEN_VALUES = re.compile(r"\s*[;,]?\s*")
 _FENCE = re.compile(r"[ \t]{0,3}(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*")
 
 
@@ -31,17 +33,21 @@ def final_part(completion: str) -> str:
     return "" if tail.lstrip().startswith(THINK_OPEN) else tail
 
 
-def submission(completion: str, languages: Collection[str]) -> Submission:
+def submission(completion: str, languages: Collection[str], *, other_labels: bool = False) -> Submission:
     """The one block a completion submits.
 
     Args:
         completion: the whole text.
         languages: labels of fences that count, in lower case; a fence without a label counts as well.
+        other_labels: fences of any label count where none of these is there.
     """
     text = final_part(completion)
     if not text.strip():
         return Submission(None, "nothing is submitted")
-    blocks = [body for label, body in fenced_blocks(text) if label in languages or not label]
+    fences = fenced_blocks(text)
+    blocks = [body for label, body in fences if label in languages or not label]
+    if not blocks and other_labels:
+        blocks = [body for _, body in fences]
     if blocks:
         return _only(blocks, "fenced blocks")
     answers = [mark.answer for mark in marked_answers(text)]
@@ -80,13 +86,34 @@ def _closes(line: str, fence: str) -> bool:
 def parse_json(text: str) -> Any:
     """The value of a JSON text, by the standard: no NaN or infinity, no key twice in one object.
 
+    A byte order mark and zero-width characters around it are left out: RFC 8259 allows that of a parser.
+
     Raises:
         ValueError: not JSON, nested too deeply, or a number no float can hold.
     """
     try:
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+        return JSON_DECODER.decode(text.strip(_INVISIBLE))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def json_series(text: str) -> list[Any]:
+    """The values of JSON texts one after another, with blanks, commas or semicolons between them; at least one.
+
+    Raises:
+        ValueError: as `parse_json`.
+    """
+    values: list[Any] = []
+    position = 0
+    text = text.strip(_INVISIBLE)
+    try:
+        while position < len(text) or not values:
+            value, end = JSON_DECODER.raw_decode(text, position)
+            values.append(value)
+            position = _BETWEEN_VALUES.match(text, end).end()  # type: ignore[union-attr]
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return values
 
 
 def _refuse(constant: str) -> Any:
@@ -105,3 +132,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(mapping) < len(pairs):
         raise ValueError("a key stands twice in one object")
     return mapping
+
+
+JSON_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_unique)
+"""Reads JSON by the standard; raises a ValueError or a RecursionError."""
