@@ -7,7 +7,7 @@ Rows whose verdict is "debatable" are decided as they expect:
 - "~18" states the number 18; "2nd" states a place in an order, and not the number 2.
 - A full stop behind "Paris" ends the sentence, and is no part of the text that `exact` compares.
 - "The answer is (A) because London (B) is in the UK." commits to A; what gives a reason may name other options.
-- A byte order mark in front of JSON does no harm (RFC 8259, section 8.1), and the label of its fence (```json5) is no part of it.
+- A byte order mark in front of JSON does no harm (RFC 8259, section 8.1); the label of its fence (```json5) is no part of it.
 """
 
 from __future__ import annotations
