@@ -100,13 +100,12 @@ def templated_calls(model: str, completion: str) -> list[Call]:
 
 @cache
 def _templated_tokenizer(model: str) -> Any:
-    """The tokenizer with its own response template, else with TRL's for its chat template; None where neither exists.
+    """The tokenizer, where it has a response template; else None.
 
     Raises:
         ConfigError: the tokenizer does not load, or its template is not usable.
     """
     from transformers import AutoTokenizer
-    from trl import add_response_schema
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
@@ -114,10 +113,7 @@ def _templated_tokenizer(model: str) -> Any:
         raise ConfigError(
             "the tokenizer of the reward calls does not load", given=model, hint="a folder or Hub id"
         ) from error
-    try:
-        if getattr(tokenizer, "response_template", None) is None:
-            tokenizer = add_response_schema(tokenizer)
-    except ValueError:
+    if getattr(tokenizer, "response_template", None) is None:
         return None
     try:
         tokenizer.parse_response("", prefix="")

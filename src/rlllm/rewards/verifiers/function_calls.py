@@ -40,8 +40,8 @@ class Calls:
             `{"name": ..., "arguments": {...}}` whose values are the only allowed ones (xLAM, OpenAI), or the text of either;
             by default also read from the row's `answers` and its answer.
         exact: compare strings as they are.
-        tokenizer: model whose tokenizer says how its calls are read (`response_template`, where it or TRL has one), as a
-            folder or Hub id; what it finds no call in is read as above.
+        tokenizer: model whose tokenizer says how its calls are read (its `response_template`), as a folder or Hub id; a
+            completion in which that finds no call is read as above.
     """
 
     column: str = "ground_truth"
