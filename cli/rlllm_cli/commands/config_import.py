@@ -43,7 +43,11 @@ def import_(
     for note in imported.notes():
         console.say(f"not carried over: {note}")
     if out is not None:
-        _write(out, imported.text(str(out)), overwrite)
+        data_file = out.with_suffix(f".data{out.suffix}") if imported.preparation else None
+        _write(out, imported.text(str(out), str(data_file) if data_file else None), overwrite)
+        if data_file is not None:
+            _write(data_file, imported.preparation_text(str(data_file)), overwrite)
+            console.say(f"make its data first: rlllm data build {data_file}")
     if json:
         console.emit_json(imported.to_json())
     elif out is None:

@@ -118,13 +118,13 @@ def test_axolotls_grpo_section_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.recipe["data"] == {"name": "openai/gsm8k", "subset": "main", "split": "train"}
     assert made.recipe["trainer"]["per_device_train_batch_size"] == 4
     assert made.recipe["trainer"]["beta"] == 0.001
-    assert "trl.reward_funcs" in {one.key for one in made.unmapped}
+    assert made.recipe["rewards"] == [{"name": "rewards:accuracy", "weight": 1.0}]
 
 
 def test_trls_rewards_become_rewards_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     made = imported("trl/grpo.yaml", monkeypatch)
-    assert made.recipe["rewards"] == [{"name": "math"}]
-    assert ("reward_funcs", "my_lib.rewards.short") in {(one.key, one.value) for one in made.unmapped}
+    assert made.recipe["rewards"] == [{"name": "math"}, {"name": "my_lib.rewards:short"}]
+    assert made.recipe["data"]["columns"] == {"answer": "solution"}
     assert made.recipe["trainer"]["scale_rewards"] == "none"
 
 
@@ -146,8 +146,8 @@ PAIRS = {"prompt": "2 + 2 = ?", "chosen": "4", "rejected": "5", "reference": "4"
 ROWS = {
     "sft": {"prompt": "2 + 2 = ?", "completion": "4"},
     "kto": {"prompt": "2 + 2 = ?", "completion": "4", "label": True},
-    "grpo": {"prompt": "2 + 2 = ?", "answer": "4"},
-    "rloo": {"prompt": "2 + 2 = ?", "answer": "4"},
+    "grpo": {"prompt": "2 + 2 = ?", "solution": "4"},
+    "rloo": {"prompt": "2 + 2 = ?", "solution": "4"},
 }
 GIVEN: list[tuple[str, dict[str, Any]]] = [
     *((command, {}) for command in TRL_CLASSES),
@@ -188,7 +188,7 @@ def test_a_trl_config_trains_with_its_own_values_and_trls_defaults(
         if name in known and planned.setting(name) != value
     }
     assert different == {}
-    assert made.unmapped == []
+    assert {one.key for one in made.unmapped} == ({"completion_only_loss"} if command == "sft" else set())
 
 
 def test_rloos_settings_that_rlllm_lacks_are_listed(tmp_path: Path) -> None:
@@ -209,14 +209,14 @@ FACTORY: dict[str, Any] = {"model_name_or_path": "a/b", "stage": "sft", "dataset
 AXOLOTL: dict[str, Any] = {"base_model": "a/b", "datasets": [{"path": "c/d", "type": "alpaca"}], "learning_rate": 1e-4}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("trl", {"model_name_or_path": "a/b", "learning_rate": 1e-4}, "does not say which command it is for"),
-    ("trl", {**SFT, "datasets": [{"path": "a"}, {"path": "b"}]}, "names 2 data sets"),
+    ("trl", {**SFT, "dataset_mixture": {"datasets": []}}, "names no data set"),
     ("trl", {**SFT, "datasets": [{"split": "train"}]}, "has no path"),
     ("trl", {**SFT, "datasets": "a"}, "is not a mapping"),
     ("trl", {**SFT, "seed": "many"}, "seed"),
     ("llamafactory", {**FACTORY, "stage": "pretrain"}, "unknown stage of LLaMA-Factory"),
     ("llamafactory", {**FACTORY, "stage": "dpo", "pref_loss": "kto_pair"}, "no longer has"),
     ("llamafactory", {**FACTORY, "finetuning_type": "freeze"}, "a way of training that rlllm does not have"),
-    ("llamafactory", {**FACTORY, "dataset": "x,y"}, "names 2 data sets"),
+    ("llamafactory", {**FACTORY, "dataset": "x,y", "interleave_probs": "1.0"}, "1 interleave_probs for 2"),
     ("llamafactory", {"stage": "sft"}, "names no data set"),
     ("llamafactory", {**FACTORY, "lora_rank": -1}, "greater than or equal to 1"),
     ("axolotl", {**AXOLOTL, "rl": "ebft"}, "unknown method of Axolotl"),

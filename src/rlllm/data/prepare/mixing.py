@@ -93,7 +93,11 @@ def draw(sources: Sequence[_Places], mixture: Mixture) -> _Places:
     All rows of a source are taken once, in a random order, before any of them is repeated.
     """
     limits = mixture.limits or [None] * len(sources)
-    limited = [rows[:limit] for rows, limit in zip(sources, limits, strict=True)]
+    shares_of_rows = mixture.fractions or [1.0] * len(sources)
+    limited = [
+        _fraction(rows[:limit], share, [mixture.seed, index, 2])
+        for index, (rows, limit, share) in enumerate(zip(sources, limits, shares_of_rows, strict=True))
+    ]
     row_counts = counts([len(rows) for rows in limited], mixture)
     drawn_rows = [
         _epochs(rows, count, [mixture.seed, index])
@@ -103,6 +107,14 @@ def draw(sources: Sequence[_Places], mixture: Mixture) -> _Places:
         return np.sort(drawn_rows[0])
     together = np.concatenate(drawn_rows)
     return together[np.random.Generator(np.random.PCG64([mixture.seed, len(sources), 1])).permutation(len(together))]
+
+
+def _fraction(rows: _Places, share: float, seed: list[int]) -> _Places:
+    """This share of the rows, rounded down, chosen by the seed, in their order."""
+    if share == 1:
+        return rows
+    count = math.floor(len(rows) * share + _EXACT)
+    return np.sort(np.random.Generator(np.random.PCG64(seed)).permutation(rows)[:count])
 
 
 def _epochs(rows: _Places, count: int, seed: list[int]) -> _Places:

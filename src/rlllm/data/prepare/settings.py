@@ -60,6 +60,8 @@ class Mixture(Section):
     """Rows in all. Unset: as many as keep the shares without going over `epochs`."""
     limits: list[int | None] | None = None
     """Most rows of each source to draw from, null for all: its first ones that no check dropped."""
+    fractions: list[float] | None = None
+    """Share of the rows of each source to draw from, 1 for all; which rows these are is chosen by `seed`."""
     epochs: float = Field(1.0, gt=0, allow_inf_nan=False)
     """Most times that each row of a source is used."""
     curriculum: str | None = None
@@ -82,10 +84,12 @@ class Mixture(Section):
             raise ConfigError("weights must be finite, at least 0, and one of them more", given=weights)
         if self.limits is not None and any(limit is not None and limit < 0 for limit in self.limits):
             raise ConfigError("a limit is a number of rows", given=self.limits)
+        if self.fractions is not None and not all(0 < share <= 1 for share in self.fractions):
+            raise ConfigError("a fraction is above 0 and at most 1", given=self.fractions)
         return self
 
     def check_sources(self, sources: int) -> None:
-        """Raise ConfigError where weights or limits are not one a source."""
-        for name, values in (("weights", self.weights), ("limits", self.limits)):
+        """Raise ConfigError where weights, limits or fractions are not one a source."""
+        for name, values in (("weights", self.weights), ("limits", self.limits), ("fractions", self.fractions)):
             if values is not None and len(values) != sources:
                 raise ConfigError(f"{len(values)} {name} for {sources} sources", given=values, hint="give one a source")

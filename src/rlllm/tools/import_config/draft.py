@@ -6,7 +6,8 @@ their own name, since all these tools use TRL's trainers. Each setting that is d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,15 +32,28 @@ class Unmapped:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One data set of a config."""
+
+    settings: dict[str, Any]
+    """What `data` of a recipe would say of it: name, subset, split, columns, rows."""
+    weight: float | None = None
+    """Its share of the mixture; None where all of its rows are taken."""
+    fraction: float | None = None
+    """Share of its own rows that are taken; None for all."""
+
+
 @dataclass
 class Draft:
-    """The recipe so far."""
+    """The recipe so far, and the settings of `rlllm data build` where the config has several data sets."""
 
     tool: str
     verb: str
     method: str
     values: dict[str, Any] = field(default_factory=dict)
     unmapped: list[Unmapped] = field(default_factory=list)
+    preparation: dict[str, Any] | None = None
 
     @property
     def config(self) -> type[StageConfig]:
@@ -119,16 +133,46 @@ class Draft:
         section, _, key = self.config.aliases.get(name, f"trainer.{name}").rpartition(".")
         return key in self.values.get(section, {})
 
-    def columns(self, mapped: Mapping[str, str]) -> None:
-        """Set the column map; note what the method's records have no field for."""
+    def put_sources(self, sources: Sequence[Source], seed: int | None = None) -> None:
+        """Set what is read: one data set in the recipe, or several ones in the settings of a folder to be built from them."""
+        if len(sources) == 1 and sources[0].fraction in (None, 1):
+            for key, value in sources[0].settings.items():
+                self.put(f"data.{key}", value)
+            return
+        mixture: dict[str, Any] = {}
+        if any(source.weight is not None for source in sources):
+            mixture["weights"] = [1.0 if source.weight is None else source.weight for source in sources]
+        if any(source.fraction not in (None, 1) for source in sources):
+            mixture["fractions"] = [1.0 if source.fraction is None else source.fraction for source in sources]
+        if mixture and seed is not None:
+            mixture["seed"] = seed
+        self.preparation = {
+            "sources": [source.settings for source in sources],
+            "kind": self.trainer.record.__name__,
+            **({"mixture": mixture} if mixture else {}),
+        }
+
+    def put_holdout(self, key: str, value: Any) -> None:
+        """Set how many rows are held out for the measurement before and after; note a share of them."""
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.leave(key, value, "no number")
+        elif value >= 1:
+            if self.preparation is None:
+                self.put("data.holdout", int(value))
+            else:
+                self.preparation["holdout"] = int(value)
+        elif value:
+            self.leave(key, value, "held out is a number of rows: data.holdout=N")
+
+    def fitting_columns(self, mapped: Mapping[str, str]) -> dict[str, str]:
+        """The column map for the method's records; notes what they have no field for."""
         fields = {field for field_set in RECORD_FIELDS[self.trainer.record] for field in field_set.names}
         fitting = dict(mapped)
         if "messages" in fitting and "messages" not in fields and "completion" not in fields:
             fitting["prompt"] = fitting.pop("messages")
         for name in [name for name in fitting if name not in fields]:
             self.leave(f"columns.{name}", fitting.pop(name), f"{self.trainer.record.__name__} rows have no {name}")
-        if fitting:
-            self.put("data.columns", fitting)
+        return fitting
 
     def read(self, config: Mapping[str, Any], rules: Mapping[str, Rule]) -> None:
         """Read every setting of a config by the tool's table; null means the tool's default and is skipped."""
@@ -207,15 +251,49 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     raise ConfigError(f"{what} is not a mapping of settings", given=repr(value)[:120])
 
 
-def one_data_set(names: list[Any], key: str) -> Any:
-    """The only data set of a config. Raises ConfigError where there are several: a recipe reads one."""
-    if len(names) == 1:
-        return names[0]
+def items(value: Any, key: str) -> list[Any]:
+    """The data sets of a config as a list. Raises ConfigError where there is none."""
+    names = [name for name in (value if isinstance(value, list) else [value]) if name not in (None, "")]
+    if not names:
+        raise ConfigError(f"{key} names no data set", hint="a config for training names what to train on")
+    return names
+
+
+def refused(what: str, *usual: Any, hint: str | None = None) -> Rule:
+    """A way of training that rlllm lacks: any value but the usual ones (by default: off) makes the import fail."""
+    off = usual or (False, None, "", "none", "None", 0)
+
+    def rule(draft: Draft, key: str, value: Any) -> None:
+        if not any(value == item and type(value) is type(item) for item in off):
+            raise ConfigError(f"{what}, which rlllm does not have", given=f"{key}={value}"[:120], hint=hint)
+
+    return rule
+
+
+def rescaled(rank: Any, alpha: Any, key: str) -> int:
+    """The scale of plain LoRA, alpha / r, that equals alpha / sqrt(r) of rank-stabilised LoRA (Kalajdzievski 2023).
+
+    Raises:
+        ConfigError: no whole number does.
+    """
+    if isinstance(rank, int) and isinstance(alpha, int) and rank > 0 and (scaled := alpha * math.sqrt(rank)).is_integer():
+        return int(scaled)
     raise ConfigError(
-        f"{key} names {len(names)} data sets, and a recipe reads one" if names else f"{key} names no data set",
-        given=", ".join(str(name.get("path", name) if isinstance(name, Mapping) else name) for name in names) or None,
-        hint="mix them first: rlllm data mix A B --out DIR" if names else None,
+        "the scale of rank-stabilised LoRA is no whole number as lora.alpha",
+        given=f"{key}=true with rank {rank} and alpha {alpha}",
+        hint="take a rank that is a square (16, 64)",
     )
+
+
+def refuse_launcher(config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for a file of accelerate or DeepSpeed: it says on which machines to train, and not what."""
+    keys = [key for key in ("distributed_type", "compute_environment", "zero_optimization") if key in config]
+    if keys:
+        raise ConfigError(
+            "a launcher's file, which says on which machines to train and not what",
+            given=", ".join(keys),
+            hint="give the file that names the model and the data",
+        )
 
 
 QUANTISED = "models are trained in full or with LoRA, never quantised"

@@ -18,18 +18,23 @@ from rlllm.tools.import_config.draft import (
     LAUNCHER,
     NO_EVAL,
     QUANTISED,
+    SHELL,
     TEMPLATE,
     Draft,
     Rule,
+    Source,
     as_trl,
+    items,
     left,
     mapping,
-    one_data_set,
+    refuse_launcher,
+    refused,
+    rescaled,
     text_length,
     to,
     unless,
 )
-from rlllm.tools.import_config.trl import SHARED
+from rlllm.tools.import_config.trl import SHARED, system_prompt
 
 _DEFAULTS = {"learning_rate": 5e-5, "num_train_epochs": 3.0, "cutoff_len": 2048, "per_device_train_batch_size": 8}
 """LLaMA-Factory's defaults where TRL or rlllm has others."""
@@ -50,6 +55,9 @@ _COLUMNS = {
     "chosen": "chosen",
     "rejected": "rejected",
     "kto_tag": "label",
+    "system": "system",
+    "history": "history",
+    "tools": "tools",
 }
 """Columns of `dataset_info.json` to record fields."""
 
@@ -58,19 +66,39 @@ def draft(config: Mapping[str, Any], stage: str | None, path: Path) -> Draft:
     """The recipe of a LLaMA-Factory config.
 
     Raises:
-        ConfigError: an unknown stage or loss, a way of training that rlllm lacks, or several data sets.
+        ConfigError: an unknown stage or loss, a way of training that rlllm lacks, or a file that is for no training.
     """
+    refuse_launcher(config)
+    _refuse_no_training(config)
     verb, method = _method(config, stage)
     recipe = Draft("llamafactory", verb, method)
     rest = {**_DEFAULTS, **{key: value for key, value in config.items() if value is not None}}
     _adapters(recipe, rest)
     _data(recipe, rest, path)
+    if (stage or config.get("stage")) == "pt":
+        _plain_text(recipe, rest)
     if method != "ppo" and verb == "align":
         _preference(recipe, rest)
     for key in ("stage", "pref_loss"):
         rest.pop(key, None)
     recipe.read(rest, _RULES)
     return recipe
+
+
+_NO_TRAINING = {
+    "train_dataset": ("a config of LLaMA-Factory v1, whose keys are others", "write it for `llamafactory-cli train`"),
+    "peft_config": ("a config of LLaMA-Factory v1, whose keys are others", "write it for `llamafactory-cli train`"),
+    "export_dir": ("a config that merges or exports a model, no training", "a run's model folder is whole already"),
+    "infer_backend": ("a config for talking to a model, no training", "rlllm chat MODEL"),
+    "do_predict": ("a config that generates, no training", "rlllm eval MODEL --data FILE"),
+}
+"""Keys of files that are for no training: what the file is, and what to do instead."""
+
+
+def _refuse_no_training(config: Mapping[str, Any]) -> None:
+    for key, (what, hint) in _NO_TRAINING.items():
+        if config.get(key):
+            raise ConfigError(what, given=f"{key}={config[key]}"[:120], hint=hint)
 
 
 def _method(config: Mapping[str, Any], stage: str | None) -> tuple[str, str]:
@@ -106,37 +134,80 @@ def _adapters(recipe: Draft, config: dict[str, Any]) -> None:
     rank = parse_scalar(rank) if isinstance(rank, str) else rank
     recipe.put("lora.r", rank)
     twice = 2 * rank if isinstance(rank, int) else rank  # what is no number is refused with the recipe
-    recipe.put("lora.alpha", lora_settings["alpha"] or twice)
+    alpha = lora_settings["alpha"] or twice
+    recipe.put("lora.alpha", rescaled(rank, alpha, "use_rslora") if config.pop("use_rslora", False) else alpha)
     recipe.put("lora.dropout", lora_settings["dropout"] or 0.0)
     target = lora_settings["target"] or "all"
     names = target if isinstance(target, list) else [name.strip() for name in str(target).split(",")]
     recipe.put("lora.target_modules", "all-linear" if names == ["all"] else names)
 
 
+_MIX_STRATEGIES = ("concat", "interleave_under", "interleave_over", "interleave_once")
+
+
 def _data(recipe: Draft, config: dict[str, Any], path: Path) -> None:
-    names = config.pop("dataset", [])
-    name = one_data_set(
-        names if isinstance(names, list) else [n.strip() for n in str(names).split(",") if n], "dataset"
-    )
-    folder = Path(str(config.pop("dataset_dir", "data")))
-    entry = _entry(str(name), [base / folder for base in (path.parent, Path())])
+    """The data sets of the config; several are mixed as `mix_strategy` says."""
+    value = config.pop("dataset", [])
+    value = [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    names = [str(name) for name in items(value, "dataset")]
+    folder, rows = Path(str(config.pop("dataset_dir", "data"))), config.pop("max_samples", None)
+    strategy, shares = str(config.pop("mix_strategy", "concat")), config.pop("interleave_probs", None)
+    weights = [float(share) for share in str(shares).split(",")] if shares is not None else [1.0] * len(names)
+    if strategy not in _MIX_STRATEGIES:
+        raise unknown("mix_strategy of LLaMA-Factory", strategy, _MIX_STRATEGIES)
+    if len(weights) != len(names):
+        raise ConfigError(f"{len(weights)} interleave_probs for {len(names)} data sets", given=f"{shares}")
+    interleaved = strategy != "concat" and len(names) > 1
+    if interleaved:
+        recipe.leave("mix_strategy", strategy, "the rows are drawn without repeats, in these shares, and shuffled")
+    sources = []
+    for name, weight in zip(names, weights, strict=True):
+        settings = _settings(recipe, name, folder, path)
+        if rows is not None:
+            settings["rows"] = rows
+        sources.append(Source(settings, weight=weight if interleaved else None))
+    recipe.put_sources(sources)
+
+
+def _settings(recipe: Draft, name: str, folder: Path, path: Path) -> dict[str, Any]:
+    """What `data` says of one data set, from `dataset_info.json` where it is found."""
+    bases = [path.parent, *path.parent.absolute().parents][:4]
+    entry = _entry(name, [base / folder for base in (*bases, Path())])
     if entry is None:
-        recipe.put("data.name", str(name))
         recipe.leave("dataset_dir", str(folder), f"no dataset_info.json there names {name}: set data.name to its file")
-        return
-    folder_of_index, settings = entry
-    _place(recipe, settings, folder_of_index)
-    columns = mapping(settings.get("columns") or {}, "columns")
+        return {"name": name}
+    folder_of_index, info = entry
+    columns = mapping(info.get("columns") or {}, "columns")
+    media = [key for key in ("images", "videos", "audios") if key in columns]
+    if media:
+        raise ConfigError(f"a data set with {media[0]}, and only text is trained on", given=name)
     mapped = {_COLUMNS[key]: str(column) for key, column in columns.items() if key in _COLUMNS}
+    if "prompt" in mapped and _is_text(recipe, columns):
+        mapped = {"text": mapped["prompt"]}
     if "query" in columns and "prompt" in mapped:
         mapped["prompt"] += f"+{columns['query']}"
-    if settings.get("ranking") and settings.get("formatting") == "sharegpt":
-        content = mapping(settings.get("tags") or {}, "tags").get("content_tag", "value")
+    if info.get("ranking") and info.get("formatting") == "sharegpt":
+        content = mapping(info.get("tags") or {}, "tags").get("content_tag", "value")
         mapped.update({side: f"{mapped[side]}.{content}" for side in ("chosen", "rejected") if side in mapped})
-    recipe.columns(mapped)
     for key, column in columns.items():
         if key not in _COLUMNS and key != "query":
-            recipe.leave(f"columns.{key}", column, "rows have system prompts and history as messages")
+            recipe.leave(f"columns.{key}", column, "LLaMA-Factory has no such column")
+    settings = _place(info, folder_of_index)
+    if fitting := recipe.fitting_columns(mapped):
+        settings["columns"] = fitting
+    return settings
+
+
+def _is_text(recipe: Draft, columns: Mapping[str, Any]) -> bool:
+    """Whether a data set holds plain text: its only column is the prompt, and answers are imitated."""
+    return recipe.method == "sft" and "response" not in columns and "messages" not in columns
+
+
+def _plain_text(recipe: Draft, config: dict[str, Any]) -> None:
+    """Stage pt: texts are joined and cut into pieces of equal length, unless packing is off."""
+    if config.get("packing") is not False:
+        config.setdefault("packing", True)
+        recipe.put_trl("packing_strategy", "wrapped", "stage")
 
 
 def _entry(name: str, folders: list[Path]) -> tuple[Path, dict[str, Any]] | None:
@@ -153,32 +224,35 @@ def _entry(name: str, folders: list[Path]) -> tuple[Path, dict[str, Any]] | None
     return None
 
 
-def _place(recipe: Draft, settings: Mapping[str, Any], folder_of_index: Path) -> None:
-    if settings.get("hf_hub_url"):
-        recipe.put("data.name", settings["hf_hub_url"])
-        for key in ("subset", "split"):
-            if settings.get(key):
-                recipe.put(f"data.{key}", settings[key])
-    elif settings.get("file_name"):
-        recipe.put("data.name", str(folder_of_index / str(settings["file_name"])))
-    else:
-        raise ConfigError("the data set has neither file_name nor hf_hub_url", given=repr(dict(settings))[:120])
+def _place(info: Mapping[str, Any], folder_of_index: Path) -> dict[str, Any]:
+    if info.get("hf_hub_url"):
+        return {
+            "name": info["hf_hub_url"],
+            **{key: info[key] for key in ("subset", "split") if info.get(key)},
+        }
+    if info.get("file_name"):
+        return {"name": str(folder_of_index / str(info["file_name"]))}
+    raise ConfigError("the data set has neither file_name nor hf_hub_url", given=repr(dict(info))[:120])
 
 
 def _preference(recipe: Draft, config: dict[str, Any]) -> None:
-    """`pref_*`: the scale of the loss, and imitation beside it."""
+    """`pref_*`: the scale of the loss, and other losses beside it."""
     beta, imitation = config.pop("pref_beta", 0.1), config.pop("pref_ftx", 0.0)
     recipe.put_trl("beta", beta, "pref_beta")
     if recipe.method == "simpo":
         recipe.put_trl("simpo_gamma", config.pop("simpo_gamma", 0.5))
-    if not imitation:
+    classifier = config.pop("pref_bco_weight", 0.0)
+    main = recipe.trainer.trl_config == "DPOConfig" and {"dpo": "sigmoid"}.get(recipe.method, recipe.method)
+    others = {"pref_ftx": ("sft", imitation), "pref_bco_weight": ("bco_pair", classifier)}
+    added = {key: item for key, item in others.items() if item[1]}
+    if not added:
         return
-    losses = recipe.trainer.trl_config == "DPOConfig" and {"dpo": "sigmoid"}.get(recipe.method, recipe.method)
-    if losses:
-        recipe.put_trl("loss_type", [losses, "sft"], "pref_ftx")
-        recipe.put_trl("loss_weights", [1.0, imitation], "pref_ftx")
-    else:
-        recipe.leave("pref_ftx", imitation, f"method {recipe.method} has no imitation term of this kind")
+    if main:
+        recipe.put_trl("loss_type", [main, *(name for name, _ in added.values())], "pref_ftx")
+        recipe.put_trl("loss_weights", [1.0, *(weight for _, weight in added.values())], "pref_ftx")
+        return
+    for key, (_, weight) in added.items():
+        recipe.leave(key, weight, f"method {recipe.method} has no second loss")
 
 
 def _prompt_too(draft: Draft, key: str, value: Any) -> None:
@@ -197,6 +271,29 @@ def _new_tokens(draft: Draft, key: str, value: Any) -> None:
         draft.leave(key, value, "nothing is generated in training")
 
 
+def last_turn(draft: Draft, key: str, value: Any) -> None:
+    """Only the last turn of the assistant is imitated."""
+    if value and "turns" in draft.config.model_fields:
+        draft.put("turns", "last")
+    elif value:
+        draft.leave(key, value, "only the last turn of the assistant is learned, as it asks for")
+
+
+def _neat_packing(draft: Draft, key: str, value: Any) -> None:
+    """Packed rows that do not see each other, which is how TRL packs."""
+    if value:
+        draft.put_trl("packing", True, key)
+
+
+def _dft(draft: Draft, key: str, value: Any) -> None:
+    if value:
+        draft.put_trl("loss_type", "dft", key)
+
+
+def _no_checkpointing(draft: Draft, key: str, value: Any) -> None:
+    draft.put_trl("gradient_checkpointing", not value, key)
+
+
 def _sampling(draft: Draft, key: str, value: Any) -> None:
     if draft.trainer.samples:
         draft.put(f"rollout.{key}", value)
@@ -204,7 +301,16 @@ def _sampling(draft: Draft, key: str, value: Any) -> None:
         draft.leave(key, value, "nothing is generated in training")
 
 
-_GALORE = "only TRL's own optimizers: optim"
+_MEDIA = "only text is trained on"
+_OPTIMISERS = ("galore", "badam", "apollo", "muon", "adam_mini")
+_MACHINES = (
+    "ddp_timeout ray_num_workers ray_init_kwargs ray_storage_path ray_storage_filesystem tensor_model_parallel_size "
+    "pipeline_model_parallel_size expert_model_parallel_size context_parallel_size sequence_parallel "
+    "bias_activation_fusion apply_rope_fusion use_distributed_optimizer overlap_param_gather overlap_grad_reduce "
+    "moe_grouped_gemm moe_token_dispatcher_type recompute_granularity mixed_precision use_packed_sequences "
+    "export_hf_on_finish fsdp_transformer_layer_cls_to_wrap kt_config kt_cpu_activation kt_weight_path "
+    "kt_non_expert_weight_path use_v1_kernels"
+).split()
 _CACHE = "tokenised rows are cached by their content"
 
 _RULES: dict[str, Rule] = {
@@ -221,22 +327,48 @@ _RULES: dict[str, Rule] = {
     "template": left(TEMPLATE),
     "enable_thinking": left(TEMPLATE),
     "cutoff_len": text_length,
-    "max_samples": to("data.rows"),
-    "val_size": left("held out is a number of rows: data.holdout=N"),
+    "val_size": lambda draft, key, value: draft.put_holdout(key, value),
     "eval_dataset": left(NO_EVAL),
     "overwrite_cache": left(_CACHE),
     "tokenized_path": left(_CACHE),
     "preprocessing_num_workers": as_trl("dataset_num_proc"),
     "preprocessing_batch_size": left(_CACHE),
     "streaming": unless(False, "rows are read before training; a Hub data set can be streamed: data.streaming"),
-    "mix_strategy": left("a recipe reads one data set"),
-    "neat_packing": unless(False, "packed rows see each other unless the attention keeps them apart: TRL's packing"),
+    "neat_packing": _neat_packing,
     "train_on_prompt": _prompt_too,
-    "mask_history": left("only the last turn is learned; assistant_only_loss=true learns them all"),
+    "mask_history": last_turn,
+    "default_system": system_prompt,
+    "tool_format": left(TEMPLATE),
+    "use_dft_loss": _dft,
+    "use_asft_loss": refused("a loss of LLaMA-Factory's own (ASFT)"),
+    "use_eaft_loss": refused("a loss of LLaMA-Factory's own (EAFT)"),
+    "disable_gradient_checkpointing": _no_checkpointing,
+    "use_reentrant_gc": left("how activations are recomputed changes no result"),
+    "mixture_of_depths": refused("another architecture (mixture of depths)"),
+    "use_llama_pro": refused("training of some layers (LLaMA Pro)"),
+    "shift_attn": refused("another attention (shifted sparse)"),
+    "fp8": refused("arithmetic in 8 bits"),
+    "moe_aux_loss_coef": left("the balance of experts is not part of the loss"),
+    "resize_vocab": unless(False, "the vocabulary is the model's"),
+    "add_tokens": left("the vocabulary is the model's"),
+    "add_special_tokens": left("the vocabulary is the model's"),
+    "disable_shuffling": unless(False, "rows are shuffled by the trainer, from the seed"),
+    "do_predict": unless(False, "measure a run with: rlllm eval"),
+    "predict_with_generate": unless(False, "measure a run with: rlllm eval"),
+    "compute_accuracy": unless(False, "held-out rows are measured before and after"),
+    "double_quantization": left(QUANTISED),
+    **{f"fp8_{name}": left("arithmetic in 8 bits is off") for name in ("backend", "enable_fsdp_float8_all_gather")},
+    **{name: left(_MEDIA) for name in ("image_max_pixels", "image_min_pixels", "video_max_pixels", "video_min_pixels")},
+    **{name: left(_MEDIA) for name in ("video_fps", "video_maxlen", "media_dir")},
+    **{f"freeze_{name}": left(_MEDIA) for name in ("vision_tower", "multi_modal_projector", "language_model")},
+    **{name: left(LAUNCHER) for name in _MACHINES},
     "plot_loss": left("curves are in the run's report.html"),
     "pure_bf16": unless(False, "the number format is chosen by the hardware"),
     "ref_model": left("the reference is the model at the start"),
     "ref_model_adapters": left("the reference is the model at the start"),
+    "ref_model_quantization_bit": left("the reference is the model at the start"),
+    "reward_model_adapters": left("a reward is a whole model: merge the adapter first"),
+    "reward_model_quantization_bit": left(QUANTISED),
     "reward_model": _reward_model,
     "reward_model_type": unless("full", "a reward is a whole model: merge the adapter first"),
     "dpo_label_smoothing": as_trl("label_smoothing"),
@@ -254,17 +386,19 @@ _RULES: dict[str, Rule] = {
     "top_k": _sampling,
     "do_sample": left("training always samples"),
     "additional_target": left("adapters are trained alone"),
-    "use_rslora": unless(False, "adapters are plain LoRA: the scale is lora.alpha / lora.r"),
-    "use_dora": unless(False, "adapters are plain LoRA"),
-    "pissa_init": unless(False, "adapters start at zero"),
-    "loraplus_lr_ratio": left("all adapter weights have one learning rate"),
+    "use_rslora": unless(False, "adapters are off"),
+    "use_dora": refused("adapters with a magnitude of their own (DoRA)"),
+    "pissa_init": refused("adapters that start from the weights (PiSSA)"),
+    "pissa_iter": left("pissa_init is off"),
+    "pissa_convert": unless(False, "pissa_init is off"),
+    "loraplus_lr_ratio": refused("two learning rates for adapters (LoRA+)"),
+    "loraplus_lr_embedding": left("loraplus_lr_ratio is off"),
     "create_new_adapter": unless(False, "adapters are new in every run"),
-    "use_galore": unless(False, _GALORE),
-    "use_badam": unless(False, _GALORE),
-    "use_apollo": unless(False, _GALORE),
-    "use_muon": unless(False, _GALORE),
+    **{f"use_{name}": refused(f"an optimiser of LLaMA-Factory's own ({name})") for name in _OPTIMISERS},
     "use_swanlab": unless(False, "report_to names what is logged to"),
-    "ddp_timeout": left(LAUNCHER),
-    "ray_run_name": left(LAUNCHER),
+    **{f"swanlab_{name}": left(SHELL) for name in ("project", "workspace", "run_name", "mode", "api_key", "logdir")},
+    "use_kt": unless(False, LAUNCHER),
+    "use_mca": unless(False, LAUNCHER),
+    "use_megatron_bridge": unless(False, LAUNCHER),
 }
 """Key to what becomes of it; what transformers takes under the same name keeps it."""

@@ -11,11 +11,12 @@ from typing import Any
 from rlllm.core import yaml_io
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.stages.catalog import resolve_settings
+from rlllm.tools.data.build import Preparation
 from rlllm.tools.import_config import axolotl, llamafactory, trl
 from rlllm.tools.import_config.draft import Draft, Unmapped
 
 _TOOLS: dict[str, Callable[[Mapping[str, Any], str | None, Path], Draft]] = {
-    "trl": lambda config, stage, path: trl.draft(config, stage, path.stem),
+    "trl": trl.draft,
     "llamafactory": llamafactory.draft,
     "axolotl": lambda config, stage, path: axolotl.draft(config, stage),
 }
@@ -25,7 +26,7 @@ _WIDEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A recipe made of another tool's config."""
+    """A recipe made of another tool's config, and the settings of its data where that is a mixture."""
 
     tool: str
     source: str
@@ -33,20 +34,32 @@ class Imported:
     recipe: dict[str, Any]
     unmapped: list[Unmapped]
     """Settings that the recipe does not carry, each with the reason."""
+    preparation: dict[str, Any] | None = None
+    """Settings for `rlllm data build`, which makes the folder that the recipe reads; None for one data set."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    def text(self, file: str = "FILE") -> str:
-        """The recipe as YAML, with comments on how to run it and what was left out."""
-        head = [
-            f"Imported from {_NAMES[self.tool]}: {_line(self.source)}",
-            "",
-            f"  rlllm {self.verb} {shlex.quote(file)}",
-        ]
+    def text(self, file: str = "FILE", data_file: str | None = None) -> str:
+        """The recipe as YAML, with comments on how to run it and what was left out.
+
+        Args:
+            file: name of the recipe's file, for the comments.
+            data_file: name of the file with `preparation_text`; None writes that text into the comments.
+        """
+        head = [f"Imported from {_NAMES[self.tool]}: {_line(self.source)}", ""]
+        if self.preparation is not None:
+            head += [f"  rlllm data build {shlex.quote(data_file or 'DATA.yaml')}"]
+        head += [f"  rlllm {self.verb} {shlex.quote(file)}"]
+        if self.preparation is not None and data_file is None:
+            head += ["", "DATA.yaml:", *(f"  {line}" for line in yaml_io.dump(self.preparation).splitlines())]
         if self.unmapped:
             head += ["", "Not carried over:", *(f"  {line}" for line in self.notes())]
         return "".join(f"# {line}".rstrip() + "\n" for line in head) + yaml_io.dump(self.recipe)
+
+    def preparation_text(self, file: str) -> str:
+        """The settings for `rlllm data build` as YAML, with the command in a comment."""
+        return f"# rlllm data build {shlex.quote(file)}\n" + yaml_io.dump(self.preparation)
 
     def notes(self) -> list[str]:
         """What was left out, one setting a line."""
@@ -70,9 +83,15 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
         raise unknown("tool to import from", tool, _TOOLS)
     path = Path(path)
     draft = _TOOLS[tool](_read(path), stage, path)
+    preparation = draft.preparation
+    if preparation is not None:
+        folder = f"{path.stem}-data"
+        draft.put("data.name", folder)
+        preparation = {**preparation, "out": folder}
+        Preparation.checked(preparation)
     recipe = draft.recipe()
     resolve_settings(draft.verb, recipe)
-    return Imported(tool, path.name, draft.verb, recipe, draft.unmapped)
+    return Imported(tool, path.name, draft.verb, recipe, draft.unmapped, preparation)
 
 
 def _read(path: Path) -> dict[str, Any]:

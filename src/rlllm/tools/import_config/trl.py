@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError
@@ -19,14 +20,20 @@ from rlllm.tools.import_config.draft import (
     PROMPT_LENGTH,
     QUANTISED,
     SHELL,
+    TEMPLATE,
     Draft,
     Rule,
+    Source,
+    items,
     left,
     mapping,
-    one_data_set,
+    refuse_launcher,
+    refused,
+    text_length,
     to,
     unless,
 )
+from rlllm.tools.import_config.trl_rewards import put_rewards
 
 _COMMANDS = {
     "sft": ("sft", "sft"),
@@ -50,25 +57,32 @@ _TELLING = {
     "sft": {"packing", "completion_only_loss", "assistant_only_loss", "dataset_text_field", "packing_strategy"},
 }
 """Command to settings that no other has."""
-REWARDS = {"accuracy_reward": "math", "trl.rewards.accuracy_reward": "math"}
-"""Reward functions that ship with TRL, and what compares answers the same way (math-verify)."""
+_FOLDERS = {**{command: command for command in _COMMANDS}, "cpt": "sft"}
+"""Folders of published recipes that say which command their files are for."""
 
 
-def draft(config: Mapping[str, Any], stage: str | None, name: str) -> Draft:
-    """The recipe of a TRL config.
+def draft(config: Mapping[str, Any], stage: str | None, path: Path) -> Draft:
+    """The recipe of a TRL config, also of open-r1 and of the alignment handbook, whose scripts add a few settings.
 
     Raises:
-        ConfigError: its command cannot be determined, or names several data sets.
+        ConfigError: its command cannot be determined, or it asks for a way of training that rlllm lacks.
     """
-    command = _command(config, stage, name)
+    refuse_launcher(config)
+    command = _command(config, stage, path)
     verb, method = _COMMANDS[command]
     recipe = Draft("trl", verb, method)
-    recipe.read(_peft(recipe, config), _RULES)
+    rest = _peft(recipe, config)
+    _data(recipe, rest)
+    put_rewards(recipe, rest)
+    recipe.read(rest, _RULES)
+    if command == "sft" and not {"completion_only_loss", "assistant_only_loss"} & config.keys():
+        reason = "TRL learns prompts too where rows are messages or text; the recipe learns answers: completion_only_loss=false"
+        recipe.leave("completion_only_loss", None, reason)
     recipe.write_trl_defaults("RLOOConfig" if command == "rloo" else recipe.trainer.trl_config)
     return recipe
 
 
-def _command(config: Mapping[str, Any], stage: str | None, name: str) -> str:
+def _command(config: Mapping[str, Any], stage: str | None, path: Path) -> str:
     hint = f"say which: --stage {'|'.join(_COMMANDS)}"
     if stage is not None:
         if stage not in _COMMANDS:
@@ -76,10 +90,12 @@ def _command(config: Mapping[str, Any], stage: str | None, name: str) -> str:
         return stage
     commands = [command for command, keys in _TELLING.items() if keys & config.keys()]
     if len(commands) != 1:
-        words = re.split(r"[^a-z]+", name.lower())
+        words = re.split(r"[^a-z]+", path.stem.lower())
         commands = [command for command in _COMMANDS if command in words and (not commands or command in commands)]
     if len(commands) != 1:
-        raise ConfigError("a TRL config does not say which command it is for", given=name, hint=hint)
+        commands = [_FOLDERS[part] for part in path.absolute().parent.parts[-1:] if part in _FOLDERS]
+    if len(commands) != 1:
+        raise ConfigError("a TRL config does not say which command it is for", given=path.name, hint=hint)
     return commands[0]
 
 
@@ -107,47 +123,85 @@ def _peft(recipe: Draft, config: Mapping[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def _data_sets(recipe: Draft, key: str, value: Any) -> None:
-    data_set = mapping(one_data_set(value if isinstance(value, list) else [value], key), key)
-    path, files = data_set.pop("path", None), data_set.pop("data_files", None)
-    if not path:
-        raise ConfigError("a data set has no path", given=repr(data_set)[:120])
-    name_or_file = files if isinstance(files, str) else path
-    recipe.put("data.name", name_or_file)
-    if files is not None and not isinstance(files, str):
-        recipe.leave("datasets.data_files", files, "one file or folder is read: name it in data.name")
-    for name, place in (("name", "subset"), ("split", "split")):
-        item = data_set.pop(name, None)
-        if item is not None and name_or_file == path:
-            recipe.put(f"data.{place}", item)
-    for name, item in data_set.items():
+_PLACES = {"path": "name", "id": "name", "name": "subset", "config": "subset", "split": "split", "revision": "revision"}
+"""Settings of one data set of `datasets` or `dataset_mixture` to those of `data`."""
+
+
+def _data(recipe: Draft, config: dict[str, Any]) -> None:
+    """The data sets, in TRL's three ways and in the two of the alignment handbook. Takes their keys out of the config."""
+    mixture = mapping(config.pop("dataset_mixture", None) or {}, "dataset_mixture")
+    mixer = mapping(config.pop("dataset_mixer", None) or {}, "dataset_mixer")
+    listed = config.pop("datasets", None)
+    column = config.pop("dataset_prompt_column", None)
+    if mixer:
+        sources = _mixer(recipe, mixer, config)
+    elif listed or mixture:
+        key = "datasets" if listed else "dataset_mixture"
+        entries = listed if listed else mixture.pop("datasets", [])
+        sources = [_source(recipe, key, mapping(entry, key)) for entry in items(entries, key)]
+    else:
+        sources = [_named(config)] if config.get("dataset_name") else []
+    for key in ("dataset_name", "dataset_config", "dataset_train_split"):
+        if (value := config.pop(key, None)) is not None and (mixer or listed or mixture):
+            recipe.leave(key, value, "the config names its data sets otherwise, too: dataset_name is not read")
+    if column is not None and sources:
+        sources[0].settings["columns"] = {"prompt": column}
+    if sources:
+        recipe.put_sources(sources, mixture.pop("seed", 0) if mixture else None)
+    for key, value in mixture.items():
+        if key == "test_split_size":
+            recipe.put_holdout(f"dataset_mixture.{key}", value)
+        elif key != "seed":
+            recipe.leave(f"dataset_mixture.{key}", value, "the alignment handbook has no such setting")
+
+
+def _named(config: Mapping[str, Any]) -> Source:
+    places = {"dataset_name": "name", "dataset_config": "subset", "dataset_train_split": "split"}
+    return Source({place: config[key] for key, place in places.items() if config.get(key) is not None})
+
+
+def _source(recipe: Draft, key: str, entry: dict[str, Any]) -> Source:
+    """One data set of a list. `fraction` (TRL) and `weight` (the alignment handbook) are a share of its rows."""
+    share = entry.pop("fraction", None) if key == "datasets" else entry.pop("weight", None)
+    files, columns = entry.pop("data_files", None), entry.pop("columns", None)
+    settings = {_PLACES[name]: entry.pop(name) for name in list(entry) if name in _PLACES and entry[name] is not None}
+    if "name" not in settings:
+        raise ConfigError("a data set has no path", given=repr(entry)[:120])
+    if isinstance(files, str):
+        settings = {"name": files}
+    elif files is not None:
+        recipe.leave(f"{key}.data_files", files, "one file or folder is read: name it in data.name")
+    if columns:
+        settings["columns"] = recipe.fitting_columns({name: name for name in columns if name in _ROW_FIELDS})
+        for name in columns:
+            if name not in _ROW_FIELDS:
+                recipe.leave(f"{key}.columns", name, "the other columns of a row are kept, and nothing is trained on them")
+    if not settings.get("columns", True):
+        del settings["columns"]
+    for name, item in entry.items():
         if item is not None:
-            recipe.leave(f"datasets.{name}", item, "a recipe reads one data set, all of its columns")
+            recipe.leave(f"{key}.{name}", item, "a data set is read whole, by its name, subset and split")
+    if share is not None and not isinstance(share, int | float):
+        raise ConfigError("the share of a data set is a number", given=f"{key}: {share}")
+    return Source(settings, fraction=share)
 
 
-def _rewards(recipe: Draft, key: str, value: Any) -> None:
-    for name in value if isinstance(value, list) else [value]:
-        if isinstance(name, str) and name in REWARDS:
-            recipe.values.setdefault("rewards", []).append({"name": REWARDS[name]})
-        else:
-            recipe.leave(
-                key,
-                name,
-                "a reward of rlllm takes one sample and returns a score: wrap it, then --reward file.py:function",
-            )
+_ROW_FIELDS = ("prompt", "completion", "messages", "text", "chosen", "rejected", "label")
 
 
-def _weights(recipe: Draft, key: str, value: Any) -> None:
-    rewards = recipe.values.get("rewards", [])
-    if not isinstance(value, list) or len(value) != len(rewards):
-        recipe.leave(key, value, "each reward has its weight: rewards: [{name: math, weight: 0.5}]")
-        return
-    for reward, weight in zip(rewards, value, strict=True):
-        reward["weight"] = weight
-
-
-def _reward_model(recipe: Draft, key: str, value: Any) -> None:
-    recipe.values.setdefault("rewards", []).append({"name": "model", "path": value})
+def _mixer(recipe: Draft, mixer: Mapping[str, Any], config: dict[str, Any]) -> list[Source]:
+    """`dataset_mixer`: data sets with the share of their rows; `dataset_splits` and `dataset_configs` go with it."""
+    splits = [str(split) for split in config.pop("dataset_splits", None) or ["train"]]
+    subsets = config.pop("dataset_configs", None) or [None] * len(mixer)
+    for split in splits:
+        if "train" not in split:
+            recipe.leave("dataset_splits", split, "held-out rows come from the training rows: data.holdout=N")
+    train = [split for split in splits if "train" in split]
+    return [
+        Source({"name": name, **({"subset": subset} if subset else {}), "split": split}, fraction=share)
+        for (name, share), subset in zip(mixer.items(), subsets, strict=False)
+        for split in train
+    ]
 
 
 def _losses(recipe: Draft, key: str, value: Any) -> None:
@@ -215,6 +269,12 @@ SHARED: dict[str, Rule] = {
     "do_train": unless(True, "a recipe trains"),
     "do_eval": left(NO_EVAL),
     "load_best_model_at_end": unless(False, NO_EVAL),
+    "wandb_project": left(SHELL),
+    "wandb_entity": left(SHELL),
+    **{f"trackio_{name}": left(SHELL) for name in ("space_id", "project_name", "run_name")},
+    "hub_private_repo": left("push the run's model folder yourself"),
+    "hub_always_push": left("push the run's model folder yourself"),
+    "hub_token": left(SHELL),
     "use_vllm": unless(False, "rollouts are sampled by rlllm's own engines: rollout.engine"),
     "max_prompt_length": left(PROMPT_LENGTH),
     "deepspeed": left(LAUNCHER),
@@ -236,6 +296,8 @@ SHARED: dict[str, Rule] = {
             "tensor_parallel_size",
             "max_model_length",
             "enable_sleep_mode",
+            "device",
+            "max_model_len",
             "model_impl",
             "importance_sampling_correction",
             "importance_sampling_cap",
@@ -243,6 +305,20 @@ SHARED: dict[str, Rule] = {
     },
 }
 """What transformers' and TRL's arguments become, whichever tool passes them on."""
+
+FILTERING = "filtering of a data set by pass rates, no training"
+FILTER_HINT = "rlllm reason --method pass-band trains on prompts of middling pass rates"
+_HUB = "push the run's model folder yourself"
+_CODE = "programs run in rlllm's own sandbox"
+
+
+def system_prompt(draft: Draft, key: str, value: Any) -> None:
+    """A system prompt for every row."""
+    if "system_prompt" in draft.config.model_fields:
+        draft.put("system_prompt", value)
+    else:
+        draft.leave(key, value, "put it into the rows, as their first message")
+
 
 _RULES: dict[str, Rule] = {
     **SHARED,
@@ -260,17 +336,29 @@ _RULES: dict[str, Rule] = {
     "use_rslora": unless(False, "adapters are plain LoRA: the scale is lora.alpha / lora.r"),
     "lora_modules_to_save": left("adapters are trained alone"),
     "lora_task_type": left("follows from the verb"),
-    "dataset_name": to("data.name"),
-    "dataset_config": to("data.subset"),
-    "dataset_train_split": to("data.split"),
     "dataset_test_split": left("held-out rows come from the training rows: data.holdout=N"),
     "dataset_streaming": unless(False, "rows are read before training; a Hub data set can be streamed: data.streaming"),
-    "test_split_size": left("held out is a number of rows: data.holdout=N"),
+    "test_split_size": lambda draft, key, value: draft.put_holdout(key, value),
     "streaming": unless(False, "rows are read before training; a Hub data set can be streamed: data.streaming"),
-    "datasets": _data_sets,
-    "reward_funcs": _rewards,
-    "reward_weights": _weights,
-    "reward_model_name_or_path": _reward_model,
+    "max_seq_length": text_length,
+    "chat_template": left(TEMPLATE),
+    "system_prompt": system_prompt,
+    "dataset_kwargs": left("rows are tokenised by rlllm, once with the marks of the template"),
+    "remove_unused_columns": left("rlllm makes the columns that the trainer reads"),
+    "use_peft": unless(False, "set lora"),
+    "callbacks": left("callbacks of open-r1 are not those of rlllm"),
+    "benchmarks": left("measure the run afterwards: rlllm eval"),
+    "pass_rate_min": refused(FILTERING, 0, hint=FILTER_HINT),
+    "pass_rate_max": refused(FILTERING, 1, hint=FILTER_HINT),
+    "hub_model_revision": left(_HUB),
+    "push_to_hub_revision": left(_HUB),
+    "overwrite_hub_revision": left(_HUB),
+    "code_provider": left(_CODE),
+    "e2b_router_url": left(_CODE),
+    "morph_router_url": left(_CODE),
+    "parallel_code_exec_per_proc": left(_CODE),
+    "wandb_run_group": left(SHELL),
+    "wandb_log_unique_prompts": left(SHELL),
     "env": left(SHELL),
     "num_processes": left(LAUNCHER),
     "num_machines": left(LAUNCHER),
