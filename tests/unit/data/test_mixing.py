@@ -71,6 +71,14 @@ def test_a_single_source_keeps_its_order() -> None:
     assert chosen == sorted(chosen)
 
 
+def test_fractions_take_a_share_of_a_source_and_all_of_the_others() -> None:
+    chosen = draw(sources(10, 4), Mixture(fractions=[0.3, 1.0])).tolist()
+    assert sorted(row for row in chosen if row >= 10) == [10, 11, 12, 13]
+    assert len(chosen) == 7
+    assert chosen == draw(sources(10, 4), Mixture(fractions=[0.3, 1.0])).tolist()
+    assert chosen != draw(sources(10, 4), Mixture(fractions=[0.3, 1.0], seed=1)).tolist()
+
+
 def test_limits_take_the_first_rows_of_a_source() -> None:
     assert sorted(draw(sources(6, 6), Mixture(limits=[2, None])).tolist()) == [0, 1, 6, 7, 8, 9, 10, 11]
 
@@ -103,6 +111,8 @@ def test_what_cannot_be_had_is_an_error(sizes: list[int], settings: dict[str, ob
         {"temperature": 0},
         {"rows": 0},
         {"limits": [-1]},
+        {"fractions": [0.0]},
+        {"fractions": [1.5]},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(values: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""Published configs of kinds that imports once read wrongly: the cases of tests/cases/config.jsonl, and further members of each."""
+"""Published configs of kinds that imports read wrongly before: the cases of tests/cases/config.jsonl, and others like them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,23 @@ INDEX: dict[str, Any] = {
         "tags": {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"},
     },
     "c4_demo": {"file_name": "texts.jsonl", "columns": {"prompt": "text"}},
-    "pictures": {"file_name": "m.json", "formatting": "sharegpt", "columns": {"messages": "messages", "images": "images"}},
+    "pictures": {
+        "file_name": "m.json",
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages", "images": "images"},
+    },
 }
 ALPACA = [{"instruction": f"Say {word}", "input": "", "output": word} for word in ("yes", "no", "well", "now")]
-CHAT = [{"role": "user", "content": "Are you there?"}, {"role": "assistant", "content": "Yes."}]
+
+
+def chat(answer: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": "Are you there?"}, {"role": "assistant", "content": answer}]
+
+
 FILES: dict[str, list[dict[str, Any]]] = {
     "identity.json": ALPACA[:2],
     "alpaca.json": ALPACA,
-    "kto.json": [{"messages": CHAT, "label": good} for good in (True, False) * 2],
+    "kto.json": [{"messages": chat("Yes." if good else "Why?"), "label": good} for good in (True, False) * 2],
     "texts.jsonl": [{"text": f"Once upon a time there were {count} bears."} for count in range(4)],
 }
 
@@ -99,9 +108,7 @@ CHECKS: dict[str, Callable[[Imported], bool]] = {
     ),
     "config-lf-pretrain-01": lambda made: made.recipe["data"]["columns"] == {"text": "text"},
     "config-lf-kto-01": lambda made: made.recipe["data"]["columns"] == {"messages": "messages", "label": "label"},
-    "config-several-data-sets-01": lambda made: (
-        made.preparation is not None and len(made.preparation["sources"]) == 2
-    ),
+    "config-several-data-sets-01": lambda made: made.preparation is not None and len(made.preparation["sources"]) == 2,
     "config-dpo-loss-type-01": lambda made: (
         made.recipe["trainer"]["loss_type"] == ["sigmoid", "sft"]
         and made.recipe["trainer"]["loss_weights"] == [1.0, 1.0]
@@ -263,7 +270,11 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("axolotl", {**AXOLOTL, "adapter": "lora", "lora_r": 8, "lora_alpha": 16, "peft_use_rslora": True}, "whole number"),
     ("axolotl", {**AXOLOTL, "rl": "gdpo"}, "unknown method"),
     ("axolotl", {"provider": "modal", "gpu": "h100"}, "no training"),
-    ("axolotl", {**AXOLOTL, "datasets": [{"path": "c/d", "type": "chat_template", "roles_to_train": ["user"]}]}, "other roles"),
+    (
+        "axolotl",
+        {**AXOLOTL, "datasets": [{"path": "c/d", "type": "chat_template", "roles_to_train": ["user"]}]},
+        "other roles",
+    ),
     ("trl", {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_GPU"}, "a launcher's file"),
     ("trl", {**GRPO, "reward_funcs": ["ioi_code", "format"]}, "a server of its own"),
     ("trl", {**GRPO, "reward_funcs": ["accuracy"], "pass_rate_min": 0.2}, "filtering"),
@@ -281,7 +292,12 @@ def test_ways_of_training_that_rlllm_lacks_are_refused(
 def test_switches_that_are_off_refuse_nothing(folder: Path) -> None:
     off = {"use_badam": False, "pissa_init": False, "fp8": False, "use_dora": False}
     assert imported({**FACTORY, **off}, folder, "llamafactory").recipe["method"] == "sft"
-    off = {"gptq": False, "relora": False, "use_onebitllms": False, "plugins": ["axolotl.integrations.liger.LigerPlugin"]}
+    off = {
+        "gptq": False,
+        "relora": False,
+        "use_onebitllms": False,
+        "plugins": ["axolotl.integrations.liger.LigerPlugin"],
+    }
     assert imported({**AXOLOTL, **off}, folder, "axolotl").recipe["method"] == "sft"
 
 

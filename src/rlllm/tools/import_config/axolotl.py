@@ -70,7 +70,7 @@ _FIELDS = {
 """Keys of a data set that name columns to record fields; instruction and input are joined."""
 _ALPACA = {"prompt": "instruction+input", "completion": "output"}
 _TYPES: dict[str, dict[str, str]] = {
-    **{name: _ALPACA for name in ("alpaca", "alpaca:chat", "alpaca:phi", "alpaca_chat.load_qa", "alpaca_w_system")},
+    **dict.fromkeys(("alpaca", "alpaca:chat", "alpaca:phi", "alpaca_chat.load_qa", "alpaca_w_system"), _ALPACA),
     "jeopardy": {"prompt": "question", "completion": "answer"},
     "chat_template": {"messages": "messages"},
     "sharegpt": {"messages": "conversations"},
@@ -337,7 +337,15 @@ def _without_repeats(draft: Draft, key: str, value: Any) -> None:
         draft.leave(key, value, "build the data without repeats: rlllm data dedup")
 
 
-_LIGER = "rms_norm glu_activation layer_norm rope fused_linear_cross_entropy cross_entropy rms_norm_gated".split()
+_LIGER = [
+    "rms_norm",
+    "glu_activation",
+    "layer_norm",
+    "rope",
+    "fused_linear_cross_entropy",
+    "cross_entropy",
+    "rms_norm_gated",
+]
 _REFUSED = {
     "processor_type": "training on images or sounds",
     "relora": "restarts of adapters (ReLoRA)",
@@ -363,24 +371,66 @@ _REFUSED = {
     "eta_min": "a lowest learning rate of an optimiser's own",
 }
 """Keys of ways of training that rlllm lacks."""
-_PARTS_OF_REFUSED = (
-    "relora_prune_ratio relora_cpu_offload lisa_step_interval lisa_layers_attribute gptq_groupsize gptq_model_v1 "
-    "gptq_disable_exllama eaft_alpha eaft_k fp8_enable_fsdp_float8_all_gather "
-    "jagged_restart_warmup_steps jagged_restart_anneal_steps"
-).split()
-_MACHINES = (
-    "dp_shard_size dp_replicate_size tensor_parallel_size context_parallel_size context_parapllel_size "
-    "expert_parallel_size expert_parallel_num_nvl_bytes expert_parallel_token_capacity use_ray ray_num_workers "
-    "accelerator_config device_map local_rank ddp_find_unused_parameters ddp_timeout low_cpu_mem_usage "
-    "experimental_skip_move_to_device vllm"
-).split()
-_SPEEDS = (
-    "use_kernels use_scattermoe use_sonicmoe use_dsv4_kernels use_glm_dsa_kernels fused_attn_kernel tiled_mlp "
-    "cut_cross_entropy flash_attn_cross_entropy flash_attn_rms_norm flash_attn_fuse_mlp flash_optimum "
-    "flex_attn_compile_kwargs torch_compile_mode experts_implementation gemma4_hybrid_attn_impl activation_offloading "
-    "dsv4_fp4_grouped_mode sample_packing_eff_est sample_packing_seq_len_multiplier sample_packing_sequentially "
-    "streaming_multipack_buffer_size pretrain_multipack_attn max_packed_sequence_len"
-).split()
+_PARTS_OF_REFUSED = [
+    "relora_prune_ratio",
+    "relora_cpu_offload",
+    "lisa_step_interval",
+    "lisa_layers_attribute",
+    "gptq_groupsize",
+    "gptq_model_v1",
+    "gptq_disable_exllama",
+    "eaft_alpha",
+    "eaft_k",
+    "fp8_enable_fsdp_float8_all_gather",
+    "jagged_restart_warmup_steps",
+    "jagged_restart_anneal_steps",
+]
+_MACHINES = [
+    "dp_shard_size",
+    "dp_replicate_size",
+    "tensor_parallel_size",
+    "context_parallel_size",
+    "context_parapllel_size",
+    "expert_parallel_size",
+    "expert_parallel_num_nvl_bytes",
+    "expert_parallel_token_capacity",
+    "use_ray",
+    "ray_num_workers",
+    "accelerator_config",
+    "device_map",
+    "local_rank",
+    "ddp_find_unused_parameters",
+    "ddp_timeout",
+    "low_cpu_mem_usage",
+    "experimental_skip_move_to_device",
+    "vllm",
+]
+_SPEEDS = [
+    "use_kernels",
+    "use_scattermoe",
+    "use_sonicmoe",
+    "use_dsv4_kernels",
+    "use_glm_dsa_kernels",
+    "fused_attn_kernel",
+    "tiled_mlp",
+    "cut_cross_entropy",
+    "flash_attn_cross_entropy",
+    "flash_attn_rms_norm",
+    "flash_attn_fuse_mlp",
+    "flash_optimum",
+    "flex_attn_compile_kwargs",
+    "torch_compile_mode",
+    "experts_implementation",
+    "gemma4_hybrid_attn_impl",
+    "activation_offloading",
+    "dsv4_fp4_grouped_mode",
+    "sample_packing_eff_est",
+    "sample_packing_seq_len_multiplier",
+    "sample_packing_sequentially",
+    "streaming_multipack_buffer_size",
+    "pretrain_multipack_attn",
+    "max_packed_sequence_len",
+]
 _LEFT = {
     "skip_prepare_dataset": "rows are always prepared",
     "remove_unused_columns": "rlllm makes the columns that the trainer reads",
@@ -412,12 +462,21 @@ _LEFT = {
     "use_swanlab": "give report_to=swanlab, and set the rest in the shell",
     **{
         f"swanlab_{name}": "give report_to=swanlab, and set the rest in the shell"
-        for name in (
-            "project experiment_name description mode workspace log_completions completion_log_interval "
-            "completion_max_buffer log_model"
-        ).split()
+        for name in [
+            "project",
+            "experiment_name",
+            "description",
+            "mode",
+            "workspace",
+            "log_completions",
+            "completion_log_interval",
+            "completion_max_buffer",
+            "log_model",
+        ]
     },
-    **{name: "figures of the run are in its folder" for name in ("use_otel_metrics", "otel_metrics_host", "otel_metrics_port")},
+    **dict.fromkeys(
+        ("use_otel_metrics", "otel_metrics_host", "otel_metrics_port"), "figures of the run are in its folder"
+    ),
     "test_value": "Axolotl has no such setting",
     "debug": "a recipe trains",
 }
@@ -448,7 +507,7 @@ _RULES: dict[str, Rule] = {
     **{name: refused(what) for name, what in _REFUSED.items()},
     **{name: left("the way of training that reads it is off") for name in _PARTS_OF_REFUSED},
     **{name: left(LAUNCHER) for name in _MACHINES},
-    **{name: _SPEED for name in _SPEEDS},
+    **dict.fromkeys(_SPEEDS, _SPEED),
     **{name: left(reason) for name, reason in _LEFT.items()},
     "gradient_checkpointing": _checkpointing,
     "float16": _format("fp16"),

@@ -276,7 +276,12 @@ def rescaled(rank: Any, alpha: Any, key: str) -> int:
     Raises:
         ConfigError: no whole number does.
     """
-    if isinstance(rank, int) and isinstance(alpha, int) and rank > 0 and (scaled := alpha * math.sqrt(rank)).is_integer():
+    if (
+        isinstance(rank, int)
+        and isinstance(alpha, int)
+        and rank > 0
+        and (scaled := alpha * math.sqrt(rank)).is_integer()
+    ):
         return int(scaled)
     raise ConfigError(
         "the scale of rank-stabilised LoRA is no whole number as lora.alpha",

@@ -303,14 +303,35 @@ def _sampling(draft: Draft, key: str, value: Any) -> None:
 
 _MEDIA = "only text is trained on"
 _OPTIMISERS = ("galore", "badam", "apollo", "muon", "adam_mini")
-_MACHINES = (
-    "ddp_timeout ray_num_workers ray_init_kwargs ray_storage_path ray_storage_filesystem tensor_model_parallel_size "
-    "pipeline_model_parallel_size expert_model_parallel_size context_parallel_size sequence_parallel "
-    "bias_activation_fusion apply_rope_fusion use_distributed_optimizer overlap_param_gather overlap_grad_reduce "
-    "moe_grouped_gemm moe_token_dispatcher_type recompute_granularity mixed_precision use_packed_sequences "
-    "export_hf_on_finish fsdp_transformer_layer_cls_to_wrap kt_config kt_cpu_activation kt_weight_path "
-    "kt_non_expert_weight_path use_v1_kernels"
-).split()
+_MACHINES = [
+    "ddp_timeout",
+    "ray_num_workers",
+    "ray_init_kwargs",
+    "ray_storage_path",
+    "ray_storage_filesystem",
+    "tensor_model_parallel_size",
+    "pipeline_model_parallel_size",
+    "expert_model_parallel_size",
+    "context_parallel_size",
+    "sequence_parallel",
+    "bias_activation_fusion",
+    "apply_rope_fusion",
+    "use_distributed_optimizer",
+    "overlap_param_gather",
+    "overlap_grad_reduce",
+    "moe_grouped_gemm",
+    "moe_token_dispatcher_type",
+    "recompute_granularity",
+    "mixed_precision",
+    "use_packed_sequences",
+    "export_hf_on_finish",
+    "fsdp_transformer_layer_cls_to_wrap",
+    "kt_config",
+    "kt_cpu_activation",
+    "kt_weight_path",
+    "kt_non_expert_weight_path",
+    "use_v1_kernels",
+]
 _CACHE = "tokenised rows are cached by their content"
 
 _RULES: dict[str, Rule] = {

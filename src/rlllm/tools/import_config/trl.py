@@ -175,7 +175,9 @@ def _source(recipe: Draft, key: str, entry: dict[str, Any]) -> Source:
         settings["columns"] = recipe.fitting_columns({name: name for name in columns if name in _ROW_FIELDS})
         for name in columns:
             if name not in _ROW_FIELDS:
-                recipe.leave(f"{key}.columns", name, "the other columns of a row are kept, and nothing is trained on them")
+                recipe.leave(
+                    f"{key}.columns", name, "the other columns of a row are kept, and nothing is trained on them"
+                )
     if not settings.get("columns", True):
         del settings["columns"]
     for name, item in entry.items():

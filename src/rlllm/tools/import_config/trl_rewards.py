@@ -161,7 +161,9 @@ def _answers(draft: Draft, functions: list[Any]) -> None:
     """TRL's rewards compare with the column `solution`, whatever other columns a row has."""
     names = {str(name).removeprefix("trl.rewards.") for name in functions}
     places = (
-        [draft.values["data"]] if "data" in draft.values else (draft.preparation["sources"] if draft.preparation else [])
+        [draft.values["data"]]
+        if "data" in draft.values
+        else (draft.preparation["sources"] if draft.preparation else [])
     )
     if names & {*_TEXTS_OF_ANSWERS}:
         for place in places:
