@@ -107,7 +107,8 @@ def _measured(job: Callable[[list[Path], Path], dict[str, Any]], files: list[Pat
 
 
 def with_rlllm(files: list[Path], folder: Path) -> dict[str, Any]:
-    from rlllm.tools.data.build import Preparation, prepare
+    from rlllm.data.prepare.settings import Preparation
+    from rlllm.tools.data.build import prepare
 
     mixture = {"weights": [2, 1]}
     values = {"sources": list(map(str, files)), "kind": "PromptTask", "near_duplicates": True, "mixture": mixture}

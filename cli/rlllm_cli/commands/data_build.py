@@ -11,7 +11,8 @@ from rlllm_cli import completion, console, options, overrides
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
-    from rlllm.tools.data.build import Preparation, Prepared
+    from rlllm.data.prepare.settings import Preparation
+    from rlllm.tools.data.build import Prepared
 
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write.")]
 Overwrite = Annotated[
@@ -54,7 +55,7 @@ def build(
     """Read, check, deduplicate, decontaminate, hold out and mix data into a folder that every stage reads."""
     from rlllm.core.errors import ConfigError
     from rlllm.core.yaml_io import read
-    from rlllm.tools.data.build import Preparation
+    from rlllm.data.prepare.settings import Preparation
 
     typed = overrides.read_words("data build", words)
     overrides.refuse_repeats(typed.overrides)
@@ -97,7 +98,7 @@ def mix(
     json: options.Json = False,
 ) -> None:
     """Mix data sets by weight, into a folder that every stage reads."""
-    from rlllm.tools.data.build import Preparation
+    from rlllm.data.prepare.settings import Preparation
 
     mixture = {"weights": weights, "temperature": temperature, "rows": rows, "epochs": epochs, "curriculum": curriculum}
     mixture_settings = {key: value for key, value in {**mixture, "seed": seed}.items() if value is not None}
@@ -115,7 +116,7 @@ def decontaminate(
     json: options.Json = False,
 ) -> None:
     """Drop the rows that hold prompts of evaluation sets; write the rest into a folder that every stage reads."""
-    from rlllm.tools.data.build import Preparation
+    from rlllm.data.prepare.settings import Preparation
 
     values = {"sources": data, "contamination": {"against": against}, "out": out, "kind": kind}
     _run(ctx, Preparation.checked({**values, "overwrite": overwrite}), json)

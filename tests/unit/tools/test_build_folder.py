@@ -16,7 +16,8 @@ from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair,
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.data.prepare.folder import content_hash
-from rlllm.tools.data.build import Preparation, Prepared, prepare
+from rlllm.data.prepare.settings import Preparation
+from rlllm.tools.data.build import Prepared, prepare
 from rlllm.tools.data.check import DataCheck, check_data
 from rlllm.tools.data.evaluation_items import evaluation_items, evaluation_sets
 from rlllm.tools.data.record_types import record_kind

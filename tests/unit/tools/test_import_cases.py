@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from rlllm.core.errors import ConfigError
+from rlllm.data.prepare.settings import Preparation
 from rlllm.stages.catalog import plan, resolve_settings
-from rlllm.tools.data.build import Preparation, prepare
+from rlllm.tools.data.build import prepare
 from rlllm.tools.import_config.recipe import Imported, import_config
 
 CASES = Path(__file__).parents[2] / "cases"

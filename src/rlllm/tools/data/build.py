@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
 from rlllm import __version__
-from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import Record
-from rlllm.data.config import DataConfig, Holdout
+from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.prepare.folder import FILES, Manifest, content_hash, read_manifest, records, write_manifest
-from rlllm.data.prepare.settings import ContaminationRules, Mixture, NearDuplicates
+from rlllm.data.prepare.settings import Preparation
 from rlllm.data.source_hash import sources_key
 
 if TYPE_CHECKING:
@@ -34,71 +31,6 @@ if TYPE_CHECKING:
 
 _CARD = "card.md"
 _SHOWN = 20
-
-
-class Preparation(Section):
-    """Settings of a prepared folder, as written in a file for `rlllm data build`."""
-
-    sources: list[DataConfig] = Field(min_length=1)
-    """What to read, in this order; of rows that repeat each other, the first stays."""
-    kind: str | None = None
-    """Verb, method or record type to read it as. Unset: the most specific type that fits."""
-    near_duplicates: NearDuplicates | None = None
-    """Which rows repeat an earlier one. Unset: none is dropped."""
-    contamination: ContaminationRules = ContaminationRules()
-    """Evaluation sets that training rows may not hold."""
-    holdout: Holdout = 0
-    """Rows to hold out, below 1 this share of those that no check dropped; whole prompts, chosen by a hash of the prompt."""
-    mixture: Mixture = Mixture()
-    """How many rows of each source are trained on, and in which order."""
-    out: Path
-    """Folder to write."""
-    overwrite: bool = False
-    """Replace a folder that was prepared otherwise."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _widen(cls, value: Any) -> Any:
-        """Accept one source without a list, and `near_duplicates: true` or its threshold."""
-        if not isinstance(value, dict):
-            return value
-        wide = dict(value)
-        if isinstance(wide.get("sources"), str | dict):
-            wide["sources"] = [wide["sources"]]
-        near = wide.get("near_duplicates")
-        if isinstance(near, bool):
-            wide["near_duplicates"] = {} if near else None
-        elif isinstance(near, int | float):
-            wide["near_duplicates"] = {"threshold": near}
-        return wide
-
-    @model_validator(mode="after")
-    def _fits(self) -> Preparation:
-        self.mixture.check_sources(len(self.sources))
-        with_holdout = [source.name for source in self.sources if source.holdout is not None]
-        if with_holdout:
-            raise ConfigError(
-                "rows are held out of all sources together", given=with_holdout[0], hint="write holdout beside sources"
-            )
-        return self
-
-    @classmethod
-    def with_settings(cls, values: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> Preparation:
-        """The settings of a file, with dotted keys that win over them. Raises ConfigError for values that do not fit."""
-        merged = dict(values)
-        for key, value in overrides:
-            *path, last = key.replace("-", "_").split(".")
-            node = merged
-            for part in path:
-                inner = node.get(part)
-                node[part] = dict(inner) if isinstance(inner, Mapping) else {}
-                node = node[part]
-            node[last] = value
-        return cls.checked(merged)
-
-    def settings(self, *, given: bool = False) -> dict[str, Any]:
-        """The settings that decide the rows, without the output folder; `given` leaves out defaults."""
-        return self.model_dump(mode="json", exclude={"out", "overwrite"}, exclude_unset=given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 from rlllm.core import yaml_io
 from rlllm.core.errors import ConfigError, unknown
+from rlllm.data.prepare.settings import Preparation
 from rlllm.stages.catalog import resolve_settings
-from rlllm.tools.data.build import Preparation
 from rlllm.tools.import_config import axolotl, llamafactory, trl
 from rlllm.tools.import_config.draft import Draft, Unmapped
 
