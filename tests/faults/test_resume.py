@@ -156,6 +156,7 @@ LOOPS: list[dict[str, Any]] = [
     {"shuffle_dataset": False},
     {"method": "adaptive-entropy", "steps_per_generation": 2, "per_device_train_batch_size": 4},
     {"lora": {"r": 2}},
+    {"beta": 0.1, "sync_ref_model": True, "ref_model_sync_steps": 1, "ref_model_mixup_alpha": 0.5},
     {
         "method": "ppo",
         "num_generations": 1,
@@ -188,6 +189,21 @@ def test_a_loop_stopped_in_the_middle_of_a_rollout_resumes_exactly(
     assert resumed.ok
     assert [row["step"] for row in resumed.metrics()] == list(range(1, 9))
     assert_same_run(resumed, uninterrupted)
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_a_reference_that_moves_is_in_the_checkpoint(train: Train, whole: Train, method: str) -> None:
+    data = {"name": "arithmetic", "rows": 40 if method == "kto" else 6, "holdout": 2}
+    moving = {
+        "method": method,
+        "data": data,
+        "sync_ref_model": True,
+        "ref_model_sync_steps": 1,
+        "ref_model_mixup_alpha": 0.5,
+    }
+    uninterrupted = whole("align", **moving)
+    train("align", "stopped", progress=Stopper(3), **moving)
+    assert_same_run(train("align", "stopped", resume=True, **moving), uninterrupted)
 
 
 def test_a_run_may_be_stopped_and_resumed_many_times(train: Train, whole: Train) -> None:

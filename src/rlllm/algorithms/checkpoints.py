@@ -7,6 +7,9 @@ from typing import Any
 
 from rlllm.core.runs import write_manifest
 
+REFERENCE = "reference.safetensors"
+"""In a checkpoint: the weights of a reference model that moves."""
+
 
 class SealedCheckpoints:
     """Mixin for TRL trainers: a checkpoint counts only from the moment its manifest exists.
@@ -16,6 +19,8 @@ class SealedCheckpoints:
 
     args: Any
     state: Any
+    accelerator: Any
+    ref_model: Any = None
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL writes a README into the parent of every checkpoint; the run directory already says what it would."""
@@ -28,4 +33,30 @@ class SealedCheckpoints:
             write_manifest(folder)
 
     def save_state(self, folder: Path) -> None:
-        """Write what the trainer itself must keep beside what transformers saves; sealed with it."""
+        """Write what the trainer itself must keep beside what transformers saves; sealed with it.
+
+        That is a reference model that moves (`sync_ref_model`): a resumed run would begin again with that of the start.
+        """
+        if self._moving_reference is not None:
+            from safetensors.torch import save_model
+
+            save_model(self._moving_reference, str(folder / REFERENCE))
+
+    def load_state(self, folder: Path) -> None:
+        """Read what `save_state` wrote."""
+        if self._moving_reference is not None:
+            from safetensors.torch import load_model
+
+            load_model(self._moving_reference, str(folder / REFERENCE))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]
+        if checkpoint is not None:
+            self.load_state(Path(checkpoint))
+
+    @property
+    def _moving_reference(self) -> Any:
+        """The reference model, where training moves it; None otherwise."""
+        if not getattr(self.args, "sync_ref_model", False) or self.ref_model is None:
+            return None
+        return self.accelerator.unwrap_model(self.ref_model)

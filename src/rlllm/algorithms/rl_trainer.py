@@ -1,8 +1,9 @@
 """`RLTrainer`: the one subclass of TRL's GRPOTrainer. Read top to bottom, it is the slots in the order of a training step.
 
 Every override wraps `super()`. The private hooks it stands on are `_get_train_sampler`, `_generate_single_turn`,
-`_calculate_rewards`, `_generate_and_score_completions`, `_save_checkpoint`, `_load_optimizer_and_scheduler` and, in
-`loss_computation`, `_compute_loss` and `_get_per_token_logps_and_entropies`; tests/contract says what is expected of each.
+`_calculate_rewards`, `_generate_and_score_completions` and, in `checkpoints`, `_save_checkpoint` and
+`_load_optimizer_and_scheduler`, in `loss_computation` `_compute_loss` and `_get_per_token_logps_and_entropies`; tests/contract
+says what is expected of each.
 """
 
 from __future__ import annotations
@@ -474,18 +475,17 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
 
     # state ------------------------------------------------------------------------------------------------------------
     def save_state(self, folder: Path) -> None:
+        super().save_state(folder)
         states = {name: part.state_dict() for name, part in self.slots.stateful.items()}
         write_json(folder / "slots.json", {name: state for name, state in states.items() if state})
         if self.critic is not None:
             self.critic.save(folder)
 
-    def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        states = read_json(Path(checkpoint) / "slots.json")
+    def load_state(self, folder: Path) -> None:
+        super().load_state(folder)
+        states = read_json(folder / "slots.json")
         for name, part in self.slots.stateful.items():
             if name in states:
                 part.load_state_dict(states[name])
         if self.critic is not None:
-            self.critic.load(Path(checkpoint))
+            self.critic.load(folder)

@@ -45,6 +45,12 @@ class Diagnostics:
     """Rows one optimizer step takes; fewer means that nothing can be trained."""
     rows_cut: int = field(default=0, metadata=_OWN)
     """Training rows that reach the trainer's `max_length`, where longer ones are cut."""
+    rows_dropped: int = field(default=0, metadata=_OWN)
+    """Training rows that the trainer leaves out: longer than `max_length`, or with nothing that trains before it."""
+    rows_beyond_context: int = field(default=0, metadata=_OWN)
+    """Training rows with more tokens than the model has positions."""
+    template_findings: list[str] = field(default_factory=list, metadata=_OWN)
+    """What the chat template does to training rows that generation does not, one sentence each."""
     prompts_beyond_context: int = field(default=0, metadata=_OWN)
     """Prompts after which the model's context has no room for a completion of the greatest length."""
     non_finite_steps: int = field(default=0, metadata=_SUM)
@@ -223,6 +229,13 @@ def _interrupted(diagnostics: Diagnostics) -> Reason | None:
 def _too_little_data(diagnostics: Diagnostics) -> Reason | None:
     if diagnostics.rows >= diagnostics.rows_needed:
         return None
+    if diagnostics.rows_dropped:
+        return Reason(
+            "too_little_data",
+            f"{diagnostics.rows} training rows are left, and {diagnostics.rows_dropped:,} were left out as too long; "
+            f"one optimizer step takes {diagnostics.rows_needed}",
+            "raise max_length, or give shorter rows",
+        )
     return Reason(
         "too_little_data",
         f"{diagnostics.rows} training rows, but one optimizer step takes {diagnostics.rows_needed}",
@@ -374,6 +387,41 @@ def _rows_cut(diagnostics: Diagnostics) -> Reason | None:
     )
 
 
+def _rows_dropped(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.rows_dropped or diagnostics.rows < diagnostics.rows_needed:
+        return None
+    return Reason(
+        "rows_dropped",
+        f"{diagnostics.rows_dropped:,} of {diagnostics.rows + diagnostics.rows_dropped:,} training rows were left out: "
+        "max_length leaves nothing of them to learn from",
+        "raise --max_length, or look at the rows: rlllm data show DATA --tokens",
+        fatal=False,
+    )
+
+
+def _rows_beyond_context(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.rows_beyond_context:
+        return None
+    return Reason(
+        "rows_beyond_context",
+        f"{diagnostics.rows_beyond_context:,} of {diagnostics.rows:,} training rows are longer than the model's context; "
+        "what it computes of positions beyond it was never trained",
+        "lower --max_length to the context, or take a model with a longer one",
+        fatal=False,
+    )
+
+
+def _template(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.template_findings:
+        return None
+    return Reason(
+        "template",
+        "; ".join(diagnostics.template_findings),
+        "see what trains: rlllm data show DATA --tokens --model MODEL",
+        fatal=False,
+    )
+
+
 def _prompts_beyond_context(diagnostics: Diagnostics) -> Reason | None:
     if not diagnostics.prompts_beyond_context:
         return None
@@ -518,7 +566,10 @@ _RULES = (
     _little_signal,
     _reward_never_paid,
     _all_completions_cut,
+    _template,
+    _rows_dropped,
     _rows_cut,
+    _rows_beyond_context,
     _prompts_beyond_context,
     _rewards_failed,
     _rewards_grew,

@@ -99,6 +99,14 @@ def end_of_turn(tokenizer: Any) -> int | None:
     return next((token for token in behind if token in special), None)
 
 
+def stop_ids(model: Any, tokenizer: Any) -> set[int]:
+    """Every token that ends a completion: the tokenizer's, the generation config's and the end of turn of the template."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    stops = set(configured if isinstance(configured, list | tuple) else [configured])
+    stops |= {tokenizer.eos_token_id, end_of_turn(tokenizer)}
+    return {token for token in stops if token is not None}
+
+
 def add_end_of_turn(model: Any, tokenizer: Any) -> str | None:
     """Make the template's end of turn one of the tokens at which a model's generation config ends a completion.
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from rlllm.core import runs
+from rlllm.core import runs, trl_fields
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError, ModelError, RlllmError
 from rlllm.core.events import ProgressCallback
@@ -19,8 +19,9 @@ from rlllm.core.redaction import without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
+from rlllm.policies.chat import stop_ids
 from rlllm.training.plan import Plan
-from rlllm.training.row_checks import check_tokens
+from rlllm.training.row_checks import check_positions, check_templates, check_tokens
 from rlllm.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
@@ -176,13 +177,37 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     model = plan.trainer.load(plan.source, tokenizer, hardware)
     if plan.trainer.task == "CAUSAL_LM" and (added := add_end_of_turn(model, tokenizer)):
         options.progress.note(added)
-    check_tokens((*plan.loaded.train, *plan.loaded.holdout), model, tokenizer)
+    _check_rows(plan, model, tokenizer, diagnostics, options.progress)
     if hardware.device != "cpu":
         model.to(hardware.device)
     hardware = choice.choose(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
     write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
     return Job(plan.quarantined(run.path), run, hardware, tokenizer, model, options.progress, diagnostics)
+
+
+def _check_rows(
+    plan: Plan[Any], model: Any, tokenizer: Any, diagnostics: Diagnostics, progress: ProgressCallback
+) -> None:
+    """Refuse rows that the model cannot read, and say what the chat template does to those that it learns from.
+
+    Raises:
+        DataError: a row with a token or a position that the model has no vector for, or one that the template refuses.
+    """
+    train, measured = plan.loaded.train, plan.measured_on
+    limit = plan.setting("max_length") if "max_length" in trl_fields.table(plan.trainer.trl_config) else None
+    completion = plan.config.rollout.max_new_tokens if plan.trainer.samples else 0
+    check_tokens((*train, *measured), model, tokenizer)
+    check_positions(train, model, tokenizer, limit=limit, completion=completion)
+    if plan.trainer.task != "SEQ_CLS":  # a reward model reads the end of a longer row
+        check_positions(measured, model, tokenizer, completion=completion)
+    check_templates(measured, tokenizer, set(), writes=False)
+    as_they_stand = plan.trainer.batch_tokens is not None or plan.trainer.samples
+    if as_they_stand:
+        writes = plan.trainer.task == "CAUSAL_LM"
+        diagnostics.template_findings = check_templates(train, tokenizer, stop_ids(model, tokenizer), writes=writes)
+    for text in diagnostics.template_findings:
+        progress.note(f"warning: {text}")
 
 
 def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:

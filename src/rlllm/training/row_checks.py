@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from rlllm.core.errors import DataError
 from rlllm.core.records import (
     Conversation,
     LabelledCompletion,
     PreferencePair,
     Prompt,
+    PromptTask,
     Record,
     StepwiseSolution,
     full_text,
+    prompt_text,
 )
+from rlllm.policies import chat
+from rlllm.policies.positions import position_table
+from rlllm.policies.template_check import refused_row, template_findings
 from rlllm.policies.vocabulary import beyond_embedding, refuse_rows
+
+_LOOKED_AT = 64
+"""Rows whose texts are compared with the template."""
 
 
 def check_tokens(records: Iterable[Record], model: Any, tokenizer: Any) -> None:
@@ -22,6 +31,78 @@ def check_tokens(records: Iterable[Record], model: Any, tokenizer: Any) -> None:
     size = getattr(model.get_input_embeddings(), "num_embeddings", None)
     if isinstance(size, int):
         refuse_rows((_texts(record) for record in records), beyond_embedding(tokenizer, size), size)
+
+
+def check_positions(
+    records: Sequence[Record], model: Any, tokenizer: Any, *, limit: int | None = None, completion: int = 0
+) -> None:
+    """Raise DataError for the first row that is longer than a model's table of positions.
+
+    Args:
+        records: rows that pass through the model with their completions.
+        limit: tokens at which longer rows are cut before they do.
+        completion: tokens that the model may write behind the prompt of a row without completion.
+    """
+    table = position_table(model)
+    if table is None or (limit is not None and limit <= table):
+        return
+    for row, record in enumerate(records, start=1):
+        tokens = _tokens(tokenizer, record) + (completion if isinstance(record, PromptTask) else 0)
+        if tokens > table:
+            what = f"of which {completion} are the longest completion" if isinstance(record, PromptTask) else "in all"
+            raise DataError(
+                f"row {row} has {tokens:,} tokens, {what}, and the model a table of {table:,} positions",
+                given=prompt_text(record.prompt)[:200],
+                hint=f"max_length={table} cuts training rows there, and a smaller max_new_tokens leaves room for prompts; "
+                "or take a model with a longer context",
+            )
+
+
+def check_templates(records: Sequence[Record], tokenizer: Any, stops: set[int], *, writes: bool) -> list[str]:
+    """What the chat template does to the rows; see `template_findings`.
+
+    The first rows are looked at, and the first of each further sequence of roles, which a template may refuse.
+
+    Raises:
+        DataError: the template refuses a row.
+    """
+    if not chat.is_chat(tokenizer):
+        return []
+    for row, record in _first_of_each_shape(records):
+        _refuse_if_template_does(tokenizer, row, record)
+    return template_findings(tokenizer, records[:_LOOKED_AT], stops, writes=writes)
+
+
+def _first_of_each_shape(records: Sequence[Record]) -> Iterator[tuple[int, Record]]:
+    seen = set()
+    for row, record in enumerate(records, start=1):
+        prompt = record.prompt
+        shape = "text" if isinstance(prompt, str) else tuple(message["role"] for message in prompt)
+        if shape not in seen and prompt:
+            seen.add(shape)
+            yield row, record
+
+
+def _refuse_if_template_does(tokenizer: Any, row: int, record: Record) -> None:
+    from jinja2 import TemplateError
+
+    try:
+        tokenizer.apply_chat_template(
+            chat.as_prompt(tokenizer, record.prompt),
+            add_generation_prompt=True,
+            tokenize=False,
+            **chat.template_arguments(record.meta),
+        )
+    except TemplateError as error:
+        raise refused_row(row, record, error) from error
+
+
+def _tokens(tokenizer: Any, record: Record) -> int:
+    """Tokens of the longest sequence of a row: its prompt with a completion, or the prompt where it has none."""
+    prompt, completions = _texts(record)
+    length = len(chat.encode_prompts(tokenizer, [prompt], [record.meta])[0]) if prompt else 0
+    texts = tokenizer(list(completions), add_special_tokens=False)["input_ids"] if completions else [[]]
+    return length + max(map(len, texts)) + bool(completions)
 
 
 def _texts(record: Record) -> tuple[Prompt, tuple[str, ...]]:
@@ -32,5 +113,5 @@ def _texts(record: Record) -> tuple[Prompt, tuple[str, ...]]:
         case PreferencePair():
             return record.prompt, (full_text(record.chosen), full_text(record.rejected))
         case StepwiseSolution():
-            return record.prompt, record.steps
+            return record.prompt, ("\n".join(record.steps),)
     return record.prompt, ()

@@ -1,7 +1,11 @@
-"""Count rows that are cut at `max_length`, and prompts that leave no room for a completion. TRL reports neither."""
+"""Count rows that are left out, cut at `max_length` or beyond the context, and prompts that leave no room for a completion.
+
+TRL reports none of them.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +21,8 @@ _SIDES = (
     ("prompt_ids", "rejected_ids"),
     ("prompt_ids", "reference_ids"),
 )
+_WHOLE = (("chosen_ids",), ("rejected_ids",))
+"""The same of reward models, whose columns hold prompt and completion in one."""
 """Columns whose lengths in tokens add up to one sequence, in the data sets that TRL's trainers make."""
 _ENCODED = 10_000
 """Prompts that are tokenized to be measured; of more, the longest."""
@@ -24,18 +30,57 @@ _SHOWN = 3
 _EXCERPT = 60
 
 
-def note_truncated_rows(job: Job[Any], trainer: Any) -> Any:
-    """Count the rows that reach `max_length` into the run's diagnostics, name the first ones, and return the trainer."""
+def note_rows(job: Job[Any], trainer: Any) -> Any:
+    """Count what becomes of rows that are too long, name the first ones of each kind, and return the trainer.
+
+    TRL leaves rows out without a word, cuts rows at `max_length`, and trains beyond a model's context; the diagnostics have a
+    number for each.
+    """
+    _note_missing_rows(job, trainer)
+    rows = lengths(trainer.train_dataset)
     limit = trainer.args.max_length
-    if limit is None or getattr(trainer.args, "packing", False):  # packed rows are all of that length
-        return trainer
-    reached = [index for index, tokens in enumerate(lengths(trainer.train_dataset)) if tokens >= limit]
-    job.diagnostics.rows_cut = len(reached)
-    if reached:
-        first = "; ".join(_begins(trainer.train_dataset[index]) for index in reached[:_SHOWN])
-        count = f"{len(reached):,} of {len(trainer.train_dataset):,} rows"
-        job.progress.note(f"{count} reach max_length={limit} tokens and are cut there: {first}")
+    packed = getattr(trainer.args, "packing", False)
+    if limit is not None and not packed:  # packed rows are all of that length
+        reached = [index for index, tokens in enumerate(rows) if tokens >= limit]
+        job.diagnostics.rows_cut = len(reached)
+        _say(job, trainer, reached, f"reach max_length={limit} tokens and are cut there")
+    context = context_length(job.model)
+    if context is not None and (limit is None or limit > context) and not packed:
+        beyond = [index for index, tokens in enumerate(rows) if tokens > context]
+        job.diagnostics.rows_beyond_context = len(beyond)
+        _say(job, trainer, beyond, f"are longer than the {context} positions that the model was made for")
     return trainer
+
+
+def _say(job: Job[Any], trainer: Any, indices: Sequence[int], what: str) -> None:
+    if indices:
+        first = "; ".join(_begins(trainer.train_dataset[index]) for index in indices[:_SHOWN])
+        job.progress.note(f"{len(indices):,} of {len(trainer.train_dataset):,} rows {what}: {first}")
+
+
+def _note_missing_rows(job: Job[Any], trainer: Any) -> None:
+    """Count the rows that the trainer's data set does not have. Packed rows are several in one, and not counted."""
+    if getattr(trainer.args, "packing", False):
+        return
+    dataset, records = trainer.train_dataset, job.plan.loaded.train
+    job.diagnostics.rows_dropped = len(records) - len(dataset)
+    if not job.diagnostics.rows_dropped:
+        return
+    kept = (
+        Counter(_begins(row) for row in dataset.select_columns(["prompt"])) if "prompt" in dataset.column_names else {}
+    )
+    missing = []
+    for record in records:
+        name = _begins({"prompt": record.prompt})
+        if kept.get(name, 0):
+            kept[name] -= 1
+        else:
+            missing.append(name)
+    count = f"{job.diagnostics.rows_dropped:,} of {len(records):,} rows"
+    first = f": {'; '.join(missing[:_SHOWN])}" if kept or not len(dataset) else ""
+    job.progress.note(
+        f"{count} are left out, since max_length={trainer.args.max_length} leaves nothing to learn from{first}"
+    )
 
 
 def note_beyond_context(job: Job[Any], completion: int) -> None:
@@ -80,8 +125,12 @@ def lengths(dataset: Any) -> list[int]:
     """Tokens of every row's longest sequence, in the rows' order."""
     import pyarrow.compute as pc
 
+    if not len(dataset):
+        return []
     table = dataset.with_format("arrow")[:]
-    sides = [side for side in _SIDES if set(side) <= set(dataset.column_names)]
+    sides = [side for side in _SIDES if set(side) <= set(dataset.column_names)] or [
+        side for side in _WHOLE if set(side) <= set(dataset.column_names)
+    ]
     tokens = [sum(pc.list_value_length(table[name]).to_numpy() for name in side) for side in sides]
     return [int(max(row)) for row in zip(*tokens, strict=True)]
 

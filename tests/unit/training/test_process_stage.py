@@ -291,7 +291,8 @@ def test_solutions_that_are_too_long_to_train_on_or_to_measure_do_not_end_a_run(
         progress=Heard(),
     )
     assert run.ok
-    assert any(f"are left out: longer than {longest} tokens" in note for note in notes)
+    assert any(f"are left out, since max_length={longest} leaves nothing" in note for note in notes)
+    assert "rows_dropped" in [reason["code"] for reason in run.verdict["reasons"]]
 
 
 def test_no_measure_is_made_of_solutions_that_cannot_be_read(trained: Run) -> None:

@@ -15,7 +15,7 @@ def completion_logps(log_probs: torch.Tensor, mask: torch.Tensor, *, per_token: 
         per_token: the mean over the tokens instead of their sum.
     """
     sums = log_probs.sum(-1)
-    return sums / mask.sum(-1) if per_token else sums
+    return sums / mask.sum(-1).clamp(min=1) if per_token else sums  # an empty completion, or one that is cut away
 
 
 def contrastive_loss(
@@ -66,4 +66,4 @@ def negative_log_likelihood(
         mask: 1 on the tokens that count, (rows, tokens).
         tokens: a scalar: the masked tokens of an optimizer step over its number of micro-batches. Default: those of `mask`.
     """
-    return -log_probs.sum() / (mask.sum() if tokens is None else tokens)
+    return -log_probs.sum() / (mask.sum() if tokens is None else tokens).clamp(min=1)

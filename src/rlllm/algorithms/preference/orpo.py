@@ -11,6 +11,9 @@ from torch.nn import functional
 from rlllm.algorithms.preference.contrastive import completion_logps, negative_log_likelihood
 from rlllm.algorithms.preference.reference_free import ReferenceFreeTrainer, scored
 
+_CERTAIN = -1e-7
+"""Largest mean log-probability, in nats; 1 - p rounds to 0 above it."""
+
 
 def log_odds_ratio(chosen_logps: torch.Tensor, rejected_logps: torch.Tensor) -> torch.Tensor:
     """Log of the odds of chosen over those of rejected, odds = p / (1 - p), (pairs,).
@@ -20,7 +23,8 @@ def log_odds_ratio(chosen_logps: torch.Tensor, rejected_logps: torch.Tensor) -> 
     Args:
         chosen_logps, rejected_logps: log p as the mean over the completion's tokens, in nats, below 0, (pairs,).
     """
-    chosen, rejected = chosen_logps.float(), rejected_logps.float()
+    # a completion that the model is certain of, to the last bit, would have infinite odds
+    chosen, rejected = (logps.float().clamp(max=_CERTAIN) for logps in (chosen_logps, rejected_logps))
     return (chosen - rejected) - (_log_one_minus_exp(chosen) - _log_one_minus_exp(rejected))
 
 

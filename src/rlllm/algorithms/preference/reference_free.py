@@ -122,7 +122,7 @@ def _for_metrics(outputs: Any, mask: torch.Tensor, *, per_token: bool) -> Any:
     rows, tokens = mask.shape
     log_probs = outputs.log_probs.detach()[:rows, -tokens:] * mask
     if per_token:
-        log_probs = log_probs / mask.sum(-1, keepdim=True)
+        log_probs = log_probs / mask.sum(-1, keepdim=True).clamp(min=1)
     parts = {name: getattr(outputs, name)[:rows] for name in ("entropy", "mean_logits", "is_top1")}
     return replace(outputs, log_probs=log_probs, **parts)
 

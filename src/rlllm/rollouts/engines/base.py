@@ -12,7 +12,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, PluginError, closest
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.policies.chat import end_of_turn
+from rlllm.policies.chat import stop_ids
 from rlllm.rollouts.config import SamplingConfig
 
 TokenIds = Sequence[int]
@@ -59,10 +59,7 @@ class Engine(ABC):
 
     def stop_ids(self) -> set[int]:
         """Every token that ends a completion: the tokenizer's, the generation config's and the end of turn of the template."""
-        configured = self.model.generation_config.eos_token_id
-        stops = set(configured if isinstance(configured, list) else [configured])
-        stops |= {self.tokenizer.eos_token_id, end_of_turn(self.tokenizer)}
-        return {token for token in stops if token is not None}
+        return stop_ids(self.model, self.tokenizer)
 
 
 _DECLARED = ("generate", "stop_ids", "tier", "reason", "model", "tokenizer")

@@ -24,7 +24,7 @@ from rlllm.stages.evaluate.models import LoadedModels
 from rlllm.stages.evaluate.plan import EvalPlan, PlannedTask, plan_evaluation
 from rlllm.stages.evaluate.settings import EvalSettings
 from rlllm.training.flow import judged_run
-from rlllm.training.row_checks import check_tokens
+from rlllm.training.row_checks import check_positions, check_templates, check_tokens
 from rlllm.training.truncation import beyond_context
 
 _LOG = "completions.jsonl"
@@ -94,12 +94,15 @@ def _evaluate(plan: EvalPlan, run: Run, options: RunOptions) -> dict[str, Any]:
 
 def _check_model(plan: EvalPlan, listener: ProgressCallback, source: ModelSource, model: Any, tokenizer: Any) -> None:
     """Raise DataError for rows that a model cannot read, and say where its completions end."""
-    from rlllm.policies.chat import add_end_of_turn
+    from rlllm.policies.chat import add_end_of_turn, stop_ids
 
     if added := add_end_of_turn(model, tokenizer):
         listener.note(f"{source.name}: {added}")
     for task in plan.tasks:
         check_tokens(task.records, model, tokenizer)
+        check_positions(task.records, model, tokenizer, completion=plan.config.sampling.max_new_tokens)
+        for text in check_templates(task.records, tokenizer, stop_ids(model, tokenizer), writes=True):
+            listener.note(f"warning: {task.name}: {text}")
 
 
 def _request(

@@ -20,8 +20,8 @@ from rlllm.core.records import Conversation, StepwiseSolution
 from rlllm.core.runs import Run
 from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.policies.template_check import TemplateCheck, Turn, check_template, doubled_bos, turns_of
 from rlllm.stages.catalog import unread_key
-from rlllm.tools.data.template_check import TemplateCheck, Turn, check_template, doubled_bos, turns_of
 from rlllm.training.plan import Plan, plan_of, resolve_method
 from rlllm.training.registry import trainer_of
 

@@ -14,6 +14,7 @@ from rlllm.training.plan import Plan, start_plan
 from rlllm.training.rm_cards import add_card
 from rlllm.training.settings import RewardModelSettings
 from rlllm.training.trainers.base import Trainer
+from rlllm.training.truncation import note_rows
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
@@ -51,11 +52,7 @@ def build(job: Job[Plan[Any]], callbacks: list[Any]) -> Any:
         peft_config=job.adapters(),
         callbacks=callbacks,
     )
-    total = len(job.plan.loaded.train)
-    left = total - len(trainer.train_dataset)
-    if left:  # TRL leaves them out silently
-        job.progress.note(f"{left} of {total} pairs are left out: longer than {arguments.max_length} tokens")
-    return trainer
+    return note_rows(job, trainer)
 
 
 def measure_accuracy(job: Job[Plan[Any]], model: Any) -> list[Measured]:

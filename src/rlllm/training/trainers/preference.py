@@ -13,7 +13,7 @@ from rlllm.training.plan import Plan, start_plan
 from rlllm.training.reward_specs import resolve_rewards
 from rlllm.training.settings import PreferenceSettings
 from rlllm.training.trainers.base import Trainer
-from rlllm.training.truncation import note_truncated_rows
+from rlllm.training.truncation import note_rows
 
 SettingsT = TypeVar("SettingsT", bound=PreferenceSettings)
 
@@ -97,7 +97,7 @@ def build_trainer(job: Job[Any], callbacks: list[Any], make: Callable[..., Any],
         )
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
-    return note_truncated_rows(job, trainer)
+    return note_rows(job, trainer)
 
 
 def reference_of(job: Job[Any]) -> Any:

@@ -14,6 +14,7 @@ from rlllm.training.flow import Job, train
 from rlllm.training.plan import Plan, start_plan
 from rlllm.training.settings import RewardModelSettings
 from rlllm.training.trainers.base import Trainer
+from rlllm.training.truncation import note_rows
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
@@ -71,16 +72,14 @@ def _build(job: Job[Plan[RewardModelSettings]], callbacks: list[Any]) -> Any:
     arguments = job.arguments()
     records = job.plan.loaded.train
     dataset = step_rows(records, job.tokenizer, arguments.max_length)
-    if len(dataset) < len(records):
-        left = len(records) - len(dataset)
-        job.progress.note(f"{left} of {len(records)} solutions are left out: longer than {arguments.max_length} tokens")
-    return ProcessReward(
+    trainer = ProcessReward(
         model=_adapted(job, arguments),
         args=arguments,
         train_dataset=dataset,
         processing_class=job.tokenizer,
         callbacks=callbacks,
     )
+    return note_rows(job, trainer)
 
 
 def _adapted(job: Job[Plan[RewardModelSettings]], arguments: Any) -> Any:

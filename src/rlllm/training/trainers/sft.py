@@ -19,7 +19,7 @@ from rlllm.training.plan import Plan, start_plan
 from rlllm.training.reward_specs import resolve_rewards
 from rlllm.training.settings import SAMPLING_ALIASES, SampledHoldoutConfig, TrainingConfig
 from rlllm.training.trainers.base import Trainer
-from rlllm.training.truncation import note_truncated_rows
+from rlllm.training.truncation import note_rows
 
 if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
@@ -96,7 +96,7 @@ def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
         peft_config=job.adapters(),
         callbacks=[*callbacks, *([TokenBudget(job.diagnostics, budget)] if budget else [])],
     )
-    return note_truncated_rows(job, trainer)
+    return note_rows(job, trainer)
 
 
 def _measure(job: Job[Plan[SFTSettings]], model: Any) -> list[Measured]:

@@ -6,10 +6,12 @@ assistant's turn, and the completion is appended. A template that strips, reorde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rlllm.core.errors import DataError
 from rlllm.core.records import (
     Completion,
     Conversation,
@@ -106,6 +108,97 @@ def check_template(tokenizer: Any, turn: Turn, ids: list[int]) -> TemplateCheck:
         tokens_same=parted is None,
         parted_at=parted,
     )
+
+
+def template_findings(tokenizer: Any, records: Iterable[Record], stops: Collection[int], *, writes: bool) -> list[str]:
+    """What the chat template does to the rows that should not be trained on unseen, one sentence a kind, with both texts.
+
+    Args:
+        tokenizer: the model's.
+        records: rows to look at.
+        stops: tokens that end a completion.
+        writes: whether the model learns to write the completions; False where it learns to score them.
+
+    Returns:
+        Sentences about the first row of each kind; empty where training and generation agree.
+
+    Raises:
+        DataError: the template refuses a row.
+    """
+    from jinja2 import TemplateError
+
+    counts: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    rows = 0
+    for row, record in enumerate(records, start=1):
+        turns = turns_of(record)
+        try:
+            kinds = [kind for turn in turns.values() for kind in _kinds(tokenizer, turn, stops, writes)]
+        except TemplateError as error:
+            raise refused_row(row, record, error) from error
+        rows += bool(turns)
+        for kind, text in dict(reversed(kinds)).items():
+            counts[kind] += 1
+            first.setdefault(kind, f"row {row}: {text}")
+    return [f"{kind} ({count:,} of the first {rows:,} rows); {first[kind]}" for kind, count in counts.items()]
+
+
+def refused_row(row: int, record: Record, error: Exception) -> DataError:
+    """The error for a row that the chat template refuses."""
+    return DataError(
+        f"the chat template refuses row {row}: {error}",
+        given=str(record.prompt)[:200],
+        hint="leave out what it does not take, such as a system message, or take another model or template",
+    )
+
+
+def _kinds(tokenizer: Any, turn: Turn, stops: Collection[int], writes: bool) -> list[tuple[str, str]]:
+    """Problems of a turn as (kind, both texts)."""
+    training, generation = rendered(tokenizer, turn)
+    at = _first_difference(training.encode(), generation.encode())
+    contents = _contents(turn.completion)
+    lost = next((content for content in contents if content.strip() not in training), None)
+    if lost is not None:
+        return [("the chat template changes the completion", f"{_short(lost)} becomes {_around(training, at or 0)!r}")]
+    if not writes or not chat.is_chat(tokenizer):
+        return []
+    if at is not None and all(content.strip() == content for content in contents):
+        texts = f"{_around(training, at)!r} in training, {_around(generation, at)!r} at generation"
+        return [("the chat template renders the prompt of training and of generation differently", texts)]
+    last = contents[-1] if contents else ""
+    behind = training.rpartition(last.strip())[2] if last else training
+    ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
+    if not set(ids) & set(stops):
+        text = f"{_short(last)} is followed by {behind!r}"
+        return [("the chat template writes no end token behind the completion: the model does not learn to stop", text)]
+    return _merged_tokens(tokenizer, turn, training)
+
+
+def _contents(completion: Completion) -> list[str]:
+    """The texts of a completion that a template is to write as they are; white space alone is none."""
+    texts = [completion] if isinstance(completion, str) else [message.get("content") for message in completion]
+    return [text for text in texts if isinstance(text, str) and text.strip()]
+
+
+def _merged_tokens(tokenizer: Any, turn: Turn, training: str) -> list[tuple[str, str]]:
+    (prompt,) = chat.encode_prompts(tokenizer, [turn.prompt], [_meta(turn)])
+    ids = tokenizer(training, add_special_tokens=False)["input_ids"]
+    if ids[: len(prompt)] == prompt:
+        return []
+    at = next((place for place, token in enumerate(prompt) if ids[place : place + 1] != [token]), len(prompt))
+    texts = f"{tokenizer.decode(ids[at : at + 2])!r} in training, {tokenizer.decode(prompt[at:])!r} at generation"
+    return [("prompt and completion merge into tokens that generation never has", texts)]
+
+
+def _meta(turn: Turn) -> dict[str, Any]:
+    """The columns of a record by which `encode_prompts` gives the template the turn's arguments."""
+    own = dict(turn.arguments)
+    tools = own.pop("tools", None)
+    return {"chat_template_kwargs": own, **({"tools": tools} if tools else {})}
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 2 * _AROUND else text[: 2 * _AROUND] + "...")
 
 
 def rendered(tokenizer: Any, turn: Turn) -> tuple[str, str]:
