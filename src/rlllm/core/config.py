@@ -137,6 +137,7 @@ _COMMON_ALIASES = {
     "output-dir": "output_dir",
     "on_bad_row": "data.on_bad_row",
     "row_schema": "data.row_schema",
+    "system_prompt": "data.system_prompt",
 }
 
 

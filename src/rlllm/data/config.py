@@ -99,6 +99,8 @@ class DataConfig(Section):
     `history` and `tools` are columns of the prompt beside any of them; `system=none` leaves one out."""
     row_schema: str | None = None
     """How rows become records: a data schema (see `rlllm data schemas`) or `path/to/file.py:SCHEMA`. Unset: recognised."""
+    system_prompt: str | None = Field(default=None, min_length=1)
+    """A system message in front of every prompt that begins with none of its own; `@FILE` takes the text of a file."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Extra arguments of a procedural source."""
     subset: str | None = None
@@ -145,6 +147,20 @@ class DataConfig(Section):
                 "columns and row_schema both say how rows are read", given=self.row_schema, hint="keep one"
             )
         return self
+
+    @field_validator("system_prompt", mode="before")
+    @classmethod
+    def _read_system_prompt(cls, value: Any) -> Any:
+        """The text of `@FILE`, so that a run records what it used."""
+        if not isinstance(value, str) or not value.startswith("@"):
+            return value
+        path = Path(value[1:]).expanduser()
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                "the file of the system prompt cannot be read", given=value, hint="system_prompt=@prompts/brief.txt"
+            ) from error
 
     @field_validator("columns", mode="before")
     @classmethod

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rlllm.core.errors import DataError, closest
-from rlllm.core.records import Message, Prompt
+from rlllm.core.records import Conversation, Message, Prompt
 from rlllm.data import messages
 from rlllm.data.io.formats import json_type
 
@@ -71,6 +72,18 @@ def with_context(prompt: Prompt, system: str | None, history: Sequence[Message])
         return [turns[0], *history, *turns[1:]]
     system = None if history and history[0]["role"] == "system" else system
     return [*([{"role": "system", "content": system}] if system else []), *history, *turns]
+
+
+def with_system(record: Any, text: str) -> Any:
+    """The record behind a system message; itself where its prompt begins with one, or where it has no prompt."""
+    if isinstance(record, Conversation) and not record.prompt:
+        return record
+    prompt = with_context(record.prompt, text, [])
+    if prompt == record.prompt:
+        return record
+    if isinstance(record, Conversation) and record.trained_turns:
+        return replace(record, prompt=prompt, trained_turns=tuple(place + 1 for place in record.trained_turns))
+    return replace(record, prompt=prompt)
 
 
 def system_text(value: Any, place: str, column: str) -> str | None:

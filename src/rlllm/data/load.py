@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice, pairwise
 from typing import Any
 
-from rlllm.core.errors import DataError, describe
+from rlllm.core.errors import ConfigError, DataError, describe
 from rlllm.core.records import Conversation, Record, fingerprint, full_text, prompt_text, record_hash
 from rlllm.data.config import DataConfig, held_out_rows
+from rlllm.data.context_columns import with_system
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.mixed_sources import mixed_rows, sources_of
 from rlllm.data.prepare.folder import Manifest, read_manifest
@@ -61,6 +62,11 @@ def load(config: DataConfig, kind: type[Record]) -> Loaded:
         ConfigError: a setting that this kind of source does not take, or an unknown name.
         PluginError: an installed dataset is broken.
     """
+    loaded = _load(config, kind)
+    return _with_system_prompt(loaded, config) if config.system_prompt else loaded
+
+
+def _load(config: DataConfig, kind: type[Record]) -> Loaded:
     if config.mix:
         return _mixed(config, kind)
     source = open_source(config)
@@ -91,6 +97,24 @@ def _mixed(config: DataConfig, kind: type[Record]) -> Loaded:
     common = next(iter(rewards)) if len(rewards) == 1 else ()
     holdout = [together[i] for i in sorted(held_out)]
     return _loaded(mixed.rows, holdout, f"{config.name} (mixed: {words})", common, {}, bad)
+
+
+def _with_system_prompt(loaded: Loaded, config: DataConfig) -> Loaded:
+    """The records behind the system prompt of the settings; it comes last, so that it decides nothing about the holdout."""
+    assert config.system_prompt is not None
+    splits = [[with_system(record, config.system_prompt) for record in part] for part in (loaded.train, loaded.holdout)]
+    before = [*loaded.train, *loaded.holdout]
+    changed = sum(new is not old for new, old in zip([*splits[0], *splits[1]], before, strict=True))
+    if not changed and all(isinstance(record, Conversation) and not record.prompt for record in before):
+        raise ConfigError(
+            "a system prompt stands before the turns of a chat, and this data is plain text",
+            given=config.name,
+            hint="leave system_prompt out",
+        )
+    kept = len(before) - changed
+    words = f"{loaded.source}, system prompt before {changed:,} rows" + (f" ({kept:,} keep their own)" if kept else "")
+    digest = fingerprint({"train": _hashes(splits[0], config.name), "holdout": _hashes(splits[1], config.name)})
+    return replace(loaded, train=splits[0], holdout=splits[1], source=words, hash=digest)
 
 
 def _prepared(source: PathSource, manifest: Manifest, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:

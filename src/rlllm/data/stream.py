@@ -10,6 +10,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Record
 from rlllm.data.config import DataConfig, held_out_rows
+from rlllm.data.context_columns import with_system
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
 from rlllm.data.mixed_sources import sources_of
@@ -38,6 +39,11 @@ def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -
         DataError, ConfigError, PluginError: as `load`, when the reading comes to it.
     """
     bad = bad or BadRows(config.on_bad_row)
+    for record in _records(config, kind, bad):
+        yield with_system(record, config.system_prompt) if config.system_prompt else record
+
+
+def _records(config: DataConfig, kind: type[Record], bad: BadRows) -> Iterator[Record]:
     if config.mix:
         yield from chain.from_iterable(stream(part, kind, bad) for part in sources_of(config))
         return

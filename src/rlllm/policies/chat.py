@@ -173,6 +173,12 @@ def renders_tools(tokenizer: Any) -> bool:
     return _trait("tools", tokenizer, [_USER], tools=[tool])
 
 
+def reads_key(tokenizer: Any, key: str) -> bool:
+    """Whether the template renders a key of a message."""
+    turn = {"role": "assistant", "content": "b", key: _PROBE}
+    return _trait(f"key {key}", tokenizer, [{**_USER, key: _PROBE}, turn])
+
+
 def _keeps_think(tokenizer: Any) -> bool:
     """Whether the template renders `<think>` in the content of the last turn; those of DeepSeek-R1's kind cut it out."""
     return _trait("think", tokenizer, [_USER, {"role": "assistant", "content": _as_think(_PROBE, "b")}])

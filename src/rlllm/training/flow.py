@@ -21,7 +21,7 @@ from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.policies.chat import stop_ids
 from rlllm.training.plan import Plan
-from rlllm.training.row_checks import check_positions, check_templates, check_tokens
+from rlllm.training.row_checks import check_positions, check_templates, check_tokens, template_notes
 from rlllm.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def _check_rows(
         diagnostics.template_findings = check_templates(train, tokenizer, stop_ids(model, tokenizer), writes=writes)
     for text in diagnostics.template_findings:
         progress.note(f"warning: {text}")
+    for text in template_notes(train, tokenizer):
+        progress.note(text)
 
 
 def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:

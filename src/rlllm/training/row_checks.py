@@ -17,6 +17,7 @@ from rlllm.core.records import (
     full_text,
     prompt_text,
 )
+from rlllm.data.inspect.chat_counts import ChatCounts
 from rlllm.policies import chat
 from rlllm.policies.positions import position_table
 from rlllm.policies.template_check import refused_row, template_findings
@@ -103,6 +104,28 @@ def _tokens(tokenizer: Any, record: Record) -> int:
     length = len(chat.encode_prompts(tokenizer, [prompt], [record.meta])[0]) if prompt else 0
     texts = tokenizer(list(completions), add_special_tokens=False)["input_ids"] if completions else [[]]
     return length + max(map(len, texts)) + bool(completions)
+
+
+def template_notes(records: Iterable[Record], tokenizer: Any) -> list[str]:
+    """What the chat template makes of these rows otherwise than they say, one sentence each."""
+    if not chat.is_chat(tokenizer):
+        return []
+    counts = ChatCounts()
+    for record in records:
+        counts.add(record)
+    notes = []
+    if counts.tools and not chat.renders_tools(tokenizer):
+        notes.append(f"the chat template renders no descriptions of tools: those of {counts.tools:,} rows are left out")
+    if counts.reasoning and not chat.renders_reasoning(tokenizer):
+        notes.append(
+            f"the chat template has no place for reasoning: in {counts.reasoning:,} turns it is written as <think> before "
+            "the content"
+        )
+    unread = {key: count for key, count in counts.unknown_keys.items() if not chat.reads_key(tokenizer, key)}
+    if unread:
+        keys = ", ".join(f"{key} ({count:,})" for key, count in unread.items())
+        notes.append(f"the chat template does not read these keys of messages: {keys}")
+    return notes
 
 
 def _texts(record: Record) -> tuple[Prompt, tuple[str, ...]]:

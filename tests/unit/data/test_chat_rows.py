@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.errors import DataError
+from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import (
     Conversation,
     LabelledCompletion,
@@ -26,9 +26,11 @@ from rlllm.core.records import (
     tools_of,
 )
 from rlllm.data.config import DataConfig
+from rlllm.data.inspect.summary import check
 from rlllm.data.io.formats import number_rows
 from rlllm.data.load import load
 from rlllm.data.prepare.folder import line_of, record_of
+from rlllm.data.stream import stream
 from rlllm.data.to_records import adapt
 
 CASES = Path(__file__).parents[2] / "cases" / "data"
@@ -279,3 +281,60 @@ def test_records_with_turns_calls_and_reasoning_come_back_from_a_prepared_folder
 
 def test_a_record_with_only_its_completion_to_train_is_stored_as_before() -> None:
     assert json.loads(line_of(Conversation("p", "c"))) == {"prompt": "p", "completion": "c", "meta": {}}
+
+
+def written(folder: Path, *rows: dict[str, Any]) -> str:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def test_a_system_prompt_stands_before_every_prompt_without_one(tmp_path: Path) -> None:
+    (tmp_path / "brief.txt").write_text("Be brief.\n", encoding="utf-8")
+    turns = [{"messages": [USER, FOUR, AGAIN, SIX]}, {"messages": [{**SYSTEM, "content": "Be long."}, USER, FOUR]}]
+    config = DataConfig(name=written(tmp_path, *turns), system_prompt=f"@{tmp_path / 'brief.txt'}")
+    loaded = load(config, Conversation)
+    assert config.system_prompt == "Be brief."
+    assert [record.prompt[0]["content"] for record in loaded.train] == ["Be brief.", "Be long."]
+    assert loaded.train[0].trained_turns == (2,)
+    assert "system prompt before 1 rows (1 keep their own)" in loaded.source
+    assert list(stream(config, Conversation)) == loaded.train
+
+
+def test_a_system_prompt_reaches_procedural_rows_and_changes_no_holdout(tmp_path: Path) -> None:
+    settings = {"name": "arithmetic", "rows": 4, "holdout": 4}
+    plain, prompted = (
+        load(DataConfig.checked({**settings, **more}), PromptTask) for more in ({}, {"system_prompt": "s"})
+    )
+    assert [task.prompt[-1]["content"] for task in prompted.holdout] == [task.prompt for task in plain.holdout]
+    assert plain.hash != prompted.hash
+    rows = [{"prompt": f"{number} + 1?", "completion": "2"} for number in range(8)]
+    file = {"name": written(tmp_path, *rows), "holdout": 3}
+    plain, prompted = (
+        load(DataConfig.checked({**file, **more}), Conversation) for more in ({}, {"system_prompt": "s"})
+    )
+    assert [record.prompt[-1]["content"] for record in prompted.holdout] == [record.prompt for record in plain.holdout]
+
+
+def test_a_system_prompt_is_refused_for_plain_text_and_for_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="plain text"):
+        load(DataConfig(name=written(tmp_path, {"text": "Once"}), system_prompt="s"), Conversation)
+    with pytest.raises(ConfigError, match="file of the system prompt"):
+        DataConfig.checked({"name": "arithmetic", "system_prompt": "@nowhere.txt"})
+
+
+def test_the_plan_counts_turns_calls_reasoning_and_keys_that_nothing_reads(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {}}}]
+    rows = [
+        {"messages": [SYSTEM, OSLO, CALL, COLD, FOUR], "tools": tools},
+        {"messages": [{**USER, "id": 7}, {**FOUR, "weight": 0, "thinking": "hm"}, AGAIN, SIX]},
+    ]
+    report = check(load(DataConfig(name=written(tmp_path, *rows)), Conversation))
+    assert report.chats == [
+        "turns of the assistant: 4, of which 3 are to train",
+        "chats: a system message in 1 rows, descriptions of tools in 1 rows, reasoning in 1 turns, tool calls in 1 turns",
+    ]
+    assert [finding.words for finding in report.all_findings() if finding.name == "message keys"] == [
+        "keys of messages that nothing reads unless the chat template does: id (1)"
+    ]
+    assert set(report.chats) <= set(report.lines())

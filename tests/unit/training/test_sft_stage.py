@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 import rlllm
 from rlllm.core.errors import ConfigError
+from rlllm.tools.data.show import show_data
 
 SMALL: dict[str, Any] = {
     "data": {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4},
@@ -53,3 +55,45 @@ def test_a_budget_of_tokens_ends_a_run_where_it_ends_without_an_interruption(tin
             (folder / "manifest.json").unlink()
     again = rlllm.sft(**common, max_tokens=budget, save_steps=2, output_dir=tmp_path / "begun", resume=True)
     assert [row["num_tokens"] for row in again.metrics()] == [row["num_tokens"] for row in whole.metrics()]
+
+
+DIALOGUES = "".join(
+    json.dumps(
+        {
+            "messages": [
+                {"role": "user", "content": f"{number} + 1 = ?"},
+                {"role": "assistant", "content": str(number + 1)},
+                {"role": "user", "content": "And one more?"},
+                {"role": "assistant", "content": str(number + 2), **({"weight": 0} if number == 3 else {})},
+            ]
+        }
+    )
+    + "\n"
+    for number in range(4)
+)
+
+
+@pytest.mark.parametrize(("turns", "rows", "trained"), [("all", 4, 14), ("last", 4, 8), ("each", 7, 14)])
+def test_all_turns_train_unless_one_says_otherwise(
+    tiny_model: str, tmp_path: Path, turns: str, rows: int, trained: int
+) -> None:
+    data = tmp_path / "dialogues.jsonl"
+    data.write_text(DIALOGUES, encoding="utf-8")
+    run = rlllm.sft(
+        model=tiny_model,
+        data=str(data),
+        turns=turns,
+        max_steps=1,
+        per_device_train_batch_size=8,
+        output_dir=tmp_path / "run",
+    )
+    assert run.ok, run.verdict
+    shown = show_data(str(data), kind="sft", rows=4, model=tiny_model, settings=[("turns", turns)])
+    sequences = [sequence for record in shown.records for sequence in record.sequences]
+    assert len(sequences) == rows
+    assert sum(token.trains for sequence in sequences for token in sequence.tokens) == trained
+
+
+def test_settings_about_turns_that_cannot_act_are_refused(tiny_model: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="turns=last trains one turn"):
+        rlllm.sft(model=tiny_model, **SMALL, turns="last", assistant_only_loss=True)

@@ -20,6 +20,7 @@ from rlllm.core.records import (
     full_text,
     prompt_text,
 )
+from rlllm.data.inspect.chat_counts import ChatCounts
 from rlllm.data.inspect.checks import Finding, ImbalanceCounts
 from rlllm.data.inspect.templates import completion_mark, prompt_mark
 from rlllm.data.load import Loaded, split_key
@@ -79,6 +80,8 @@ class CheckReport:
     """Label, or answer where there are few different ones, to its rows (steps, of stepwise solutions)."""
     scripts: Mapping[str, int] = field(default_factory=dict)
     """Script of the prompt to rows."""
+    chats: list[str] = field(default_factory=list)
+    """What messages hold beside text: turns that train, reasoning, tool calls."""
     findings: list[Finding] = field(default_factory=list)
     """Imbalances of labels, positions, lengths and scripts."""
 
@@ -92,6 +95,7 @@ class CheckReport:
             if self.completion_lengths
             else "",
             f"longest row: number {number} of {split}, {size:,} characters",
+            *self.chats,
             *(finding.words for finding in self.all_findings()),
             "columns: " + ", ".join(f"{field}={column}" for field, column in self.columns.items())
             if self.columns
@@ -147,6 +151,7 @@ class RecordCounts:
         self._identical = 0
         self._longest = ("train", 0, -1)
         self._imbalances = ImbalanceCounts()
+        self._chats = ChatCounts()
         self._prompt_marks: Counter[str] = Counter()
         self._completion_marks: Counter[str] = Counter()
         self._kind = ""
@@ -172,6 +177,7 @@ class RecordCounts:
         if size > self._longest[2]:
             self._longest = (split, self._rows[split], size)
         self._imbalances.add(record, prompt)
+        self._chats.add(record)
         for marks, mark in (
             (self._prompt_marks, prompt_mark(record)),
             (self._completion_marks, completion_mark(record)),
@@ -194,7 +200,8 @@ class RecordCounts:
             columns=dict(columns),
             labels=self._imbalances.label_shares(),
             scripts=dict(self._imbalances.scripts.most_common()),
-            findings=[*self._imbalances.findings(), *self._templates()],
+            chats=list(self._chats.facts()),
+            findings=[*self._imbalances.findings(), *self._chats.findings(), *self._templates()],
         )
 
     def _templates(self) -> Iterator[Finding]:

@@ -45,6 +45,7 @@ def _measure(request: EvalRequest) -> Evaluation:
         tasks,
         limit=request.params.get("limit"),
         bootstrap_iters=0,
+        system_instruction=request.params.get("system_prompt"),
         apply_chat_template=request.params["chat"],
         fewshot_as_multiturn=request.params["chat"],
     )

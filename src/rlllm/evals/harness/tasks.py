@@ -38,12 +38,13 @@ def check_task(params: Mapping[str, Any]) -> str:
     """The name of the task that `params` asks for.
 
     Args:
-        params: `task`, a name or a YAML file, and `limit`, the most documents; with the fields of `HarnessConfig`.
+        params: `task`, a name or a YAML file, `limit`, the most documents, and `system_prompt`; with the fields of
+            `HarnessConfig`.
 
     Raises:
         ConfigError: no task, unknown arguments, a file or folder that is not there, or the harness is not installed.
     """
-    names = {"task", "limit", *HarnessConfig.model_fields}
+    names = {"task", "limit", "system_prompt", *HarnessConfig.model_fields}
     if unknown := sorted(params.keys() - names):
         raise ConfigError(f"{HARNESS} takes no {unknown[0]}", given=", ".join(unknown), exists=sorted(names))
     task = params.get("task")

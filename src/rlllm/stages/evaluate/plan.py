@@ -191,6 +191,8 @@ def _plan_task(config: EvalSettings, spec: TaskSpec, metric: Metric) -> PlannedT
         return _plan_external(config, spec, metric, by)
     params = metric.checked_params(spec.params)
     data = spec.data or config.data
+    if data.system_prompt is None:
+        data = data.model_copy(update={"system_prompt": config.data.system_prompt})
     loaded = _load_rows(data, metric.record, config.rows)
     records = (loaded.holdout or loaded.train)[: config.rows]
     specs = list(spec.rewards or config.rewards) or [RewardSpec(name=name) for name in metric.default_rewards]
@@ -206,7 +208,8 @@ def _plan_external(config: EvalSettings, spec: TaskSpec, metric: Metric, by: str
     assert metric.external is not None
     if by is not None:
         raise ConfigError(f"tasks of {metric.name} have no columns to group by", given=f"by={by}")
-    params = {"limit": config.rows, **config.harness.model_dump(), **spec.params}
+    system = {"system_prompt": config.data.system_prompt} if config.data.system_prompt else {}
+    params = {"limit": config.rows, **config.harness.model_dump(), **system, **spec.params}
     task = metric.external(params)
     return PlannedTask(spec.name or task.name, metric, [], task.source, params=params, external=task)
 

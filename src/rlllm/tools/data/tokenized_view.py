@@ -21,9 +21,11 @@ from rlllm.core.runs import Run
 from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.policies.template_check import TemplateCheck, Turn, check_template, doubled_bos, turns_of
+from rlllm.policies.turn_masks import with_turns
 from rlllm.stages.catalog import unread_key
 from rlllm.training.plan import Plan, plan_of, resolve_method
 from rlllm.training.registry import trainer_of
+from rlllm.training.row_checks import template_notes
 
 _WITHOUT_EFFECT = {
     "packing": False,
@@ -94,13 +96,22 @@ class Preview:
         from jinja2 import TemplateError
 
         try:
-            return [self._prompt(record)] if self.plan.trainer.samples else self._recorded(record)
+            views = [self._prompt(record)] if self.plan.trainer.samples else self._of_turns(record)
         except TemplateError as error:
             raise DataError(
                 f"the chat template of the tokenizer fails: {error}",
                 given=str(record.prompt)[:120],
                 hint="leave out what it does not take, such as system prompts, or use another model",
             ) from error
+        notes = template_notes([record], self.tokenizer)
+        return [replace(view, notes=[*view.notes, *notes]) for view in views]
+
+    def _of_turns(self, record: Any) -> list[SequenceView]:
+        """The sequences of a record; of `turns=each` those of all its turns."""
+        if getattr(self.plan.config, "turns", "all") != "each":
+            return self._recorded(record)
+        parts = [view for part in with_turns([record], "each") for view in self._recorded(part)]
+        return [replace(view, name=f"turn {number}") for number, view in enumerate(parts, start=1)]
 
     def _recorded(self, record: Any) -> list[SequenceView]:
         from rlllm.algorithms.tokenized_preview import UNLIMITED, PreviewSequence

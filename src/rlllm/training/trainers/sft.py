@@ -53,6 +53,12 @@ class SFTSettings(TrainingConfig):
 
 def _plan(config: SFTSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[SFTSettings]:
     plan = start_plan(config, method, trainer)
+    if config.turns == "last" and plan.setting("assistant_only_loss"):
+        raise ConfigError(
+            "turns=last trains one turn of a conversation, and assistant_only_loss=true all of them",
+            given="turns=last assistant_only_loss=true",
+            hint="leave one out; turns=all is the default, with any chat template",
+        )
     if config.eval_reward is None:
         _refuse_unread(config)
         return plan
@@ -102,12 +108,13 @@ def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
 def _measure(job: Job[Plan[SFTSettings]], model: Any) -> list[Measured]:
     """pass@1 by the eval reward if there is one, then the loss on held-out completions in nats per token."""
     from rlllm.evals.before_after import measure_loss, measure_pass
+    from rlllm.policies.turn_masks import with_turns
 
     plan = job.plan
     held_out, config = plan.measured_on, plan.config
     if not held_out:
         return []
-    losses = measure_loss(model, job.tokenizer, held_out)
+    losses = measure_loss(model, job.tokenizer, with_turns(held_out, config.turns))
     if plan.eval_reward is None:
         return [losses]
     tasks, sampling = [task_of(record) for record in held_out], config.rollout.sampling
