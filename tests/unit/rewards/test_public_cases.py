@@ -24,6 +24,7 @@ from rlllm.rewards.verifiers.choice import Choice
 from rlllm.rewards.verifiers.exact import Exact
 from rlllm.rewards.verifiers.format import Format
 from rlllm.rewards.verifiers.function_calls import Calls
+from rlllm.rewards.verifiers.instructions.reward import Instructions
 from rlllm.rewards.verifiers.schema import Schema
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -32,6 +33,7 @@ REWARDS = {
     "format": Format(),
     "choice": Choice(),
     "calls": Calls(),
+    "instructions": Instructions(),
     "schema": Schema(),
 }
 

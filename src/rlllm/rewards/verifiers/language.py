@@ -151,6 +151,13 @@ def detect(text: str) -> str | None:
     return None if best == _NO_LANGUAGE or probabilities[best] < _DECIDED else best
 
 
+def most_probable(text: str) -> str | None:
+    """The most probable language of `text`, however little speaks for it; None of text without letters of a known script."""
+    probabilities = _probabilities(_prose(text))
+    languages = [language for language in probabilities if language != _NO_LANGUAGE]
+    return max(languages, key=lambda language: probabilities[language], default=None)
+
+
 def is_in(text: str, language: str) -> bool | None:
     """Whether most of `text` is written in `language` (a key of `SCRIPTS`); None if undecided."""
     return _is_of(language, _prose(text), clear=1.0)

@@ -12,7 +12,7 @@ _PLACEHOLDER = re.compile(r"\[[^\[\]\n]*[^\[\]\s][^\[\]\n]*\]")
 _BULLET = re.compile(r"^[ \t]*[*-][ \t]+[^\s*-].*$|^[ \t]*[*-][ \t]+\*+[^\s*].*$", re.MULTILINE)
 _HIGHLIGHT = re.compile(r"\*\*(?=\S)[^\n*]+(?<=\S)\*\*|\*(?=[^\s*])[^\n*]+(?<=\S)\*")
 _TITLE = re.compile(r"<<[^\n<>]*[^\s<>][^\n<>]*>>")
-_POSTSCRIPTS = {"P.S.": r"(?<!\w)(?<!\w\.)(?<!\w\. )p\.[ ]?s\.", "P.P.S": r"(?<!\w)p\.[ ]?p\.[ ]?s\b\.?"}
+_POSTSCRIPTS = {"P.S.": r"(?<!\w)(?<!\bp\.)(?<!\bp\. )p\.[ ]?s\.", "P.P.S": r"(?<!\w)p\.[ ]?p\.[ ]?s\b\.?"}
 
 
 def has_postscript(text: str, postscript_marker: str) -> bool:

@@ -1,14 +1,73 @@
-"""Instruction id to check, for the 25 instructions of the published rows."""
+"""Instruction id to check: the 25 instructions of IFEval, in our reading and as published, and 56 of the 58 of IFBench."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rlllm.rewards.verifiers.instructions import structure, surface, words
+from rlllm.rewards.verifiers.instructions import ifbench_form, ifbench_words, ifeval, structure, surface, words
 
 Check = Callable[..., bool | None]
 
-CHECKS: Mapping[str, Check] = {
+_IFBENCH: Mapping[str, Check] = {
+    "count:word_count_range": ifbench_words.has_word_range,
+    "count:unique_word_count": ifbench_words.has_unique_words,
+    "count:conjunctions": ifbench_words.has_conjunctions,
+    "count:person_names": ifbench_words.has_person_names,
+    "count:numbers": ifbench_words.has_numbers,
+    "count:pronouns": ifbench_words.has_pronouns,
+    "count:punctuation": ifbench_form.has_every_punctuation,
+    "count:words_japanese": ifbench_words.has_japanese_words,
+    "count:keywords_multiple": ifbench_words.has_keywords_multiple,
+    "ratio:stop_words": ifbench_words.has_few_stop_words,
+    "ratio:sentence_type": ifbench_form.has_two_statements_a_question,
+    "ratio:sentence_balance": ifbench_form.has_balanced_sentences,
+    "ratio:sentence_words": ifbench_form.has_equal_sentences,
+    "ratio:overlap": ifbench_words.has_overlap,
+    "words:alphabet": ifbench_words.follows_alphabet,
+    "words:vowel": ifbench_words.has_three_vowels,
+    "words:consonants": ifbench_words.has_consonant_clusters,
+    "words:palindrome": ifbench_words.has_palindromes,
+    "words:prime_lengths": ifbench_words.has_prime_lengths,
+    "words:repeats": ifbench_words.repeats_few_words,
+    "words:last_first": ifbench_words.starts_with_last_words,
+    "words:paragraph_last_first": ifbench_words.has_paragraphs_with_equal_ends,
+    "words:no_consecutive": ifbench_words.has_no_consecutive_first_letters,
+    "words:keywords_specific_position": ifbench_words.has_keyword_at,
+    "words:words_position": ifbench_words.has_keyword_second_and_second_last,
+    "sentence:alliteration_increment": ifbench_form.has_growing_alliteration,
+    "sentence:keyword": ifbench_words.has_keyword_in_sentence,
+    "sentence:increment": ifbench_form.has_growing_sentences,
+    "format:parentheses": ifbench_form.has_nested_parentheses,
+    "format:quotes": ifbench_form.has_nested_quotes,
+    "format:options": ifbench_form.is_option,
+    "format:newline": ifbench_form.has_a_word_a_line,
+    "format:emoji": ifbench_form.has_emoji_sentences,
+    "format:line_indent": ifbench_form.has_growing_indents,
+    "format:quote_unquote": ifbench_form.explains_quotes,
+    "format:list": ifbench_form.has_markers,
+    "format:thesis": ifbench_form.has_thesis,
+    "format:sub-bullets": ifbench_form.has_sub_bullets,
+    "format:no_bullets_bullets": ifbench_form.has_sentences_then_bullets,
+    "format:title_case": ifbench_form.has_title_case,
+    "format:output_template": ifbench_form.follows_template,
+    "format:no_whitespace": ifbench_form.has_no_whitespace,
+    "repeat:repeat_change": ifbench_form.repeats_with_change,
+    "repeat:repeat_simple": ifbench_form.repeats_sentence,
+    "repeat:repeat_span": ifbench_form.repeats_span,
+    "custom:multiples": ifbench_form.has_multiples_of_seven,
+    "custom:mcq_count_length": ifbench_form.has_growing_questions,
+    "custom:reverse_newline": ifbench_form.lists_africa_backwards,
+    "custom:word_reverse": ifbench_form.names_eagle_in_reversed_words,
+    "custom:character_reverse": ifbench_form.names_eagle_in_reversed_letters,
+    "custom:sentence_alphabet": ifbench_form.has_alphabet_of_sentences,
+    "custom:european_capitals_sort": ifbench_form.lists_northern_capitals,
+    "custom:csv_city": ifbench_form.is_csv_of_cities,
+    "custom:csv_special_character": ifbench_form.is_csv_with_special_character,
+    "custom:csv_quotes": ifbench_form.is_quoted_tab_table,
+    "custom:date_format_list": ifbench_form.is_list_of_dates,
+}
+
+_IFEVAL: Mapping[str, Check] = {
     "keywords:existence": words.has_keywords,
     "keywords:forbidden_words": words.has_no_forbidden_words,
     "keywords:frequency": words.has_keyword_frequency,
@@ -35,3 +94,30 @@ CHECKS: Mapping[str, Check] = {
     "startend:quotation": surface.is_quoted,
     "punctuation:no_comma": surface.has_no_comma,
 }
+
+CHECKS: Mapping[str, Check] = {**_IFEVAL, **_IFBENCH}
+
+PUBLISHED: Mapping[str, Check] = {
+    **CHECKS,
+    "keywords:existence": ifeval.has_keywords,
+    "keywords:forbidden_words": ifeval.has_no_forbidden_words,
+    "keywords:frequency": ifeval.has_keyword_frequency,
+    "language:response_language": ifeval.is_in_language,
+    "length_constraints:number_paragraphs": ifeval.has_paragraph_count,
+    "length_constraints:nth_paragraph_first_word": ifeval.has_first_word,
+    "detectable_content:postscript": ifeval.has_postscript,
+    "detectable_content:number_placeholders": ifeval.has_placeholders,
+    "detectable_format:number_bullet_lists": ifeval.has_bullets,
+    "detectable_format:number_highlighted_sections": ifeval.has_highlights,
+    "detectable_format:multiple_sections": ifeval.has_sections,
+    "detectable_format:json_format": ifeval.is_json,
+    "detectable_format:title": ifeval.has_title,
+    "detectable_format:constrained_response": ifeval.is_constrained_response,
+    "combination:repeat_prompt": ifeval.repeats_prompt,
+    "change_case:capital_word_frequency": ifeval.has_capital_words,
+    "change_case:english_capital": ifeval.is_english_in_capitals,
+    "change_case:english_lowercase": ifeval.is_english_in_small_letters,
+    "startend:quotation": ifeval.is_quoted,
+    "punctuation:no_comma": ifeval.has_no_comma,
+}
+"""The checks with IFEval's published behaviour in the place of ours."""

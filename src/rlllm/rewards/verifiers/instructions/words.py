@@ -24,18 +24,26 @@ def _count_words(text: str) -> int:
 
 
 def count_sentences(text: str) -> int:
-    """Stretches with a word in them that end in `.`, `!` or `?` before a blank, or at the end of the text.
+    """Number of sentences, as `split_sentences` splits them.
 
-    Abbreviations and initials do not end a sentence, unless nothing follows. The benchmark asks a trained model instead;
-    counts of ordinary prose agree.
+    The benchmark asks a trained model instead; counts of ordinary prose agree.
     """
-    count, start = 0, 0
+    return len(split_sentences(text))
+
+
+def split_sentences(text: str) -> list[str]:
+    """Stretches with a word in them that end in `.`, `!` or `?` before a blank, or at the end of the text; stripped.
+
+    Abbreviations and initials do not end a sentence, unless nothing follows.
+    """
+    sentences, start = [], 0
     for match in _SENTENCE_END.finditer(text):
         if text[match.start() : match.end()].startswith(".") and _is_abbreviation(text, match):
             continue
-        count += _WORD.search(text, start, match.start()) is not None
+        if _WORD.search(text, start, match.start()):
+            sentences.append(text[start : match.end()].strip())
         start = match.end()
-    return count + (_WORD.search(text, start) is not None)
+    return [*sentences, text[start:].strip()] if _WORD.search(text, start) else sentences
 
 
 def _is_abbreviation(text: str, match: re.Match[str]) -> bool:
