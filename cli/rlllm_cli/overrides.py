@@ -132,6 +132,34 @@ def read_words(verb: str, words: Iterable[str]) -> Typed:
     return typed
 
 
+def names_and_settings(command: str, words: Iterable[str]) -> Typed:
+    """Names of data sets, and settings that hold for all of them: `data.KEY=VALUE`, or `KEY=VALUE` for a key of a data set.
+
+    Raises:
+        ConfigError: a single-dash option, or a key that data sets do not have.
+    """
+    from rlllm.core.errors import unknown
+    from rlllm.data.config import DataConfig
+
+    names = [word for word in words if not _KEY_VALUE.match(word) or Path(word).exists()]
+    typed = read_words(command, (word for word in words if word not in names))
+    settings = [(data_key(key) or key, value) for key, value in typed.overrides]
+    for key, _ in settings:
+        if not key.startswith("data."):
+            raise unknown("setting of data", key, DataConfig.model_fields)
+    return Typed([*names, *typed.bare], settings)
+
+
+def data_key(key: str) -> str | None:
+    """The dotted key of a setting of data that is typed with or without `data.`; None for another key."""
+    from rlllm.data.config import DataConfig
+
+    head, dot, rest = key.removeprefix("data.").partition(".")
+    head = head.replace("-", "_")
+    is_own = key.startswith("data.") or head in DataConfig.model_fields
+    return f"data.{head}{dot}{rest}" if is_own else None
+
+
 def refuse_repeats(settings: Overrides) -> None:
     """Raise ConfigError for a key that is typed twice; dashes and underscores are one."""
     from rlllm.core.errors import ConfigError

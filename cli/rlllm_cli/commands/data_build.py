@@ -11,6 +11,7 @@ from rlllm_cli import completion, console, options, overrides
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
+    from rlllm.data.config import DataConfig
     from rlllm.data.prepare.settings import Preparation
     from rlllm.tools.data.build import Prepared
 
@@ -35,7 +36,11 @@ Against = Annotated[
 ]
 Sources = Annotated[
     list[str],
-    typer.Argument(metavar="DATA...", help="Files, folders, names; NAME#N.", autocompletion=completion.datasets),
+    typer.Argument(
+        metavar="DATA... [KEY=VALUE]...",
+        help="Files, folders, names; NAME#N. Settings such as on_bad_row=skip hold for all.",
+        autocompletion=completion.datasets,
+    ),
 ]
 Words = Annotated[
     list[str],
@@ -102,7 +107,8 @@ def mix(
 
     mixture = {"weights": weights, "temperature": temperature, "rows": rows, "epochs": epochs, "curriculum": curriculum}
     mixture_settings = {key: value for key, value in {**mixture, "seed": seed}.items() if value is not None}
-    values = {"sources": sources, "mixture": mixture_settings, "holdout": holdout, "out": out, "kind": kind}
+    read = _sources("data mix", sources)
+    values = {"sources": read, "mixture": mixture_settings, "holdout": holdout, "out": out, "kind": kind}
     _run(ctx, Preparation.checked({**values, "overwrite": overwrite}), json)
 
 
@@ -118,8 +124,17 @@ def decontaminate(
     """Drop the rows that hold prompts of evaluation sets; write the rest into a folder that every stage reads."""
     from rlllm.data.prepare.settings import Preparation
 
-    values = {"sources": data, "contamination": {"against": against}, "out": out, "kind": kind}
+    read = _sources("data decontaminate", data)
+    values = {"sources": read, "contamination": {"against": against}, "out": out, "kind": kind}
     _run(ctx, Preparation.checked({**values, "overwrite": overwrite}), json)
+
+
+def _sources(command: str, words: list[str]) -> list[DataConfig]:
+    """The data sets that are named, each with the settings that are typed behind them."""
+    from rlllm.tools.data.show import data_config
+
+    typed = overrides.names_and_settings(command, words)
+    return [data_config({"name": name}, typed.overrides) for name in typed.bare]
 
 
 def _run(ctx: typer.Context, config: Preparation, json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlllm_cli import completion, console, options
+from rlllm_cli import completion, console, options, overrides
 from rlllm_cli.commands.data_build import Kind, Sources
 from rlllm_cli.progress import listening
 
@@ -36,13 +36,14 @@ def check(
 ) -> None:
     """Check data before training on it: sizes, duplicates, imbalances, contamination."""
     from rlllm.tools.data.check import DataCheck, check_data
+    from rlllm.tools.data.show import data_config
 
-    own: dict[str, Any] = {"row_schema": row_schema, "on_bad_row": "skip" if skip else "fail"}
-    if columns:
-        own["columns"] = columns
+    typed = overrides.names_and_settings("data check", sources)
+    given = {"row_schema": row_schema, "on_bad_row": "skip" if skip else None, "columns": columns}
+    own: dict[str, Any] = {key: value for key, value in given.items() if value}
     config = DataCheck.checked(
         {
-            "sources": [{"name": name, **own} for name in sources],
+            "sources": [data_config({"name": name, **own}, typed.overrides) for name in typed.bare],
             "kind": kind,
             "contamination": {"against": against or []},
         }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlllm_cli import completion, console, options
+from rlllm_cli import completion, console, options, overrides
 from rlllm_cli.commands.data_show import Kind
 
 
@@ -18,6 +18,11 @@ def export(
             metavar="DATA", help="Built-in name, file, folder or Hub id; NAME#N.", autocompletion=completion.datasets
         ),
     ],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the data: on_bad_row=skip.", show_default=False),
+    ] = None,
+    *,
     to: Annotated[str, typer.Option("--to", metavar="TOOL", help="verl, openrlhf, llamafactory or trl.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE|DIR", help="A folder gets train and test files.")],
     kind: Kind = None,
@@ -31,16 +36,20 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Write a data set in the format of another tool."""
-    from rlllm.data.config import DataConfig
+    from rlllm.core.errors import ConfigError
     from rlllm.tools.data.export import export_data
+    from rlllm.tools.data.show import data_config
 
     data_settings = {
         "name": data,
-        "row_schema": row_schema,
+        **({"row_schema": row_schema} if row_schema else {}),
         **({"columns": columns} if columns else {}),
         **({} if holdout is None else {"holdout": holdout}),
     }
-    exported = export_data(DataConfig.checked(data_settings), to=to, out=out, kind=kind, overwrite=overwrite)
+    typed = overrides.names_and_settings("data export", words or ())
+    if typed.bare:
+        raise ConfigError("one data set is written", given=f"{data} and {typed.bare[0]}", hint="mix them: A,B")
+    exported = export_data(data_config(data_settings, typed.overrides), to=to, out=out, kind=kind, overwrite=overwrite)
     if json:
         console.emit_json(exported.to_json())
         return

@@ -27,7 +27,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
-        help="Settings of the data (data.level=2) and, for tokens, of the verb (max_length=512).",
+        help="Settings of the data (level=2, on_bad_row=skip) and, for tokens, of the verb (max_length=512).",
         show_default=False,
     ),
 ]
@@ -65,10 +65,12 @@ def show(
     typed = overrides.read_words("data show", words or ())
     if typed.bare:
         raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example max_length=512")
-    of_data = [(key, value) for key, value in typed.overrides if key.startswith("data.")]
-    settings = [pair for pair in typed.overrides if pair not in of_data]
+    own = [(key, overrides.data_key(key), value) for key, value in typed.overrides]
+    of_data = [(name, value) for _, name, value in own if name is not None]
+    settings = [(key, value) for key, name, value in own if name is None]
     if not tokens and (model or settings):
-        raise ConfigError("a model and its settings only matter for tokens", hint="add --tokens")
+        given = f"{settings[0][0]}={settings[0][1]}" if settings else f"--model {model}"
+        raise ConfigError("a model and its settings only matter for tokens", given=given, hint="add --tokens")
     read = {"row_schema": row_schema, "columns": columns}
     config = data_config({"name": data, **{key: value for key, value in read.items() if value}}, of_data)
     tokens_of = (model or "nano") if tokens else None

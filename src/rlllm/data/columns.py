@@ -13,7 +13,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, closest, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
-from rlllm.data import preference
+from rlllm.data import preference, suggestions
 from rlllm.data.io.formats import Placed
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -161,9 +161,12 @@ def column_names(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def another(row: Mapping[str, Any], field: str, column_map: Mapping[str, str]) -> str | None:
-    """A column to suggest for a field whose column does not fit this row: one with a similar name, else any unused text."""
+    """A column to suggest for a field whose column does not fit this row; None where no other one could hold the field.
+
+    A column with a similar name comes first, then any unused one.
+    """
     used = {name for expression in column_map.values() for name in consumed(row, expression)}
-    free = [str(name) for name, value in row.items() if name not in used and isinstance(value, str) and value.strip()]
+    free = [str(name) for name in row if name not in used and suggestions.could_hold(field, str(name), [row])]
     return _similar(field, free) or next(iter(free), None)
 
 
@@ -222,20 +225,34 @@ def _suggest(
     names: Sequence[str],
     mapped: Mapping[str, str],
 ) -> str:
-    """A column map to suggest: columns with similar names, then unused text columns in their order."""
+    """A column map to suggest: columns with similar names that could hold the field, then others, where there are enough."""
     by_name = {field: _by_known_name(field, head, names) for fields in RECORD_FIELDS[kind] for field in fields.names}
     mapped_columns = {*mapped.values(), *(name for name in by_name.values() if name)}
     free = [name for name in names if name not in mapped_columns]
+    if (
+        kind is PreferencePair
+        and (sides := suggestions.two_answers(head, names))
+        and not {"chosen", "rejected"} & mapped.keys()
+    ):
+        texts = (name for name in free if name not in sides.values() and suggestions.could_hold("prompt", name, head))
+        prompt = None if by_name["prompt"] or "prompt" in mapped else next(texts, None)
+        whole = {**mapped, **({"prompt": prompt} if prompt else {}), **sides}
+        return ",".join(f"{field}={column}" for field, column in whole.items())
     guess: dict[str, str] = {}
     optional = [field for field in RECORD_FIELDS[kind][0].optional if not by_name[field] and field not in mapped]
     for field in [*lacking, *optional]:
-        near = _similar(field, [name for name in free if name not in guess.values()])
-        if near:
+        fitting = [name for name in free if name not in guess.values() and suggestions.could_hold(field, name, head)]
+        if near := _similar(field, fitting):
             guess[field] = near
-    texts = [name for name in free if any(isinstance(row.get(name), str | list) for row in head)]
-    for field in lacking:
-        free_texts = [name for name in texts if name not in guess.values()]
-        guess.setdefault(field, free_texts[0] if free_texts else "COLUMN")
+    open_fields = [field for field in lacking if field not in guess]
+    candidates = {
+        field: [name for name in free if name not in guess.values() and suggestions.could_hold(field, name, head)]
+        for field in open_fields
+    }
+    enough = len({name for names in candidates.values() for name in names}) >= len(open_fields)
+    for field in open_fields:
+        left = [name for name in candidates[field] if name not in guess.values()] if enough else []
+        guess[field] = left[0] if left else "COLUMN"
     ordered = {field: guess[field] for field in [*lacking, *optional] if field in guess}
     return ",".join(f"{field}={column}" for field, column in {**mapped, **ordered}.items())
 

@@ -41,9 +41,9 @@ def sides(value: Any, columns: Mapping[str, str], place: str) -> tuple[str, str]
     """
     first, second = columns["first"], columns["second"]
     column, first_value, second_value = _parts(columns["winner"])
-    given = _plain(value)
+    given = plain(value)
     if first_value is not None and second_value is not None:
-        meanings = {_plain(first_value): (first, second), _plain(second_value): (second, first)}
+        meanings = {plain(first_value): (first, second), plain(second_value): (second, first)}
     else:
         meanings = dict.fromkeys(_names(first), (first, second)) | dict.fromkeys(_names(second), (second, first))
         if given not in meanings and "_" in given:
@@ -64,7 +64,7 @@ def _parts(expression: str) -> tuple[str, str | None, str | None]:
     return match["column"], match["first"], match["second"]
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """A value as text, in lower case; numbers of tables with gaps (`1.0`) as whole ones."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

@@ -1,0 +1,57 @@
+"""Every setting that decides rows can be typed behind the data of a tool, in the words of its hints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import Rlllm
+
+
+@pytest.fixture(autouse=True)
+def rows(tmp_path: Path) -> None:
+    lines = ['{"prompt": "a", "answer": "1"}', '{"prompt": null, "answer": "2"}', '{"prompt": "b", "answer": "3"}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("setting", ["data.on_bad_row=skip", "on_bad_row=skip", "data.on-bad-row=skip"])
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        ("data show rows.jsonl", "2 training rows, 1 bad rows skipped"),
+        ("data check rows.jsonl", "1 bad rows skipped"),
+        ("data export rows.jsonl --kind sft --to trl --out out.jsonl", "2 training rows, 1 bad rows skipped"),
+        ("data mix rows.jsonl --kind sft --out out", "2 to train on"),
+        ("data decontaminate rows.jsonl --kind sft --against arithmetic#4 --out out", "2 to train on"),
+    ],
+)
+def test_the_hint_about_bad_rows_can_be_typed(rlllm: Rlllm, command: str, out: str, setting: str) -> None:
+    refused = rlllm(command)
+    assert refused.code == 2
+    assert "data.on_bad_row=skip" in refused.err
+    said = rlllm(f"{command} {setting}")
+    assert said.code == 0, said.err
+    assert out in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        ("arithmetic data.params.flip_rate=0.5 --kind dpo", "PreferencePair"),
+        ("arithmetic params.flip_rate=0.5 --kind dpo", "PreferencePair"),
+        ("arithmetic level=3 seed=2", "1,000 training rows"),
+        ("arithmetic data.rows=7 holdout=3", "7 training rows, 3 held out"),
+        ("rows.jsonl on_bad_row=skip columns.prompt=answer --kind reason", "prompt=answer"),
+        ("rows.jsonl columns=prompt=answer,answer=answer --kind reason", "prompt=answer"),
+        ("rows.jsonl row_schema=alpaca on_bad_row=skip", "alpaca"),
+    ],
+)
+def test_data_show_takes_every_setting_of_data(rlllm: Rlllm, words: str, out: str) -> None:
+    said = rlllm(f"data show {words} --rows 1")
+    assert out in said.out + said.err
+
+
+def test_a_setting_of_a_verb_needs_tokens_and_a_strange_one_is_named(rlllm: Rlllm) -> None:
+    assert "given: max_length=3" in rlllm("data show arithmetic max_length=3").err
+    assert "unknown setting of data: max_length" in rlllm("data check rows.jsonl max_length=3").err
+    assert "one data set is written" in rlllm("data export rows.jsonl rows.jsonl --to trl --out x.jsonl").err
