@@ -34,6 +34,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "final_answer",
         "ground_truth",
         "reward_model.ground_truth",
+        "golden_answers",
+        "answers.text",
         "solution",
         "target",
         "output",
