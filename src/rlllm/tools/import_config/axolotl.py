@@ -236,7 +236,9 @@ def _columns(recipe: Draft, kind: Any, settings: dict[str, Any]) -> dict[str, st
     all_settings = {**settings, **spelled_out}
     mapped = dict(_columns_of(kind, recipe.method))
     if kind and not spelled_out:
-        known = "its rows are read, and" if mapped else "the columns are recognised, or named in data.columns, and"
+        known = "the columns are recognised, or named in data.columns, and"
+        if mapped:
+            known = "its rows are read, a column system with them, and"
         recipe.leave("datasets.type", kind, f"{known} the tokenizer's own chat template lays out the text")
     for key, target in _FIELDS.items():
         if isinstance(all_settings.get(key), str):
@@ -260,11 +262,10 @@ def _columns_of(kind: Any, method: str) -> dict[str, str]:
     template, _, rest = name.partition(".")
     if template not in ("chatml", "llama3") or rest not in _PROMPTS:
         return dict(_TYPES.get(name, {}))
-    columns = {"system": "system", "prompt": _PROMPTS[rest]}
     if method == "kto":
-        return {**columns, "completion": "completion", "label": "label"}
-    suffix = {"ultra": "", "argilla": "_response"}.get(rest, "")
-    return {**columns, "chosen": f"chosen{suffix}", "rejected": f"rejected{suffix}"}
+        return {"prompt": _PROMPTS[rest], "completion": "completion", "label": "label"}
+    suffix = "_response" if rest == "argilla" else ""
+    return {"prompt": _PROMPTS[rest], "chosen": f"chosen{suffix}", "rejected": f"rejected{suffix}"}
 
 
 _ALTERNATIVES = {"messages": ("prompt", "text"), "prompt": ("messages", "text")}
@@ -330,11 +331,18 @@ def _checkpointing(draft: Draft, key: str, value: Any) -> None:
 
 
 def _without_repeats(draft: Draft, key: str, value: Any) -> None:
-    if value and draft.preparation is not None:
-        draft.preparation["near_duplicates"] = {"threshold": 1.0, "words": 1}
-        draft.leave(key, value, "taken over, and differs: case, white space and punctuation make no difference")
-    elif value:
-        draft.leave(key, value, "build the data without repeats: rlllm data dedup")
+    """Rows that are equal are dropped by `rlllm data build`."""
+    if not value:
+        return
+    data = draft.values.pop("data")
+    sources = data.get("mix", [data])
+    draft.preparation = {
+        "sources": sources,
+        "kind": draft.trainer.record.__name__,
+        "near_duplicates": {"threshold": 1.0, "words": 1},
+        **({"holdout": held_out} if (held_out := data.pop("holdout", None)) else {}),
+    }
+    draft.leave(key, value, "taken over, and differs: case, white space and punctuation make no difference")
 
 
 _LIGER = [

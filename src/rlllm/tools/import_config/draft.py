@@ -18,6 +18,7 @@ from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.yaml_io import parse_scalar
 from rlllm.data.columns import RECORD_FIELDS
+from rlllm.data.context_columns import ALIASES as CONTEXT
 from rlllm.stages.catalog import config_class
 from rlllm.training.registry import trainer_of
 from rlllm.training.trainers.base import Trainer
@@ -46,7 +47,7 @@ class Source:
 
 @dataclass
 class Draft:
-    """The recipe so far, and the settings of `rlllm data build` where the config has several data sets."""
+    """The recipe so far, and the settings of `rlllm data build` where the config takes shares of data sets."""
 
     tool: str
     verb: str
@@ -134,39 +135,38 @@ class Draft:
         return key in self.values.get(section, {})
 
     def put_sources(self, sources: Sequence[Source], seed: int | None = None) -> None:
-        """Set what is read: one data set in the recipe, or several ones in the settings of a folder to be built from them."""
+        """Set what is read: data sets in the recipe, or in the settings of a folder built from shares of their rows."""
         if len(sources) == 1 and sources[0].fraction in (None, 1):
             for key, value in sources[0].settings.items():
                 self.put(f"data.{key}", value)
             return
-        mixture: dict[str, Any] = {}
-        if any(source.weight is not None for source in sources):
-            mixture["weights"] = [1.0 if source.weight is None else source.weight for source in sources]
-        if any(source.fraction not in (None, 1) for source in sources):
-            mixture["fractions"] = [1.0 if source.fraction is None else source.fraction for source in sources]
-        if mixture and seed is not None:
-            mixture["seed"] = seed
+        shares = [1.0 if source.fraction is None else source.fraction for source in sources]
+        weights = [source.weight for source in sources]
+        if all(share == 1 for share in shares):
+            parts = [
+                source.settings if weight is None else {**source.settings, "weight": weight}
+                for source, weight in zip(sources, weights, strict=True)
+            ]
+            self.put("data.mix", parts)
+            return
         self.preparation = {
             "sources": [source.settings for source in sources],
             "kind": self.trainer.record.__name__,
-            **({"mixture": mixture} if mixture else {}),
+            "mixture": {"fractions": shares, **({} if seed is None else {"seed": seed})},
         }
 
     def put_holdout(self, key: str, value: Any) -> None:
-        """Set how many rows are held out for the measurement before and after; note a share of them."""
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            self.leave(key, value, "no number")
-        elif value >= 1:
-            if self.preparation is None:
-                self.put("data.holdout", int(value))
-            else:
-                self.preparation["holdout"] = int(value)
+        """Set how many rows, or which share of them, are held out for the measurement before and after."""
+        if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+            self.leave(key, value, "no number of rows, and no share of them")
+        elif value and self.preparation is not None:
+            self.preparation["holdout"] = value
         elif value:
-            self.leave(key, value, "held out is a number of rows: data.holdout=N")
+            self.put("data.holdout", value)
 
     def fitting_columns(self, mapped: Mapping[str, str]) -> dict[str, str]:
         """The column map for the method's records; notes what they have no field for."""
-        fields = {field for field_set in RECORD_FIELDS[self.trainer.record] for field in field_set.names}
+        fields = {field for field_set in RECORD_FIELDS[self.trainer.record] for field in field_set.names} | {*CONTEXT}
         fitting = dict(mapped)
         if "messages" in fitting and "messages" not in fields and "completion" not in fields:
             fitting["prompt"] = fitting.pop("messages")
@@ -303,7 +303,7 @@ def refuse_launcher(config: Mapping[str, Any]) -> None:
 
 QUANTISED = "models are trained in full or with LoRA, never quantised"
 PROMPT_LENGTH = "prompts are never cut: drop long ones from the data"
-NO_EVAL = "no rows are evaluated between steps; held-out rows are measured before and after: data.holdout=N"
+NO_EVAL = "no rows are evaluated between steps; held-out rows are measured before and after: data.holdout"
 BY_HARDWARE = "the number format is chosen by the hardware"
 ATTENTION = "attention is chosen by transformers"
 TEMPLATE = "the tokenizer's own chat template is used; look at it with: rlllm data show DATA --tokens"

@@ -271,7 +271,7 @@ def _new_tokens(draft: Draft, key: str, value: Any) -> None:
         draft.leave(key, value, "nothing is generated in training")
 
 
-def last_turn(draft: Draft, key: str, value: Any) -> None:
+def _last_turn(draft: Draft, key: str, value: Any) -> None:
     """Only the last turn of the assistant is imitated."""
     if value and "turns" in draft.config.model_fields:
         draft.put("turns", "last")
@@ -357,7 +357,7 @@ _RULES: dict[str, Rule] = {
     "streaming": unless(False, "rows are read before training; a Hub data set can be streamed: data.streaming"),
     "neat_packing": _neat_packing,
     "train_on_prompt": _prompt_too,
-    "mask_history": last_turn,
+    "mask_history": _last_turn,
     "default_system": system_prompt,
     "tool_format": left(TEMPLATE),
     "use_dft_loss": _dft,

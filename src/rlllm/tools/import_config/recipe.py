@@ -26,7 +26,7 @@ _WIDEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """A recipe made of another tool's config, and the settings of its data where that is a mixture."""
+    """A recipe made of another tool's config, and the settings of its data where that takes shares of data sets."""
 
     tool: str
     source: str
@@ -35,7 +35,7 @@ class Imported:
     unmapped: list[Unmapped]
     """Settings that the recipe does not carry, each with the reason."""
     preparation: dict[str, Any] | None = None
-    """Settings for `rlllm data build`, which makes the folder that the recipe reads; None for one data set."""
+    """Settings for `rlllm data build`, which makes the folder that the recipe reads; None where none is needed."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -160,11 +160,8 @@ def _weighted(settings: _Settings, weight: Any) -> _Settings:
 def _answers(draft: Draft, functions: list[Any]) -> None:
     """TRL's rewards compare with the column `solution`, whatever other columns a row has."""
     names = {str(name).removeprefix("trl.rewards.") for name in functions}
-    places = (
-        [draft.values["data"]]
-        if "data" in draft.values
-        else (draft.preparation["sources"] if draft.preparation else [])
-    )
+    data = draft.values.get("data", {})
+    places = draft.preparation["sources"] if draft.preparation else data.get("mix") or ([data] if data else [])
     if names & {*_TEXTS_OF_ANSWERS}:
         for place in places:
             place.setdefault("columns", {}).setdefault("answer", "solution")
