@@ -3,6 +3,8 @@
 A reward is a class whose instances are called with a `Sample` (its constructor takes the arguments), or a plain function
 `(sample, **arguments)`. Either may offer `score_batch(samples)` instead, which then is used. All of them may be `async def`.
 
+A function or class written for TRL, verl, OpenRLHF, ms-swift or verifiers is recognised by its parameters (`other_tools`).
+
 A reward that wraps other rewards declares which of its parameters name one:
 
     inner_rewards = {"reward": "exact"}   # parameter -> the reward's name where none is given; None: it must be given
@@ -30,6 +32,7 @@ from rlllm.core.python_source import module_tree
 from rlllm.core.records import Sample, fingerprint
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import DEADLINE, RewardSpec
+from rlllm.rewards.other_tools import FORMS, Convention, adapted, convention_of
 from rlllm.rewards.registry import REWARDS
 
 
@@ -46,14 +49,18 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
     target = REWARDS.load(spec.name)
     if not callable(target):
         raise _no_reward(spec, f"it is of type {type(target).__name__} and cannot be called")
-    inner_specs = inner_reward_specs(spec, target)
-    arguments = _checked_arguments(spec, target, inner_specs)
-    inner = {parameter: bind(inner_spec, inner_spec.name) for parameter, inner_spec in inner_specs.items()}
-    reward = _with_arguments(spec, target, {**arguments, **inner})
+    convention = None if spec.name in REWARDS.builtins else convention_of(target)
+    if convention is None:
+        inner_specs = inner_reward_specs(spec, target)
+        arguments = _checked_arguments(spec, target, inner_specs)
+        inner = {parameter: bind(inner_spec, inner_spec.name) for parameter, inner_spec in inner_specs.items()}
+        reward = _with_arguments(spec, target, {**arguments, **inner})
+    else:
+        inner, reward = {}, _of_another_tool(spec, target, convention)
     score_batch = getattr(reward, "score_batch", None)
     if score_batch is None and not callable(reward):
         raise _no_reward(spec, "its instances have neither __call__ nor score_batch")
-    if spec.name not in REWARDS.builtins:
+    if spec.name not in REWARDS.builtins and convention is None:
         _check_fields(spec, reward)
     deadline, concurrency = _deadline(spec, reward), 1
     if _is_async(score_batch or reward):
@@ -71,6 +78,7 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
         deadline=deadline,
         concurrency=concurrency,
         verifies=_verifies(spec, target),
+        convention=convention.tool if convention else None,
     )
 
 
@@ -118,6 +126,13 @@ def _with_arguments(spec: RewardSpec, target: Any, arguments: Mapping[str, Any])
         given=spec.params or None,
     ):
         return target(**arguments)
+
+
+def _of_another_tool(spec: RewardSpec, target: Any, convention: Convention) -> Any:
+    """A function or class written for another tool, as rlllm calls it."""
+    phrase = "does not take these arguments:"
+    with plugin_boundary("reward", spec.name, target, error_type=ConfigError, phrase=phrase, given=spec.params or None):
+        return adapted(spec.name, target, convention, spec.params)
 
 
 def _is_async(function: Any) -> bool:
@@ -182,7 +197,10 @@ def _checked_arguments(spec: RewardSpec, target: Any, inner_specs: Mapping[str, 
     except TypeError as error:
         form = ", ".join([f"name: {spec.name}", *(f"{name}: ..." for name in names)])
         hint = f"write {{{form}}}" if names else "a reward takes one sample: def reward(sample): ..."
-        raise ConfigError(f"the reward {spec.name}: {error}", given=spec.params or None, hint=hint) from error
+        forms = () if spec.name in REWARDS.builtins else FORMS
+        raise ConfigError(
+            f"the reward {spec.name}: {error}", given=spec.params or None, exists=forms, hint=hint
+        ) from error
     return converted(target, own, f"the reward {spec.name}")
 
 

@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 
 from rlllm.core.errors import ConfigError
+from rlllm.core.records import PromptTask, Sample, prompt_text, task_of
 from rlllm.core.runs import ENSEMBLE
 from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import resolve_model
+from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.sandbox.jobs import Isolation
 from rlllm.rewards.models.pretrained import declared, is_local
+from rlllm.rewards.other_tools import FORMS
 from rlllm.rewards.registry import REWARDS
+from rlllm.rewards.score_parsing import Failure, scored
 
 _MODEL_REWARDS = ("model", "process", "judge")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -25,8 +29,34 @@ _SCORERS = {"ForSequenceClassification": "model", "ForTokenClassification": "pro
 def resolve_rewards(
     specs: Sequence[RewardSpec], loaded: Loaded, *, monitored_only: bool = False, sandbox: Isolation = "full"
 ) -> Composition:
-    """The composition of the named rewards, or of the data source's own when none is named; `monitored_only` as in `build`."""
-    return build(chosen_rewards(specs, loaded, sandbox), monitored_only=monitored_only)
+    """The composition of the named rewards, or of the data source's own when none is named; `monitored_only` as in `build`.
+
+    A reward written for another tool is tried on the first row, with its reference as the completion.
+
+    Raises:
+        ConfigError: such a reward fails on it.
+    """
+    composition = build(chosen_rewards(specs, loaded, sandbox), monitored_only=monitored_only)
+    for reward in composition.rewards:
+        if reward.convention is not None and loaded.train:
+            _try(reward, task_of(loaded.train[0]))
+    return composition
+
+
+def _try(reward: BoundReward, task: PromptTask) -> None:
+    sample = Sample(task.prompt, task.answer or "", task.answer, task.meta)
+    try:
+        (result,) = scored(reward.score_sample, reward.score_batch, [sample])
+    finally:
+        if reward.release is not None:
+            reward.release()
+    if isinstance(result, Failure):
+        raise ConfigError(
+            f"the reward {reward.name}, called as {reward.convention} calls it, {result.phrase}",
+            given=f"the first row: {prompt_text(sample.prompt)[:80]!r}, answered {sample.completion[:40]!r}",
+            exists=FORMS,
+            hint="call the function on one row yourself, or write it as def reward(sample): ...",
+        )
 
 
 def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolation = "full") -> list[RewardSpec]:
