@@ -1,0 +1,115 @@
+"""Files of other tools and public data sets as rlllm reads them: one file of each kind in `tests/cases/data`, and others.
+
+Decided where a case is debatable: messages as JSON text are read (`test_chat_rows`); a truth value as an answer is the text
+`true` or `false`; a list of answers says that each of them is right.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, accepted_answers
+from rlllm.data.config import DataConfig
+from rlllm.data.io.formats import number_rows
+from rlllm.data.load import load
+from rlllm.data.to_records import adapt
+
+CASES = Path(__file__).parents[2] / "cases" / "data"
+FRUIT = [{"role": "user", "content": "Name a fruit."}]
+
+
+def case(name: str, kind: type[Record]) -> list[Any]:
+    return load(DataConfig(name=str(CASES / name)), kind).train
+
+
+def read(row: dict[str, Any], kind: type[Record]) -> Any:
+    return adapt(number_rows([row], "rows"), kind, {}, "rows")[0][0]
+
+
+def test_labelled_conversations_are_labelled_completions_and_pairs() -> None:
+    assert case("kto-messages.jsonl", LabelledCompletion) == [
+        LabelledCompletion(FRUIT, "Apple.", True),
+        LabelledCompletion(FRUIT, "Brick.", False),
+    ]
+    assert case("kto-messages.jsonl", PreferencePair) == [PreferencePair(FRUIT, "Apple.", "Brick.")]
+
+
+@pytest.mark.parametrize(
+    ("label", "good"), [(True, True), ("false", False), (1, True), (0, False), (1.0, True), ("yes", True)]
+)
+@pytest.mark.parametrize("name", ["label", "kto_tag"])
+def test_a_label_may_be_written_in_several_ways(label: Any, good: bool, name: str) -> None:
+    turns = [{"from": "human", "value": "Name a fruit."}, {"from": "gpt", "value": "Apple."}]
+    assert read({"conversations": turns, name: label}, LabelledCompletion) == LabelledCompletion(FRUIT, "Apple.", good)
+
+
+def test_the_rejected_response_of_ms_swift_makes_a_pair() -> None:
+    assert case("swift-rejected.jsonl", PreferencePair) == [PreferencePair(FRUIT, "Apple.", "Brick.")]
+
+
+def test_answers_may_be_truth_values_numbers_and_lists() -> None:
+    answers = [task.answer for task in case("bool-answer.jsonl", PromptTask)]
+    assert answers == ["42", "0.3333333333333333", "1180591620717411303424", "0.5", "true"]
+    assert accepted_answers(case("list-answer.jsonl", PromptTask)[2].answer) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("row", "accepted"),
+    [
+        ({"prompt": "q", "answer": False}, ["false"]),
+        ({"question": "q", "final_answer": ["$\\frac{1}{2}$"]}, ["$\\frac{1}{2}$"]),
+        ({"question": "q", "golden_answers": ["Paris", "City of Paris"]}, ["Paris", "City of Paris"]),
+        ({"question": "q", "answers": {"text": ["in 1969", "1969"], "answer_start": [3, 6]}}, ["in 1969", "1969"]),
+        ({"prompt": "q", "answer": [True, 2, "x"]}, ["true", "2", "x"]),
+        ({"prompt": FRUIT, "reward_model": {"ground_truth": {"target": ["a", "b"]}}}, ["a", "b"]),
+    ],
+)
+def test_answers_of_public_sets_accept_each_of_their_entries(row: dict[str, Any], accepted: list[str]) -> None:
+    assert accepted_answers(read(row, PromptTask).answer) == accepted
+
+
+def test_results_in_other_boxes_of_latex_are_read() -> None:
+    assert [task.answer for task in case("fbox.jsonl", PromptTask)] == ["\\text{A}", "7", "3"]
+    assert len(case("fbox.jsonl", Conversation)) == 3
+
+
+def test_rows_with_a_column_meta_are_plain_rows() -> None:
+    tasks = case("meta-column.jsonl", PromptTask)
+    assert [(task.answer, task.meta) for task in tasks] == [
+        ("1", {"meta": {"a": 1}}),
+        ("2", {"meta": {"b": [1, 2]}}),
+        ("2", {"meta": None}),
+    ]
+
+
+def test_a_table_with_semicolons_is_read() -> None:
+    assert case("semicolon.csv", PromptTask) == [PromptTask("6*7?", "42")]
+
+
+WALK = [json.loads(line) for line in (CASES.parents[1] / "fixtures" / "layout_walk.jsonl").read_text().splitlines()]
+SCHEMAS = CASES.parents[1] / "fixtures" / "schemas"
+
+
+def test_the_walk_is_over_twenty_layouts() -> None:
+    assert len({step["layout"] for step in WALK}) >= 20
+
+
+@pytest.mark.parametrize("step", WALK, ids=lambda step: step["layout"])
+def test_rows_of_a_layout_become_the_tokens_that_were_looked_at(tmp_path: Path, step: dict[str, Any]) -> None:
+    from rlllm.tools.data.show import show_data
+
+    rows = json.loads((SCHEMAS / f"{step['layout']}.json").read_text())["rows"]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shown = show_data(str(path), kind=step["kind"], rows=9, model="nano")
+    assert (shown.kind, len(shown.records)) == (step["record"], step["rows"])
+    sequences = shown.records[-1].sequences
+    trained = {
+        view.name: [view.rendered, "".join(token.text for token in view.tokens if token.trains)] for view in sequences
+    }
+    assert trained == step["last_row"]
+    assert all(not view.notes and (view.check is None or view.check.same) for view in sequences)
