@@ -22,6 +22,8 @@ from typing import Any
 
 from results_file import TRAINING, add_output, write_results
 
+from rlllm.core.runs import read_jsonl
+
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
 ROOT = Path("runs/planted-hack")
 LETTERS = "ABCD"
@@ -109,8 +111,7 @@ def reinforce(name: str, seed: int) -> dict[str, Any]:
     if not (ROOT / folder / "verdict.json").exists():
         raise SystemExit(made.stderr[-2000:])
     diagnostics = json.loads((ROOT / folder / "verdict.json").read_text(encoding="utf-8"))["diagnostics"]
-    lines = (ROOT / folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
+    rows = list(read_jsonl(ROOT / folder / "samples.jsonl"))
     fifth = len(rows) // 5
     moved = {
         key: {

@@ -20,7 +20,7 @@ from typing import Any
 
 from results_file import TRAINING, add_output, made_with_this_code, write_results
 
-from rlllm.core.runs import Run
+from rlllm.core.runs import Run, read_jsonl
 
 ROOT = Path("runs/recorded")
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
@@ -81,7 +81,11 @@ def controls(folder: Path, seeds: int) -> Any:
     rows = zip(kinds, results["measures"], strict=True)
     return {
         "controls": [
-            {"reward": kind, "before": row["before"], "after": row["after"], "true_reward_adds": added.get(kind)}
+            {
+                "reward": kind,
+                **{part: row[part] for part in ("before", "after", "difference")},
+                "true_reward_adds": added.get(kind),
+            }
             for kind, row in rows
         ]
     }
@@ -257,8 +261,19 @@ def real_model(folder: Path, seeds: int) -> Any:
             *((TRAINED[kind], seed, Run(trained.path / f"{kind}-{seed}")) for kind in TRAINED for seed in range(seeds)),
             ("LoRA, rank 16", 0, adapted),
         ]
-        rows += [{"task": task, "training": name, "seed": seed, **_first(run)} for name, seed, run in runs]
+        rows += [
+            {"task": task, "training": name, "seed": seed, **_first(run), "pass@4": _covered(run)}
+            for name, seed, run in runs
+        ]
     return {"start": _first(Run(sums)), "runs": rows}
+
+
+def _covered(run: Run) -> dict[str, float]:
+    """Share of the problems that one of their four samples solves, before and after."""
+    texts = list(read_jsonl(run.path / "before_after.jsonl"))
+    return {
+        when: fmean(max(sample["score"] for sample in text[when]) for text in texts) for when in ("before", "after")
+    }
 
 
 TIERS = (("arithmetic", 2), ("arithmetic", 1), ("countdown", 1), ("countdown", 2), ("lists", 1))
@@ -279,7 +294,7 @@ def nano(folder: Path, _: int) -> Any:
 
 RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "reason-controls": (controls, 3),
-    "tools": (tools, 1),
+    "tools": (tools, 3),
     "align-single": (align_single, 1),
     "overoptimisation": (overoptimisation, 1),
     "process-reward-model": (process_reward_model, 3),
