@@ -72,6 +72,10 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
         (trainer._save_checkpoint, ["self", "model", "trial"])
         for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
+    (
+        SFTTrainer._prepare_dataset,
+        ["self", "dataset", "processing_class", "args", "packing", "formatting_func", "dataset_name"],
+    ),
     (DPOTrainer._compute_loss, ["self", "model", "inputs", "return_outputs"]),
     (DPOTrainer.compute_loss, ["self", "model", "inputs", "return_outputs", "num_items_in_batch"]),
     (DPOTrainer.get_batch_samples, ["self", "epoch_iterator", "num_batches", "device"]),
