@@ -85,6 +85,7 @@ def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for task, details in (results.get("tasks") or {}).items():
         for name, value in (details.get("values") or {}).items():
             yield f"{task} {name}", interval(value)
+        yield from ((f"{task}", text) for text in details.get("remarks") or ())
 
 
 def interval(value: Mapping[str, Any] | None) -> str:

@@ -34,6 +34,7 @@ from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.protocols import Advantage, Component, Mask, OffPolicy, PolicyLoss, Sampler, as_component
 from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
+from rlllm.algorithms.rope import runs_of_one_kind
 from rlllm.algorithms.samplers.order import Shuffle
 from rlllm.algorithms.signals.base import Signal, SignalContext
 from rlllm.algorithms.signals.entropies import Entropies
@@ -378,9 +379,10 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
                 self.model, ids, mask, keep, self.temperature, rows=rows, share=share, hidden_states=hidden_states
             )
             return
-        for part_ids, part_mask in zip(ids.split(rows), mask.split(rows), strict=True):
-            window = Window.of(part_ids, part_mask, keep)
-            yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states)
+        for together in runs_of_one_kind(self.model, mask):
+            for part_ids, part_mask in zip(ids[together].split(rows), mask[together].split(rows), strict=True):
+                window = Window.of(part_ids, part_mask, keep)
+                yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states)
 
     def _prepare_critic(self, output: dict[str, Any], batch: RolloutBatch) -> None:
         if self.critic is None:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,11 @@ MANAGED = {
     "reward_weights": "give each reward its weight: rewards: [{name: exact, weight: 0.5}]",
 }
 """Fields rlllm sets itself, with what to use instead."""
+WITHOUT_EFFECT = {
+    "model_init_kwargs": "models are loaded in float32, or in bf16 with bf16=true, and transformers chooses the attention",
+    "trust_remote_code": "code of a model's folder is never run",
+}
+"""Fields that only TRL's own loading of a model reads, with what holds instead; the model is loaded before TRL gets it."""
 _KINDS = {int: "int", float: "float", bool: "bool", str: "str", list: "list", dict: "dict", type(None): "none"}
 NOT_NEGATIVE = frozenset(
     {"learning_rate", "beta", "epsilon", "epsilon_high", "weight_decay", "adam_epsilon", "max_grad_norm"}
@@ -122,6 +128,9 @@ def check(configs: tuple[str, ...], name: str, value: Any) -> Any:
         )
     if name in NOT_NEGATIVE and isinstance(value, int | float) and not value >= 0:
         raise ConfigError(f"{name} is not below 0", given=f"{name}={value}")
+    if name in WITHOUT_EFFECT and value not in (None, False, {}):
+        raise ConfigError(f"{name} has no effect", given=f"{name}={value}", hint=WITHOUT_EFFECT[name])
+    _check_package(name, value)
     if name == "eval_strategy" and value not in ("no", None):
         raise ConfigError(
             "no rows are evaluated between steps",
@@ -129,6 +138,52 @@ def check(configs: tuple[str, ...], name: str, value: Any) -> Any:
             hint="leave it out: held-out rows are measured before and after (eval.rows)",
         )
     return value
+
+
+_PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "report_to": {
+        **{
+            name: (name,)
+            for name in ("wandb", "mlflow", "clearml", "dvclive", "swanlab", "trackio", "codecarbon", "neptune")
+        },
+        "comet_ml": ("comet_ml",),
+        "tensorboard": ("tensorboard", "tensorboardX"),
+    },
+    "optim": {
+        "bnb": ("bitsandbytes",),
+        "paged": ("bitsandbytes",),
+        "lion": ("bitsandbytes",),
+        "ademamix": ("bitsandbytes",),
+        "adamw_8bit": ("bitsandbytes",),
+        "galore": ("galore_torch",),
+        "lomo": ("lomo_optim",),
+        "adalomo": ("lomo_optim",),
+        "grokadamw": ("grokadamw",),
+        "schedule_free": ("schedulefree",),
+        "apollo_": ("apollo_torch",),
+        "torch_4bit": ("torchao",),
+        "torch_8bit": ("torchao",),
+        "apex": ("apex",),
+        "stable_adamw": ("torch_optimi",),
+    },
+    "use_liger_kernel": {"True": ("liger_kernel",)},
+    "deepspeed": {"": ("deepspeed",)},
+}
+"""Field -> part of its value -> packages of which one is needed. transformers looks for them when training begins."""
+
+
+def _check_package(name: str, value: Any) -> None:
+    """Raise ConfigError for a value that needs a package which is not installed."""
+    if name not in _PACKAGES or value in (None, False, "none", "all"):
+        return
+    for item in value if isinstance(value, list) else [value]:
+        needed = next((packages for part, packages in _PACKAGES[name].items() if part in str(item)), ())
+        if needed and not any(find_spec(package) for package in needed):
+            raise ConfigError(
+                f"{name}={item} needs a package that is not installed: {' or '.join(needed)}",
+                given=f"{name}={value}",
+                hint=f"pip install {needed[0].replace('_', '-')}, or leave it out",
+            )
 
 
 def _fits(value: Any, kinds: list[str]) -> bool:

@@ -77,6 +77,8 @@ class Diagnostics:
     """Mean reward of the first and of the last logged step."""
     least_cut: float | None = field(default=None, metadata=_OWN)
     """Smallest share of a logged step's completions that ended at the length limit."""
+    truncated_masked: bool = field(default=False, metadata=_OWN)
+    """Whether completions that ended there are left out of the loss."""
     never_paid: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """Rewards with a weight that were 0 or undefined for every completion: `reward`, completions `seen` and `undefined`."""
     pairs: int | None = field(default=None, metadata=_OWN)
@@ -253,6 +255,13 @@ def _reward_undefined(diagnostics: Diagnostics) -> Reason | None:
     )
 
 
+_TASK_HINT = "the task is too easy or too hard for this model, or the reward ignores the completion: see samples.jsonl"
+_CUT_HINT = (
+    "every completion ended at the length limit, so that none may hold an answer: raise rollout.max_new_tokens, or see whether "
+    "the model ends its turns"
+)
+
+
 def _reward_flat(diagnostics: Diagnostics) -> Reason | None:
     if (
         diagnostics.reward_spread is None
@@ -263,7 +272,7 @@ def _reward_flat(diagnostics: Diagnostics) -> Reason | None:
     return Reason(
         "constant_reward",
         "every group of completions got one and the same reward, so no step had a gradient",
-        "the task is too easy or too hard for this model, or the reward ignores the completion: see samples.jsonl",
+        _CUT_HINT if diagnostics.least_cut == 1 else _TASK_HINT,
     )
 
 
@@ -540,8 +549,10 @@ def _all_completions_cut(diagnostics: Diagnostics) -> Reason | None:
         return None
     return Reason(
         "all_completions_cut",
-        "every completion of every logged step ended at the length limit",
-        "raise rollout.max_new_tokens; if the model never ends its answer, its chat template or its end token is wrong",
+        "every completion of every logged step ended at the length limit"
+        + ("" if diagnostics.truncated_masked else ", and was trained on as it was cut"),
+        "raise rollout.max_new_tokens; if the model never ends its answer, its chat template or its end token is wrong; "
+        "mask_truncated_completions=true leaves cut completions out of the loss",
         fatal=False,
     )
 

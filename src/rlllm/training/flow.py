@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -258,14 +258,18 @@ def _fit(job: Job[Any], checkpoint: Path | None, stop_after: int) -> Any:
     start = checksum(trainer.model)
     if job.diagnostics.rows < job.diagnostics.rows_needed:
         return trainer
+    if job.plan.idle_dropout:
+        job.progress.note(job.plan.idle_dropout)
     job.progress.phase("training")
     try:
-        with stop:
+        with stop, _dropout_of(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except AlreadyFinishedError:
         pass
     except RlllmError as error:
         job.diagnostics.failure = str(error)
+    except ImportError as error:
+        job.diagnostics.failure = f"a setting needs a package that is not installed: {error}"
     except RuntimeError as error:
         if finite(trainer.model) and not isinstance(error, NoDistributionError):
             raise
@@ -276,19 +280,31 @@ def _fit(job: Job[Any], checkpoint: Path | None, stop_after: int) -> Any:
 
 
 def _build(job: Job[Any], callbacks: list[Any]) -> Any:
-    """The trainer. Raises ConfigError for adapters that cannot be put on this model."""
+    """The trainer. Raises ConfigError for settings that TRL refuses, and for adapters that cannot be put on this model."""
     try:
         return job.plan.trainer.build(job, callbacks)
     except RlllmError:
         raise
-    except ValueError as error:
-        if job.plan.config.lora is None:
-            raise
+    except ImportError as error:
+        raise ConfigError(
+            f"a setting needs a package that is not installed: {error}", given=dict(job.plan.settings)
+        ) from error
+    except (ValueError, NotImplementedError) as error:
+        if job.plan.config.lora is None or "padding_free" in str(error):
+            raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
         raise ConfigError(
             f"the adapters do not fit the model: {error}",
             given=f"lora.target_modules={job.plan.config.lora.target_modules}",
             hint="name the modules to adapt in lora.target_modules; all-linear takes every linear layer but the head",
         ) from error
+
+
+def _dropout_of(trainer: Any) -> AbstractContextManager[None]:
+    """Training without dropout where the settings switch it off, in layers that are no modules of torch, too."""
+    from rlllm.algorithms.dropout import without_functional_dropout
+
+    off = getattr(trainer.args, "disable_dropout", False)
+    return without_functional_dropout(trainer.accelerator.unwrap_model(trainer.model)) if off else nullcontext()
 
 
 def _drop_printers(trainer: Any) -> None:

@@ -99,6 +99,19 @@ class Plan(Generic[ConfigT]):
         """Steps in a row without any reward difference after which training stops; 0 never stops."""
         return 0
 
+    @property
+    def idle_dropout(self) -> str:
+        """A sentence where the dropout of the adapters has no effect; empty elsewhere."""
+        fields = trl_fields.table(self.trainer.trl_config)
+        if not (self.config.lora and self.config.lora.dropout and "disable_dropout" in fields):
+            return ""
+        if not self.setting("disable_dropout"):
+            return ""
+        return (
+            f"lora.dropout={self.config.lora.dropout:g} has no effect: disable_dropout=true switches all dropout off; "
+            "disable_dropout=false keeps it"
+        )
+
     def setting(self, name: str) -> Any:
         """A TRL setting as the trainer will see it: the one given, or else TRL's default."""
         return trl_fields.value(self.trainer.trl_config, self.settings, name)
@@ -145,6 +158,8 @@ class Plan(Generic[ConfigT]):
         if self.eval_reward:
             rows.append(("eval reward", ", ".join(self.eval_reward.names)))
         rows += self._trainer_lines()
+        if self.idle_dropout:
+            rows.append(("note", self.idle_dropout))
         if len(self.loaded.train) < self.rows_needed:
             rows.append(("warning", f"one step takes {self.rows_needed} rows: this data is too small to train on"))
         return rows + self._settings_lines()

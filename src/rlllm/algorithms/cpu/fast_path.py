@@ -14,6 +14,7 @@ from rlllm.algorithms.cpu import microbatches
 from rlllm.algorithms.cpu.forward import cheap_pass, packs
 from rlllm.algorithms.cpu.onednn_linear import OneDNNLinear
 from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
+from rlllm.algorithms.rope import length_threshold, runs_of_one_kind
 
 PART_BYTES = 3 * 2**30
 """Memory that the activations and logits of one part may take."""
@@ -54,7 +55,7 @@ class FastPath:
         with self._products():
             for part_ids, part_mask in self._chunks(model, ids, mask, keep, rows):
                 window = Window.of(part_ids, part_mask, keep)
-                if share and not hidden_states:
+                if share and not hidden_states and not _beyond(model, part_mask):
                     yield cheap_pass(model, window, temperature)
                 else:
                     yield plain_pass(model, window, temperature, hidden_states=hidden_states)
@@ -87,10 +88,17 @@ class FastPath:
             vocabulary = model.config.get_text_config().vocab_size
             rows = max(min(rows, PART_BYTES // (8 * vocabulary * keep)), 1)
         size = rows or ids.size(0)
-        return zip(ids.split(size), mask.split(size), strict=True)
+        for together in runs_of_one_kind(model, mask):
+            yield from zip(ids[together].split(size), mask[together].split(size), strict=True)
 
     def _products(self) -> AbstractContextManager[Any]:
         return OneDNNLinear(gather=self.one_process) if self.onednn else nullcontext()
+
+
+def _beyond(model: Any, mask: Tensor) -> bool:
+    """Whether a row is so long that its rotary frequencies are others than those of its prompt alone."""
+    threshold = length_threshold(model.config)
+    return threshold is not None and int(mask.sum(1).max()) > threshold
 
 
 def _costs(model: Any, prefix: int, packed: bool) -> microbatches.Costs:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlllm.core.events import ProgressCallback
 from rlllm.core.hardware import Hardware
-from rlllm.core.records import task_of
+from rlllm.core.records import prompt_text, task_of
 from rlllm.core.runs import Run, RunOptions, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
@@ -27,6 +27,8 @@ from rlllm.training.flow import judged_run
 from rlllm.training.row_checks import check_positions, check_templates, check_tokens
 from rlllm.training.truncation import beyond_context
 
+_MOSTLY_CUT = 0.5
+"""Share of completions at the length limit from which an evaluation says so."""
 _LOG = "completions.jsonl"
 """Every block of completions as it was drawn; what `--resume` goes on from."""
 
@@ -86,6 +88,8 @@ def _evaluate(plan: EvalPlan, run: Run, options: RunOptions) -> dict[str, Any]:
         tasks[task.name] = _task_results(plan, task, result, stopped)
         for text in [*_origin_notes(task.name, stores), *_context_notes(plan, task, models)]:
             listener.note(text)
+        for text in tasks[task.name]["remarks"]:
+            listener.note(f"{task.name}: {text}")
         listener.step(number, {name: value["estimate"] for name, value in tasks[task.name]["values"].items()})
     _add_holm([task["against"] for task in tasks.values() if "against" in task])
     baseline = plan.baseline.name if plan.baseline else None
@@ -165,8 +169,29 @@ def _task_results(plan: EvalPlan, task: PlannedTask, result: Evaluation, stopped
         "items": len(result.items),
         **({"samples": plan.config.samples} if task.metric.samples else {}),
         "values": {name: interval.to_json() for name, interval in values.items()},
+        "remarks": _remarks(plan, task, result),
         **more,
     }
+
+
+def _remarks(plan: EvalPlan, task: PlannedTask, result: Evaluation) -> list[str]:
+    """What a reader of the task's values has to know: problems without a value, completions cut off, repeated problems."""
+    remarks = []
+    if unjudged := result.extra.get("unjudged"):
+        remarks.append(f"{unjudged:,} of {task.rows:,} problems could not be judged, and no value counts them")
+    cut = result.extra.get("truncated")
+    if isinstance(cut, float) and cut >= _MOSTLY_CUT:
+        limit = plan.config.sampling.max_new_tokens
+        remarks.append(
+            f"{cut:.0%} of the completions ended at the limit of {limit:,} tokens: raise max_new_tokens, or see whether the "
+            "model ends its turns"
+        )
+    problems = [prompt_text(record.prompt) for record in task.records]
+    if repeated := len(problems) - len(set(problems)):
+        remarks.append(
+            f"{repeated:,} of {len(problems):,} problems repeat another, and intervals count each as one of its own"
+        )
+    return remarks
 
 
 def _add_holm(comparisons: Sequence[dict[str, Any]]) -> None:

@@ -323,6 +323,7 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
     from rlllm.evals.monitors.overoptimization import divergences
 
     diagnostics, rewards = job.diagnostics, trainer.slots.rewards
+    diagnostics.truncated_masked = bool(trainer.args.mask_truncated_completions)
     diagnostics.reward_rows = trainer.reward_rows
     diagnostics.reward_undefined = trainer.reward_undefined
     diagnostics.reward_spread = trainer.reward_spread
