@@ -44,7 +44,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
-from rlllm.policies.chat import as_prompt, completion_text
+from rlllm.policies.chat import as_prompt, completion_text, template_arguments
 from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.engines.base import sample_completions
 from rlllm.rollouts.environments.base import finished
@@ -96,6 +96,8 @@ class _InFlight:
     scores: Scores | None = None
     rewards: Tensor | None = None
     """(B, R) of this process."""
+    arguments: list[dict[str, Any]] = field(default_factory=list)
+    """What each row gives the chat template beside its prompt, such as tools."""
 
 
 class _TRLRewardFunction:
@@ -170,7 +172,8 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             for item, row, prompt in zip(inputs, rows, prompts, strict=True)
         ]
         size = self.num_generations if self.model.training else self.num_generations_eval
-        rollout = self._in_flight = _InFlight(self._demonstrations(rows, size))
+        arguments = [template_arguments(self.tasks[row].meta) for row in rows]
+        rollout = self._in_flight = _InFlight(self._demonstrations(rows, size), arguments=arguments)
         places = sorted(rollout.demonstrations)
         with self._reference_wanted():
             output = super()._generate_and_score_completions(shown)
@@ -210,6 +213,20 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
                 place: off_policy.ids(self.tasks[rows[place]], self.processing_class, limit)
                 for place in off_policy.places(len(rows), size)
             }
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        """TRL's prompts; those of rows with tools of their own with these, unless an environment brings the tools."""
+        arguments = self._in_flight.arguments
+        if not any(arguments) or self.tools or self.environments or isinstance(prompts[0], str):
+            return super()._tokenize_prompts(prompts)
+        options = {"chat_template": self.chat_template, "add_generation_prompt": True, "return_dict": True}
+        ids = [
+            self.processing_class.apply_chat_template(
+                prompt, tokenize=True, **options, **{**self.chat_template_kwargs, **own}
+            )["input_ids"]
+            for prompt, own in zip(prompts, arguments, strict=True)
+        ]
+        return ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         demonstrations, self._in_flight.demonstrations = self._in_flight.demonstrations, {}  # a later turn has none

@@ -62,8 +62,12 @@ def first_batch(trainer: Any, batch_tokens: BatchTokens) -> list[PreviewSequence
     return batch_tokens(trainer.data_collator([trainer.train_dataset[0]]))
 
 
-def prompt_ids(args: Any, tokenizer: Any, dataset: Any) -> list[int]:
-    """Token ids from which the loop samples for the first row, by the tokenisation of TRL's GRPOTrainer."""
+def prompt_ids(args: Any, tokenizer: Any, dataset: Any, arguments: Mapping[str, Any]) -> list[int]:
+    """Token ids from which the loop samples for the first row, by the tokenisation of TRL's GRPOTrainer.
+
+    Args:
+        arguments: what the row gives the chat template beside its prompt.
+    """
     from rlllm.algorithms._trl import GRPOTrainer
 
     trainer = GRPOTrainer(
@@ -73,6 +77,9 @@ def prompt_ids(args: Any, tokenizer: Any, dataset: Any) -> list[int]:
         train_dataset=dataset,
         processing_class=tokenizer,
     )
+    own = dict(arguments)
+    trainer.tools = own.pop("tools", None) or trainer.tools
+    trainer.chat_template_kwargs = {**trainer.chat_template_kwargs, **own}
     return list(trainer._tokenize_prompts([dataset[0]["prompt"]])[0][0])
 
 

@@ -42,7 +42,7 @@ def choose(
     """
     names = {str(name) for row in rows for name in row}
     for field, column in explicit.items():
-        if column != OFF and column not in names:
+        if column not in {OFF, *ALIASES[field], *names}:
             near = closest(column, names)
             hint = f"did you mean --columns {field}={near}?" if near else f"leave it out with {field}={OFF}"
             raise DataError(
@@ -57,7 +57,8 @@ def choose(
         candidates = [name for name in aliases if name not in taken]
         fitting = (name for name in candidates if name in names and _fits(field, name, rows))
         if field in explicit:
-            chosen[field] = explicit[field]
+            if explicit[field] in {OFF, *names}:  # a usual name may be absent: imports name what their tool would read
+                chosen[field] = explicit[field]
         elif name := next(fitting, None):
             chosen[field] = name
     return chosen

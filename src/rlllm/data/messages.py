@@ -42,8 +42,9 @@ _ROLES = {
 _CALL_ROLES = ("function_call", "tool_call")
 """Roles whose content is a call as JSON text."""
 _REASONING = ("reasoning_content", "reasoning", "thinking")
-_MARKS = ("weight", "train", "training", "loss")
-_REPLACED = frozenset({"role", "from", "content", "value", "tool_calls", "function_call", *_REASONING, *_MARKS})
+MARKS = ("weight", "train", "training", "loss")
+"""Keys of a message that say whether its turn trains."""
+_REPLACED = frozenset({"role", "from", "content", "value", "tool_calls", "function_call", *_REASONING, *MARKS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ def _call(call: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _trains(turn: Mapping[str, Any], role: str, place: str) -> bool:
     """What the marks say: a turn of the assistant trains unless one of them says no."""
-    marks = {key: turn[key] for key in _MARKS if turn.get(key) is not None}
+    marks = {key: turn[key] for key in MARKS if turn.get(key) is not None}
     for key, mark in marks.items():
         if not isinstance(mark, bool | int | float) or mark not in (0, 1):
             raise DataError(

@@ -169,7 +169,8 @@ def renders_reasoning(tokenizer: Any) -> bool:
 def renders_tools(tokenizer: Any) -> bool:
     """Whether the template renders the descriptions of tools."""
     parameters = {"type": "object", "properties": {}}
-    tool = {"type": "function", "function": {"name": _PROBE, "description": _PROBE, "parameters": parameters}}
+    function = {"name": _PROBE, "description": _PROBE, "parameters": parameters}
+    tool = {"type": "function", **function, "function": function}
     return _trait("tools", tokenizer, [_USER], tools=[tool])
 
 

@@ -15,7 +15,7 @@ def draw(
     engine: Engine, tokenizer: Any, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int = 1
 ) -> list[list[Sample]]:
     """`samples` completions of every task by an engine; the outer list follows `tasks`."""
-    prompts = encode_prompts(tokenizer, [task.prompt for task in tasks])
+    prompts = encode_prompts(tokenizer, [task.prompt for task in tasks], [task.meta for task in tasks])
     completions = sample_completions(engine, [ids for ids in prompts for _ in range(samples)], sampling)
     texts = tokenizer.batch_decode(completions, skip_special_tokens=True)
     stops = engine.stop_ids()

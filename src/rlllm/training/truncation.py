@@ -30,13 +30,16 @@ _SHOWN = 3
 _EXCERPT = 60
 
 
-def note_rows(job: Job[Any], trainer: Any) -> Any:
+def note_rows(job: Job[Any], trainer: Any, records: Sequence[Any] | None = None) -> Any:
     """Count what becomes of rows that are too long, name the first ones of each kind, and return the trainer.
 
     TRL leaves rows out without a word, cuts rows at `max_length`, and trains beyond a model's context; the diagnostics have a
     number for each.
+
+    Args:
+        records: what was given to the trainer; by default the training records.
     """
-    _note_missing_rows(job, trainer)
+    _note_missing_rows(job, trainer, job.plan.loaded.train if records is None else records)
     rows = lengths(trainer.train_dataset)
     limit = trainer.args.max_length
     packed = getattr(trainer.args, "packing", False)
@@ -58,11 +61,11 @@ def _say(job: Job[Any], trainer: Any, indices: Sequence[int], what: str) -> None
         job.progress.note(f"{len(indices):,} of {len(trainer.train_dataset):,} rows {what}: {first}")
 
 
-def _note_missing_rows(job: Job[Any], trainer: Any) -> None:
+def _note_missing_rows(job: Job[Any], trainer: Any, records: Sequence[Any]) -> None:
     """Count the rows that the trainer's data set does not have. Packed rows are several in one, and not counted."""
     if getattr(trainer.args, "packing", False):
         return
-    dataset, records = trainer.train_dataset, job.plan.loaded.train
+    dataset = trainer.train_dataset
     job.diagnostics.rows_dropped = len(records) - len(dataset)
     if not job.diagnostics.rows_dropped:
         return

@@ -96,7 +96,7 @@ CHECKS: dict[str, Callable[[Imported], bool]] = {
     "config-dft-01": lambda made: (
         made.recipe["trainer"]["loss_type"] == "dft"
         and made.recipe["trainer"]["gradient_checkpointing"] is False
-        and ("system_prompt" in made.recipe or "default_system" in reasons(made))
+        and made.recipe["data"]["system_prompt"]
     ),
     "config-bco-weight-01": lambda made: (
         made.recipe["trainer"]["loss_type"] == ["sigmoid", "bco_pair"]
@@ -356,3 +356,18 @@ def test_texts_for_pretraining_are_packed(tmp_path: Path) -> None:
     made = imported({"base_model": "a/b", "pretraining_dataset": texts, "max_steps": 9}, tmp_path, "axolotl")
     assert made.recipe["data"] == {"name": "c/d", "subset": "en", "columns": {"text": "body"}}
     assert made.recipe["trainer"]["packing"] is True
+
+
+def test_what_other_tools_say_about_turns_is_carried_over_or_refused(tmp_path: Path) -> None:
+    factory = {"model_name_or_path": "a/b", "stage": "sft", "dataset": "c/d"}
+    masked = imported({**factory, "mask_history": True, "default_system": "Be brief."}, tmp_path, "llamafactory")
+    assert masked.recipe["turns"] == "last"
+    assert masked.recipe["data"]["system_prompt"] == "Be brief."
+    assert "turns" not in imported({**factory, "mask_history": False}, tmp_path, "llamafactory").recipe
+    data = {"path": "c/d", "type": "chat_template", "roles_to_train": ["assistant"]}
+    for mark in ("training", "train", "weight"):
+        made = imported({**AXOLOTL, "datasets": [{**data, "message_field_training": mark}]}, tmp_path, "axolotl")
+        assert not any("training" in key or "roles" in key for key in reasons(made))
+    for strange in ({"message_field_training": "learn"}, {"message_field_training_detail": "spans"}):
+        with pytest.raises(ConfigError):
+            imported({**AXOLOTL, "datasets": [{**data, **strange}]}, tmp_path, "axolotl")

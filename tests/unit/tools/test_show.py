@@ -305,3 +305,17 @@ def test_a_chat_for_a_tokenizer_without_a_template_is_an_error(tmp_path: Path, t
 def test_methods_with_a_reference_model_show_their_prompts_without_loading_it(tmp_path: Path) -> None:
     data = written(tmp_path, {"prompt": PROMPT, "answer": "5"})
     assert show_data(data, kind="ppo", model="nano").records[0].sequences[0].rendered.startswith("<|user|>What is")
+
+
+def test_the_tools_of_a_row_are_in_its_prompt_where_the_template_renders_them(tmp_path: Path, tiny_model: str) -> None:
+    template = (
+        "{% for tool in tools or [] %}{{ tool.name }};{% endfor %}{% for m in messages %}{{ m.content }}{% endfor %}"
+    )
+    model = altered(tmp_path, tiny_model, template)
+    data = written(tmp_path, {"prompt": "2 + 2?", "answer": "4", "tools": [{"name": "adder"}], "system": "Sums. "})
+    for kind in ("reason", "sft"):
+        (row,) = show_data(data, kind=kind, rows=1, model=model).records
+        assert row.sequences[0].rendered.startswith("adder;Sums. 2 + 2?")
+        assert not any("tools" in note for note in row.sequences[0].notes)
+    (row,) = show_data(data, kind="reason", rows=1, model=tiny_model).records
+    assert any("renders no descriptions of tools" in note for note in row.sequences[0].notes)

@@ -37,7 +37,8 @@ class TeacherLogps(Signal):
         from rlllm.algorithms.forward_pass import Window, plain_pass
         from rlllm.policies.chat import encode_prompts
 
-        prompts = encode_prompts(context.tokenizer, [self.prompt(task) for task in context.tasks])
+        shown = [self.prompt(task) for task in context.tasks]
+        prompts = encode_prompts(context.tokenizer, shown, [task.meta for task in context.tasks])
         completion_ids, completion_mask = context.output["completion_ids"], context.output["completion_mask"]
         prompt_ids, prompt_mask = _left_padded(prompts, context.tokenizer.pad_token_id, completion_ids.device)
         ids, mask = torch.cat([prompt_ids, completion_ids], 1), torch.cat([prompt_mask, completion_mask], 1)

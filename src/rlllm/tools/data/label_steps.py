@@ -255,7 +255,7 @@ class _Labeller:
     def _prompt(self, task: PromptTask) -> list[int]:
         from rlllm.policies import chat
 
-        return list(chat.encode_prompts(self.tokenizer, [task.prompt])[0])
+        return list(chat.encode_prompts(self.tokenizer, [task.prompt], [task.meta])[0])
 
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text=text, add_special_tokens=False)["input_ids"])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rlllm.core.errors import ConfigError, unknown
+from rlllm.data.messages import MARKS
 from rlllm.tools.import_config.draft import (
     ATTENTION,
     BY_HARDWARE,
@@ -204,6 +205,17 @@ def _roles_to_train(draft: Draft, key: str, value: Any) -> None:
         raise ConfigError("turns of other roles are trained on, which rlllm does not do", given=f"{key}={value}")
 
 
+def _marks(draft: Draft, key: str, value: Any) -> None:
+    """The key of a message that says whether its turn is learned."""
+    if value not in MARKS:
+        raise ConfigError(
+            "whether a turn is learned stands under a name that rlllm does not read",
+            given=f"{key}={value}",
+            exists=MARKS,
+            hint="rename the key in the messages",
+        )
+
+
 def _message_keys(draft: Draft, key: str, value: Any) -> None:
     """Names of a message's parts. The usual ones are recognised."""
     names = mapping(value, key)
@@ -222,6 +234,8 @@ _DATA_KEYS: dict[str, Rule] = {
     "message_property_mappings": _message_keys,
     "message_field_role": unless("from", "messages are read as role and content, or from and value"),
     "message_field_content": unless("value", "messages are read as role and content, or from and value"),
+    "message_field_training": _marks,
+    "message_field_training_detail": refused("learning of parts of a turn"),
     "field_thinking": unless("reasoning_content", TEMPLATE),
     "template_thinking_key": unless("reasoning_content", TEMPLATE),
     "step_separator": unless("\n", "steps are joined by a line break"),

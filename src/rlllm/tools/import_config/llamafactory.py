@@ -276,7 +276,7 @@ def _last_turn(draft: Draft, key: str, value: Any) -> None:
     if value and "turns" in draft.config.model_fields:
         draft.put("turns", "last")
     elif value:
-        draft.leave(key, value, "only the last turn of the assistant is learned, as it asks for")
+        draft.leave(key, value, f"method {draft.method} learns one completion of each row")
 
 
 def _neat_packing(draft: Draft, key: str, value: Any) -> None:

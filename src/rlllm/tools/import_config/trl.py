@@ -316,10 +316,7 @@ _CODE = "programs run in rlllm's own sandbox"
 
 def system_prompt(draft: Draft, key: str, value: Any) -> None:
     """A system prompt for every row."""
-    if "system_prompt" in draft.config.model_fields:
-        draft.put("system_prompt", value)
-    else:
-        draft.leave(key, value, "put it into the rows, as their first message")
+    draft.put("data.system_prompt", value)
 
 
 _RULES: dict[str, Rule] = {

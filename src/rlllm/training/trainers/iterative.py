@@ -192,7 +192,7 @@ def _iteration_plan(job: Job[Any], number: int, start: str, pairs: Path) -> Plan
 
 def prompt_tokens(job: Job[Any], record: Any) -> list[int]:
     """`Trainer.prompt_tokens`: the prompt as completions are sampled for it."""
-    (ids,) = encode_prompts(job.tokenizer, [record.prompt])
+    (ids,) = encode_prompts(job.tokenizer, [record.prompt], [record.meta])
     return ids
 
 

@@ -365,10 +365,12 @@ def _prompt_tokens(job: Job[Any], record: Any) -> list[int]:
     """`Trainer.prompt_tokens`: the ids that TRL's GRPOTrainer samples from."""
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.tokenized_preview import prompt_ids
+    from rlllm.policies.chat import template_arguments
 
     plan = replace(job.plan, settings={**job.plan.settings, **_ONE_ROW})
     args = replace(job, plan=plan).arguments()
-    return prompt_ids(args, job.tokenizer, to_trl_dataset.tasks([task_of(record)], job.tokenizer))
+    rows = to_trl_dataset.tasks([task_of(record)], job.tokenizer)
+    return prompt_ids(args, job.tokenizer, rows, template_arguments(record.meta))
 
 
 TRAINER = Trainer(

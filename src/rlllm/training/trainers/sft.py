@@ -102,7 +102,7 @@ def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
         peft_config=job.adapters(),
         callbacks=[*callbacks, *([TokenBudget(job.diagnostics, budget)] if budget else [])],
     )
-    return note_rows(job, trainer)
+    return note_rows(job, trainer, records)
 
 
 def _measure(job: Job[Plan[SFTSettings]], model: Any) -> list[Measured]:
