@@ -148,7 +148,7 @@ def _follow_block(block: Fence, folder: Path) -> list[str]:
     commands = block.commands()
     for number, command in enumerate(commands, start=1):
         program = first_word(command)
-        dry = " --dry-run" if block.dry_run and program == "rlllm" else ""
+        dry = " --dry-run" if block.dry_run and program == "rlllm" and "--dry-run" not in command else ""
         expected = block.exit_code if number == len(commands) else 0
         if program in RUN:
             shell = ["bash", "-c", f"set -o pipefail; {command}{dry}"]
