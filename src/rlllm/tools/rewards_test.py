@@ -24,6 +24,7 @@ from rlllm.data.load import load
 from rlllm.rewards.bench.answer_variants import STYLES, Style
 from rlllm.rewards.bench.cases import CaseSet, read_cases, shipped, shipped_names, shipped_params
 from rlllm.rewards.bench.derived_cases import derive, golds
+from rlllm.rewards.bench.outside_cases import OUTSIDE
 from rlllm.rewards.bench.scoring import measure
 from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
@@ -44,7 +45,8 @@ class RewardTestConfig(Section):
     reward: RewardSpec
     """The reward; its weight does not matter."""
     cases: Path | None = None
-    """A file of rows with a prompt, a completion and a label or score; rows without a completion are tasks."""
+    """A file of rows with a prompt, a completion and a label or score; rows without a completion are tasks. `reward-doctor`:
+    the cases of that package, if it is installed."""
     data: DataConfig | None = None
     """Rows with a prompt and an answer, from which cases are derived."""
     style: str | None = None
@@ -119,7 +121,8 @@ def _given(config: RewardTestConfig) -> tuple[CaseSet, str]:
         REWARDS.load(name)  # a misspelt name is said before missing cases are
     sets, words = [], []
     if config.cases is not None:
-        sets.append(read_cases(read_file(config.cases), config.cases))
+        outside = OUTSIDE.get(str(config.cases)) if not config.cases.exists() else None
+        sets.append(outside() if outside else read_cases(read_file(config.cases), config.cases))
         words.append(str(config.cases))
     if config.data is not None:
         rows = _DATA_ROWS if config.data.rows is None else config.data.rows

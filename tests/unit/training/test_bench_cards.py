@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,20 @@ def reward_file(body: str) -> str:
 def test_every_built_in_reward_passes_its_own_cases(name: str) -> None:
     card = card_of(name)
     assert card.ok, card.reasons
-    assert card.errors == card.changed == 0
+    assert card.errors == card.changed == card.false_accepts == 0
+    assert card.false_rejects <= 0.05 * card.n
+
+
+def test_exact_accepts_nothing_wrong_of_an_outside_corpus() -> None:
+    pytest.importorskip("reward_doctor")
+    card = card_of("exact", cases="reward-doctor")
+    assert (card.n, card.false_accepts, card.errors) == (87, 0, 0), card.examples
+
+
+def test_an_outside_corpus_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "reward_doctor.corpus", None)
+    with pytest.raises(ConfigError, match="reward-doctor"):
+        card_of("exact", cases="reward-doctor")
 
 
 @pytest.mark.parametrize(
