@@ -81,6 +81,10 @@ def _bound(name: str, check: Check, given: Any) -> Check:
     if not isinstance(given, Mapping | None):
         raise UnreadableRowError(f"{name}: its kwargs are no mapping")
     present = {str(key): value for key, value in (given or {}).items() if value is not None}
+    parameters = inspect.signature(check).parameters
+    for key, value in present.items():
+        if isinstance(value, list) and len(value) == 1 and key in parameters and parameters[key].annotation == "str":
+            present[key] = value[0]  # some rows of open-instruct wrap a keyword
     try:
         inspect.signature(check).bind("", **present)
         return partial(check, **converted(check, present, name))

@@ -1,10 +1,10 @@
-"""Instruction id to check: the 25 instructions of IFEval, in our reading and as published, and 56 of the 58 of IFBench."""
+"""Instruction id to check: IFEval's 25, in our reading and as published, 56 of IFBench's 58, and the 29 it trains on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from rlllm.rewards.verifiers.instructions import ifbench_form, ifbench_words, ifeval, structure, surface, words
+from rlllm.rewards.verifiers.instructions import ifbench_form, ifbench_words, ifeval, iftrain, structure, surface, words
 
 Check = Callable[..., bool | None]
 
@@ -67,6 +67,38 @@ _IFBENCH: Mapping[str, Check] = {
     "custom:date_format_list": ifbench_form.is_list_of_dates,
 }
 
+_IFTRAIN: Mapping[str, Check] = {
+    "copy:repeat_phrase": iftrain.repeats_phrase,
+    "copy:copy": iftrain.copies,
+    "copy:copying_simple": iftrain.copies,
+    "copy:copying_multiple": iftrain.copies_times,
+    "new:copy_span_idx": iftrain.copies_span,
+    "detectable_format:sentence_hyphens": iftrain.has_hyphens_between_sentences,
+    "detectable_format:square_brackets": iftrain.has_brackets_around_words,
+    "detectable_format:bigram_wrapping": iftrain.has_wrapped_bigrams,
+    "keywords:no_adjacent_consecutive": iftrain.has_no_adjacent_letters,
+    "keywords:word_once": iftrain.has_keyword_once,
+    "keywords:word_count_different_numbers": iftrain.has_keyword_times,
+    "keywords:exclude_word_harder": iftrain.has_no_keyword,
+    "keywords:palindrome": iftrain.has_palindrome,
+    "keywords:keyword_specific_position": ifbench_words.has_keyword_at,
+    "keywords:start_end": iftrain.has_equal_ends,
+    "paragraphs:paragraphs": iftrain.has_two_divided_paragraphs,
+    "paragraphs:paragraphs2": iftrain.has_two_paragraphs,
+    "first_word:first_word_sent": iftrain.starts_sentences_with,
+    "first_word:first_word_answer": iftrain.starts_with,
+    "last_word:last_word_sent": iftrain.ends_sentences_with,
+    "last_word:last_word_answer": iftrain.ends_with_word,
+    "punctuation:punctuation_dot": iftrain.has_no_dot,
+    "punctuation:punctuation_exclamation": iftrain.has_no_exclamation,
+    "count:lowercase_counting": iftrain.has_few_lowercase_words,
+    "count:counting_composition": iftrain.has_composition,
+    "count:count_unique": iftrain.has_unique_words,
+    "count:count_increment_word": iftrain.has_one_and_two,
+    "letters:letter_counting": iftrain.has_letters,
+    "letters:letter_counting2": words.has_letter_frequency,
+}
+
 _IFEVAL: Mapping[str, Check] = {
     "keywords:existence": words.has_keywords,
     "keywords:forbidden_words": words.has_no_forbidden_words,
@@ -95,7 +127,7 @@ _IFEVAL: Mapping[str, Check] = {
     "punctuation:no_comma": surface.has_no_comma,
 }
 
-CHECKS: Mapping[str, Check] = {**_IFEVAL, **_IFBENCH}
+CHECKS: Mapping[str, Check] = {**_IFEVAL, **_IFBENCH, **_IFTRAIN}
 
 PUBLISHED: Mapping[str, Check] = {
     **CHECKS,
