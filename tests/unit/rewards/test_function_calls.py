@@ -213,6 +213,12 @@ def test_the_column_answers_of_xlam_is_read() -> None:
     assert Calls()(Sample("q", "I cannot help.", None, {"answers": "[]"})).value == 1.0
 
 
+def test_arguments_may_be_missing_or_null() -> None:
+    for call in ('{"name": "g"}', '{"name": "g", "arguments": null}', '{"name": "g", "arguments": ""}'):
+        assert value(call, [{"g": {}}]) == 1.0
+        assert value(call, [{"g": {"x": [1]}}]) == 0.0
+
+
 def test_a_function_may_be_called_name() -> None:
     assert value("name(x=1)", [{"name": {"x": [1, 2]}}]) == 1.0
 

@@ -117,7 +117,8 @@ def _call_of(entry: Any) -> Call:
     name = next((entry[key] for key in _NAME_KEYS if key in entry), None) if isinstance(entry, Mapping) else None
     if not isinstance(name, str):
         raise UnreadableError(f"no call: {json.dumps(entry, default=str)[:80]}")
-    return call_with(name, next((entry[key] for key in _ARGUMENT_KEYS if key in entry), {}))
+    arguments = next((entry[key] for key in _ARGUMENT_KEYS if key in entry), None)
+    return call_with(name, {} if arguments is None else arguments)
 
 
 def _calls_in_python(text: str) -> list[Call]:
