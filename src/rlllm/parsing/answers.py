@@ -47,6 +47,8 @@ def extract_answer(text: str) -> str | None:
 
 def marked_answers(text: str) -> list[MarkedAnswer]:
     """Every non-empty marked answer in order of appearance; of nested markers only the innermost."""
+    if "####" not in text and "box" not in text and "<" not in text:
+        return []
     marks = sorted((*_simple(text), *_boxed(text)), key=lambda mark: (mark.start, -mark.end))
     starts = [mark.start for mark in marks[1:]]
     return [mark for mark, following in zip(marks, [*starts, len(text)], strict=False) if following >= mark.end]
@@ -72,11 +74,12 @@ def _boxed(text: str) -> Iterator[MarkedAnswer]:
     if "box" not in text:
         return
     closing = _closing_braces(text)
-    for match in _BOXED.finditer(text):
+    braced = list(_BOXED.finditer(text))
+    for match in braced:
         end = closing.get(match.end() - 1)
         if end is not None and (answer := text[match.end() : end].strip()):
             yield MarkedAnswer(answer, match.start(), end + 1)
-    for match in _BARE.finditer(text):
+    for match in _BARE.finditer(text) if text.count("box") > len(braced) else ():
         yield MarkedAnswer(match["answer"], match.start(), match.end())
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlllm.core.records import Prompt, Sample, Score
+from rlllm.parsing.answer_text import plain_answer
 from rlllm.parsing.answers import extract_answer
+from rlllm.parsing.numbers import read_number
 from rlllm.rewards.verifiers.exact import NO_ANSWER
-from rlllm.rewards.verifiers.numeric import read_number
 
 _ALONE = "one completion is no vote"
 
@@ -57,7 +58,8 @@ def _judged(answer: str | None, votes: Counter[object], most: int) -> Score:
 
 def _same(answer: str) -> object:
     """What two answers must share to count as one."""
-    return read_number(answer) or " ".join(answer.split())
+    number = read_number(answer)
+    return (number.value, number.percent) if number else " ".join(plain_answer(answer).split())
 
 
 def _key(prompt: Prompt) -> str:

@@ -27,9 +27,7 @@ REWARDS = Registry(
             "rlllm.rewards.repetition:Repetition", "minus the share of n-grams that repeat an earlier one"
         ),
         "eos": Builtin("rlllm.rewards.length:EosReward", "0 if the completion ended by itself, -1 at the length limit"),
-        "math": Builtin(
-            "rlllm.rewards.math.reward:Math", "1 if math-verify finds the final answer equal to the reference"
-        ),
+        "math": Builtin("rlllm.rewards.math.reward:Math", "1 if the final answer equals the reference as mathematics"),
         "majority": Builtin(
             "rlllm.rewards.majority:Majority",
             "1 if most completions of the prompt give the same answer (needs no labels)",

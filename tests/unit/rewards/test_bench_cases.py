@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import DataError
 from rlllm.core.records import PromptTask
+from rlllm.parsing.numbers import read_number
 from rlllm.rewards.bench.answer_variants import STYLES, problems
 from rlllm.rewards.bench.cases import read_cases, shipped, shipped_names, shipped_params
 from rlllm.rewards.bench.derived_cases import ATTACK, FORM, derive
 from rlllm.rewards.registry import REWARDS
-from rlllm.rewards.verifiers.numeric import read_number
 
 TASKS = [PromptTask("What is 17 + 25?", "42"), PromptTask("What is 9 - 16?", "-7"), PromptTask("1000 * 2?", "2000")]
 

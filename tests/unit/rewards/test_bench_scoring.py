@@ -129,7 +129,7 @@ def test_the_key_follows_imports_of_plain_values_and_those_inside_functions(tmp_
     ("name", "files"),
     [
         ("code", ["code/tests_program.py", "code/solution_program.py", "code/wire.py", "isolation/sandbox/pool.py"]),
-        ("math", ["math/math_verify_worker.py", "math/latex_comparison.py"]),
+        ("math", ["math/math_verify_worker.py", "math/comparison.py", "math/algebra.py"]),
     ],
 )
 def test_the_key_holds_the_programs_a_reward_runs_in_other_processes(name: str, files: list[str]) -> None:

@@ -43,7 +43,7 @@ MATH = [
     ("#### 7", "so 3 + 4\n#### 7", 1.0),
     ("#### 7", "???", None),
     ("#### 3 or 4", "???", None),
-    ("#### ???", "???", None),
+    ("#### ???", "???", 1.0),
     ("#### 7", "", None),
     ("#### 7", None, None),
     ("#### \ud800", "7", 0.0),
@@ -70,7 +70,8 @@ MATH = [
     ("The options are 3, 4 and 7. The answer is 7.", "7", 1.0),
     ("\\boxed{3 \\text{ (or 4)}}", "3", 0.0),
     ("\\boxed{3 (and 4)}", "3", 0.0),
-    ("\\boxed{3 \\text{ cm (and no more)}}", "3", 1.0),
+    ("\\boxed{3 \\text{ cm (and no more)}}", "3", 0.0),
+    ("\\boxed{3 \\text{ cm (exactly)}}", "3", 1.0),
     # a relation is no value
     ("\\boxed{\\neq 3}", "3", 0.0),
     ("\\boxed{\\not= 3}", "3", 0.0),
@@ -109,7 +110,7 @@ def test_an_empty_batch_has_no_scores() -> None:
 @pytest.mark.parametrize(
     ("completion", "note"),
     [
-        ("no idea", "unreadable answer"),
+        ("no idea", "no answer is marked or stated"),
         ("#### 41 or 42", "several answers to choose from"),
         ("#### 41 ??? 42", "only a part can be read, of an answer with several numbers"),
     ],

@@ -20,11 +20,13 @@ import pytest
 from rlllm.core.records import Score
 from rlllm.core.runs import read_jsonl
 from rlllm.rewards.bench.cases import read_cases
+from rlllm.rewards.math.reward import Math
 from rlllm.rewards.verifiers.choice import Choice
 from rlllm.rewards.verifiers.exact import Exact
 from rlllm.rewards.verifiers.format import Format
 from rlllm.rewards.verifiers.function_calls import Calls
 from rlllm.rewards.verifiers.instructions.reward import Instructions
+from rlllm.rewards.verifiers.numeric import Numeric
 from rlllm.rewards.verifiers.schema import Schema
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -35,6 +37,8 @@ REWARDS = {
     "calls": Calls(),
     "instructions": Instructions(),
     "schema": Schema(),
+    "numeric": Numeric(),
+    "math": Math(timeout=20.0, workers=1),
 }
 
 
@@ -50,6 +54,15 @@ def test_a_reward_gives_the_verdicts_of_its_public_cases(name: str) -> None:
         if (value := _value(name, row["row"])) != row["expected"]
     }
     assert wrong == {}
+
+
+def test_math_pays_no_wrong_answer_of_the_pairs_and_few_right_ones_get_nothing() -> None:
+    pairs = rows("math_pairs")
+    scores = REWARDS["math"].score_batch([read_cases([("row", row)], "pairs").cases[0].sample for row in pairs])
+    paid = [row for row, score in zip(pairs, scores, strict=True) if score.value == 1.0]
+    right = sum(row["label"] for row in paid)
+    assert right / len(paid) >= 0.995
+    assert right / sum(row["label"] for row in pairs) >= 0.97
 
 
 def _value(name: str, row: dict[str, Any]) -> float | None:

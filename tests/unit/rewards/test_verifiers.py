@@ -6,10 +6,11 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
+from rlllm.parsing.numbers import read_number
 from rlllm.rewards.length import EosReward, Length
 from rlllm.rewards.verifiers.exact import Exact
 from rlllm.rewards.verifiers.format import Format
-from rlllm.rewards.verifiers.numeric import Numeric, read_number
+from rlllm.rewards.verifiers.numeric import Numeric
 from rlllm.rewards.verifiers.regex import Regex
 
 
@@ -102,7 +103,7 @@ NUMERIC = [
     ("#### 8", "7", 0.0),
     ("", "7", 0.0),
     ("7", "7", 0.0),
-    ("#### seven", "7", 0.0),
+    ("#### seven", "7", 1.0),
     ("#### 1,234", "1234", 1.0),
     ("#### 1234", "1,234", 1.0),
     ("#### 1,23", "123", 0.0),
@@ -143,6 +144,8 @@ NUMERIC = [
     ("#### 5", "three plus two", None),
     ("#### 5", None, None),
     ("#### 5", "3 + 2\n#### 5", 1.0),
+    ("#### 5", '{"target": ["4", "5"]}', 1.0),
+    ("#### 6", '{"target": ["4", "5"]}', 0.0),
 ]
 
 
@@ -159,9 +162,9 @@ def test_numeric_tolerances_are_relative_or_absolute() -> None:
 
 
 def test_numeric_refuses_a_negative_or_undefined_tolerance() -> None:
-    with pytest.raises(ConfigError, match="cannot be negative"):
+    with pytest.raises(ConfigError, match="cannot be negative or infinite"):
         Numeric(relative=-1.0)
-    with pytest.raises(ConfigError, match="cannot be negative"):
+    with pytest.raises(ConfigError, match="cannot be negative or infinite"):
         Numeric(absolute=float("nan"))
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlllm.core.records import PromptTask, Sample, prompt_text
+from rlllm.parsing.numbers import read_number
 from rlllm.rewards.verifiers.exact import reference_answer
-from rlllm.rewards.verifiers.numeric import read_number
 
 WORKING = "Let us work it out step by step."
 _LINES_OF_PADDING = 40

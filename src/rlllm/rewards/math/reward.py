@@ -1,10 +1,9 @@
-"""The `math` reward: equality as mathematics. math-verify's verdict, reached exactly where that is possible.
+"""The `math` reward: equality as mathematics, certain wherever that is possible, and math-verify's verdict elsewhere.
 
-Simple answers are compared in this process (`latex_comparison.py`). The rest goes to math-verify, which runs in processes of
-its own (`math_verify_pool.py`). By itself math-verify stops a comparison that takes too long through SIGALRM, which works on
-the main thread only and never inside a long integer operation (`9^9^9^9`). Killing a process works everywhere, and sympy is
-not imported here.
-"""
+Both sides are brought into one spelling and compared exactly in this process (`comparison.py`). What that leaves open
+goes to math-verify, which runs in processes of its own (`math_verify_pool.py`). By itself math-verify stops a comparison
+that takes too long through SIGALRM, which works on the main thread only and never inside a long integer operation
+(`9^9^9^9`). Killing a process works everywhere, and sympy is not imported here."""
 
 from __future__ import annotations
 
@@ -15,36 +14,42 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Sample, Score
-from rlllm.rewards.math.answer_extraction import Answer, holds_several_numbers, is_relation, is_single, read_answer
-from rlllm.rewards.math.latex_comparison import exactly_equal, read_exact
+from rlllm.core.records import Sample, Score, prompt_text
+from rlllm.parsing.numbers import read_number
+from rlllm.rewards.math.answer_extraction import Answer, has_prose, holds_several_numbers, is_relation, read_answer
+from rlllm.rewards.math.canonical import canonical
+from rlllm.rewards.math.comparison import equal_answers
 from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Pool, Worker, pool
-from rlllm.rewards.verifiers.exact import NO_REFERENCE, reference_answer
+from rlllm.rewards.math.structures import is_single, offers_several
+from rlllm.rewards.verifiers.exact import NO_REFERENCE, best, reference_answers
 
 _MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
 class Math:
-    """1 if math-verify finds the final answer equal to the reference, else 0; None when it cannot read the reference.
+    """1 if the final answer equals the reference as mathematics, else 0; None where the reference cannot be read.
 
-    The marked answer is compared; without a marker math-verify looks for one in the whole completion. An answer that it
-    cannot read, or that takes longer than `timeout` seconds to compare, is worth 0.0 and noted; others of its batch do
-    not wait for it longer than that. Stricter than math-verify in five things:
+    The marked answer is compared; several that differ are one list. Without a marker a sentence must commit ("the answer
+    is 5", "so x = 5", or a last line that is nothing but an answer), without a negation. Text before the last `</think>`
+    is no answer, unless nothing follows it.
 
-    - Text before the last `</think>` is no answer, unless nothing follows it.
-    - Marked answers that differ are one list; they are equal to a set, never to a single value.
-    - So is one answer that offers several values ("3 or 4"), and an unmarked text that ends in a list of numbers.
-    - An inequality or a negation is not equal to a single value: to math-verify "\\geq 5" is 5.
-    - Where math-verify can read only a part of the marked answer, that part must be its only number.
+    Text that equals the reference passes. A reference of words is compared as words. Numbers are compared exactly, with
+    percent signs, units and bases; a decimal stands for 1/3 or a root from six significant digits on. Lists and sets are
+    compared in any order, tuples, intervals and matrices in theirs; an answer that offers several values ("3 or 4"), an
+    inequality or a negation is never a single value. What remains (functions, identities) is math-verify's verdict; an
+    answer that it cannot read whole, or that takes longer than `timeout` seconds, is worth 0.0 and noted, and others of
+    its batch do not wait for it.
 
     Args:
         timeout: seconds for one reading or comparison.
         workers: processes that compare at once; by default one per core, at most 4. They start when first needed.
+        marked: only a marked answer counts; an unmarked one is worth 0.
     """
 
     timeout: float = 5.0
     workers: int | None = None
+    marked: bool = False
     verifies = True
 
     def __post_init__(self) -> None:
@@ -62,7 +67,7 @@ class Math:
         Raises:
             RuntimeError: math-verify's process does not start.
         """
-        questions = [_Question.of(sample) for sample in samples]
+        questions = [_Question.of(sample, marked=self.marked) for sample in samples]
         scores = [question.answered_at_once() for question in questions]
         waiting = [index for index, score in enumerate(scores) if score is None]
         slowly = self._ask_all([questions[index] for index in waiting])
@@ -82,10 +87,15 @@ class Math:
 
     def _ask(self, question: _Question, processes: Pool) -> Score:
         with processes.worker() as worker:
-            if not self._can_read(question.reference, worker, processes):
-                return Score(None, note=f"math-verify cannot read the reference: {question.reference[:80]}")
-            score = question.answered_by_text()
-            return score or self._compare(question, worker)
+            return best(self._ask_about(reference, question, worker, processes) for reference in question.references)
+
+    def _ask_about(self, reference: str, question: _Question, worker: Worker, processes: Pool) -> Score:
+        score = question.score(reference)
+        if score is not None:
+            return score
+        if not self._can_read(reference, worker, processes):
+            return Score(None, note=f"math-verify cannot read the reference: {reference[:80]}")
+        return question.refused(reference) or self._compare(reference, question, worker)
 
     def _can_read(self, reference: str, worker: Worker, processes: Pool) -> bool:
         if reference not in processes.readable:
@@ -93,70 +103,92 @@ class Math:
                 reply = worker.ask({"gold": _boxed(reference)}, self.timeout)
             except (LateError, DeadError):
                 reply = {}
-            processes.readable[reference] = bool(reply.get("gold"))
+            processes.readable[reference] = bool(reply.get("gold")) and not has_prose(canonical(reference))
         return processes.readable[reference]
 
-    def _compare(self, question: _Question, worker: Worker) -> Score:
-        answer = question.answer
-        answer_text = answer.text if answer.marked else None
-        request = {"gold": _boxed(question.reference), "answer": _boxed(answer.text) if answer.marked else answer.text}
+    def _compare(self, reference: str, question: _Question, worker: Worker) -> Score:
+        answer = question.answer.text
         try:
-            reply = worker.ask(request, self.timeout)
+            reply = worker.ask({"gold": _boxed(reference), "answer": _boxed(answer)}, self.timeout)
         except LateError:
-            return Score(0.0, parsed=answer_text, note=f"the comparison took longer than {self.timeout:g} s")
+            return Score(0.0, parsed=answer, note=f"the comparison took longer than {self.timeout:g} s")
         except DeadError as error:
-            return Score(0.0, parsed=answer_text, note=f"math-verify does not survive this answer: {error}")
+            return Score(0.0, parsed=answer, note=f"math-verify does not survive this answer: {error}")
         if "equal" not in reply:
-            return Score(0.0, parsed=answer_text, note="unreadable answer")
-        if reply["equal"] and answer.marked and not reply["whole"] and holds_several_numbers(answer.text):
-            return Score(0.0, parsed=answer_text, note="only a part can be read, of an answer with several numbers")
-        return Score(float(reply["equal"]), parsed=answer_text or reply["answer"])
+            return Score(0.0, parsed=answer, note="unreadable answer")
+        if reply["equal"] and not reply["whole"] and holds_several_numbers(answer):
+            return Score(0.0, parsed=answer, note="only a part can be read, of an answer with several numbers")
+        return Score(float(reply["equal"]), parsed=answer)
+
+
+_BASES = re.compile(r"\bbases?\b|\b(?:binary|octal|hexadecimal|decimal)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One comparison: the reference (empty if the sample has none) and what the completion answers."""
+    """One comparison: what counts as right (nothing, if the sample has no reference), and what the completion answers."""
 
-    reference: str
+    references: tuple[str, ...]
     answer: Answer
+    same_base: bool
 
     @classmethod
-    def of(cls, sample: Sample) -> _Question:
-        return cls(reference_answer(sample) or "", read_answer(sample.completion))
+    def of(cls, sample: Sample, *, marked: bool) -> _Question:
+        references = tuple(reference_answers(sample))
+        same_base = any("_" in text or "base" in text for text in references)
+        return cls(
+            references,
+            read_answer(sample.completion, marked=marked),
+            same_base and _BASES.search(prompt_text(sample.prompt)) is not None,
+        )
 
     def answered_at_once(self) -> Score | None:
         """The score where it needs no process."""
-        if not self.reference:
+        if not self.references:
             return Score(None, note=NO_REFERENCE)
-        if read_exact(self.reference) is None:
-            return None
-        if (score := self.answered_by_text()) or not self.answer.marked:
-            return score
-        equal = exactly_equal(self.reference, self.answer.text)
-        return None if equal is None else Score(float(equal), parsed=self.answer.text)
+        scores = [self.score(reference) for reference in self.references]
+        judged = [score for score in scores if score is not None]
+        right = next((score for score in judged if score.value == 1.0), None)
+        return right or (best(judged) if len(judged) == len(scores) else None)
 
-    def answered_by_text(self) -> Score | None:
-        """The score that follows from the two texts as they stand, if the reference can be read."""
-        if self.answer.several and is_single(self.reference):
-            return Score(0.0, parsed=self.answer.text[-200:], note="several answers to choose from")
-        if self.answer.marked and is_relation(self.answer.text) and is_single(self.reference):
-            return Score(0.0, parsed=self.answer.text[-200:], note="a relation, where a value is asked for")
-        if self.answer.marked and _squeezed(self.answer.text) == _squeezed(self.reference):
-            return Score(1.0, parsed=self.answer.text)
+    def score(self, reference: str) -> Score | None:
+        """The certain verdict on one reference; None where there is none."""
+        answer = self.answer
+        if not answer.texts:
+            return Score(0.0, note="no answer is marked or stated")
+        equal = equal_answers(reference, answer.text, same_base=self.same_base)
+        if len(answer.texts) > 1 and equal is not True and self._all_equal():
+            equal = equal_answers(reference, answer.texts[-1], same_base=self.same_base)
+        if equal is None:
+            return None
+        return Score(float(equal), parsed=answer.text[-200:], note=None if equal else self._why_not(reference))
+
+    def _all_equal(self) -> bool:
+        """Whether several marked answers are one value in several spellings."""
+        last = self.answer.texts[-1]
+        return all(equal_answers(text, last) is True for text in self.answer.texts[:-1])
+
+    def _why_not(self, reference: str) -> str | None:
+        if len(self.answer.texts) == 1 and read_number(self.answer.text) is not None:
+            return None
+        answer = canonical(self.answer.text)
+        if offers_several(answer) and is_single(canonical(reference)):
+            return "several answers to choose from"
+        if is_relation(answer) and is_single(canonical(reference)):
+            return "a relation, where a value is asked for"
         return None
 
-
-_SQUEEZED = re.compile(r"\\(?:left|right)(?=[()\[\]])|(?<=\\)[dt](?=frac)")
-
-
-def _squeezed(answer: str) -> str:
-    r"""Without what math-verify drops before it reads: `\left(` is `(` to it, and `\dfrac` is `\frac`."""
-    return _SQUEEZED.sub("", answer)
+    def refused(self, reference: str) -> Score | None:
+        """A score of 0 for an answer of which math-verify would read a part, or letters as factors."""
+        note = self._why_not(reference)
+        if note is None and has_prose(canonical(self.answer.text)):
+            note = "unreadable answer"
+        return Score(0.0, parsed=self.answer.text[-200:], note=note) if note else None
 
 
 def _boxed(answer: str) -> str:
     r"""math-verify reads `\boxed{}` as LaTeX whole, and plain text only in part."""
-    return f"\\boxed{{{answer}}}"
+    return f"\\boxed{{{canonical(answer)}}}"
 
 
 def _cores() -> int:

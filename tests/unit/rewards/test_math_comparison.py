@@ -1,0 +1,368 @@
+"""The `math` reward on answers of many kinds: what must be paid, and what must never be."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlllm.core.records import Sample
+from rlllm.rewards.math.algebra import equal_expressions, read_expression
+from rlllm.rewards.math.answer_extraction import has_prose, read_answer
+from rlllm.rewards.math.canonical import canonical
+from rlllm.rewards.math.comparison import equal_answers
+from rlllm.rewards.math.reward import Math
+from rlllm.rewards.math.structures import is_single, offers_several, structure
+
+MARKED = [
+    # completion, reference, value
+    ("\\boxed{\\text{3 or more}}", "3", 0.0),
+    ("\\boxed{3+}", "3", 0.0),
+    ("\\boxed{\\text{at least } 3}", "3", 0.0),
+    ("\\boxed{\\text{not } 3}", "3", 0.0),
+    ("\\boxed{5 \\text{ or } 5}", "5", 1.0),
+    ("\\boxed{5 \\text{ feet}}", "5 \\text{ meters}", 0.0),
+    ("\\boxed{5}", "5\\text{ m}", 1.0),
+    ("\\boxed{5\\,\\text{m}}", "5 \\text{ meters}", 1.0),
+    ("\\boxed{500\\text{ cm}}", "5 \\text{ meters}", 1.0),
+    ("\\boxed{5\\sqrt{2}}", "5\\sqrt{2}\\text{ cm}", 1.0),
+    ("\\boxed{5\\sqrt{2}\\text{ m}}", "5\\sqrt{2}\\text{ cm}", 0.0),
+    ("\\boxed{\\frac{\\pi}{2}}", "\\frac{\\pi}{2}\\text{ m}^2", 1.0),
+    ("\\boxed{10\\pi\\text{ in}^2}", "10\\pi \\text{ square inches}", 1.0),
+    ("\\boxed{25\\pi \\text{ cm}^2}", "25\\pi", 1.0),
+    ("\\boxed{SSA}", "SAS", 0.0),
+    ("\\boxed{\\text{SAS}}", "SAS", 1.0),
+    ("\\boxed{More}", "Rome", 0.0),
+    ("\\boxed{on}", "no", 0.0),
+    ("\\boxed{cleric}", "circle", 0.0),
+    ("\\boxed{A circle.}", "circle", 1.0),
+    ("\\boxed{Circle}", "the circle", 1.0),
+    ("\\boxed{North}", "north", 1.0),
+    ("\\boxed{yx}", "xy", 1.0),
+    ("\\boxed{BA}", "AB", 0.0),
+    ("\\boxed{\\text{increasing on } \\mathbb{R}}", "\\text{increasing on } \\mathbb{R}", 1.0),
+    ("\\boxed{1/2^{98}}", "1/2^{99}", 0.0),
+    ("\\boxed{\\frac{1}{2^{98}}}", "\\frac{1}{2^{99}}", 0.0),
+    ("\\boxed{1.6e-19}", "6.626e-34", 0.0),
+    ("\\boxed{6.626 \\cdot 10^{-34}}", "6.626\\times10^{-34}", 1.0),
+    ("\\boxed{\\sin(10^{-8})}", "\\sin(10^{-9})", 0.0),
+    ("\\boxed{10^{-8}}", "\\ln(1+10^{-9})", 0.0),
+    ("\\boxed{204_7}", "204_5", 0.0),
+    ("\\boxed{110_3}", "110_2", 0.0),
+    ("\\boxed{6}", "110_2", 1.0),
+    ("\\boxed{110_2}", "6", 1.0),
+    ("\\boxed{204_{\\text{five}}}", "204_5", 1.0),
+    ("\\boxed{54}", "204_5", 1.0),
+    ("\\boxed{1a_{16}}", "1A_{16}", 1.0),
+    ("\\boxed{2.5}", "2\\frac12", 1.0),
+    ("\\boxed{2 \\cdot \\frac12}", "2\\frac12", 0.0),
+    ("\\boxed{2\\cdot\\frac12}", "1", 1.0),
+    ("\\boxed{\\frac{4}{33}}", "0.\\overline{12}", 1.0),
+    ("\\boxed{1/3}", "0.\\dot{3}", 1.0),
+    ("\\boxed{1/3}", "0.333...", 1.0),
+    ("\\boxed{0.33}", "1/3", 0.0),
+    ("\\boxed{0.333333}", "1/3", 1.0),
+    ("\\boxed{0.666667}", "2/3", 1.0),
+    ("\\boxed{1.41421}", "\\sqrt{2}", 1.0),
+    ("\\boxed{1.41}", "\\sqrt{2}", 0.0),
+    ("\\boxed{3.14159}", "\\pi", 1.0),
+    ("\\boxed{22/7}", "\\pi", 0.0),
+    ("\\boxed{]0;1[}", "(0,1)", 1.0),
+    ("\\boxed{[0,1[}", "[0,1)", 1.0),
+    ("\\boxed{]0,1[}", "[0,1]", 0.0),
+    ("\\boxed{]0,1]}", "(0,1]", 1.0),
+    ("\\boxed{(1,2)}", "\\{1,2\\}", 0.0),
+    ("\\boxed{1,2}", "(1,2)", 1.0),
+    ("\\boxed{2,1}", "(1,2)", 0.0),
+    ("\\boxed{\\varnothing}", "\\emptyset", 1.0),
+    ("\\boxed{0}", "\\emptyset", 0.0),
+    ("\\boxed{∅}", "\\emptyset", 1.0),
+    ("\\boxed{x²}", "x^2", 1.0),
+    ("\\boxed{x₁}", "x_1", 1.0),
+    ("\\boxed{2\\sqrt{3}}", "2√3", 1.0),
+    ("\\boxed{∛5}", "\\sqrt[3]{5}", 1.0),
+    ("\\boxed{30°}", "30^\\circ", 1.0),
+    ("\\boxed{30 \\text{ degrees}}", "30^\\circ", 1.0),
+    ("\\boxed{-\\infty}", "\\infty", 0.0),
+    ("\\boxed{{1 \\over 2}}", "\\frac{1}{2}", 1.0),
+    ("\\boxed{\\frac 1 2}", "\\frac{1}{2}", 1.0),
+    ("\\boxed{\\color{blue}\\frac{1}{2}}", "\\frac12", 1.0),
+    ("\\boxed{\\colorbox{yellow}{42}}", "42", 1.0),
+    ("\\boxed{\\mathbf{\\color{red} 42}}", "42", 1.0),
+    ("\\boxed{\\Large \\textbf{42}}", "42", 1.0),
+    ("\\boxed{\\text{The answer is } 42}", "42", 1.0),
+    ("\\boxed{\\phantom{0}42}", "42", 1.0),
+    ("\\boxed{42\\hspace{1cm}}", "42", 1.0),
+    ("\\boxed{42\\ \\text{apples}}", "42", 1.0),
+    ("\\boxed{42\\quad}", "42", 1.0),
+    ("\\boxed{2x+3}", "y = 2x + 3", 1.0),
+    ("\\boxed{x = (y-3)/2}", "y = 2x + 3", 1.0),
+    ("\\boxed{x^2+y^2-25=0}", "x^2+y^2=25", 1.0),
+    ("\\boxed{x^2+y^2=5}", "x^2+y^2=25", 0.0),
+    ("\\boxed{y=2, x=1}", "x = 1, y = 2", 1.0),
+    ("\\boxed{(1,2)}", "x=1,y=2", 1.0),
+    ("\\boxed{(2,1)}", "x=1,y=2", 0.0),
+    ("\\boxed{1 \\le x \\le 2}", "x \\in [1,2]", 1.0),
+    ("\\boxed{1 \\le x \\le 2}", "x \\in (1,2]", 0.0),
+    ("\\boxed{(-\\infty,1)\\cup(2,\\infty)}", "x<1 \\text{ or } x>2", 1.0),
+    ("\\boxed{(-\\infty,-1]}", "x \\le -1", 1.0),
+    ("\\boxed{[0,1]\\cup[1,2]}", "[0,2]", 1.0),
+    ("\\boxed{[0,1)\\cup(1,2]}", "[0,2]", 0.0),
+    ("\\boxed{3,-3}", "\\pm 3", 1.0),
+    ("\\boxed{3}", "\\pm 3", 0.0),
+    ("\\boxed{2+\\sqrt{3}, 2-\\sqrt{3}}", "2 \\pm \\sqrt{3}", 1.0),
+    ("\\boxed{12:30 PM}", "12:30", 0.0),
+    ("\\boxed{6:8}", "3:4", 1.0),
+    ("\\boxed{1000}", "1{,}000", 1.0),
+    ("\\boxed{1,0}", "1,000", 0.0),
+    ("\\boxed{0.5}", "50\\%", 1.0),
+    ("\\boxed{0.5\\%}", "0.5", 0.0),
+    ("\\boxed{0.5}", "50", 0.0),
+    ("\\boxed{1234.5}", "\\$1,234.50", 1.0),
+    ("\\boxed{12.5}", "12{,}5", 1.0),
+    ("\\boxed{\\begin{bmatrix}1\\\\2\\end{bmatrix}}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", 1.0),
+    ("\\boxed{(1,2)}", "\\begin{pmatrix}1&2\\end{pmatrix}", 1.0),
+    ("\\boxed{(2,1)}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", 0.0),
+    ("\\boxed{(1,2,3)}", "\\langle 1,2,3\\rangle", 1.0),
+    ("\\boxed{x=1,y=2}", "\\begin{cases}x=1\\\\y=2\\end{cases}", 1.0),
+    ("\\boxed{2x}", "f(x) = 2x", 1.0),
+    ("\\boxed{\\frac{1+x}{x-1}}", "\\frac{x+1}{x-1}", 1.0),
+    ("\\boxed{\\frac{x-1}{x+1}}", "\\frac{x+1}{x-1}", 0.0),
+    ("\\boxed{1024}", "2^{10}", 1.0),
+    ("\\boxed{\\frac12\\sin 2x}", "\\sin x \\cos x", 1.0),
+    ("\\boxed{3}", "\\log_2 8", 1.0),
+    ("\\boxed{\\text{C}}", "C", 1.0),
+    ("\\boxed{D}", "C", 0.0),
+    ("\\boxed{\\text{(C) } 17}", "C", 1.0),
+    ("\\boxed{\\text{(D) } 17}", "C", 0.0),
+    ("\\boxed{\\text{(C) } 17}", "17", 1.0),
+    ("\\boxed{\\text{(C) } 18}", "17", 0.0),
+    ("\\boxed{C}", "(C)", 1.0),
+    ("\\boxed{C}", "\\text{(C)}", 1.0),
+    ("\\boxed{\\text{False}}", "True", 0.0),
+    ("\\boxed{2}", '{"target": ["1", "2"]}', 1.0),
+    ("\\boxed{3}", '{"target": ["1", "2"]}', 0.0),
+    ("\\boxed{7!}", "7", 0.0),
+    ("\\boxed{7 = 7}", "7", 1.0),
+    ("\\boxed{2+2=5}", "5", 0.0),
+    ("\\boxed{2+3=5}", "5", 1.0),
+    ("\\boxed{x=2+3=5}", "5", 1.0),
+    ("\\boxed{5x}", "5", 0.0),
+    ("\\boxed{5 x}", "5", 0.0),
+    ("\\boxed{5,}", "5", 1.0),
+    ("\\boxed{5;}", "5", 1.0),
+    ("\\boxed{5 \\text{ and } 6}", "5", 0.0),
+    ("\\boxed{5} or \\boxed{6}", "5", 0.0),
+    ("\\boxed{\\frac12}, i.e. \\boxed{0.5}", "0.5", 1.0),
+    ("\\boxed{2k}", "2n", 0.0),
+    ("\\boxed{\\frac{n^2+n}{2}}", "\\frac{n(n+1)}{2}", 1.0),
+    ("\\boxed{\\ln 4}", "2\\ln 2", 1.0),
+    ("\\boxed{b^2+a^2}", "a^2+b^2", 1.0),
+    ("\\boxed{\\frac{2}{-3}}", "-\\frac{2}{3}", 1.0),
+    ("\\boxed{-2/3}", "\\frac{-2}{3}", 1.0),
+    ("\\boxed{\\sqrt{45}}", "3\\sqrt{5}", 1.0),
+    ("\\boxed{\\text{Yes, it does}}", "\\text{Yes}", 0.0),
+    ("\\boxed{10^{99}}", "10^{100}", 0.0),
+    ("\\boxed{\\frac{1}{1001!}}", "\\frac{1}{1000!}", 0.0),
+    ("\\boxed{1.0000002}", "1.0000001", 0.0),
+    ("\\boxed{1,234,568}", "1{,}234{,}567", 0.0),
+    ("\\boxed{2^{101}}", "2^{100}", 0.0),
+    ("\\boxed{0.777778}", "\\frac{7}{9}", 1.0),
+    ("\\boxed{700{,}000}", "7 \\times 10^5", 1.0),
+    ("\\boxed{6\\text{ cm}^2}", "6\\text{ cm}", 0.0),
+    ("\\boxed{18\\text{ euros}}", "18\\text{ dollars}", 0.0),
+    ("\\boxed{\\text{Friday}.}", "\\text{Friday}", 1.0),
+]
+UNMARKED = [
+    # completion, reference, value
+    ("The answer isn't 7.", "7", 0.0),
+    ("The answer can't be 7.", "7", 0.0),
+    ("I doubt that the answer is 7.", "7", 0.0),
+    ("The answer is 7. Wait, no, that is wrong.", "7", 0.0),
+    ("Is the answer 7?", "7", 0.0),
+    ("It's not clear, the answer might be 7.", "7", 0.0),
+    ("If x = 2, the answer is 7.", "7", 0.0),
+    ("There are 7 steps to consider.", "7", 0.0),
+    ("Thus x = 7.", "7", 1.0),
+    ("Therefore, the value is $7$.", "7", 1.0),
+    ("So he has 7 apples.", "7", 1.0),
+    ("$x = 7$", "7", 1.0),
+    ("7", "7", 1.0),
+    ("The final answer is: $\\boxed{7}$", "7", 1.0),
+    ("**Final Answer**: 7", "7", 1.0),
+    ("**Answer:** $7$", "7", 1.0),
+    ("Final answer: x = 7.", "7", 1.0),
+    ("The final answer is $\\frac{1}{2}$. I hope it is correct.", "\\frac{1}{2}", 1.0),
+    ("The answer is $$\\frac{1}{2}$$", "\\frac{1}{2}", 1.0),
+    ("Therefore, \\[x=\\frac{1}{2}.\\]", "\\frac{1}{2}", 1.0),
+    ("答案是7。", "7", 1.0),
+    ("答案是8。", "7", 0.0),
+    ("The result is neither 7 nor 8.", "7", 0.0),
+    ("The answer is less than 7.", "7", 0.0),
+    ("The answer is 7 or 8.", "7", 0.0),
+    ("The answer is between 6 and 7.", "7", 0.0),
+    ("I cannot solve this; it is certainly not 7.", "7", 0.0),
+    ("I cannot solve this; it is certainly not 42", "42", 0.0),
+    ("I first thought 7, but that is wrong.", "7", 0.0),
+    ("No, 7 is wrong.", "7", 0.0),
+    ("The answer is anything but 7", "7", 0.0),
+    ("Let x = 7 and y = 8. Then we stop.", "7", 0.0),
+    ("We have x + 7", "7", 0.0),
+    ("The number of options is 7. Unfortunately I do not know.", "7", 0.0),
+    ("The answer is Paris.", "Paris", 1.0),
+    ("The answer is not Paris.", "Paris", 0.0),
+]
+
+
+@pytest.mark.parametrize("rows", [MARKED, UNMARKED], ids=["marked", "unmarked"])
+def test_answers_are_paid_when_they_are_right(rows: list[tuple[str, str, float]]) -> None:
+    scores = Math(timeout=20.0, workers=1).score_batch([Sample("q", text, reference) for text, reference, _ in rows])
+    wrong = [(row, score) for row, score in zip(rows, scores, strict=True) if score.value != row[2]]
+    assert wrong == []
+
+
+def test_an_unmarked_answer_can_be_ruled_out() -> None:
+    said = Sample("q", "The answer is 7.", "7")
+    assert Math()(said).value == 1.0
+    assert Math(marked=True)(said).value == 0.0
+    assert Math(marked=True)(Sample("q", "The answer is \\boxed{7}.", "7")).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "value"),
+    [
+        ("Write 6 in base 2.", "110_2", 1.0),
+        ("Write 6 in base 2.", "6", 0.0),
+        ("Write 6 in base 2.", "20_3", 0.0),
+        ("How many?", "6", 1.0),
+        ("How many?", "20_3", 1.0),
+    ],
+)
+def test_a_question_about_bases_wants_the_base_of_its_reference(prompt: str, answer: str, value: float) -> None:
+    assert Math(workers=1)(Sample(prompt, f"\\boxed{{{answer}}}", "110_2")).value == value
+
+
+UNREADABLE = "y = 2x \\text{ for every } x \\text{ of the second kind}"
+
+
+def test_text_that_equals_the_reference_passes_where_it_cannot_be_read() -> None:
+    reward = Math(workers=1)
+    assert reward(Sample("q", f"\\boxed{{{UNREADABLE}}}", UNREADABLE)).value == 1.0
+    assert reward(Sample("q", f"#### ${UNREADABLE}$.", UNREADABLE)).value == 1.0
+    assert reward(Sample("q", "\\boxed{y = 2x \\text{ for no } x}", UNREADABLE)).value is None
+
+
+EXPRESSIONS = [
+    # expression, another, equal
+    ("x^2+2x+1", "(x+1)^2", True),
+    ("\\sqrt{8}", "2\\sqrt{2}", True),
+    ("\\frac{\\sqrt{3}}{3}", "\\frac{1}{\\sqrt{3}}", True),
+    ("\\frac{1}{2004!}", "\\frac{1}{2006!}", False),
+    ("e^{-20}", "e^{-30}", False),
+    ("10^{-8}", "10^{-9}", False),
+    ("2\\sin b\\cos a", "2\\cos a\\sin b", True),
+    ("\\log_{2}{5}+1", "1+\\log_{2}{5}", True),
+    ("\\sin^2 x+\\cos^2 x", "1", None),
+    ("e^{2x}", "(e^x)^2", None),
+    ("14-i", "14+i", False),
+    ("i^2", "-1", True),
+    ("\\frac{x^2-1}{x-1}", "x+1", True),
+    ("\\sqrt[3]{8}", "2", True),
+    ("\\sqrt[3]{2}", "2^{1/3}", True),
+    ("\\binom{5}{2}", "10", True),
+    ("2^{100}", "2^{101}", False),
+    ("2\\frac{1}{2}", "\\frac{5}{2}", True),
+    ("x^{-1}", "\\frac1x", True),
+    ("(1+\\sqrt{2})^2", "3+2\\sqrt{2}", True),
+    ("\\frac{1}{1+\\sqrt{2}}", "\\sqrt{2}-1", True),
+    ("\\sqrt{6}", "\\sqrt{2}\\sqrt{3}", True),
+    ("\\sqrt{-4}", "2i", True),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "equal"), EXPRESSIONS)
+def test_expressions_are_compared_exactly(first: str, second: str, equal: bool | None) -> None:
+    sides = read_expression(first), read_expression(second)
+    assert sides[0]
+    assert sides[1]
+    assert equal_expressions(*sides) is equal
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1/2x", "2 3", "f(2)", "x^", "(", "1/0", "|x|", "9^9^9^9", "2^{10000000}", "10000!", "5\\frac{7}{2}"]
+)
+def test_what_is_ambiguous_or_too_large_is_left_to_math_verify(text: str) -> None:
+    expression = read_expression(text)
+    assert expression is None or expression.functions
+
+
+@pytest.mark.parametrize(
+    ("answer", "several"),
+    [
+        ("3 or 4", True),
+        ("3, 4", True),
+        ("3; 4", True),
+        ("3 \\quad \\text{and} \\quad 4", True),
+        ("3 (or 4)", True),
+        ("\\pm 3", True),
+        ("1,234", False),
+        ("1{,}234", False),
+        ("(3, 4)", False),
+        ("f(1, 2) = 3", False),
+        ("7, 7", False),
+        ("7, thanks", False),
+        ("sand or gold", False),
+        ("", False),
+    ],
+)
+def test_alternatives_are_told_from_one_answer(answer: str, several: bool) -> None:
+    assert offers_several(canonical(answer)) is several
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=60) | st.text(alphabet="0123456789+-*/^_=(){}[]<>,.;: \\abxy\u221a\u00bd", max_size=24))
+def test_no_text_breaks_the_readers(text: str) -> None:
+    for form in (text, f"#### {text}", f"\\boxed{{{text}}}", f"the answer is {text}"):
+        answer = read_answer(form).text
+        is_single(canonical(answer))
+        has_prose(answer)
+        assert equal_answers(answer, answer) is not False
+        equal_answers("\\frac{x+1}{2}", answer)
+        equal_answers("(1,2]", answer)
+
+
+def test_long_repetitions_are_read_in_no_time() -> None:
+    for piece in (
+        "answer ",
+        "the answer is ",
+        "1, ",
+        "a) ",
+        "\\boxed{",
+        "3 \n\n\n",
+        "(",
+        "####",
+        "x=",
+        "= ",
+        "\\[ ",
+        "is ",
+    ):
+        read_answer(piece * 20_000)
+        answer = (piece * 400)[:1200]
+        equal_answers("7", answer)
+        structure(canonical(answer))
+
+
+numbers = st.builds("{}/{}".format, st.integers(-99, 99), st.integers(1, 30)) | st.integers(-(10**12), 10**12).map(str)
+frames = st.sampled_from(
+    ["{}", "${}$", "**{}**", "\\text{{{}}}", "{}.", "x = {}", "\\color{{red}}{{{}}}", "{} \\text{{ cm}}", "\\({}\\)"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(numbers, numbers, frames, frames)
+def test_a_frame_never_changes_a_verdict(first: str, second: str, frame: str, other_frame: str) -> None:
+    sides = frame.format(first), other_frame.format(second)
+    assert equal_answers(*sides) is (Fraction(first) == Fraction(second))
+    assert equal_answers(frame.format(first), other_frame.format(first)) is True
