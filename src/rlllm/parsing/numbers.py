@@ -145,13 +145,20 @@ def _behind_sign(text: str, sign: str, unit: Unit) -> Number | None:
     behind = read_unit(rest)
     if behind is None or (percent and behind.dimensions):
         return None
-    if not unit.empty and behind.dimensions:
-        if unit.dimensions != behind.dimensions:
-            return None
-        behind = NO_UNIT
     if not unit.empty:
-        behind = unit
+        behind = _priced(unit, behind)
+        if behind is None:
+            return None
     return Number(amount, percent is not None, NO_UNIT if percent else behind, literal)
+
+
+def _priced(money: Unit, behind: Unit) -> Unit | None:
+    """The unit of an amount of money: `$7`, `$7 dollars`, `$7/hour`; None where another unit follows."""
+    if not behind.dimensions or behind.dimensions == money.dimensions:
+        return money
+    if any(power > 0 for _, power in behind.dimensions):
+        return None
+    return Unit(money.dimensions | behind.dimensions, money.factor * behind.factor, behind.nouns)
 
 
 _MAGNITUDES = {

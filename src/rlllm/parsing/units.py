@@ -50,7 +50,9 @@ def read_unit(text: str) -> Unit | None:
         return NO_UNIT
     text = _FRACTION.sub(r"(\1)/(\2)", text)
     tokens = _TOKEN.findall(text)
-    if "".join(tokens) != "".join(text.split()) or len(tokens) > _MOST_TOKENS:
+    if "".join(tokens) != "".join(text.split()) or len(tokens) > _MOST_TOKENS or tokens[0] in _OPERATORS:
+        return None
+    if text.count("(") != text.count(")") or tokens[-1] in (*_OPERATORS, "/"):
         return None
     return _Reader(tokens).read()
 
@@ -58,13 +60,14 @@ def read_unit(text: str) -> Unit | None:
 _MOST_TOKENS = 24
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _TOKEN = re.compile(
-    r"\^\{?-?\d\}?|\\?\$|\\(?:degree|cdot|times|circ|Omega|mu|per)(?![a-zA-Z])|\^\s*\{?\\circ\}?[CF]?(?![a-zA-Z])"
+    r"\^(?:\{-?\d\}|-?\d)|\\?\$|\\(?:degree|cdot|times|circ|Omega|mu|per)(?![a-zA-Z])|\^\s*\{?\\circ\}?[CF]?(?![a-zA-Z])"
     r"|\u00b0[CF]?(?![a-zA-Z])|[\u00a2\u20ac\u00a3\u00a5\u20b9\u5143]|[^\W\d_]+(?:'[^\W\d_]+)?\.?|[/*()\u00b7\u22c5,-]"
 )
 _PER = ("/", "per", "\\per", "each", "every")
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _SUFFIX_POWERS = {"squared": 2, "cubed": 3}
-_SKIPPED = {"*", "\u00b7", "\u22c5", "-", ",", "\\cdot", "\\times", "of", "the", "a", "an", "in", "unit", "units"}
+_OPERATORS = ("-", "*", ",", "\u00b7", "\u22c5", "\\cdot", "\\times")
+_SKIPPED = {"*", "\u00b7", "\u22c5", "-", ",", "\\cdot", "\\times", "of", "the", "a", "an", "in"}
 _NO_NOUN_WORDS = """
 or and not no nor non less more least most fewer greater larger smaller higher lower than over under above below
 beyond between minus plus to from if but half halves third thirds quarter quarters fourth fourths fifth fifths sixth
@@ -155,11 +158,15 @@ class _Reader:
         self._dimensions: dict[str, int] = {}
         self._factor = Fraction(1)
         self._nouns: set[str] = set()
+        self._generic = False
+        """The last word was "units", of which a power says nothing more."""
         self._last: tuple[Fraction, _Dimensions, int] | None = None
 
     def read(self) -> Unit | None:
         sign, prefix, depth_sign, inverted = 1, 1, 1, False
-        for token in self._tokens:
+        for token, following in zip(self._tokens, [*self._tokens[1:], "^"], strict=True):
+            if token == "in" and following.startswith("^"):
+                token = "inch"
             word = token if token in _UNITS else token.rstrip(".").lower() if len(token) > 1 else token
             if word in _PER:
                 sign, inverted = -1, True
@@ -176,6 +183,8 @@ class _Reader:
             elif word in _SUFFIX_POWERS:
                 if not self._raise(_SUFFIX_POWERS[word]):
                     return None
+            elif word in ("unit", "units"):
+                self._generic = True
             elif word in _SKIPPED and not (word in ("a", "an") and self._dimensions):
                 continue
             elif word in ("a", "an"):
@@ -208,7 +217,7 @@ class _Reader:
     def _raise(self, power: int) -> bool:
         """Apply an exponent to the unit before it, which has been counted once."""
         if self._last is None:
-            return not self._dimensions and not self._nouns and power in (2, 3)  # `\\text{units}^2`
+            return self._generic and power in (2, 3)
         factor, dimensions, sign = self._last
         self._multiply((factor, dimensions), sign * (power - 1))
         self._last = None
@@ -221,7 +230,7 @@ class _Reader:
             self._dimensions[name] = self._dimensions.get(name, 0) + exponent * power
 
     def _result(self, *, unfinished: bool) -> Unit | None:
-        if unfinished and not self._nouns and not self._dimensions:
+        if not self._nouns and not self._dimensions and (unfinished or not self._generic):
             return None
         dimensions = frozenset((name, power) for name, power in self._dimensions.items() if power)
         return Unit(dimensions, self._factor, frozenset(self._nouns))

@@ -47,11 +47,14 @@ def read_answer(completion: str, *, marked: bool = False) -> Answer:
 _LONGEST_ENDING = 2000
 """Characters at the end of an unmarked text that are searched for a statement."""
 _LONGEST_STATEMENT = 200
+_LONGEST_BARE = 40
+"""A text of a few words that says nothing else is the answer itself."""
 _SENTENCE_END = re.compile(r"(?<=[!?\u3002])\s*|(?<!\bapprox)(?<!\b[a-zA-Z])\.(?=\s|\Z|[*_]+(?:\s|\Z))[*_]*|\n+")
 _DISPLAY = re.compile(r"\s*(\$\$.*?\$\$|\\\[.*?\\\])\s*", re.DOTALL)
 _DELIMITER = re.compile(r"\\[\[\]()]|\$\$")
 _STATEMENT = re.compile(
-    r"\b(?:final\s+|correct\s+|right\s+|exact\s+)?(?:answer|ans|result|solution)\s*(?:\([^()]{1,40}\)\s*)?(?:(?:to|of|for)\s[^.:=\n]{1,80}?\s*)?"
+    r"\b(?:final\s+|correct\s+|right\s+|exact\s+)?(?:answer|ans|result|solution|(?<=correct )option|(?<=correct )choice)"
+    r"\s*(?:\([^()]{1,40}\)\s*)?(?:(?:to|of|for)\s[^.:=\n]{1,80}?\s*)?"
     r"[*_]*\s*(?:(?:is|are|equals|would\s+be|must\s+be|should\s+be|comes\s+to|was)(?![a-zA-Z'])(?:\s+(?:equal\s+to|simply|just|therefore|thus|then|given\s+by))?\s*:?"
     r"|[:=])[*_]*\s*(?P<rest>.+)"
     r"|(?:\u7b54\u6848|\u7b54)\s*(?:[\u662f\u4e3a:]|\u5e94\u4e3a)\s*:?\s*(?P<cjk>.+)",
@@ -95,7 +98,9 @@ def stated_answer(text: str) -> str | None:
         if sentences[index].rstrip().endswith("?") or _RETRACTED.search(later):
             break
         return _committed(sentences[index][: match.start()], rest)
-    return _concluded(sentences[-1]) if sentences else None
+    if not sentences:
+        return None
+    return _concluded(sentences[-1], alone=len(sentences) == 1)
 
 
 _RETRACTED = re.compile(
@@ -110,7 +115,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _committed(before: str, rest: str) -> str | None:
-    rest = rest.strip()
+    rest = re.split(r",?\s+(?:and\s+)?not\s+(?=[-\d(A-Z$\\])", rest.strip(), maxsplit=1)[0]
     if len(rest) > _LONGEST_STATEMENT or _UNCERTAIN.search(before) or _UNCERTAIN.search(_without_formulas(rest)):
         return None
     return _TAIL.sub("", rest).strip() or None
@@ -121,7 +126,7 @@ def _without_formulas(text: str) -> str:
     return re.sub(r"(?<=[\d$)}])\s+(?:or|and)\s+(?=[-\d$(\\])", " ", text)
 
 
-def _concluded(sentence: str) -> str | None:
+def _concluded(sentence: str, *, alone: bool) -> str | None:
     """What the last sentence says, if it ends in a value, or is nothing but one."""
     sentence = _CORRECTED.sub("", sentence.strip(), count=1)
     if len(sentence) > _LONGEST_STATEMENT * 2 or _UNCERTAIN.search(_without_formulas(sentence)):
@@ -134,6 +139,8 @@ def _concluded(sentence: str) -> str | None:
     bold = re.findall(r"\*\*([^*]+)\*\*", sentence)
     if bold and len(set(bold)) == 1 and _is_value(plain_answer(bold[0])):
         return plain_answer(bold[0])
+    if alone and len(sentence) <= _LONGEST_BARE and len(sentence.split()) <= 4:
+        return plain
     if _CONCLUSION.match(sentence):
         numbers = set(_CONCLUDED_NUMBER.findall(sentence))
         return numbers.pop() if len(numbers) == 1 and not re.search(r"[\\=^]", sentence) else None
@@ -190,14 +197,20 @@ _MATHEMATICAL = frozenset(
 
 def has_prose(text: str) -> bool:
     """Whether words stand in it that are no mathematics: a computer algebra system would multiply their letters."""
+    upright = [word for body in _UPRIGHT.findall(text) for word in _WORD.findall(body)]
+    if any(word.lower() not in _MATHEMATICAL for word in upright):
+        return True
     words = _WORD.findall(_ENVIRONMENT.sub(" ", _CODE.sub(" ", without_text_macros(text))))
-    return any(
-        word.lower() not in _MATHEMATICAL
-        and (word.lower() in _STOP_WORDS or (len(word) > 2 and re.search("[aeiou]", word.lower())))
-        for word in words
-    )
+    return any(_is_prose(word.lower()) for word in words)
 
 
+def _is_prose(word: str) -> bool:
+    if word in _MATHEMATICAL:
+        return False
+    return word in _STOP_WORDS or (len(word) > 2 and re.search("[aeiou]", word) is not None)
+
+
+_UPRIGHT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _ENVIRONMENT = re.compile(r"\\(?:begin|end|operatorname|mathbb|mathcal)\s*\{[^{}]*\}")
 _STOP_WORDS = frozenset(
     ["is", "it", "if", "no", "not", "so", "to", "of", "at", "in", "on", "by", "be", "we", "he", "as", "an", "vs"]

@@ -64,6 +64,13 @@ _PLAIN_NAME = re.compile(
     r"(?<![\\a-zA-Z])(?:(sqrt|sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan|pi|infty|cup)(?![a-zA-Z])|(infinity|inf|oo)(?![a-zA-Z]))"
 )
 _OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}")
+_CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}")
+_OF_DEGREES = re.compile(
+    r"(\\(?:sin|cos|tan|cot|sec|csc))\s*(?:\(\s*(\d+)\s*\^\\circ\s*\)|\{\s*(\d+)\s*\^\\circ\s*\}|(\d+)\s*\^\\circ)"
+)
+_REALS = re.compile(
+    r"(?:the set of )?all real(?: number)?s|the real(?: number)?s|the set of real numbers", re.IGNORECASE
+)
 _SPLIT_SUP = re.compile(r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![a-zA-Z])|(?<!\^)\\circ(?![a-zA-Z])")
 _THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3}(?:(?:\{,\}| )\d{3})+)(?![\d])")
 _COMMAS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
@@ -84,8 +91,12 @@ def canonical(text: str) -> str:
     if "\\" in text:
         text = _OPERATOR.sub(r"\\\1 ", _SIZES.sub("", text))
         text = _MACRO.sub(_renamed, text)
-        text = _OVER.sub(r"\\frac{\1}{\2}", text)
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", _OVER.sub(r"\\frac{\1}{\2}", f"{{{text}}}"))
+        text = text[1:-1] if text[0] == "{" else text
         text = _SPLIT_SUP.sub(r"^\\circ ", text)
+        text = _OF_DEGREES.sub(lambda m: f"{m[1]}(\\frac{{{m[2] or m[3] or m[4]}\\pi}}{{180}})", text)
+    if _REALS.fullmatch(text):
+        return "(-\\infty,\\infty)"
     text = _PLAIN_NAME.sub(lambda match: f"\\{match[1]} " if match[1] else "\\infty ", text)
     text = text.replace("**", "^")
     text = _THOUSANDS.sub(lambda match: match.group().replace("{,}", "").replace(" ", ""), text)

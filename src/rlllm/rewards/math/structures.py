@@ -86,6 +86,8 @@ def structure(text: str) -> _Structure:
     text = text.strip().strip("$").strip()
     if match := re.fullmatch(r"(?P<name>[a-zA-Z])\s*\\in\s*(?P<set>.+)", text):
         text = match["set"]
+    if match := _SET_BUILDER.fullmatch(text):
+        text = match["condition"]
     if "=" not in text and read_number(text) is not None:
         return _Structure("leaf", (text,))
     if match := _MATRIX.fullmatch(text):
@@ -105,6 +107,9 @@ def structure(text: str) -> _Structure:
     return _enclosed(text)
 
 
+_SET_BUILDER = re.compile(
+    r"\\\{\s*(?P<name>[a-zA-Z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?[:|]\s*(?P<condition>(?=.*(?P=name))[^{}|:]+)\\\}"
+)
 _MATRIX = re.compile(
     r"\\begin\{(?P<name>[pbBv]?matrix|smallmatrix|array)\}(?:\{[^{}]*\})?(?P<cells>(?:(?!\\begin|\\end).)*)\\end\{(?P=name)\}",
     re.DOTALL,
@@ -233,11 +238,11 @@ def compare(reference: str, answer: str) -> bool | None:
 
 
 def _single(side: _Structure) -> _Structure:
-    """A list that repeats one value is this value."""
-    if side.kind != "list":
+    """A list that repeats one value, or a set of one value, is this value."""
+    if side.kind not in ("list", "set"):
         return side
     items = _distinct(side.items)
-    return structure(items[0]) if len(items) == 1 and len(side.items) > 1 else side
+    return structure(items[0]) if len(items) == 1 else side
 
 
 def _is_read(text: str) -> bool:
@@ -365,9 +370,11 @@ def _ordered(first: _Structure, second: _Structure) -> bool | None:
 
 
 def _tuple_and_list(first: _Structure, second: _Structure) -> bool | None:
-    """A bare list in the order of a tuple, with or without names (x = 1, y = 2)."""
-    plain = [_Structure(side.kind, tuple(_named(item)[1] for item in side.items)) for side in (first, second)]
-    return _ordered(*plain)
+    """A bare list in the order of a tuple; with names, in the order of the alphabet (x = 1, y = 2 is the point (1, 2))."""
+    named = [[_named(item) for item in side.items] for side in (first, second)]
+    if any([name for name, _ in side] != sorted(name for name, _ in side) for side in named):
+        return False
+    return _ordered(*(_Structure("tuple", tuple(value for _, value in side)) for side in named))
 
 
 def _intervals(first: _Structure, second: _Structure) -> bool | None:
