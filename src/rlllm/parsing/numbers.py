@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from rlllm.parsing.answer_text import plain_answer, without_text_macros
+from rlllm.parsing.expressions import ExpressionError, evaluate
 from rlllm.parsing.units import NO_UNIT, Unit, read_unit, unit_ratio
 
 _LONGEST = 200
@@ -84,6 +85,17 @@ _RELATION = re.compile(
 )
 _FORMULA = re.compile(r"\d\s*[a-zA-Z(\\]|[a-zA-Z)}]\s*[-+*/^]|[-+*/]\s*[a-zA-Z]|=.*[a-zA-Z]")
 """A left side that is more than a name or a sum of numbers: of `2x = 10` the right side is no answer."""
+
+
+def _holds(left: str, right: str) -> bool:
+    """Whether an equation of sums of numbers is true; any other is taken as it stands (`x = 5`)."""
+    try:
+        values = [evaluate(side)[0] for side in (*left.split("="), right)]
+    except ExpressionError:
+        return True
+    return len(set(values)) == 1
+
+
 _APPROXIMATELY = re.compile(
     r"(?:approximately|approx\.?|about|around|roughly|circa|exactly|\\(?:approx|sim|simeq)(?![a-zA-Z])|[~\u2248\u223c])\s*",
     re.IGNORECASE,
@@ -111,6 +123,8 @@ def _read(text: str) -> Number | None:
         return None
     left, equals, text = text.rpartition("=")
     if equals and _FORMULA.search(re.sub(r"\\(?:times|cdot|div)(?![a-zA-Z])", "*", left)):
+        return None
+    if equals and not _holds(left, text):
         return None
     text = text.strip(" *")
     approximate = _APPROXIMATELY.match(text)

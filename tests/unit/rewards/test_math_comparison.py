@@ -327,6 +327,9 @@ MARKED = [
     ("\\boxed{FE_{16}}", "FF_{16}", 0.0),
     ("\\boxed{x_3}", "x_2", 0.0),
     ("\\boxed{x_{2}}", "x_2", 1.0),
+    ("\\boxed{3 \\text{ or } 4}", "(3,4)", 0.0),
+    ("\\boxed{3 \\text{ and } 4}", "(3,4)", 0.0),
+    ("\\boxed{2+2=5}", "101_2", 0.0),
 ]
 UNMARKED = [
     # completion, reference, value

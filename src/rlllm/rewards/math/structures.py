@@ -70,6 +70,8 @@ class _Structure:
     items: tuple[str, ...]
     detail: str = ""
     """The ends of an interval or a tuple, the shape of a matrix, the name of a named list."""
+    worded: bool = False
+    """A list whose items are separated by "or" or "and", which is no tuple."""
 
 
 _OPENING, _CLOSING = "([{", ")]}"
@@ -97,7 +99,7 @@ def structure(text: str) -> _Structure:
         return _Structure("matrix", cells, f"{len(rows)}x{len(rows[0])}") if even else _Structure("leaf", (text,))
     parts = _split(text, _SEPARATOR)
     if len(parts) > 1:
-        return _listing(parts)
+        return _listing(parts, worded=len(_split(text, _COMMA)) < len(parts))
     if "\\cup" in text and len(pieces := _split(text, _CUP)) > 1:
         return _Structure("union", tuple(pieces))
     if _RELATION_SIGN.search(text) or _NOT.search(text):
@@ -140,13 +142,13 @@ def _split(text: str, separator: re.Pattern[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _listing(parts: list[str]) -> _Structure:
+def _listing(parts: list[str], *, worded: bool) -> _Structure:
     """A list; `n = 1, 2` and `x = 1, x = 2` are lists with a name, `x = 1, y = 2` keeps its equations."""
     named = [_named(part) for part in parts]
     names = [name for name, _ in named if name]
     if names and (len(set(names)) == 1 and (len(names) == len(parts) or (named[0][0] and len(names) == 1))):
-        return _Structure("list", _expanded(tuple(value for _, value in named)), names[0])
-    return _Structure("list", _expanded(tuple(parts)))
+        return _Structure("list", _expanded(tuple(value for _, value in named)), names[0], worded)
+    return _Structure("list", _expanded(tuple(parts)), worded=worded)
 
 
 def _expanded(items: Sequence[str]) -> tuple[str, ...]:
@@ -372,7 +374,11 @@ def _ordered(first: _Structure, second: _Structure) -> bool | None:
 def _tuple_and_list(first: _Structure, second: _Structure) -> bool | None:
     """A bare list in the order of a tuple; with names, in the order of the alphabet (x = 1, y = 2 is the point (1, 2))."""
     named = [[_named(item) for item in side.items] for side in (first, second)]
-    if any([name for name, _ in side] != sorted(name for name, _ in side) for side in named):
+    if (
+        first.worded
+        or second.worded
+        or any([name for name, _ in side] != sorted(name for name, _ in side) for side in named)
+    ):
         return False
     return _ordered(*(_Structure("tuple", tuple(value for _, value in side)) for side in named))
 
