@@ -53,7 +53,7 @@ _SENTENCE_END = re.compile(r"(?<=[!?\u3002])\s*|(?<!\bapprox)(?<!\b[a-zA-Z])\.(?
 _DISPLAY = re.compile(r"\s*(\$\$.*?\$\$|\\\[.*?\\\])\s*", re.DOTALL)
 _DELIMITER = re.compile(r"\\[\[\]()]|\$\$")
 _STATEMENT = re.compile(
-    r"\b(?:final\s+|correct\s+|right\s+|exact\s+)?(?:answer|ans|result|solution|(?<=correct )option|(?<=correct )choice)"
+    r"\b(?:final\s+|correct\s+|right\s+|exact\s+)?(?:answers?|ans|results?|solutions?|(?<=correct )option|(?<=correct )choice)"
     r"\s*(?:\([^()]{1,40}\)\s*)?(?:(?:to|of|for)\s[^.:=\n]{1,80}?\s*)?"
     r"[*_]*\s*(?:(?:is|are|equals|would\s+be|must\s+be|should\s+be|comes\s+to|was)(?![a-zA-Z'])(?:\s+(?:equal\s+to|simply|just|therefore|thus|then|given\s+by))?\s*:?"
     r"|[:=])[*_]*\s*(?P<rest>.+)"
@@ -86,6 +86,8 @@ _TAIL = re.compile(
 def stated_answer(text: str) -> str | None:
     """What an unmarked text commits to; None where it commits to nothing, takes it back, or negates it."""
     ending = plain_characters(text)[-_LONGEST_ENDING:]
+    if "<think>" in text and "</think>" not in text:
+        return None
     if re.search(r"\\(?:boxed|fbox)(?![a-zA-Z])|<answer>|(?<!#)####(?!#)", ending, re.IGNORECASE):
         return None  # a marker that is not closed, or holds nothing
     sentences = _sentences(ending)
@@ -95,6 +97,8 @@ def stated_answer(text: str) -> str | None:
             continue
         rest = match["rest"] or match["cjk"]
         later = " ".join(sentences[index + 1 :])
+        if _contradicted(rest, sentences[:index]):
+            return None
         if sentences[index].rstrip().endswith("?") or _RETRACTED.search(later):
             break
         return _committed(sentences[index][: match.start()], rest)
@@ -109,14 +113,41 @@ _RETRACTED = re.compile(
 )
 
 
+_ANSWERS = re.compile(r"\banswer\s*(?:is|:|=)\s*(?P<rest>.+)", re.IGNORECASE | re.DOTALL)
+
+
+def _contradicted(rest: str, before: list[str]) -> bool:
+    """Whether an earlier sentence gives another answer, and nothing in between takes it back."""
+    for index in range(len(before) - 1, -1, -1):
+        if _RETRACTED.search(before[index]):
+            return False
+        match = _ANSWERS.search(before[index])
+        if match and plain_answer(match["rest"]) != plain_answer(rest):
+            return True
+    return False
+
+
 def _sentences(text: str) -> list[str]:
     joined = _DELIMITER.sub(" ", _DISPLAY.sub(r" \1 ", text))
     return [sentence.strip() for sentence in _SENTENCE_END.split(joined) if sentence.strip(" \t*_#>.-`$")]
 
 
+_INLINE = re.compile(r"(?<!\\)\$([^$]*[^$\\])\$")
+_OF_OTHERS = re.compile(
+    r"\b(?:nobody|someone|somebody|some|others|people|they|he|she|says?|said|claims?|thinks|believes)\b",
+    re.IGNORECASE,
+)
+
+
 def _committed(before: str, rest: str) -> str | None:
     rest = re.split(r",?\s+(?:and\s+)?not\s+(?=[-\d(A-Z$\\])", rest.strip(), maxsplit=1)[0]
-    if len(rest) > _LONGEST_STATEMENT or _UNCERTAIN.search(before) or _UNCERTAIN.search(_without_formulas(rest)):
+    rest = _INLINE.sub(r"\1", rest)
+    if (
+        len(rest) > _LONGEST_STATEMENT
+        or _OF_OTHERS.search(before)
+        or _UNCERTAIN.search(before)
+        or _UNCERTAIN.search(_without_formulas(rest))
+    ):
         return None
     return _TAIL.sub("", rest).strip() or None
 
@@ -226,6 +257,18 @@ _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\!|,\\!)(?=\d{3}(?!\d))")
 def is_relation(answer: str) -> bool:
     """Whether an answer says how a value compares ("at least 5", "not 5"), where math-verify may see the value alone."""
     return _RELATION.search(answer) is not None
+
+
+_CHANGES = re.compile(
+    r"\\(?:[lc]?dots|neg|lnot|overline|bar|hat|vec|prime|equiv|p?mod|bmod|pod|to|rightarrow|Rightarrow|implies|iff|forall|exists|cancel|ldots)"
+    r"(?![a-zA-Z])|'"
+)
+"""Macros and signs that math-verify skips, and that change what an answer says."""
+
+
+def changes_meaning(answer: str, reference: str) -> bool:
+    """Whether one of two canonical texts has a sign of `_CHANGES` that the other lacks."""
+    return set(_CHANGES.findall(answer)) != set(_CHANGES.findall(reference))
 
 
 def holds_several_numbers(answer: str) -> bool:

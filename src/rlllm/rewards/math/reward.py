@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score, prompt_text
 from rlllm.parsing.numbers import read_number
-from rlllm.rewards.math.answer_extraction import Answer, has_prose, holds_several_numbers, is_relation, read_answer
+from rlllm.rewards.math.answer_extraction import (
+    Answer,
+    changes_meaning,
+    has_prose,
+    holds_several_numbers,
+    is_relation,
+    read_answer,
+)
 from rlllm.rewards.math.canonical import canonical
 from rlllm.rewards.math.comparison import equal_answers
 from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Pool, Worker, pool
@@ -181,7 +188,8 @@ class _Question:
     def refused(self, reference: str) -> Score | None:
         """A score of 0 for an answer of which math-verify would read a part, or letters as factors."""
         note = self._why_not(reference)
-        if note is None and has_prose(canonical(self.answer.text)):
+        answer = canonical(self.answer.text)
+        if note is None and (has_prose(answer) or changes_meaning(answer, canonical(reference))):
             note = "unreadable answer"
         return Score(0.0, parsed=self.answer.text[-200:], note=note) if note else None
 
