@@ -180,7 +180,8 @@ def _content(value: Any, place: str, role: str, *, optional: bool) -> tuple[str,
         elif role == "tool" and isinstance(value, Mapping | list):
             return json.dumps(value, ensure_ascii=False, default=str), None
         else:
-            raise DataError(f"the content of {place} must be text, found {json_type(value)}")
+            found = f"a part of type {kind}" if isinstance(kind, str) and kind != "text" else json_type(value)
+            raise DataError(f"the content of {place} must be text, found {found}")
     if not parts:
         raise DataError(f"the content of {place} must be text, found {json_type(value)}")
     return "".join(texts), "".join(reasoning) or None

@@ -101,3 +101,11 @@ def test_rows_of_a_stored_records_columns_with_another_meta_are_somebodys_own(me
     assert [record.meta for record in stored] == [{"n": n} for n in range(5)]
     assert [record.meta["meta"] for record in own] == [*({"n": n} for n in range(5)), meta]
     assert [record.answer for record in own] == [str(n) for n in range(6)]
+
+
+@pytest.mark.parametrize("kind", ["image", "image_url", "input_audio", "video"])
+def test_a_part_of_a_message_that_is_no_text_is_refused_by_its_type(kind: str) -> None:
+    content = [{"type": kind, kind: {"url": "x"}}, {"type": "text", "text": "What is it?"}]
+    row = {"messages": [{"role": "user", "content": content}, CHAT[1]]}
+    with pytest.raises(DataError, match=f"must be text, found a part of type {kind}"):
+        adapt(number_rows([row], "rows"), Conversation, {}, "rows")
