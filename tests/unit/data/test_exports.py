@@ -229,3 +229,20 @@ def test_llamafactorys_labels_are_read_without_a_map(tmp_path: Path) -> None:
     written = write({"train": [record]}, "llamafactory", tmp_path, source="x")
     back = load(DataConfig(name=next(iter(written.files))), LabelledCompletion).train
     assert [(row.completion, row.label) for row in back] == [("b", False)]
+
+
+@pytest.mark.parametrize(
+    ("to", "trained", "words"),
+    [
+        ("trl", (1,), ["1 conversations train earlier turns of the assistant too, and the format only the last"]),
+        ("trl", (), []),
+        ("verl", (), ["1 conversations leave out turns of the assistant that the format trains"]),
+        ("llamafactory", (1,), []),
+    ],
+)
+def test_turns_that_a_format_trains_otherwise_are_said(
+    tmp_path: Path, to: str, trained: tuple[int, ...], words: list[str]
+) -> None:
+    dialogue = [{"role": role, "content": "a"} for role in ("user", "assistant", "user")]
+    record = Conversation(dialogue, "b", trained_turns=trained)
+    assert write({"train": [record]}, to, tmp_path / "out", source="rows").warnings == words

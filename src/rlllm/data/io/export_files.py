@@ -58,8 +58,22 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
     changed = row_format.turns and sum(isinstance(record.prompt, str) for record in records)
     if changed:
         warnings.append(f"{changed:,} prompts of plain text became one user turn")
+    warnings += _lost_turns(records, to)
     files = {str(path): len(tables[split]) for split, path in paths.items()}
     return Written(files, _present(row_format, records), list(dict.fromkeys(warnings)))
+
+
+def _lost_turns(records: Sequence[Any], to: str) -> list[str]:
+    """What the format does not say about the turns that train: TRL and OpenRLHF learn the completion, the others all turns."""
+    chats = [record for record in records if hasattr(record, "trained_turns") and isinstance(record.prompt, list)]
+    if to in ("trl", "openrlhf"):
+        count = sum(bool(record.trained_turns) for record in chats)
+        words = "train earlier turns of the assistant too, and the format only the last"
+    else:
+        spoken = [sum(turn["role"] == "assistant" for turn in record.prompt) for record in chats]
+        count = sum(turns > len(record.trained_turns) for turns, record in zip(spoken, chats, strict=True))
+        words = "leave out turns of the assistant that the format trains"
+    return [f"{count:,} conversations {words}"] if count else []
 
 
 def _in_messages(record: Any) -> bool:
