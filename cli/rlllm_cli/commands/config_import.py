@@ -19,8 +19,8 @@ def config() -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's YAML or JSON.")],
-    tool: Annotated[str, typer.Option("--from", metavar="TOOL", help="trl, llamafactory or axolotl.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The other tool's YAML or JSON, or launch script.")],
+    tool: Annotated[str, typer.Option("--from", metavar="TOOL", help="trl, llamafactory, axolotl, verl or openrlhf.")],
     stage: Annotated[
         str | None,
         typer.Option(

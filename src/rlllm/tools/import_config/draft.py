@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE
 from rlllm.algorithms.registry import METHODS
-from rlllm.core import trl_fields
+from rlllm.core import trl_fields, yaml_io
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.yaml_io import parse_scalar
@@ -74,8 +75,9 @@ class Draft:
         node[name] = value
 
     def leave(self, key: str, value: Any, reason: str) -> None:
-        """Note a setting that is not carried over."""
-        self.unmapped.append(Unmapped(key, value, reason))
+        """Note a setting that is not carried over; keys of services are not repeated."""
+        secret = key.endswith(("token", ".key", "api_key", "secret", "use_wandb")) and isinstance(value, str)
+        self.unmapped.append(Unmapped(key, "(hidden)" if secret else value, reason))
 
     def put_trl(self, name: str, value: Any, key: str | None = None) -> None:
         """Set a field of TRL's; note it (as `key`) where this method's trainer does not take it.
@@ -249,6 +251,20 @@ def mapping(value: Any, what: str) -> dict[str, Any]:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return dict(value)
     raise ConfigError(f"{what} is not a mapping of settings", given=repr(value)[:120])
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML or JSON file. Raises ConfigError where it cannot be read, or is no mapping of settings."""
+    try:
+        config = yaml_io.read(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the config: {reason}", given=path) from error
+    except RecursionError as error:
+        raise ConfigError("cannot read the config: it is nested too deeply", given=path) from error
+    if not isinstance(config, dict) or not config or not all(isinstance(key, str) for key in config):
+        raise ConfigError("a config is a mapping of settings", given=path, hint="give the tool's YAML or JSON file")
+    return config
 
 
 def items(value: Any, key: str) -> list[Any]:

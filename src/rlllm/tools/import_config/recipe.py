@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rlllm.core import yaml_io
-from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.errors import unknown
 from rlllm.data.prepare.settings import Preparation
 from rlllm.stages.catalog import resolve_settings
-from rlllm.tools.import_config import axolotl, llamafactory, trl
-from rlllm.tools.import_config.draft import Draft, Unmapped
+from rlllm.tools.import_config import axolotl, llamafactory, openrlhf, trl, verl
+from rlllm.tools.import_config.draft import Draft, Unmapped, read_config
 
-_TOOLS: dict[str, Callable[[Mapping[str, Any], str | None, Path], Draft]] = {
-    "trl": trl.draft,
-    "llamafactory": llamafactory.draft,
-    "axolotl": lambda config, stage, path: axolotl.draft(config, stage),
+_TOOLS: dict[str, Callable[[Path, str | None], Draft]] = {
+    "trl": lambda path, stage: trl.draft(read_config(path), stage, path),
+    "llamafactory": lambda path, stage: llamafactory.draft(read_config(path), stage, path),
+    "axolotl": lambda path, stage: axolotl.draft(read_config(path), stage),
+    "verl": lambda path, stage: verl.draft(path),
+    "openrlhf": lambda path, stage: openrlhf.draft(path),
 }
-_NAMES = {"trl": "TRL", "llamafactory": "LLaMA-Factory", "axolotl": "Axolotl"}
+_NAMES = {"trl": "TRL", "llamafactory": "LLaMA-Factory", "axolotl": "Axolotl", "verl": "verl", "openrlhf": "OpenRLHF"}
 _WIDEST = 60
 
 
@@ -72,8 +74,8 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
     """Turn a config of another tool into a recipe.
 
     Args:
-        path: a YAML or JSON file.
-        tool: `trl`, `llamafactory` or `axolotl`.
+        path: a YAML or JSON file; of verl and OpenRLHF, a launch script.
+        tool: `trl`, `llamafactory`, `axolotl`, `verl` or `openrlhf`.
         stage: what the tool calls the kind of training; needed where its file does not say (TRL).
 
     Raises:
@@ -82,7 +84,7 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
     if tool not in _TOOLS:
         raise unknown("tool to import from", tool, _TOOLS)
     path = Path(path)
-    draft = _TOOLS[tool](_read(path), stage, path)
+    draft = _TOOLS[tool](path, stage)
     preparation = draft.preparation
     if preparation is not None:
         folder = f"{path.stem}-data"
@@ -92,19 +94,6 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
     recipe = draft.recipe()
     resolve_settings(draft.verb, recipe)
     return Imported(tool, path.name, draft.verb, recipe, draft.unmapped, preparation)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        config = yaml_io.read(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the config: {reason}", given=path) from error
-    except RecursionError as error:
-        raise ConfigError("cannot read the config: it is nested too deeply", given=path) from error
-    if not isinstance(config, dict) or not config or not all(isinstance(key, str) for key in config):
-        raise ConfigError("a config is a mapping of settings", given=path, hint="give the tool's YAML or JSON file")
-    return config
 
 
 def _line(value: Any, width: int | None = _WIDEST) -> str:
