@@ -294,6 +294,7 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("trl", {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_GPU"}, "a launcher's file"),
     ("trl", {**GRPO, "reward_funcs": ["ioi_code", "format"]}, "a server of its own"),
+    ("trl", {**GRPO, "num_generations": 14, "per_device_train_batch_size": 16}, "cannot be cut into groups"),
     ("trl", {**GRPO, "reward_funcs": ["accuracy"], "pass_rate_min": 0.2}, "filtering"),
 ]
 
@@ -346,7 +347,7 @@ TYPES: list[tuple[str | None, str, dict[str, str]]] = [
 def test_types_of_axolotl_say_the_columns(
     method: str | None, kind: str, columns: dict[str, str], tmp_path: Path
 ) -> None:
-    config = {"base_model": "a/b", "rl": method, "datasets": [{"path": "c/d", "type": kind}]}
+    config = {"base_model": "a/b", "rl": method, "micro_batch_size": 2, "datasets": [{"path": "c/d", "type": kind}]}
     mapped = imported(config, tmp_path, "axolotl").recipe["data"]["columns"]
     assert {field: column for field, column in mapped.items() if field != "system"} == columns
 
@@ -371,3 +372,12 @@ def test_what_other_tools_say_about_turns_is_carried_over_or_refused(tmp_path: P
     for strange in ({"message_field_training": "learn"}, {"message_field_training_detail": "spans"}):
         with pytest.raises(ConfigError):
             imported({**AXOLOTL, "datasets": [{**data, **strange}]}, tmp_path, "axolotl")
+
+
+def test_kto_has_two_rows_a_batch_at_equal_steps(folder: Path) -> None:
+    config = {"stage": "kto", "model_name_or_path": "a/b", "dataset": "kto_en_demo", "per_device_train_batch_size": 1}
+    made = imported({**config, "gradient_accumulation_steps": 8}, folder, "llamafactory")
+    assert made.recipe["trainer"]["per_device_train_batch_size"] == 2
+    assert made.recipe["trainer"]["gradient_accumulation_steps"] == 4
+    with pytest.raises(ConfigError, match="no neighbour"):
+        imported({**config, "gradient_accumulation_steps": 1}, folder, "llamafactory")

@@ -188,6 +188,20 @@ class Draft:
             else:
                 self.leave(key, value, f"neither rlllm nor TRL's {self.trainer.trl_config} has such a setting")
 
+    def pair_rows(self) -> None:
+        """Two rows in a batch where there was one, at equal steps: KTO estimates its KL from the neighbours in a batch."""
+        trainer = self.values.get("trainer", {})
+        size, pieces = trainer.get("per_device_train_batch_size"), trainer.get("gradient_accumulation_steps", 1)
+        if size != 1:
+            return
+        if pieces % 2:
+            raise ConfigError(
+                "KTO with one row a batch: there is no neighbour to estimate the KL from", given="batches of 1"
+            )
+        trainer.update(per_device_train_batch_size=2, gradient_accumulation_steps=pieces // 2)
+        reason = f"taken over as batches of 2 and {pieces // 2} a step: KTO estimates its KL from neighbours"
+        self.leave("per_device_train_batch_size", size, reason)
+
     def recipe(self) -> dict[str, Any]:
         """The settings in the order in which recipes are written. What the config leaves open stays as in its tool: TRL's."""
         values = {"method": self.method, "defaults": "trl", **self.values}

@@ -85,6 +85,8 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
         raise unknown("tool to import from", tool, _TOOLS)
     path = Path(path)
     draft = _TOOLS[tool](path, stage)
+    if draft.method == "kto":
+        draft.pair_rows()
     preparation = draft.preparation
     if preparation is not None:
         folder = f"{path.stem}-data"

@@ -78,8 +78,22 @@ def draft(config: Mapping[str, Any], stage: str | None, path: Path) -> Draft:
     if command == "sft" and not {"completion_only_loss", "assistant_only_loss"} & config.keys():
         reason = "TRL learns prompts too where rows are messages or text; the recipe learns answers: completion_only_loss=false"
         recipe.leave("completion_only_loss", None, reason)
+    _check_groups(recipe)
     recipe.write_trl_defaults("RLOOConfig" if command == "rloo" else recipe.trainer.trl_config)
     return recipe
+
+
+def _check_groups(recipe: Draft) -> None:
+    """Raise ConfigError for a rollout that only several processes together can cut into whole groups."""
+    trainer, group = recipe.values.get("trainer", {}), recipe.values.get("rollout", {}).get("group_size")
+    size = trainer.get("per_device_train_batch_size")
+    pieces = trainer.get("steps_per_generation") or trainer.get("gradient_accumulation_steps", 1)
+    if isinstance(group, int) and isinstance(size, int) and group > 0 and size * pieces % group:
+        raise ConfigError(
+            f"the config is for several processes: {size * pieces} completions cannot be cut into groups of {group}",
+            given=f"per_device_train_batch_size={size}, {pieces} batches a rollout",
+            hint="write the batches of one process",
+        )
 
 
 def _command(config: Mapping[str, Any], stage: str | None, path: Path) -> str:
