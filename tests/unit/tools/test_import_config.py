@@ -37,6 +37,7 @@ WHAT: dict[str, tuple[str, str]] = {
     "axolotl/orpo.yml": ("align", "orpo"),
     "axolotl/reward.yml": ("train-rm", "bt"),
     "axolotl/grpo.yml": ("reason", "grpo"),
+    "verl/ppo.yaml": ("align", "ppo"),
 }
 """Fixture to verb and method."""
 SWITCHES = {"use_peft", "do_train", "reward_model", "lora_target_linear"}
