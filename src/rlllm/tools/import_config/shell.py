@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rlllm.core.errors import ConfigError
+from rlllm.core.python_source import expression_tree
 
 _HEREDOC = re.compile(
     r"^[^\n#]*\bread\b[^\n]*?(\w+)[ \t]*<<-?[ \t]*['\"]?(\w+)['\"]?[ \t]*\n(.*?)\n[ \t]*\2[ \t]*$", re.S | re.M
@@ -119,7 +120,7 @@ def _number(expression: str, variables: dict[str, str]) -> str | None:
     if not re.fullmatch(r"[\d\s+*/()-]{1,80}", expression):
         return None
     try:
-        return str(_computed(ast.parse(expression.strip(), mode="eval").body))
+        return str(_computed(expression_tree(expression.strip())))
     except (SyntaxError, ValueError, ZeroDivisionError):
         return None
 
