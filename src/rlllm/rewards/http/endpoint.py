@@ -84,8 +84,8 @@ class Endpoint:
             )
         return replies
 
-    def _ask(self, prompt: str) -> Reply:
-        reply = self._server.ask(self._body(prompt), _content)
+    async def _ask(self, prompt: str) -> Reply:
+        reply = await self._server.ask(self._body(prompt), _content)
         if isinstance(reply, str):
             self._remember(prompt, reply)
         return reply

@@ -68,9 +68,9 @@ class Remote:
         replies = in_parallel(self._ask, parts, self.parallel)
         return [score for reply in replies for score in reply]
 
-    def _ask(self, samples: Sequence[Sample]) -> list[Any]:
+    async def _ask(self, samples: Sequence[Sample]) -> list[Any]:
         body = {"samples": [_plain(asdict(sample)) for sample in samples]}
-        reply = self._server.ask(body, lambda raw: _scores(raw, len(samples)))
+        reply = await self._server.ask(body, lambda raw: _scores(raw, len(samples)))
         return [Failure(f"got no scores: {reply.reason}")] * len(samples) if isinstance(reply, Refusal) else reply
 
 

@@ -1,31 +1,41 @@
-"""POST of JSON over the standard library, for rewards that ask a server: a deadline for each whole request, and retries.
+"""POST of JSON over httpx, for rewards that ask a server: a deadline for each whole request, and retries.
 
-The key comes from an environment variable, and is never written down, shown, or carried along: redirects are not followed.
-A request without a reply gives a `Refusal`, never an empty reply, so that a failure cannot pass for an answer.
+Requests are awaited on one event loop, over connections that are kept between them; HTTP/2 is spoken where the package `h2` is
+installed and the server offers it. The key comes from an environment variable, and is never written down, shown, or carried
+along: redirects are not followed, and cookies are not kept. A request without a reply gives a `Refusal`, never an empty reply,
+so that a failure cannot pass for an answer.
 """
 
 from __future__ import annotations
 
-import http.client
+import asyncio
 import json
 import os
-import socket
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from rlllm.core.errors import ConfigError, describe
+from rlllm.rewards.isolation.concurrency import run_on
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx2
 
 _LONGEST_PAUSE = 60.0
 """Seconds; also the most that a server's Retry-After is obeyed."""
 _LARGEST_REPLY = 16_000_000
 """Bytes."""
+_SHOWN = 2000
+"""Bytes of an error's text that are read."""
+_SHARE = 8
+"""Requests under way in one client."""
 _RETRIED = {408, 409, 425, 429}
 
 _Item = TypeVar("_Item")
@@ -90,14 +100,14 @@ class Server:
                 given=f"key_env: {self.key_env}",
                 hint=f"export {self.key_env}=... or leave key_env out",
             )
-        if self.key_env and not _fits_a_header(self._secret):  # else http.client shows the key in its own error
+        if self.key_env and not _fits_a_header(self._secret):  # else the client shows the key in its own error
             raise ConfigError(
                 f"the environment variable {self.key_env} holds characters that no HTTP header may have",
                 given=f"key_env: {self.key_env}",
                 hint="a key is one line of ASCII text; its value is not shown here",
             )
 
-    def ask(self, body: Any, read: Callable[[bytes], _Result]) -> _Result | Refusal:
+    async def ask(self, body: Any, read: Callable[[bytes], _Result]) -> _Result | Refusal:
         """Post JSON; the first success of `retries + 1` attempts, or the last failure in words.
 
         Args:
@@ -107,148 +117,123 @@ class Server:
         content, reason = json.dumps(body).encode(), ""
         for attempt in range(self.retries + 1):
             try:
-                return read(self._post(content))
+                return read(await self._post(content))
             except _FinalError as error:
                 return Refusal(str(error))
             except PassingError as error:
                 reason = str(error)
                 if attempt < self.retries:
-                    time.sleep(min(max(self.backoff * 2**attempt, error.pause), _LONGEST_PAUSE))
+                    await asyncio.sleep(min(max(self.backoff * 2**attempt, error.pause), _LONGEST_PAUSE))
         return Refusal(f"{reason} (asked {self.retries + 1} times)" if self.retries else reason)
 
-    def _post(self, content: bytes) -> bytes:
+    async def _post(self, content: bytes) -> bytes:
+        import httpx2
+
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.key_env:
             headers["Authorization"] = f"Bearer {self._secret}"
-        request = urllib.request.Request(self.address, content, headers, method="POST")
-        late = PassingError(f"no answer within {self.timeout:g} s")
-        with _Clock(self.timeout) as clock:
-            opener = urllib.request.build_opener(_NoRedirect, _Http(clock), _Https(clock))
-            try:
-                with opener.open(request, timeout=self.timeout) as response:
-                    raw: bytes = response.read(_LARGEST_REPLY + 1)
-            except urllib.error.HTTPError as error:
-                raise _of_status(error) from error
-            except TimeoutError as error:
-                raise late from error
-            except (OSError, http.client.HTTPException) as error:
-                reason = getattr(error, "reason", error)
-                silent = isinstance(reason, TimeoutError) or clock.expired
-                raise late if silent else PassingError(_words(reason)) from error
-            if clock.expired:
-                raise late
-        if len(raw) > _LARGEST_REPLY:
-            raise _FinalError(f"a reply of more than {_LARGEST_REPLY // 10**6} MB")
-        return raw
+        try:
+            async with asyncio.timeout(self.timeout):
+                with _clients(os.getpid()).one() as client:
+                    async with client.stream("POST", self.address, content=content, headers=headers) as response:
+                        if not response.is_success:
+                            raise await _of_status(response)
+                        return await _limited(response)
+        except (TimeoutError, httpx2.TimeoutException) as error:
+            raise PassingError(f"no answer within {self.timeout:g} s") from error
+        except (OSError, httpx2.HTTPError, httpx2.StreamError) as error:
+            raise PassingError(_words(error)) from error
 
     @property
     def _secret(self) -> str:
         return os.environ.get(self.key_env or "", "").strip()
 
 
-def in_parallel(function: Callable[[_Item], _Result], items: Sequence[_Item], parallel: int) -> list[_Result]:
+def in_parallel(
+    function: Callable[[_Item], Awaitable[_Result]], items: Sequence[_Item], parallel: int
+) -> list[_Result]:
     """`function` of every item, at most `parallel` at once, in order.
 
-    Daemon threads, and not an executor's, which would be waited for: Ctrl-C and the end of the process need not sit out a
-    server's silence. The first exception of a call is raised; what was not begun by then is not begun.
+    Ctrl-C and the end of the process need not sit out a server's silence: what is under way is cancelled, and its connection
+    closed. The first exception of a call is raised; what was not begun by then is not begun.
     """
-    results: dict[int, _Result] = {}
-    errors: list[BaseException] = []
-    waiting = iter(enumerate(items))
-    lock, stop = threading.Lock(), threading.Event()
 
-    def work() -> None:
-        while not stop.is_set():
-            with lock:
-                number, item = next(waiting, (-1, None))
-            if number < 0:
-                return
-            try:
-                results[number] = function(item)  # type: ignore[arg-type]
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
+    async def every() -> list[_Result]:
+        gate = asyncio.Semaphore(parallel)
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(parallel, len(items)))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        stop.set()
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(items))]
+        async def gated(item: _Item) -> _Result:
+            async with gate:
+                return await function(item)
+
+        tasks = [asyncio.ensure_future(gated(item)) for item in items]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    results: list[_Result] = run_on("http", every()) if items else []
+    return results
 
 
-class _Clock:
-    """Ends a request that takes too long as a whole: a socket's own timeout begins anew with every byte that trickles in."""
+class _Clients:
+    """The connections of this process, in clients that each have few requests under way.
 
-    def __init__(self, seconds: float) -> None:
-        self.expired = False
-        self._sockets: list[socket.socket] = []
-        self._timer = threading.Timer(seconds, self._expire)
-        self._timer.daemon = True
+    The pool inside a client looks at all of its connections whenever a request begins or ends, so that 256 in one client cost
+    several times as much as 256 in small ones. Used on one event loop only, hence without a lock.
+    """
 
-    def __enter__(self) -> _Clock:
-        self._timer.start()
-        return self
+    def __init__(self) -> None:
+        self._under_way: dict[httpx2.AsyncClient, int] = {}
 
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+    @contextmanager
+    def one(self) -> Iterator[httpx2.AsyncClient]:
+        """A client for one request: the first that has room, so that connections that are open are used again."""
+        client = next((client for client, count in self._under_way.items() if count < _SHARE), None) or self._new()
+        self._under_way[client] += 1
+        try:
+            yield client
+        finally:
+            self._under_way[client] -= 1
 
-    def watch(self, connected: socket.socket) -> None:
-        self._sockets.append(connected)
-        if self.expired:
-            self._expire()
+    def _new(self) -> httpx2.AsyncClient:
+        import httpx2
 
-    def _expire(self) -> None:
-        self.expired = True
-        for connected in self._sockets:
-            try:
-                connected.shutdown(socket.SHUT_RDWR)
-            except OSError:  # closed already
-                continue
-
-
-class _Watched(http.client.HTTPConnection):
-    """A connection that the clock can cut."""
-
-    def __init__(self, *args: Any, clock: _Clock, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        self._clock = clock
-
-    def connect(self) -> None:
-        super().connect()
-        self._clock.watch(self.sock)
+        client = httpx2.AsyncClient(
+            timeout=None,
+            http2=find_spec("h2") is not None,
+            verify=_certificates(),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+        self._under_way[client] = 0
+        return client
 
 
-class _WatchedSafely(_Watched, http.client.HTTPSConnection):
-    """The same over TLS."""
+@cache
+def _clients(_process_id: int) -> _Clients:
+    """Those of this process; a fork opens its own."""
+    return _Clients()
 
 
-class _Http(urllib.request.HTTPHandler):
-    def __init__(self, clock: _Clock) -> None:
-        super().__init__()
-        self._connect: Any = partial(_Watched, clock=clock)
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to trust over TLS, read once for all clients."""
+    import httpx2
 
-    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connect, request)
-
-
-class _Https(urllib.request.HTTPSHandler):
-    def __init__(self, clock: _Clock) -> None:
-        super().__init__()
-        self._connect: Any = partial(_WatchedSafely, clock=clock)
-
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(self._connect, request)
+    return httpx2.create_ssl_context()
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+async def _limited(response: httpx2.Response) -> bytes:
+    """The body. Raises `_FinalError` for one that is too large, without reading it to its end."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST_REPLY:
+            raise _FinalError(f"a reply of more than {_LARGEST_REPLY // 10**6} MB")
+    return b"".join(parts)
 
 
 def _is_address(url: str) -> bool:
@@ -265,15 +250,22 @@ def _fits_a_header(key: str) -> bool:
     return key.isascii() and key.isprintable()
 
 
-def _of_status(error: urllib.error.HTTPError) -> Exception:
+async def _of_status(response: httpx2.Response) -> Exception:
     """An HTTP error as one that may pass, or not."""
+    import httpx2
+
+    raw = b""
     try:
-        text = " ".join(error.read(2000).decode("utf-8", "replace").split())[:200]
-    except (OSError, http.client.HTTPException):
-        text = ""
-    reason = f"HTTP {error.code}" + (f": {text}" if text else "")
-    if error.code >= 500 or error.code in _RETRIED:
-        return PassingError(reason, _seconds(error.headers.get("Retry-After")))
+        async for part in response.aiter_bytes():
+            raw += part
+            if len(raw) > _SHOWN:
+                break
+    except httpx2.HTTPError:
+        raw = raw[:_SHOWN]
+    text = " ".join(raw[:_SHOWN].decode("utf-8", "replace").split())[:200]
+    reason = f"HTTP {response.status_code}" + (f": {text}" if text else "")
+    if response.status_code >= 500 or response.status_code in _RETRIED:
+        return PassingError(reason, _seconds(response.headers.get("Retry-After")))
     return _FinalError(reason)
 
 
@@ -282,5 +274,10 @@ def _seconds(header: str | None) -> float:
     return float(header) if header and header.strip().isdecimal() else 0.0
 
 
-def _words(reason: object) -> str:
-    return describe(reason) if isinstance(reason, BaseException) else str(reason)
+def _words(error: BaseException) -> str:
+    """The innermost cause in words: httpx names a failed connection without saying why."""
+    while (cause := error.__cause__ or error.__context__) is not None and isinstance(cause, Exception):
+        error = cause
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return f"{type(error).__name__}: {os.strerror(error.errno or 0)}"
+    return describe(error)

@@ -1,4 +1,4 @@
-"""Rewards written with `async def`: their samples are awaited concurrently on one event loop in a daemon thread.
+"""Event loops in daemon threads, on which rewards written with `async def` and requests to servers are awaited concurrently.
 
 So they work wherever a reward is called from, a notebook's running loop included, and they block neither Ctrl-C nor the end of
 the process. The loop lives as long as the process: clients that are bound to a loop keep their connections.
@@ -23,9 +23,13 @@ CONCURRENT_SAMPLES = 32
 """Samples of a batch that are awaited at once."""
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await on the process's own loop. Ctrl-C cancels what is awaited."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop(os.getpid()))
+def run_on(loop: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Await on one of the process's own loops, made with its first use. Ctrl-C cancels what is awaited.
+
+    Args:
+        loop: `rewards` for what a user wrote, `http` for requests: a reward on one loop may wait for the other.
+    """
+    future = asyncio.run_coroutine_threadsafe(coroutine, _loop(loop, os.getpid()))
     try:
         return future.result()
     except BaseException:
@@ -51,7 +55,7 @@ class ConcurrentReward:
         Raises:
             RlllmError: the reward found its own setup wrong.
         """
-        results: list[Any] = _run(self._all(samples))
+        results: list[Any] = run_on("rewards", self._all(samples))
         for result in results:
             if isinstance(result, RlllmError):
                 raise result
@@ -84,7 +88,7 @@ class AsyncBatchReward:
     function: Callable[[Sequence[Sample]], Coroutine[Any, Any, Any]]
 
     def score_batch(self, samples: Sequence[Sample]) -> Any:
-        return _run(self.function(samples))
+        return run_on("rewards", self.function(samples))
 
 
 def _is_cancelled() -> bool:
@@ -94,8 +98,8 @@ def _is_cancelled() -> bool:
 
 
 @cache
-def _loop(_process_id: int) -> asyncio.AbstractEventLoop:
-    """The loop of this process; a fork has none of its parent's threads, so it gets its own."""
+def _loop(name: str, _process_id: int) -> asyncio.AbstractEventLoop:
+    """A loop of this process; a fork has none of its parent's threads, so it gets its own."""
     loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name="rlllm-rewards", daemon=True).start()
+    Thread(target=loop.run_forever, name=f"rlllm-{name}", daemon=True).start()
     return loop
