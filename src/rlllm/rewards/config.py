@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from rlllm.core.config import PartSpec
+
+SandboxPlace = Annotated[str, Field(pattern=r"^(full|none|https?://\S+)$")]
+"""Where programs that a model wrote run: on this machine (`full`, `none`), or on a server of SandboxFusion's protocol."""
 
 DEADLINE = 30.0
 """Seconds for one sample, where a reward that does not ship with rlllm has no deadline of its own."""

@@ -13,8 +13,7 @@ from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.composition import Composition, build
-from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rewards.models.pretrained import declared, is_local
 from rlllm.rewards.other_tools import FORMS
 from rlllm.rewards.registry import REWARDS
@@ -27,7 +26,7 @@ _SCORERS = {"ForSequenceClassification": "model", "ForTokenClassification": "pro
 
 
 def resolve_rewards(
-    specs: Sequence[RewardSpec], loaded: Loaded, *, monitored_only: bool = False, sandbox: Isolation = "full"
+    specs: Sequence[RewardSpec], loaded: Loaded, *, monitored_only: bool = False, sandbox: SandboxPlace = "full"
 ) -> Composition:
     """The composition of the named rewards, or of the data source's own when none is named; `monitored_only` as in `build`.
 
@@ -59,7 +58,7 @@ def _try(reward: BoundReward, task: PromptTask) -> None:
         )
 
 
-def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolation = "full") -> list[RewardSpec]:
+def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: SandboxPlace = "full") -> list[RewardSpec]:
     """The named rewards, or the data source's own when none is named, with every reward model as a folder.
 
     Those that run programs and say nothing of how they are isolated run them as `sandbox` says.
@@ -74,7 +73,7 @@ def chosen_rewards(specs: Sequence[RewardSpec], loaded: Loaded, sandbox: Isolati
     return [_with_isolation(spec, sandbox) for spec in named_models(specs)]
 
 
-def _with_isolation(spec: RewardSpec, sandbox: Isolation) -> RewardSpec:
+def _with_isolation(spec: RewardSpec, sandbox: SandboxPlace) -> RewardSpec:
     if sandbox == "full" or "isolation" in spec.params:
         return spec
     target = REWARDS.load(spec.name)

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from rlllm.algorithms.components import SlotSpec
 from rlllm.core.config import Section
-from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.training.settings import ROLLOUT_ALIASES, TrainingConfig
 
@@ -53,8 +52,9 @@ class RLSettings(TrainingConfig):
     """What a completion is worth: names, reward-model runs, folders or Hub ids, weighted. A reward of weight 0 is monitored."""
     require_card: bool = False
     """Refuse to train on a reward whose card is missing, stale or failed; see `rlllm rewards test`."""
-    sandbox: Isolation = "full"
-    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
+    sandbox: SandboxPlace = "full"
+    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network; a URL has
+    them run by a server of SandboxFusion's protocol."""
     rollout: RolloutConfig = RolloutConfig()
     """How completions are sampled."""
     sampler: SlotSpec | None = None

@@ -11,8 +11,7 @@ from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import unknown
 from rlllm.core.outcome import FAIL_ON
 from rlllm.data.config import DataConfig
-from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import CompletionConfig
 
 
@@ -113,8 +112,9 @@ class PreferenceSettings(TrainingConfig):
     ground-truth utility, for data of the procedural world."""
     rewards: list[RewardSpec] = Field(default_factory=list)
     """More rewards that measure held-out completions: names, reward-model runs, folders or Hub ids."""
-    sandbox: Isolation = "full"
-    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
+    sandbox: SandboxPlace = "full"
+    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network; a URL has
+    them run by a server of SandboxFusion's protocol."""
     rollout: CompletionConfig = CompletionConfig(max_new_tokens=256)
     """How completions are sampled when the model is measured."""
 

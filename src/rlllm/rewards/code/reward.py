@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
-from typing import Literal
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
@@ -23,6 +22,7 @@ from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_
 from rlllm.rewards.isolation.sandbox import open_sandbox
 from rlllm.rewards.isolation.sandbox.jobs import Limits, Sandbox
 from rlllm.rewards.isolation.sandbox.packages import modules_of, require
+from rlllm.rewards.isolation.sandbox.run_code import RunCodeServer, is_url
 
 _WALL_PER_CPU = 3.0
 """Wall time that a program has for each second of processor time it may use."""
@@ -42,7 +42,8 @@ class Code:
     fenced block that defines what the tests call, with what it needs of the others, or the whole completion.
 
     Args:
-        isolation: `full`, or `none`: programs then run as you, with your files and your network.
+        isolation: `full`; `none`: programs then run as you, with your files and your network; or the URL of a server that runs
+            them, which speaks the protocol of SandboxFusion (`/run_code`).
         seconds: processor time of one program; three times as much of wall time.
         memory_mb: memory of one program.
         partial: the share of tests passed, instead of all or nothing. HumanEval's `check` is one test.
@@ -50,7 +51,7 @@ class Code:
             requires may be imported as well.
     """
 
-    isolation: Literal["full", "none"] = "full"
+    isolation: str = "full"
     seconds: float = 5.0
     memory_mb: int = 512
     partial: bool = False
@@ -62,7 +63,16 @@ class Code:
             raise ConfigError("code: seconds must be positive", given=self.seconds)
         if self.memory_mb < _SMALLEST_MEMORY:
             raise ConfigError(f"code: memory_mb must be at least {_SMALLEST_MEMORY}", given=self.memory_mb)
-        require(self.packages)
+        if is_url(self.isolation):
+            RunCodeServer(self.isolation)
+        elif self.isolation not in ("full", "none"):
+            raise ConfigError(
+                "code: isolation is full, none, or the URL of a sandbox",
+                given=self.isolation,
+                hint="isolation: http://localhost:8080/run_code",
+            )
+        else:
+            require(self.packages)
 
     def score_batch(self, samples: Sequence[Sample]) -> list[Score]:
         """All samples, side by side as far as there are processors, in the order given.
@@ -95,16 +105,19 @@ class _Benches:
             wall_seconds=_WALL_PER_CPU * settings.seconds,
             memory_mb=settings.memory_mb,
         )
-        self._bare = Bench(_sandbox(settings.isolation, (), os.getpid()), limits, settings.partial)
+        server = RunCodeServer(settings.isolation) if is_url(settings.isolation) else None
+        sandbox = None if server else _sandbox(settings.isolation, (), os.getpid())
+        self._bare = Bench(sandbox, limits, settings.partial, server)
         self._with_packages: Bench | None = None
         self._modules = re.compile(
-            "|".join(rf"\b{re.escape(name)}\b" for name in modules_of(settings.packages)) or r"\Z\A."
+            "|".join(rf"\b{re.escape(name)}\b" for name in ([] if server else modules_of(settings.packages)))
+            or r"\Z\A."
         )
         self._lock = Lock()
 
     def of(self, suite: Suite, blocks: Sequence[Block]) -> Bench:
         """The bench for a solution."""
-        if not any(map(self._modules.search, [*suite.sources, *(text for _, text in blocks)])):
+        if self._bare.server or not any(map(self._modules.search, [*suite.sources, *(text for _, text in blocks)])):
             return self._bare
         with self._lock:
             if self._with_packages is None:
@@ -200,9 +213,9 @@ _STOPS = re.compile(r"\n(?=class|def|#|if|print)")
 
 
 @cache
-def _sandbox(isolation: Literal["full", "none"], packages: tuple[str, ...], process: int) -> Sandbox:
+def _sandbox(isolation: str, packages: tuple[str, ...], process: int) -> Sandbox:
     """A sandbox of this process; a fork opens its own. Two workers for each processor: a solution and its tests."""
-    sandbox = open_sandbox(isolation, workers=2 * _processors(), packages=packages)
+    sandbox = open_sandbox("none" if isolation == "none" else "full", workers=2 * _processors(), packages=packages)
     atexit.register(sandbox.close)
     return sandbox
 

@@ -23,13 +23,19 @@ from threading import Event, Timer
 from types import ModuleType
 from typing import Any
 
-from rlllm.rewards.code import assembly, solution_program, tests_program, tests_runner, wire
+from rlllm.rewards.code import assembly, recorded, solution_program, tests_program, tests_runner, wire
 from rlllm.rewards.isolation.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
+from rlllm.rewards.isolation.sandbox.run_code import RunCodeServer
 
 _GRACE = 5.0
 """Seconds of wall time that the tests have beyond their solution, and the broker beyond both."""
 _LAST_WORDS = 1.0
 """Seconds for a program that hung up to end by itself, so that it can be said how it ended."""
+_ROUNDS = 50
+"""How often tests and solution take turns where calls are recorded."""
+_REPORT_KB = 16 * 1024
+"""What a program may write that reports calls or answers."""
+_KINDS = {kind.decode() for kind in (wire.VALUE, wire.RAISED, wire.OPAQUE)}
 
 
 Block = tuple[bool, str]
@@ -49,11 +55,13 @@ class Verdict:
 class Bench:
     """Where solutions are judged."""
 
-    sandbox: Sandbox
+    sandbox: Sandbox | None
     limits: Limits = field(default_factory=Limits)
     """Of one program: of a solution with all its calls, or of one run of a script."""
     thorough: bool = False
     """Run on after a failed test, to count those that pass."""
+    server: RunCodeServer | None = None
+    """Runs programs from start to end in the place of the sandbox."""
     _jobs: set[Job] = field(default_factory=set, compare=False)
     _stopped: Event = field(default_factory=Event, compare=False)
 
@@ -63,6 +71,7 @@ class Bench:
         jobs: list[Job] = []
         try:
             for program in programs:
+                assert self.sandbox is not None
                 jobs.append(self.sandbox.start(program))
                 self._jobs.add(jobs[-1])
                 if self._stopped.is_set():
@@ -75,6 +84,15 @@ class Bench:
                 job.wait()
                 job.channel.close()
             self._jobs.difference_update(jobs)
+
+    def outcome(self, program: Program) -> Outcome:
+        """How a program that nobody talks to ended."""
+        if self.server is None:
+            with self.started(program) as (job,):
+                return job.wait()
+        if self._stopped.is_set():
+            raise _StoppedError
+        return self.server.run(program)
 
     def stop(self) -> None:
         """End every program under way, and whatever judgement would start another."""
@@ -99,12 +117,13 @@ class ScriptTests:
         """Run the cases in order; after one that runs out of time no other is tried."""
         reads_input = any(given for given, _ in self.cases)
         plan = {"blocks": blocks, "names": [], "prefix": "", "preamble": True, "reads_input": reads_input}
-        source = _program(solution_program, "run", json.dumps(plan), parts=[assembly])
+        source = _program(
+            solution_program, "run", json.dumps(plan), parts=[assembly], portable=bench.server is not None
+        )
         passed, note = 0, None
         for number, (given, wanted) in enumerate(self.cases, start=1):
             program = Program(source, given.encode("utf-8", "replace"), _roomy(bench.limits, wanted))
-            with bench.started(program) as (job,):
-                outcome = job.wait()
+            outcome = bench.outcome(program)
             fault = _script_fault(outcome, wanted, self.tolerance)
             if fault is None:
                 passed += 1
@@ -141,12 +160,49 @@ class Examination:
 
     def judge(self, blocks: Sequence[Block], bench: Bench) -> Verdict:
         """Run the tests in order; all after the solution's process has ended are failed."""
+        if bench.server is not None:
+            return self._by_record(blocks, bench)
         plan = json.dumps({**asdict(self), "thorough": bench.thorough})
         tests = _program(tests_program, "examine", plan, parts=[tests_runner, wire])
         served = _program(solution_program, "serve", json.dumps(self._solution_plan(blocks)), parts=[assembly, wire])
         patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + _GRACE)
         with bench.started(Program(served, limits=bench.limits), Program(tests, limits=patient)) as (first, second):
             return _Broker(first, second, patient.wall_seconds + _GRACE).verdict(len(self.tests), bench.thorough)
+
+    def _by_record(self, blocks: Sequence[Block], bench: Bench) -> Verdict:
+        """The verdict of sandboxes that run a program from start to end: see the module `recorded`."""
+        plan = {**asdict(self), "thorough": bench.thorough, "answers": []}
+        patient = replace(bench.limits, wall_seconds=bench.limits.wall_seconds + _GRACE, output_kb=_REPORT_KB)
+        parts = [recorded, tests_runner, wire]
+        total = len(self.tests)
+        for _ in range(_ROUNDS):
+            tests = _program(tests_program, "examine_recorded", json.dumps(plan), parts, portable=True)
+            ran = _ran(bench.outcome(Program(tests, limits=patient)))
+            report = _report(ran)
+            if report is None:
+                return Verdict(0, total, f"test 1 of {total}: the tests {_ending(ran)}")
+            if report["unfit"] is not None:
+                return Verdict(None, total, report["unfit"])
+            results = report["results"]
+            decided = results[: results.index(False)] if False in results else results
+            failed = [number for number, note in enumerate(decided) if note is not None]
+            if len(decided) == total or (failed and not bench.thorough):
+                first = f"test {failed[0] + 1} of {total}: {decided[failed[0]]}" if failed else None
+                return Verdict(sum(note is None for note in decided), total, first)
+            plan["answers"] = self._recorded_answers(blocks, bench, report["calls"])
+        return Verdict(None, total, f"the tests were not decided after {_ROUNDS} rounds of calls")
+
+    def _recorded_answers(
+        self, blocks: Sequence[Block], bench: Bench, calls: list[list[str]]
+    ) -> list[list[tuple[str, str, str]]]:
+        """The solution's answers to the calls of each test, all in one run of it; how it ended, where it gave none."""
+        plan = {**self._solution_plan(blocks), "calls": [call for part in calls for call in part]}
+        source = _program(recorded, "answer_all", json.dumps(plan), [assembly, solution_program, wire], portable=True)
+        outcome = _ran(bench.outcome(Program(source, limits=replace(bench.limits, output_kb=_REPORT_KB))))
+        lines = outcome.stdout.decode("utf-8", "replace").splitlines()
+        gone = wire.GONE.decode(), f"the solution {_ending(outcome)}"
+        given = iter([(line[:1], line[1:]) if line[:1] in _KINDS else gone for line in lines])
+        return [[(call, *next(given, gone)) for call in part] for part in calls]
 
     def _solution_plan(self, blocks: Sequence[Block]) -> dict[str, Any]:
         """What the solution's process is told: its own code, and the names that it is asked for. Nothing of the tests."""
@@ -160,6 +216,13 @@ class Examination:
             "preamble": self.preamble,
             "reads_input": False,
         }
+
+
+def _report(outcome: Outcome) -> dict[str, Any] | None:
+    """What the tests printed at their end; None where they did not come to it."""
+    _, mark, text = outcome.stdout.decode("utf-8", "replace").rpartition(recorded.MARK)
+    report: dict[str, Any] | None = json.loads(text) if mark and outcome.ended == "exit" else None
+    return report
 
 
 class _StoppedError(Exception):
@@ -333,16 +396,32 @@ def _signal_name(code: int | None) -> str:
         return f"signal {code}"
 
 
-def _program(part: ModuleType, function: str, plan: str, parts: Sequence[ModuleType]) -> str:
-    """Source that calls a function of one of this folder's sandbox programs with other modules of it and a plan."""
+def _program(part: ModuleType, function: str, plan: str, parts: Sequence[ModuleType], portable: bool = False) -> str:
+    """Source that calls a function of one of this folder's sandbox programs with other modules of it and a plan.
+
+    Args:
+        portable: for an interpreter of any version, and not for this very one.
+    """
+    code = _source_of if portable else _loaded
     names = [part.__name__.rpartition(".")[2] for part in parts]
-    lines = ["import marshal, types", "space = {}", f"exec(marshal.loads({_compiled(part)!r}), space)"]
+    lines = ["import marshal, types", "space = {'__name__': 'program'}", f"exec({code(part)}, space)"]
     for name, needed in zip(names, parts, strict=True):
         lines += [
             f"{name} = types.ModuleType({name!r})",
-            f"exec(marshal.loads({_compiled(needed)!r}), {name}.__dict__)",
+            f"exec({code(needed)}, {name}.__dict__)",
         ]
     return "\n".join([*lines, f"space[{function!r}]({', '.join([*names, ascii(plan)])})", ""])
+
+
+def _loaded(part: ModuleType) -> str:
+    return f"marshal.loads({_compiled(part)!r})"
+
+
+@cache
+def _source_of(part: ModuleType) -> str:
+    assert part.__file__ is not None
+    place = Path(part.__file__)
+    return f"compile({place.read_text(encoding='utf-8')!a}, {place.name!r}, 'exec', dont_inherit=True)"
 
 
 @cache

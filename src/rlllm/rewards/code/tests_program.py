@@ -46,6 +46,35 @@ def examine(pytest: Any, wire: Any, plan_text: str) -> None:
         wire.send(wire.UNFIT, str(error).encode("utf-8", "replace"))
 
 
+def examine_recorded(recorded: Any, pytest: Any, wire: Any, plan_text: str) -> None:
+    """Run the tests on recorded answers, and print the calls they made with what became of each test.
+
+    Args:
+        recorded: the module `recorded`.
+        plan_text: as for `examine`, and `answers`, as `recorded.Recorded` takes them. A result of the report is a note, null
+            for a test that passed, or false for one that is undecided. The report ends with a test that surely failed.
+    """
+    plan = json.loads(plan_text)
+    space: dict[str, Any] = {"__name__": "tests"}
+    line = recorded.Recorded(wire, plan["answers"])
+    solution = Solution(line, plan)
+    sys.modules["pytest"] = pytest
+    sys.modules["solution"] = _module(solution)
+    report: dict[str, Any] = {"results": [], "unfit": None}
+    line.begin()
+    try:
+        _prepare(solution, plan, space)
+        for test in plan["tests"]:
+            line.begin()
+            note = _fault(solution, pytest, test, space)
+            report["results"].append(False if line.is_undecided else note)
+            if note is not None and False not in report["results"] and not plan["thorough"]:
+                break
+    except _UnfitError as error:
+        report["unfit"] = None if line.is_undecided else str(error)
+    sys.stdout.write(f"\n{recorded.MARK}{json.dumps({**report, 'calls': line.calls})}\n")
+
+
 def _prepare(solution: Solution, plan: dict[str, Any], space: dict[str, Any]) -> None:
     random.seed(0)
     try:
@@ -134,6 +163,8 @@ class Solution:
             TypeError: it is no plain data.
         """
         kind, payload = self._reply(target, arguments, keywords)
+        if kind == self.wire.UNKNOWN:
+            return _Anything()
         if kind == self.wire.OPAQUE:
             name, _ = self._opaque(payload)
             if name in self._types_in_tests():
@@ -144,6 +175,8 @@ class Solution:
     def make(self, name: str, arguments: Any, keywords: Any) -> tuple[int | None, Any]:
         """What calling a class of the solution gives: the number of an object that stays there, or None and plain data."""
         kind, payload = self._reply(name, arguments, keywords)
+        if kind == self.wire.UNKNOWN:
+            raise _UndecidedError
         if kind == self.wire.OPAQUE:
             return self._opaque(payload)[1], None
         return None, self._value(name, kind, payload)
@@ -151,6 +184,8 @@ class Solution:
     def attribute(self, number: int, label: str, name: str) -> Any:
         """An attribute of an object: its value where that is plain data, else a method."""
         kind, payload = self._reply((number, name), None, None)
+        if kind == self.wire.UNKNOWN:
+            raise _UndecidedError
         if kind != self.wire.OPAQUE:
             return self._value(label, kind, payload)
         return lambda *arguments, **keywords: self.ask(label, (number, name), arguments, keywords)
@@ -174,6 +209,8 @@ class Solution:
         reply = wire.receive()
         if reply is None:
             raise _UnfitError("the checker has gone")
+        if reply[0] == wire.GONE:
+            raise _GoneError(reply[1].decode("utf-8", "replace"))
         return reply[0], reply[1]
 
     def _opaque(self, payload: bytes) -> tuple[str, int]:
@@ -217,6 +254,27 @@ class Solution:
         names = {node.id for node in nodes if isinstance(node, ast.Name)}
         names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
         return names - set(self._plan["names"]) - set(dir(builtins))
+
+
+class _UndecidedError(BaseException):
+    """The test cannot go on without an answer that is not known yet."""
+
+
+class _GoneError(BaseException):
+    """The solution ended before it answered; the message says how."""
+
+
+class _Anything:
+    """In the place of an answer that is not known yet: it agrees with every comparison, so that the tests go on."""
+
+    def _agree(self, _: object) -> bool:
+        return True
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _agree
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        raise _UndecidedError
 
 
 class _Instance:
@@ -301,6 +359,8 @@ _UNUSABLE = (UnicodeError, StopIteration, StopAsyncIteration, getattr(builtins, 
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, _GoneError):
+        return str(error)
     message = " ".join(str(error).split())[:300]
     origin = "the solution raised " if hasattr(error, "of_the_solution") else ""
     return f"{origin}{type(error).__name__}: {message}" if message else f"{origin}{type(error).__name__}"

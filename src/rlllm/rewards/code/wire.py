@@ -34,6 +34,8 @@ NO_NONCE = bytes(NONCE)
 CALL, VALUE, RAISED, OPAQUE, RESULT, UNFIT = b"C", b"V", b"X", b"O", b"R", b"U"
 """Call a function; its value, its exception, or the type of a value that is no plain data; of the tests: the result of
 one, or why they cannot judge any solution."""
+UNKNOWN, GONE = b"?", b"G"
+"""Where calls are recorded: an answer that is not known yet, and a solution that ended before it."""
 
 
 class NotPlainError(ValueError):

@@ -15,8 +15,7 @@ from rlllm.data.registry import DATASETS
 from rlllm.evals.harness.tasks import HARNESS, PREFIX, HarnessConfig
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
-from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import SamplingConfig
 
 _NAMED_IN_CODE = Registry("task", METRICS.group, {})
@@ -70,8 +69,9 @@ class EvalSettings(StageConfig):
     """Data of the tasks that name none."""
     rewards: list[RewardSpec] = Field(default_factory=list)
     """Rewards of the tasks that name none."""
-    sandbox: Isolation = "full"
-    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network."""
+    sandbox: SandboxPlace = "full"
+    """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network; a URL has
+    them run by a server of SandboxFusion's protocol."""
     baseline: str | None = None
     """Model to win against, for metrics that compare two; or an earlier evaluation of the same tasks, to compare with."""
     rows: int = Field(256, ge=1)

@@ -11,8 +11,7 @@ from pydantic import Field
 from rlllm.algorithms.tokenized_preview import tokens_by_labels
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Conversation, task_of
-from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox.jobs import Isolation
+from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import CompletionConfig
 from rlllm.training.flow import Job, train
 from rlllm.training.plan import Plan, start_plan
@@ -44,8 +43,9 @@ class SFTSettings(TrainingConfig):
     turns: Literal["all", "last", "each"] = "all"
     """Which turns of the assistant train: `all` in one sequence, but those that the data marks with `weight: 0` or
     `training: false`; the `last`; or `each` in a sequence of its own that ends with it."""
-    sandbox: Isolation = "full"
-    """How `eval_reward` isolates programs that the model wrote. `none` runs them as you, with your files and your network."""
+    sandbox: SandboxPlace = "full"
+    """How `eval_reward` isolates programs that the model wrote. `none` runs them as you, with your files and your network; a
+    URL has them run by a server of SandboxFusion's protocol."""
     max_tokens: int | None = Field(None, ge=1)
     """Stop at the step that brings the tokens of prompts and completions to this number (metric `num_tokens`). Default:
     max_steps alone decides."""

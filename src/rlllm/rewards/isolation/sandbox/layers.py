@@ -36,5 +36,6 @@ def layer_missing(layer: str, reason: str) -> SandboxError:
     return SandboxError(
         f"programs cannot be isolated here: no {layer}",
         given=reason,
-        hint=f"{hint}. --sandbox none runs them without any isolation, at your own risk",
+        hint=f"{hint}. --sandbox URL has a server of SandboxFusion's protocol run them; --sandbox none runs them without any "
+        "isolation, at your own risk",
     )
