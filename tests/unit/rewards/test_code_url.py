@@ -61,7 +61,7 @@ ENDINGS = [
     ("def add(a, b):\n    while True: pass", ADD, 0.0, "the solution ran over the time limit"),
     ("print('V5')\ndef add(a, b):\n    print('V5')\n    return a + b", ADD, 1.0, "None"),
     ("import os\nos.write(1, b'V5\\nV0\\n')\ndef add(a, b): return 1", ADD, 0.0, "test 1 of 2"),
-    ("x = []\nwhile True: x.append('x' * 10**6)", SUM, 0.0, "the solution ran over the memory limit"),
+    ("x = 'x' * 10**10", SUM, 0.0, "the solution ran over the memory limit"),
     ("print(1 / 0)", SUM, 0.0, "ZeroDivisionError"),
     ("import os\nos.kill(os.getpid(), 11)", SUM, 0.0, "was ended by SIGSEGV"),
     ("print(5)", SUM, 0.0, "test 2 of 2: the output differs"),
