@@ -15,7 +15,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from rlllm_cli.settings import documented
 
@@ -167,6 +167,8 @@ def _bound(limit: Any) -> str:
 def _type_text(annotation: Any) -> str:
     """An annotation as people write it in a recipe."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_text(inner[0])
     if annotation is type(None):
         return "null"
     if origin in (Union, types.UnionType):

@@ -29,7 +29,7 @@ def test_the_committed_pages_are_current(made: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("page", "text"),
     [
-        ("sft.md", "| `data.holdout` | integer or null >= 0 |"),
+        ("sft.md", "| `data.holdout` | integer or number or null |"),
         ("reason.md", "| `rollout.group_size` | integer >= 1 | `8` |"),
         ("methods.md", "[arXiv 2402.03300](https://arxiv.org/abs/2402.03300)"),
         ("rewards.md", "| `relative` | `float` | `0.0` | largest difference, as a share of the larger of the two. |"),

@@ -6,7 +6,7 @@ It tells whether a prepared folder is still what its sources would give. No rows
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rlllm.core.errors import DataError, describe
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import file_hash
 from rlllm.data.config import DataConfig
+from rlllm.data.io.folders import files_that_decide
 from rlllm.data.mixed_sources import sources_of
 from rlllm.data.sources import CallableSource, HubSource, find
 
@@ -42,18 +43,11 @@ def _mark(data: DataConfig) -> Any:
         return settings if _COMMIT.fullmatch(data.revision or "") else None
     if isinstance(source, CallableSource):
         return _of_callable(source, settings)
-    files = sorted(path for path in _entries(source.path) if path.is_file())
+    files = sorted(files_that_decide(source.path, data.subset) if source.path.is_dir() else [source.path])
     try:
         return {**settings, "files": {str(path.relative_to(source.path.parent)): file_hash(path) for path in files}}
     except OSError as error:
         raise DataError(f"the data cannot be read: {describe(error)}", given=data.name) from error
-
-
-def _entries(path: Path) -> Iterable[Path]:
-    """What the rows of a path can be read from; a clone's own `.git` is left out."""
-    if not path.is_dir():
-        return [path]
-    return (entry for entry in path.rglob("*") if ".git" not in entry.relative_to(path).parts)
 
 
 def _schema_file(data: DataConfig) -> dict[str, str]:

@@ -109,6 +109,12 @@ def test_a_sample_is_sent_whole_and_its_score_comes_back(scorer: Scorer) -> None
     assert "Authorization" not in scorer.headers[0]
 
 
+def test_a_completion_that_is_more_than_text_is_sent_as_messages_too(scorer: Scorer) -> None:
+    calls = [{"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}]
+    assert client(scorer).score_batch([Sample("q", "f()", messages=calls)])
+    assert scorer.asked[0][0]["messages"] == calls
+
+
 def test_batches_go_out_in_parallel_and_scores_keep_their_order(scorer: Scorer) -> None:
     def later(body: dict[str, Any]) -> tuple[int, Any]:
         time.sleep(0.1 / len(body["samples"][0]["completion"]))

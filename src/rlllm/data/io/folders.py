@@ -37,8 +37,7 @@ def split_files(folder: Path, split: str, subset: str | None = None) -> list[Pat
     Raises:
         DataError: no data files, files of several kinds, or no such subset or split.
     """
-    declared = _declared(folder)
-    named = _of_subset(declared, subset, folder) if declared else _in_folder(folder, subset)
+    named = _named(folder, subset)
     if not named:
         names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
         raise DataError(
@@ -52,6 +51,21 @@ def split_files(folder: Path, split: str, subset: str | None = None) -> list[Pat
             f"the folder mixes {' and '.join(kinds)} files", given=folder, exists=names, hint="name one file"
         )
     return files
+
+
+def files_that_decide(folder: Path, subset: str | None = None) -> list[Path]:
+    """The files that hold rows of any split, and the README.md that may say which; others change no row.
+
+    Raises:
+        DataError: no such subset.
+    """
+    readme = folder / "README.md"
+    return [*(file for file, _ in _named(folder, subset)), *([readme] if readme.is_file() else [])]
+
+
+def _named(folder: Path, subset: str | None) -> _Splits:
+    declared = _declared(folder)
+    return _of_subset(declared, subset, folder) if declared else _in_folder(folder, subset)
 
 
 def _declared(folder: Path) -> dict[str, _Splits]:

@@ -69,9 +69,17 @@ class Remote:
         return [score for reply in replies for score in reply]
 
     async def _ask(self, samples: Sequence[Sample]) -> list[Any]:
-        body = {"samples": [_plain(asdict(sample)) for sample in samples]}
+        body = {"samples": [_fields(sample) for sample in samples]}
         reply = await self._server.ask(body, lambda raw: _scores(raw, len(samples)))
         return [Failure(f"got no scores: {reply.reason}")] * len(samples) if isinstance(reply, Refusal) else reply
+
+
+def _fields(sample: Sample) -> Any:
+    """A sample as JSON. `messages` is there only where the completion is more than text."""
+    fields = asdict(sample)
+    if not fields["messages"]:
+        del fields["messages"]
+    return _plain(fields)
 
 
 def _scores(raw: bytes, expected: int) -> list[Any]:
