@@ -47,7 +47,6 @@ def test_a_recipe_wins_over_the_class_defaults(planned: Any) -> None:
         ("--learning_rate 2e-4", "learning_rate", 2e-4),
         ("--learning-rate=2e-4", "learning_rate", 2e-4),
         ("trainer.learning_rate=2e-4", "learning_rate", 2e-4),
-        ("learning_rate=3e-4 --learning_rate 2e-4", "learning_rate", 2e-4),
         ("rollout.group_size=2", "num_generations", 2),
         ("num_generations=2", "num_generations", 2),
         ("--num_generations 2", "num_generations", 2),

@@ -69,7 +69,7 @@ def test_a_verb_documents_its_settings(verb: str, rlllm: Rlllm) -> None:
     assert said.out.startswith(f"Usage: rlllm {verb}")
     for key in ("model", "output_dir", "seed"):
         assert f"\n{key} " in said.out
-    assert "`nano`, a folder, a Hub id, or a run directory." in said.out
+    assert "`nano`, a folder, a Hub id, a run directory, or a folder with an adapter" in " ".join(said.out.split())
 
 
 HELP = [

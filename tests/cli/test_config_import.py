@@ -33,7 +33,7 @@ def test_one_document_holds_the_recipe_and_the_rest(rlllm: Rlllm) -> None:
     said = rlllm("config", "import", "--from", "axolotl", str(CONFIGS / "axolotl" / "orpo.yml"), "--json")
     assert said.json["verb"] == "align"
     assert said.json["recipe"]["method"] == "orpo"
-    assert [one["key"] for one in said.json["unmapped"]] == ["chat_template"]
+    assert [row["key"] for row in said.json["unmapped"]] == ["datasets.type", "remove_unused_columns", "chat_template"]
 
 
 @pytest.mark.parametrize(

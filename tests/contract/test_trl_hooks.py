@@ -72,6 +72,7 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
         (trainer._save_checkpoint, ["self", "model", "trial"])
         for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
+    (GRPOTrainer._tokenize_prompts, ["self", "prompts"]),
     (
         SFTTrainer._prepare_dataset,
         ["self", "dataset", "processing_class", "args", "packing", "formatting_func", "dataset_name"],

@@ -99,7 +99,7 @@ def test_an_iterator_arrives_as_an_iterator() -> None:
     assert list(found) == [2, 4]
 
 
-REFUSED = [object(), len, lambda: None, fractions.Fraction(1, 2), {}.keys(), {"a": [object()]}, Exception("x"), type]
+REFUSED = [object(), len, lambda: None, fractions.Fraction(1, 2), {"a": [object()]}, Exception("x"), type]
 
 
 @pytest.mark.parametrize("value", REFUSED)
@@ -128,7 +128,7 @@ FORGED = [
     b"",
     b"{}",
     b"[",
-    b'["q", 1]',
+    b'["y", 1]',
     b'["i", "zz"]',
     b'["d", 1]',
     b'["s", ["l"]]',

@@ -39,6 +39,7 @@ class Tokens:
 
     pad_token_id = 0
     eos_token_id = 52
+    chat_template = None
 
 
 def model_of(kind: str, **settings: Any) -> Any:

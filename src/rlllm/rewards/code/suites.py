@@ -77,7 +77,7 @@ def _check(sample: Sample, source: str, entry: str) -> Suite:
         [*_unknown_modules([prefix], [source]), _asserting(source)],
         names,
         prefix,
-        helpers=unknown,
+        helpers=tuple(unknown),
         classes=_classes(names, [source, call]),
         preamble="Solution" in own,
     )
@@ -377,7 +377,7 @@ def _unknown_names(setup: Sequence[str], tests: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(used) if name not in defined and not name.startswith("__")]
 
 
-def _classes(names: Sequence[str], tests: Sequence[str]) -> list[str]:
+def _classes(names: Sequence[str], tests: Sequence[str]) -> tuple[str, ...]:
     """Those of the names that tests use as a class: they begin with a capital, and their call is not merely compared.
 
     Many functions of MBPP begin with a capital, too; their values are compared at once.
@@ -393,7 +393,7 @@ def _classes(names: Sequence[str], tests: Sequence[str]) -> list[str]:
         for node in nodes
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in functions
     }
-    return sorted(capital & used)
+    return tuple(sorted(capital & used))
 
 
 _KEEPING = (ast.Attribute, ast.Assign, ast.AnnAssign, ast.Return, ast.Expr, ast.withitem, ast.Yield)

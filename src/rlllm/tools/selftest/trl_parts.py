@@ -121,7 +121,8 @@ class Trainers:
     @cached_property
     def sft(self) -> Any:
         """SFTTrainer as `sft` uses it."""
-        return self.make(Supervised, "SFTConfig", [{"prompt": "1 + 1 =", "completion": " 2"}] * 2)
+        rows = [{"prompt": "1 + 1 =", "completion": " 2"}] * 2
+        return self.make(partial(Supervised, encode=lambda _: Dataset.from_list(rows)), "SFTConfig", rows)
 
     @cached_property
     def rloo(self) -> Any:
