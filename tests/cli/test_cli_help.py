@@ -131,5 +131,5 @@ def test_help_takes_less_than_three_tenths_of_a_second(tmp_path: Path) -> None:
     assert cpu_seconds("--help", cwd=tmp_path) < 0.3
 
 
-def test_a_dry_run_takes_less_than_eight_tenths_of_a_second(tmp_path: Path, model: str) -> None:
-    assert cpu_seconds("reason", "--dry-run", "--model", model, cwd=tmp_path) < 0.8
+def test_a_dry_run_takes_less_than_a_second(tmp_path: Path, model: str) -> None:
+    assert cpu_seconds("reason", "--dry-run", "--model", model, cwd=tmp_path) < 1.0
