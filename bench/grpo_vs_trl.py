@@ -43,6 +43,8 @@ from typing import Any
 from grpo_workloads import LENGTHS_FILE, WORKLOADS, Workload, smollm2
 from results_file import TRAINING, add_output, write_results
 
+from rlllm.core.runs import read_jsonl
+
 FOLDER = Path(__file__).resolve().parent
 SIDES = ("trl", "rlllm")
 RATIOS = {"process": "seconds", "step": "step_seconds", "memory": "peak_gb"}
@@ -178,8 +180,7 @@ def trl_steps(said: Sequence[tuple[float, str]]) -> Iterator[dict[str, float]]:
 
 def rlllm_steps(output: Path) -> list[dict[str, float]]:
     """The rows of metrics.jsonl; none if the run did not come so far."""
-    path = output / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return list(read_jsonl(output / "metrics.jsonl"))
 
 
 @contextmanager
