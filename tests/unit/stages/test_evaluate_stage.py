@@ -106,6 +106,36 @@ def test_problems_are_held_out_from_what_training_with_that_data_sees(tiny_model
     assert not {record.prompt for record in evaluated} & {record.prompt for record in trained}
 
 
+def test_what_the_stage_sets_of_its_data_holds_for_tasks_that_do_not_set_it(tiny_model: str) -> None:
+    def prompts(**settings: Any) -> list[list[Any]]:
+        config = resolve(EvalSettings, {"model": tiny_model, "rows": 5, **settings})
+        return [[record.prompt for record in task.records] for task in plan_evaluation(config).tasks]
+
+    def task(**data: Any) -> dict[str, Any]:
+        return {"name": str(data), "data": {"name": "arithmetic", **data}}
+
+    (shared,) = prompts(tasks=["arithmetic"], data={"level": 4})
+    assert [shared] == prompts(tasks=[task(level=4)]) != prompts(tasks=["arithmetic"])
+    assert prompts(tasks=[task(level=2), task(seed=7)], data={"level": 4, "seed": 3}) == [
+        *prompts(tasks=[task(level=2, seed=3)]),
+        *prompts(tasks=[task(level=4, seed=7)]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"data": "lists", "tasks": ["arithmetic"]},
+        {"data": ["lists", "countdown"], "tasks": ["arithmetic", "lists"]},
+        {"rewards": ["length"], "tasks": [{"data": "arithmetic", "rewards": ["exact"]}]},
+        {"by": "level", "tasks": [{"data": "arithmetic", "by": "level"}]},
+    ],
+)
+def test_a_setting_that_every_task_replaces_is_refused(tiny_model: str, settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="read by no task"):
+        plan_evaluation(resolve(EvalSettings, {"model": tiny_model, "rows": 5, **settings}))
+
+
 def test_two_tasks_are_named_after_their_data(evaluate: Evaluate) -> None:
     assert set(evaluate(tasks=["arithmetic", "lists"]).results["tasks"]) == {"arithmetic", "lists"}
 

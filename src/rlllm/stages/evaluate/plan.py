@@ -190,9 +190,7 @@ def _plan_task(config: EvalSettings, spec: TaskSpec, metric: Metric) -> PlannedT
     if metric.external is not None or metric.record is None:
         return _plan_external(config, spec, metric, by)
     params = metric.checked_params(spec.params)
-    data = spec.data or config.data
-    if data.system_prompt is None:
-        data = data.model_copy(update={"system_prompt": config.data.system_prompt})
+    data = _data_of(spec, config.data)
     loaded = _load_rows(data, metric.record, config.rows)
     records = (loaded.holdout or loaded.train)[: config.rows]
     specs = list(spec.rewards or config.rewards) or [RewardSpec(name=name) for name in metric.default_rewards]
@@ -201,6 +199,18 @@ def _plan_task(config: EvalSettings, spec: TaskSpec, metric: Metric) -> PlannedT
     if by is not None:
         group_of(records, by)  # a column that is not there is found before a model is loaded
     return PlannedTask(name, metric, list(records), loaded.source, rewards, params, by)
+
+
+def _data_of(spec: TaskSpec, shared: DataConfig) -> DataConfig:
+    """A task's data: those of the stage, or its own with what the stage's `data` sets and its own do not."""
+    if spec.data is None:
+        return shared
+    given = shared.model_dump(exclude_unset=True, exclude=set(_WHICH_DATA))
+    return DataConfig.checked({**given, **spec.data.model_dump(exclude_unset=True)})
+
+
+_WHICH_DATA = ("name", "mix")
+"""Fields of `DataConfig` that say which data, and not how they are read or made."""
 
 
 def _plan_external(config: EvalSettings, spec: TaskSpec, metric: Metric, by: str | None) -> PlannedTask:
@@ -235,6 +245,7 @@ def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: Model
             raise ConfigError(
                 f"the metric {metric.name} compares two models", hint="say against which with --baseline MODEL"
             )
+    _check_shared(config, metrics)
     names = ", ".join(dict.fromkeys(metric.name for metric in metrics))
     for key, given in (("ks", bool(config.ks)), ("entropy", config.entropy)):
         if given and not any(key in metric.reads for metric in metrics):
@@ -251,6 +262,26 @@ def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: Model
             exists=_readers("stop_width"),
             hint="evaluate these tasks without it",
         )
+
+
+def _check_shared(config: EvalSettings, metrics: list[Metric]) -> None:
+    """Refuse what the stage gives to tasks that name none of their own, where each of them does."""
+    data = config.data.mix or config.data.name
+    others = [spec.data for spec in config.tasks if spec.data]
+    named = bool(config.data.model_fields_set & set(_WHICH_DATA)) and len(others) == len(config.tasks)
+    if named and all((other.mix or other.name) != data for other in others):
+        raise ConfigError(
+            "data is read by no task: each of them names its own",
+            given=f"data={config.data.name}, tasks={','.join(other.name for other in others)}",
+            hint="name it as a task, or leave it out",
+        )
+    judged = [spec for spec, metric in zip(config.tasks, metrics, strict=True) if metric.needs_reward]
+    for key, given, unread in (
+        ("rewards", bool(config.rewards), bool(judged) and all(spec.rewards for spec in judged)),
+        ("by", config.by is not None, all(spec.by for spec in config.tasks)),
+    ):
+        if given and unread:
+            raise ConfigError(f"{key} is read by no task: each of them has its own", hint=f"leave {key} out")
 
 
 def _readers(key: str) -> list[str]:

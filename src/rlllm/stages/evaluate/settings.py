@@ -66,7 +66,7 @@ class EvalSettings(StageConfig):
     tasks: list[TaskSpec] = Field(default_factory=lambda: [TaskSpec()], min_length=1)
     """What to measure: names of metrics or data sets, or sections."""
     data: DataConfig = DataConfig()
-    """Data of the tasks that name none."""
+    """Data of the tasks that name none; what else is set here (`data.level=3`) holds for every task that does not set it."""
     rewards: list[RewardSpec] = Field(default_factory=list)
     """Rewards of the tasks that name none."""
     sandbox: SandboxPlace = "full"
