@@ -21,10 +21,12 @@ TRAINERS = Registry(
         "sft": Builtin("rlllm.training.trainers.sft:TRAINER", "cross-entropy on example completions"),
         "dpo": Builtin("rlllm.training.trainers.dpo:TRAINER", "a contrastive loss on preference pairs"),
         "kto": Builtin("rlllm.training.trainers.kto:TRAINER", "single completions, labelled good or bad"),
-        "orpo": Builtin("rlllm.training.trainers.orpo:TRAINER", "imitation and odds ratio, without a reference model"),
-        "cpo": Builtin("rlllm.training.trainers.cpo:TRAINER", "a contrastive loss without a reference model"),
+        "orpo": Builtin(
+            "rlllm.training.trainers.reference_free:ORPO", "imitation and odds ratio, without a reference model"
+        ),
+        "cpo": Builtin("rlllm.training.trainers.reference_free:CPO", "a contrastive loss without a reference model"),
         "tpo": Builtin("rlllm.training.trainers.tpo:TRAINER", "three completions of a prompt"),
-        "rrhf": Builtin("rlllm.training.trainers.rrhf:TRAINER", "ranking by log-probability per token"),
+        "rrhf": Builtin("rlllm.training.trainers.reference_free:RRHF", "ranking by log-probability per token"),
         "iterative-dpo": Builtin("rlllm.training.trainers.iterative_dpo:TRAINER", "sampling and DPO in turns"),
         "spin": Builtin("rlllm.training.trainers.spin:TRAINER", "the data against the model's own samples, in turns"),
         "rl": Builtin("rlllm.training.trainers.rl:TRAINER", "sampled completions and their rewards"),

@@ -1,4 +1,4 @@
-"""`Trainer`: everything rlllm knows about one way to train, as one object. A trainer's module defines it as `TRAINER`."""
+"""`Trainer`: everything rlllm knows about one way to train, as one object. A module of one trainer defines it as `TRAINER`."""
 
 from __future__ import annotations
 
