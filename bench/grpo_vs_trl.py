@@ -63,6 +63,8 @@ class Job:
     steps: int
     seed: int
     engine: str
+    further: tuple[str, ...] = ()
+    """More words of rlllm's command."""
 
     def settings(self) -> dict[str, Any]:
         """TRL's settings that both commands take under one name."""
@@ -107,7 +109,15 @@ class Job:
         own = {"data.holdout": 0, "rollout.engine": self.engine, "seed": self.seed}
         pairs = {**own, **self.settings()}.items()
         reward = f"{FOLDER / 'grpo_workloads.py'}:rlllm_reward"
-        return [program, "reason", *named, "--reward", reward, *(f"{key}={value}" for key, value in pairs)]
+        return [
+            program,
+            "reason",
+            *named,
+            "--reward",
+            reward,
+            *(f"{key}={value}" for key, value in pairs),
+            *self.further,
+        ]
 
 
 @dataclass(frozen=True)

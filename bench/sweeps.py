@@ -1,11 +1,12 @@
-"""The tables of docs/reason.md and docs/align.md: a sweep's recipe, run to its end and written as a results file.
+"""The tables of methods: a sweep's recipe, run to its end and written as a results file.
 
-    python bench/sweeps.py reason-methods [--output docs/results/reason-methods.json]
-    python bench/sweeps.py align-methods [--output docs/results/align-methods.json]
+    python bench/sweeps.py NAME [--output docs/results/NAME.json]
 
-What follows the name is given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not
-repeated: a recording that was stopped goes on where it was. One thread a run. `frontier`, for methods that sample, has
-the gold utility of their rollouts by the KL from the start that the policy had: mean over a seed's steps, then over seeds.
+`reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are the
+recipe papers-methods on an easy task and on one where GRPO stops to improve. Further words are given to `rlllm sweep`
+(`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on where
+it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL from
+the start that the policy had: mean over a seed's steps, then over seeds.
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ ROOT = Path("runs/recorded")
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
 EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 """Ends of the bands of KL, in nats a completion."""
+RECORDINGS: dict[str, tuple[str, ...]] = {
+    "reason-methods": ("reason-methods",),
+    "align-methods": ("align-methods",),
+    "papers-sums": ("papers-methods",),
+    "papers-lists": ("papers-methods", "--set", "data.name=lists", "--set", "data.level=1"),
+}
+"""Name of the results file -> words of `rlllm sweep`, the recipe first."""
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
 
 
@@ -59,18 +67,19 @@ def _between(rows: list[dict[str, Any]], low: float, high: float) -> list[float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=["reason-methods", "align-methods"])
+    parser.add_argument("name", choices=list(RECORDINGS))
     add_output(parser)
     given, further = parser.parse_known_args()
     folder = ROOT / given.name
     begun = ["--resume"] if folder.exists() else []
-    words = ["sweep", given.name, *further, "--output-dir", str(folder), *begun]
+    recipe = RECORDINGS[given.name][0]
+    words = ["sweep", *RECORDINGS[given.name], *further, "--output-dir", str(folder), *begun]
     done = subprocess.run([RLLLM, *words], env={**os.environ, "OMP_NUM_THREADS": "1"})
     if done.returncode not in (0, 1):
         raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {done.returncode}")
     run = Run(folder)
     bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
-    sources = [*TRAINING, f"recipes/sweeps/{given.name}.yaml"]
+    sources = [*TRAINING, f"recipes/sweeps/{recipe}.yaml"]
     write_results(given.output, {**run.results, **bands}, sources=sources, threads=1, runs=folder)
 
 
