@@ -14,8 +14,8 @@ from rlllm.tools.selftest import formulas
 from rlllm.training.trainers import dpo
 from rlllm_cli.main import run
 
-WITHOUT_FORMULA = {"mask all", "mask random", "mask entropy-top20"}
-"""The whole mask, a random one, and a second name of `mask entropy`."""
+WITHOUT_FORMULA = {"mask all", "mask random", "mask random-per-completion", "mask entropy-top20"}
+"""The whole mask, the random ones, and a second name of `mask entropy`."""
 
 
 def selftest(capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:

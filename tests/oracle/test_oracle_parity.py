@@ -14,7 +14,8 @@ from fed_trainers import Twins, learning, rollout, rows, save_llama, twins
 from steered import token_logps
 from torch import Tensor
 
-from rlllm.algorithms.cpu import fast_path, forward, microbatches
+from rlllm.algorithms import forward_pass
+from rlllm.algorithms.cpu import forward, microbatches
 
 LOSSES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 TOLERANCE = 1e-5
@@ -31,7 +32,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
 def every_saving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cut into parts of few tokens, and share however short a prompt: these batches are too small to be worth it."""
     monkeypatch.setattr(microbatches, "OVERHEAD", 0)
-    monkeypatch.setattr(fast_path, "PART_BYTES", ROOM)
+    monkeypatch.setattr(forward_pass, "PART_BYTES", ROOM)
     monkeypatch.setattr(forward, "SHORTEST_PREFIX", 1)
 
 
@@ -223,7 +224,7 @@ def test_passes_without_a_gradient_take_no_more_rows_than_have_room_for_their_lo
     whole = token_logps(loop, inputs)
     loop.model.register_forward_hook(lambda model, args, kwargs, out: rows.append(len(out.logits)), with_kwargs=True)
     monkeypatch.setattr(
-        fast_path, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1)
+        forward_pass, "PART_BYTES", 3 * 8 * loop.model.config.vocab_size * inputs["completion_ids"].size(1)
     )
     again, learn = token_logps(loop, inputs), inputs["completion_mask"].bool()
     torch.testing.assert_close(again[learn], whole[learn], atol=TOLERANCE, rtol=TOLERANCE)

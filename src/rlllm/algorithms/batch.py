@@ -48,6 +48,8 @@ class RolloutBatch:
     """(B,) or (B, T) float: what the advantage estimator returned; None until it has been called."""
     signals: Mapping[str, Any] = field(default_factory=dict)
     """Signal name -> value, of every signal that a component of this run needs."""
+    step: int = 0
+    """Optimizer steps made before this rollout."""
     reduce: Callable[[Tensor], Tensor] = _one_process
     """Sum of a tensor over all processes; every statistic over a rollout goes through it, so that processes agree."""
 

@@ -15,6 +15,14 @@ from torch import Tensor
 
 from rlllm.algorithms.token_logps import chosen_logps
 
+PART_BYTES = 3 * 2**30
+"""Memory that the activations and logits of rows that pass together may take."""
+
+
+def most_rows(model: Any, keep: int) -> int:
+    """How many rows may pass together so that the logits of `keep` tokens of each, and their softmax, have room; 0 for none."""
+    return PART_BYTES // (8 * model.config.get_text_config().vocab_size * keep)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -95,6 +103,15 @@ class Pass:
     window: Window
     unpack: Callable[[Tensor], Tensor] | None = None
     """From the view's layout to (B, kept) by completion; None where the view has one row for each completion."""
+
+    @cached_property
+    def places(self) -> tuple[Tensor, Tensor]:
+        """Row and column in the view's (R, T) layout of each completion token, both (B, kept); (0, 0) where there is none."""
+        shape = self.view.targets.shape
+        device = self.view.targets.device
+        rows = torch.arange(shape[0], device=device).unsqueeze(1).expand(shape)
+        columns = torch.arange(shape[1], device=device).unsqueeze(0).expand(shape)
+        return (rows, columns) if self.unpack is None else (self.unpack(rows), self.unpack(columns))
 
     def restore(self, values: Tensor) -> Tensor:
         """Values (R, T) of the view, each at its place in the padded batch (B, keep)."""

@@ -25,6 +25,8 @@ from rlllm.core.plugin_errors import plugin_boundary
 
 SIGNAL_PREFIX = "signal/"
 """Before the name of a signal that the loss needs, among the tensors of a micro-batch."""
+ALL_TOKENS = "all_tokens"
+"""Among the tensors of a micro-batch: (B, T) 0/1 tokens that could learn, where a mask lets fewer of them learn."""
 _IMAGES = ("pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles")
 _MULTIMODAL = (*_IMAGES, "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids")
 
@@ -45,6 +47,8 @@ class LossComputation:
     current_gradient_accumulation_steps: int
     _metrics: Any
 
+    _entropies: Tensor | None = None
+    """(B, T) entropies of the last forward pass that computed them, without gradient."""
     onednn = False
     """Whether linear layers compute through oneDNN on a CPU; see `cpu.onednn_linear`."""
 
@@ -82,9 +86,15 @@ class LossComputation:
     def _part_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         if isinstance(self.slots.loss, TRLLoss):
             loss = super()._compute_loss(model, inputs)  # type: ignore[misc]
+            self._note_whole_entropy(inputs)
         else:
             loss = self._own_loss(model, inputs, self.slots.loss)
         return loss if self.critic is None else self._with_critic(loss, inputs)
+
+    def _note_whole_entropy(self, inputs: Mapping[str, Any]) -> None:
+        """Log the entropy of all tokens where a mask chooses some: TRL's is that of the chosen, which differ by choice."""
+        if ALL_TOKENS in inputs and self._entropies is not None:
+            self._metrics["train"]["entropy"][-1] = self._token_mean(self._entropies, inputs[ALL_TOKENS])
 
     def _own_loss(self, model: Any, inputs: Mapping[str, Any], loss: Loss) -> Tensor:
         """The loss of a component of the slot `loss`, with the KL term, aggregated and scaled as TRL scales its own."""
@@ -106,7 +116,7 @@ class LossComputation:
                 kl = kl * log_ratios(logps, given).exp()
             self._note({"kl": self._token_mean(kl, mask)})
             losses = losses + self.beta * kl
-        self._note({"entropy": self._token_mean(entropies, mask)})
+        self._note({"entropy": self._token_mean(entropies, inputs.get(ALL_TOKENS, mask))})
         longest, tokens = self.max_completion_length, self._tokens_of_a_step(inputs)
         value = aggregate(losses, mask, loss.aggregation, tokens=tokens, longest=longest)
         if not per_step(loss.aggregation):
@@ -196,6 +206,13 @@ class LossComputation:
     ) -> Any:
         """TRL's fused head scores every position, prompt and padding included, and again in the backward pass; on a CPU a
         plain forward over the real completion positions gives the same numbers several times sooner."""
+        logps, entropies, aux_loss = self._scored(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+        self._entropies = None if entropies is None else entropies.detach()
+        return logps, entropies, aux_loss
+
+    def _scored(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
+    ) -> Any:
         unusual = args or kwargs.get("compute_aux_loss") or any(kwargs.get(name) is not None for name in _MULTIMODAL)
         if self.fast_path is None or unusual or getattr(self, "_entropy_bonus_enabled", False):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]

@@ -62,6 +62,14 @@ class Component:
     def check(self, setup: Setup) -> None:
         """Raise ConfigError where the component cannot work in this run. Called when a run is planned."""
 
+    def same_as(self, settings: Mapping[str, Any]) -> str:
+        """Name of the component of its slot, without fields, that does the same to the bit in this run; empty for none.
+
+        Args:
+            settings: TRL's.
+        """
+        return ""
+
     @property
     def metrics(self) -> Mapping[str, float]:
         """Numbers for the log, read after each rollout."""

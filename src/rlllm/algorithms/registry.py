@@ -50,6 +50,7 @@ METHODS = Registry(
         "clip-cov": Builtin("rlllm.algorithms.methods.rl.clip_cov:METHOD"),
         "kl-cov": Builtin("rlllm.algorithms.methods.rl.kl_cov:METHOD"),
         "entropy-80-20": Builtin("rlllm.algorithms.methods.rl.entropy_80_20:METHOD"),
+        "ict": Builtin("rlllm.algorithms.methods.rl.ict:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -179,6 +180,18 @@ SLOTS = Registry(
         "mask.entropy-top20": Builtin(
             "rlllm.algorithms.masks.top_entropy:TopEntropy", "the fifth of the tokens of highest entropy learns"
         ),
+        "mask.ict": Builtin(
+            "rlllm.algorithms.masks.top_share:ICT",
+            "a share of each completion, where it departs most from its siblings, learns (ICT)",
+        ),
+        "mask.entropy-per-completion": Builtin(
+            "rlllm.algorithms.masks.top_share:EntropyPerCompletion",
+            "a share of each completion, the tokens of highest entropy, learns (a control)",
+        ),
+        "mask.random-per-completion": Builtin(
+            "rlllm.algorithms.masks.top_share:RandomPerCompletion",
+            "a random share of each completion learns (a control)",
+        ),
         "mask.clip-cov": Builtin(
             "rlllm.algorithms.masks.clip_cov:ClipCov", "a few tokens of high covariance do not learn"
         ),
@@ -193,6 +206,7 @@ SIGNALS = Registry(
         "logps": Builtin("rlllm.algorithms.signals.logps:Logps"),
         "entropies": Builtin("rlllm.algorithms.signals.entropies:Entropies"),
         "certainty": Builtin("rlllm.algorithms.signals.certainty:Certainty"),
+        "purity": Builtin("rlllm.algorithms.signals.purity:Purity"),
         "ref_logps": Builtin("rlllm.algorithms.signals.reference_logps:ReferenceLogps"),
         "values": Builtin("rlllm.algorithms.signals.values:Values"),
         "greedy_rewards": Builtin("rlllm.algorithms.signals.greedy_rewards:GreedyRewards"),

@@ -23,9 +23,9 @@ from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.components import signals_of
 from rlllm.algorithms.entropy_target import EntropyTarget
-from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
+from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
 from rlllm.algorithms.kl_controller import KLController
-from rlllm.algorithms.loss_computation import SIGNAL_PREFIX, LossComputation
+from rlllm.algorithms.loss_computation import ALL_TOKENS, SIGNAL_PREFIX, LossComputation
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
 from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.off_policy.demonstrations import inserted
@@ -333,6 +333,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             names=self.slots.rewards.names,
             kl_penalty=penalty,
             signals=signals,
+            step=self.state.global_step,
             reduce=lambda values: self.accelerator.reduce(values, reduction="sum"),
         )
 
@@ -348,9 +349,11 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             values["ref_logps"] = output["ref_per_token_logps"]
         context = self._signal_context(rollout)
         wanted = {name: signal for name, signal in wanted.items() if name not in values}
-        values.update(self._shared_pass({n: s for n, s in wanted.items() if s.cost == "shared pass"}, context))
+        groups_fit = self._rows_of_whole_groups(context) > 0
+        shared = {n: s for n, s in wanted.items() if s.cost == "shared pass" and (groups_fit or not s.compares_groups)}
+        values.update(self._shared_pass(shared, context))
         for name, signal in wanted.items():
-            if signal.cost != "shared pass":
+            if name not in shared:
                 with torch.no_grad(), plugin_boundary("signal", name, signal):
                     values[name] = signal.compute(context)
         return values
@@ -382,16 +385,22 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         for part in self._passes(wanted, context):
             for name, signal in wanted.items():
                 with plugin_boundary("signal", name, signal):
-                    values = signal.from_forward(part.view, context)
-                parts[name].append(part.restore(values) if signal.per_token else values)
+                    if signal.compares_groups:
+                        values = part.window.pad(signal.from_groups(part, context))
+                    else:
+                        values = signal.from_forward(part.view, context)
+                        values = part.restore(values) if signal.per_token else values
+                parts[name].append(values)
         return {name: signal.join(parts[name]) for name, signal in wanted.items()}
 
     def _passes(self, wanted: Mapping[str, Signal], context: SignalContext) -> Iterator[Pass]:
         ids, mask = prompts_with_completions(context.output)
         keep, rows = context.output["completion_ids"].size(1), context.rows_per_pass
+        if any(signal.compares_groups for signal in wanted.values()):
+            rows = self._rows_of_whole_groups(context)
         hidden_states = any(signal.reads_hidden_states for signal in wanted.values())
         if self.fast_path is not None:
-            share = all(signal.elementwise for signal in wanted.values())
+            share = all(signal.elementwise or signal.compares_groups for signal in wanted.values())
             yield from self.fast_path.passes(
                 self.model, ids, mask, keep, self.temperature, rows=rows, share=share, hidden_states=hidden_states
             )
@@ -400,6 +409,15 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             for part_ids, part_mask in zip(ids[together].split(rows), mask[together].split(rows), strict=True):
                 window = Window.of(part_ids, part_mask, keep)
                 yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states)
+
+    def _rows_of_whole_groups(self, context: SignalContext) -> int:
+        """Completions of whole groups that pass through the model together; 0 where not even those of one group may."""
+        _, mask = prompts_with_completions(context.output)
+        room = most_rows(self.model, context.output["completion_ids"].size(1))
+        size = context.group_size
+        if room < size or len(runs_of_one_kind(self.model, mask)) > 1:
+            return 0
+        return min(max(context.rows_per_pass, size), room) // size * size
 
     def _prepare_critic(self, output: dict[str, Any], batch: RolloutBatch) -> None:
         if self.critic is None:
@@ -416,7 +434,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
     def _apply_mask(self, output: dict[str, Any], mask: Tensor, everything: Tensor) -> None:
         if mask is everything:
             return
-        output["tool_mask"] = mask
+        output["tool_mask"], output[ALL_TOKENS] = mask, everything
         # dapo, cispo and vespo divide by this count: left at the unmasked one, the loss would silently shrink
         output["num_items_in_batch"] = self.accelerator.gather(mask.sum()).sum()
 

@@ -39,6 +39,7 @@ _MOST_CHANGES = 3
 _PARENT = "grpo"
 """Method that is named where something has to be set on top of it."""
 _BY_UPDATES = "with one update a rollout every importance ratio is 1 and no clip acts"
+_BY_PARTS = "the same components and settings"
 _BY_BATCH = "one micro-batch is the whole rollout"
 
 
@@ -86,6 +87,8 @@ class _Form:
     loss: PolicyLoss
     advantage: Advantage
     to_rounding: bool = False
+    idle_parts: tuple[str, ...] = ()
+    """Components, as they are given, that do what a simpler one does (`Component.same_as`), which stands in their place."""
 
     def changes_from(self, other: _Form) -> dict[str, Any]:
         """What to set on top of another form to get this one."""
@@ -115,7 +118,7 @@ def equal_method(
     whole = _form(slots, settings, config.kl)
     at_one = ratio_is_one(slots, settings, batches)
     form = _reduced(whole, batches, settings) if at_one else whole
-    if method.name == _PARENT and not whole.changes_from(_preset(method)):
+    if method.name == _PARENT and not whole.idle_parts and not whole.changes_from(_preset(method)):
         return None  # nothing is simpler; most dry runs end here, and reading all presets takes a tenth of their time
     moved = at_one and (form.slots["loss"] != whole.slots["loss"] or _shares_ratio(whole))
     nearest: tuple[int, str] | None = None
@@ -131,7 +134,7 @@ def equal_method(
         if at_one and (plain.slots["loss"] != preset.slots["loss"] or _shares_ratio(preset)):
             continue  # a method that is reduced itself explains nothing
         changes = form.changes_from(plain)
-        if name != _PARENT if changes else name == method.name:
+        if name != _PARENT if changes else name == method.name and not whole.idle_parts:
             continue
         rank = len(changes), name
         if nearest is None or rank < nearest:
@@ -139,7 +142,8 @@ def equal_method(
     if nearest is None or len(best) > (_MOST_CHANGES if moved else 0):
         return None
     by_updates = moved and form.loss.aggregation == whole.loss.aggregation
-    reason = _BY_UPDATES if by_updates else _BY_BATCH if moved else "the same components and settings"
+    unmoved = f"{' and '.join(whole.idle_parts)} changes nothing" if whole.idle_parts else _BY_PARTS
+    reason = _BY_UPDATES if by_updates else _BY_BATCH if moved else unmoved
     return Equality(nearest[1], best, form.to_rounding, reason, by_updates)
 
 
@@ -176,6 +180,10 @@ def trl_values(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _form(slots: Mapping[str, SlotSpec], settings: Mapping[str, Any], kl: KLConfig) -> _Form:
     parts = {slot: component(slot, spec) for slot, spec in slots.items()}
+    simpler = {slot: name for slot, part in parts.items() if (name := part.same_as(settings))}
+    idle_parts = tuple(f"{slot}={slots[slot].name}" for slot in simpler)
+    slots = {**slots, **{slot: SlotSpec(name=name) for slot, name in simpler.items()}}
+    parts |= {slot: component(slot, slots[slot]) for slot in simpler}
     loss, advantage = cast(PolicyLoss, parts["loss"]), cast(Advantage, parts["advantage"])
     values = trl_values(settings)
     if values["epsilon_high"] is None:
@@ -184,7 +192,8 @@ def _form(slots: Mapping[str, SlotSpec], settings: Mapping[str, Any], kl: KLConf
     where = kl.where if read["beta"] else KLConfig().where
     corrected = bool(read["beta"]) and where == "loss" and read["use_bias_correction_kl"]
     read |= {"kl.where": where, "kl.target": kl.target, "use_bias_correction_kl": corrected}
-    return _Form({slot: (spec.name, _fields(parts[slot])) for slot, spec in slots.items()}, read, loss, advantage)
+    named = {slot: (spec.name, _fields(parts[slot])) for slot, spec in slots.items()}
+    return _Form(named, read, loss, advantage, idle_parts=idle_parts)
 
 
 def _preset(method: Method) -> _Form:

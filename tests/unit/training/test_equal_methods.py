@@ -49,6 +49,12 @@ EQUAL = [
         "equals grpo with beta=0.01 up to rounding: " + RATIO,
     ),
     ({"advantage": "self-certainty", "beta": 0.005}, "equals intuitor: the same components and settings"),
+    ({"method": "ict"}, "equals grpo: mask=ict changes nothing"),  # the warm-up of 20 steps outlasts the run
+    ({"method": "ict", "mask.fraction": 1.0, "mask.warmup_steps": 0}, "equals grpo: mask=ict changes nothing"),
+    (
+        {"mask": {"name": "random-per-completion", "fraction": 1.0}},
+        "equals grpo: mask=random-per-completion changes nothing",
+    ),
 ]
 NOT_EQUAL: list[dict[str, Any]] = [
     {"method": "grpo"},
@@ -65,6 +71,7 @@ NOT_EQUAL: list[dict[str, Any]] = [
     {"method": "clip-cov", **ONE},
     {"advantage": "self-certainty", "beta": 0.005, "use_bias_correction_kl": True},
     {"method": "intuitor", "kl.where": "nowhere"},
+    {"method": "ict", "mask.warmup_steps": 1},
 ]
 
 

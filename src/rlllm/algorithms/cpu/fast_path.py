@@ -10,14 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlllm.algorithms import forward_pass
 from rlllm.algorithms.cpu import microbatches
 from rlllm.algorithms.cpu.forward import cheap_pass, packs
 from rlllm.algorithms.cpu.onednn_linear import OneDNNLinear
-from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
+from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
 from rlllm.algorithms.rope import length_threshold, runs_of_one_kind
-
-PART_BYTES = 3 * 2**30
-"""Memory that the activations and logits of one part may take."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +46,16 @@ class FastPath:
         """Forward passes over the last `keep` tokens of (B, P + keep) rows, in order.
 
         Args:
+            model: the policy, also as several processes wrap it.
             rows: rows that pass together; no more than have room for their logits. None passes all together.
             share: encode each prompt once and lay completions side by side, where the model's cache allows.
             hidden_states: keep the hidden states of every layer; nothing is shared then.
         """
         with self._products():
-            for part_ids, part_mask in self._chunks(model, ids, mask, keep, rows):
+            unwrapped = getattr(model, "module", model)
+            for part_ids, part_mask in self._chunks(unwrapped, ids, mask, keep, rows):
                 window = Window.of(part_ids, part_mask, keep)
-                if share and not hidden_states and not _beyond(model, part_mask):
+                if share and not hidden_states and not _beyond(unwrapped, part_mask):
                     yield cheap_pass(model, window, temperature)
                 else:
                     yield plain_pass(model, window, temperature, hidden_states=hidden_states)
@@ -85,8 +85,7 @@ class FastPath:
         self, model: Any, ids: Tensor, mask: Tensor, keep: int, rows: int | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
         if rows:
-            vocabulary = model.config.get_text_config().vocab_size
-            rows = max(min(rows, PART_BYTES // (8 * vocabulary * keep)), 1)
+            rows = max(min(rows, most_rows(model, keep)), 1)
         size = rows or ids.size(0)
         for together in runs_of_one_kind(model, mask):
             yield from zip(ids[together].split(size), mask[together].split(size), strict=True)
@@ -105,5 +104,5 @@ def _costs(model: Any, prefix: int, packed: bool) -> microbatches.Costs:
     config = model.config.get_text_config()
     size = max(config.hidden_size * config.num_hidden_layers, 1)
     overhead = microbatches.OVERHEAD / (12 * config.hidden_size * size)
-    largest = max(PART_BYTES // (8 * config.vocab_size + 120 * size), 1)
+    largest = max(forward_pass.PART_BYTES // (8 * config.vocab_size + 120 * size), 1)
     return microbatches.Costs(overhead, prefix, largest, packed)

@@ -11,7 +11,7 @@ from rlllm.core.records import PromptTask, Sample
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rlllm.algorithms.forward_pass import ForwardView
+    from rlllm.algorithms.forward_pass import ForwardView, Pass
     from rlllm.rollouts.config import SamplingConfig
 
 
@@ -43,7 +43,8 @@ class Signal:
     """A quantity of each completion or token.
 
     A subclass sets `name` and `summary`, and defines one of two methods: `from_forward`, for what follows from the forward
-    pass of the policy over the rollout, which is made once for all signals that read it; or `compute`, for everything else.
+    pass of the policy over the rollout, which is made once for all signals that read it; or `compute`, for everything else. One
+    that `compares_groups` defines `from_groups` and `compute`.
     """
 
     name: str = ""
@@ -57,6 +58,9 @@ class Signal:
     """Whether `from_forward` reads `ForwardView.hidden_states`."""
     per_token: bool = True
     """Whether the value has shape (B, T)."""
+    compares_groups: bool = False
+    """Whether the value follows from the completions of a group together. Its `cost` is `shared pass`: `from_groups` is called
+    where memory holds the vocabulary of a whole group at every position, else `compute`, which makes a pass of its own."""
     elementwise: bool = False
     """Whether `from_forward` computes each token's value from that token's logits alone. Then the shared pass may lay several
     completions side by side in one row."""
@@ -67,6 +71,13 @@ class Signal:
         Called only where `cost` is `shared pass`.
         """
         return view.logits.new_zeros(view.targets.shape)
+
+    def from_groups(self, part: Pass, context: SignalContext) -> Tensor:
+        """(B, kept) values for one part of the shared pass, whose B completions are whole groups.
+
+        Called in the place of `from_forward` where `compares_groups`.
+        """
+        return part.view.logits.new_zeros(part.places[0].shape)
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The value for all B rows, from those of the parts in order."""

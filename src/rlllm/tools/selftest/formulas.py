@@ -134,6 +134,28 @@ def highest_entropies(entropies: Array, mask: Array, fraction: float) -> Array:
     return mask * (entropies >= np.quantile(entropies[mask > 0], 1 - fraction))
 
 
+def divergence_from_siblings(shares: Array, mask: Array) -> Array:
+    """JS(p, q) of each token's p and q, the mean of the group's at its place, in nats (ICT: Feng 2026, arXiv 2606.19771).
+
+    `shares` is (G, T, V): the distributions of one group. 0 outside of the mask.
+    """
+    values = np.zeros(mask.shape)
+    for row, place in np.argwhere(mask > 0):
+        own, mean = shares[row, place], shares[mask[:, place] > 0, place].mean(0)
+        middle = (own + mean) / 2
+        values[row, place] = 0.5 * ((own * np.log(own / middle)).sum() + (mean * np.log(mean / middle)).sum())
+    return values
+
+
+def highest_of_each(scores: Array, mask: Array, fraction: float) -> Array:
+    """1 on the share of each completion's tokens, rounded up, that have its highest scores (ICT: Feng 2026)."""
+    chosen = np.zeros_like(mask)
+    for row, inside in enumerate(mask > 0):
+        places = np.flatnonzero(inside)
+        chosen[row, places[np.argsort(-scores[row, places])[: int(np.ceil(fraction * len(places)))]]] = 1
+    return chosen
+
+
 def outside_band(values: Array, mask: Array, low: float, high: float) -> Array:
     """1 on the tokens whose covariance lies outside of (low, high) (Clip-Cov: Cui et al. 2025, arXiv 2505.22617)."""
     return mask * ~((values > low) & (values < high))

@@ -29,6 +29,7 @@ from rlllm.algorithms.losses.kl_cov import KLCov
 from rlllm.algorithms.losses.luffy import LUFFY
 from rlllm.algorithms.losses.rloo import RLOO
 from rlllm.algorithms.masks.clip_cov import ClipCov
+from rlllm.algorithms.masks.top_share import ICT, EntropyPerCompletion
 from rlllm.algorithms.ppo.critic import value_loss
 from rlllm.algorithms.preference.contrastive import completion_logps, contrastive_loss, negative_log_likelihood
 from rlllm.algorithms.preference.cpo import alpha_reward
@@ -37,6 +38,7 @@ from rlllm.algorithms.preference.rrhf import rrhf_loss
 from rlllm.algorithms.preference.settings import CONTRASTIVE
 from rlllm.algorithms.prm_trainer import IGNORED, step_loss
 from rlllm.algorithms.protocols import Advantage, Loss
+from rlllm.algorithms.signals.sibling_distributions import divergence_from_mean
 from rlllm.evals.statistics.pass_estimators import pass_at_k
 from rlllm.tools.selftest import formulas
 from rlllm.tools.selftest.check import Batch, Check, difference, over_batches, with_gradient
@@ -166,6 +168,8 @@ def _estimators() -> list[Check]:
         Check("ratio of a completion", AGAINST, of(ratio, formulas.sequence_ratio, "new old mask")),
         Check("covariance of tokens", AGAINST, of(covariance, formulas.covariance, "new advantages mask")),
         Check("mask clip-cov", AGAINST, over_batches(_clip_cov)),
+        Check("mask ict", AGAINST, over_batches(_ict)),
+        Check("mask entropy-per-completion", AGAINST, over_batches(_entropy_per_completion)),
         Check("pass@k", AGAINST, passes),
     ]
 
@@ -176,6 +180,29 @@ def _clip_cov(batch: Batch) -> float:
     rollout = replace(rollout_of(batch), signals={"logps": torch.tensor(batch.new)}, advantages=advantages)
     values = formulas.covariance(batch.new, batch.advantages, batch.mask)
     return difference(ClipCov(1.0, 0.1, 1.0)(rollout), formulas.outside_band(values, batch.mask, 0.1, 1.0))
+
+
+def _ict(batch: Batch) -> float:
+    """The divergence, and then the choice by it. Distributions of four words follow from the batch's numbers."""
+    scores = np.stack([batch.new, batch.old, batch.ref, batch.values], axis=-1)
+    shares = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+    size = batch.rewards.shape[1]
+    groups = zip(
+        shares.reshape(-1, size, *shares.shape[1:]), batch.mask.reshape(-1, size, shares.shape[1]), strict=True
+    )
+    expected = np.concatenate([formulas.divergence_from_siblings(*group) for group in groups])
+    mask, logps = torch.tensor(batch.mask), torch.tensor(shares).log()
+    computed = divergence_from_mean(logps.unflatten(0, (-1, size)), mask.unflatten(0, (-1, size))).flatten(0, 1) * mask
+    signals = {"sibling_divergence": computed, "logps": torch.tensor(batch.new), "purity": torch.tensor(batch.old)}
+    chosen = ICT(0.3, warmup_steps=0)(replace(rollout_of(batch), signals=signals))
+    wanted = formulas.highest_of_each(np.round(expected, 12) - 1e-9 * np.arange(expected.shape[1]), batch.mask, 0.3)
+    return max(difference(computed, expected), difference(chosen, wanted))
+
+
+def _entropy_per_completion(batch: Batch) -> float:
+    rollout = replace(rollout_of(batch), signals={"entropies": torch.tensor(batch.values)})
+    chosen = EntropyPerCompletion(0.3, warmup_steps=0)(rollout)
+    return difference(chosen, formulas.highest_of_each(batch.values, batch.mask, 0.3))
 
 
 def _advantages() -> list[Check]:
