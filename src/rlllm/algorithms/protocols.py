@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rlllm.core.records import Prompt, PromptTask
@@ -38,6 +38,10 @@ class Setup:
     """Where the KL term enters: `loss`, `reward` or `nowhere`."""
     off_policy: bool
     """Whether completions of the data stand in the groups."""
+    loss: PolicyLoss | None = None
+    """The loss of the run."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """TRL's settings, as far as they are given or follow from a method or the model."""
 
 
 class Component:
@@ -150,6 +154,9 @@ class Advantage(Component):
     """Whether the signal is the policy's own: rewards are only monitored, and a constant one is no failure."""
     per_completion: bool = False
     """Whether it gives one number a completion, (B,), in every run."""
+    per_token: bool = False
+    """Whether what it says is in the differences between a completion's tokens, so that a loss whose tokens share one ratio
+    (`PolicyLoss.shares_ratio`) is refused: it would average them away."""
     reads_kl_penalty: bool = True
     """Whether a KL penalty in the reward (`kl.where=reward`) reaches the advantage."""
 
@@ -181,6 +188,16 @@ class PolicyLoss(Component):
     """Whether it is about completions that the policy did not sample, so that a run without them is refused."""
     reads_trl: Collection[str] = ()
     """TRL settings of losses that it reads, out of `rlllm.algorithms.losses.trl.LOSS_SETTINGS`; `LossInputs.trl` has them."""
+
+    def shares_ratio(self, settings: Mapping[str, Any]) -> bool:
+        """Whether the tokens of a completion share one importance ratio that has the gradient, as in GSPO.
+
+        Then every token learns by the mean of the completion's advantages, not by its own.
+
+        Args:
+            settings: TRL's.
+        """
+        return False
 
     def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
         """What its gradient is while every importance ratio is 1, so that nothing is clipped, gated or charged.

@@ -51,6 +51,10 @@ METHODS = Registry(
         "kl-cov": Builtin("rlllm.algorithms.methods.rl.kl_cov:METHOD"),
         "entropy-80-20": Builtin("rlllm.algorithms.methods.rl.entropy_80_20:METHOD"),
         "ict": Builtin("rlllm.algorithms.methods.rl.ict:METHOD"),
+        "dasd": Builtin("rlllm.algorithms.methods.rl.dasd:METHOD"),
+        "opsd": Builtin("rlllm.algorithms.methods.rl.opsd:METHOD"),
+        "rlsd": Builtin("rlllm.algorithms.methods.rl.rlsd:METHOD"),
+        "rlrt": Builtin("rlllm.algorithms.methods.rl.rlrt:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -133,6 +137,22 @@ SLOTS = Registry(
         ),
         "advantage.remax": Builtin(
             "rlllm.algorithms.advantages.remax:ReMax", "reward minus that of the greedy completion"
+        ),
+        "advantage.dasd": Builtin(
+            "rlllm.algorithms.advantages.self_distillation:DASD",
+            "group, and towards or away from itself with the solution, by entropy (DASD)",
+        ),
+        "advantage.opsd": Builtin(
+            "rlllm.algorithms.advantages.self_distillation:OPSD",
+            "towards itself with the solution, at every token; needs no reward (OPSD)",
+        ),
+        "advantage.rlsd": Builtin(
+            "rlllm.algorithms.advantages.self_distillation:RLSD",
+            "group, larger where the policy with the solution agrees (RLSD)",
+        ),
+        "advantage.rlrt": Builtin(
+            "rlllm.algorithms.advantages.self_distillation:RLRT",
+            "group, larger where a good completion departs from the policy with the solution (RLRT)",
         ),
         "advantage.lagrange": Builtin(
             "rlllm.algorithms.advantages.lagrange:Lagrange", "reward minus a cost whose weight holds it under a bound"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -371,6 +372,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             group_size=rollout.group_size,
             temperature=self.temperature,
             rows_per_pass=self.args.per_device_train_batch_size,
+            passes=partial(self._passes_over, rows=self.args.per_device_train_batch_size),
             sampling=self.sampling,
             score=lambda samples: self.slots.rewards.score(list(samples)).totals,
             critic=self.critic,
@@ -399,8 +401,14 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         if any(signal.compares_groups for signal in wanted.values()):
             rows = self._rows_of_whole_groups(context)
         hidden_states = any(signal.reads_hidden_states for signal in wanted.values())
+        share = all(signal.elementwise or signal.compares_groups for signal in wanted.values())
+        yield from self._passes_over(ids, mask, keep, rows=rows, share=share, hidden_states=hidden_states)
+
+    def _passes_over(
+        self, ids: Tensor, mask: Tensor, keep: int, *, rows: int, share: bool = True, hidden_states: bool = False
+    ) -> Iterator[Pass]:
+        """Forward passes over the last `keep` tokens of (B, P + keep) rows; arguments as for `FastPath.passes`."""
         if self.fast_path is not None:
-            share = all(signal.elementwise or signal.compares_groups for signal in wanted.values())
             yield from self.fast_path.passes(
                 self.model, ids, mask, keep, self.temperature, rows=rows, share=share, hidden_states=hidden_states
             )

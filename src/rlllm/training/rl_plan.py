@@ -74,15 +74,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     )
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_kl(config, slots["advantage"].name, advantage, settings)
-    setup = Setup(
-        group_size=rollout.group_size,
-        tasks=plan.loaded.train,
-        reward_names=composition.names,
-        reward_weights=composition.weights,
-        kl_in=config.kl.where,
-        off_policy="off_policy" in slots,
-    )
-    _check_components(components, slots, setup, settings)
+    _check_components(components, slots, _setup(plan, components, composition, settings), settings)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in components.signals:
@@ -107,6 +99,20 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
         equals=equal_method(config, plan.method, slots, settings, batches),
         idle=tuple(idle_settings(slots, settings, plan.given, plan.method, batches)),
         changes=_changes(plan, slots),
+    )
+
+
+def _setup(plan: Plan[RLConfigT], components: Components, rewards: Composition, settings: Mapping[str, Any]) -> Setup:
+    """What components are told of the run."""
+    return Setup(
+        group_size=plan.config.rollout.group_size,
+        tasks=plan.loaded.train,
+        reward_names=rewards.names,
+        reward_weights=rewards.weights,
+        kl_in=plan.config.kl.where,
+        off_policy="off_policy" in components.by_slot,
+        loss=cast(PolicyLoss, components.by_slot["loss"]),
+        settings=settings,
     )
 
 
@@ -236,6 +242,13 @@ def _check_component(name: str, part: Component, setup: Setup) -> None:
         )
     if isinstance(part, PolicyLoss) and part.aggregation not in AGGREGATIONS:
         raise unknown(f"aggregation of {name}", part.aggregation, AGGREGATIONS)
+    if isinstance(part, Advantage) and part.per_token and setup.loss and setup.loss.shares_ratio(setup.settings):
+        raise ConfigError(
+            f"{name} gives each token an advantage of its own, and the tokens of a completion share one ratio in this run's "
+            "loss, which averages them away",
+            given=f"importance_sampling_level={setup.settings.get('importance_sampling_level', 'token')}",
+            hint="loss=grpo importance_sampling_level=token",
+        )
     with plugin_boundary("component", name, part):
         part.check(setup)
 

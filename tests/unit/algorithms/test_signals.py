@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from rlllm.algorithms.components import signals_of
+from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
 from rlllm.algorithms.protocols import Advantage
 from rlllm.algorithms.registry import SIGNALS
 from rlllm.algorithms.signals.base import Signal
@@ -48,10 +49,15 @@ def context(model: Any, tokenizer: Any = None) -> Any:
         "completion_ids": ids,
         "completion_mask": mask,
     }
+
+    @torch.no_grad()
+    def passes(ids: Tensor, mask: Tensor, keep: int) -> list[Pass]:
+        parts = zip(ids.split(3), mask.split(3), strict=True)
+        return [plain_pass(model, Window.of(*part, keep), 0.7) for part in parts]
+
     tasks = [PromptTask("What is 1 + 1?", "2", {"solution": f"it is {index}"}) for index in range(4)]
-    return SimpleNamespace(
-        model=model, tokenizer=tokenizer, output=output, tasks=tasks, group_size=GROUP, temperature=0.7, rows_per_pass=3
-    )
+    given = {"model": model, "tokenizer": tokenizer, "output": output, "tasks": tasks, "group_size": GROUP}
+    return SimpleNamespace(**given, temperature=0.7, rows_per_pass=3, passes=passes)
 
 
 def distributions(model: Any, output: dict[str, Tensor], row: int, temperature: float) -> Tensor:
@@ -150,7 +156,7 @@ def test_the_teachers_log_probabilities_are_those_under_its_own_prompt(tiny_mode
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
-    made, signal = context(model, tokenizer), TeacherLogps(template="{prompt} ({text})")
+    made, signal = context(model, tokenizer), TeacherLogps(template="{prompt} ({privileged_context})")
     values = signal.compute(made)
     for row, length in enumerate(LENGTHS):
         prompt = f"What is 1 + 1? (it is {row})"
@@ -168,7 +174,35 @@ def test_the_teachers_log_probabilities_are_those_under_its_own_prompt(tiny_mode
 def test_a_teacher_without_a_solution_says_which_row_lacks_it() -> None:
     with pytest.raises(DataError, match="needs text in the column worked"):
         TeacherLogps(column="worked").prompt(PromptTask("a", "1", {"solution": "x"}))
-    assert TeacherLogps(column="answer", template="{prompt}{text}").prompt(PromptTask("a", "1")) == "a1"
+    assert TeacherLogps(column="answer", template="{prompt}{privileged_context}").prompt(PromptTask("a", "1")) == "a1"
+
+
+def test_rows_without_a_solution_have_no_values_where_that_is_allowed(tiny_model: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    made = context(AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model))
+    whole = TeacherLogps().compute(made)
+    made.tasks[1] = PromptTask("What is 1 + 1?", "2", {"solution": " "})
+    made.tasks[2] = PromptTask("What is 1 + 1?", "2")
+    values = TeacherLogps(optional=True).compute(made)
+    assert values[[1, 2]].isnan().all()
+    for row in (0, 3):
+        torch.testing.assert_close(values[row, : LENGTHS[row]], whole[row, : LENGTHS[row]], atol=1e-5, rtol=1e-5)
+
+
+def test_a_teacher_whose_prompt_is_too_long_for_the_model_is_refused(tiny_model: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    made = context(AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model))
+    made.tasks[0] = PromptTask("What is 1 + 1?", "2", {"solution": "2 " * 9000})
+    with pytest.raises(ConfigError, match="and the model takes"):
+        TeacherLogps().compute(made)
+
+
+@pytest.mark.parametrize("template", ["{prompt}", "{privileged_context}", "{prompt}{text}", "{prompt}{", "{}{prompt}"])
+def test_a_teachers_prompt_without_the_solution_is_refused(template: str) -> None:
+    with pytest.raises(ConfigError, match=r"made from \{prompt\} and \{privileged_context\}"):
+        TeacherLogps(template=template)
 
 
 class Asking(Advantage):

@@ -36,6 +36,7 @@ class GAE(Advantage):
     whiten_rewards: bool = False
     whiten: bool = True
     needs = ("values",)
+    per_token = True
 
     def __post_init__(self) -> None:
         for name in ("gamma", "lam", "critic_lam"):

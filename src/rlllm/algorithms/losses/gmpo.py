@@ -31,6 +31,9 @@ class GMPO(Loss):
         if not self.width > 0:
             raise ConfigError("loss gmpo: width is above 0", given=self.width, hint="0.4 in the paper")
 
+    def shares_ratio(self, settings: Mapping[str, Any]) -> bool:
+        return True
+
     def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
         return "completion"
 

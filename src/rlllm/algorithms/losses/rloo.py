@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.losses.base import LossInputs, log_ratios
 from rlllm.algorithms.protocols import Loss
@@ -22,6 +23,9 @@ class RLOO(Loss):
     aggregation = "seq-mean-token-mean"
     rows_are_independent = True
     reads_trl = ("epsilon", "epsilon_high")
+
+    def shares_ratio(self, settings: Mapping[str, Any]) -> bool:
+        return True
 
     def __call__(self, logps: Tensor, inputs: LossInputs) -> Tensor:
         """(B, 1) loss of each completion."""

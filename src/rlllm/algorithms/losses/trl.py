@@ -31,6 +31,9 @@ class TRLLoss(PolicyLoss):
     def trl_settings(self) -> Mapping[str, Any]:
         return {"loss_type": self.loss_type}
 
+    def shares_ratio(self, settings: Mapping[str, Any]) -> bool:
+        return "importance_sampling_level" in self.reads_trl and settings.get("importance_sampling_level") == "sequence"
+
     def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
         if settings["delta"] is not None and settings["delta"] < 1:
             return ""
@@ -83,6 +86,9 @@ class CISPO(TRLLoss):
     loss_type = "cispo"
     aggregation = "token-mean"
     reads_trl = ("importance_sampling_level", "epsilon_high", *_FRAME)
+
+    def shares_ratio(self, settings: Mapping[str, Any]) -> bool:
+        return False  # its ratio is a weight without a gradient
 
     def at_ratio_one(self, settings: Mapping[str, Any]) -> str:
         bound = settings["epsilon"] if settings["epsilon_high"] is None else settings["epsilon_high"]

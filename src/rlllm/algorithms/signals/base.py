@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,9 @@ class SignalContext:
     temperature: float
     rows_per_pass: int
     """Completions that pass through the model together."""
+    passes: Callable[[Tensor, Tensor, int], Iterator[Pass]]
+    """Forward passes of the policy over the last `keep` tokens of (B, P + keep) ids with their mask, in order: the loop's own,
+    which encode a prompt once for all its completions where they can."""
     sampling: SamplingConfig
     """How completions of this run are sampled."""
     score: Callable[[Sequence[Sample]], Sequence[float | None]]

@@ -256,6 +256,35 @@ def pairwise(rewards: Array, ratios: Array, beta: float) -> Array:
     return advantages
 
 
+def dasd(gaps: Array, entropies: Array, inside: Array) -> Array:
+    """tanh((tau - H) / s) sigmoid(|D| - 1) D of a completion's tokens, D the gap over the median gap size, at most 5.
+
+    tau is the 20 % quantile and s the mean absolute deviation of the entropies (DASD: Zhang 2026, arXiv 2605.22263).
+    """
+    values = np.zeros_like(gaps)
+    for row, chosen in enumerate(inside > 0):
+        if not chosen.any():
+            continue
+        gap, entropy = gaps[row, chosen], entropies[row, chosen]
+        scaled = np.clip(gap / (max(np.median(np.abs(gap)), 1e-3) + 1e-6), -5, 5)
+        spread = np.abs(entropy - entropy.mean()).mean()
+        route = np.tanh((np.quantile(entropy, 0.2) - entropy) / (spread + 1e-6))
+        values[row, chosen] = route * sigmoid(np.abs(scaled) - 1) * scaled
+    return values
+
+
+def rlsd(advantages: Array, gaps: Array, mix: float, bound: float) -> Array:
+    """A (1 - mix + mix clip(e^(sign(A) d), 1 - bound, 1 + bound)) (RLSD: Yang et al. 2026, arXiv 2604.03128)."""
+    weights = np.clip(np.exp(np.sign(advantages) * gaps), 1 - bound, 1 + bound)
+    return advantages * (1 - mix + mix * weights)
+
+
+def rlrt(advantages: Array, gaps: Array, mix: float, bound: float) -> Array:
+    """A (1 - mix + mix clip(e^-d, 1 - bound, 1 + bound)) where A > 0, else A (RLRT: Kim et al. 2026, arXiv 2605.10781)."""
+    weights = np.clip(np.exp(-gaps), 1 - bound, 1 + bound)
+    return np.where(advantages > 0, advantages * (1 - mix + mix * weights), advantages)
+
+
 def constrained(rewards: Array, costs: Array, multiplier: float) -> Array:
     """(A_reward - lambda A_cost) / (1 + lambda) (Dai et al. 2023, arXiv 2310.12773), both leave-one-out."""
     unknown = np.isnan(rewards) | np.isnan(costs)

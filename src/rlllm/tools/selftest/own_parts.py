@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from rlllm.algorithms.advantages.lagrange import constrained
 from rlllm.algorithms.advantages.pairwise import pairwise
 from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
 from rlllm.algorithms.advantages.remax import over_greedy
+from rlllm.algorithms.advantages.self_distillation import DASD, OPSD, RLRT, RLSD
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.covariance import covariance
 from rlllm.algorithms.losses.base import AGGREGATIONS, LossInputs, aggregate, k3, sequence_ratio
@@ -229,6 +231,7 @@ def _advantages() -> list[Check]:
         check("pairwise", _pairwise),
         check("lagrange", _lagrange),
         check("remax", _remax),
+        *(check(name, partial(_self_distilled, name)) for name in ("dasd", "opsd", "rlsd", "rlrt")),
     ]
 
 
@@ -236,6 +239,25 @@ def _confidence(batch: Batch, advantage: Advantage, signals: Mapping[str, Tensor
     scores = (values * batch.mask).sum(1) / batch.lengths
     expected = formulas.group(scores.reshape(batch.rewards.shape)).reshape(-1)
     return difference(advantage(replace(rollout_of(batch), signals=signals)), expected)
+
+
+def _self_distilled(name: str, batch: Batch) -> float:
+    """The teacher's log-probabilities are those of the reference."""
+    gaps, group = batch.ref - batch.new, batch.advantages * np.ones_like(batch.new)
+    judged = batch.mask * ~np.isnan(batch.rewards.reshape(-1, 1))
+    part, expected = {
+        "dasd": (DASD(dasd_beta=0.3), group + 0.3 * formulas.dasd(gaps, batch.values, judged)),
+        "opsd": (OPSD(), gaps),
+        "rlsd": (RLSD(), formulas.rlsd(group, gaps, 0.5, 0.2)),
+        "rlrt": (RLRT(), formulas.rlrt(group, gaps, 0.5, 1.0)),
+    }[name]
+    signals = {"logps": batch.new, "teacher_logps": batch.ref, "entropies": batch.values}
+    rollout = replace(
+        rollout_of(batch),
+        signals={signal: torch.tensor(values) for signal, values in signals.items()},
+        trl_advantages=torch.tensor(batch.advantages[:, 0]),
+    )
+    return difference(part(rollout) * torch.tensor(batch.mask), expected * batch.mask)
 
 
 def _reinforce_plus_plus(batch: Batch) -> float:
