@@ -15,6 +15,10 @@ from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Diagnostics
 
 
+_CUT_LIMIT = 5
+"""Steps in a row after which a run ends whose completions were all cut at the length limit and never differed in reward."""
+
+
 class AlreadyFinishedError(Exception):
     """The checkpoint to resume from is that of the last step. transformers' Trainer would train one step more."""
 
@@ -26,7 +30,8 @@ class Recorder(TrainerCallback):
         run: its directory holds `metrics.jsonl`.
         diagnostics: updated at every log and every step.
         progress: called at the start and at every log.
-        flat_limit: stop after this many steps in a row without any difference in reward; 0 never stops.
+        flat_limit: stop after this many steps in a row without any difference in reward; 0 never stops. A run whose
+            completions were all cut at the length limit from the start stops after `_CUT_LIMIT` such steps.
     """
 
     def __init__(self, run: Run, diagnostics: Diagnostics, progress: ProgressCallback, flat_limit: int = 0) -> None:
@@ -60,7 +65,10 @@ class Recorder(TrainerCallback):
             return
         self._update_diagnostics(values)
         self._add_speed(values)
+        first_rollout = self.diagnostics.least_cut is None
         flat = self._update_signal(state.global_step, values)
+        if first_rollout and self.diagnostics.least_cut == 1:
+            self.progress.note(f"warning: {_cut_text(equal_rewards=values.get('frac_reward_zero_std') == 1)}")
         if self._stops_after(flat, state):
             control.should_training_stop = True
             self.progress.note(f"stopping: {flat} steps without any difference in reward")
@@ -84,7 +92,9 @@ class Recorder(TrainerCallback):
 
     def _stops_after(self, flat: int, state: Any) -> bool:
         """Whether the run ends here after `flat` steps without a difference in reward; the diagnostics are told so."""
-        stops = 0 < self.flat_limit <= flat and state.global_step < state.max_steps
+        never_ended = self.diagnostics.least_cut == 1 and self.diagnostics.steps_flat == self.diagnostics.steps_compared
+        limit = min(self.flat_limit, _CUT_LIMIT) if never_ended else self.flat_limit
+        stops = 0 < limit <= flat and state.global_step < state.max_steps
         self.diagnostics.stopped_flat = flat if stops else 0
         return stops
 
@@ -103,6 +113,18 @@ class Recorder(TrainerCallback):
         if (cut := values.get("completions/clipped_ratio")) is not None:
             facts.least_cut = min(cut, 1.0 if facts.least_cut is None else facts.least_cut)
         return step - self._last_signal
+
+
+def _cut_text(*, equal_rewards: bool) -> str:
+    """What is wrong with a rollout in which every completion reached the length limit."""
+    if equal_rewards:
+        rest = "and in no group the rewards differ, so that there is nothing to learn"
+    else:
+        rest = "and is scored as it was cut"
+    return (
+        f"every completion of the first rollout ends at the length limit, {rest}: raise rollout.max_new_tokens, or see whether "
+        "the model ends its turns (rlllm data show DATA --tokens --model MODEL)"
+    )
 
 
 class GracefulStop(TrainerCallback):

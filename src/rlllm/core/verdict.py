@@ -305,8 +305,13 @@ def _no_gradient(diagnostics: Diagnostics) -> Reason | None:
         or not math.isfinite(diagnostics.largest_gradient)
     ):
         return None
+    masked = diagnostics.least_cut == 1 and diagnostics.truncated_masked
     return Reason(
-        "no_gradient", "the gradient was exactly zero at every logged step", "check learning signal and masks"
+        "no_gradient",
+        "the gradient was exactly zero at every logged step",
+        f"mask_truncated_completions=true left every completion out: {_CUT_HINT}"
+        if masked
+        else "check learning signal and masks",
     )
 
 

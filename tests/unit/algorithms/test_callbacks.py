@@ -102,6 +102,36 @@ def test_steps_in_a_row_without_a_difference_in_reward_stop_a_run(
     assert diagnostics.stopped_flat == (limit if stops_after < len(logs) else 0)
 
 
+CUT = {**FLAT, "completions/clipped_ratio": 1.0}
+CUT_RUNS = [
+    ("cut and equal from the start", 20, [CUT] * 9, 5, "nothing to learn"),
+    ("nobody wants a stop", 0, [CUT] * 9, 9, "nothing to learn"),
+    ("a lower limit holds", 3, [CUT] * 9, 3, "nothing to learn"),
+    (
+        "cut, with rewards that differ at first",
+        20,
+        [{**MIXED, "completions/clipped_ratio": 1.0}, *[CUT] * 9],
+        10,
+        "scored",
+    ),
+    ("a completion that ended", 20, [{**CUT, "completions/clipped_ratio": 0.9}, *[CUT] * 9], 10, ""),
+    ("environments log no lengths", 20, [FLAT] * 9, 9, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("limit", "logs", "stops_after", "warning"), [row[1:] for row in CUT_RUNS], ids=[row[0] for row in CUT_RUNS]
+)
+def test_completions_that_are_all_cut_are_said_at_once_and_stop_a_run_that_cannot_learn(
+    run: Run, limit: int, logs: list[dict[str, float]], stops_after: int, warning: str
+) -> None:
+    ears = Ears()
+    assert train(Recorder(run, Diagnostics(), ears, limit), logs) == stops_after
+    warnings = [note for note in ears.notes if note.startswith("warning: every completion of the first rollout")]
+    assert len(warnings) == bool(warning)
+    assert warning in "".join(warnings)
+
+
 def test_the_last_step_needs_no_stop(run: Run) -> None:
     diagnostics = Diagnostics()
     assert train(Recorder(run, diagnostics, Ears(), 3), [FLAT] * 3, steps=3) == 3

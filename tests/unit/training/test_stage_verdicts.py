@@ -116,6 +116,20 @@ def test_a_flat_reward_stops_the_run_early(train: Callable[..., Run]) -> None:
     assert (fatal(run)[0], fatal(run)[-1]) == ("constant_reward", "steps_missing")
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_run_that_never_ends_a_completion_and_cannot_learn_stops_after_five_steps(
+    train: Callable[..., Run], masked: bool
+) -> None:
+    rewards = "vowels" if masked else "constant"
+    settings = {"mask_truncated_completions": masked, "max_completion_length": 2, "model": "nano"}
+    run = train("reason", rewards=rewards, max_steps=9, **settings)
+    steps = run.verdict["diagnostics"]["steps_done"]
+    hints = {reason["code"]: reason["hint"] for reason in run.verdict["reasons"]}
+    assert (run.ok, steps) == (False, 9 if masked else 5)
+    assert "raise rollout.max_new_tokens" in hints["no_gradient" if masked else "constant_reward"]
+    assert "all_completions_cut" in hints
+
+
 def test_a_flat_reward_does_not_stop_the_run_if_nobody_wants_that(train: Callable[..., Run]) -> None:
     run = train("reason", rewards="constant", stop_when_flat=0)
     assert run.verdict["diagnostics"]["steps_done"] == 3
