@@ -14,7 +14,6 @@ from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Diagnostics
 
-
 _CUT_LIMIT = 5
 """Steps in a row after which a run ends whose completions were all cut at the length limit and never differed in reward."""
 

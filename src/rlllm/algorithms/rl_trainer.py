@@ -35,7 +35,6 @@ from rlllm.algorithms.prompt_order import EpochPromptSampler
 from rlllm.algorithms.protocols import Advantage, Component, Mask, OffPolicy, PolicyLoss, Sampler, as_component
 from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
-from rlllm.algorithms.rope import runs_of_one_kind
 from rlllm.algorithms.samplers.order import Shuffle
 from rlllm.algorithms.signals.base import Signal, SignalContext
 from rlllm.algorithms.signals.entropies import Entropies
@@ -46,6 +45,7 @@ from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, completion_text, template_arguments
+from rlllm.policies.rope import by_row
 from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.engines.base import sample_completions
 from rlllm.rollouts.environments.base import finished
@@ -154,6 +154,8 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         self.filter_column = slots.rewards.names.index(judged_by)
         self.reward_functions = [_TRLRewardFunction(name, index) for index, name in enumerate(slots.rewards.names)]
         super().__init__(reward_funcs=list(self.reward_functions), **kwargs)
+        if self.ref_model is not None:
+            by_row(self.ref_model)  # TRL loads it
         self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._in_flight = _InFlight({})
 
@@ -413,10 +415,9 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
                 self.model, ids, mask, keep, self.temperature, rows=rows, share=share, hidden_states=hidden_states
             )
             return
-        for together in runs_of_one_kind(self.model, mask):
-            for part_ids, part_mask in zip(ids[together].split(rows), mask[together].split(rows), strict=True):
-                window = Window.of(part_ids, part_mask, keep)
-                yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states)
+        for part_ids, part_mask in zip(ids.split(rows), mask.split(rows), strict=True):
+            window = Window.of(part_ids, part_mask, keep)
+            yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states)
 
     def _rows_of_whole_groups(self, context: SignalContext) -> int:
         """Completions of whole groups that pass through the model together; 0 where not even those of one group may."""

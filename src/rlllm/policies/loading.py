@@ -9,6 +9,7 @@ from typing import Any
 from rlllm.core.errors import ModelError, describe
 from rlllm.policies.adapters import loaded_again, merged, refuse_difference, sample_outputs, with_adapter
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, weight_shapes
+from rlllm.policies.rope import by_row
 from rlllm.policies.vocabulary import check_loaded
 
 
@@ -145,6 +146,7 @@ def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **s
     if source.base is not None:
         return with_adapter(_load_model(loader, source.base, new_head=new_head, **settings), source.path)
     model, report = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
+    by_row(model)
     backbone = f"{model.base_model_prefix}."
     missing = sorted(key for key in report["missing_keys"] if not new_head or key.startswith(backbone))
     if missing:
@@ -167,6 +169,7 @@ def load_adapted(loader: Any, source: ModelSource, dtype: Any) -> tuple[Any, set
         )
     labels: dict[str, Any] = {"num_labels": source.head_labels} if source.head_labels else {}
     model, report = _load(loader, source.base, use_safetensors=True, output_loading_info=True, dtype=dtype, **labels)
+    by_row(model)
     own = {name.removeprefix("base_model.model.") for name in weight_shapes(Path(source.path)) or {}}
     return with_adapter(model, source.path), set(report["missing_keys"]) - own
 

@@ -97,6 +97,7 @@ class Dialogue:
     def _generate(self, ids: list[int], sampling: SamplingConfig, seed: int, streamer: Streamer) -> _Ending:
         import torch
 
+        from rlllm.policies.rope import outgrows_cache
         from rlllm.rollouts.engines.hf import HFEngine
 
         stops = HFEngine(self.model, self.tokenizer).stop_ids()
@@ -105,14 +106,16 @@ class Dialogue:
             sampling_args = {"do_sample": True, **sampling.model_dump(include={"temperature", "top_p", "top_k"})}
         prompt = torch.tensor([ids], device=self.model.device)
         torch.manual_seed(seed)
+        longest = min(sampling.max_new_tokens, self._free_context(len(ids)))
         try:
             self.model.eval().generate(
                 input_ids=prompt,
                 attention_mask=torch.ones_like(prompt),
-                max_new_tokens=min(sampling.max_new_tokens, self._free_context(len(ids))),
+                max_new_tokens=longest,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=sorted(stops),
                 streamer=streamer,
+                use_cache=not outgrows_cache(self.model, len(ids) + longest),
                 **sampling_args,
             )
         except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM, BloomConfig, LlamaConfig, OPTConf
 
 from rlllm.algorithms.cpu.fast_path import FastPath
 from rlllm.algorithms.dropout import without_functional_dropout
-from rlllm.algorithms.rope import length_threshold, runs_of_one_kind
+from rlllm.policies.rope import by_row
 
 SIZES = {
     "vocab_size": 64,
@@ -57,7 +57,7 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("share", [True, False])
 def test_a_row_has_the_log_probabilities_that_it_has_alone(config: Any, share: bool) -> None:
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config).eval()
+    model = by_row(AutoModelForCausalLM.from_config(config).eval())
     ids, mask = rows()
     keep = ids.size(1) - PROMPT
     with torch.no_grad():
@@ -68,24 +68,6 @@ def test_a_row_has_the_log_probabilities_that_it_has_alone(config: Any, share: b
             alone = model(input_ids=ids[row : row + 1, :end]).logits[0, :-1].log_softmax(-1)
             wanted = alone.gather(1, ids[row, 1:end].unsqueeze(1)).squeeze(1)[PROMPT - 1 :]
             torch.testing.assert_close(together[row, :length], wanted, atol=1e-5, rtol=1e-4)
-
-
-def test_the_threshold_is_read_from_every_form_of_a_config() -> None:
-    dynamic = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
-    assert length_threshold(PHI3) == 24
-    assert length_threshold(LlamaConfig(**SIZES, rope_parameters=dynamic, max_position_embeddings=64)) == 64
-    assert length_threshold(PLAIN) is None
-
-
-def test_rows_pass_together_up_to_the_threshold_and_alone_beyond_it() -> None:
-    model = torch.nn.Module()
-    model.config = PHI3  # type: ignore[assignment]
-    mask = torch.ones(5, 30)
-    for row, length in enumerate((20, 24, 25, 30, 3)):
-        mask[row, length:] = 0
-    parts = [(part.start, part.stop) for part in runs_of_one_kind(model, mask)]
-    assert parts == [(0, 2), (2, 3), (3, 4), (4, 5)]
-    assert runs_of_one_kind(model, mask[:2]) == [slice(0, 2)]
 
 
 OPT = OPTConfig(

@@ -15,7 +15,7 @@ from rlllm.algorithms.cpu import microbatches
 from rlllm.algorithms.cpu.forward import cheap_pass, packs
 from rlllm.algorithms.cpu.onednn_linear import OneDNNLinear
 from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
-from rlllm.algorithms.rope import length_threshold, runs_of_one_kind
+from rlllm.policies.rope import outgrows_cache
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ class FastPath:
         if rows:
             rows = max(min(rows, most_rows(model, keep)), 1)
         size = rows or ids.size(0)
-        for together in runs_of_one_kind(model, mask):
-            yield from zip(ids[together].split(size), mask[together].split(size), strict=True)
+        yield from zip(ids.split(size), mask.split(size), strict=True)
 
     def _products(self) -> AbstractContextManager[Any]:
         return OneDNNLinear(gather=self.one_process) if self.onednn else nullcontext()
@@ -96,8 +95,7 @@ class FastPath:
 
 def _beyond(model: Any, mask: Tensor) -> bool:
     """Whether a row is so long that its rotary frequencies are others than those of its prompt alone."""
-    threshold = length_threshold(model.config)
-    return threshold is not None and int(mask.sum(1).max()) > threshold
+    return outgrows_cache(model, int(mask.sum(1).max()))
 
 
 def _costs(model: Any, prefix: int, packed: bool) -> microbatches.Costs:

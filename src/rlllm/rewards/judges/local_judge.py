@@ -61,6 +61,8 @@ class LocalJudge:
     def _generate(self, prompts: Sequence[Sequence[int]]) -> list[str]:
         import torch
 
+        from rlllm.policies.rope import outgrows_cache
+
         tokenizer, model = self._loaded
         pad = tokenizer.pad_token_id
         ids, mask = (torch.tensor(part, device=model.device) for part in padded(prompts, pad, left=True))
@@ -71,6 +73,7 @@ class LocalJudge:
                 max_new_tokens=self.max_new_tokens,
                 do_sample=False,
                 pad_token_id=pad,
+                use_cache=not outgrows_cache(model, ids.size(1) + self.max_new_tokens),
             )
         return list(tokenizer.batch_decode(output[:, ids.size(1) :], skip_special_tokens=True))
 

@@ -63,5 +63,7 @@ def load(kind: str, path: str, role: str, dtype: str = "float32") -> tuple[Any, 
 def _placed(model: Any) -> Any:
     import torch
 
+    from rlllm.policies.rope import by_row
+
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
-    return model.to(device).eval()
+    return by_row(model).to(device).eval()

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rlllm.policies.padding import padded
+from rlllm.policies.rope import outgrows_cache
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine
 
@@ -52,6 +53,7 @@ class HFEngine(Engine):
             max_new_tokens=sampling.max_new_tokens,
             pad_token_id=pad,
             eos_token_id=sorted(stops),
+            use_cache=not outgrows_cache(self.model, ids.size(1) + sampling.max_new_tokens),
             **choice,
         )
         return [_until_stop(row, stops) for row in output[:, ids.size(1) :].tolist()]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlllm.policies.padding import padded
+from rlllm.policies.rope import frequencies_change
 from rlllm.rollouts.engines.native.weight_layout import adds_tokens, base_of
 
 
@@ -44,32 +45,39 @@ class GenericDecoder:
 
     def prefill(self, prompts: Sequence[Sequence[int]], owners: list[int], room: int) -> Tensor:
         """Begin a batch: as `LlamaDecoder.prefill`; the states are (rows, V) logits."""
-        from transformers.cache_utils import DynamicCache
-
         device = self.model.device
-        ids, mask = (torch.tensor(part, device=device) for part in padded(prompts, 0, left=True))
-        self.cache = DynamicCache(config=base_of(self.model).config)
-        logits = self._forward(ids, mask, (mask.cumsum(1) - 1).clamp_(min=0))
+        self.ids, self.mask = (torch.tensor(part, device=device) for part in padded(prompts, 0, left=True))
+        logits = self._from_start()
         rows = torch.tensor(owners, device=device)
         self.cache.batch_select_indices(rows)
-        self.mask = mask[rows]
+        self.ids, self.mask = self.ids[rows], self.mask[rows]
         return logits[rows]
 
     def advance(self, tokens: Tensor) -> Tensor:
         """(rows,) tokens -> (rows, V) logits of the next ones."""
         position = self.mask.sum(1, keepdim=True)
         self.mask = torch.cat((self.mask, torch.ones_like(position)), 1)
+        self.ids = torch.cat((self.ids, tokens.unsqueeze(1)), 1)
+        if frequencies_change(base_of(self.model).config, position + 1):
+            return self._from_start()
         return self._forward(tokens.unsqueeze(1), self.mask, position)
 
     def keep(self, rows: list[int]) -> None:
         """Go on with these rows alone."""
         indices = torch.tensor(rows, device=self.mask.device)
         self.cache.batch_select_indices(indices)
-        self.mask = self.mask[indices]
+        self.ids, self.mask = self.ids[indices], self.mask[indices]
 
     def logits(self, states: Tensor) -> Tensor:
         """The states are logits already."""
         return states
+
+    def _from_start(self) -> Tensor:
+        """(rows, V) logits of the next tokens, with a new cache of all that there is."""
+        from transformers.cache_utils import DynamicCache
+
+        self.cache = DynamicCache(config=base_of(self.model).config)
+        return self._forward(self.ids, self.mask, (self.mask.cumsum(1) - 1).clamp_(min=0))
 
     def _forward(self, ids: Tensor, mask: Tensor, positions: Tensor) -> Tensor:
         placed = {"position_ids": positions} if self.positioned else {}
