@@ -133,7 +133,10 @@ def test_after_ctrl_c_a_resume_equals_the_uninterrupted_run(train: Train, whole:
     assert (stopped.status["state"], codes(stopped), stopped.ok) == ("interrupted", ["interrupted"], False)
     assert stopped.verdict["diagnostics"]["steps_done"] == step + 1
     assert stopped.latest_checkpoint() == stopped.checkpoints / f"checkpoint-{step + 1}"
-    assert stopper.notes == ["Ctrl-C: saving a checkpoint after this step (again to stop at once)"]
+    notes = [
+        note for note in stopper.notes if not note.startswith("warning: every completion")
+    ]  # few tokens are sampled
+    assert notes == ["Ctrl-C: saving a checkpoint after this step (again to stop at once)"]
     assert not stopped.model.exists()
     resumed = train(verb, "stopped", resume=True)
     assert (resumed.status["state"], resumed.ok) == ("done", True)

@@ -32,6 +32,14 @@ class SealedCheckpoints:
             self.save_state(folder)
             write_manifest(folder)
 
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        """As transformers', which also writes all arguments into `training_args.bin`: without the token of the Hub."""
+        token, self.args.hub_token = self.args.hub_token, None
+        try:
+            super()._save(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            self.args.hub_token = token
+
     def save_state(self, folder: Path) -> None:
         """Write what the trainer itself must keep beside what transformers saves; sealed with it.
 

@@ -10,6 +10,7 @@ from rlllm.algorithms import _trl
 from rlllm.algorithms.preference.settings import LOSS_SETTINGS, dpo_settings
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
+from rlllm.core.redaction import without_secrets
 from rlllm.core.registry import load_target
 
 
@@ -39,4 +40,4 @@ def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path
     try:
         return make(**{**defaults, **settings, **managed})
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"TRL refuses these settings: {error}", given=dict(settings)) from error
+        raise ConfigError(f"TRL refuses these settings: {error}", given=without_secrets(settings)) from error

@@ -15,7 +15,7 @@ from rlllm.core.errors import ConfigError, ModelError, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.records import fingerprint
-from rlllm.core.redaction import without_secrets
+from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
@@ -25,6 +25,7 @@ from rlllm.training.row_checks import check_positions, check_templates, check_to
 from rlllm.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
+    from rlllm.algorithms.callbacks import GracefulStop
     from rlllm.core.hardware import Hardware
 
 PlanT = TypeVar("PlanT", bound=Plan[Any])
@@ -72,7 +73,9 @@ class Job(Generic[PlanT_co]):
 
 
 def train(plan: Plan[Any], options: RunOptions) -> Run:
-    """Run a plan to its verdict: load, measure, train, save, measure again, judge.
+    """Run a plan to its verdict: load, build the trainer, measure, train, save, measure again, judge.
+
+    The trainer is built first, since settings that TRL refuses are found then; a measurement may take long.
 
     Raises:
         RlllmError: before anything was trained (bad directory, model that does not load). Later failures end up in the
@@ -84,8 +87,10 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
         if diagnostics.untrainable:
             return run
         job = prepare(plan, run, diagnostics, options)
+        checkpoint = run.latest_checkpoint() if options.resume else None
+        trained, stop = _constructed(job, checkpoint, options.stop_after)
         measure(job, "before")
-        trained = _fit(job, run.latest_checkpoint() if options.resume else None, options.stop_after)
+        _fit(job, trained, stop, checkpoint)
         if not diagnostics.interrupted and diagnostics.failure is None and not options.stop_after:
             _save(job, trained)
             if (
@@ -112,7 +117,8 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
     try:
         yield run
     except BaseException as error:
-        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=repr(error))
+        text = without_secrets(repr(error), secrets_in(config.model_dump(mode="json")))
+        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
         raise
     _conclude(run, config, diagnostics, options.progress, time.monotonic() - started)
 
@@ -127,18 +133,19 @@ def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
         settings, given = (
             without_secrets(config.model_dump(mode="json", exclude_unset=unset)) for unset in (False, True)
         )
+        secrets = secrets_in(config.model_dump(mode="json"))
         write_json(
             run.path / "config.json",
             {
                 "digest": digest,
                 "stage": config.stage,
-                "command": options.command and without_secrets(options.command),
+                "command": options.command and without_secrets(options.command, secrets),
                 "given": given,
                 "settings": settings,
             },
         )
         recipe = options.recipe if isinstance(options.recipe, str) else dump(dict(options.recipe or settings))
-        (run.path / "recipe.yaml").write_text(without_secrets(recipe), encoding="utf-8")
+        (run.path / "recipe.yaml").write_text(without_secrets(recipe, secrets), encoding="utf-8")
     run.set_status("running", stage=config.stage, seconds=spent)
     return run
 
@@ -232,32 +239,66 @@ def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
 
 
 def measure(job: Job[Any], when: str) -> None:
-    """Measure and keep the numbers; a resumed run keeps the `before` of its first start."""
+    """Measure and keep the numbers; a resumed run keeps the `before` of its first start.
+
+    The state of the random generators is the same afterwards, so that training does not depend on what was measured.
+    """
     path = job.run.path / f"measured_{when}.json"
     if path.exists() and when == "before":
         return
     job.progress.phase(f"measuring {when}")
-    measured = job.plan.trainer.measure(job, job.model)
+    with _random_state_kept():
+        measured = job.plan.trainer.measure(job, job.model)
     if measured:
         write_json(path, [asdict(result) for result in measured])
 
 
-def _fit(job: Job[Any], checkpoint: Path | None, stop_after: int) -> Any:
-    """Build the trainer and train; returns it. What goes wrong is noted in the job's diagnostics."""
-    from rlllm.algorithms.callbacks import AlreadyFinishedError, GracefulStop, Recorder, StopAfter
-    from rlllm.algorithms.weight_checks import checksum, finite
-    from rlllm.rollouts.engines.native.token_sampling import NoDistributionError
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """The generators of Python, NumPy and torch go on afterwards as if nothing had been drawn inside."""
+    import random
+
+    import numpy as np
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator()
+    devices = range(torch.accelerator.device_count()) if accelerator else ()
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices, device_type=accelerator.type if accelerator else "cuda"):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tuple[Any, GracefulStop]:
+    """The trainer, and its callback that catches Ctrl-C. Its settings as they are used stand in the run's config then.
+
+    Raises:
+        ConfigError: TRL refuses the settings, or adapters do not fit the model.
+    """
+    from rlllm.algorithms.callbacks import GracefulStop, Recorder, StopAfter
 
     job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
-    trainer = _build(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
+    trainer = built(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
     _drop_printers(trainer)
     job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)
+    return trainer, stop
+
+
+def _fit(job: Job[Any], trainer: Any, stop: GracefulStop, checkpoint: Path | None) -> None:
+    """Train. What goes wrong is noted in the job's diagnostics."""
+    from rlllm.algorithms.callbacks import AlreadyFinishedError
+    from rlllm.algorithms.weight_checks import checksum, finite
+    from rlllm.rollouts.engines.native.token_sampling import NoDistributionError
+
     start = checksum(trainer.model)
     if job.diagnostics.rows < job.diagnostics.rows_needed:
-        return trainer
+        return
     if job.plan.idle_dropout:
         job.progress.note(job.plan.idle_dropout)
     job.progress.phase("training")
@@ -276,27 +317,48 @@ def _fit(job: Job[Any], checkpoint: Path | None, stop_after: int) -> Any:
         job.diagnostics.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
     job.diagnostics.weights_changed = checksum(trainer.model) != start
     job.plan.trainer.observe(job, trainer)
-    return trainer
 
 
-def _build(job: Job[Any], callbacks: list[Any]) -> Any:
-    """The trainer. Raises ConfigError for settings that TRL refuses, and for adapters that cannot be put on this model."""
+def built(job: Job[Any], callbacks: list[Any]) -> Any:
+    """The trainer of a job.
+
+    Raises:
+        ConfigError: TRL refuses the settings, or adapters cannot be put on this model.
+    """
+    _check_rope(job)
     try:
         return job.plan.trainer.build(job, callbacks)
     except RlllmError:
         raise
     except ImportError as error:
         raise ConfigError(
-            f"a setting needs a package that is not installed: {error}", given=dict(job.plan.settings)
+            f"a setting needs a package that is not installed: {error}", given=without_secrets(job.plan.settings)
         ) from error
     except (ValueError, NotImplementedError) as error:
-        if job.plan.config.lora is None or "padding_free" in str(error):
-            raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
+        if job.plan.config.lora is None:
+            raise ConfigError(
+                f"TRL refuses these settings: {error}", given=without_secrets(job.plan.settings)
+            ) from error
         raise ConfigError(
             f"the adapters do not fit the model: {error}",
             given=f"lora.target_modules={job.plan.config.lora.target_modules}",
             hint="name the modules to adapt in lora.target_modules; all-linear takes every linear layer but the head",
         ) from error
+
+
+def _check_rope(job: Job[Any]) -> None:
+    """Refuse rows without padding between them, where the model reads the length of a row from what stands in it."""
+    from rlllm.policies.rope import length_threshold
+
+    fields = trl_fields.table(job.plan.trainer.trl_config)
+    names = [name for name in ("packing", "padding_free") if name in fields and job.plan.setting(name)]
+    threshold = length_threshold(job.model.config)
+    if names and threshold is not None:
+        raise ConfigError(
+            f"{names[0]} lays several rows into one, and beyond {threshold:,} tokens this model's rotary frequencies change",
+            given=f"{names[0]}=true ({job.plan.source.name})",
+            hint=f"leave {names[0]} out",
+        )
 
 
 def _dropout_of(trainer: Any) -> AbstractContextManager[None]:

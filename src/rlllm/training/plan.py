@@ -19,6 +19,7 @@ from rlllm.data.load import Loaded, load
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
+from rlllm.training.combinations import check_combinations
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.size_defaults import ROLLOUT_NAMES, SizeDefaults, given_rollout, size_defaults
@@ -317,6 +318,9 @@ def plan_of(
 ) -> Plan[ConfigT]:
     """A plan of a model and of data that are at hand: the defaults of size and method under the settings that were given.
 
+    Raises:
+        ConfigError: settings that do not go together.
+
     The defaults by size leave out what the method sets; they only scale its `steps_per_generation` to the passes of a step.
     """
     if trainer.task == "CAUSAL_LM":
@@ -324,7 +328,7 @@ def plan_of(
     sizes = size_defaults(
         config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=processes()
     )
-    return Plan(
+    plan = Plan(
         config=with_defaults(config, method, sizes),
         method=method,
         trainer=trainer,
@@ -335,6 +339,8 @@ def plan_of(
         given=frozenset(config.trainer) | _trl_names(given_rollout(config)),
         changes=preset_changes(config, method),
     )
+    check_combinations(plan)
+    return plan
 
 
 def preset_changes(config: TrainingConfig, method: Method) -> dict[str, tuple[Any, Any]]:

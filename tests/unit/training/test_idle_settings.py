@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, OPTConfig
 import rlllm
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.errors import ConfigError
-from rlllm.stages import align
+from rlllm.stages import align, reason, sft
 from rlllm.stages.catalog import resolve_settings
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 0}
@@ -43,16 +43,80 @@ def test_the_same_settings_at_rest_are_taken(name: str, value: Any) -> None:
     assert resolve_settings("sft", {}, [(name, value)]).trainer == {name: value}  # type: ignore[attr-defined]
 
 
-def test_what_trl_refuses_while_it_is_built_is_the_users_error(tiny_model: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="TRL refuses these settings"):
-        rlllm.sft(
+TOGETHER: list[tuple[str, dict[str, Any], str]] = [
+    ("sft", {"padding_free": True}, "padding_free without packing cuts no row at max_length"),
+    ("sft", {"loss_type": "nnl"}, "unknown loss of method sft: nnl"),
+    ("sft", {"lora": {"target_modules": ["q_proj", "lm_head"]}}, "the output layer takes no adapter"),
+    ("align", {"padding_free": True}, "padding_free has no effect"),
+    ("align", {"method": "orpo", "padding_free": True}, "padding_free has no effect"),
+    ("align", {"lora": {"target_modules": "lm_head"}}, "the output layer takes no adapter"),
+    ("align", {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0]}, "loss_weights has one number for each loss"),
+    ("align", {"loss_type": ["apo_zero"], "f_divergence_type": "js_divergence"}, "no form with another divergence"),
+    ("align", {"loss_type": ["aot"], "use_weighting": True}, "this loss sorts pairs"),
+    ("align", {"loss_type": ["exo_pair"]}, "exo_pair needs label_smoothing above 0"),
+    ("align", {"sync_ref_model": True, "lora": {"r": 4}}, "the reference is the base model"),
+    ("align", {"sync_ref_model": True, "precompute_ref_log_probs": True}, "cannot be computed once for all"),
+    ("reason", {"auto_find_batch_size": True}, "no longer holds whole groups"),
+    ("reason", {"log_completions_hub_repo": "me/mine"}, "nothing is uploaded"),
+    ("reason", {"lora": {"target_modules": ["lm_head"]}}, "the output layer takes no adapter"),
+]
+
+
+@pytest.mark.parametrize(("verb", "settings", "words"), TOGETHER)
+def test_settings_that_trl_refuses_together_are_refused_when_the_run_is_planned(
+    verb: str, settings: dict[str, Any], words: str
+) -> None:
+    method = {"method": "dpo"} if verb == "align" else {}
+    config: Any = resolve_settings(verb, {"data": DATA, **method, **settings}, [])
+    with pytest.raises(ConfigError, match=words):
+        {"sft": sft, "align": align, "reason": reason}[verb].plan(config)
+
+
+FOUND_WHEN_BUILT: list[tuple[str, dict[str, Any], str]] = [
+    ("sft", {"eos_token": "<none>"}, "TRL refuses these settings.*eos_token"),
+    ("sft", {"pad_token": "<none>"}, "TRL refuses these settings.*pad_token"),
+    ("sft", {"lora": {"target_modules": ["nowhere"]}}, "the adapters do not fit the model"),
+    ("align", {"pad_token": "<none>"}, "TRL refuses these settings.*pad_token"),
+    ("align", {"lora": {"target_modules": ["nowhere"]}}, "do not fit|TRL refuses"),
+    ("align", {"method": "iterative-dpo", "pad_token": "<none>"}, "TRL refuses these settings.*pad_token"),
+    ("align", {"method": "spin", "lora": {"target_modules": ["nowhere"]}}, "do not fit|TRL refuses"),
+    ("train_rm", {"method": "ensemble", "eos_token": "<none>"}, "TRL refuses these settings.*eos_token"),
+    ("train_rm", {"eos_token": "<none>"}, "TRL refuses these settings.*eos_token"),
+    ("reason", {"lora": {"target_modules": ["nowhere"]}}, "the adapters do not fit the model"),
+    ("reason", {"router_aux_loss_coef": 0.1}, "Mixture-of-Experts"),
+]
+
+
+@pytest.mark.parametrize(("verb", "settings", "words"), FOUND_WHEN_BUILT)
+def test_what_trl_refuses_while_it_is_built_is_said_before_anything_is_measured(
+    tiny_model: str, tmp_path: Path, verb: str, settings: dict[str, Any], words: str
+) -> None:
+    path = tmp_path / "run"
+    data = {**DATA, "rows": 16, "holdout": 8}
+    settings |= {"rewards": ["exact"]} if settings.get("method") == "iterative-dpo" else {}
+    with pytest.raises(ConfigError, match=words):
+        getattr(rlllm, verb)(model=tiny_model, data=data, max_steps=3, defaults="trl", output_dir=path, **settings)
+    assert not list(path.glob("measured_*"))
+
+
+def test_training_does_not_depend_on_what_was_measured(tiny_model: str, tmp_path: Path) -> None:
+    def weights(name: str, rows: int) -> bytes:
+        run = rlllm.reason(
             model=tiny_model,
-            data=DATA,
-            padding_free=True,
-            max_steps=1,
-            eval={"rows": 0},
-            output_dir=tmp_path / "run",
+            data={**DATA, "rows": 16, "holdout": 8},
+            eval={"rows": rows},
+            max_steps=2,
+            defaults="trl",
+            rollout={"max_new_tokens": 4},
+            rewards=[{"name": "length", "budget": 4}],
+            lora={"r": 2, "dropout": 0.1},
+            learning_rate=1e-2,
+            output_dir=tmp_path / name,
         )
+        assert (run.path / "measured_before.json").exists() == bool(rows)
+        return (run.model / "model.safetensors").read_bytes()
+
+    assert weights("measured", 8) == weights("not", 0)
 
 
 def test_dropout_of_adapters_that_is_switched_off_is_in_the_plan() -> None:

@@ -34,11 +34,17 @@ def test_a_run_with_adapters_saves_a_merged_model_of_its_own(verb: str, tiny_mod
     assert moved
 
 
-@pytest.mark.parametrize("modules", [["no_such_projection"], ["lm_head"]])
+MISFITS = [
+    (["no_such_projection"], "the adapters do not fit the model"),
+    (["lm_head"], "the output layer takes no adapter"),
+]
+
+
+@pytest.mark.parametrize(("modules", "words"), MISFITS)
 def test_adapters_that_do_not_fit_the_model_are_the_users_error(
-    modules: list[str], tiny_model: str, tmp_path: Path
+    modules: list[str], words: str, tiny_model: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match="the adapters do not fit the model"):
+    with pytest.raises(ConfigError, match=words):
         rlllm.reason(
             model=tiny_model,
             data=DATA,

@@ -57,7 +57,69 @@ def test_the_settings_that_trained_are_written(run: Run) -> None:
 def test_the_recipe_is_kept_with_its_comments_and_without_its_secret(run: Run, tiny_model: str) -> None:
     kept = (run.path / "recipe.yaml").read_text()
     assert kept == RECIPE.replace("MODEL", tiny_model).replace("hf_secret", "<redacted>")
-    assert all("hf_secret" not in path.read_text() for path in run.path.glob("*.*"))
+    assert files_with(run.path, "hf_secret") == []
+
+
+def files_with(folder: Path, secret: str) -> list[str]:
+    """Files of a folder, checkpoints included, in which the secret stands."""
+    written = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path.relative_to(folder)) for path in written if secret.encode() in path.read_bytes()]
+
+
+SPELLED = [
+    "hub_token: hf_s3cret",
+    "hub_token: >-\n    hf_s3cret",
+    "hub_token: &token hf_s3cret",
+    "hub_token: !!str hf_s3cret",
+]
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+def test_a_token_is_in_no_file_of_a_run_however_it_is_spelled(tiny_model: str, tmp_path: Path, spelled: str) -> None:
+    recipe = tmp_path / "few.yaml"
+    recipe.write_text(f"model: {tiny_model}\ndata: {{name: arithmetic, rows: 16, holdout: 0}}\ntrainer:\n  {spelled}\n")
+    run = rlllm.sft(str(recipe), output_dir=tmp_path / "run", max_steps=1, save_steps=1, defaults="trl")
+    assert list(run.path.rglob("training_args.bin"))
+    assert files_with(run.path, "hf_s3cret") == []
+
+
+KINDS = {
+    "align": ("dpo", "orpo", "kto", "spin"),
+    "train_rm": ("bt", "process", "ensemble"),
+    "reason": ("grpo",),
+}
+
+
+@pytest.mark.parametrize(("verb", "method"), [(verb, method) for verb, methods in KINDS.items() for method in methods])
+def test_a_token_is_in_no_file_of_any_kind_of_run(tiny_model: str, tmp_path: Path, verb: str, method: str) -> None:
+    sampled: dict[str, Any] = {"rollout": {"max_new_tokens": 4}} if method in ("grpo", "spin") else {}
+    sampled |= {"rewards": [{"name": "length", "budget": 4}]} if method == "grpo" else {}
+    run = getattr(rlllm, verb)(
+        model=tiny_model,
+        data={"name": "arithmetic", "rows": 16, "holdout": 0},
+        method=method,
+        max_steps=3,
+        save_steps=1,
+        defaults="trl",
+        hub_token="hf_s3cret",
+        output_dir=tmp_path / "run",
+        **sampled,
+    )
+    assert list(run.path.rglob("training_args.bin"))
+    assert files_with(run.path, "hf_s3cret") == []
+
+
+def test_a_token_is_not_in_the_status_of_a_run_that_could_not_be_built(tiny_model: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        rlllm.sft(
+            model=tiny_model,
+            data={"name": "arithmetic", "rows": 16, "holdout": 0},
+            hub_token="hf_s3cret",
+            eos_token="<none>",
+            output_dir=tmp_path / "run",
+        )
+    assert "hf_s3cret" not in str(error.value)
+    assert files_with(tmp_path / "run", "hf_s3cret") == []
 
 
 def test_a_run_from_a_runs_config_takes_over_settings_and_hardware(run: Run, tmp_path: Path) -> None:

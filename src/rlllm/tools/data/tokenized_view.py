@@ -17,6 +17,7 @@ from rlllm.core import trl_fields
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError, RlllmError
 from rlllm.core.records import Conversation, StepwiseSolution
+from rlllm.core.redaction import without_secrets
 from rlllm.core.runs import Run
 from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import ModelSource, resolve_model
@@ -136,7 +137,9 @@ class Preview:
         except RlllmError:
             raise
         except (ValueError, TypeError, RuntimeError) as error:
-            raise ConfigError(f"TRL refuses these settings: {error}", given=dict(self.plan.config.trainer)) from error
+            raise ConfigError(
+                f"TRL refuses these settings: {error}", given=without_secrets(self.plan.config.trainer)
+            ) from error
 
     def _trainer(self, record: Any, changed: Mapping[str, Any]) -> Any:
         from tempfile import TemporaryDirectory

@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, RewardError
+from rlllm.core.events import NullProgress
 from rlllm.core.records import Sample, task_of
 from rlllm.core.runs import Run, RunOptions, write_jsonl
 from rlllm.core.verdict import Diagnostics
@@ -109,6 +113,7 @@ def run(plan: PlanT, options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run:
         if diagnostics.untrainable:
             return run
         job = flow.prepare(plan, run, diagnostics, options)
+        _try_settings(job)
         flow.measure(job, "before")
         job.model = None
         last = _iterate(job, options, make_pairs)
@@ -120,6 +125,20 @@ def run(plan: PlanT, options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run:
         flow.measure(job, "after")
         flow.compare(job)
     return run
+
+
+def _try_settings(job: Job[Any]) -> None:
+    """Build the trainer of an iteration once, on a copy of the model and a made-up pair, before anything is measured.
+
+    Raises:
+        ConfigError: TRL refuses the settings, or adapters do not fit the model.
+    """
+    with TemporaryDirectory() as folder:
+        pairs = Path(folder) / "pairs.jsonl"
+        write_jsonl(pairs, [{"prompt": "1 + 1 =", "chosen": "2", "rejected": "3"}])
+        plan = _iteration_plan(job, 1, job.plan.config.model, pairs)
+        tried = replace(job, plan=plan, model=deepcopy(job.model), diagnostics=Diagnostics(), progress=NullProgress())
+        flow.built(tried, [])
 
 
 def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run | None:

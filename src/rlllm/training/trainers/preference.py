@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from rlllm.algorithms.preference.settings import LOSS_SETTINGS, LossSettings, loss_settings
 from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.redaction import without_secrets
 from rlllm.training.before_after import ground_truth_reward
 from rlllm.training.flow import Job
 from rlllm.training.plan import Plan, start_plan
@@ -96,7 +97,7 @@ def build_trainer(job: Job[Any], callbacks: list[Any], make: Callable[..., Any],
             **options,
         )
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise ConfigError(f"TRL refuses these settings: {error}", given=dict(job.plan.settings)) from error
+        raise ConfigError(f"TRL refuses these settings: {error}", given=without_secrets(job.plan.settings)) from error
     return note_rows(job, trainer)
 
 

@@ -1,0 +1,116 @@
+"""Settings that TRL's trainers refuse together, or ignore without a word, found when a run is planned.
+
+TRL finds out when a trainer is built, with the model in memory. What only a model tells (the kind of its layers, the tokens of
+its tokenizer) is still found there, before anything is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rlllm.core import trl_fields
+from rlllm.core.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from rlllm.training.plan import Plan
+
+_F_DIVERGENCE_LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
+_SORTING_LOSSES = ("aot", "aot_unpaired")
+_SFT_LOSSES = ("nll", "dft")
+
+
+def check_combinations(plan: Plan[Any]) -> None:
+    """Raise ConfigError for settings that cannot be together; UnknownNameError for a loss that SFT does not know."""
+    fields = trl_fields.table(plan.trainer.trl_config)
+    values = {name: plan.setting(name) for name in fields}
+    if plan.trainer.task == "CAUSAL_LM":
+        _check_adapted_head(plan)
+    rules = {"SFTConfig": _of_sft, "DPOConfig": _of_dpo, "GRPOConfig": _of_grpo}
+    own = rules.get(plan.trainer.trl_config, _of_others)
+    for given, problem, hint in own(values, lora=plan.config.lora is not None):
+        raise ConfigError(problem, given=given, hint=hint)
+
+
+_Problems = Iterator[tuple[str, str, str]]
+"""What was given, what is wrong with it, and what to do."""
+
+
+def _check_adapted_head(plan: Plan[Any]) -> None:
+    modules = plan.config.lora.target_modules if plan.config.lora else []
+    if "lm_head" in ([modules] if isinstance(modules, str) else modules):
+        raise ConfigError(
+            "the output layer takes no adapter: TRL computes log-probabilities from its weight alone",
+            given=f"lora.target_modules={modules}",
+            hint="leave lm_head out; all-linear takes every linear layer but the head",
+        )
+
+
+def _of_sft(values: Mapping[str, Any], *, lora: bool) -> _Problems:
+    if values["loss_type"] not in _SFT_LOSSES:
+        raise unknown("loss of method sft", str(values["loss_type"]), _SFT_LOSSES)
+    if values["padding_free"] and not values["packing"] and values["max_length"] is not None:
+        yield (
+            f"padding_free=true max_length={values['max_length']}",
+            "padding_free without packing cuts no row at max_length",
+            "packing=true beside it, or max_length=null",
+        )
+
+
+def _of_dpo(values: Mapping[str, Any], *, lora: bool) -> _Problems:
+    yield from _of_others(values, lora=lora)
+    losses = values["loss_type"] if isinstance(values["loss_type"], list) else [values["loss_type"]]
+    given = f"loss_type={','.join(losses)}"
+    weights, divergence = values["loss_weights"], values["f_divergence_type"]
+    if weights is not None and len(weights) != len(losses):
+        yield f"{given} loss_weights={weights}", "loss_weights has one number for each loss", f"{len(losses)} numbers"
+    if divergence != "reverse_kl" and not set(losses) <= set(_F_DIVERGENCE_LOSSES):
+        yield (
+            f"{given} f_divergence_type={divergence}",
+            "this loss has no form with another divergence than reverse_kl",
+            f"losses that have one: {', '.join(_F_DIVERGENCE_LOSSES)}",
+        )
+    if values["use_weighting"] and set(losses) & set(_SORTING_LOSSES):
+        yield (
+            f"{given} use_weighting=true",
+            "this loss sorts pairs, so that no pair has a weight",
+            "use_weighting=false",
+        )
+    if "exo_pair" in losses and not values["label_smoothing"]:
+        yield (
+            f"{given} label_smoothing=0",
+            "exo_pair needs label_smoothing above 0",
+            "the paper's: label_smoothing=1e-3",
+        )
+    if values["sync_ref_model"] and lora:
+        yield (
+            "sync_ref_model=true with lora",
+            "with adapters the reference is the base model, which does not move",
+            "leave sync_ref_model out, or train all weights",
+        )
+    if values["sync_ref_model"] and values["precompute_ref_log_probs"]:
+        yield (
+            "sync_ref_model=true precompute_ref_log_probs=true",
+            "log-probabilities of a reference that moves cannot be computed once for all",
+            "leave one out",
+        )
+
+
+def _of_grpo(values: Mapping[str, Any], *, lora: bool) -> _Problems:
+    if values["auto_find_batch_size"]:
+        yield (
+            "auto_find_batch_size=true",
+            "a batch that is made smaller no longer holds whole groups",
+            "a smaller per_device_train_batch_size, and more gradient_accumulation_steps",
+        )
+    if values["log_completions_hub_repo"] and not values["log_completions"]:
+        yield (
+            f"log_completions_hub_repo={values['log_completions_hub_repo']}",
+            "without log_completions=true nothing is uploaded",
+            "log_completions=true; every completion stands in samples.jsonl, too",
+        )
+
+
+def _of_others(values: Mapping[str, Any], *, lora: bool) -> _Problems:
+    if values.get("padding_free"):
+        yield "padding_free=true", "padding_free has no effect: TRL has it in supervised training only", "leave it out"
