@@ -421,10 +421,9 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
 
     def _rows_of_whole_groups(self, context: SignalContext) -> int:
         """Completions of whole groups that pass through the model together; 0 where not even those of one group may."""
-        _, mask = prompts_with_completions(context.output)
         room = most_rows(self.model, context.output["completion_ids"].size(1))
         size = context.group_size
-        if room < size or len(runs_of_one_kind(self.model, mask)) > 1:
+        if room < size:
             return 0
         return min(max(context.rows_per_pass, size), room) // size * size
 
