@@ -9,7 +9,6 @@ from typing import Any
 from rlllm.core.errors import ModelError, describe
 from rlllm.policies.adapters import loaded_again, merged, refuse_difference, sample_outputs, with_adapter
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, weight_shapes
-from rlllm.policies.rope import by_row
 from rlllm.policies.vocabulary import check_loaded
 
 
@@ -145,6 +144,8 @@ def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **s
     """
     if source.base is not None:
         return with_adapter(_load_model(loader, source.base, new_head=new_head, **settings), source.path)
+    from rlllm.policies.rope import by_row
+
     model, report = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
     by_row(model)
     backbone = f"{model.base_model_prefix}."
@@ -160,6 +161,8 @@ def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **s
 
 def load_adapted(loader: Any, source: ModelSource, dtype: Any) -> tuple[Any, set[str]]:
     """A base with an adapter merged into it, on the CPU, and the weights that neither of them has; `source` is an adapter."""
+    from rlllm.policies.rope import by_row
+
     assert source.base is not None
     if source.base.base is not None:
         raise ModelError(
