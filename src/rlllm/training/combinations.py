@@ -7,28 +7,31 @@ its tokenizer) is still found there, before anything is measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, unknown
-
-if TYPE_CHECKING:
-    from rlllm.training.plan import Plan
+from rlllm.training.settings import LoraConfig
 
 _F_DIVERGENCE_LOSSES = ("sigmoid", "sigmoid_norm", "hinge", "ipo", "exo_pair", "robust", "discopop", "sft")
 _SORTING_LOSSES = ("aot", "aot_unpaired")
 _SFT_LOSSES = ("nll", "dft")
 
 
-def check_combinations(plan: Plan[Any]) -> None:
-    """Raise ConfigError for settings that cannot be together; UnknownNameError for a loss that SFT does not know."""
-    fields = trl_fields.table(plan.trainer.trl_config)
-    values = {name: plan.setting(name) for name in fields}
-    if plan.trainer.task == "CAUSAL_LM":
-        _check_adapted_head(plan)
+def check_combinations(trl_config: str, task: str, settings: Mapping[str, Any], lora: LoraConfig | None) -> None:
+    """Raise ConfigError for settings that cannot be together; UnknownNameError for a loss that SFT does not know.
+
+    Args:
+        trl_config: name of the TRL config, such as `DPOConfig`.
+        task: PEFT's task type of the model.
+        settings: those of TRL that differ from its defaults.
+        lora: the adapters; None for full training.
+    """
+    if task == "CAUSAL_LM":
+        _check_adapted_head(lora)
+    values = {name: trl_fields.value(trl_config, settings, name) for name in trl_fields.table(trl_config)}
     rules = {"SFTConfig": _of_sft, "DPOConfig": _of_dpo, "GRPOConfig": _of_grpo}
-    own = rules.get(plan.trainer.trl_config, _of_others)
-    for given, problem, hint in own(values, lora=plan.config.lora is not None):
+    for given, problem, hint in rules.get(trl_config, _of_others)(values, lora=lora is not None):
         raise ConfigError(problem, given=given, hint=hint)
 
 
@@ -36,8 +39,8 @@ _Problems = Iterator[tuple[str, str, str]]
 """What was given, what is wrong with it, and what to do."""
 
 
-def _check_adapted_head(plan: Plan[Any]) -> None:
-    modules = plan.config.lora.target_modules if plan.config.lora else []
+def _check_adapted_head(lora: LoraConfig | None) -> None:
+    modules = lora.target_modules if lora else []
     if "lm_head" in ([modules] if isinstance(modules, str) else modules):
         raise ConfigError(
             "the output layer takes no adapter: TRL computes log-probabilities from its weight alone",

@@ -339,7 +339,7 @@ def plan_of(
         given=frozenset(config.trainer) | _trl_names(given_rollout(config)),
         changes=preset_changes(config, method),
     )
-    check_combinations(plan)
+    check_combinations(trainer.trl_config, trainer.task, plan.settings, config.lora)
     return plan
 
 
