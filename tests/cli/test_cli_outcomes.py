@@ -62,6 +62,22 @@ def test_a_change_too_small_to_see_fails_where_that_is_asked_for(how: str, rlllm
     assert codes(Run(Path("runs/idle"))) == {"no_measurable_change": True}
 
 
+PIPELINE = """
+steps:
+  - {name: start, stage: sft, model: nano, data: {name: arithmetic, rows: 16, holdout: 0}, max_steps: 1}
+"""
+
+
+def test_a_pipeline_fails_on_the_outcomes_that_are_named(rlllm: Rlllm) -> None:
+    Path("steps.yaml").write_text(PIPELINE)
+    said = rlllm("run ./steps.yaml --fail-on not-measured --fail-on no-gain --output-dir runs/steps")
+    assert said.code == 1
+    assert "error: whether training helped was not measured" in said.err
+    assert rlllm("run ./steps.yaml fail-on=no-gain --output-dir runs/other").code == 0
+    refused = rlllm("run ./steps.yaml --fail-on worse --dry-run")
+    assert (refused.code, "unknown value of fail_on: worse" in refused.err) == (2, True)
+
+
 def test_an_outcome_that_does_not_exist_is_refused(rlllm: Rlllm) -> None:
     said = rlllm("sft --model nano --fail-on worse")
     assert said.code == 2

@@ -21,7 +21,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
-        help="output_dir, seed or title of the pipeline, or STEP.KEY of a step: sft.max_steps=20.",
+        help="output_dir, seed, fail_on or title of the pipeline, or STEP.KEY of a step: sft.max_steps=20.",
         show_default=False,
     ),
 ]
@@ -36,13 +36,14 @@ def run(
     words: Words = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
+    fail_on: options.FailOn = None,
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
     """Run a pipeline of stages."""
-    flags = {"output_dir": output_dir, "seed": seed}
+    flags = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
     launch(ctx, pipeline, words, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
@@ -51,13 +52,14 @@ def demo(
     words: Words = None,
     output_dir: options.OutputDir = None,
     seed: options.Seed = None,
+    fail_on: options.FailOn = None,
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
 ) -> None:
     """The whole lifecycle on the embedded model, offline, in minutes."""
-    flags = {"output_dir": output_dir, "seed": seed}
+    flags = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
     launch(ctx, DEMO, words, flags, options.Switches(dry_run, resume, overwrite, json))
 
 
@@ -94,7 +96,9 @@ def _given(words: Sequence[str] | None, flags: Mapping[str, Any]) -> overrides.O
     typed = overrides.read_words("run", words or ())
     if typed.bare:
         raise ConfigError("settings are written KEY=VALUE", given=typed.bare[0], hint="for example sft.max_steps=20")
-    settings = [(key.replace("output-dir", "output_dir"), value) for key, value in typed.overrides]
+    settings = [
+        (key.replace("-", "_") if key in ("output-dir", "fail-on") else key, value) for key, value in typed.overrides
+    ]
     overrides.refuse_repeats(settings)
     return overrides.flag_overrides(flags, settings) + settings
 

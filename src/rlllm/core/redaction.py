@@ -28,7 +28,7 @@ def without_secrets(content: str | Mapping[str, Any], known: Collection[str] = (
         known: values that are secrets, for a text that spells them in a way of its own (YAML has several).
     """
     if not isinstance(content, str):
-        return {key: _value(value, known) for key, value in content.items() if key not in _SECRETS}
+        return {key: _value(value, known) for key, value in content.items() if not _is_secret(key)}
     for secret in known:
         content = content.replace(secret, _REDACTED)
     return _IN_TEXT.sub(rf"\g<1>{_REDACTED}", content)
@@ -42,13 +42,18 @@ def secrets_in(content: Any) -> frozenset[str]:
 def _secrets(content: Any) -> Iterator[str]:
     if isinstance(content, Mapping):
         for key, value in content.items():
-            if key in _SECRETS and value:
+            if _is_secret(key) and value:
                 yield str(value)
             else:
                 yield from _secrets(value)
     elif isinstance(content, list | tuple):
         for item in content:
             yield from _secrets(item)
+
+
+def _is_secret(key: Any) -> bool:
+    """Whether a key, perhaps with the section before it as in `trainer.hub_token`, names a secret."""
+    return str(key).rpartition(".")[2] in _SECRETS
 
 
 def _value(value: Any, known: Collection[str]) -> Any:

@@ -162,6 +162,8 @@ class RunOptions:
     """The command line; written to `config.json` and shown in the report."""
     environment: Mapping[str, Any] | None = None
     """`env.json` of another run, whose threads and matrix products are used; None chooses them anew."""
+    measurements: Path | None = None
+    """A folder of measurements of start models, shared by the runs of a sweep; None measures in every run."""
     stop_after: int = 0
     """End after so many optimizer steps, without saving or measuring; 0 trains to the end. Schedules are those of the whole
     run: these are its first steps, and not a shorter run."""

@@ -35,6 +35,8 @@ class _Tally:
 
     seen: int = 0
     failed: int = 0
+    called: bool = False
+    """Whether it has scored a batch in this process; samples of a measurement that was read from a file are only seen."""
     messages: Counter[str] = field(default_factory=Counter)
     first: tuple[str, str] | None = None
     """Message and completion of the first error."""
@@ -151,6 +153,15 @@ class Composition:
         ]
         return [row for row in rows if row["failed"] or row["grown"]]
 
+    def seen(self) -> dict[str, int]:
+        """Reward name -> samples that it was given."""
+        return {name: tally.seen for name, tally in self.tallies.items()}
+
+    def note_seen(self, samples: Mapping[str, int]) -> None:
+        """Count samples that an equal composition was given, without a failure, in a measurement that holds here as well."""
+        for name, count in samples.items():
+            self.tallies.setdefault(name, _Tally()).seen += count
+
     def fingerprint(self) -> str:
         """Hash of every reward's source code, arguments and weight; changes whenever a score could."""
         return fingerprint([[reward.name, reward.fingerprint] for reward in self.rewards])
@@ -162,8 +173,9 @@ class Composition:
         after = resident(process) if process == reward.process_id() else None
         with self._lock:
             tally = self.tallies.setdefault(reward.name, _Tally())
-            if before is not None and after is not None and tally.seen:  # the first batch loads what a reward needs
+            if before is not None and after is not None and tally.called:  # the first batch loads what a reward needs
                 tally.grown += after - before
+            tally.called = True
         return results
 
     def _count(self, name: str, failures: Sequence[Issue], samples: Sequence[Sample]) -> None:

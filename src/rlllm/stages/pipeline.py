@@ -6,7 +6,7 @@ step, so `model: "@align"` is the model that step made. A step that does not suc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.recipes import as_given, find_recipe, read_recipe
+from rlllm.core.redaction import without_secrets
 from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.training.child_runs import run_child
+from rlllm.training.settings import FailOn, TrainingConfig
 
 
 class Step(Section):
@@ -50,11 +52,20 @@ class Step(Section):
         """The recipe as it is given; None without one."""
         return as_given(find_recipe(self.recipe, self.stage).path) if self.recipe else None
 
-    def resolve(self, steps: Mapping[str, Path], seed: int) -> StageConfig:
-        """The stage's config, with references to earlier steps filled in."""
+    def resolve(self, steps: Mapping[str, Path], seed: int, fail_on: Sequence[str] = ()) -> StageConfig:
+        """The stage's config, with references to earlier steps filled in.
+
+        Args:
+            steps: name of an earlier step -> its run directory.
+            seed: of a step that sets none.
+            fail_on: outcomes that fail a step that trains and sets none.
+        """
         settings = {"seed": seed, **self.settings}
         overrides = [(key, _fill(value, steps, self.name)) for key, value in settings.items()]
-        return resolve_settings(self.stage, self.recipe_values(), overrides)
+        config = resolve_settings(self.stage, self.recipe_values(), overrides)
+        if fail_on and isinstance(config, TrainingConfig) and "fail_on" not in config.model_fields_set:
+            return config.model_copy(update={"fail_on": list(fail_on)})
+        return config
 
 
 class Pipeline(Section):
@@ -64,6 +75,9 @@ class Pipeline(Section):
     """Heading of the report."""
     seed: int = 0
     """Seed of every step that sets none."""
+    fail_on: FailOn = Field(default_factory=list)
+    """Outcomes that fail a step that trains, and with it the pipeline, beside a main measure that got worse: `no-gain` (no
+    measurable change) and `not-measured`. A step that sets its own keeps it."""
     steps: list[Step] = Field(min_length=1)
     """What to do, in order."""
 
@@ -78,7 +92,7 @@ class Pipeline(Section):
         """Resolve every step against the steps before it. Raises ConfigError for the first that does not resolve."""
         earlier: dict[str, Path] = {}
         for step in self.steps:
-            step.resolve(earlier, self.seed)
+            step.resolve(earlier, self.seed, self.fail_on)
             earlier[step.name] = Path(step.name)
 
 
@@ -117,7 +131,7 @@ def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
 
 
 def with_settings(recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A pipeline recipe with settings over it: `title` and `seed` of the whole, `STEP.KEY` of a step.
+    """A pipeline recipe with settings over it: `title`, `seed` and `fail_on` of the whole, `STEP.KEY` of a step.
 
     Raises:
         ConfigError: a key that neither is a field of the pipeline nor begins with the name of a step.
@@ -155,7 +169,8 @@ def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> P
     outcome = PipelineRun(output_dir, {}, [], complete=False)
     for step in pipeline.steps:
         places = {name: run.path for name, run in outcome.runs.items()}
-        config = step.resolve(places, pipeline.seed).model_copy(update={"output_dir": output_dir / step.name})
+        config = step.resolve(places, pipeline.seed, pipeline.fail_on)
+        config = config.model_copy(update={"output_dir": output_dir / step.name})
         run = _run_step(step, config, options)
         outcome.runs[step.name] = run
         outcome.rows.extend(_summary(step, run))
@@ -163,7 +178,9 @@ def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> P
             break
     outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete=len(outcome.runs) == len(pipeline.steps))
     write_json(output_dir / "pipeline.json", outcome.to_json())
-    commands = [options.command or "rlllm run"] + [str(run.config["command"]) for run in outcome.runs.values()]
+    commands = [without_secrets(options.command or "rlllm run")] + [
+        str(run.config["command"]) for run in outcome.runs.values()
+    ]
     page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, [])
     (output_dir / "report.html").write_text(page, encoding="utf-8")
     return outcome

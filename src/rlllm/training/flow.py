@@ -23,6 +23,7 @@ from rlllm.policies.chat import stop_ids
 from rlllm.training.plan import Plan
 from rlllm.training.row_checks import check_positions, check_templates, check_tokens, template_notes
 from rlllm.training.settings import TrainingConfig
+from rlllm.training.shared_measurements import SharedMeasurements
 
 if TYPE_CHECKING:
     from rlllm.algorithms.callbacks import GracefulStop
@@ -89,7 +90,7 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
         job = prepare(plan, run, diagnostics, options)
         checkpoint = run.latest_checkpoint() if options.resume else None
         trained, stop = _constructed(job, checkpoint, options.stop_after)
-        measure(job, "before")
+        measure(job, "before", options.measurements)
         _fit(job, trained, stop, checkpoint)
         if not diagnostics.interrupted and diagnostics.failure is None and not options.stop_after:
             _save(job, trained)
@@ -238,19 +239,32 @@ def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def measure(job: Job[Any], when: str) -> None:
+def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
     """Measure and keep the numbers; a resumed run keeps the `before` of its first start.
 
     The state of the random generators is the same afterwards, so that training does not depend on what was measured.
+
+    Args:
+        job: with the model to measure.
+        when: `before` or `after` training.
+        shared: folder of measurements of start models; an equal one is taken from there, and a new one kept.
     """
     path = job.run.path / f"measured_{when}.json"
     if path.exists() and when == "before":
         return
     job.progress.phase(f"measuring {when}")
+    store = SharedMeasurements(shared) if shared else None
+    place = store.path(job.plan, job.tokenizer, job.hardware) if store else None
+    kept = store.read(place, job.plan) if store and place else None
+    if kept is not None:
+        write_json(path, kept)
+        return
     with _random_state_kept():
         measured = job.plan.trainer.measure(job, job.model)
     if measured:
         write_json(path, [asdict(result) for result in measured])
+        if store and place:
+            store.write(place, job.plan, measured)
 
 
 @contextmanager

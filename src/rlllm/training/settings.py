@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import unknown
@@ -13,6 +13,22 @@ from rlllm.core.outcome import FAIL_ON
 from rlllm.data.config import DataConfig
 from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import CompletionConfig
+
+
+def _as_list(value: Any) -> Any:
+    """`no-gain,not-measured` as a list, as it is typed."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+def _check_outcomes(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in FAIL_ON:
+            raise unknown("value of fail_on", name, FAIL_ON)
+    return list(dict.fromkeys(names))
+
+
+FailOn = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_check_outcomes)]
+"""Keys of `core.outcome.FAIL_ON`, once each."""
 
 
 class HoldoutConfig(Section):
@@ -58,23 +74,9 @@ class TrainingConfig(StageConfig):
     """Measurement before and after."""
     lora: LoraConfig | None = None
     """Adapters instead of full weights."""
-    fail_on: list[str] = Field(default_factory=list)
+    fail_on: FailOn = Field(default_factory=list)
     """Outcomes that fail the run (exit code 1) beside a main measure that got worse: `no-gain` (no measurable change) and
     `not-measured`."""
-
-    @field_validator("fail_on", mode="before")
-    @classmethod
-    def _split_fail_on(cls, value: Any) -> Any:
-        """`no-gain,not-measured` as a list, as it is typed."""
-        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-    @field_validator("fail_on")
-    @classmethod
-    def _check_fail_on(cls, names: list[str]) -> list[str]:
-        for name in names:
-            if name not in FAIL_ON:
-                raise unknown("value of fail_on", name, FAIL_ON)
-        return list(dict.fromkeys(names))
 
     @classmethod
     def unread_keys(cls, components: Mapping[str, str]) -> frozenset[str]:

@@ -25,6 +25,7 @@ def test_a_text_keeps_everything_but_the_secret(text: str, written: str) -> None
 
 def test_a_mapping_loses_the_secret_at_any_depth() -> None:
     settings = {"seed": 1, "trainer": {"hub_token": "hf_abc", "max_steps": 2}, "rewards": ["exact"]}
+    assert without_secrets({"trainer.hub_token": "hf_abc", "seed": 1}) == {"seed": 1}
     assert secrets_in(settings) == {"hf_abc"}
     assert without_secrets({"arms": [settings["trainer"]]}) == {"arms": [{"max_steps": 2}]}
     assert without_secrets("token: &x hf_abc", secrets_in(settings)) == "token: &x <redacted>"

@@ -70,6 +70,30 @@ def test_a_step_may_set_a_seed_of_its_own() -> None:
     assert [step.resolve({"a": Path("a")}, pipeline.seed).seed for step in pipeline.steps] == [7, 8]
 
 
+EVAL = {"name": "e", "stage": "eval", "tasks": ["arithmetic"]}
+
+
+def test_outcomes_that_fail_a_pipeline_are_those_of_every_step_that_trains_and_sets_none() -> None:
+    own = {"name": "b", "stage": "sft", "fail_on": ["not-measured"]}
+    pipeline = load_pipeline({"fail_on": "no-gain", **steps(SFT, own, EVAL)})
+    resolved = [step.resolve({}, 0, pipeline.fail_on) for step in pipeline.steps]
+    assert [getattr(config, "fail_on", None) for config in resolved] == [["no-gain"], ["not-measured"], None]
+    typed = load_pipeline(with_settings(steps(SFT), {"fail_on": ["no-gain", "not-measured"]}))
+    assert typed.fail_on == ["no-gain", "not-measured"]
+    with pytest.raises(ConfigError, match="unknown value of fail_on: worse"):
+        load_pipeline({"fail_on": ["worse"], **steps(SFT)})
+
+
+@pytest.mark.parametrize(("fail_on", "ok"), [([], True), (["not-measured"], False)])
+def test_an_outcome_that_fails_a_step_ends_the_pipeline(
+    tiny_model: str, tmp_path: Path, fail_on: list[str], ok: bool
+) -> None:
+    recipe = two_steps(tiny_model, {"stage": "sft", "model": "@start", "learning_rate": 1e-3})
+    outcome = run_pipeline({"fail_on": fail_on, **recipe}, tmp_path / "out")
+    assert outcome.ok is ok
+    assert list(outcome.runs) == ["start", "then"][: 1 + ok]
+
+
 def test_an_address_with_an_at_sign_inside_is_no_reference() -> None:
     assert load_pipeline(steps({**SFT, "model": "org@home"})).steps[0].resolve({}, 0).model == "org@home"
 

@@ -3,6 +3,7 @@
     DIR/ARM/seed-0/     one training run, with its own verdict and report
     DIR/tuning/ARM/     runs that chose an arm's settings            DIR/before/NAME/    runs made once a seed before the arms
     DIR/sweep.json      arms, seeds, baseline, what is held equal     DIR/results.json    numbers and comparisons
+    DIR/measured/       measurements of start models, shared by runs that measure alike
     DIR/table.md, table.csv, table.tex, report.html                   the same for readers
 
 Seeds come first: all arms are trained under the first seed, then under the second, so that an interrupted sweep has
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.records import fingerprint
+from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import render_sweep, sweep_tables
 from rlllm.stages.sweep import arms as arm_plans
@@ -49,7 +51,7 @@ class _State:
     def replace_arm(self, at: int, arm: PlannedArm) -> None:
         self.arms[at] = arm
         own = self.runs[arm.name]
-        own.settings = dict(arm.overrides)
+        own.settings = without_secrets(dict(arm.overrides))
         own.notes = [*arm.notes, *([f"does not read {', '.join(arm.left_out)}"] if arm.left_out else [])]
 
 
@@ -69,7 +71,7 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
     spent = float(run.status.get("seconds", 0.0)) if options.resume else 0.0
     run.set_status("running", stage="sweep", seconds=spent)
     runs = {arm.name: ArmRuns({}, arm.stage) for arm in planned}
-    state = _State(Runner(sweep, output_dir, options), planned, runs)
+    state = _State(Runner(sweep, output_dir, replace(options, measurements=output_dir / "measured")), planned, runs)
     for at, arm in enumerate(planned):
         state.replace_arm(at, arm)
     _load_libraries()
@@ -105,9 +107,11 @@ def _open(sweep: Sweep, path: Path, options: RunOptions) -> Run:
             hint="add --resume to make the runs that are missing, --overwrite to replace it, or choose another --output-dir",
         )
     settings = sweep.model_dump(mode="json")
-    arms = {name: arm.model_dump(mode="json") for name, arm in sweep.expanded().items()}
+    secrets, digest, settings = secrets_in(settings), fingerprint(settings), without_secrets(settings)
+    arms = {name: without_secrets(arm.model_dump(mode="json")) for name, arm in sweep.expanded().items()}
     write_json(path / "sweep.json", {**settings, "arms": arms})
-    command = {"digest": fingerprint(settings), "stage": "sweep", "command": options.command, "settings": settings}
+    typed = options.command and without_secrets(options.command, secrets)
+    command = {"digest": digest, "stage": "sweep", "command": typed, "settings": settings}
     write_json(path / "config.json", command)
     return Run(path)
 
@@ -214,7 +218,7 @@ def _write_results(state: _State) -> None:
         state.arms[0].name,
         title=sweep.title,
         stage=sweep.stage,
-        command=state.runner.options.command,
+        command=state.runner.options.command and without_secrets(state.runner.options.command),
         equal=sweep.equal,
         budget=state.budget,
         seeds=list(range(sweep.seed, sweep.seed + sweep.seeds)),

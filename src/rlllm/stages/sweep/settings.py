@@ -20,7 +20,7 @@ from rlllm.stages.pipeline import Step
 Equal = Literal["tokens", "steps", "completions", "none"]
 _UNSAFE = re.compile(r"[^\w.+,=-]+")
 _LONGEST_NAME = 80
-_TAKEN = ("before", "tuning")
+_TAKEN = ("before", "tuning", "measured")
 """Folders that a sweep has beside those of its arms."""
 
 

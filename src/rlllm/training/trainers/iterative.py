@@ -114,7 +114,7 @@ def run(plan: PlanT, options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run:
             return run
         job = flow.prepare(plan, run, diagnostics, options)
         _try_settings(job)
-        flow.measure(job, "before")
+        flow.measure(job, "before", options.measurements)
         job.model = None
         last = _iterate(job, options, make_pairs)
         if last is None:
