@@ -177,6 +177,22 @@ def test_a_teacher_without_a_solution_says_which_row_lacks_it() -> None:
     assert TeacherLogps(column="answer", template="{prompt}{privileged_context}").prompt(PromptTask("a", "1")) == "a1"
 
 
+def test_equal_completions_pass_the_teacher_once(tiny_model: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    made = context(AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model))
+    alone, passed, plain = TeacherLogps(column="answer").compute(made), [], made.passes
+    made.passes = lambda ids, mask, keep: passed.append(len(ids)) or plain(ids, mask, keep)
+    for name in ("completion_ids", "completion_mask"):
+        made.output[name][[1, 2]] = made.output[name][[0]]
+    values = TeacherLogps(column="answer").compute(made)
+    assert passed == [2]
+    for row, source in enumerate((0, 0, 0, 3)):
+        torch.testing.assert_close(
+            values[row, : LENGTHS[source]], alone[source, : LENGTHS[source]], atol=1e-5, rtol=1e-5
+        )
+
+
 def test_rows_without_a_solution_have_no_values_where_that_is_allowed(tiny_model: str) -> None:
     from transformers import AutoModelForCausalLM
 

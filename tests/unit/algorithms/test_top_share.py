@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlllm.algorithms.batch import RolloutBatch
+from rlllm.algorithms.forward_pass import ForwardView, Pass, Window
 from rlllm.algorithms.masks.top_share import ICT, EntropyPerCompletion, RandomPerCompletion, TopShare, top_share
-from rlllm.algorithms.signals.sibling_distributions import divergence_from_mean
+from rlllm.algorithms.signals import sibling_distributions
+from rlllm.algorithms.signals.sibling_distributions import SiblingDivergence, divergence_from_mean
 from rlllm.core.errors import ConfigError
 from rlllm.stages.catalog import plan, resolve_settings
 
@@ -60,6 +63,28 @@ def test_the_order_of_siblings_and_what_padding_holds_do_not_matter(seed: int, o
     torch.testing.assert_close(moved, values[order], atol=1e-6, rtol=0)
     padding = torch.where(mask.unsqueeze(2) == 1, logps, torch.log_softmax(torch.randn(4, 3, 6, generator=draw), -1))
     assert torch.equal(divergence_from_mean(padding, mask) * mask, values)
+
+
+def a_pass(logits: Tensor, mask: Tensor) -> Pass:
+    """A pass in which each completion is a row."""
+    ids = torch.zeros(len(mask), mask.size(1) + 2, dtype=torch.long)
+    window = Window(ids, torch.cat([torch.ones(len(mask), 2).long(), mask], 1), mask.size(1), mask.size(1))
+    return Pass(ForwardView(logits, window.targets, mask, 0.7), window)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_chunks_of_positions_give_one_divergence_in_full_precision(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    logits = (3 * torch.randn(6, 5, 11, generator=torch.Generator().manual_seed(0))).to(dtype)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1] * 5, [1] * 5, [1, 0, 0, 0, 0]])
+    run: Any = SimpleNamespace(group_size=3, temperature=0.7)
+    whole = SiblingDivergence().from_groups(a_pass(logits, mask), run)
+    logps = torch.log_softmax(logits.double() / 0.7, -1).unflatten(0, (2, 3))
+    exact = divergence_from_mean(logps, mask.unflatten(0, (2, 3))).flatten(0, 1) * mask
+    torch.testing.assert_close(whole.double(), exact, atol=1e-6, rtol=0)
+    monkeypatch.setattr(sibling_distributions, "_CHUNK_BYTES", 1)
+    torch.testing.assert_close(SiblingDivergence().from_groups(a_pass(logits, mask), run), whole, atol=1e-6, rtol=0)
 
 
 LENGTHS = [(1, 1), (5, 1), (10, 1), (11, 2), (20, 2), (21, 3), (100, 10), (101, 11)]

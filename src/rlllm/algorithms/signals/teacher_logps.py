@@ -61,20 +61,24 @@ class TeacherLogps(Signal):
         return values
 
     def _scored(self, context: SignalContext, rows: Sequence[int]) -> Tensor:
-        """(b, T) values of these rows."""
+        """(b, T) values of these rows. Rows that are equal pass once, and prompts are encoded once for their group."""
         import torch
 
         from rlllm.policies.chat import encode_prompts
 
-        tasks = [context.tasks[row] for row in rows]
-        metas = [task.meta for task in tasks]
-        prompts = encode_prompts(context.tokenizer, [self.prompt(task) for task in tasks], metas)
+        distinct = {id(context.tasks[row]): context.tasks[row] for row in rows}
+        metas = [task.meta for task in distinct.values()]
+        encoded = encode_prompts(context.tokenizer, [self.prompt(task) for task in distinct.values()], metas)
+        of_task = dict(zip(distinct, encoded, strict=True))
+        prompts = [of_task[id(context.tasks[row])] for row in rows]
         completion_ids, completion_mask = (context.output[name][rows] for name in ("completion_ids", "completion_mask"))
         prompt_ids, prompt_mask = _left_padded(prompts, context.tokenizer.pad_token_id, completion_ids.device)
         ids, mask = torch.cat([prompt_ids, completion_ids], 1), torch.cat([prompt_mask, completion_mask], 1)
         self._check_length(context.model, int(mask.sum(1).max()))
+        distinct_rows, inverse = torch.unique(torch.cat([ids, mask], 1), dim=0, return_inverse=True)
+        ids, mask = distinct_rows.split(ids.size(1), dim=1)
         parts = context.passes(ids, mask, completion_ids.size(1))
-        return torch.cat([part.restore(part.view.chosen[0]) for part in parts])
+        return torch.cat([part.restore(part.view.chosen[0]) for part in parts])[inverse]
 
     def _check_length(self, model: Any, longest: int) -> None:
         most = getattr(model.config.get_text_config(), "max_position_embeddings", None)
