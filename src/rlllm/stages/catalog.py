@@ -53,6 +53,10 @@ Overrides = Iterable[tuple[str, Any]]
 class StagePlan(Protocol):
     """What a verb is about to do, as `--dry-run` shows it."""
 
+    @property
+    def config(self) -> StageConfig:
+        """The settings, with those that the method fills in."""
+
     def lines(self) -> list[tuple[str, str]]:
         """Label and value rows for a person."""
 

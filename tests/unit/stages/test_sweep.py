@@ -112,6 +112,17 @@ def test_a_resumed_sweep_makes_only_what_is_missing(swept: Run, small: dict[str,
         assert mine == first
 
 
+def test_a_run_whose_method_fills_in_settings_is_not_repeated(small: dict[str, Any], tmp_path: Path) -> None:
+    settings = {**small["settings"], "rollout": {"max_new_tokens": 4}, "per_device_train_batch_size": 8}
+    sweep = {**small, "seeds": 1, "settings": settings, "axes": {"method": ["grpo", "remax"]}}
+    first = rlllm.sweep(sweep, tmp_path / "sweep")
+    assert first.ok, first.verdict
+    made = [path.stat().st_mtime_ns for path in sorted(first.path.glob("*/seed-0/status.json"))]
+    again = rlllm.sweep({**sweep, "seeds": 2}, tmp_path / "sweep", resume=True)
+    assert [path.stat().st_mtime_ns for path in sorted(again.path.glob("*/seed-0/status.json"))] == made
+    assert len(made) == 2
+
+
 def test_a_resumed_sweep_may_have_more_arms_and_seeds_but_no_other_settings(
     swept: Run, small: dict[str, Any], tmp_path: Path
 ) -> None:

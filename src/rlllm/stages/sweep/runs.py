@@ -6,9 +6,10 @@ import gc
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError, RlllmError, RunDirectoryError, describe
 from rlllm.core.runs import Run, RunOptions
-from rlllm.stages.catalog import stage_function
+from rlllm.stages.catalog import plan, stage_function
 from rlllm.stages.pipeline import Step
 from rlllm.stages.sweep.arms import Overrides, PlannedArm, fill, references
 from rlllm.stages.sweep.measurements import RunNumbers, finished, numbers_of
@@ -91,7 +92,7 @@ class Runner:
             return None
         config = arm.config(seed, folder, places, more)
         there = Run(folder)
-        if self.options.resume and finished(there) and there.config["digest"] == config.digest():
+        if self.options.resume and finished(there) and _is_run_of(there, config):
             return there
         options = replace(self.options, recipe=None, command=arm.command(seed, places, more), overwrite=False)
         return run_child(config, lambda given: stage_function(arm.stage)(config, given), options)
@@ -127,3 +128,9 @@ class Runner:
         self.options.progress.note(f"{folder.relative_to(self.folder)}")
         options = replace(self.options, recipe=None, command=None, overwrite=False)
         return run_child(config, lambda given: stage_function(step.stage)(config, given), options)
+
+
+def _is_run_of(run: Run, config: StageConfig) -> bool:
+    """Whether a run was made with these settings, be it that its method fills in some of them when it is planned."""
+    digest = run.config["digest"]
+    return digest == config.digest() or digest == plan(config).config.digest()
