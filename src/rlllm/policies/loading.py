@@ -181,6 +181,8 @@ def _load(loader: Any, source: ModelSource, *, path: str | None = None, **settin
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
+    if source.revision is not None:
+        settings["revision"] = source.revision
     try:
         return loader.from_pretrained(path or source.path, **settings)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:

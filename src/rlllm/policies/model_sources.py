@@ -16,7 +16,7 @@ from rlllm.policies.vocabulary import check_vocabulary
 
 NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
 _HEADS = ("score.weight", "classifier.weight")
-_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_HUB_ID = re.compile(r"^(?P<id>[\w.-]+/(?P<name>[\w.-]+))(?:@(?P<revision>[\w./-]+))?$")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 ADAPTER = "adapter_config.json"
@@ -36,12 +36,14 @@ class ModelSource:
 
     `path` is what `from_pretrained` takes: a folder, or a Hub id when `kind` is "hub".
     `base` is the model that an adapter was trained on, when `kind` is "adapter"; `path` is the adapter's folder then.
+    `revision` is a branch, tag or commit of a Hub id; None is its default one.
     """
 
     path: str
     kind: str
     name: str
     base: ModelSource | None = None
+    revision: str | None = None
 
     @property
     def folder(self) -> Path | None:
@@ -76,7 +78,8 @@ class ModelSource:
     @property
     def reference(self) -> str:
         """What `resolve_model` takes for this model, the base of an adapter included."""
-        return self.path if self.base is None else f"{self.path}@{self.base.reference}"
+        at = self.revision if self.base is None else self.base.reference
+        return self.path if at is None else f"{self.path}@{at}"
 
     @property
     def head_labels(self) -> int | None:
@@ -129,7 +132,8 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
 
     Args:
         reference: `nano`, a folder in Hugging Face format, a run directory (its `model/` is used), a Hub id, or a folder with
-            an adapter of PEFT's; `ADAPTER@BASE` names the base of an adapter that names none, or one that has moved.
+            an adapter of PEFT's; `ADAPTER@BASE` names the base of an adapter that names none, or one that has moved, and
+            `org/name@REVISION` a branch, tag or commit of the Hub.
         ensembles: accept an ensemble of reward models, which has members instead of weights.
 
     Raises:
@@ -154,8 +158,9 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
     folder, at, base = reference.partition("@")
     if at and Path(folder).expanduser().is_dir():
         return _adapter(Path(folder).expanduser(), reference, base)
-    if _HUB_ID.match(reference) and not reference.startswith((".", "/", "runs/")):
-        return ModelSource(reference, "hub", reference.rsplit("/", 1)[-1])
+    hub = _HUB_ID.match(reference)
+    if hub and not reference.startswith((".", "/", "runs/")):
+        return ModelSource(hub["id"], "hub", hub["name"], revision=hub["revision"])
     near = closest(path.name, ["nano", *(other.name for other in path.parent.glob("*") if other.is_dir())])
     raise ModelError(
         "no such model: it is neither a folder nor a run, and not of the form org/name",
@@ -199,6 +204,8 @@ def _adapter(folder: Path, reference: str, base: str | None) -> ModelSource:
     try:
         settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
         named = base or settings.get("base_model_name_or_path")
+        if named and not base and settings.get("revision"):
+            named = f"{named}@{settings['revision']}"
     except (OSError, ValueError, AttributeError) as error:
         raise ModelError(f"the adapter's {ADAPTER} cannot be read: {error}", given=reference) from error
     if not named:

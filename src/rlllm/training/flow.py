@@ -69,6 +69,7 @@ class Job(Generic[PlanT_co]):
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=lora.target_modules,
+            revision=self.plan.source.revision,
             task_type=self.plan.trainer.task,
         )
 

@@ -111,6 +111,10 @@ _OPEN_R1 = "Open-R1, Qwen2.5 1.5B (huggingface/open-r1, recipes)"
 _DEEPSEEK_MATH = "DeepSeekMath (Shao et al. 2024, arXiv 2402.03300)"
 _ORPO = "ORPO (Hong et al. 2024, arXiv 2403.07691)"
 
+_CHOSEN = "the learning rate is a choice of ours, not measured"
+_CHOSEN_BATCH = "the batch is a choice of ours, not measured"
+_CHOSEN_SIZES = "for all sizes from 10M to 10B, which is a choice of ours, not measured"
+
 TABLE = (
     SizeRow(
         kind="sft",
@@ -134,7 +138,11 @@ TABLE = (
         batch=32,
         micro=8,
         epochs=2,
-        sources=(f"{_SMOLTULU}: 9e-5 at a batch of 8", f"{_SMOLLM2}: 1e-3 at a batch of 128, cosine, 2 epochs"),
+        sources=(
+            f"{_SMOLTULU}: 9e-5 at a batch of 8",
+            f"{_SMOLLM2}: 1e-3 at a batch of 128, cosine, 2 epochs",
+            f"{_CHOSEN}, near the first",
+        ),
     ),
     SizeRow(
         kind="sft",
@@ -147,7 +155,11 @@ TABLE = (
         micro=8,
         epochs=2,
         max_length=2048,
-        sources=(f"{_ZEPHYR}: 2e-5 at a batch of 128, cosine, 2048 tokens", f"{_TULU}: 5e-6 for 8B, 2 epochs"),
+        sources=(
+            f"{_ZEPHYR}: 2e-5 at a batch of 128, cosine, 2048 tokens",
+            f"{_TULU}: 5e-6 for 8B, 2 epochs",
+            f"{_CHOSEN}, between the two",
+        ),
     ),
     SizeRow(
         kind="sft",
@@ -184,7 +196,7 @@ TABLE = (
         batch=32,
         micro=8,
         epochs=1,
-        sources=(f"{_TRL}: 1e-5 for 0.5B, and 1e-4 with adapters; 1 epoch",),
+        sources=(f"{_TRL}: 1e-5 for 0.5B, and 1e-4 with adapters; 1 epoch", _CHOSEN_BATCH),
     ),
     SizeRow(
         kind="reward model",
@@ -289,7 +301,7 @@ TABLE = (
         batch=64,
         micro=8,
         epochs=1,
-        sources=(f"{_ORPO}: 8e-6",),
+        sources=(f"{_ORPO}: 8e-6", _CHOSEN_SIZES),
     ),
     SizeRow(
         kind="preferences with imitation",
@@ -330,7 +342,12 @@ TABLE = (
         epochs=1,
         group_size=8,
         max_new_tokens=512,
-        sources=(f"{_OPEN_R1}: 2e-5, 1 epoch", f"{_SMOLTULU}: 3e-6 (PPO, 1.7B)", f"{_VERL}: 1e-6, 512 tokens"),
+        sources=(
+            f"{_OPEN_R1}: 2e-5, 1 epoch",
+            f"{_SMOLTULU}: 3e-6 (PPO, 1.7B)",
+            f"{_VERL}: 1e-6, 512 tokens",
+            f"{_CHOSEN}, between them; so is the batch",
+        ),
     ),
     SizeRow(
         kind="loop",
@@ -347,6 +364,7 @@ TABLE = (
         sources=(
             f"{_VERL}: 1e-6 for 7B, 1024 tokens, 1,280 completions a step",
             f"{_DEEPSEEK_MATH}: 1e-6, 1024 tokens",
+            _CHOSEN_BATCH,
         ),
     ),
     SizeRow(
@@ -361,7 +379,7 @@ TABLE = (
         epochs=1,
         group_size=8,
         max_new_tokens=1024,
-        sources=(f"{_OPENRLHF}: 5e-7 for 70B (PPO), 1024 tokens",),
+        sources=(f"{_OPENRLHF}: 5e-7 for 70B (PPO), 1024 tokens", _CHOSEN_BATCH),
     ),
 )
 """Every row. Batches of larger models are smaller than in some of the sources, which train on many devices."""

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rlllm.core.errors import ExitCode, ModelError
 from rlllm.core.runs import write_json
+from rlllm.policies.loading import load_tokenizer
 from rlllm.policies.model_sources import resolve_model
 
 
@@ -118,3 +120,36 @@ def test_resolving_needs_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(fill(tmp_path / "m"))], capture_output=True, text=True)
     assert json.loads(done.stdout) == []
+
+
+REVISIONS = [
+    ("org/name", "org/name", None),
+    ("org/name@main", "org/name", "main"),
+    ("org/name-0.5B@refs/pr/3", "org/name-0.5B", "refs/pr/3"),
+    ("org/name@0a1b2c3", "org/name", "0a1b2c3"),
+]
+
+
+@pytest.mark.parametrize(("reference", "path", "revision"), REVISIONS)
+def test_a_revision_of_a_model_on_the_hub_stands_behind_its_name(
+    reference: str, path: str, revision: str | None
+) -> None:
+    source = resolve_model(reference)
+    assert (source.path, source.kind, source.revision, source.reference) == (path, "hub", revision, reference)
+    assert source.parameter_count() == (5 * 10**8 if "0.5B" in path else None)
+
+
+def test_a_revision_reaches_from_pretrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import AutoTokenizer
+
+    asked: list[tuple[str, Any]] = []
+
+    def from_pretrained(path: str, **settings: Any) -> None:
+        asked.append((path, settings.get("revision")))
+        raise OSError("offline")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
+    for reference in ("org/name@step-1000", "org/name"):
+        with pytest.raises(ModelError, match="offline"):
+            load_tokenizer(resolve_model(reference))
+    assert asked == [("org/name", "step-1000"), ("org/name", None)]

@@ -256,8 +256,9 @@ def _stops(source: ModelSource) -> frozenset[int]:
     """The tokens at which the generation config ends a completion."""
     from transformers import GenerationConfig
 
+    whole = source.base or source
     try:
-        eos_token_id = GenerationConfig.from_pretrained((source.base or source).path).eos_token_id
+        eos_token_id = GenerationConfig.from_pretrained(whole.path, revision=whole.revision or "main").eos_token_id
     except OSError:  # a folder without one
         return frozenset()
     return frozenset(eos_token_id if isinstance(eos_token_id, list) else [] if eos_token_id is None else [eos_token_id])

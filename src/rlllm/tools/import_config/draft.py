@@ -56,6 +56,10 @@ class Draft:
     values: dict[str, Any] = field(default_factory=dict)
     unmapped: list[Unmapped] = field(default_factory=list)
     preparation: dict[str, Any] | None = None
+    revision: str | None = None
+    """Branch, tag or commit of the model on the Hub."""
+    reference: str | None = None
+    """The reference model that the config names."""
 
     @property
     def config(self) -> type[StageConfig]:
@@ -73,6 +77,22 @@ class Draft:
         for section in sections:
             node = node.setdefault(section, {})
         node[name] = value
+
+    def settle_model(self) -> None:
+        """Put the revision behind the model's name.
+
+        Raises:
+            ConfigError: the reference is another model than the one at the start.
+        """
+        model = self.values.get("model")
+        if self.reference is not None and self.reference != model:
+            raise ConfigError(
+                "another reference than the model at the start, which rlllm does not have",
+                given=f"reference {self.reference}, model {model}"[:200],
+                hint="start from that model, or train without a reference: --method orpo, simpo or cpo",
+            )
+        if self.revision is not None and model is not None:
+            self.values["model"] = f"{model}@{self.revision}"
 
     def leave(self, key: str, value: Any, reason: str) -> None:
         """Note a setting that is not carried over; keys of services are not repeated."""
@@ -258,6 +278,16 @@ def unless(usual: Any, reason: str) -> Rule:
             draft.leave(key, value, reason)
 
     return rule
+
+
+def revision(draft: Draft, key: str, value: Any) -> None:
+    """A branch, tag or commit of the model on the Hub."""
+    draft.revision = None if value in (None, "main") else str(value)
+
+
+def reference(draft: Draft, key: str, value: Any) -> None:
+    """The reference model."""
+    draft.reference = None if value is None else str(value)
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def import_config(path: str | Path, tool: str, stage: str | None = None) -> Impo
     draft = _TOOLS[tool](path, stage)
     if draft.method == "kto":
         draft.pair_rows()
+    draft.settle_model()
     preparation = draft.preparation
     if preparation is not None:
         folder = f"{path.stem}-data"

@@ -29,6 +29,7 @@ from rlllm.tools.import_config.draft import (
     mapping,
     refuse_launcher,
     refused,
+    revision,
     text_length,
     to,
     unless,
@@ -336,7 +337,7 @@ def system_prompt(draft: Draft, key: str, value: Any) -> None:
 _RULES: dict[str, Rule] = {
     **SHARED,
     "model_name_or_path": to("model"),
-    "model_revision": unless("main", "the model's default revision is read"),
+    "model_revision": revision,
     "dtype": unless("auto", BY_HARDWARE),
     "torch_dtype": unless("auto", BY_HARDWARE),
     "attn_implementation": left(ATTENTION),

@@ -190,8 +190,10 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
 
 @contextmanager
 def _start_on_disk(job: Job[RLPlan[Any]]) -> Iterator[None]:
-    """A folder from which TRL loads its reference, where the model is an adapter on its base: no folder holds both then."""
-    if job.plan.source.base is None or job.plan.config.lora or not job.plan.setting("beta"):
+    """A folder from which TRL loads its reference, where the model's name does not lead to it: no folder holds an adapter and
+    its base, and TRL reads the default revision of a Hub id."""
+    by_name = job.plan.source.base is None and job.plan.source.revision is None
+    if by_name or job.plan.config.lora or not job.plan.setting("beta"):
         yield
         return
     name = job.model.config.name_or_path

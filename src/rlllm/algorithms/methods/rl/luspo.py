@@ -21,4 +21,6 @@ METHOD = Method(
     },
     components={"loss": "luspo"},
     updates=4,
+    notes="The bounds are the paper's (section 5.1). How many updates it makes on a rollout is not in what we found of it: "
+    "four, as GSPO makes, is a choice of ours.",
 )

@@ -23,4 +23,6 @@ METHOD = Method(
     },
     components={"loss": "vespo"},
     updates=4,
+    notes="k, lambda and no KL term are those of the authors' scripts (FloyedShen/VESPO). The paper trains with 4 to 64 "
+    "updates on a rollout; 4 is the fewest of these.",
 )
