@@ -208,12 +208,15 @@ def show_plan(wanted: Sweep, as_json: bool) -> None:
     console.table(("arm", "stage", "beside the baseline", "tokens sampled at most", "notes"), _arm_rows(arms, tokens))
     console.emit("")
     tuning = sum(len(points(arm)) for arm in arms) * wanted.tune_seeds
+    named = wanted.expanded()
+    compared = sum(other in named for arm in named.values() for other in arm.compare_with)
     console.fields(
         [
             *([("tuning", f"{tuning} runs at most, {wanted.tune_seeds} seeds from {FIRST_SEED} on")] if tuning else []),
             ("runs", f"{len(arms)} arms x {len(seeds)} seeds = {len(arms) * len(seeds)}, one after another"),
             ("seeds", ", ".join(map(str, seeds))),
             ("baseline", arms[0].name),
+            *([("controls", f"{compared} comparisons of arms with others that they name")] if compared else []),
             ("equal", wanted.equal),
             (
                 "tokens",

@@ -22,7 +22,8 @@ def render_sweep(run: Run) -> str:
     command = command_of(config)
     parts: list[Part] = [
         ("table", "Table", _whole_table(results)),
-        ("comparisons", f"Against {results['baseline']}", _comparisons(results)),
+        ("comparisons", f"Against {results['baseline']}", _comparisons(results, with_baseline=True)),
+        ("controls", "Against their controls", _comparisons(results, with_baseline=False)),
         ("runs", "Runs", _runs(results)),
         ("curves", "Learning curves of the first seed", _curves(run, results)),
         ("tuning", "Tuning", _tuning(results)),
@@ -69,8 +70,13 @@ def _whole_table(results: Mapping[str, Any]) -> Html:
     return join([scrolled("Arms", inner), [tag("p", note, class_="note") for note in sweep_notes(results)]])
 
 
-def _comparisons(results: Mapping[str, Any]) -> Html | None:
-    compared = [entry for entry in results["comparisons"] if entry["difference"]]
+def _comparisons(results: Mapping[str, Any], *, with_baseline: bool) -> Html | None:
+    """The differences to the baseline, or those to other arms that the recipe names."""
+    compared = [
+        entry
+        for entry in results["comparisons"]
+        if entry["difference"] and (entry["baseline"] == results["baseline"]) == with_baseline
+    ]
     if not compared:
         return None
     intervals = [entry["difference"] for entry in compared]
@@ -78,7 +84,7 @@ def _comparisons(results: Mapping[str, Any]) -> Html | None:
     heads: list[Head] = [("Arm", ""), ("Difference", "num"), interval_head, ("p", "num"), ("p, Holm", "num"), ("", "")]
     rows = [
         row(
-            entry["arm"],
+            entry["arm"] if with_baseline else f"{entry['arm']} over {entry['baseline']}",
             entry["how"],
             [
                 *single_cells(entry["difference"], intervals, "Difference"),
@@ -95,7 +101,7 @@ def _comparisons(results: Mapping[str, Any]) -> Html | None:
             "p",
             "With seeds and problems drawn anew at once: "
             + "; ".join(
-                f"{entry['arm']} {fixed(entry['crossed']['low'], 3, signed=True)} to "
+                f"{entry['arm']} over {entry['baseline']} {fixed(entry['crossed']['low'], 3, signed=True)} to "
                 f"{fixed(entry['crossed']['high'], 3, signed=True)}"
                 for entry in both
             )

@@ -96,7 +96,7 @@ def comma_separated(results: Mapping[str, Any]) -> str:
 
 def _rows(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every arm with its name and its comparison with the baseline."""
-    compared = {row["arm"]: row for row in results["comparisons"]}
+    compared = {row["arm"]: row for row in results["comparisons"] if row["baseline"] == results["baseline"]}
     return [{**arm, "arm": name, "comparison": compared.get(name)} for name, arm in results["arms"].items()]
 
 

@@ -254,6 +254,31 @@ def test_differences_are_paired_by_seed_and_p_values_adjusted_by_holm() -> None:
     assert rows["better"]["crossed"]["n"] == 2
 
 
+def test_an_arm_is_compared_with_the_controls_that_it_names_and_all_count_for_holm() -> None:
+    scores = {0: [0.2, 0.4], 1: [0.3, 0.5], 2: [0.1, 0.3]}
+    base, control = arm_of(scores), arm_of({0: [0.3, 0.5], 1: [0.5, 0.7], 2: [0.4, 0.6]})
+    ours = arm_of({0: [0.4, 0.7], 1: [0.5, 0.8], 2: [0.5, 0.6]}, compare_with=["control", "not trained"])
+    rows = sweep_results({"base": base, "ours": ours, "control": control}, "base", seeds=[0, 1, 2])["comparisons"]
+    assert [(row["arm"], row["baseline"]) for row in rows] == [
+        ("ours", "base"),
+        ("control", "base"),
+        ("ours", "control"),
+    ]
+    assert rows[-1]["by_seed"] == pytest.approx([0.15, 0.05, 0.05])
+    smallest = min(rows, key=lambda row: row["p_value"])
+    assert smallest["p_holm"] == pytest.approx(3 * smallest["p_value"])
+
+
+def test_controls_are_named_arms_taken_at_the_same_point() -> None:
+    arms = {"ours": {"method": "dapo", "compare_with": "control"}, "control": {"method": "grpo"}}
+    sweep = load_sweep({"stage": "reason", "arms": arms, "axes": {"learning_rate": [1e-4, 2e-4]}})
+    expanded = sweep.expanded()
+    assert expanded["ours,learning_rate=0.0002"].compare_with == ["control,learning_rate=0.0002"]
+    for wrong in ("controll", "ours"):
+        with pytest.raises(ConfigError, match="compared with what is no other arm"):
+            load_sweep({"stage": "reason", "arms": {**arms, "ours": {"method": "dapo", "compare_with": wrong}}})
+
+
 def test_runs_on_other_problems_are_not_compared() -> None:
     base, other = arm_of({0: [0.2], 1: [0.4]}), arm_of({0: [0.2], 1: [0.4]})
     other.runs = {seed: RunNumbers("pass@1", True, ["q"], run.scores, run.numbers) for seed, run in other.runs.items()}

@@ -1,4 +1,4 @@
-"""`results.json` of a sweep: means over seeds of every arm, and each arm's difference to the baseline.
+"""`results.json` of a sweep: means over seeds of every arm, and each arm's difference to the baseline and to its controls.
 
 Differences are paired by seed, and inside a seed by held-out problem. With several seeds each seed is one observation: the
 interval and the p-value are Student's t over seeds; where all seeds met the same problems a bootstrap over seeds and problems
@@ -41,6 +41,7 @@ class ArmRuns:
         stopped: seeds after which it was given up, and why; None if it was not.
         untrainable: none of the values that its settings were to be chosen from could be trained.
         notes: what a reader has to know.
+        compare_with: names of the arms that it is compared with besides the baseline.
     """
 
     settings: dict[str, Any]
@@ -54,6 +55,7 @@ class ArmRuns:
     stopped: str | None = None
     untrainable: bool = False
     notes: list[str] = field(default_factory=list)
+    compare_with: Sequence[str] = ()
 
     @property
     def state(self) -> str:
@@ -86,10 +88,13 @@ def sweep_results(arms: Mapping[str, ArmRuns], baseline: str, **about: Any) -> d
 
     Args:
         arms: by name.
-        baseline: name of the arm that the others are compared with.
+        baseline: name of the arm that the others are compared with. Comparisons of arms with others that they name, as far as
+            these are here, come after those with the baseline.
         about: further keys, put first.
     """
-    compared = [_compared(name, arm, baseline, arms[baseline]) for name, arm in arms.items() if name != baseline]
+    pairs = [(name, baseline) for name in arms if name != baseline]
+    pairs += [(name, other) for name, arm in arms.items() for other in arm.compare_with if other in arms]
+    compared = [_compared(name, arms[name], other, arms[other]) for name, other in dict.fromkeys(pairs)]
     known = [row for row in compared if row["p_value"] is not None]
     for row, adjusted in zip(known, holm([row["p_value"] for row in known]), strict=True):
         row["p_holm"] = adjusted

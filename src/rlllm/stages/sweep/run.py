@@ -70,7 +70,8 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
     run = _open(sweep, output_dir, options)
     spent = float(run.status.get("seconds", 0.0)) if options.resume else 0.0
     run.set_status("running", stage="sweep", seconds=spent)
-    runs = {arm.name: ArmRuns({}, arm.stage) for arm in planned}
+    named = sweep.expanded()
+    runs = {arm.name: ArmRuns({}, arm.stage, compare_with=named[arm.name].compare_with) for arm in planned}
     state = _State(Runner(sweep, output_dir, replace(options, measurements=output_dir / "measured")), planned, runs)
     for at, arm in enumerate(planned):
         state.replace_arm(at, arm)

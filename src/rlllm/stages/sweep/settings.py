@@ -27,7 +27,7 @@ _TAKEN = ("before", "tuning", "measured")
 class Arm(Section):
     """One thing that is compared: settings over those that all arms share. Every key that is no field here is a setting."""
 
-    reserved: ClassVar[frozenset[str]] = frozenset({"stage", "recipe", "settings", "tune"})
+    reserved: ClassVar[frozenset[str]] = frozenset({"stage", "recipe", "settings", "tune", "compare_with"})
     stage: str | None = None
     """The verb. Default: the sweep's."""
     recipe: str | None = None
@@ -36,6 +36,13 @@ class Arm(Section):
     """Settings over the shared ones."""
     tune: dict[str, list[Any]] = Field(default_factory=dict)
     """Values to choose from, in the place of the sweep's `tune`."""
+    compare_with: list[str] = Field(default_factory=list)
+    """Other named arms that it is compared with besides the baseline, such as its controls; with `axes`, at the same point."""
+
+    @field_validator("compare_with", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="before")
     @classmethod
@@ -104,6 +111,14 @@ class Sweep(Section):
                     given=name,
                     hint=f"letters, digits and . + , = - _, but not {' or '.join(_TAKEN)}",
                 )
+        for name, arm in self.arms.items():
+            unknown_arms = [other for other in arm.compare_with if other not in self.arms or other == name]
+            if unknown_arms:
+                raise ConfigError(
+                    f"arm {name} is compared with what is no other arm",
+                    given=f"compare_with: {', '.join(unknown_arms)}",
+                    exists=[other for other in self.arms if other != name],
+                )
         for arm in self.expanded().values():
             for key in ("seed", "output_dir", "controls", "seeds"):
                 if key in arm.settings or key in self.settings:
@@ -126,7 +141,8 @@ class Sweep(Section):
                 name = ",".join(filter(None, (own_name, point_name(point)))) or "run"
                 if name in arms:
                     raise ConfigError("two arms have the same name", given=name)
-                arms[name] = arm.model_copy(update={"settings": {**arm.settings, **point}})
+                others = [",".join(filter(None, (other, point_name(point)))) for other in arm.compare_with]
+                arms[name] = arm.model_copy(update={"settings": {**arm.settings, **point}, "compare_with": others})
                 names.setdefault(own_name, []).append(name)
         chosen = {name for entry in self.only for name in _named(entry, arms, names)} if self.only else {*arms}
         first = self.baseline or next(iter(arms))
