@@ -183,10 +183,14 @@ def show_plan(config: Any, as_json: bool) -> None:
     """What would run, to stdout."""
     from rlllm.stages.catalog import plan
     from rlllm.training.cost import cost_of
+    from rlllm.training.plan import Plan
+    from rlllm.training.row_checks import look_at_templates
 
     planned = plan(config)
     cost = cost_of(planned)
+    findings = look_at_templates(planned) if isinstance(planned, Plan) else []
     if as_json:
-        console.emit_json({**planned.to_json(), **({"cost": cost.to_json()} if cost else {})})
+        more = {**({"cost": cost.to_json()} if cost else {}), **({"template": findings} if findings else {})}
+        console.emit_json({**planned.to_json(), **more})
     else:
-        console.fields([*planned.lines(), *(cost.lines() if cost else ())])
+        console.fields([*planned.lines(), *(("warning", text) for text in findings), *(cost.lines() if cost else ())])

@@ -21,7 +21,7 @@ from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.policies.chat import stop_ids
 from rlllm.training.plan import Plan
-from rlllm.training.row_checks import check_positions, check_templates, check_tokens, template_notes
+from rlllm.training.row_checks import check_plan_templates, check_positions, check_tokens, template_notes
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.shared_measurements import SharedMeasurements
 
@@ -210,11 +210,8 @@ def _check_rows(
     check_positions(train, model, tokenizer, limit=limit, completion=completion)
     if plan.trainer.task != "SEQ_CLS":  # a reward model reads the end of a longer row
         check_positions(measured, model, tokenizer, completion=completion)
-    check_templates(measured, tokenizer, set(), writes=False)
-    as_they_stand = plan.trainer.batch_tokens is not None or plan.trainer.samples
-    if as_they_stand:
-        writes = plan.trainer.task == "CAUSAL_LM"
-        diagnostics.template_findings = check_templates(train, tokenizer, stop_ids(model, tokenizer), writes=writes)
+    stops = stop_ids(model, tokenizer)
+    diagnostics.template_findings = check_plan_templates(plan.trainer, train, measured, tokenizer, stops)
     for text in diagnostics.template_findings:
         progress.note(f"warning: {text}")
     for text in template_notes(train, tokenizer):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from rlllm.core import trl_fields
 from rlllm.core.errors import DataError
 from rlllm.core.records import (
     Conversation,
@@ -20,8 +23,11 @@ from rlllm.core.records import (
 from rlllm.data.inspect.chat_counts import ChatCounts
 from rlllm.policies import chat
 from rlllm.policies.positions import position_table
+from rlllm.policies.stored_tokenizer import StoredTokenizer
 from rlllm.policies.template_check import refused_row, template_findings
 from rlllm.policies.vocabulary import beyond_embedding, refuse_rows
+from rlllm.training.plan import Plan
+from rlllm.training.trainers.base import Trainer
 
 _LOOKED_AT = 64
 """Rows whose texts are compared with the template."""
@@ -72,6 +78,54 @@ def check_templates(records: Sequence[Record], tokenizer: Any, stops: set[int], 
     for row, record in _first_of_each_shape(records):
         _refuse_if_template_does(tokenizer, row, record)
     return template_findings(tokenizer, records[:_LOOKED_AT], stops, writes=writes)
+
+
+def check_plan_templates(
+    trainer: Trainer[Any, Any], loaded: Sequence[Record], measured: Sequence[Record], tokenizer: Any, stops: set[int]
+) -> list[str]:
+    """`check_templates` of all rows of a run: what the template does to those that are learned from as they stand.
+
+    Args:
+        trainer: what trains.
+        loaded: the training rows.
+        measured: held-out rows, which a template may refuse as well.
+        tokenizer: of the model, or a `StoredTokenizer`.
+        stops: tokens that end a completion.
+
+    Raises:
+        DataError: the template refuses a row.
+    """
+    check_templates(measured, tokenizer, set(), writes=False)
+    if trainer.batch_tokens is None and not trainer.samples:
+        return []
+    return check_templates(loaded, tokenizer, stops, writes=trainer.task == "CAUSAL_LM")
+
+
+def look_at_templates(plan: Plan[Any]) -> list[str]:
+    """The same before a model is loaded, by the files of its tokenizer; empty where they are not on this machine.
+
+    Raises:
+        DataError: the chat template refuses a row.
+    """
+    folder = Path(plan.source.tokenizer_path)
+    fields = trl_fields.table(plan.trainer.trl_config)
+    other = "chat_template_path" in fields and plan.setting("chat_template_path")
+    if other or not (folder / "tokenizer.json").is_file() or not (folder / "tokenizer_config.json").is_file():
+        return []
+    try:
+        tokenizer = StoredTokenizer(folder)
+    except Exception:  # files that cannot be read are refused where the model is loaded, with the reason
+        return []
+    ends = (tokenizer.eos_token_id, chat.end_of_turn(tokenizer), *_configured_stops(Path(plan.source.path)))
+    stops = {token for token in ends if token is not None}
+    return check_plan_templates(plan.trainer, plan.loaded.train, plan.measured_on, tokenizer, stops)
+
+
+def _configured_stops(folder: Path) -> list[int]:
+    """The tokens at which generation_config.json ends a completion."""
+    path = folder / "generation_config.json"
+    ends = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+    return ends if isinstance(ends, list) else [] if ends is None else [ends]
 
 
 def _first_of_each_shape(records: Sequence[Record]) -> Iterator[tuple[int, Record]]:
