@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Rlllm
+
+from rlllm.policies.model_sources import NANO
 
 RECIPE = """
 # rlllm reason mine.yaml
@@ -97,3 +100,16 @@ def test_a_plan_for_people_is_labelled_and_leaves_nothing_behind(rlllm: Rlllm, t
     labels = [line.split("  ")[0] for line in said.out.splitlines()]
     assert {"stage", "model", "data", "batch"} <= set(labels)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_the_chat_template_does_to_the_rows_is_in_the_plan(rlllm: Rlllm, tmp_path: Path) -> None:
+    folder = tmp_path / "no-end"
+    shutil.copytree(NANO, folder)
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    command = f"sft --model {folder} --data arithmetic#8 --dry-run"
+    assert "writes no end token behind the completion" in rlllm(command).out
+    assert "writes no end token" in rlllm(f"{command} --json").json["template"][0]
+    refused = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(refused)
+    said = rlllm(f"{command} --data.system_prompt=short")
+    assert (said.code, "the chat template refuses row 1: no system role" in said.err) == (2, True)

@@ -39,6 +39,7 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     (GRPOTrainer._generate_and_score_completions, ["self", "inputs"]),
     (GRPOTrainer._compute_loss, ["self", "model", "inputs"]),
     (GRPOTrainer._load_optimizer_and_scheduler, ["self", "checkpoint"]),
+    (GRPOTrainer._save, ["self", "output_dir", "state_dict"]),
     (GRPOTrainer.training_step, ["self", "model", "inputs", "num_items_in_batch"]),
     (GRPOTrainer.create_scheduler, ["self", "num_training_steps", "optimizer"]),
     (
