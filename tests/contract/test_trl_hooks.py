@@ -73,6 +73,7 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
         (trainer._save_checkpoint, ["self", "model", "trial"])
         for trainer in (GRPOTrainer, SFTTrainer, RewardTrainer, *OFFLINE)
     ],
+    (GRPOTrainer._save, ["self", "output_dir", "state_dict"]),
     (GRPOTrainer._tokenize_prompts, ["self", "prompts"]),
     (
         SFTTrainer._prepare_dataset,

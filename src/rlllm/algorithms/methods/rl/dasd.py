@@ -4,7 +4,7 @@ from rlllm.algorithms.methods.base import Method
 
 METHOD = Method(
     name="dasd",
-    stages=("reason", "align"),
+    stages=("reason",),
     trainer="rl",
     summary="GRPO that follows itself with the solution where it is sure, and avoids it where it is not",
     formula="p the policy, q the policy shown the row's solution; d_t = log q(y_t) - log p(y_t);\n"

@@ -4,7 +4,7 @@ from rlllm.algorithms.methods.base import Method
 
 METHOD = Method(
     name="opsd",
-    stages=("reason", "align"),
+    stages=("reason",),
     trainer="rl",
     summary="self-distillation alone: towards itself with the solution at every token, whatever the reward",
     formula="p the policy, q the policy shown the row's solution; d_t = log q(y_t) - log p(y_t);\n"

@@ -4,7 +4,7 @@ from rlllm.algorithms.methods.base import Method
 
 METHOD = Method(
     name="rlrt",
-    stages=("reason", "align"),
+    stages=("reason",),
     trainer="rl",
     summary="GRPO whose better completions learn most where they depart from the policy with the solution",
     formula="p the policy, q the policy shown the row's solution; d_t = log q(y_t) - log p(y_t);\n"

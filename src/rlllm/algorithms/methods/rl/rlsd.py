@@ -4,7 +4,7 @@ from rlllm.algorithms.methods.base import Method
 
 METHOD = Method(
     name="rlsd",
-    stages=("reason", "align"),
+    stages=("reason",),
     trainer="rl",
     summary="GRPO whose tokens count more where the policy with the solution agrees with the reward",
     formula="p the policy, q the policy shown the row's solution; d_t = log q(y_t) - log p(y_t);\n"
