@@ -9,8 +9,8 @@ import pytest
 import torch
 from steered import GROUP, inputs, logged, loop, tasks
 
+from rlllm.algorithms.batch import group_advantages
 from rlllm.algorithms.protocols import Sampler
-from rlllm.algorithms.rollout import group_advantages
 from rlllm.algorithms.samplers.dynamic_sampling import Dynamic
 from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay

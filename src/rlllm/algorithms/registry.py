@@ -55,6 +55,7 @@ METHODS = Registry(
         "opsd": Builtin("rlllm.algorithms.methods.rl.opsd:METHOD"),
         "rlsd": Builtin("rlllm.algorithms.methods.rl.rlsd:METHOD"),
         "rlrt": Builtin("rlllm.algorithms.methods.rl.rlrt:METHOD"),
+        "starpo": Builtin("rlllm.algorithms.methods.rl.starpo:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -137,6 +138,10 @@ SLOTS = Registry(
         ),
         "advantage.remax": Builtin(
             "rlllm.algorithms.advantages.remax:ReMax", "reward minus that of the greedy completion"
+        ),
+        "advantage.starpo": Builtin(
+            "rlllm.algorithms.advantages.stability:StaRPO",
+            "group, with a bonus for smooth and direct reasoning steps (StaRPO)",
         ),
         "advantage.dasd": Builtin(
             "rlllm.algorithms.advantages.self_distillation:DASD",

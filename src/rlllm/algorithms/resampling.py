@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlllm.algorithms.batch import group_advantages
 from rlllm.algorithms.protocols import Sampler
-from rlllm.algorithms.rollout import Rollout, group_advantages, join, merge_metrics, packed, unpacked
+from rlllm.algorithms.rollout import Rollout, join, merge_metrics, packed, unpacked
 from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask
 
@@ -137,13 +138,17 @@ class Resampling:
 
     def _renewed(self, rollout: Rollout) -> Rollout:
         """The rollout with the advantages and the token count that TRL would have given it as a whole."""
-        rewards = self.accelerator.gather(rollout.rewards)
-        advantages = group_advantages(
-            rewards, self._weights, rollout.group_size, self.scale_rewards, self.multi_objective_aggregation
-        )
-        start = self.accelerator.process_index * len(rollout.rows)
+        advantages = self._normalised(rollout.rewards, self._weights, rollout.group_size)
         tokens = self.accelerator.gather(loss_mask(rollout.output).sum()).sum()
-        return rollout.with_output(advantages=advantages[start : start + len(rollout.rows)], num_items_in_batch=tokens)
+        return rollout.with_output(advantages=advantages, num_items_in_batch=tokens)
+
+    def _normalised(self, rewards: Tensor, weights: Tensor, group_size: int) -> Tensor:
+        """(B,) advantages of this process's (B, R) rewards, with statistics over all processes, as TRL computes them."""
+        everywhere = self.accelerator.gather(rewards)
+        scale, aggregation = self.scale_rewards, self.multi_objective_aggregation
+        advantages = group_advantages(everywhere, weights, group_size, scale, aggregation)
+        start = self.accelerator.process_index * len(rewards)
+        return advantages[start : start + len(rewards)]
 
     def _note_cost(self, rollouts: Sequence[Rollout], accepted: Tensor) -> None:
         further = [sample for rollout in rollouts[1:] for sample in rollout.samples if sample is not None]

@@ -337,6 +337,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             kl_penalty=penalty,
             signals=signals,
             step=self.state.global_step,
+            normalise=self._normalised,
             reduce=lambda values: self.accelerator.reduce(values, reduction="sum"),
         )
 

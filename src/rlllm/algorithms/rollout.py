@@ -187,42 +187,6 @@ def _unpack(group: StoredGroup, pad_id: int, device: torch.device) -> Rollout:
     return Rollout([group.row] * size, output, rewards, size, [None] * size, [{}] * size, [""] * size)
 
 
-def group_advantages(
-    rewards: Tensor, weights: Tensor, group_size: int, scale: str, aggregation: str = "sum_then_normalize"
-) -> Tensor:
-    """(B,) advantages of (B, R) rewards, NaN where undefined, as TRL computes them over the batch it has sampled.
-
-    Args:
-        weights: (R,).
-        scale: TRL's `scale_rewards`: deviations are those of the `group` or the `batch`, or `none` divide.
-        aggregation: TRL's `multi_objective_aggregation`; with `normalize_then_sum` every reward is normalised in its group,
-            and the sum over the batch, whatever `scale` says.
-    """
-    undefined = rewards.isnan().all(dim=1)
-    if aggregation == "normalize_then_sum":
-        grouped = rewards.view(-1, group_size, rewards.size(1))
-        normal = (grouped - grouped.nanmean(1, keepdim=True)) / (_deviation(grouped, 1) + 1e-4)
-        totals = (normal.view_as(rewards) * weights).nansum(1).masked_fill(undefined, torch.nan)
-        return ((totals - totals.nanmean()) / (_deviation(totals, 0) + 1e-4)).nan_to_num(nan=0.0)
-    totals = weighted(rewards, weights)
-    grouped = totals.view(-1, group_size)
-    centred = (grouped - grouped.nanmean(1, keepdim=True)).view(-1)
-    if scale == "group":
-        centred = centred / (_deviation(grouped, 1).expand_as(grouped).reshape(-1) + 1e-4)
-    elif scale == "batch":
-        centred = centred / (_deviation(totals, 0) + 1e-4)
-    return centred.nan_to_num(nan=0.0)
-
-
-def _deviation(values: Tensor, dim: int) -> Tensor:
-    """Standard deviation of what is not NaN, dimension kept; NaN where fewer than two are known, 0 in groups of one."""
-    if values.size(dim) == 1:
-        return torch.zeros_like(values)
-    count = (~values.isnan()).sum(dim, keepdim=True)
-    squares = ((values - values.nanmean(dim, keepdim=True)) ** 2).nanmean(dim, keepdim=True)
-    return (squares * torch.where(count > 1, count / (count - 1), torch.nan)).sqrt()
-
-
 def merge_metrics(logged: Mapping[str, list[float]], before: Mapping[str, int], prompts: Sequence[int]) -> None:
     """One value in place of one for each rollout, so that every sampled prompt counts the same.
 

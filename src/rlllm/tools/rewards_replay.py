@@ -51,7 +51,7 @@ class Advantage:
         import torch
 
         from rlllm.algorithms.advantages.group import leave_one_out
-        from rlllm.algorithms.rollout import group_advantages
+        from rlllm.algorithms.batch import group_advantages
 
         values = torch.tensor(rewards, dtype=torch.float64)
         if self.name == "rloo":

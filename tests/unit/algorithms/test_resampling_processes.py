@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from rlllm.algorithms.batch import group_advantages
 from rlllm.algorithms.protocols import Sampler
 from rlllm.algorithms.resampling import Resampling
-from rlllm.algorithms.rollout import Rollout, group_advantages
+from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.dynamic_sampling import Dynamic
 from rlllm.algorithms.samplers.pass_band import PassBand
 from rlllm.algorithms.samplers.replay import Replay

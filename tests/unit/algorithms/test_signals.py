@@ -22,6 +22,7 @@ from rlllm.algorithms.signals.base import Signal
 from rlllm.algorithms.signals.sibling_distributions import Distributions, SiblingDivergence, divergence_from_mean
 from rlllm.algorithms.signals.step_hidden_states import StepHiddenStates, step_means, step_numbers
 from rlllm.algorithms.signals.teacher_logps import TeacherLogps
+from rlllm.algorithms.tensor_dict import prompts_with_completions
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.records import PromptTask
 
@@ -141,14 +142,57 @@ def test_step_means_are_numpys(steps: list[list[int]], seed: int) -> None:
                 assert np.isnan(means[row, step]).all()
 
 
-def test_a_step_ends_with_the_token_that_holds_the_separator(tiny_model: str) -> None:
+STEPS: list[tuple[str, str]] = [
+    ("one\ntwo\nthree", "0000111122222"),
+    ("one\n\n \ntwo\nthree.", "0000000" + "1111" + "222222"),
+    ("\none\ntwo\nthree\n", "00000111122222" + "2"),
+    ("a. b? Yes! c", "000111222223"),
+    ("pi is 3.14. So", "000000000000" + "11"),
+    ("a. b\nc. d\ne. f", "00000" + "11111" + "2222"),
+    ("one", "000"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), STEPS, ids=[text for text, _ in STEPS])
+def test_steps_are_lines_or_sentences_where_there_are_few_lines(tiny_model: str, text: str, expected: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    ids = tokenizer("ab\nc\n\nd", add_special_tokens=False, return_tensors="pt")["input_ids"]
-    texts = [tokenizer.decode([token]) for token in ids[0].tolist()]
-    steps = step_numbers(ids, torch.ones_like(ids), tokenizer, "\n")[0].tolist()
-    expected = [sum("\n" in text for text in texts[:place]) for place in range(len(texts))]
-    assert steps == expected
-    assert step_numbers(ids, torch.zeros_like(ids), tokenizer, "\n").unique().tolist() == [-1]
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    pieces = [tokenizer.decode([token]) for token in ids[0].tolist()]
+    starts = [sum(map(len, pieces[:place])) for place in range(len(pieces))]
+    steps = step_numbers(ids, torch.ones_like(ids), tokenizer)[0].tolist()
+    assert steps == [int(expected[start]) for start in starts]
+
+
+def test_special_tokens_and_padding_belong_to_no_step_and_windows_count_the_others(tiny_model: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    end = tokenizer.eos_token_id
+    ids = tokenizer("abcdefgh", add_special_tokens=False, return_tensors="pt")["input_ids"][0].tolist()[:5]
+    row, mask = torch.tensor([[ids[0], end, *ids[1:], end, end]]), torch.tensor([[1] * 7 + [0]])
+    assert step_numbers(row, mask, tokenizer, window=2)[0].tolist() == [0, -1, 0, 1, 1, 2, -1, -1]
+    assert step_numbers(row, torch.zeros_like(row), tokenizer).unique().tolist() == [-1]
+
+
+def test_a_step_is_the_mean_of_its_own_tokens_states(tiny_model: str) -> None:
+    """By hand: one completion alone, its hidden states by one call of the model; the last token has none in the pass."""
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    model = AutoModelForCausalLM.from_pretrained(tiny_model).eval()
+    given = context(model, tokenizer)
+    with torch.no_grad():
+        parts = zip(*(part.split(3) for part in prompts_with_completions(given.output)), strict=True)
+        passes = [plain_pass(model, Window.of(*part, max(LENGTHS)), 0.7, hidden_states=True) for part in parts]
+        signal = StepHiddenStates(window=2)
+        states = signal.join([signal.from_forward(made.view, given) for made in passes])
+        for row, length in enumerate(LENGTHS):
+            prompt = given.output["prompt_ids"][row][given.output["prompt_mask"][row].bool()]
+            ids = torch.cat([prompt, given.output["completion_ids"][row, :length]])
+            hidden = model(input_ids=ids[None], output_hidden_states=True).hidden_states[-1][0, len(prompt) :]
+            plain = [token not in tokenizer.all_special_ids for token in ids[len(prompt) :].tolist()]
+            own = hidden[[place for place in range(length - 1) if plain[place]]]
+            expected = torch.stack([part.mean(0) for part in own.split(2)])
+            torch.testing.assert_close(states[row, : len(expected)], expected, atol=1e-5, rtol=1e-5)
+            assert states[row, len(expected) :].isnan().all()
 
 
 def test_the_teachers_log_probabilities_are_those_under_its_own_prompt(tiny_model: str) -> None:
