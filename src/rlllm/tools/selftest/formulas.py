@@ -273,6 +273,20 @@ def dasd(gaps: Array, entropies: Array, inside: Array) -> Array:
     return values
 
 
+def stability(states: Array, inside: Array) -> tuple[Array, Array]:
+    """Mean cosine of successive moves, and distance over the length of the way, of the (B, S, H) steps inside (StaRPO)."""
+    acf, efficiency = np.zeros(len(states)), np.zeros(len(states))
+    for row, chosen in enumerate(inside > 0):
+        path = states[row, chosen]
+        if len(path) < 3:
+            continue
+        moves = path[1:] - path[:-1]
+        sizes = np.sqrt((moves**2).sum(1))
+        acf[row] = ((moves[1:] * moves[:-1]).sum(1) / (sizes[1:] * sizes[:-1])).mean()
+        efficiency[row] = np.sqrt(((path[-1] - path[0]) ** 2).sum()) / sizes.sum()
+    return acf, efficiency
+
+
 def rlsd(advantages: Array, gaps: Array, mix: float, bound: float) -> Array:
     """A (1 - mix + mix clip(e^(sign(A) d), 1 - bound, 1 + bound)) (RLSD: Yang et al. 2026, arXiv 2604.03128)."""
     weights = np.clip(np.exp(np.sign(advantages) * gaps), 1 - bound, 1 + bound)

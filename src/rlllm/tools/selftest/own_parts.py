@@ -22,6 +22,7 @@ from rlllm.algorithms.advantages.pairwise import pairwise
 from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
 from rlllm.algorithms.advantages.remax import over_greedy
 from rlllm.algorithms.advantages.self_distillation import DASD, OPSD, RLRT, RLSD
+from rlllm.algorithms.advantages.stability import StaRPO
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.covariance import covariance
 from rlllm.algorithms.losses.base import AGGREGATIONS, LossInputs, aggregate, k3, sequence_ratio
@@ -232,6 +233,7 @@ def _advantages() -> list[Check]:
         check("lagrange", _lagrange),
         check("remax", _remax),
         *(check(name, partial(_self_distilled, name)) for name in ("dasd", "opsd", "rlsd", "rlrt")),
+        check("starpo", _starpo),
     ]
 
 
@@ -239,6 +241,16 @@ def _confidence(batch: Batch, advantage: Advantage, signals: Mapping[str, Tensor
     scores = (values * batch.mask).sum(1) / batch.lengths
     expected = formulas.group(scores.reshape(batch.rewards.shape)).reshape(-1)
     return difference(advantage(replace(rollout_of(batch), signals=signals)), expected)
+
+
+def _starpo(batch: Batch) -> float:
+    """Every token is a step, its state made of the batch's numbers. The bonus of what was not judged is unknown as well."""
+    states = np.stack([batch.new, batch.old, batch.ref, batch.values], axis=-1)
+    acf, efficiency = formulas.stability(states, batch.mask)
+    expected = formulas.group(batch.rewards + (0.3 * acf + 0.2 * efficiency).reshape(batch.rewards.shape))
+    hidden = torch.tensor(states).masked_fill(torch.tensor(batch.mask).unsqueeze(2) == 0, torch.nan)
+    rollout = replace(rollout_of(batch), signals={"step_hidden_states": hidden})
+    return difference(StaRPO(acf_weight=0.3, pe_weight=0.2)(rollout), expected.reshape(-1))
 
 
 def _self_distilled(name: str, batch: Batch) -> float:
