@@ -17,6 +17,8 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.algorithms.losses.base import LossInputs as LossInputs
     from rlllm.algorithms.methods.base import Method as Method
     from rlllm.algorithms.protocols import Advantage as Advantage
+    from rlllm.algorithms.protocols import Candidates as Candidates
+    from rlllm.algorithms.protocols import Erasure as Erasure
     from rlllm.algorithms.protocols import Loss as Loss
     from rlllm.algorithms.protocols import Mask as Mask
     from rlllm.algorithms.protocols import OffPolicy as OffPolicy
@@ -74,6 +76,7 @@ _PUBLIC = {
     "Advantage": "rlllm.algorithms.protocols",
     "BoundReward": "rlllm.rewards.bound",
     "build_trainer": "rlllm.training.trainers.preference",
+    "Candidates": "rlllm.algorithms.protocols",
     "Composition": "rlllm.rewards.composition",
     "ConfigError": "rlllm.core.errors",
     "Conversation": "rlllm.core.records",
@@ -81,6 +84,7 @@ _PUBLIC = {
     "DataRequest": "rlllm.data.request",
     "Engine": "rlllm.rollouts.engines.base",
     "Environment": "rlllm.rollouts.environments.base",
+    "Erasure": "rlllm.algorithms.protocols",
     "EvalRequest": "rlllm.evals.request",
     "Evaluation": "rlllm.evals.request",
     "ExternalTask": "rlllm.evals.metrics.base",

@@ -69,13 +69,13 @@ def test_lists_name_everything_with_a_line_about_it(words: str, registry: Regist
             "align",
             "dpo ipo hinge robust exo nca apo-zero apo-down aot aot-unpaired sppo bco-pair discopop sigmoid-norm kto orpo "
             "simpo cpo tpo rrhf grpo dr-grpo gspo cispo rloo dapo bnpo sapo luspo vespo gmpo reinforce++ reinforce++-baseline "
-            "lite-ppo clip-cov kl-cov entropy-80-20 ict starpo adaptive-entropy intuitor entropy-min replay pass-band ppo "
-            "online-dpo remax raft constrained iterative-dpo spin",
+            "lite-ppo clip-cov kl-cov entropy-80-20 ict starpo e3rl adaptive-entropy intuitor entropy-min replay pass-band "
+            "ppo online-dpo remax raft constrained iterative-dpo spin",
         ),
         (
             "reason",
             "grpo dr-grpo gspo cispo rloo dapo bnpo sapo luspo vespo gmpo reinforce++ reinforce++-baseline lite-ppo clip-cov "
-            "kl-cov entropy-80-20 ict dasd opsd rlsd rlrt starpo "
+            "kl-cov entropy-80-20 ict dasd opsd rlsd rlrt starpo e3rl "
             "adaptive-entropy ttrl intuitor entropy-min hints luffy replay pass-band ppo online-dpo "
             "remax raft constrained",
         ),

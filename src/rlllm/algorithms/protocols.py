@@ -238,12 +238,47 @@ class OffPolicy(Component):
         return []
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates for one segment of several completions, the argument of `Erasure.rejects`."""
+
+    segment: int
+    """Number of the segment, from 0; equal for all rows."""
+    attempt: int
+    """How often these candidates' segment was erased before."""
+    rows: Sequence[int]
+    """n rows of the rollout, rising; row // group size is the group."""
+    entropies: Sequence[Tensor]
+    """n tensors (tokens,): entropy in nats of the policy's distribution at each token of the candidate, at the run's
+    temperature."""
+
+
+class Erasure(Component, ABC):
+    """Completions are sampled in segments, and segments that it rejects are erased and sampled again. In training only."""
+
+    segment_length: int = 1024
+    """Tokens of a segment."""
+    max_erasures: int = 5
+    """Candidates of a segment beyond the first; the last one stays. 0 samples in segments and erases nothing."""
+
+    def begin(self, rows: int, group_size: int) -> None:
+        """Called before a rollout of so many completions, in contiguous groups."""
+
+    @abstractmethod
+    def rejects(self, candidates: Candidates) -> Tensor:
+        """(n,) bool: the candidates to erase. All rows that have not ended come with attempt 0, then those rejected."""
+
+    def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Called after a rollout; `reduce` is the sum of a tensor over all processes."""
+
+
 SLOTS: Mapping[str, type[Component]] = {
     "sampler": Sampler,
     "advantage": Advantage,
     "mask": Mask,
     "loss": PolicyLoss,
     "off_policy": OffPolicy,
+    "erase": Erasure,
 }
 """Slot -> base of its components."""
 

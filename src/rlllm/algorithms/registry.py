@@ -56,6 +56,7 @@ METHODS = Registry(
         "rlsd": Builtin("rlllm.algorithms.methods.rl.rlsd:METHOD"),
         "rlrt": Builtin("rlllm.algorithms.methods.rl.rlrt:METHOD"),
         "starpo": Builtin("rlllm.algorithms.methods.rl.starpo:METHOD"),
+        "e3rl": Builtin("rlllm.algorithms.methods.rl.e3rl:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -101,6 +102,10 @@ SLOTS = Registry(
         "off_policy.demonstrations": Builtin(
             "rlllm.algorithms.off_policy.demonstrations:Demonstrations",
             "worked solutions in place of some completions of a group (LUFFY)",
+        ),
+        "erase.e3rl": Builtin(
+            "rlllm.algorithms.erasing.uncertainty:Uncertainty",
+            "segments that the policy is less sure of than in its group's other completions (E3RL)",
         ),
         "advantage.group": Builtin(
             "rlllm.algorithms.advantages.group:Group", "reward minus group mean, over group deviation"

@@ -24,6 +24,7 @@ from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.components import signals_of
 from rlllm.algorithms.entropy_target import EntropyTarget
+from rlllm.algorithms.erasing.segments import described, sample_segments
 from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
 from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.loss_computation import ALL_TOKENS, SIGNAL_PREFIX, LossComputation
@@ -32,7 +33,7 @@ from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.off_policy.demonstrations import inserted
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
-from rlllm.algorithms.protocols import Advantage, Component, Mask, OffPolicy, PolicyLoss, Sampler, as_component
+from rlllm.algorithms.protocols import Advantage, Component, Erasure, Mask, OffPolicy, PolicyLoss, Sampler, as_component
 from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.order import Shuffle
@@ -45,6 +46,7 @@ from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, completion_text, template_arguments
+from rlllm.policies.padding import padded
 from rlllm.policies.rope import by_row
 from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.engines.base import sample_completions
@@ -65,6 +67,8 @@ class Slots:
     """An engine class; None samples with TRL's own generation (the `hf` engine)."""
     off_policy: OffPolicy | None = None
     """Completions of each group that are not sampled but taken from the data."""
+    erase: Erasure | None = None
+    """Samples completions in segments and erases some; None samples them whole."""
     kl: KLController | None = None
     """The KL penalty; None adds TRL's `beta` to the loss."""
     entropy_target: EntropyTarget | None = None
@@ -77,7 +81,7 @@ class Slots:
     @property
     def components(self) -> dict[str, Component]:
         """Slot -> component, of every slot that is filled."""
-        parts = {slot: getattr(self, slot) for slot in ("sampler", "advantage", "mask", "loss", "off_policy")}
+        parts = {slot: getattr(self, slot) for slot in ("sampler", "advantage", "mask", "loss", "off_policy", "erase")}
         return {slot: part for slot, part in parts.items() if part is not None}
 
     @property
@@ -247,7 +251,42 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         engine = self.slots.engine(model, self.processing_class)
+        if self.slots.erase is not None and self.model.training:
+            return self._generate_segments(engine, self.slots.erase, prompt_ids), None
         return sample_completions(engine, prompt_ids, self.sampling), None
+
+    def _generate_segments(self, engine: Any, erase: Erasure, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """Completions sampled in segments, of which `erase` has rejected some; tokens of those count as seen."""
+        sampling = self.sampling
+        result = sample_segments(
+            prompt_ids,
+            erase,
+            group_size=self.num_generations,
+            longest=sampling.max_new_tokens,
+            stops=engine.stop_ids(),
+            sample=lambda prefixes, most: sample_completions(
+                engine, prefixes, sampling.model_copy(update={"max_new_tokens": most})
+            ),
+            entropies=self._entropies_of,
+        )
+        erase.end(lambda values: self.accelerator.reduce(values, reduction="sum"))
+        self.state.num_input_tokens_seen += sum(self._of_all_processes([result.erased_tokens]))
+        self._note(described(result))
+        return result.completions
+
+    @torch.no_grad()
+    def _entropies_of(self, prefixes: list[list[int]], segments: list[list[int]]) -> list[Tensor]:
+        """(tokens,) entropies in nats, at the run's temperature, of new tokens after their prefixes."""
+        device = self.accelerator.device
+        before, after = padded(prefixes, 0, left=True), padded(segments, 0)
+        ids, mask = (
+            torch.cat([torch.tensor(part, device=device) for part in parts], 1)
+            for parts in zip(before, after, strict=True)
+        )
+        keep, rows = len(after[0][0]), self.args.per_device_train_batch_size
+        parts = self._passes_over(ids, mask, keep, rows=rows)
+        entropies = torch.cat([part.restore(part.view.chosen[1]) for part in parts]).cpu()
+        return [row[: len(segment)] for row, segment in zip(entropies, segments, strict=True)]
 
     @property
     def sampling(self) -> Any:

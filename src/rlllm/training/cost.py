@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlllm.algorithms.components import Components
-from rlllm.algorithms.protocols import Sampler
+from rlllm.algorithms.protocols import Erasure, Sampler
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.plan import ExperimentPlan, RLPlan
@@ -62,6 +62,8 @@ class Cost:
     backward: int
     """Completions that pass back."""
     memory: Memory | None
+    tokens_erased: int = 0
+    """At most so many more are sampled, in segments that are erased."""
     max_tokens: int | None = None
     """The budget of tokens that may end the run before all of this."""
 
@@ -84,6 +86,8 @@ class Cost:
                 "",
                 f"the sampler may draw up to {self.resampled:,} completions more, to replace groups without signal",
             )
+        if self.tokens_erased:
+            yield "", f"at most {self.tokens_erased:,} tokens more are sampled, in segments that are erased"
         yield (
             "",
             f"at most {self.tokens_trained:,} tokens trained on; "
@@ -114,6 +118,8 @@ def cost_of(plan: object) -> Cost | None:
     components = Components.of(plan.slots)
     sampler = components.by_slot["sampler"]
     rounds = sampler.max_rounds if isinstance(sampler, Sampler) else 0
+    erase = components.by_slot.get("erase")
+    erasures = erase.max_erasures if isinstance(erase, Erasure) else 0
     greedy = rollouts * batches.prompts_per_rollout if components.needs("rollout") else 0
     critic = components.needs("critic")
     policy = critic or _scores_again(plan, batches) or components.needs("shared pass")
@@ -127,6 +133,7 @@ def cost_of(plan: object) -> Cost | None:
         resampled=rounds * completions,
         tokens_sampled=(completions + greedy) * limit,
         tokens_trained=trained * limit,
+        tokens_erased=erasures * completions * limit,
         forward=trained * (1 + critic) + completions * scored,
         backward=trained * (1 + critic),
         memory=_memory(plan, critic),

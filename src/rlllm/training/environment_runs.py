@@ -35,6 +35,7 @@ def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[
     if environment is None:
         return plan
     _refuse_greedy_baseline(plan)
+    _refuse_erasure(plan)
     first = environment.factory(plan.loaded.train[:1])()
     first.reset(row=0)
     rehearse(first)
@@ -48,6 +49,14 @@ def _refuse_greedy_baseline(plan: RLPlan[Any]) -> None:
         raise ConfigError(
             f"advantage={plan.slots['advantage'].name} compares with a greedy answer of one turn, which no tool has helped",
             hint="an advantage that compares rollouts: group, rloo",
+        )
+
+
+def _refuse_erasure(plan: RLPlan[Any]) -> None:
+    if "erase" in plan.slots:
+        raise ConfigError(
+            f"erase={plan.slots['erase'].name} samples one turn in segments, and an environment has several turns",
+            hint="leave out one of them",
         )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
 
 DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
-"""Slot -> component, where neither the user nor the method says otherwise. The slot `off_policy` stays empty."""
+"""Slot -> component, where neither the user nor the method says otherwise. The slots `off_policy` and `erase` stay empty."""
 _OTHER_SETTINGS = (
     "beta",
     "scale_rewards",

@@ -9,7 +9,7 @@ from rlllm.algorithms.component_dry_run import try_out
 from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
 from rlllm.algorithms.losses.base import AGGREGATIONS
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS
-from rlllm.algorithms.protocols import Advantage, Component, OffPolicy, PolicyLoss, Sampler, Setup
+from rlllm.algorithms.protocols import Advantage, Component, Erasure, OffPolicy, PolicyLoss, Sampler, Setup
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
@@ -189,6 +189,9 @@ def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> d
     if off_policy.name:
         slots["off_policy"] = off_policy
         chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
+    erase = _slot(config, "erase", {"erase": "", **chosen})
+    if erase.name:
+        slots["erase"] = erase
     for slot in DEFAULT_COMPONENTS:
         slots[slot] = _slot(config, slot, {**DEFAULT_COMPONENTS, **chosen})
     return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
@@ -240,6 +243,8 @@ def _check_component(name: str, part: Component, setup: Setup) -> None:
             given="no off_policy",
             hint="off_policy=demonstrations, or method=luffy",
         )
+    if isinstance(part, Erasure):
+        _check_erasure(name, setup)
     if isinstance(part, PolicyLoss) and part.aggregation not in AGGREGATIONS:
         raise unknown(f"aggregation of {name}", part.aggregation, AGGREGATIONS)
     if isinstance(part, Advantage) and part.per_token and setup.loss and setup.loss.shares_ratio(setup.settings):
@@ -251,6 +256,17 @@ def _check_component(name: str, part: Component, setup: Setup) -> None:
         )
     with plugin_boundary("component", name, part):
         part.check(setup)
+
+
+def _check_erasure(name: str, setup: Setup) -> None:
+    """Refuse what samples completions otherwise than in whole groups by an engine of rlllm."""
+    against = {
+        "off_policy": setup.off_policy and "demonstrations stand in the groups",
+        "use_vllm": setup.settings.get("use_vllm") and "vLLM gives no entropies over the whole vocabulary",
+    }
+    for given, reason in against.items():
+        if reason:
+            raise ConfigError(f"{name} samples in segments and judges them by group: {reason}", given=given)
 
 
 def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -> None:

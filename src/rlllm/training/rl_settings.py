@@ -67,6 +67,8 @@ class RLSettings(TrainingConfig):
     """Policy loss of each token and how it is aggregated. Default: the method's."""
     off_policy: SlotSpec | None = None
     """Completions of the data in the place of some samples of each group. Default: the method's, mostly none."""
+    erase: SlotSpec | None = None
+    """Which segments of a completion are erased and sampled again. Default: the method's, mostly none."""
     kl: KLConfig = KLConfig()
     """Where the KL term enters and how its coefficient moves."""
     critic: CriticConfig = CriticConfig()

@@ -150,9 +150,10 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     config = job.plan.config
     components = Components.of(job.plan.slots)
     by_slot: dict[str, Any] = dict(components.by_slot)
+    by_trl = config.rollout.engine == "hf" and "erase" not in by_slot
     slots = Slots(
         rewards=job.plan.rewards,
-        engine=None if config.rollout.engine == "hf" else partial(open_engine, config.rollout.engine),
+        engine=None if by_trl else partial(open_engine, config.rollout.engine),
         kl=KLController(
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),

@@ -1,0 +1,1 @@
+"""Sampling in segments, of which uncertain ones are erased and sampled again."""
