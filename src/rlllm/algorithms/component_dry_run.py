@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.components import Components
-from rlllm.algorithms.protocols import Advantage, Component, Loss, Mask, OffPolicy, Sampler, Setup
+from rlllm.algorithms.protocols import Advantage, Candidates, Component, Erasure, Loss, Mask, OffPolicy, Sampler, Setup
 from rlllm.core.errors import PluginError
 from rlllm.core.plugin_errors import plugin_boundary, public_attributes
 
@@ -61,8 +61,24 @@ def _try(slot: str, part: Component, batch: RolloutBatch, components: Components
             _check_loss(name, part, batch, components)
         elif isinstance(part, OffPolicy):
             part.places(_rows(setup), setup.group_size)
+        elif isinstance(part, Erasure):
+            _check_erasure(name, part, batch)
         dict(part.metrics)
         part.state_dict()
+
+
+def _check_erasure(name: str, part: Erasure, batch: RolloutBatch) -> None:
+    import torch
+
+    rows = range(len(batch.loss_mask))
+    part.begin(len(rows), batch.group_size)
+    rejected = part.rejects(Candidates(0, 0, rows, [torch.rand(_TOKENS) for _ in rows]))
+    if not isinstance(rejected, torch.Tensor) or rejected.shape != (len(rows),) or rejected.dtype != torch.bool:
+        raise PluginError(
+            f"the erase {name} returned {getattr(rejected, 'shape', type(rejected).__name__)}",
+            hint=f"a tensor of shape ({len(rows)},) of bool is expected for {len(rows)} candidates",
+        )
+    part.end(lambda values: values)
 
 
 def _rows(setup: Setup) -> int:

@@ -253,7 +253,7 @@ class Candidates:
     temperature."""
 
 
-class Erasure(Component, ABC):
+class Erasure(Component):
     """Completions are sampled in segments, and segments that it rejects are erased and sampled again. In training only."""
 
     segment_length: int = 1024
@@ -264,9 +264,11 @@ class Erasure(Component, ABC):
     def begin(self, rows: int, group_size: int) -> None:
         """Called before a rollout of so many completions, in contiguous groups."""
 
-    @abstractmethod
     def rejects(self, candidates: Candidates) -> Tensor:
         """(n,) bool: the candidates to erase. All rows that have not ended come with attempt 0, then those rejected."""
+        import torch
+
+        return torch.zeros(len(candidates.rows), dtype=torch.bool)
 
     def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
         """Called after a rollout; `reduce` is the sum of a tensor over all processes."""

@@ -15,7 +15,7 @@ from rlllm.core.errors import ConfigError, PluginError, RlllmError
 from rlllm.core.records import PromptTask
 
 SETUP = Setup(4, [PromptTask("a", "b", {"hard": 1})] * 3, ["exact"], [1.0], "loss", off_policy=False)
-HEAD = "from rlllm.plugins import Advantage, Loss, Mask, Sampler\n"
+HEAD = "from rlllm.plugins import Advantage, Erasure, Loss, Mask, Sampler\n"
 
 
 def spec(path: Path, name: str, **fields: Any) -> SlotSpec:
@@ -71,6 +71,12 @@ REFUSED: list[tuple[str, str, type[RlllmError], str]] = [
     ("loss", "def Own(logps, inputs): return logps * inputs.advantage\n", PluginError, "did you mean advantages?"),
     ("sampler", "def Own(rows, seed, epoch): return [rows]\n", PluginError, "row numbers from 0 to 2"),
     ("sampler", "def Own(rows): return [0]\n", PluginError, "Own raised TypeError"),
+    (
+        "erase",
+        "class Own(Erasure):\n    def rejects(self, c): return [e.mean() > 1 for e in c.entropies]\n",
+        PluginError,
+        "of bool is expected for 8 candidates",
+    ),
 ]
 
 
@@ -95,6 +101,7 @@ GOOD = [
     ("loss", "def Own(logps, inputs): return -logps * inputs.advantages\n"),
     ("loss", "def Own(logps, inputs): return -(logps * inputs.advantages).mean(1, keepdim=True)\n"),
     ("sampler", "def Own(rows, seed, epoch): return list(range(rows))\n"),
+    ("erase", "class Own(Erasure):\n    segment_length = 4\n"),
     ("sampler", "class Own(Sampler):\n    max_rounds = 2\n    LIMIT = 3\n    def helper(self): return 1\n"),
 ]
 
@@ -126,7 +133,7 @@ def test_a_base_by_itself_is_neutral(slot: str) -> None:
 
 
 STATEFUL = """
-from rlllm.plugins import Advantage, Loss, Mask, OffPolicy, Sampler
+from rlllm.plugins import Advantage, Erasure, Loss, Mask, OffPolicy, Sampler
 
 
 class Counts:
@@ -143,6 +150,7 @@ class Counts:
 class CountingAdvantage(Counts, Advantage): pass
 class CountingMask(Counts, Mask): pass
 class CountingSampler(Counts, Sampler): pass
+class CountingErasure(Counts, Erasure): segment_length = 3
 
 
 class CountingOffPolicy(Counts, OffPolicy):
@@ -155,7 +163,9 @@ class CountingLoss(Counts, Loss):
 """
 
 
-def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("slot", "kind"), [("off_policy", "OffPolicy"), ("erase", "Erasure")])
+def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path, slot: str, kind: str) -> None:
+    """The last two slots do not go together."""
     import rlllm
 
     (tmp_path / "counting.py").write_text(STATEFUL)
@@ -170,21 +180,24 @@ def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path) -> 
         "max_steps": 2,
         "save_steps": 1,
         **{
-            slot: f"{tmp_path / 'counting.py'}:Counting{name}"
-            for slot, name in {
+            key: f"{tmp_path / 'counting.py'}:Counting{name}"
+            for key, name in {
                 "advantage": "Advantage",
                 "mask": "Mask",
                 "sampler": "Sampler",
-                "off_policy": "OffPolicy",
                 "loss": "Loss",
+                slot: kind,
             }.items()
         },
     }
     run = rlllm.reason(**settings)
     assert run.verdict["diagnostics"]["steps_done"] == 2
     states = json.loads((run.checkpoints / "checkpoint-1" / "slots.json").read_text())
-    assert {name for name, state in states.items() if "calls" in state} == set(SLOTS)
+    assert {name for name, state in states.items() if "calls" in state} == {
+        *SLOTS.keys() - {"off_policy", "erase"},
+        slot,
+    }
     logged = [row for row in run.metrics() if "calls/CountingLoss" in row]
     assert len(logged) == 2
     rows = list(run.samples())
-    assert sum(bool(row.get("demonstration")) for row in rows) == len(rows) // 4
+    assert sum(bool(row.get("demonstration")) for row in rows) == (len(rows) // 4 if slot == "off_policy" else 0)

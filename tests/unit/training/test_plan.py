@@ -214,7 +214,12 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("sft", {"method": "posixpath:join"}, ConfigError, "posixpath:join is not a method"),
     ("reason", {"rewards": "exakt"}, UnknownNameError, "did you mean exact?"),
     ("reason", {"mask": "randon"}, ConfigError, "unknown mask: randon\nhint: did you mean random?"),
-    ("reason", {"advantage": "all"}, ConfigError, "unknown advantage: all\nexists: best-of, gae, group, lagrange,"),
+    (
+        "reason",
+        {"advantage": "all"},
+        ConfigError,
+        "unknown advantage: all\nexists: best-of, dasd, gae, group, lagrange,",
+    ),
     ("reason", {"rollout.engine": "vlm"}, UnknownNameError, "unknown engine: vlm"),
     ("reason", {"min_p": 0.1}, ConfigError, "the engine native does not read min_p"),
     ("reason", {"use_vllm": True, "repetition_penalty": 1.2}, ConfigError, "hint: rollout.engine=hf, or leave it out"),
