@@ -429,8 +429,9 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         for part in self._passes(wanted, context):
             for name, signal in wanted.items():
                 with plugin_boundary("signal", name, signal):
-                    if signal.compares_groups:
-                        values = part.window.pad(signal.from_groups(part, context))
+                    if signal.any_layout:
+                        values = signal.from_pass(part, context)
+                        values = part.window.pad(values) if signal.per_token else values
                     else:
                         values = signal.from_forward(part.view, context)
                         values = part.restore(values) if signal.per_token else values
@@ -443,7 +444,7 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         if any(signal.compares_groups for signal in wanted.values()):
             rows = self._rows_of_whole_groups(context)
         hidden_states = any(signal.reads_hidden_states for signal in wanted.values())
-        share = all(signal.elementwise or signal.compares_groups for signal in wanted.values())
+        share = all(signal.elementwise or signal.any_layout for signal in wanted.values())
         yield from self._passes_over(ids, mask, keep, rows=rows, share=share, hidden_states=hidden_states)
 
     def _passes_over(

@@ -183,7 +183,7 @@ def test_a_step_is_the_mean_of_its_own_tokens_states(tiny_model: str) -> None:
         parts = zip(*(part.split(3) for part in prompts_with_completions(given.output)), strict=True)
         passes = [plain_pass(model, Window.of(*part, max(LENGTHS)), 0.7, hidden_states=True) for part in parts]
         signal = StepHiddenStates(window=2)
-        states = signal.join([signal.from_forward(made.view, given) for made in passes])
+        states = signal.join([signal.from_pass(made, given) for made in passes])
         for row, length in enumerate(LENGTHS):
             prompt = given.output["prompt_ids"][row][given.output["prompt_mask"][row].bool()]
             ids = torch.cat([prompt, given.output["completion_ids"][row, :length]])

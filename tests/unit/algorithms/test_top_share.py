@@ -79,12 +79,12 @@ def test_chunks_of_positions_give_one_divergence_in_full_precision(
     logits = (3 * torch.randn(6, 5, 11, generator=torch.Generator().manual_seed(0))).to(dtype)
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1] * 5, [1] * 5, [1, 0, 0, 0, 0]])
     run: Any = SimpleNamespace(group_size=3, temperature=0.7)
-    whole = SiblingDivergence().from_groups(a_pass(logits, mask), run)
+    whole = SiblingDivergence().from_pass(a_pass(logits, mask), run)
     logps = torch.log_softmax(logits.double() / 0.7, -1).unflatten(0, (2, 3))
     exact = divergence_from_mean(logps, mask.unflatten(0, (2, 3))).flatten(0, 1) * mask
     torch.testing.assert_close(whole.double(), exact, atol=1e-6, rtol=0)
     monkeypatch.setattr(sibling_distributions, "_CHUNK_BYTES", 1)
-    torch.testing.assert_close(SiblingDivergence().from_groups(a_pass(logits, mask), run), whole, atol=1e-6, rtol=0)
+    torch.testing.assert_close(SiblingDivergence().from_pass(a_pass(logits, mask), run), whole, atol=1e-6, rtol=0)
 
 
 LENGTHS = [(1, 1), (5, 1), (10, 1), (11, 2), (20, 2), (21, 3), (100, 10), (101, 11)]

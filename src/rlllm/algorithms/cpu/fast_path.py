@@ -49,14 +49,14 @@ class FastPath:
             model: the policy, also as several processes wrap it.
             rows: rows that pass together; no more than have room for their logits. None passes all together.
             share: encode each prompt once and lay completions side by side, where the model's cache allows.
-            hidden_states: keep the hidden states of every layer; nothing is shared then.
+            hidden_states: keep the hidden states of every layer.
         """
         with self._products():
             unwrapped = getattr(model, "module", model)
             for part_ids, part_mask in self._chunks(unwrapped, ids, mask, keep, rows):
                 window = Window.of(part_ids, part_mask, keep)
-                if share and not hidden_states and not _beyond(unwrapped, part_mask):
-                    yield cheap_pass(model, window, temperature)
+                if share and not _beyond(unwrapped, part_mask):
+                    yield cheap_pass(model, window, temperature, hidden_states=hidden_states)
                 else:
                     yield plain_pass(model, window, temperature, hidden_states=hidden_states)
 

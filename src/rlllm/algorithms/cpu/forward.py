@@ -18,19 +18,19 @@ _UNSHARED: WeakSet[Any] = WeakSet()
 _PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-def cheap_pass(model: Any, window: Window, temperature: float) -> Pass:
+def cheap_pass(model: Any, window: Window, temperature: float, *, hidden_states: bool = False) -> Pass:
     """A pass that gives the numbers of `plain_pass`, with each distinct prompt encoded once where the model's cache allows.
 
     What stands after the end of a completion may be zero.
     """
     if window.prefix >= SHORTEST_PREFIX and model not in _UNSHARED:
-        shared = _shared(model, window, temperature)
+        shared = _shared(model, window, temperature, hidden_states)
         if shared is not None:
             return shared
-    return plain_pass(model, window, temperature)
+    return plain_pass(model, window, temperature, hidden_states=hidden_states)
 
 
-def _shared(model: Any, window: Window, temperature: float) -> Pass | None:
+def _shared(model: Any, window: Window, temperature: float, hidden_states: bool) -> Pass | None:
     """Every distinct prompt passed once; None where nothing is saved or the cache cannot be shared."""
     before = window.prefix
     prompts = torch.cat([window.ids[:, :before], window.mask[:, :before]], dim=1)
@@ -57,8 +57,11 @@ def _shared(model: Any, window: Window, temperature: float) -> Pass | None:
     if packed is not None:
         given, places, targets, real = (packed.pack(values, 0) for values in (given, places, targets, real))
         seen = packed.attention(mask, model.dtype)
-    output = model(input_ids=given, attention_mask=seen, position_ids=places, past_key_values=prefix, use_cache=True)
-    view = ForwardView(output.logits, targets, real, temperature)
+    wanted = {"output_hidden_states": True} if hidden_states else {}
+    output = model(
+        input_ids=given, attention_mask=seen, position_ids=places, past_key_values=prefix, use_cache=True, **wanted
+    )
+    view = ForwardView(output.logits, targets, real, temperature, tuple(output.hidden_states) if hidden_states else ())
     if packed is None:
         return Pass(view, window)
     rows, columns = window.targets.shape

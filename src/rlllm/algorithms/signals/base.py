@@ -47,7 +47,7 @@ class Signal:
 
     A subclass sets `name` and `summary`, and defines one of two methods: `from_forward`, for what follows from the forward
     pass of the policy over the rollout, which is made once for all signals that read it; or `compute`, for everything else. One
-    that `compares_groups` defines `from_groups` and `compute`.
+    of `any_layout` defines `from_pass` in the place of `from_forward`, and one that `compares_groups` that and `compute`.
     """
 
     name: str = ""
@@ -62,8 +62,11 @@ class Signal:
     per_token: bool = True
     """Whether the value has shape (B, T)."""
     compares_groups: bool = False
-    """Whether the value follows from the completions of a group together. Its `cost` is `shared pass`: `from_groups` is called
+    """Whether the value follows from the completions of a group together. Its `cost` is `shared pass`: `from_pass` is called
     where memory holds the vocabulary of a whole group at every position, else `compute`, which makes a pass of its own."""
+    any_layout: bool = False
+    """Whether it finds completions in the pass by itself (`from_pass`). Then the shared pass may lay several of them side by
+    side in one row."""
     elementwise: bool = False
     """Whether `from_forward` computes each token's value from that token's logits alone. Then the shared pass may lay several
     completions side by side in one row."""
@@ -75,10 +78,11 @@ class Signal:
         """
         return view.logits.new_zeros(view.targets.shape)
 
-    def from_groups(self, part: Pass, context: SignalContext) -> Tensor:
-        """(B, kept) values for one part of the shared pass, whose B completions are whole groups.
+    def from_pass(self, part: Pass, context: SignalContext) -> Tensor:
+        """The value for the B completions of one part of the shared pass, whole groups where it `compares_groups`: (B, kept) if
+        `per_token`, else with B as first dimension. `part.places` says where each token is.
 
-        Called in the place of `from_forward` where `compares_groups`.
+        Called in the place of `from_forward` where `any_layout`.
         """
         return part.view.logits.new_zeros(part.places[0].shape)
 

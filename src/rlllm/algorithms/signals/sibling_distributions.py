@@ -121,8 +121,9 @@ class SiblingDivergence(Signal):
     summary = "Jensen-Shannon divergence of each token's distribution from its group's mean, in nats (B, T)"
     cost = "shared pass"
     compares_groups = True
+    any_layout = True
 
-    def from_groups(self, part: Pass, context: SignalContext) -> Tensor:
+    def from_pass(self, part: Pass, context: SignalContext) -> Tensor:
         import torch
 
         logits, mask, (rows, columns) = part.view.logits, part.window.target_mask, part.places

@@ -13,7 +13,7 @@ from rlllm.algorithms.signals.base import Signal, SignalContext
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from rlllm.algorithms.forward_pass import ForwardView
+    from rlllm.algorithms.forward_pass import Pass
 
 _LINE_END = re.compile(r"\n\s*")
 _SENTENCE_END = re.compile(r"[.!?]+\s+")
@@ -41,15 +41,17 @@ class StepHiddenStates(Signal):
     summary = "mean hidden state of each reasoning step (B, S, H), NaN after the last step"
     cost = "shared pass"
     reads_hidden_states = True
+    any_layout = True
     per_token = False
 
-    def from_forward(self, view: ForwardView, context: SignalContext) -> Tensor:
+    def from_pass(self, part: Pass, context: SignalContext) -> Tensor:
         import torch
 
-        steps = step_numbers(view.targets, view.mask, context.tokenizer, self.window)
-        # the view's states are those that predict a token, one place before the token's own
-        own = torch.nn.functional.pad(view.hidden_states[self.layer][:, 1:].float(), (0, 0, 0, 1))
-        has_own = torch.nn.functional.pad(view.mask[:, 1:], (0, 1)).bool()
+        ids, mask = part.window.targets, part.window.target_mask
+        steps = step_numbers(ids, mask, context.tokenizer, self.window)
+        # the pass has the states that predict a token: a token's own is that at the place of the next one
+        own = torch.nn.functional.pad(part.view.hidden_states[self.layer][part.places][:, 1:].float(), (0, 0, 0, 1))
+        has_own = torch.nn.functional.pad(mask[:, 1:], (0, 1)).bool()
         return step_means(own, steps.masked_fill(~has_own, -1))
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
