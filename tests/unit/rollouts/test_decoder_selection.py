@@ -181,6 +181,15 @@ def test_a_checkpointing_hook_is_no_obstacle() -> None:
     assert NativeEngine(model, Tokens()).tier == "fast"
 
 
+def test_a_pass_with_hidden_states_is_no_obstacle() -> None:
+    model = model_of("Llama").eval()
+    with torch.no_grad():
+        model(input_ids=torch.tensor([[5, 6]]), output_hidden_states=True)
+    engine = NativeEngine(model, Tokens())
+    assert (engine.tier, engine.reason) == ("fast", "")
+    assert engine.generate(PROMPTS, GREEDY) == HFEngine(model, Tokens()).generate(PROMPTS, GREEDY)
+
+
 def test_a_model_whose_copy_does_not_fit_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlllm.rollouts.engines.native.weight_layout.COPY_SHARE", 1e-9)
     engine = NativeEngine(model_of("Llama"), Tokens())

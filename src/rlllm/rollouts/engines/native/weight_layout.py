@@ -22,6 +22,9 @@ _ROTARY = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings whose angles depend on the position alone (`dynamic` and `longrope` look at the length too)."""
 COPY_SHARE = 0.5
 """Of the free memory, what the copy may take at most: keys, values and training need some too."""
+_IDLE_HOOKS = ("make_inputs_require_grads", "output_capturing_hook")
+"""Hooks that transformers leaves behind and that change no logits: gradient checkpointing with adapters asks for a gradient,
+and a pass that once returned hidden states would collect them again."""
 
 
 def base_of(model: Any) -> Any:
@@ -91,8 +94,7 @@ def _changed_from_outside(base: Any) -> str | None:
         if name and "forward" in vars(module):
             return f"the forward pass of {name} is replaced"
         hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        # gradient checkpointing with adapters leaves a hook behind that only asks for a gradient
-        if any(getattr(hook, "__name__", "") != "make_inputs_require_grads" for hook in hooks):
+        if any(getattr(hook, "__name__", "") not in _IDLE_HOOKS for hook in hooks):
             return f"{name or 'the model'} has forward hooks"
     return None
 
