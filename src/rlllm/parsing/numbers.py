@@ -87,6 +87,15 @@ _FORMULA = re.compile(r"\d\s*[a-zA-Z(\\]|[a-zA-Z)}]\s*[-+*/^]|[-+*/]\s*[a-zA-Z]|
 """A left side that is more than a name or a sum of numbers: of `2x = 10` the right side is no answer."""
 
 
+def answer_key(answer: str) -> object:
+    """What two final answers have in common exactly where they count as one: the number, or else the text up to blanks.
+
+    For votes: 1/2, 0.5 and \\frac{1}{2} are one answer, 50 % is another.
+    """
+    number = read_number(answer)
+    return (number.value, number.percent) if number else " ".join(plain_answer(answer).split())
+
+
 def _holds(left: str, right: str) -> bool:
     """Whether an equation of sums of numbers is true; any other is taken as it stands (`x = 5`)."""
     try:

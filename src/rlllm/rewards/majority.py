@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlllm.core.records import Prompt, Sample, Score
-from rlllm.parsing.answer_text import plain_answer
 from rlllm.parsing.answers import extract_answer
-from rlllm.parsing.numbers import read_number
+from rlllm.parsing.numbers import answer_key
 from rlllm.rewards.verifiers.exact import NO_ANSWER
 
 _ALONE = "one completion is no vote"
@@ -44,7 +43,7 @@ def _vote(completions: Sequence[str]) -> list[Score]:
     if len(completions) < 2:
         return [Score(None, note=_ALONE)] * len(completions)
     answers = [extract_answer(completion) for completion in completions]
-    votes = Counter(_same(answer) for answer in answers if answer is not None)
+    votes = Counter(answer_key(answer) for answer in answers if answer is not None)
     most = max(votes.values(), default=0)
     return [_judged(answer, votes, most) for answer in answers]
 
@@ -52,14 +51,8 @@ def _vote(completions: Sequence[str]) -> list[Score]:
 def _judged(answer: str | None, votes: Counter[object], most: int) -> Score:
     if answer is None:
         return Score(0.0, note=NO_ANSWER)
-    got = votes[_same(answer)]
+    got = votes[answer_key(answer)]
     return Score(float(got == most), parsed=answer, note=f"{got} of {votes.total()} votes")
-
-
-def _same(answer: str) -> object:
-    """What two answers must share to count as one."""
-    number = read_number(answer)
-    return (number.value, number.percent) if number else " ".join(plain_answer(answer).split())
 
 
 def _key(prompt: Prompt) -> str:

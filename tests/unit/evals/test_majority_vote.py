@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlllm.evals.statistics.calibration import majority_share
 from rlllm.evals.statistics.majority_vote import (
     MAX_SUBSETS,
     best_of_k,
@@ -64,6 +65,13 @@ def test_a_selector_that_knows_reaches_pass_at_k_and_a_blind_one_the_mean(
     k = data.draw(st.integers(1, len(correct)))
     assert best_of_k(correct, correct, k) == pytest.approx(pass_at_k(len(correct), int(sum(correct)), k))
     assert best_of_k([0.0] * len(correct), correct, k) == pytest.approx(sum(correct) / len(correct))
+
+
+def test_the_same_number_is_one_answer_however_it_is_written() -> None:
+    answers = [r"\frac{1}{2}", "0.50", "1/2", "3", "3", "50%"]
+    assert majority(answers, [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) == 1.0
+    assert majority(["b  c", "b c", "c"], [1.0, 1.0, 0.0]) == 1.0
+    assert majority_share(answers) == 0.5
 
 
 @pytest.mark.parametrize(

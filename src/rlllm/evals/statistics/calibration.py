@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rlllm.core.errors import DataError
 from rlllm.evals.statistics.intervals import Interval, constant, resampled_sums
+from rlllm.parsing.numbers import answer_key
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -22,7 +23,7 @@ _BINS = 10
 
 def majority_share(answers: Sequence[str | None]) -> float:
     """Share of all completions that give the most frequent answer; 0 where none gives one."""
-    votes = Counter(answer for answer in answers if answer is not None)
+    votes = Counter(answer_key(answer) for answer in answers if answer is not None)
     return max(votes.values(), default=0) / len(answers)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 from rlllm.parsing.answers import extract_answer
+from rlllm.parsing.numbers import answer_key
 
 MAX_SUBSETS = 256
 """Up to this many subsets are enumerated; of more, so many are drawn (still unbiased)."""
@@ -55,16 +56,16 @@ def majority(answers: _Answers, correct: Sequence[float]) -> float:
 
 
 def weighted_majority(answers: _Answers, correct: Sequence[float], weights: Sequence[float]) -> float:
-    """Chance that the answer with the largest sum of weights is correct. Two answers are equal when their texts are.
+    """Chance that the answer with the largest sum of weights is correct. Answers are one where `answer_key` is: 1/2 and 0.5.
 
     Source: Li et al. 2022, arXiv 2206.02336 (votes weighted by a verifier).
     """
-    votes: dict[str, list[float]] = defaultdict(list)
-    rights: dict[str, list[float]] = defaultdict(list)
+    votes: dict[object, list[float]] = defaultdict(list)
+    rights: dict[object, list[float]] = defaultdict(list)
     for answer, right, weight in zip(answers, correct, weights, strict=True):
         if answer is not None:
-            votes[answer].append(weight)
-            rights[answer].append(right)
+            votes[key := answer_key(answer)].append(weight)
+            rights[key].append(right)
     if not votes:
         return 0.0
     sums = {answer: math.fsum(given) for answer, given in votes.items()}
