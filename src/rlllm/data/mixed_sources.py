@@ -60,6 +60,7 @@ def mixed_rows(config: DataConfig, rows_of: Sequence[Sequence[Any]]) -> Mixed:
 
     Raises:
         DataError: a data set has a weight and no rows.
+        ConfigError: its share is less than one row, so that none would be taken.
     """
     import numpy as np
 
@@ -78,5 +79,21 @@ def mixed_rows(config: DataConfig, rows_of: Sequence[Sequence[Any]]) -> Mixed:
     places = [np.arange(start, end) for start, end in pairwise(ends.tolist())]
     drawn = draw(places, mixture) if config.rows != 0 else places[0][:0]
     together = [row for rows in rows_of for row in rows]
-    per_source = np.histogram(drawn, bins=ends)[0] if len(drawn) else np.zeros(len(sizes), dtype=int)
-    return Mixed([together[place] for place in drawn.tolist()], per_source.tolist())
+    per_source = np.histogram(drawn, bins=ends)[0].tolist() if len(drawn) else [0] * len(sizes)
+    if config.rows is None or config.rows >= len(sizes):
+        _check_shares(config, per_source)
+    return Mixed([together[place] for place in drawn.tolist()], per_source)
+
+
+def _check_shares(config: DataConfig, counts: Sequence[int]) -> None:
+    """Refuse a mixture of which a data set has no row. With the weight 0 that is meant."""
+    names = [part.data.name for part in config.mix]
+    left_out = [
+        part.data.name for part, count in zip(config.mix, counts, strict=True) if not count and part.weight != 0
+    ]
+    if left_out:
+        raise ConfigError(
+            f"the mixture takes no row of {', '.join(left_out)}: its share of {sum(counts)} rows is less than one",
+            given=", ".join(f"{name}: {count} rows" for name, count in zip(names, counts, strict=True)),
+            hint="weights that are less apart, more rows of the others, or leave it out",
+        )

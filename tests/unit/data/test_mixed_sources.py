@@ -105,6 +105,11 @@ def test_weights_are_shares_and_without_any_all_rows_are_taken(folder: Path, dat
         assert f"{count} of {name}.jsonl" in data_set.source
 
 
+def test_a_data_set_whose_share_is_less_than_a_row_is_not_left_out_silently(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"takes no row of .*b\.jsonl"):
+        loaded("a.jsonl:1,b.jsonl:0.001")
+
+
 def test_rows_limit_the_whole_and_the_seed_decides_which_and_their_order(folder: Path) -> None:
     first = loaded("a.jsonl:1,b.jsonl:1", rows=6)
     assert sources(first.train) == {"a": 3, "b": 3}
