@@ -46,6 +46,14 @@ Data = Annotated[
         autocompletion=completion.datasets,
     ),
 ]
+DataSettings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings of the data: on_bad_row=skip, data.split=test.",
+        show_default=False,
+    ),
+]
 Columns = Annotated[
     str | None,
     typer.Option(

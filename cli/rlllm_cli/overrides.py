@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +148,38 @@ def names_and_settings(command: str, words: Iterable[str]) -> Typed:
         if not key.startswith("data."):
             raise unknown("setting of data", key, DataConfig.model_fields)
     return Typed([*names, *typed.bare], settings)
+
+
+def data_settings(command: str, words: Iterable[str], options: Collection[str] = ()) -> Overrides:
+    """Settings of the one data set of a command: `data.KEY=VALUE`, or `KEY=VALUE` for a key of a data set.
+
+    Args:
+        command: for error messages.
+        words: what was typed.
+        options: options of the command that are not settings of its data; a key like one of them needs its `data.`.
+
+    Raises:
+        ConfigError: a word that is no setting, a key that data sets do not have, or one that is also such an option.
+    """
+    from rlllm.core.errors import ConfigError
+
+    words = list(words)
+    typed = names_and_settings(command, words)
+    if typed.bare:
+        raise ConfigError(
+            f"{command} reads one data set, and settings are written KEY=VALUE",
+            given=typed.bare[0],
+            hint="for example on_bad_row=skip; several data sets are mixed as A,B",
+        )
+    for word in words:
+        key, _, value = word.removeprefix("--").partition("=")
+        if key in options:
+            raise ConfigError(
+                f"{key} is an option of {command}, and a setting of its data",
+                given=word,
+                hint=f"type --{key} {value}, or data.{key}={value}",
+            )
+    return typed.overrides
 
 
 def data_key(key: str) -> str | None:

@@ -18,10 +18,7 @@ def export(
             metavar="DATA", help="Built-in name, file, folder or Hub id; NAME#N.", autocompletion=completion.datasets
         ),
     ],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Settings of the data: on_bad_row=skip.", show_default=False),
-    ] = None,
+    words: options.DataSettings = None,
     *,
     to: Annotated[str, typer.Option("--to", metavar="TOOL", help="verl, openrlhf, llamafactory or trl.")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE|DIR", help="A folder gets train and test files.")],
@@ -36,7 +33,6 @@ def export(
     json: options.Json = False,
 ) -> None:
     """Write a data set in the format of another tool."""
-    from rlllm.core.errors import ConfigError
     from rlllm.tools.data.export import export_data
     from rlllm.tools.data.show import data_config
 
@@ -46,10 +42,8 @@ def export(
         **({"columns": columns} if columns else {}),
         **({} if holdout is None else {"holdout": holdout}),
     }
-    typed = overrides.names_and_settings("data export", words or ())
-    if typed.bare:
-        raise ConfigError("one data set is written", given=f"{data} and {typed.bare[0]}", hint="mix them: A,B")
-    exported = export_data(data_config(data_settings, typed.overrides), to=to, out=out, kind=kind, overwrite=overwrite)
+    typed = overrides.data_settings("data export", words or ())
+    exported = export_data(data_config(data_settings, typed), to=to, out=out, kind=kind, overwrite=overwrite)
     if json:
         console.emit_json(exported.to_json())
         return

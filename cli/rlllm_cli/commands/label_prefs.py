@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rlllm_cli import console, options, outcome
+from rlllm_cli import console, options, outcome, overrides
 from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
@@ -22,11 +22,20 @@ Judge = Annotated[
     ),
 ]
 
+Cache = Annotated[
+    str | None,
+    typer.Option("--cache", metavar="FILE", help="Keeps replies of the URL, to go on later.", show_default=False),
+]
+KeepTies = Annotated[
+    bool, typer.Option("--keep-ties", metavar="", help="Write pairs whose two orders disagree, marked as ties.")
+]
+
 
 def label_prefs(
     data: Annotated[str, typer.Option("--data", metavar="DATA", help="Rows with a prompt and two or more responses.")],
     judge: Judge,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.jsonl", help="Rows to write.")],
+    words: options.DataSettings = None,
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="MODEL", help="Sample two responses of it instead.", show_default=False),
@@ -43,13 +52,8 @@ def label_prefs(
         str | None,
         typer.Option("--key-env", metavar="VARIABLE", help="Environment variable with the key.", show_default=False),
     ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option("--cache", metavar="FILE", help="Keeps replies of the URL, to go on later.", show_default=False),
-    ] = None,
-    keep_ties: Annotated[
-        bool, typer.Option("--keep-ties", metavar="", help="Write pairs whose two orders disagree, marked as ties.")
-    ] = False,
+    cache: Cache = None,
+    keep_ties: KeepTies = False,
     columns: options.Columns = None,
     row_schema: options.RowSchema = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", metavar="N", help="Of a sampled response.")] = 256,
@@ -61,9 +65,12 @@ def label_prefs(
 ) -> None:
     """Let a judge or a reward label preference pairs, for train-rm and align."""
     from rlllm.tools.data.label_prefs import LabelPrefsConfig, judge_spec, label_preferences, preview
+    from rlllm.tools.data.show import data_config
 
+    typed = overrides.data_settings("data label-prefs", words or (), options=("seed",))
+    read = {"name": data, "row_schema": row_schema, "columns": columns}
     config = LabelPrefsConfig.of(
-        data={"name": data, "row_schema": row_schema, **({"columns": columns} if columns else {})},
+        data=data_config({key: value for key, value in read.items() if value}, typed),
         judge=judge_spec(judge, model=judge_model, rubric=rubric, key_env=key_env, cache=cache),
         output=output,
         model=model,

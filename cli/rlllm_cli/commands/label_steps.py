@@ -10,14 +10,17 @@ import typer
 from rlllm_cli import console, options, overrides
 from rlllm_cli.progress import listening
 
+Rollouts = Annotated[
+    int | None, typer.Option("--rollouts", metavar="K", help="Continuations of each step (8).", show_default=False)
+]
+
 
 def label_steps(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.jsonl", help="Rows to write.")],
+    words: options.DataSettings = None,
     model: options.Model = None,
     data: options.Data = None,
-    rollouts: Annotated[
-        int | None, typer.Option("--rollouts", metavar="K", help="Continuations of each step (8).", show_default=False)
-    ] = None,
+    rollouts: Rollouts = None,
     rows: Annotated[
         int | None, typer.Option("--rows", metavar="N", help="Problems to take; default all.", show_default=False)
     ] = None,
@@ -54,7 +57,8 @@ def label_steps(
         "temperature": temperature,
         "seed": seed,
     }
-    config = resolve(steps.StepLabelConfig, {}, overrides.flag_overrides(flags, []))
+    typed = overrides.data_settings("data label-steps", words or (), options=("rows", "seed"))
+    config = resolve(steps.StepLabelConfig, {}, [*overrides.flag_overrides(flags, typed), *typed])
     with listening() as listener:
         labels = steps.label_steps(config, listener)
     if json:

@@ -260,7 +260,10 @@ def _once(cls: type[StageConfig], places: list[_Place]) -> list[_Place]:
             rest = inner[1][len(outer[1]) :]
             if inner[1][: len(outer[1])] != outer[1]:
                 continue
-            if not rest or _find(_widened(cls, outer[1][0], outer[2]), rest) is not None:
+            is_section = len(outer[1]) == 1
+            whole = _widened(cls, outer[1][0], outer[2]) if is_section else outer[2]
+            is_text = not is_section and not isinstance(whole, Mapping)
+            if not rest or is_text or _find(whole, rest) is not None:
                 raise ConfigError(
                     f"{'.'.join(inner[1])} is given twice",
                     given=" and ".join(f"{key}={value}" for key, _, value in (earlier, place)),

@@ -210,7 +210,7 @@ def _listed(data: DataConfig, no_pairs: DataError) -> tuple[Loaded, list[Candida
     """Rows with a list of responses: every two of them are a pair."""
     try:
         loaded = load(data, PromptTask)
-    except DataError:
+    except (DataError, ConfigError):
         raise no_pairs from None
     column = next((name for name in _RESPONSES if loaded.train and name in loaded.train[0].meta), None)
     if column is None:

@@ -56,8 +56,12 @@ class _DataOnly(StageConfig):
 
 
 def data_config(values: Mapping[str, Any], overrides: Iterable[tuple[str, Any]]) -> DataConfig:
-    """A data set with settings over it, written as for a verb: ("data.params", {...}). Raises ConfigError."""
-    return resolve(_DataOnly, {"data": dict(values)}, overrides).data
+    """A data set of settings and of others that are written as for a verb: ("data.params", {...}).
+
+    Raises:
+        ConfigError: an unknown setting, a value that does not fit, or a setting that is given twice.
+    """
+    return resolve(_DataOnly, {}, [*((f"data.{key}", value) for key, value in values.items()), *overrides]).data
 
 
 def show_data(
