@@ -135,11 +135,11 @@ def fed_loop(
     dtype: torch.dtype = torch.float32,
     **slots: Any,
 ) -> RLTrainer:
-    """The loop with the written completions, under these TRL settings and components."""
+    """The loop under these TRL settings and components; an engine that writes the completions, unless `slots` has another."""
     (folder / "reward.py").write_text(REWARD)
     rewards = build([RewardSpec(name=f"{folder / 'reward.py'}:by_length")])
     return RLTrainer(
-        slots=Slots(rewards=rewards, sampler=InOrder(), engine=Written, **slots),
+        slots=Slots(**{"rewards": rewards, "sampler": InOrder(), "engine": Written, **slots}),
         tasks=TASKS,
         on_rollout=lambda rows: None,
         **_common(model, folder, settings, lora, dtype=dtype),

@@ -40,6 +40,8 @@ class Setup:
     """Whether completions of the data stand in the groups."""
     loss: PolicyLoss | None = None
     """The loss of the run."""
+    erase: Erasure | None = None
+    """What erases segments; None in a run that samples completions whole."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """TRL's settings, as far as they are given or follow from a method or the model."""
 

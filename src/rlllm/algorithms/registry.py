@@ -148,6 +148,10 @@ SLOTS = Registry(
             "rlllm.algorithms.advantages.stability:StaRPO",
             "group, with a bonus for smooth and direct reasoning steps (StaRPO)",
         ),
+        "advantage.e3rl": Builtin(
+            "rlllm.algorithms.advantages.segments:SegmentShares",
+            "each segment's share of the reward, by the attention paid to it, in its group (E3RL)",
+        ),
         "advantage.dasd": Builtin(
             "rlllm.algorithms.advantages.self_distillation:DASD",
             "group, and towards or away from itself with the solution, by entropy (DASD)",
@@ -243,6 +247,7 @@ SIGNALS = Registry(
         "step_hidden_states": Builtin("rlllm.algorithms.signals.step_hidden_states:StepHiddenStates"),
         "sibling_distributions": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDistributions"),
         "sibling_divergence": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDivergence"),
+        "attention_shares": Builtin("rlllm.algorithms.signals.attention_shares:AttentionShares"),
         "teacher_logps": Builtin("rlllm.algorithms.signals.teacher_logps:TeacherLogps"),
     },
     "rlllm methods ls --signals",

@@ -112,6 +112,7 @@ def _setup(plan: Plan[RLConfigT], components: Components, rewards: Composition, 
         kl_in=plan.config.kl.where,
         off_policy="off_policy" in components.by_slot,
         loss=cast(PolicyLoss, components.by_slot["loss"]),
+        erase=cast(Erasure | None, components.by_slot.get("erase")),
         settings=settings,
     )
 

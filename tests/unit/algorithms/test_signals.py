@@ -12,18 +12,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 from rlllm.algorithms.components import signals_of
 from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
 from rlllm.algorithms.protocols import Advantage
 from rlllm.algorithms.registry import SIGNALS
+from rlllm.algorithms.signals.attention_shares import AttentionShares
 from rlllm.algorithms.signals.base import Signal
 from rlllm.algorithms.signals.sibling_distributions import Distributions, SiblingDivergence, divergence_from_mean
 from rlllm.algorithms.signals.step_hidden_states import StepHiddenStates, step_means, step_numbers
 from rlllm.algorithms.signals.teacher_logps import TeacherLogps
 from rlllm.algorithms.tensor_dict import prompts_with_completions
-from rlllm.core.errors import ConfigError, DataError, UnknownNameError
+from rlllm.core.errors import ConfigError, DataError, ModelError, UnknownNameError
 from rlllm.core.records import PromptTask
 
 GROUP = 2
@@ -86,6 +95,53 @@ def test_sibling_distributions_are_those_of_rows_alone_whatever_the_chunk(positi
         expected = distributions(made.model, made.output, row, 0.7)[:, 7]
         torch.testing.assert_close(values[row, :length], expected, atol=1e-5, rtol=1e-5)
         assert not values[row, length:].any()
+
+
+def attention_of(model: Any, output: dict[str, Tensor], row: int, tokens: int, layer: int) -> Tensor:
+    """(T,) shares by hand: the whole attention matrix of a row alone, without padding."""
+    prompt = output["prompt_ids"][row][output["prompt_mask"][row].bool()]
+    ids = torch.cat([prompt, output["completion_ids"][row, : LENGTHS[row]]]).unsqueeze(0)
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        matrix = model(input_ids=ids, output_attentions=True).attentions[layer][0].mean(0)
+    model.set_attn_implementation("sdpa")
+    paid = matrix[len(prompt) :, len(prompt) :][-tokens:].sum(0)
+    return paid / paid.sum()
+
+
+def windowed() -> Any:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
+    config = MistralConfig(vocab_size=300, num_hidden_layers=2, sliding_window=4, **sizes)
+    return MistralForCausalLM._from_config(config, attn_implementation="sdpa").eval()
+
+
+@pytest.mark.parametrize(("tokens", "layer"), [(1, -1), (2, 0), (4, -1), (64, 1)])
+@pytest.mark.parametrize("make", [policy, windowed])
+def test_attention_shares_are_those_of_rows_alone(make: Any, tokens: int, layer: int) -> None:
+    made = context(make())
+    shares = AttentionShares(tokens, layer).compute(made)
+    assert shares.shape == made.output["completion_ids"].shape
+    for row, length in enumerate(LENGTHS):
+        expected = attention_of(made.model, made.output, row, tokens, layer)
+        torch.testing.assert_close(shares[row, :length], expected, atol=1e-6, rtol=1e-5)
+        assert not shares[row, length:].any()
+    assert made.model.config._attn_implementation == "sdpa"
+
+
+def test_attention_shares_of_a_completion_that_is_masked_as_a_whole_are_zero() -> None:
+    made = context(policy())
+    made.output["completion_mask"][1] = 0
+    shares = AttentionShares().compute(made)
+    assert not shares[1].any()
+    assert shares[0].sum() == pytest.approx(1)
+
+
+def test_attention_shares_of_a_model_without_attention_are_refused_by_name() -> None:
+    torch.manual_seed(0)
+    model = MambaForCausalLM(MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=2, state_size=4)).eval()
+    with pytest.raises(ModelError, match="attention_shares needs a layer that pays attention"):
+        AttentionShares().compute(context(model))
 
 
 @given(st.integers(0, 1000), st.integers(2, 4), st.integers(1, 3))

@@ -273,6 +273,24 @@ def dasd(gaps: Array, entropies: Array, inside: Array) -> Array:
     return values
 
 
+def segment_shares(rewards: Array, shares: Array, inside: Array, length: int) -> Array:
+    """(B, T): each segment's share of its completion's reward, over the group's completions that reach it (E3RL).
+
+    Args:
+        rewards: (N, G), NaN where unknown.
+        shares, inside: (B, T), of tokens.
+    """
+    result, flat, size = np.zeros(shares.shape), rewards.reshape(-1), rewards.shape[1]
+    for first in range(0, len(flat), size):
+        for start in range(0, shares.shape[1], length):
+            part = slice(start, start + length)
+            rows = [row for row in range(first, first + size) if inside[row, part].any() and not np.isnan(flat[row])]
+            own = np.array([flat[row] * (shares * inside)[row, part].sum() for row in rows])
+            if len(rows) > 1:
+                result[rows, part] = ((own - own.mean()) / np.sqrt(own.var() + 1e-8))[:, None]
+    return result * inside
+
+
 def stability(states: Array, inside: Array) -> tuple[Array, Array]:
     """Mean cosine of successive moves, and distance over the length of the way, of the (B, S, H) steps inside (StaRPO)."""
     acf, efficiency = np.zeros(len(states)), np.zeros(len(states))

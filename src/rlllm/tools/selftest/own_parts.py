@@ -21,6 +21,7 @@ from rlllm.algorithms.advantages.lagrange import constrained
 from rlllm.algorithms.advantages.pairwise import pairwise
 from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
 from rlllm.algorithms.advantages.remax import over_greedy
+from rlllm.algorithms.advantages.segments import SegmentShares
 from rlllm.algorithms.advantages.self_distillation import DASD, OPSD, RLRT, RLSD
 from rlllm.algorithms.advantages.stability import StaRPO
 from rlllm.algorithms.batch import RolloutBatch
@@ -234,6 +235,7 @@ def _advantages() -> list[Check]:
         check("remax", _remax),
         *(check(name, partial(_self_distilled, name)) for name in ("dasd", "opsd", "rlsd", "rlrt")),
         check("starpo", _starpo),
+        check("e3rl", _segment_shares),
     ]
 
 
@@ -251,6 +253,15 @@ def _starpo(batch: Batch) -> float:
     hidden = torch.tensor(states).masked_fill(torch.tensor(batch.mask).unsqueeze(2) == 0, torch.nan)
     rollout = replace(rollout_of(batch), signals={"step_hidden_states": hidden})
     return difference(StaRPO(acf_weight=0.3, pe_weight=0.2)(rollout), expected.reshape(-1))
+
+
+def _segment_shares(batch: Batch) -> float:
+    """Segments of three tokens, whose shares are made of the batch's numbers."""
+    shares = np.exp(batch.old) * batch.mask
+    shares = shares / shares.sum(1, keepdims=True).clip(min=1e-9)
+    rollout = replace(rollout_of(batch), signals={"attention_shares": torch.tensor(shares)})
+    expected = formulas.segment_shares(batch.rewards, shares, batch.mask, 3)
+    return difference(SegmentShares(3)(rollout), expected)
 
 
 def _self_distilled(name: str, batch: Batch) -> float:

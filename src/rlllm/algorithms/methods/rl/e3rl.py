@@ -18,5 +18,5 @@ METHOD = Method(
     components={"erase": "e3rl"},
     notes="erase.segment_length=1024 is the paper's, for 8 segments; shorter completions need shorter ones. Every other "
     "constant is ours. Erased tokens count in num_tokens and max_tokens. erase.control=random erases as many at random. "
-    "The paper shares the reward out among segments by attention; here all get the completion's advantage.",
+    "The paper shares the reward out among segments by attention, which is advantage=e3rl; here all get the completion's.",
 )
