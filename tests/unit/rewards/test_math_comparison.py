@@ -330,6 +330,15 @@ MARKED = [
     ("\\boxed{3 \\text{ or } 4}", "(3,4)", 0.0),
     ("\\boxed{3 \\text{ and } 4}", "(3,4)", 0.0),
     ("\\boxed{2+2=5}", "101_2", 0.0),
+    ("\\boxed{a}", '["a"]', 0.0),
+    ('\\boxed{["a"]}', "a", 0.0),
+    ("\\boxed{3}", '["3"]', 0.0),
+    ("\\boxed{a, b}", '["a", "b"]', 0.0),
+    ("\\boxed{['a', 'b']}", '["a", "b"]', 1.0),
+    ("\\boxed{[a, b]}", '["a", "b"]', 1.0),
+    ("\\boxed{['b', 'a']}", '["a", "b"]', 0.0),
+    ("\\boxed{[['a'], ['b']]}", '[["a"], ["b"]]', 1.0),
+    ("\\boxed{[['a', 'b']]}", '[["a"], ["b"]]', 0.0),
 ]
 UNMARKED = [
     # completion, reference, value
@@ -497,6 +506,114 @@ def test_a_question_about_bases_wants_the_base_of_its_reference(prompt: str, ans
     assert Math(workers=1)(Sample(prompt, f"\\boxed{{{answer}}}", "110_2")).value == value
 
 
+SETS = [
+    # reference, answer, equal
+    ("x \\ne 0", "(-\\infty,0)\\cup(0,\\infty)", True),
+    ("(-\\infty,0)\\cup(0,\\infty)", "\\mathbb{R}\\setminus\\{0\\}", True),
+    ("\\mathbb R - \\{0\\}", "x \\neq 0", True),
+    ("x \\ne 0", "x \\ne 1", False),
+    ("x \\ne 0", "0", False),
+    ("x \\neq 1, 2", "(-\\infty,1)\\cup(1,2)\\cup(2,\\infty)", True),
+    ("x \\neq 1, 2", "x \\ne 2 \\text{ and } x \\ne 1", True),
+    ("x \\neq 1, 2", "x \\notin \\{1, 2\\}", True),
+    ("x \\neq 1, 2", "x \\neq 1", False),
+    ("x \\neq 1", "x \\ne 1 \\text{ or } x \\ne 2", None),
+    ("x \\ne \\pm 2", "\\mathbb{R}\\backslash\\{-2, 2\\}", True),
+    ("\\text{all real numbers except } 1 \\text{ and } 2", "x \\ne 1, 2", True),
+    ("(-\\infty,\\sqrt2)\\cup(\\sqrt2,\\infty)", "x\\ne\\sqrt{2}", True),
+    ("|x-2|<3", "(-1,5)", True),
+    ("|x-2|<3", "-1<x<5", True),
+    ("|x-2|<3", "-1\\le x\\le 5", False),
+    ("|x-2|<3", "|2-x|<3", True),
+    ("|x-2|<3", "|x-2|<4", False),
+    ("|x-2|>3", "(-1,5)", False),
+    ("\\left|x\\right|\\ge 2", "(-\\infty,-2]\\cup[2,\\infty)", True),
+    ("|x|\\ge 2", "x\\le -2 \\text{ or } x\\ge 2", True),
+    ("|x|<-1", "\\emptyset", True),
+    ("|x|>0", "x\\ne 0", True),
+    ("|2x+1|\\le 5", "[-3,2]", True),
+    ("|x-a|\\le b", "a-b\\le x\\le a+b", True),
+    ("|x-a|\\le b", "[a-b,a+b]", True),
+    ("|x-a|\\le b", "(a-b,a+b)", None),
+    ("|x|<\\ln 2", "(-\\ln 2,\\ln 2)", True),
+    ("\\{x \\mid x>0\\}", "(0,\\infty)", True),
+    ("\\{x \\mid x>0\\}", "[0,\\infty)", False),
+    ("\\{x\\in\\mathbb{R} : |x|<1\\}", "(-1,1)", True),
+    ("\\{x \\mid x\\ge 1 \\text{ or } x<0\\}", "(-\\infty,0)\\cup[1,\\infty)", True),
+    ("x>0 \\text{ and } x<1", "(0,1)", True),
+    ("x>0 \\text{ and } x<1", "(-\\infty,\\infty)", False),
+    ("x<0, x>1", "(-\\infty,0)\\cup(1,\\infty)", True),
+    ("x<0 \\text{ and } x>1", "(-\\infty,0)\\cup(1,\\infty)", True),
+    ("0\\le x<5, x\\ne 3", "[0,3)\\cup(3,5)", True),
+    ("(0,\\infty)\\setminus\\{1\\}", "x>0, x\\ne 1", True),
+    ("[0,2]\\cap[1,3]", "1\\le x\\le 2", True),
+    ("x>3", "3<x<\\infty", True),
+    ("x>3", "y>3", False),
+    ("2x>4", "x>2", True),
+    ("x>2", "2x>4", None),
+    ("a<b", "b>a", True),
+    ("t<5 \\text{ s}", "t<5 \\text{ s}", True),
+    ("x\\in\\{1,2\\}", "1, 2", True),
+    ("(1,5)", "(5,1)", False),
+    ("\\{1\\}\\cup\\{2\\}", "2, 1", True),
+]
+
+
+@pytest.mark.parametrize(("reference", "answer", "equal"), SETS)
+def test_sets_of_numbers_are_compared_as_sets(reference: str, answer: str, equal: bool | None) -> None:
+    assert equal_answers(reference, answer) is equal
+
+
+ends = st.sampled_from(["-2", "0", "\\frac{1}{2}", "\\sqrt{2}", "\\frac{3}{2}", "2", "\\pi"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(ends, ends, ends)
+def test_ends_of_sets_are_compared_exactly(low: str, high: str, point: str) -> None:
+    span = f"|x-({low})|<\\frac{{1}}{{4}}"
+    inside = f"({low}-\\frac14,{low}+\\frac14)"
+    assert equal_answers(span, inside) is True
+    assert equal_answers(f"\\mathbb{{R}}\\setminus\\{{{low},{high}\\}}", f"x\\ne {high}, {low}") is True
+    assert equal_answers(f"x\\ne {low}", f"x\\ne {point}") is (low == point)
+    assert equal_answers(f"x\\le {low}", f"x<{point}") is False
+    assert equal_answers(f"x<{low} \\text{{ or }} x>{low}", f"x\\ne {point}") is (low == point)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "reference", "value"),
+    [
+        ("Solve $|x-2| < 3$.", "|x-2|<3", "(-1,5)", 0.0),
+        ("Solve $\\left|x-2\\right| < 3$.", "|2x-4|<6", "-1<x<5", 0.0),
+        ("Solve $\\{x : |x-2| < 3\\}$.", "|2-x|<3", "(-1,5)", 0.0),
+        ("Solve $|x-2| < 3$.", "-1<x<5", "(-1,5)", 1.0),
+        ("Where does the series converge?", "|x-2|<3", "(-1,5)", 1.0),
+        ("Write $-1<x<5$ with $|x-2|$.", "|x-2|<3", "|x-2|<3", 1.0),
+    ],
+)
+def test_the_inequality_of_the_question_is_no_solution(prompt: str, answer: str, reference: str, value: float) -> None:
+    assert Math(workers=1)(Sample(prompt, f"\\boxed{{{answer}}}", reference)).value == value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "\\operatorname{cis} 60^\\circ",
+        "\\text{cis}(60^{\\circ})",
+        "e^{60^\\circ i}",
+        "\\cos 60^\\circ + i\\sin 60^\\circ",
+        "1 \\angle 60^\\circ",
+    ],
+)
+def test_complex_numbers_are_read_in_degrees(answer: str) -> None:
+    assert equal_answers("\\frac{1}{2}+\\frac{\\sqrt{3}}{2}i", answer) is True
+    assert equal_answers("\\frac{1}{2}-\\frac{\\sqrt{3}}{2}i", answer) is False
+
+
+def test_cis_is_also_a_word() -> None:
+    assert equal_answers("cis isomer", "Cis isomer") is True
+    assert equal_answers("cis", "trans") is False
+
+
 UNREADABLE = "y = 2x \\text{ for every } x \\text{ of the second kind}"
 
 
@@ -532,6 +649,22 @@ EXPRESSIONS = [
     ("\\frac{1}{1+\\sqrt{2}}", "\\sqrt{2}-1", True),
     ("\\sqrt{6}", "\\sqrt{2}\\sqrt{3}", True),
     ("\\sqrt{-4}", "2i", True),
+    ("e^{i\\pi}", "-1", True),
+    ("e^{i\\pi}", "1", False),
+    ("e^{-i\\pi/2}", "-i", True),
+    ("e^{i\\pi/2}", "-i", False),
+    ("e^{7i\\pi/3}", "\\frac{1+i\\sqrt{3}}{2}", True),
+    ("\\sqrt{2}e^{\\frac{3\\pi i}{4}}", "-1+i", True),
+    ("e^{2+i\\pi}", "-e^2", True),
+    ("e^{i\\theta}", "\\cos\\theta+i\\sin\\theta", True),
+    ("e^{-i\\theta}", "\\cos\\theta-i\\sin\\theta", True),
+    ("e^{i\\theta}", "\\cos\\theta-i\\sin\\theta", None),
+    ("\\cis(\\frac{\\pi}{12})", "\\frac{\\sqrt{6}+\\sqrt{2}}{4}+\\frac{\\sqrt{6}-\\sqrt{2}}{4}i", True),
+    ("4\\cos\\frac{2\\pi}{5}", "\\sqrt{5}-1", True),
+    ("\\sin\\frac{\\pi}{7}", "\\cos\\frac{5\\pi}{14}", True),
+    ("\\tan\\frac{2\\pi}{3}", "-\\sqrt{3}", True),
+    ("\\tan\\frac{2\\pi}{3}", "\\sqrt{3}", False),
+    ("\\sin(-x)", "-\\sin x", True),
 ]
 
 
@@ -544,7 +677,22 @@ def test_expressions_are_compared_exactly(first: str, second: str, equal: bool |
 
 
 @pytest.mark.parametrize(
-    "text", ["", "1/2x", "2 3", "f(2)", "x^", "(", "1/0", "|x|", "9^9^9^9", "2^{10000000}", "10000!", "5\\frac{7}{2}"]
+    "text",
+    [
+        "",
+        "1/2x",
+        "2 3",
+        "f(2)",
+        "x^",
+        "(",
+        "1/0",
+        "|x|",
+        "9^9^9^9",
+        "2^{10000000}",
+        "10000!",
+        "5\\frac{7}{2}",
+        "\\tan\\frac{\\pi}{2}",
+    ],
 )
 def test_what_is_ambiguous_or_too_large_is_left_to_math_verify(text: str) -> None:
     expression = read_expression(text)

@@ -2,8 +2,9 @@ r"""Exact algebra on LaTeX: two expressions are compared as quotients of polynom
 
 The coefficients are fractions; the symbols are letters, `\pi`, `e`, roots of whole numbers and `i` (with i * i = -1).
 Such an expression is a sum of terms in one way only, so equal expressions have equal terms, and different ones are
-different for certain. Functions (`\sin x`, `\log_2 5`, `2^n`) stand as symbols of their own: equal terms still prove
-equality, but different ones prove nothing."""
+different for certain. Sines and cosines that roots can write are these roots, and powers of `e` with an imaginary exponent are
+cosines and sines (Euler's formula). Other functions (`\sin x`, `\log_2 5`, `2^n`) stand as symbols of their own: equal terms
+still prove equality, but different ones prove nothing."""
 
 from __future__ import annotations
 
@@ -90,6 +91,31 @@ def difference(first: Expression, second: Expression) -> Expression | None:
         return None
 
 
+def solve_linear(left: Expression, right: Expression, name: str) -> tuple[Expression, Fraction] | None:
+    """The value of a name at which two sides are equal, and its coefficient in `left - right`; None if not linear."""
+    gap = difference(left, right)
+    below = _constant(gap.below) if gap else None
+    if gap is None or below is None:
+        return None
+    coefficient, rest = Fraction(0), {}
+    for (root, symbols), value in gap.above.items():
+        if (root, symbols) == (1, ((name, 1),)):
+            coefficient = value
+        elif any(name in symbol for symbol, _ in symbols if symbol not in _GREEK):
+            return None  # a power, a product, or a function, whose symbol spells its argument
+        else:
+            rest[root, symbols] = value
+    if not coefficient:
+        return None
+    solution = {monomial: -value / coefficient for monomial, value in rest.items()}
+    return Expression(solution, {_ONE: Fraction(1)}, gap.functions, gap.decimal), coefficient / below
+
+
+def constant(value: Fraction) -> Expression:
+    """A rational number as an expression."""
+    return _number(value)
+
+
 def approximate(expression: Expression) -> float | None:
     """The value as a float, of a real number; None of anything else."""
     if expression.symbols or expression.functions:
@@ -128,7 +154,7 @@ _FUNCTIONS = frozenset(
     rf"\{name}"
     for name in (
         "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log",
-        "exp", "lg",
+        "exp", "lg", "cis",
     )
 )  # fmt: skip
 _TIMES = {"*", "\\cdot", "\\times"}
@@ -231,8 +257,10 @@ class _Parser:
         self._next()
         exponent = self._argument()
         power = exponent.rational
-        if self._peek() == "^" or (name == "e" and power is None):
+        if self._peek() == "^":
             return _symbol_of_call("exp", exponent)
+        if name == "e" and power is None:
+            return _exponential(exponent)
         if power is None:
             return _symbol_of_call("pow", base, exponent)
         return _raised(base, power)
@@ -265,13 +293,12 @@ class _Parser:
 
     def _symbol(self, token: str) -> Expression:
         if token == "i":
-            return Expression({(-1, ()): Fraction(1)}, {_ONE: Fraction(1)})
+            return _IMAGINARY
         if token[0] == "\\" and token != "\\pi" and token not in _GREEK:
             raise _UnreadableError
         if token in _CALLED and self._peek() == "(":
             raise _UnreadableError
-        name = token.replace("{", "").replace("}", "")
-        return Expression({(1, ((name, 1),)): Fraction(1)}, {_ONE: Fraction(1)})
+        return _letter(token.replace("{", "").replace("}", ""))
 
     def _argument(self) -> Expression:
         """A braced expression, or one token: `\\frac12`, `x^2`, `x^-1`."""
@@ -317,7 +344,7 @@ class _Parser:
             argument = self._power()
             while self._starts_factor(self._peek()) and self._peek() not in _FUNCTIONS and self._peek() != "(":
                 argument = _multiply(argument, self._power())
-        call = _symbol_of_call(name, argument, *([subscript] if subscript else []))
+        call = _symbol_of_call(name, argument, subscript) if subscript else _called(name, argument)
         if power is None:
             return call
         if power < 0:
@@ -525,6 +552,106 @@ def _symbol_of_call(name: str, *arguments: Expression) -> Expression:
     """A function of its arguments as one symbol; equal arguments give the same symbol where they are equal term by term."""
     spelled = "; ".join(f"{_spell(argument.above)} / {_spell(argument.below)}" for argument in arguments)
     return Expression({(1, ((f"{name}({spelled})", 1),)): Fraction(1)}, {_ONE: Fraction(1)}, functions=True)
+
+
+def _called(name: str, argument: Expression) -> Expression:
+    """A function of one argument: by sines and cosines where those can be written, else a symbol."""
+    if name == "\\cis":
+        return _cis(argument)
+    if name == "\\exp":
+        return _exponential(argument)
+    if name not in _BY_COSINE:
+        return _symbol_of_call(name, argument)
+    if name in ("\\cos", "\\sin"):
+        return _cosine(argument) if name == "\\cos" else _sine(argument)
+    above, below = _BY_COSINE[name]
+    parts = [_cosine(argument), _sine(argument)]
+    if parts[0].functions or parts[1].functions:
+        return _symbol_of_call(name, argument)
+    parts.append(_number(Fraction(1)))
+    return _multiply(parts[above], _inverse(parts[below]))
+
+
+_BY_COSINE = {"\\cos": (0, 2), "\\sin": (1, 2), "\\tan": (1, 0), "\\cot": (0, 1), "\\sec": (2, 0), "\\csc": (2, 1)}
+"""A function as a quotient of the cosine (0), the sine (1) and 1 (2)."""
+_ROOTS_OF_COSINE: dict[Fraction, dict[int, Fraction]] = {
+    Fraction(0): {1: Fraction(1)},
+    Fraction(1, 12): {6: Fraction(1, 4), 2: Fraction(1, 4)},
+    Fraction(1, 6): {3: Fraction(1, 2)},
+    Fraction(1, 5): {1: Fraction(1, 4), 5: Fraction(1, 4)},
+    Fraction(1, 4): {2: Fraction(1, 2)},
+    Fraction(1, 3): {1: Fraction(1, 2)},
+    Fraction(2, 5): {1: Fraction(-1, 4), 5: Fraction(1, 4)},
+    Fraction(5, 12): {6: Fraction(1, 4), 2: Fraction(-1, 4)},
+    Fraction(1, 2): {},
+}
+"""Multiples of pi up to a half to their cosine, as radicand to coefficient."""
+
+
+def _exponential(exponent: Expression) -> Expression:
+    """`e` to a power, whose imaginary part turns by Euler's formula."""
+    if any(root < 0 for root, _ in exponent.below):
+        return _symbol_of_call("exp", exponent)
+    angle = {(-root, symbols): value for (root, symbols), value in exponent.above.items() if root < 0}
+    real = {monomial: value for monomial, value in exponent.above.items() if monomial[0] > 0}
+    rest = Expression(real, exponent.below, exponent.functions, exponent.decimal)
+    power = rest.rational
+    size = _symbol_of_call("exp", rest) if power is None else _raised(_letter("e"), power)
+    return (
+        _multiply(size, _cis(Expression(angle, exponent.below, exponent.functions, exponent.decimal)))
+        if angle
+        else size
+    )
+
+
+def _cis(angle: Expression) -> Expression:
+    return _add(_cosine(angle), _multiply(_IMAGINARY, _sine(angle)))
+
+
+def _cosine(angle: Expression) -> Expression:
+    turn = _turn(angle)
+    if turn is None:
+        return _symbol_of_call("\\cos", _negated(angle) if _is_negative(angle) else angle)
+    turn %= 2
+    turn = 2 - turn if turn > 1 else turn
+    sign, turn = (-1, 1 - turn) if turn > Fraction(1, 2) else (1, turn)
+    if turn in _ROOTS_OF_COSINE:
+        roots: _Terms = {(root, ()): sign * value for root, value in _ROOTS_OF_COSINE[turn].items()}
+        return Expression(roots, {_ONE: Fraction(1)})
+    call = _symbol_of_call("\\cos", _multiply(_number(turn), _letter("\\pi")))
+    return _negated(call) if sign < 0 else call
+
+
+def _sine(angle: Expression) -> Expression:
+    turn = _turn(angle)
+    if turn is not None:
+        return _cosine(_multiply(_number(Fraction(1, 2) - turn), _letter("\\pi")))
+    if _is_negative(angle):
+        return _negated(_symbol_of_call("\\sin", _negated(angle)))
+    return _symbol_of_call("\\sin", angle)
+
+
+def _turn(angle: Expression) -> Fraction | None:
+    """The angle as an exact multiple of pi; None of anything else."""
+    if not angle.above:
+        return Fraction(0)
+    below = _constant(angle.below)
+    if below is None or angle.decimal:
+        return None
+    ((monomial, value), *others) = angle.above.items()
+    return value / below if not others and monomial == (1, (("\\pi", 1),)) else None
+
+
+def _is_negative(angle: Expression) -> bool:
+    """Whether its first term is: of an angle and its opposite, one is."""
+    return angle.above[min(angle.above)] < 0
+
+
+def _letter(name: str) -> Expression:
+    return Expression({(1, ((name, 1),)): Fraction(1)}, {_ONE: Fraction(1)})
+
+
+_IMAGINARY = Expression({(-1, ()): Fraction(1)}, {_ONE: Fraction(1)})
 
 
 def _spell(terms: _Terms) -> str:

@@ -51,12 +51,13 @@ _RENAMED = {
     "leqslant": "le", "leqq": "le", "geq": "ge", "geqslant": "ge", "geqq": "ge", "neq": "ne",
     "varnothing": "emptyset", "R": "mathbb{R}", "Z": "mathbb{Z}", "N": "mathbb{N}", "Q": "mathbb{Q}",
     "infin": "infty", "land": "text{and}", "lor": "text{or}", "wedge": "text{and}", "vee": "text{or}", "lbrace": "{",
-    "rbrace": "}", "ast": "times", "cdotp": "cdot", "mid": "|", "degree": "circ", "dots": "ldots", "cdots": "ldots",
+    "rbrace": "}", "ast": "times", "cdotp": "cdot", "degree": "circ", "dots": "ldots", "cdots": "ldots",
     "tg": "tan", "ctg": "cot", "cotg": "cot", "arctg": "arctan", "setminus": "backslash",
+    "smallsetminus": "backslash",
 }  # fmt: skip
 _SPELT = {
     "lt": "<", "gt": ">", "langle": "(", "rangle": ")", "lbrack": "[", "rbrack": "]", "vert": "|", "lvert": "|",
-    "rvert": "|", "colon": ":",
+    "rvert": "|", "mid": "|", "colon": ":",
 }  # fmt: skip
 _MACRO = re.compile(r"\\([a-zA-Z]+)")
 _OPERATOR = re.compile(r"\\operatorname\*?\s*\{([a-zA-Z]+)\}")
@@ -65,9 +66,15 @@ _PLAIN_NAME = re.compile(
 )
 _OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}")
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}")
+_BLACKBOARD = re.compile(r"\\mathbb\s*([A-Z])")
+_DEGREES = r"(-?\d+(?:\.\d+)?)\s*\^\\circ"
+_ANGLE = re.compile(_DEGREES)
 _OF_DEGREES = re.compile(
-    r"(\\(?:sin|cos|tan|cot|sec|csc))\s*(?:\(\s*(\d+)\s*\^\\circ\s*\)|\{\s*(\d+)\s*\^\\circ\s*\}|(\d+)\s*\^\\circ)"
+    rf"(\\(?:sin|cos|tan|cot|sec|csc|cis))\s*(?:\(\s*{_DEGREES}\s*\)|\{{\s*{_DEGREES}\s*\}}|{_DEGREES})"
 )
+_TURNED = re.compile(r"(?<![a-zA-Z])e\s*\^\s*\{[^{}]*\\circ[^{}]*\}")
+_PHASOR = re.compile(r"(?<=[\d)}])\s*\\angle\s*(?=\(?-?\d+(?:\.\d+)?\s*\^\\circ)")
+_CIS = re.compile(r"(?:\\text\s*\{\s*cis\s*\}|(?<![\\a-zA-Z{])cis)(?=\s*[({\d\\])")
 _REALS = re.compile(
     r"(?:the set of )?all real(?: number)?s|the real(?: number)?s|the set of real numbers", re.IGNORECASE
 )
@@ -93,8 +100,10 @@ def canonical(text: str) -> str:
         text = _MACRO.sub(_renamed, text)
         text = _CHOOSE.sub(r"\\binom{\1}{\2}", _OVER.sub(r"\\frac{\1}{\2}", f"{{{text}}}"))
         text = text[1:-1] if text[0] == "{" else text
-        text = _SPLIT_SUP.sub(r"^\\circ ", text)
-        text = _OF_DEGREES.sub(lambda m: f"{m[1]}(\\frac{{{m[2] or m[3] or m[4]}\\pi}}{{180}})", text)
+        text = _SPLIT_SUP.sub(r"^\\circ ", _CIS.sub(r"\\cis ", text))
+        text = _BLACKBOARD.sub(r"\\mathbb{\1}", text)
+        if "\\circ" in text:
+            text = _of_degrees(text)
     if _REALS.fullmatch(text):
         return "(-\\infty,\\infty)"
     text = _PLAIN_NAME.sub(lambda match: f"\\{match[1]} " if match[1] else "\\infty ", text)
@@ -114,7 +123,41 @@ def squeezed(text: str) -> str:
     return _LOOSE.sub("", text)
 
 
+_OPENING, _CLOSING = "([{", ")]}"
+
+
+def split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Parts between separators outside of brackets, stripped, without empty ones. A bracket may be closed by another kind."""
+    parts, depth, start = [], 0, 0
+    at = 0
+    while at < len(text):
+        character = text[at]
+        if depth == 0 and (match := separator.match(text, at)) and match.end() > at:
+            parts.append(text[start:at])
+            start = at = match.end()
+            continue
+        if character == "\\" and at + 1 < len(text) and text[at + 1] in "{}":
+            depth += 1 if text[at + 1] == "{" else -1
+            at += 2
+            continue
+        depth += (character in _OPENING) - (character in _CLOSING)
+        depth = max(depth, 0) if not text.startswith("]") else depth
+        at += 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
+
+
 _LOOSE = re.compile(r"(?<![a-zA-Z0-9]) | (?![a-zA-Z0-9])")
+
+
+def _of_degrees(text: str) -> str:
+    """With angles in radians where a function or an exponent takes them; any other angle stays in degrees."""
+    text = _TURNED.sub(lambda m: _ANGLE.sub(lambda angle: _radians(angle[1]), m.group()), _PHASOR.sub(r"\\cis ", text))
+    return _OF_DEGREES.sub(lambda m: f"{m[1]}({_radians(m[2] or m[3] or m[4])})", text)
+
+
+def _radians(degrees: str) -> str:
+    return f"\\frac{{{degrees}\\pi}}{{180}}"
 
 
 def _renamed(match: re.Match[str]) -> str:

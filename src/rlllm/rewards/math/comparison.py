@@ -1,4 +1,4 @@
-"""Exact comparison of a reference with an answer: numbers, words, options, ratios, bases, and mathematics by its structure.
+"""Exact comparison of a reference with an answer: numbers, words, options, ratios, bases, lists of texts, and mathematics.
 
 Every verdict is certain, or it is None and math-verify decides. Both sides are brought into one spelling first.
 """
@@ -9,7 +9,7 @@ import re
 
 from rlllm.parsing.answer_text import without_text_macros
 from rlllm.parsing.numbers import read_number
-from rlllm.rewards.math.canonical import canonical, squeezed
+from rlllm.rewards.math.canonical import canonical, split, squeezed
 from rlllm.rewards.math.structures import compare, equal_numbers
 
 
@@ -27,12 +27,48 @@ def equal_answers(reference: str, answer: str, *, same_base: bool = False) -> bo
     reference, answer = canonical(reference), canonical(answer)
     if squeezed(reference) == squeezed(answer):
         return True
-    for shortcut in (_compare_words, _compare_options, _compare_ratios):
+    for shortcut in (_compare_text_lists, _compare_words, _compare_options, _compare_ratios):
         verdict = shortcut(reference, answer)
         if verdict is not None:
             return verdict
     based = _compare_bases(reference, answer, same_base)
     return compare(reference, answer) if based is None else based
+
+
+_QUOTED = re.compile(r"""(["'])(?P<text>[^"']*)\1""")
+_QUOTED_ENTRY = re.compile(r"""[\[,]\s*["']""")
+_ENTRY_COMMA = re.compile(",")
+
+
+def _compare_text_lists(reference: str, answer: str) -> bool | None:
+    """`["a", "b"]` as a list of texts, entry by entry. Only another list equals it: `["a"]` is not a."""
+    if not (_is_text_list(reference) or _is_text_list(answer)):
+        return None
+    return _same_entries(_entries(reference), _entries(answer))
+
+
+def _is_text_list(text: str) -> bool:
+    return text[:1] == "[" and text[-1:] == "]" and _QUOTED_ENTRY.search(text) is not None
+
+
+_Entry = str | list["_Entry"]
+
+
+def _entries(text: str) -> _Entry:
+    """A text in brackets as its entries without quotation marks, lists inside it too; any other text is itself."""
+    text = text.strip()
+    if text[:1] == "[" and text[-1:] == "]":
+        return [_entries(part) for part in split(text[1:-1], _ENTRY_COMMA)]
+    quoted = _QUOTED.fullmatch(text)
+    return quoted["text"] if quoted else text
+
+
+def _same_entries(reference: _Entry, answer: _Entry) -> bool:
+    if isinstance(reference, list) and isinstance(answer, list):
+        return len(reference) == len(answer) and all(map(_same_entries, reference, answer))
+    if isinstance(reference, list) or isinstance(answer, list):
+        return False
+    return reference.split() == answer.split() or equal_answers(reference, answer) is True
 
 
 _WORDS = re.compile(r"[^\W\d_]+(?:[ '-]+[^\W\d_]+)*[.]?")

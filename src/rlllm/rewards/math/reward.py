@@ -27,6 +27,7 @@ from rlllm.rewards.math.answer_extraction import (
 from rlllm.rewards.math.canonical import canonical
 from rlllm.rewards.math.comparison import equal_answers
 from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Pool, Worker, pool
+from rlllm.rewards.math.number_sets import repeats_distance, writes_set
 from rlllm.rewards.math.structures import is_single, offers_several
 from rlllm.rewards.verifiers.exact import NO_REFERENCE, best, reference_answers
 
@@ -42,11 +43,11 @@ class Math:
     is no answer, unless nothing follows it.
 
     Text that equals the reference passes. A reference of words is compared as words. Numbers are compared exactly, with
-    percent signs, units and bases; a decimal stands for 1/3 or a root from six significant digits on. Lists and sets are
-    compared in any order, tuples, intervals and matrices in theirs; an answer that offers several values ("3 or 4"), an
-    inequality or a negation is never a single value. What remains (functions, identities) is math-verify's verdict; an
-    answer that it cannot read whole, or that takes longer than `timeout` seconds, is worth 0.0 and noted, and others of
-    its batch do not wait for it.
+    percent signs, units and bases; a decimal stands for 1/3 or a root from six significant digits on. Lists are compared in
+    any order, tuples and matrices in theirs, intervals and inequalities as sets of numbers; an answer that offers several
+    values ("3 or 4"), an inequality or a negation is never a single value. What remains (functions, identities) is
+    math-verify's verdict; an answer that it cannot read whole, or that takes longer than `timeout` seconds, is worth 0.0 and
+    noted, and others of its batch do not wait for it.
 
     Args:
         timeout: seconds for one reading or comparison.
@@ -137,16 +138,19 @@ class _Question:
 
     references: tuple[str, ...]
     answer: Answer
+    prompt: str
     same_base: bool
 
     @classmethod
     def of(cls, sample: Sample, *, marked: bool) -> _Question:
         references = tuple(reference_answers(sample))
+        prompt = prompt_text(sample.prompt)
         same_base = any("_" in text or "base" in text for text in references)
         return cls(
             references,
             read_answer(sample.completion, marked=marked),
-            same_base and _BASES.search(prompt_text(sample.prompt)) is not None,
+            prompt,
+            same_base and _BASES.search(prompt) is not None,
         )
 
     def answered_at_once(self) -> Score | None:
@@ -168,7 +172,13 @@ class _Question:
             equal = equal_answers(reference, answer.texts[-1], same_base=self.same_base)
         if equal is None:
             return None
+        if equal and "|" in canonical(answer.text) and self._repeats_question(reference):
+            return Score(0.0, parsed=answer.text[-200:], note="the inequality of the question, unsolved")
         return Score(float(equal), parsed=answer.text[-200:], note=None if equal else self._why_not(reference))
+
+    def _repeats_question(self, reference: str) -> bool:
+        reference, answer = canonical(reference), canonical(self.answer.text)
+        return "|" not in reference and writes_set(answer) and repeats_distance(answer, canonical(self.prompt))
 
     def _all_equal(self) -> bool:
         """Whether several marked answers are one value in several spellings."""

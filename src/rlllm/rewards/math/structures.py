@@ -23,7 +23,8 @@ from rlllm.rewards.math.algebra import (
     proportional,
     read_expression,
 )
-from rlllm.rewards.math.canonical import squeezed
+from rlllm.rewards.math.canonical import split, squeezed
+from rlllm.rewards.math.number_sets import read_set, same_set, writes_set
 
 _ROUNDED_DIGITS = 6
 """A decimal with so many significant digits stands for a number that no decimal is."""
@@ -97,14 +98,14 @@ def structure(text: str) -> _Structure:
         cells = tuple(cell.strip() for row in rows for cell in row)
         even = len({len(row) for row in rows}) == 1
         return _Structure("matrix", cells, f"{len(rows)}x{len(rows[0])}") if even else _Structure("leaf", (text,))
-    parts = _split(text, _SEPARATOR)
+    parts = split(text, _SEPARATOR)
     if len(parts) > 1:
-        return _listing(parts, worded=len(_split(text, _COMMA)) < len(parts))
-    if "\\cup" in text and len(pieces := _split(text, _CUP)) > 1:
+        return _listing(parts, worded=len(split(text, _COMMA)) < len(parts))
+    if "\\cup" in text and len(pieces := split(text, _CUP)) > 1:
         return _Structure("union", tuple(pieces))
     if _RELATION_SIGN.search(text) or _NOT.search(text):
         return _relation(text)
-    if len(sides := _split(text, _EQUALS)) > 1:
+    if len(sides := split(text, _EQUALS)) > 1:
         return _Structure("equation", tuple(sides))
     return _enclosed(text)
 
@@ -119,27 +120,6 @@ _MATRIX = re.compile(
 _CUP = re.compile(r"\\cup(?![a-zA-Z])")
 _EQUALS = re.compile(r"(?<![<>!])=")
 _PLUS_MINUS = re.compile(r"\\pm(?![a-zA-Z])")
-
-
-def _split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Parts between separators outside of brackets, stripped, without empty ones. A bracket may be closed by another kind."""
-    parts, depth, start = [], 0, 0
-    at = 0
-    while at < len(text):
-        character = text[at]
-        if depth == 0 and (match := separator.match(text, at)) and match.end() > at:
-            parts.append(text[start:at])
-            start = at = match.end()
-            continue
-        if character == "\\" and at + 1 < len(text) and text[at + 1] in "{}":
-            depth += 1 if text[at + 1] == "{" else -1
-            at += 2
-            continue
-        depth += (character in _OPENING) - (character in _CLOSING)
-        depth = max(depth, 0) if not text.startswith("]") else depth
-        at += 1
-    parts.append(text[start:])
-    return [part.strip() for part in parts if part.strip()]
 
 
 def _listing(parts: list[str], *, worded: bool) -> _Structure:
@@ -170,7 +150,7 @@ _NAME = re.compile(
 
 def _named(text: str) -> tuple[str, str]:
     """(name, value) of `x = 5` or `f(x) = x^2`; no name where the left side is more than a name."""
-    sides = _split(text, _EQUALS) if "=" in text else [text]
+    sides = split(text, _EQUALS) if "=" in text else [text]
     if len(sides) < 2 or _RELATION_SIGN.search(text) or not _NAME.fullmatch(sides[0]):
         return "", text
     values = sides[1:]
@@ -192,7 +172,7 @@ def _enclosed(text: str) -> _Structure:
         values = _expanded([text])
         return _Structure("list" if len(values) == 2 else "leaf", values if len(values) == 2 else (text,))
     left, inside, right = match.groups()
-    items = _split(inside, _COMMA)
+    items = split(inside, _COMMA)
     if left in ("\\{", "{"):
         return _Structure("set", _expanded(items)) if right in ("\\}", "}") and items else _Structure("leaf", (text,))
     if len(items) < 2:
@@ -223,7 +203,14 @@ def compare(reference: str, answer: str) -> bool | None:
     """Whether two canonical texts are equal; None where only a computer algebra system can tell."""
     if squeezed(reference) == squeezed(answer):
         return True
+    if writes_set(reference) or writes_set(answer):
+        sets = read_set(reference), read_set(answer)
+        same = same_set(sets[0], sets[1]) if sets[0] and sets[1] else None
+        if same is not None:
+            return same
     first, second = structure(reference), structure(answer)
+    if "union" in (first.kind, second.kind):
+        return True if first.kind == second.kind and _unordered(first, second) else None
     if "relation" in (first.kind, second.kind) or _are_relations(first) or _are_relations(second):
         return _compare_relations(first, second)
     if "equation" in (first.kind, second.kind):
@@ -387,53 +374,6 @@ def _intervals(first: _Structure, second: _Structure) -> bool | None:
     return False if first.detail != second.detail else _ordered(first, second)
 
 
-def _unions(first: _Structure, second: _Structure) -> bool | None:
-    """Unions of intervals and of finite sets, as sets of numbers."""
-    spans = [_merged(side.items if side.kind == "union" else (_spelled(side),)) for side in (first, second)]
-    if spans[0] is not None and spans[1] is not None:
-        return spans[0] == spans[1]
-    same = _unordered(first, second) if first.kind == second.kind else None
-    return True if same else None
-
-
-_Bound = tuple[float | Fraction, int]
-"""A number, and where a bound lies beside it: 0 at it, 1 right behind it, -1 right before it."""
-
-
-def _merged(parts: Sequence[str]) -> list[tuple[_Bound, _Bound]] | None:
-    """Disjoint spans of numbers in order; None where a bound is no rational number or infinity."""
-    spans: list[tuple[_Bound, _Bound]] = []
-    for part in parts:
-        side = structure(part)
-        values = [_bound(item) for item in side.items]
-        if None in values:
-            return None
-        numbers = [value for value in values if value is not None]
-        if side.kind in ("list", "set"):
-            spans += [((number, 0), (number, 0)) for number in numbers]
-        elif side.kind in ("interval", "tuple") and len(numbers) == 2 and numbers[0] < numbers[1]:
-            ends = side.detail or "()"
-            spans.append(((numbers[0], int(ends[0] == "(")), (numbers[1], -int(ends[1] == ")"))))
-        else:
-            return None
-    merged: list[tuple[_Bound, _Bound]] = []
-    for low, high in sorted(spans):
-        if merged and (low <= merged[-1][1] or (low[0] == merged[-1][1][0] and low[1] - merged[-1][1][1] == 1)):
-            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
-        else:
-            merged.append((low, high))
-    return merged
-
-
-def _bound(text: str) -> float | Fraction | None:
-    plain = squeezed(text).removeprefix("+")
-    if plain in ("\\infty", "-\\infty"):
-        return float("inf") if plain == "\\infty" else float("-inf")
-    number = read_number(text)
-    expression = None if number else read_expression(text)
-    return number.share if number and number.unit.empty else expression.rational if expression else None
-
-
 def _matrices(first: _Structure, second: _Structure) -> bool | None:
     return False if first.detail != second.detail else _ordered(first, second)
 
@@ -450,15 +390,6 @@ _COMPARED: dict[tuple[str, str], Callable[[_Structure, _Structure], bool | None]
     ("set", "set"): _unordered,
     ("set", "list"): _unordered,
     ("list", "set"): _unordered,
-    ("union", "union"): _unions,
-    ("union", "interval"): _unions,
-    ("interval", "union"): _unions,
-    ("union", "tuple"): _unions,
-    ("tuple", "union"): _unions,
-    ("union", "list"): _unions,
-    ("list", "union"): _unions,
-    ("union", "set"): _unions,
-    ("set", "union"): _unions,
     ("tuple", "tuple"): _ordered,
     ("interval", "interval"): _intervals,
     ("matrix", "matrix"): _matrices,
@@ -508,75 +439,21 @@ def _same_equation(reference: Sequence[str], answer: Sequence[str]) -> bool | No
     return None if same is False and names[0] and names[1] and reference[0] == answer[0] else same
 
 
-_CHAINED = re.compile(r"\s*(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|<|>)\s*")
-_VARIABLE = re.compile(r"[a-zA-Z]|\\(?:alpha|beta|theta|lambda|mu|phi)")
-
-
-@lru_cache(maxsize=4096)
-def _solution_set(text: str) -> tuple[str, str] | None:
-    """(variable, interval) of `x < 3`, `3 > x`, `1 < x \\le 2`; None of other relations."""
-    parts = _CHAINED.split(text.strip())
-    if len(parts) == 3:
-        left, sign, right = parts
-        if _VARIABLE.fullmatch(right.strip()) and not _VARIABLE.fullmatch(left.strip()):
-            left, right = right, left
-            sign = {"\\le": "\\ge", "\\ge": "\\le", "<": ">", ">": "<"}[sign]
-        if not _VARIABLE.fullmatch(left.strip()) or not _is_read(right):
-            return None
-        ends = {"<": "(-\\infty,{})", "\\le": "(-\\infty,{}]", ">": "({},\\infty)", "\\ge": "[{},\\infty)"}[sign]
-        return left.strip(), ends.replace("{}", right.strip())
-    if len(parts) == 5:
-        low, first, name, second, high = parts
-        if first in (">", "\\ge"):
-            low, first, second, high = high, second, first, low
-        if (
-            not _VARIABLE.fullmatch(name.strip())
-            or (first in (">", "\\ge"))
-            or (parts[1] in "<\\le") != (parts[3] in "<\\le")
-        ):
-            return None
-        opening, closing = ("[" if "e" in first else "("), ("]" if "e" in second else ")")
-        return name.strip(), f"{opening}{low.strip()},{high.strip()}{closing}"
-    return None
-
-
-def _as_set(side: _Structure) -> tuple[str, str] | None:
-    """A relation, or alternatives of relations, as its variable and its intervals."""
-    if side.kind == "relation":
-        return _solution_set(side.items[0])
-    if side.kind == "list":
-        sets = [_solution_set(item) for item in side.items]
-        names = {solution[0] for solution in sets if solution}
-        if None not in sets and len(names) == 1:
-            return names.pop(), "\\cup".join(solution[1] for solution in sets if solution)
-    return None
-
-
 def _are_relations(side: _Structure) -> bool:
     return side.kind == "list" and any(structure(item).kind == "relation" for item in side.items)
 
 
 def _compare_relations(first: _Structure, second: _Structure) -> bool | None:
-    """Relations in one variable as intervals; a relation is never a single value."""
-    sets = _as_set(first), _as_set(second)
-    if sets[0] and sets[1]:
-        return compare(sets[0][1], sets[1][1]) if sets[0][0] == sets[1][0] else False
-    for solution, other in ((sets[0], second), (sets[1], first)):
-        if solution and other.kind in ("interval", "tuple", "union", "set"):
-            return compare(solution[1], _spelled(other))
+    """Relations that are no sets of numbers: equal side by side, or open. A relation is never a single value."""
+    if first.kind == second.kind == "relation":
+        signs = [_RELATION_SIGN.findall(side.items[0]) for side in (first, second)]
+        sides = [[part.strip() for part in _RELATION_SIGN.split(side.items[0])] for side in (first, second)]
+        same = signs[0] == signs[1] and all(compare(*pair) for pair in zip(*sides, strict=True))
+        return True if same else None
     leaf = next((side for side in (first, second) if side.kind == "leaf"), None)
     if leaf is not None:
         return False if _is_read(leaf.items[0]) else None
     return None
-
-
-def _spelled(side: _Structure) -> str:
-    if side.kind == "union":
-        return "\\cup".join(side.items)
-    if side.kind in ("list", "set"):
-        return f"\\{{{','.join(side.items)}\\}}"
-    ends = side.detail or "()"
-    return f"{ends[0]}{','.join(side.items)}{ends[1]}"
 
 
 def is_single(text: str) -> bool:
