@@ -32,6 +32,17 @@ def test_records_are_shown_with_their_columns(rlllm: Rlllm, rows: str) -> None:
     ]
 
 
+def test_what_was_done_with_each_data_set_of_a_mixture_is_shown(rlllm: Rlllm, rows: str) -> None:
+    said = rlllm(f"data show {rows},arithmetic#2 --kind sft level=3")
+    assert said.code == 0, said.err
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert "made from rows.jsonl: prompt=question, completion=response" in lines
+    assert "arithmetic: records of its own, rows=2, level=3" in lines
+    parts = rlllm(f"data show {rows},arithmetic#2 --kind sft level=3 --json").json["parts"]
+    assert [(part["name"], part["rows"]) for part in parts] == [("rows.jsonl", 1), ("arithmetic", 2)]
+    assert "made from  records of its own" in rlllm("data show arithmetic").out
+
+
 def test_tokens_are_marked_without_colour(rlllm: Rlllm, rows: str) -> None:
     said = rlllm(f"data show {rows} --tokens max_length=24")
     assert said.code == 0, said.err

@@ -86,10 +86,7 @@ def _print(shown: Shown) -> None:
         [
             ("data", shown.source),
             ("read as", f"{shown.kind}, for rlllm {shown.verb} --method {shown.method}"),
-            (
-                "columns",
-                ", ".join(f"{field}={column}" for field, column in shown.columns.items()) or "made by the source",
-            ),
+            ("columns", shown.how) if shown.columns else ("made from", _made_from(shown)),
             *([("tokens of", f"{shown.model}, max_length {shown.max_length or 'none'}")] if shown.model else []),
         ]
     )
@@ -97,6 +94,10 @@ def _print(shown: Shown) -> None:
         console.emit(_LEGEND)
     for record in shown.records:
         _print_record(record, shown.columns)
+
+
+def _made_from(shown: Shown) -> str:
+    return "\n".join(part.words() for part in shown.parts) or shown.how
 
 
 def _print_record(shown: ShownRecord, columns: Any) -> None:

@@ -7,7 +7,7 @@ prompt that is also trained on are dropped.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, islice, pairwise
 from typing import Any
@@ -20,9 +20,23 @@ from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.mixed_sources import mixed_rows, sources_of
 from rlllm.data.prepare.folder import Manifest, read_manifest
 from rlllm.data.sources import CallableSource, HubSource, PathSource
-from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, open_source, read_rows, stream
+from rlllm.data.stream import PROCEDURAL_ROWS, Reading, generate, made_by, open_records, open_source, read_rows
 
 PROCEDURAL_HOLDOUT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class MixedPart:
+    """What was done with one data set of a mixture."""
+
+    name: str
+    rows: int
+    """Its training rows in the mixture."""
+    how: str
+    """What makes records of its rows, its settings, and the rows that were left out or changed, for a reader."""
+
+    def words(self) -> str:
+        return f"{self.name}: {self.how}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +54,17 @@ class Loaded:
     hash: str = ""
     """Content hash over all records, `meta` included."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Record field to the column it was read from; empty where the source or a schema makes the records."""
+    """Record field to the column it was read from; empty where the source or a schema makes the records, and of a mixture."""
     skipped: int = 0
     """Rows that were left out because they are damaged or do not fit, under `on_bad_row: skip`."""
     skipped_examples: tuple[str, ...] = ()
     """Place and reason of the first 20 of them."""
     undecided: int = 0
     """Rows that prefer neither of two answers, and so made no pair."""
+    how: str = ""
+    """What makes the records, for a reader: columns, a data schema, or the source itself; empty of a mixture."""
+    parts: tuple[MixedPart, ...] = ()
+    """The data sets of a mixture; empty where there is one data set."""
 
 
 def load(config: DataConfig, kind: type[Record]) -> Loaded:
@@ -82,39 +100,68 @@ def _mixed(config: DataConfig, kind: type[Record]) -> Loaded:
     """The rows of several data sets: held out together, by whole prompts, then mixed by their weights."""
     sources = sources_of(config)
     bad = BadRows("skip")
-    rows_of = []
+    rows_of, words_of = [], []
     for part in sources:
-        bad_rows = BadRows(part.on_bad_row)
-        rows_of.append(list(stream(part, kind, bad_rows)))
-        bad.include(bad_rows)
+        rows, words = _part(part, kind, bad)
+        rows_of.append(rows)
+        words_of.append(words)
     ends = list(accumulate(map(len, rows_of), initial=0))
     together = [record for rows in rows_of for record in rows]
     held_out = _held_out(together, held_out_rows(config.holdout, len(together)), config.name)
     left = [[together[i] for i in range(*span) if i not in held_out] for span in pairwise(ends)]
     mixed = mixed_rows(config, left)
-    words = ", ".join(f"{count:,} of {part.name}" for part, count in zip(sources, mixed.counts, strict=True))
+    parts = tuple(
+        MixedPart(part.name, count, how) for part, count, how in zip(sources, mixed.counts, words_of, strict=True)
+    )
+    words = ", ".join(f"{part.rows:,} of {part.name}" for part in parts)
     rewards = {source.rewards if isinstance(source, CallableSource) else () for source in map(open_source, sources)}
     common = next(iter(rewards)) if len(rewards) == 1 else ()
     holdout = [together[i] for i in sorted(held_out)]
-    return _loaded(mixed.rows, holdout, f"{config.name} (mixed: {words})", common, {}, bad)
+    loaded = _loaded(mixed.rows, holdout, f"{config.name} (mixed: {words})", common, {}, bad)
+    return replace(loaded, parts=parts)
+
+
+def _part(config: DataConfig, kind: type[Record], bad: BadRows) -> tuple[list[Any], str]:
+    """The records of one data set of a mixture, and what was done with them in words; `bad` includes its bad rows."""
+    own_bad = BadRows(config.on_bad_row)
+    opened = open_records(config, kind, own_bad)
+    records, words = list(opened.records), [opened.how]
+    own_bad.settle(config.name)
+    bad.include(own_bad)
+    if own_bad.words():
+        words.append(own_bad.words())
+    if config.system_prompt:
+        records, changed = _behind_system(records, config.system_prompt)
+        words.append(_system_words(len(records), changed))
+    return records, "; ".join(words)
+
+
+def _behind_system(records: Sequence[Any], system: str) -> tuple[list[Any], int]:
+    """The records behind a system prompt, and how many did not begin with one already."""
+    behind = [with_system(record, system) for record in records]
+    return behind, sum(new is not old for new, old in zip(behind, records, strict=True))
+
+
+def _system_words(rows: int, changed: int) -> str:
+    kept = rows - changed
+    return f"system prompt before {changed:,} rows" + (f" ({kept:,} keep their own)" if kept else "")
 
 
 def _with_system_prompt(loaded: Loaded, config: DataConfig) -> Loaded:
     """The records behind the system prompt of the settings; it comes last, so that it decides nothing about the holdout."""
     assert config.system_prompt is not None
-    splits = [[with_system(record, config.system_prompt) for record in part] for part in (loaded.train, loaded.holdout)]
     before = [*loaded.train, *loaded.holdout]
-    changed = sum(new is not old for new, old in zip([*splits[0], *splits[1]], before, strict=True))
+    behind, changed = _behind_system(before, config.system_prompt)
+    train, holdout = behind[: len(loaded.train)], behind[len(loaded.train) :]
     if not changed and all(isinstance(record, Conversation) and not record.prompt for record in before):
         raise ConfigError(
             "a system prompt stands before the turns of a chat, and this data is plain text",
             given=config.name,
             hint="leave system_prompt out",
         )
-    kept = len(before) - changed
-    words = f"{loaded.source}, system prompt before {changed:,} rows" + (f" ({kept:,} keep their own)" if kept else "")
-    digest = fingerprint({"train": _hashes(splits[0], config.name), "holdout": _hashes(splits[1], config.name)})
-    return replace(loaded, train=splits[0], holdout=splits[1], source=words, hash=digest)
+    words = f"{loaded.source}, {_system_words(len(before), changed)}"
+    digest = fingerprint({"train": _hashes(train, config.name), "holdout": _hashes(holdout, config.name)})
+    return replace(loaded, train=train, holdout=holdout, source=words, hash=digest)
 
 
 def _prepared(source: PathSource, manifest: Manifest, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
@@ -131,7 +178,8 @@ def _prepared(source: PathSource, manifest: Manifest, config: DataConfig, kind: 
         reading = read_rows(source, config.model_copy(update={"split": split}), kind, bad)
         parts.append(list(islice(reading.converted(config.name, bad), limit)) if reading else [])
     bad.settle(config.name)
-    return _loaded(parts[0], parts[1], f"{config.name} (prepared, {manifest.hash})", (), {}, bad)
+    words = f"{config.name} (prepared, {manifest.hash})"
+    return replace(_loaded(parts[0], parts[1], words, (), {}, bad), how="records of the prepared folder")
 
 
 def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Record], bad: BadRows) -> Loaded:
@@ -151,7 +199,8 @@ def _stored(source: PathSource | HubSource, config: DataConfig, kind: type[Recor
     train, holdout = _split_by_prompt(
         records, held_out_rows(config.holdout, _of_rows(config, len(records))), config.name
     )
-    return _loaded(train[: config.rows], holdout, name, (), dict(reading.adapter.columns), bad)
+    loaded = _loaded(train[: config.rows], holdout, name, (), dict(reading.adapter.columns), bad)
+    return replace(loaded, how=reading.how)
 
 
 def _needed(config: DataConfig, reading: Reading) -> int | None:
@@ -217,7 +266,9 @@ def _procedural(source: CallableSource, config: DataConfig, kind: type[Record], 
             given=config.name,
             hint="make other rows when request.split is 'holdout', or set data.holdout=0",
         )
-    return _loaded(train, holdout, config.name, source.rewards, columns or holdout_columns, bad)
+    columns = columns or holdout_columns
+    loaded = _loaded(train, holdout, config.name, source.rewards, columns, bad)
+    return replace(loaded, how=made_by(columns))
 
 
 def _loaded(

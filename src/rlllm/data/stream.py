@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -39,22 +39,55 @@ def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -
         DataError, ConfigError, PluginError: as `load`, when the reading comes to it.
     """
     bad = bad or BadRows(config.on_bad_row)
-    for record in _records(config, kind, bad):
-        yield with_system(record, config.system_prompt) if config.system_prompt else record
-
-
-def _records(config: DataConfig, kind: type[Record], bad: BadRows) -> Iterator[Record]:
+    records: Iterator[Any]
     if config.mix:
-        yield from chain.from_iterable(stream(part, kind, bad) for part in sources_of(config))
-        return
+        records = chain.from_iterable(stream(part, kind, bad) for part in sources_of(config))
+    else:
+        records = open_records(config, kind, bad).records
+    for record in records:
+        yield with_system(record, config.system_prompt) if config.system_prompt else record
+    if not config.mix:
+        bad.settle(config.name)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRecords:
+    """The records of one data set in order, and what makes them."""
+
+    records: Iterator[Any]
+    how: str
+    """What makes records of the rows, for a reader: columns, a data schema, or the data set itself; and its own settings."""
+
+
+def open_records(config: DataConfig, kind: type[Record], bad: BadRows) -> OpenedRecords:
+    """The records of a data set that is no mixture, as `stream` gives them, without a system prompt."""
     source = open_source(config)
     if isinstance(source, CallableSource):
         rows = PROCEDURAL_ROWS if config.rows is None else config.rows
-        yield from generate(source, config, kind, "train", rows, bad)[0]
-        yield from generate(source, config, kind, "holdout", held_out_rows(config.holdout, rows), bad)[0]
-    elif reading := read_rows(source, config, kind, bad):
-        yield from islice(reading.converted(config.name, bad), config.rows)
-    bad.settle(config.name)
+        train, columns = generate(source, config, kind, "train", rows, bad)
+        held_out, _ = generate(source, config, kind, "holdout", held_out_rows(config.holdout, rows), bad)
+        return OpenedRecords(iter([*train, *held_out]), _how(config, source, made_by(columns)))
+    reading = read_rows(source, config, kind, bad)
+    records = reading.converted(config.name, bad) if reading else iter(())
+    return OpenedRecords(islice(records, config.rows), _how(config, source, reading.how if reading else "no rows"))
+
+
+def made_by(columns: Mapping[str, str]) -> str:
+    """What makes the records of a procedural source, for a reader: the columns of its mappings, else the source itself."""
+    return _column_words(columns) or "records of its own"
+
+
+def _column_words(columns: Mapping[str, str]) -> str:
+    """`prompt=question, answer=final`; empty without columns."""
+    return ", ".join(f"{field}={column}" for field, column in columns.items())
+
+
+def _how(config: DataConfig, source: Source, made: str) -> str:
+    """What makes the records, and the settings of this data set that are not the defaults."""
+    defaults = DataConfig()
+    taken = ("rows", "on_bad_row", *sorted(source.takes - {"columns", "row_schema"}))
+    given = [(name, getattr(config, name)) for name in taken if getattr(config, name) != getattr(defaults, name)]
+    return ", ".join([made, *(f"{name}={value}" for name, value in given)])
 
 
 def open_source(config: DataConfig) -> Source:
@@ -82,6 +115,15 @@ class Reading:
     adapter: Adapter
     conversion: Conversion | None
     """How they become records of the requested type; None where they are of that type."""
+
+    @property
+    def how(self) -> str:
+        """What makes records of the rows, for a reader."""
+        schema, conversion = self.adapter.schema, self.conversion
+        words = [f"schema {schema.name}"] if schema else []
+        words += [_column_words(self.adapter.columns)] if self.adapter.columns else []
+        words += [f"read from {conversion.stored.__name__} rows"] if conversion else []
+        return ", ".join(words)
 
     def converted(self, source: str, bad: BadRows) -> Iterator[Any]:
         """Records of the requested type."""

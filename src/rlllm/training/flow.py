@@ -228,6 +228,7 @@ def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
             "train": len(plan.loaded.train),
             "holdout": len(plan.loaded.holdout),
             "columns": dict(plan.loaded.columns),
+            **({"parts": [asdict(part) for part in plan.loaded.parts]} if plan.loaded.parts else {}),
             "skipped": plan.loaded.skipped,
             "skipped_examples": list(plan.loaded.skipped_examples),
             "undecided": plan.loaded.undecided,

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import Conversation, PromptTask
+from rlllm.core.records import Conversation, LabelledCompletion, PromptTask
 from rlllm.data.config import DataConfig, held_out_rows
+from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.data.mixed_sources import sources_of
 from rlllm.data.source_hash import sources_key
@@ -144,6 +145,46 @@ def test_bad_rows_of_each_data_set_are_counted(folder: Path) -> None:
     with pytest.raises(DataError, match=r"line 11 of a\.jsonl"):
         loaded("a.jsonl,b.jsonl")
     assert loaded("a.jsonl,b.jsonl", on_bad_row="skip").skipped == 1
+
+
+def test_what_was_done_with_each_data_set_is_said(folder: Path) -> None:
+    with (folder / "a.jsonl").open("a") as file:
+        file.write('{"prompt": null}\n')
+    (folder / "alpaca.jsonl").write_text('{"instruction": "d", "input": "", "output": "0"}\n')
+    messages = {"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "e"}], "answer": "0"}
+    (folder / "e.jsonl").write_text("\n".join(map(json.dumps, [messages, {"prompt": "f", "answer": "1"}])))
+    parts = [
+        "a.jsonl#4",
+        {"name": "c.jsonl", "columns": {"prompt": "q", "answer": "gold"}},
+        "alpaca.jsonl",
+        {"name": "e.jsonl", "system_prompt": "t"},
+        "arithmetic#3",
+    ]
+    data_set = loaded(parts, level=2, seed=5, on_bad_row="skip")
+    assert [(part.name, part.rows) for part in data_set.parts] == [
+        ("a.jsonl", 4),
+        ("c.jsonl", 6),
+        ("alpaca.jsonl", 1),
+        ("e.jsonl", 2),
+        ("arithmetic", 3),
+    ]
+    assert [part.how for part in data_set.parts] == [
+        "prompt=prompt, answer=answer, rows=4, on_bad_row=skip",
+        "prompt=q, answer=gold, on_bad_row=skip",
+        "schema alpaca, prompt=instruction+input, answer=output, on_bad_row=skip",
+        "prompt=prompt, answer=answer, on_bad_row=skip; system prompt before 1 rows (1 keep their own)",
+        "records of its own, rows=3, on_bad_row=skip, level=2, seed=5",
+    ]
+    whole = loaded("a.jsonl,b.jsonl", on_bad_row="skip").parts[0]
+    assert whole.how == "prompt=prompt, answer=answer, on_bad_row=skip; 1 bad rows skipped"
+    assert [line for line in check(data_set).lines() if line.startswith("arithmetic:")]
+
+
+def test_pairs_that_are_read_as_labels_are_said_to_be_so_in_a_mixture(folder: Path) -> None:
+    (folder / "pairs.jsonl").write_text('{"prompt": "a", "chosen": "x", "rejected": "y"}\n')
+    (folder / "labels.jsonl").write_text('{"prompt": "b", "completion": "x", "label": true}\n')
+    parts = load(DataConfig.checked("pairs.jsonl,labels.jsonl"), LabelledCompletion).parts
+    assert [(part.rows, "read from PreferencePair rows" in part.how) for part in parts] == [(2, True), (1, False)]
 
 
 def test_a_mixture_streams_and_has_a_record_type_and_a_hash(folder: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rlllm.core.records import (
@@ -76,6 +76,8 @@ class CheckReport:
     longest_row: tuple[str, int, int]
     """Split, row number in it (from 1) and characters of the row with the most text."""
     columns: dict[str, str]
+    parts: list[str] = field(default_factory=list)
+    """Of a mixture, what was done with each of its data sets."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Label, or answer where there are few different ones, to its rows (steps, of stepwise solutions)."""
     scripts: Mapping[str, int] = field(default_factory=dict)
@@ -100,6 +102,7 @@ class CheckReport:
             "columns: " + ", ".join(f"{field}={column}" for field, column in self.columns.items())
             if self.columns
             else "",
+            *self.parts,
         ]
         return [fact for fact in diagnostics if fact]
 
@@ -125,7 +128,8 @@ _NOUNS = {"PromptTask": "answer", "PreferencePair": "chosen and rejected", "Step
 
 def check(loaded: Loaded) -> CheckReport:
     """Count and measure every record of a data set, the held-out ones included (duplicates: training rows only)."""
-    return check_records({"train": loaded.train, "holdout": loaded.holdout}, loaded.source, loaded.columns)
+    report = check_records({"train": loaded.train, "holdout": loaded.holdout}, loaded.source, loaded.columns)
+    return replace(report, parts=[part.words() for part in loaded.parts])
 
 
 def check_records(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from rlllm.core.config import StageConfig, resolve
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Record
 from rlllm.data.config import DataConfig
+from rlllm.data.load import MixedPart
 from rlllm.tools.data.record_types import read_as
 from rlllm.tools.data.tokenized_view import SequenceView, preview_of
 
@@ -37,7 +38,11 @@ class Shown:
     verb: str
     method: str
     columns: Mapping[str, str]
-    """Record field to the column it was read from; empty where the source makes records itself."""
+    """Record field to the column it was read from; empty where the source or a schema makes the records, and of a mixture."""
+    how: str
+    """What makes the records, for a reader; empty of a mixture."""
+    parts: Sequence[MixedPart]
+    """The data sets of a mixture; empty where there is one data set."""
     records: list[ShownRecord]
     model: str | None = None
     max_length: int | None = None
@@ -96,7 +101,8 @@ def show_data(
     source = loaded.source + (
         ", and no more were read" if config.rows is None and len(loaded.train) == limited.rows else ""
     )
-    base = Shown(source, type(records[0]).__name__, view.verb, view.method, loaded.columns, shown)
+    kind_name = type(records[0]).__name__
+    base = Shown(source, kind_name, view.verb, view.method, loaded.columns, loaded.how, loaded.parts, shown)
     if model is None:
         return base
     preview = preview_of(view.verb, view.method, loaded, model, settings)
