@@ -331,7 +331,7 @@ def test_the_plan_counts_turns_calls_reasoning_and_keys_that_nothing_reads(tmp_p
     ]
     report = check(load(DataConfig(name=written(tmp_path, *rows)), Conversation))
     assert report.chats == [
-        "turns of the assistant: 4, of which 3 are to train",
+        "turns of the assistant: 4, of which the data has 3 train",
         "chats: a system message in 1 rows, descriptions of tools in 1 rows, reasoning in 1 turns, tool calls in 1 turns",
     ]
     assert [finding.words for finding in report.all_findings() if finding.name == "message keys"] == [

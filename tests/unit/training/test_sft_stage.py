@@ -10,6 +10,7 @@ import pytest
 
 import rlllm
 from rlllm.core.errors import ConfigError
+from rlllm.stages import catalog
 from rlllm.tools.data.show import show_data
 
 SMALL: dict[str, Any] = {
@@ -92,6 +93,32 @@ def test_all_turns_train_unless_one_says_otherwise(
     sequences = [sequence for record in shown.records for sequence in record.sequences]
     assert len(sequences) == rows
     assert sum(token.trains for sequence in sequences for token in sequence.tokens) == trained
+
+
+@pytest.mark.parametrize(
+    ("turns", "trained", "line"),
+    [
+        ("all", 7, "all: 7 of 7 turns of the assistant train, in 4 conversations"),
+        ("last", 4, "last: 4 of 7 turns of the assistant train, the last of each of 4 conversations"),
+        ("each", 7, "each: 7 of 7 turns of the assistant train, each in a sequence of its own, of 4 conversations"),
+    ],
+)
+def test_the_plan_says_how_many_turns_train(tmp_path: Path, turns: str, trained: int, line: str) -> None:
+    data = tmp_path / "dialogues.jsonl"
+    data.write_text(DIALOGUES, encoding="utf-8")
+    planned = catalog.plan(catalog.resolve_settings("sft", {"data": str(data), "turns": turns}))
+    assert ("turns", line) in planned.lines()
+    assert planned.to_json()["turns"] == {"setting": turns, "rows": 4, "of": 7, "trained": trained}
+    whole = {"data": str(data), "turns": turns, "trainer": {"completion_only_loss": False}}
+    lines = catalog.plan(catalog.resolve_settings("sft", whole)).lines()
+    assert lines[lines.index(("turns", line)) + 1][1].startswith("completion_only_loss=false")
+
+
+def test_a_plan_of_single_turns_says_nothing_of_turns_unless_asked() -> None:
+    labels = [
+        dict(catalog.plan(catalog.resolve_settings("sft", settings)).lines()) for settings in ({}, {"turns": "last"})
+    ]
+    assert ["turns" in lines for lines in labels] == [False, True]
 
 
 def test_settings_about_turns_that_cannot_act_are_refused(tiny_model: str, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class ChatCounts:
     def facts(self) -> Iterator[str]:
         """The counts that are not 0, one sentence each."""
         if self.spoken > self.rows or self.trained > self.rows:
-            yield f"turns of the assistant: {self.spoken:,}, of which {self.trained:,} are to train"
+            yield f"turns of the assistant: {self.spoken:,}, of which the data has {self.trained:,} train"
         counts = {
             "a system message": (self.system, "rows"),
             "descriptions of tools": (self.tools, "rows"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from rlllm.algorithms.tokenized_preview import tokens_by_labels
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Conversation, task_of
+from rlllm.core.records import Conversation, Message, Prompt, task_of
 from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import CompletionConfig
 from rlllm.training.flow import Job, train
@@ -51,8 +51,47 @@ class SFTSettings(TrainingConfig):
     max_steps alone decides."""
 
 
-def _plan(config: SFTSettings, method: Any, trainer: Trainer[Any, Any]) -> Plan[SFTSettings]:
-    plan = start_plan(config, method, trainer)
+@dataclass(frozen=True, kw_only=True)
+class SFTPlan(Plan[SFTSettings]):
+    """A plan that says which turns of conversations train."""
+
+    def _trainer_lines(self) -> list[tuple[str, str]]:
+        turns = self._turns()
+        if turns["rows"] == 0 or (turns["of"] == turns["rows"] and self.config.turns == "all"):
+            return []
+        trained = f"{self.config.turns}: {turns['trained']:,} of {turns['of']:,} turns of the assistant train"
+        where = {
+            "all": f"in {turns['rows']:,} conversations",
+            "last": f"the last of each of {turns['rows']:,} conversations",
+            "each": f"each in a sequence of its own, of {turns['rows']:,} conversations",
+        }
+        rows = [("turns", f"{trained}, {where[self.config.turns]}")]
+        if not _completion_only(self):
+            rows.append(("", "completion_only_loss=false: all else in those sequences trains, too"))
+        return rows
+
+    def _turns(self) -> dict[str, int]:
+        """Conversations among the training rows, the assistant's turns up to the last that trains, and those that train."""
+        chats = [record for record in self.loaded.train if record.prompt]
+        spoken = sum(message["role"] == "assistant" for record in chats for message in _messages(record.prompt))
+        earlier = 0 if self.config.turns == "last" else sum(len(record.trained_turns) for record in chats)
+        return {"rows": len(chats), "of": len(chats) + spoken, "trained": len(chats) + earlier}
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "turns": {"setting": self.config.turns, **self._turns()}}
+
+
+def _completion_only(plan: Plan[SFTSettings]) -> bool:
+    """Whether only turns that train have labels; else every token of a sequence has."""
+    return bool(plan.setting("completion_only_loss") is not False or plan.setting("assistant_only_loss"))
+
+
+def _messages(prompt: Prompt) -> list[Message]:
+    return [] if isinstance(prompt, str) else prompt
+
+
+def _plan(config: SFTSettings, method: Any, trainer: Trainer[Any, Any]) -> SFTPlan:
+    plan = SFTPlan(**vars(start_plan(config, method, trainer)))
     if config.turns == "last" and plan.setting("assistant_only_loss"):
         raise ConfigError(
             "turns=last trains one turn of a conversation, and assistant_only_loss=true all of them",
@@ -84,14 +123,13 @@ def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
 
     budget, records = job.plan.config.max_tokens, with_turns(job.plan.loaded.train, job.plan.config.turns)
     arguments = job.arguments()
-    completion_only = arguments.completion_only_loss is not False or arguments.assistant_only_loss
     whole_turns = arguments.assistant_only_loss
     arguments.assistant_only_loss = False  # the rows have their labels, with any template
 
     def encode(tokenizer: Any) -> Any:
         if whole_turns:
             check_chat(tokenizer, "assistant_only_loss=true")
-        return to_trl_dataset.conversations(records, tokenizer, completion_only=completion_only)
+        return to_trl_dataset.conversations(records, tokenizer, completion_only=_completion_only(job.plan))
 
     trainer = Supervised(
         model=job.model,
