@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlllm.core.records import PreferencePair, Prompt, Record, Sample, StepwiseSolution, fingerprint, task_of
+from rlllm.rollouts.environments.base import TRANSCRIPT, transcript_text
 
 
 def task_id(prompt: Prompt, answer: str | None) -> str:
@@ -46,7 +47,7 @@ def record_row(
 
 
 def sampled_row(samples: Sequence[Sample], scores: Sequence[float], **more: Any) -> dict[str, Any]:
-    """The item of a problem that the model answered.
+    """The item of a problem that the model answered; of rollouts in an environment the completions are their transcripts.
 
     Args:
         samples: its completions, at least one.
@@ -59,6 +60,10 @@ def sampled_row(samples: Sequence[Sample], scores: Sequence[float], **more: Any)
         "scores": list(scores),
         "prompt": task.prompt,
         "answer": task.answer,
-        "completions": [sample.completion for sample in samples],
+        "completions": [_shown(sample) for sample in samples],
         **more,
     }
+
+
+def _shown(sample: Sample) -> str:
+    return transcript_text(sample.meta[TRANSCRIPT]) if TRANSCRIPT in sample.meta else sample.completion

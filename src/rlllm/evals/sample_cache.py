@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ class Completion:
     text: str
     tokens: int
     truncated: bool
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Columns that the rollout adds to its task's: what an environment said and paid."""
 
 
 Block = list[list[Completion]]
@@ -185,7 +187,13 @@ def _fitting(block: Block | None, shape: tuple[int, int]) -> Block | None:
 
 
 def _written(key: str, block: Block) -> dict[str, Any]:
-    return {"key": key, "completions": [[asdict(completion) for completion in row] for row in block]}
+    return {"key": key, "completions": [[_fields(completion) for completion in row] for row in block]}
+
+
+def _fields(completion: Completion) -> dict[str, Any]:
+    """Columns only where there are some: blocks of one turn stay as small as they were."""
+    one_turn = {"text": completion.text, "tokens": completion.tokens, "truncated": completion.truncated}
+    return {**one_turn, "columns": dict(completion.columns)} if completion.columns else one_turn
 
 
 def _read(value: Any, key: str) -> Block | None:
@@ -196,8 +204,8 @@ def _read(value: Any, key: str) -> Block | None:
     except (KeyError, TypeError):
         return None
     kinds = {
-        (type(completion.text), type(completion.tokens), type(completion.truncated))
+        (type(completion.text), type(completion.tokens), type(completion.truncated), type(completion.columns))
         for row in block
         for completion in row
     }
-    return block if kinds <= {(str, int, bool)} else None
+    return block if kinds <= {(str, int, bool, dict)} else None

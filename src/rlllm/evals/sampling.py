@@ -11,17 +11,30 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
-from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint
+from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint, record_hash
 from rlllm.evals.sample_cache import Block, BlockStores, Completion
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.loading import open_engine
 from rlllm.rollouts.samples import draw
+
+
+class Rollouts(Protocol):
+    """Answers in several turns, in the place of one completion of each prompt."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """JSON values that name everything the turns depend on beside the model, the sampling and the tasks."""
+
+    def draw(
+        self, model: Any, tokenizer: Any, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int
+    ) -> list[list[Sample]]:
+        """`samples` rollouts of every task; the outer list follows `tasks`. Columns that a rollout adds to `meta` are JSON."""
 
 
 def sample(
@@ -50,12 +63,14 @@ class CompletionSampler:
         identity: hash of all of the model that shapes what it writes; None where that is not known, and nothing is kept.
         stores: where blocks are kept.
         progress: hears which block is next, and how many there are.
+        rollouts: plays several turns; None draws one completion of each prompt.
     """
 
     policy: Callable[[], tuple[Any, Any]]
     identity: Callable[[], str | None] = lambda: None
     stores: BlockStores = field(default_factory=BlockStores)
     progress: Callable[[int, int], None] = lambda block, blocks: None
+    rollouts: Rollouts | None = None
 
     def draw(
         self, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int, seed: int
@@ -78,17 +93,32 @@ class CompletionSampler:
 
     def _block(self, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int) -> Block:
         model = self._identity
-        key = model and block_key(model, [task.prompt for task in tasks], sampling, samples=samples, stream=stream)
+        key = model and self._key(model, tasks, sampling, samples, stream)
         block = self.stores.get(key, (len(tasks), samples)) if key else None
         if block is None:
-            rows = sample(*self.policy(), tasks, sampling, samples=samples, seed=stream)
-            block = [
-                [Completion(sampled.completion, sampled.tokens or 0, sampled.truncated) for sampled in row]
-                for row in rows
-            ]
+            rows = self._sampled(tasks, sampling, samples, stream)
+            block = [[_completion(task, sampled) for sampled in row] for task, row in zip(tasks, rows, strict=True)]
             if key:
                 self.stores.put(key, block)
         return block
+
+    def _key(self, model: str, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int) -> str:
+        key = block_key(model, [task.prompt for task in tasks], sampling, samples=samples, stream=stream)
+        if self.rollouts is None:
+            return key
+        # an environment reads the answer and the other columns as well
+        return fingerprint([key, self.rollouts.identity, [record_hash(task) for task in tasks]])
+
+    def _sampled(
+        self, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int
+    ) -> list[list[Sample]]:
+        if self.rollouts is None:
+            return sample(*self.policy(), tasks, sampling, samples=samples, seed=stream)
+        import torch
+
+        policy = self.policy()
+        torch.manual_seed(stream)
+        return self.rollouts.draw(*policy, tasks, sampling, samples=samples)
 
     @cached_property
     def _identity(self) -> str | None:
@@ -126,7 +156,13 @@ def block_key(model: str, prompts: Sequence[Prompt], sampling: SamplingConfig, *
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def _completion(task: PromptTask, sampled: Sample) -> Completion:
+    columns = {
+        name: value for name, value in sampled.meta.items() if name not in task.meta or value is not task.meta[name]
+    }
+    return Completion(sampled.completion, sampled.tokens or 0, sampled.truncated, columns)
+
+
 def _sample(task: PromptTask, completion: Completion) -> Sample:
-    return Sample(
-        task.prompt, completion.text, task.answer, task.meta, completion.tokens, truncated=completion.truncated
-    )
+    meta = {**task.meta, **completion.columns}
+    return Sample(task.prompt, completion.text, task.answer, meta, completion.tokens, truncated=completion.truncated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -10,10 +11,12 @@ from pydantic import Field
 
 from rlllm.core.argument_types import converted
 from rlllm.core.config import PartSpec
-from rlllm.core.records import PromptTask
+from rlllm.core.errors import ConfigError, describe
+from rlllm.core.records import PromptTask, Sample
 from rlllm.data.load import Loaded
 from rlllm.rewards.config import RewardSpec
-from rlllm.rollouts.environments.base import checked, factory, tools_of
+from rlllm.rollouts.config import SamplingConfig
+from rlllm.rollouts.environments.base import checked, factory, rehearse, tools_of
 from rlllm.rollouts.registry import ENVIRONMENTS
 
 REWARD = "environment"
@@ -48,6 +51,46 @@ class PlannedEnvironment:
         """As `rollouts.environments.base.factory`, for the rows of a data set."""
         return factory(self.kind, self.params, tasks)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a rollout depends on beside the model, the sampling and the row: arguments, rounds, and the module's source."""
+        module = inspect.getmodule(self.kind)
+        source = inspect.getsource(module) if module else ""
+        return {"name": self.name, "rounds": self.rounds, "params": dict(self.params), "source": source}
+
+    def check(self, tasks: Sequence[PromptTask]) -> None:
+        """Begin on the first row and ask for the reward, so that what is missing is known before a model is loaded.
+
+        Raises:
+            ConfigError: it cannot begin on the row, or its reward fails in a rollout without calls.
+        """
+        first = self.factory(tasks[:1])()
+        first.reset(row=0)
+        rehearse(first)
+
+    def draw(
+        self, model: Any, tokenizer: Any, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int
+    ) -> list[list[Sample]]:
+        """`samples` rollouts of every task by a policy; the outer list follows `tasks`.
+
+        Raises:
+            ConfigError: the model's template shows no tool calls, or its way of writing them is unknown.
+        """
+        from rlllm.policies.loading import context_length
+        from rlllm.rollouts.engines.loading import open_engine
+        from rlllm.rollouts.environments.multi_turn import MultiTurnSampler
+
+        rollouts = MultiTurnSampler(
+            open_engine(sampling.engine, model, tokenizer),
+            tokenizer,
+            self.factory(tasks),
+            sampling,
+            rounds=self.rounds,
+            context=context_length(model),
+            chat_template=chat_template(tokenizer, model.config._name_or_path),
+        )
+        return rollouts.draw(tasks, samples=samples)
+
     def describe(self) -> str:
         """One line of a plan: name, tools, rounds."""
         tools = "; ".join(map(str, tools_of(self.kind)))
@@ -66,6 +109,45 @@ def planned_environment(spec: EnvironmentSpec | None) -> PlannedEnvironment | No
     return PlannedEnvironment(
         spec.name, kind, spec.rounds, converted(kind, spec.params, f"the environment {spec.name}")
     )
+
+
+def check_reward(environment: PlannedEnvironment | None, reward_names: Sequence[str]) -> None:
+    """Raise ConfigError where the reward `environment` is named, and no environment pays one."""
+    if REWARD in reward_names and (environment is None or not environment.pays):
+        raise ConfigError(
+            "the reward environment is what get_reward of an environment returns, and there is none",
+            given=f"environment={environment.name}" if environment else "no environment",
+            hint="environment=NAME of one that has it (guess, path/to/file.py:Class), or another reward",
+        )
+
+
+def chat_template(tokenizer: Any, model: str) -> str | None:
+    """The template to render turns with, where it is not the tokenizer's own; sees to it that calls can be read back.
+
+    Args:
+        model: its name, for errors.
+
+    Raises:
+        ConfigError: the model's template shows no tool calls, or its way of writing tool calls is unknown.
+    """
+    from rlllm.algorithms import _trl
+
+    if not _trl.supports_tool_calling(tokenizer):
+        raise ConfigError(
+            "the model's chat template shows no tool calls", given=model, hint="use a model that has tools"
+        )
+    try:
+        if getattr(tokenizer, "response_template", None) is None:
+            _trl.add_response_schema(tokenizer)
+        if _trl.is_chat_template_prefix_preserving(tokenizer):
+            return None
+        return _trl.get_training_chat_template(tokenizer)
+    except ValueError as error:
+        raise ConfigError(
+            f"nobody knows how this model writes tool calls: {describe(error)}",
+            given=model,
+            hint="set response_template in its tokenizer_config.json",
+        ) from error
 
 
 def default_rewards(environment: PlannedEnvironment | None, loaded: Loaded) -> list[RewardSpec]:

@@ -15,6 +15,7 @@ from rlllm.evals.statistics.majority_vote import marked
 from rlllm.evals.statistics.pass_estimators import average_interval, sampled_metrics
 from rlllm.evals.statistics.response_statistics import majority_interval, response_statistics
 from rlllm.evals.teacher_forcing import token_entropies
+from rlllm.rollouts.environments.base import TRANSCRIPT, tool_calls
 
 
 def _measure(request: EvalRequest) -> Evaluation:
@@ -35,6 +36,9 @@ def _measure(request: EvalRequest) -> Evaluation:
         values[f"maj@{request.samples}"] = vote
     if scores != passed:
         values["score"] = average_interval(scores, seed=request.seed)
+    if all(TRANSCRIPT in sample.meta for row in completions for sample in row):
+        calls = [[float(tool_calls(sample)) for sample in row] for row in completions]
+        values["tool calls per rollout"] = mean_interval(calls, request.seed, bounds=None)
     if request.entropy:
         values["entropy"] = mean_interval(token_entropies(*request.policy(), completions), request.seed, bounds=None)
     flat = [sample for row in completions for sample in row]

@@ -225,6 +225,11 @@ def transcript_text(messages: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def tool_calls(sample: Sample) -> int:
+    """Tool calls of a rollout in an environment that were answered."""
+    return sum(turn["role"] == "tool" for turn in sample.meta[TRANSCRIPT])
+
+
 def settled(result: Any) -> Any:
     """A method's result; awaited if the method is async."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.records import Record, fingerprint, record_hash
+from rlllm.core.records import Record, fingerprint, record_hash, task_of
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.registry import DATASETS
@@ -21,6 +21,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation, matching_tasks, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
+from rlllm.training.environment import PlannedEnvironment, check_reward, default_rewards, planned_environment
 from rlllm.training.reward_specs import resolve_rewards
 
 
@@ -38,6 +39,8 @@ class PlannedTask:
     """Arguments of the metric, defaults included."""
     by: str | None = None
     """Column whose values are groups."""
+    environment: PlannedEnvironment | None = None
+    """What the model may act on before it answers; None for one turn."""
     external: ExternalTask | None = None
     """What the metric says of its own problems, where it brings them."""
 
@@ -46,6 +49,7 @@ class PlannedTask:
         if self.external is not None:
             return self.external.hash
         params = self.metric.changed_params(self.params)
+        played = {"environment": self.environment.identity} if self.environment else {}
         return fingerprint(
             [
                 self.metric.name,
@@ -53,6 +57,7 @@ class PlannedTask:
                 self.rewards.fingerprint() if self.rewards else None,
                 config.sampling.model_dump(exclude={"batch_size", "engine"}),
                 *([params] if params else []),
+                *([played] if played else []),
             ]
         )
 
@@ -64,7 +69,8 @@ class PlannedTask:
     def describe(self) -> str:
         rewards = f", scored by {', '.join(self.rewards.names)}" if self.rewards else ""
         most = "at most " if self.external else ""
-        return f"{self.name}: {self.metric.name} on {most}{self.rows} rows of {self.source}{rewards}"
+        played = f", in {self.environment.describe()}" if self.environment else ""
+        return f"{self.name}: {self.metric.name} on {most}{self.rows} rows of {self.source}{rewards}{played}"
 
 
 @dataclass(frozen=True)
@@ -193,12 +199,17 @@ def _plan_task(config: EvalSettings, spec: TaskSpec, metric: Metric) -> PlannedT
     data = _data_of(spec, config.data)
     loaded = _load_rows(data, metric.record, config.rows)
     records = (loaded.holdout or loaded.train)[: config.rows]
+    environment = planned_environment(spec.environment or config.environment) if metric.samples else None
     specs = list(spec.rewards or config.rewards) or [RewardSpec(name=name) for name in metric.default_rewards]
+    specs = specs or default_rewards(environment, loaded)
     rewards = resolve_rewards(specs, loaded, sandbox=config.sandbox) if metric.needs_reward else None
     name = spec.name or (data.name if metric.name == DEFAULT_METRIC else f"{metric.name}:{data.name}")
     if by is not None:
         group_of(records, by)  # a column that is not there is found before a model is loaded
-    return PlannedTask(name, metric, list(records), loaded.source, rewards, params, by)
+    check_reward(environment, rewards.names if rewards else ())
+    if environment is not None:
+        environment.check([task_of(record) for record in records])
+    return PlannedTask(name, metric, list(records), loaded.source, rewards, params, by, environment)
 
 
 def _data_of(spec: TaskSpec, shared: DataConfig) -> DataConfig:
@@ -247,6 +258,7 @@ def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: Model
             )
     _check_shared(config, metrics)
     names = ", ".join(dict.fromkeys(metric.name for metric in metrics))
+    _check_environments(config, metrics)
     for key, given in (("ks", bool(config.ks)), ("entropy", config.entropy)):
         if given and not any(key in metric.reads for metric in metrics):
             raise ConfigError(f"{key} is read by no task", given=names, exists=_readers(key), hint=f"leave {key} out")
@@ -262,6 +274,23 @@ def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: Model
             exists=_readers("stop_width"),
             hint="evaluate these tasks without it",
         )
+
+
+def _check_environments(config: EvalSettings, metrics: list[Metric]) -> None:
+    """Refuse an environment that no task plays in, and entropy beside one: what tools said is not the model's."""
+    played = [spec for spec, metric in zip(config.tasks, metrics, strict=True) if metric.samples]
+    named = [spec.environment or config.environment for spec in played]
+    for spec, metric in zip(config.tasks, metrics, strict=True):
+        if spec.environment and not metric.samples:
+            raise ConfigError(f"{metric.name} draws no completions", given=f"environment={spec.environment.name}")
+    if config.environment and all(spec.environment for spec in played):
+        raise ConfigError(
+            "environment is read by no task: each of them has its own, or draws no completions",
+            given=f"environment={config.environment.name}",
+            hint="leave environment out",
+        )
+    if config.entropy and any(named):
+        raise ConfigError("entropy is that of one turn, and an environment has several", hint="leave one of them out")
 
 
 def _check_shared(config: EvalSettings, metrics: list[Metric]) -> None:

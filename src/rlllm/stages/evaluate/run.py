@@ -23,6 +23,7 @@ from rlllm.policies.model_sources import ModelSource
 from rlllm.stages.evaluate.models import LoadedModels
 from rlllm.stages.evaluate.plan import EvalPlan, PlannedTask, plan_evaluation
 from rlllm.stages.evaluate.settings import EvalSettings
+from rlllm.training.environment import chat_template
 from rlllm.training.flow import judged_run
 from rlllm.training.row_checks import check_positions, check_templates, check_tokens
 from rlllm.training.truncation import beyond_context
@@ -103,6 +104,8 @@ def _check_model(plan: EvalPlan, listener: ProgressCallback, source: ModelSource
     if added := add_end_of_turn(model, tokenizer):
         listener.note(f"{source.name}: {added}")
     for task in plan.tasks:
+        if task.environment is not None:
+            chat_template(tokenizer, source.name)
         check_tokens(task.records, model, tokenizer)
         check_positions(task.records, model, tokenizer, completion=plan.config.sampling.max_new_tokens)
         for text in check_templates(task.records, tokenizer, stop_ids(model, tokenizer), writes=True):
@@ -120,7 +123,7 @@ def _request(
 
     def sampler(source: ModelSource, name: str = "") -> CompletionSampler:
         return CompletionSampler(
-            models.loader(source), partial(models.identity, source), stores, partial(progress, name)
+            models.loader(source), partial(models.identity, source), stores, partial(progress, name), task.environment
         )
 
     samplers: dict[PolicyName, CompletionSampler] = {"model": sampler(plan.source)}

@@ -17,6 +17,7 @@ from rlllm.evals.metrics.base import Metric
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import SamplingConfig
+from rlllm.training.environment import EnvironmentSpec
 
 _NAMED_IN_CODE = Registry("task", METRICS.group, {})
 """Loads what a word such as `mine.py:NAME` refers to, which may be a metric or a data set."""
@@ -33,6 +34,8 @@ class TaskSpec(Section):
     """What a completion is worth; default: the stage's `rewards`, else the data source's own."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Arguments of the metric; for `lm-eval`, `task`."""
+    environment: EnvironmentSpec | None = None
+    """What the model may act on before it answers, in several turns; default: the stage's `environment`."""
     by: str | None = None
     """Column whose values are groups, such as `level`: each gets a value of its own, and so does their mean; default: the
     stage's `by`."""
@@ -69,6 +72,8 @@ class EvalSettings(StageConfig):
     """Data of the tasks that name none; what else is set here (`data.level=3`) holds for every task that does not set it."""
     rewards: list[RewardSpec] = Field(default_factory=list)
     """Rewards of the tasks that name none."""
+    environment: EnvironmentSpec | None = None
+    """Environment of the tasks that name none: rollouts have several turns, as in `rlllm reason`."""
     sandbox: SandboxPlace = "full"
     """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network; a URL has
     them run by a server of SandboxFusion's protocol."""
