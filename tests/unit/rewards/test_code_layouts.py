@@ -95,6 +95,61 @@ def test_cases_of_public_reports_hold() -> None:
     }
 
 
+ADD_TESTS = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
+ADD_BODY = "def add(a, b):\n    total = a\n\n    return total + b\n"
+PROSE = [
+    # completion without a fence, the row's tests, value
+    (f"Here's the function, which isn't long:\n\n{ADD_BODY}", ADD_TESTS, 1.0),
+    (f"Sure (as asked):\n{ADD_BODY}\nIt's the sum of a and b.\nExample: add(2, 3) gives 5.", ADD_TESTS, 1.0),
+    (f"Note: none\n{ADD_BODY}\nDone", ADD_TESTS, 1.0),
+    ("We import operator.\nimport operator\n\nNow the function:\nadd = operator.add\nThat is all.", ADD_TESTS, 1.0),
+    (
+        "First a helper.\ndef plus(a, b):\n    return a + b\nIt is used here:\ndef add(a, b):\n    return plus(a, b)\n",
+        ADD_TESTS,
+        1.0,
+    ),
+    ("My try:\ndef add(a, b):\n    return a - b\nNo, that is wrong.\ndef add(a, b):\n    return a + b", ADD_TESTS, 1.0),
+    (
+        "My try:\ndef add(a, b):\n    return a + b\nNo, I changed my mind.\ndef add(a, b):\n    return a - b",
+        ADD_TESTS,
+        0.0,
+    ),
+    ("It goes so:\n\n    def add(a, b):\n        return a + b\n\nAnd that is it.", ADD_TESTS, 1.0),
+    ('Here:\ndef add(a, b):\n    """It\'s a sum.\nOver lines.\n    """\n    return a + b\n', ADD_TESTS, 1.0),
+    ("Here:\ndef add(a, b):\n    return a +\nI hope it helps.", ADD_TESTS, 0.0),
+    ("Here:\ndef plus(a, b):\n    return a + b\n", ADD_TESTS, 0.0),
+    ("The function add returns the sum of a and b.", ADD_TESTS, 0.0),
+    ("def add(a, b) is a function that returns a + b.", ADD_TESTS, 0.0),
+    ("Sum", ADD_TESTS, 0.0),
+    (
+        "We read both numbers.\na, b = map(int, input().split())\nprint(a + b)\nThis prints the sum.",
+        {"tests": PAIR},
+        1.0,
+    ),
+    ("The output is 7.\nprint(7)", {"tests": PAIR}, 0.0),
+    ("```\nHere is the program:\n" + ADD_BODY + "```", ADD_TESTS, 1.0),
+    ("```python\nHere is the program:\n" + ADD_BODY + "```", ADD_TESTS, 0.0),
+    (f"The sum:\n{TWO_SUM}\nDone.", {"test_list": ["assert Solution().twoSum([2, 7], 9) == [0, 1]"]}, 1.0),
+]
+
+
+@pytest.mark.parametrize(("completion", "meta", "value"), PROSE)
+def test_a_program_is_found_in_prose_without_a_fence(completion: str, meta: dict[str, Any], value: float) -> None:
+    assert score(completion, meta).value == value
+
+
+def test_prose_before_a_prompts_function_is_left_out() -> None:
+    prompt = 'def add(a, b):\n    """Sum."""\n'
+    row = {"test": "def check(candidate):\n    assert candidate(2, 3) == 5\n", "entry_point": "add"}
+    for completion, value in ((f"Sure, I can do that:\n{ADD_BODY}", 1.0), ("    return a + b", 1.0), ("Sure.", 0.0)):
+        assert Code(seconds=2.0).score_batch([Sample(prompt, completion, None, row)])[0].value == value
+
+
+def test_a_hostile_text_without_a_fence_costs_no_more_than_its_limits() -> None:
+    for piece in ("x = (\n", "def f(:\n", "import a b\n", "    x\n", '"""\n', "Note: no\n"):
+        assert score(piece * (60_000 // len(piece)), ADD_TESTS).value == 0.0
+
+
 LAYOUTS = [
     # columns, a right program, a wrong one
     ({"tests": PAIR}, SUM, "print(7)"),

@@ -255,14 +255,14 @@ CHOICES = [
     ("```Python3.11\na\n```", [(True, "a\n")]),
     ("```tool_code\na\n```", [(True, "a\n")]),
     ("```pycon\n>>> a\n```", []),
-    ("a = 1", [(True, "a = 1")]),
+    ("a = 1", [(False, "a = 1")]),
     ("[PYTHON]\na = 1\n[/PYTHON]\nDone.", [(True, "\na = 1\n")]),
     ("[BEGIN]\na = 1\n[DONE]", [(True, "\na = 1\n")]),
     ("<answer>\na = 1\n</answer>", [(True, "\na = 1\n")]),
     ("<answer>\n```python\na = 1\n```\n</answer>", [(True, "a = 1\n")]),
     ("[PYTHON]\na = 1", [(True, "\na = 1")]),
-    ("print('<code>')", [(True, "print('<code>')")]),
-    ("<think>\n```python\nb\n```\n</think>\na = 1", [(True, "\na = 1")]),
+    ("print('<code>')", [(False, "print('<code>')")]),
+    ("<think>\n```python\nb\n```\n</think>\na = 1", [(False, "\na = 1")]),
     ("<think>\n```python\nb\n```\n</think>\n", [(True, "b\n")]),
 ]
 

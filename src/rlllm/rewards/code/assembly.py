@@ -2,13 +2,15 @@
 
 A completion often holds more than its program: a usage example behind it, a first attempt before it, helpers in a block of
 their own. The program is the block that defines what the tests call; of the other blocks it gets the definitions that it
-reads. evalplus picks the program by the same idea (Liu et al. 2023, arXiv 2305.01210, `sanitize`). Standard library only.
+reads. evalplus picks the program by the same idea (Liu et al. 2023, arXiv 2305.01210, `sanitize`). In a text that nothing marks
+as code, prose may stand around the program: there, the runs of lines that are Python are the blocks. Standard library only.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import re
 from typing import Any
 
 _FILE = "solution.py"
@@ -52,9 +54,14 @@ def assembled(blocks: list[tuple[bool, str]], wanted: list[str], prefix: str, re
     Raises:
         SyntaxError: no block compiles.
     """
+    parsed = _parsed(blocks)
+    if len(blocks) == 1 and not blocks[0][0] and not (parsed[0].tree is None and _completes(prefix, parsed[0])):
+        text = blocks[0][1]
+        runs = _runs_of_code(text) if parsed[0].tree is None else [_without_idle(text)]
+        blocks = [(True, run) for run in runs] or blocks
+        parsed = _parsed(blocks)
     if len(blocks) == 1 and not prefix:
         return [_compiled(blocks[0][1])]
-    parsed = [_Block(place, labelled, text) for place, (labelled, text) in enumerate(blocks)]
     usable = [block for block in parsed if block.tree is not None or _completes(prefix, block)]
     if not usable:
         last = max(parsed, key=lambda block: (block.labelled, block.place))
@@ -67,6 +74,74 @@ def assembled(blocks: list[tuple[bool, str]], wanted: list[str], prefix: str, re
     statements = _definitions(main, usable, set(wanted), given)
     helpers = [compile(ast.Module(statements, []), _FILE, "exec", dont_inherit=True)] if statements else []
     return [*first, *helpers, _compiled(main.text)]
+
+
+def _parsed(blocks: list[tuple[bool, str]]) -> list[_Block]:
+    return [_Block(place, labelled, text) for place, (labelled, text) in enumerate(blocks)]
+
+
+_BEGINNING = re.compile(
+    r"(?:import|from|def|class|async|if|for|while|try|with|del|assert|global|raise|pass|lambda|not|await|match)\b"
+    r"|[@#([{\"'*-]|[A-Za-z_][\w.]*\s*(?:[\[(,:]|(?:[-+*/%|&^@]|//|\*\*|<<|>>)?=)"
+)
+"""How a statement begins that does something. Prose may begin so, too; then it does not compile."""
+_MOST_ATTEMPTS = 300
+"""To compile a part of a text, which takes as long as the part is."""
+
+
+def _runs_of_code(text: str) -> list[str]:
+    """The longest runs of lines that compile, in order; where there is none, those of lines that are indented (Markdown)."""
+    lines = text.split("\n")
+    return _runs(lines) or _runs(_unindented(lines))
+
+
+def _runs(lines: list[str]) -> list[str]:
+    runs, start, attempts = [], 0, _MOST_ATTEMPTS
+    while start < len(lines) and attempts:
+        end = len(lines) if _BEGINNING.match(lines[start]) else start
+        while end > start and attempts:
+            attempts -= 1
+            wrong = _wrong_line("\n".join(lines[start:end]))
+            if wrong is None:
+                runs.append(_without_idle("\n".join(lines[start:end])))
+                break
+            end = min(end - 1, start + wrong - 1)
+        start = max(end, start + 1)
+    return [run for run in runs if run.strip()]
+
+
+def _unindented(lines: list[str]) -> list[str]:
+    indents = [len(line) - len(line.lstrip()) for line in lines if line.strip()]
+    least = min((indent for indent in indents if indent), default=0)
+    return [line[least:] if line[:least].isspace() else line for line in lines]
+
+
+def _wrong_line(source: str) -> int | None:
+    """The number of the first line at which a source does not compile, from 1; None where it does."""
+    try:
+        _compiled(source)
+    except SyntaxError as error:
+        return error.lineno or 1
+    except (ValueError, RecursionError, MemoryError):
+        return 1
+    return None
+
+
+def _without_idle(source: str) -> str:
+    """A source without its top-level statements that do nothing: prose that happens to compile ("Done", "Note: none")."""
+    kept: set[int] = set()
+    idle: set[int] = set()
+    for statement in ast.parse(source).body:
+        lines = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        (idle if _is_idle(statement) else kept).update(lines)
+    emptied = idle - kept
+    return "\n".join("" if number in emptied else line for number, line in enumerate(source.split("\n"), start=1))
+
+
+def _is_idle(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.AnnAssign):
+        return statement.value is None
+    return isinstance(statement, ast.Expr) and not any(isinstance(part, ast.Call) for part in ast.walk(statement))
 
 
 def preamble() -> dict[str, Any]:

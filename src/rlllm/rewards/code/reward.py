@@ -39,7 +39,7 @@ class Code:
     Reads the columns of HumanEval (`test`, `entry_point`; Chen et al. 2021, arXiv 2107.03374), MBPP (`test_list`; Austin
     et al. 2021, arXiv 2108.07732), APPS (`input_output`; Hendrycks et al. 2021, arXiv 2105.09938), LiveCodeBench
     (`public_test_cases`; Jain et al. 2024, arXiv 2403.07974), and others that `docs/guides/code.md` lists. The code is the
-    fenced block that defines what the tests call, with what it needs of the others, or the whole completion.
+    fenced block that defines what the tests call, with what it needs of the others; without a fence, the lines that are Python.
 
     Args:
         isolation: `full`; `none`: programs then run as you, with your files and your network; or the URL of a server that runs
@@ -153,8 +153,9 @@ def code_in(completion: str, suite: Suite) -> list[Block]:
     """The blocks of a completion that may be its program, in order: fenced ones of Python or of no language.
 
     What stands before the last `</think>` is no program, unless nothing follows it. Without a fence, the text between tags
-    such as `[PYTHON]` or `<code>` counts, else the completion itself. One that goes on with the body of a prompt's function
-    ends where it starts something new: at the stop sequences of the HumanEval paper (section 2.1).
+    such as `[PYTHON]` or `<code>` counts, else the completion itself, of which nothing says that it is all Python. One that
+    goes on with the body of a prompt's function ends where it starts something new: at the stop sequences of the HumanEval
+    paper (section 2.1).
     """
     answer = completion.rpartition("</think>")[2]
     text = answer if answer.strip() else completion
@@ -169,7 +170,7 @@ def code_in(completion: str, suite: Suite) -> list[Block]:
         if tagged := tags.findall(text):
             return [(True, code) for code in tagged if code.strip()]
     begun = text.lstrip("\n")[:1] in (" ", "\t")
-    return [(True, _STOPS.split(text, maxsplit=1)[0] if begun and is_completed(suite) else text)]
+    return [(False, _STOPS.split(text, maxsplit=1)[0] if begun and is_completed(suite) else text)]
 
 
 def fenced_blocks(text: str) -> list[tuple[str, str]]:
