@@ -20,6 +20,10 @@ DATASETS = Registry(
         "guess": Builtin(
             "rlllm.data.procedural.tool_tasks:guess", "hidden numbers to guess, levels 1 to 2; as conversations, games"
         ),
+        "search": Builtin(
+            "rlllm.data.procedural.tool_tasks:search",
+            "questions about an invented world to look up, levels 1 to 3; as conversations, searches",
+        ),
         "humaneval": Builtin(
             "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
         ),

@@ -22,6 +22,9 @@ ENVIRONMENTS = Registry(
     "rlllm.environments",
     {
         "calculator": Builtin("rlllm.rollouts.environments.calculator:Calculator", "exact arithmetic, as a tool"),
+        "search": Builtin(
+            "rlllm.rollouts.environments.search:Search", "full-text search over documents on this machine"
+        ),
         "guess": Builtin("rlllm.rollouts.environments.guess:Guess", "a hidden number, found by higher and lower"),
     },
     "rlllm doctor",

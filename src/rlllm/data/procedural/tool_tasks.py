@@ -1,4 +1,4 @@
-"""The datasets `calculator` and `guess`: tasks of the built-in environments, and transcripts that show how to call their tools.
+"""The datasets `calculator`, `guess` and `search`: tasks of environments, and transcripts that show how to call their tools.
 
 As `PromptTask` a row is one problem. As `Conversation` it is one turn of a solved problem: the prompt holds all turns so far,
 the completion is the model's next turn, with calls in the syntax of the model `nano`. The transcripts contain mistakes at set
@@ -17,12 +17,18 @@ from pydantic import Field
 from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, Message, PromptTask, Record
 from rlllm.data.procedural.arithmetic import arithmetic
+from rlllm.data.procedural.gazetteer import gazetteer
 from rlllm.data.procedural.problems import level_of, split_of, stream
 from rlllm.data.procedural.procedural_task import ProceduralParams, parse_params
 from rlllm.data.request import DataRequest, Split
 
 _SPANS = {1: (3, 2), 2: (7, 3)}
 """Level of the guessing game -> how many numbers are possible, and guesses; halving the range always finds the number."""
+_QUESTIONS = {
+    1: "Where was {person} born?",
+    2: "In which country was {person} born?",
+    3: "Which money has the country where {person} was born?",
+}
 _EXPRESSION = re.compile(r"\d[\d+*/ -]*")
 
 
@@ -38,6 +44,13 @@ class _GuessParams(ProceduralParams):
 
     attentive: float = Field(0.9, ge=0, le=1)
     """Share of later guesses that use the earlier replies; the others are drawn from the full range."""
+
+
+class _SearchParams(ProceduralParams):
+    """Parameters of the transcripts of searches."""
+
+    searches: float = Field(0.5, ge=0, le=1)
+    """Share of transcripts that search before they answer; the others guess."""
 
 
 class _CalculatorTask:
@@ -73,6 +86,22 @@ class _GuessTask:
             return list(islice(tasks, request.rows))
         generator = _player("guess", request)
         return list(islice((turn for task in tasks for turn in _played(task, generator, params)), request.rows))
+
+
+class _SearchTask:
+    """Where was somebody born (level 1), in which country (2), what is its money (3)? So many searches answer it."""
+
+    rewards = ("exact",)
+
+    def __call__(self, request: DataRequest) -> list[Record]:
+        params = parse_params(_SearchParams, request.params)
+        level = level_of(request, "search", 1, len(_QUESTIONS))
+        tasks = _questions(level, request.split, random.Random(f"search {level} {request.split} {request.seed}"))
+        if request.kind is PromptTask:
+            return list(islice((task for task, _ in tasks), request.rows))
+        generator = _player("search", request)
+        turns = (turn for task, path in tasks for turn in _searched(task, path, generator, params.searches))
+        return list(islice(turns, request.rows))
 
 
 def _player(name: str, request: DataRequest) -> random.Random:
@@ -131,6 +160,38 @@ def _played(task: PromptTask, generator: random.Random, params: _GuessParams) ->
     yield Conversation(turns, "done", dict(task.meta))
 
 
+def _questions(level: int, split: Split, generator: random.Random) -> Iterator[tuple[PromptTask, list[str]]]:
+    """Questions about the people of one split, and the titles that lead to the answer; held out, there is one of each."""
+    world = gazetteer()
+    people = [person for person in world.people if split_of(f"search {person}") == split]
+    while True:
+        generator.shuffle(people)
+        for person in people:
+            town = world.people[person]
+            country = world.towns[town]
+            path = [person, town, country, world.currencies[country]]
+            prompt = _QUESTIONS[level].format(person=person)
+            yield PromptTask(prompt, path[level], {"task": "search", "level": level}), path[: level + 1]
+        if split == "holdout":
+            return
+
+
+def _searched(task: PromptTask, path: list[str], generator: random.Random, searches: float) -> Iterator[Conversation]:
+    """The turns of one question: each search finds what the next one looks for, and the last one the answer."""
+    world = gazetteer()
+    if generator.random() >= searches:
+        kind = (world.people, world.towns, world.currencies)[len(path) - 2]
+        yield Conversation(task.prompt, f"#### {generator.choice(list(kind.values()))}", dict(task.meta))
+        return
+    texts = {document.title: str(document) for document in world.documents}
+    turns: list[Message] = [{"role": "user", "content": str(task.prompt)}]
+    for title in path[:-1]:
+        call = f"<<search query={title}>>"
+        yield Conversation(list(turns), call, dict(task.meta))
+        turns += [{"role": "assistant", "content": call}, {"role": "tool", "content": texts[title]}]
+    yield Conversation(turns, f"#### {path[-1]}", dict(task.meta))
+
+
 def _turns(prompt: str, call: str, result: str) -> list[Message]:
     roles = zip(("user", "assistant", "tool"), (prompt, call, result), strict=True)
     return [{"role": role, "content": content} for role, content in roles]
@@ -138,3 +199,4 @@ def _turns(prompt: str, call: str, result: str) -> list[Message]:
 
 calculator = _CalculatorTask()
 guess = _GuessTask()
+search = _SearchTask()
