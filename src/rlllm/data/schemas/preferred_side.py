@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlllm.data.messages import is_messages
+from rlllm.core.errors import DataError
+from rlllm.data.messages import parse
 from rlllm.data.schemas.base import Row, RowError
 
 
@@ -46,24 +46,17 @@ def last_turns(row: Row, first: str, second: str, turns: int | None = None) -> t
     """
     before, answers = [], []
     for column in (first, second):
-        value = row[column]
-        messages = _decoded(value) if isinstance(value, str) else value
-        if not is_messages(messages):
-            raise RowError(f"has no messages in {column}")
-        cut = list(messages)[: 2 * turns] if turns else list(messages)
-        if cut[-1].get("role") != "assistant" or not isinstance(cut[-1].get("content"), str):
+        try:
+            messages = parse(row[column], column)
+        except DataError as error:
+            raise RowError(f"has no messages in {column}: {error.what}") from error
+        cut = messages[: 2 * turns] if turns else messages
+        if cut[-1]["role"] != "assistant":
             raise RowError(f"has a conversation in {column} that does not end with an answer in text")
-        before.append([{"role": turn.get("role"), "content": turn.get("content")} for turn in cut[:-1]])
+        before.append([{"role": turn["role"], "content": turn["content"]} for turn in cut[:-1]])
         answers.append(cut[-1]["content"])
     if before[0] != before[1]:
         raise RowError(
             "holds two conversations that differ before their last turn, so its answers are to different prompts"
         )
     return before[0], answers
-
-
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None

@@ -1,4 +1,7 @@
-"""Chatbot Arena conversations and MT-Bench human judgments (Zheng et al. 2023, arXiv 2306.05685)."""
+"""Chatbot Arena conversations and MT-Bench human judgments (Zheng et al. 2023, arXiv 2306.05685).
+
+The contents of arena-human-preference-140k are lists of parts.
+"""
 
 from __future__ import annotations
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rlllm.core.records import PreferencePair
 from rlllm.data.messages import is_messages
 from rlllm.data.schemas.base import Row, RowSchema, number, text, without
+
+_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 def _fits(row: Row) -> bool:
@@ -21,10 +25,24 @@ def _convert(row: Row) -> list[dict[str, Any]]:
     worst_rank, worst = max(ranked, key=lambda item: item[0])
     if best_rank == worst_rank:
         return []
-    columns = {**without(row, "prompt", "answers"), "prompt": row["prompt"], "margin": worst_rank - best_rank}
+    columns = {**without(row, "prompt", "answers"), "prompt": _prompt(row["prompt"]), "margin": worst_rank - best_rank}
     for side, answer in (("chosen", best), ("rejected", worst)):
         columns |= {side: text(answer["answer"], "answer"), f"model_{side}": answer.get("model")}
     return [columns]
+
+
+def _prompt(stored: Any) -> Any:
+    """The only turn of a prompt, or its turns as messages; without the `Human:` and `Assistant:` that mark them in the file.
+
+    A prompt in another form stays as it is.
+    """
+    start, *parts = _SPEAKER.split(stored) if isinstance(stored, str) else [""]
+    roles, texts = [_ROLES[name] for name in parts[::2]], [part.strip() for part in parts[1::2]]
+    alternate = all(role == ("user", "assistant")[number % 2] for number, role in enumerate(roles))
+    if start.strip() or not roles or not alternate or texts[-1] or roles[-1] != "assistant":
+        return stored
+    turns = [{"role": role, "content": content} for role, content in zip(roles[:-1], texts[:-1], strict=True)]
+    return turns[0]["content"] if len(turns) == 1 else turns
 
 
 SCHEMA = RowSchema(
