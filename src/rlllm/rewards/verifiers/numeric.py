@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
@@ -11,6 +12,9 @@ from rlllm.core.records import Sample, Score
 from rlllm.parsing.answers import extract_answer
 from rlllm.parsing.numbers import Number, comparable_values, read_number
 from rlllm.rewards.verifiers.exact import NO_ANSWER, NO_REFERENCE, best, reference_answers
+
+_BRACKETED = re.compile(r"\A\s*\(([^(),;]+)\)\s*\Z")
+"""One value in brackets of its own. `(1,234)` may be a point."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,12 @@ class Numeric:
         return best(self._score(answer, reference) for reference in references)
 
     def _score(self, answer: str | None, reference: str) -> Score:
-        expected = read_number(reference)
+        expected = read_number(_BRACKETED.sub(r"\1", reference))
         if expected is None:
             return Score(None, note=f"the reference is no number: {reference[:80]}")
         if answer is None:
             return Score(0.0, note=NO_ANSWER)
-        number = read_number(answer)
+        number = read_number(_BRACKETED.sub(r"\1", answer))
         if number is None:
             return Score(0.0, parsed=answer, note="the answer is no number")
         return Score(float(self._equal(number, expected)), parsed=answer)
