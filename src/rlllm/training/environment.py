@@ -16,7 +16,7 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.data.load import Loaded
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.environments.base import checked, factory, rehearse, tools_of
+from rlllm.rollouts.environments.base import checked, factory, refuse_other_tools, rehearse, tools_of
 from rlllm.rollouts.registry import ENVIRONMENTS
 
 REWARD = "environment"
@@ -63,7 +63,9 @@ class PlannedEnvironment:
 
         Raises:
             ConfigError: it cannot begin on the row, or its reward fails in a rollout without calls.
+            DataError: a row describes a tool that the environment does not have.
         """
+        refuse_other_tools(self.kind, self.name, tasks)
         first = self.factory(tasks[:1])()
         first.reset(row=0)
         rehearse(first)

@@ -23,13 +23,14 @@ def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[
 
     Raises:
         ConfigError: a reward or an advantage that does not go with it, or an environment that cannot begin on the data.
+        DataError: a row describes a tool that the environment does not have.
     """
     check_reward(environment, plan.rewards.names)
     if environment is None:
         return plan
     _refuse_greedy_baseline(plan)
     _refuse_erasure(plan)
-    environment.check(plan.loaded.train)
+    environment.check([*plan.loaded.train, *plan.loaded.holdout])
     settings = {"max_tool_calling_iterations": environment.rounds, **plan.settings}
     rounds = settings["max_tool_calling_iterations"] or environment.rounds
     return replace(plan, settings=settings, environment=replace(environment, rounds=rounds))

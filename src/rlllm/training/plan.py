@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from rlllm.algorithms.registry import METHODS
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
+from rlllm.core.records import tools_of
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
@@ -261,13 +262,20 @@ class RLPlan(Plan[RLConfigT]):
     def _trainer_lines(self) -> list[tuple[str, str]]:
         measured = [("entropy target", "the policy's own entropy on its first rollout")]
         return [
-            *([("environment", self.environment.describe())] if self.environment else []),
+            *self._environment_lines(),
             ("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())),
             *([("filter", self._filter_text())] if self.filter_reward else []),
             ("batch", self.batches.describe()),
             *(measured if self.entropy_target_is_measured else []),
             *self._equality_lines(),
         ]
+
+    def _environment_lines(self) -> list[tuple[str, str]]:
+        if self.environment is None:
+            return []
+        rows = sum(bool(tools_of(task.meta)) for task in self.loaded.train)
+        instead = f"prompts describe its tools, and not what {rows:,} rows have in their column tools"
+        return [("environment", self.environment.describe()), *([("", instead)] if rows else [])]
 
     def _equality_lines(self) -> list[tuple[str, str]]:
         """The method that the run equals; or else what does nothing, with one update a rollout."""

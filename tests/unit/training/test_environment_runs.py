@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import rlllm
-from rlllm.core.errors import ConfigError, UnknownNameError
+from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.stages import catalog
 
 ENGINE = '''
@@ -106,6 +106,23 @@ def test_a_plan_shows_the_environment_its_tools_and_the_rounds() -> None:
     assert "2 rounds" in lines["environment"]
     assert made.settings["max_tool_calling_iterations"] == 2
     assert made.to_json()["environment"] == lines["environment"]
+
+
+@pytest.mark.parametrize("place", [0, 12])
+def test_a_row_with_a_tool_that_the_environment_does_not_have_is_refused(tmp_path: Path, place: int) -> None:
+    lines = [{"prompt": f"{n} * 3 = ?", "answer": str(3 * n)} for n in range(16)]
+    for name in ("weather", "calculate"):
+        tool = {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
+        lines[place] = {**lines[place], "tools": [tool]}  # type: ignore[dict-item]
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = {"name": str(tmp_path / "weather.jsonl")}
+    with pytest.raises(DataError, match="tool weather, and the environment calculator would not answer"):
+        plan(environment="calculator", rewards="exact", data=data)
+    left_out = plan(environment="calculator", rewards="exact", data={**data, "columns": {"tools": "none"}})
+    own = plan(environment="calculator", rewards="exact", data={"name": str(tmp_path / "calculate.jsonl")})
+    texts = ["column tools" in " ".join(value for _, value in made.lines()) for made in (left_out, own)]
+    assert texts == [False, True]
 
 
 def test_trls_own_name_for_the_rounds_wins_in_training_and_in_measuring() -> None:

@@ -10,13 +10,14 @@ import asyncio
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rlllm.core.errors import ConfigError, RlllmError, closest, describe
+from rlllm.core.errors import ConfigError, DataError, RlllmError, closest, describe
 from rlllm.core.plugin_errors import plugin_boundary, plugin_place
 from rlllm.core.records import PromptTask, Sample
+from rlllm.core.records import tools_of as described_tools
 
 TRANSCRIPT = "transcript"
 """Column of a sample with all messages of the rollout: the model's turns, its calls, and what the tools said."""
@@ -122,6 +123,27 @@ def _check_params(kind: type, name: str, params: Mapping[str, Any]) -> None:
             exists=existing,
             hint=f"did you mean environment.{near[0]}?" if near else none,
         ) from error
+
+
+def refuse_other_tools(kind: type, name: str, tasks: Iterable[PromptTask]) -> None:
+    """Refuse rows that describe tools (their column `tools`) which the environment does not have: nothing would answer a call.
+
+    The tools in a prompt are those of the environment, as in TRL.
+
+    Raises:
+        DataError: a row describes another tool.
+    """
+    own = [tool.name for tool in tools_of(kind)]
+    for number, task in enumerate(tasks, start=1):
+        described = [tool.get("function", tool) for tool in described_tools(task.meta)]
+        other = next((tool for tool in described if not isinstance(tool, Mapping) or tool.get("name") not in own), None)
+        if other is not None:
+            tool_name = other.get("name") if isinstance(other, Mapping) else other
+            raise DataError(
+                f"row {number} describes the tool {tool_name}, and the environment {name} would not answer its calls",
+                exists=own,
+                hint="an environment with that tool; or data.columns.tools=none, which leaves the column out",
+            )
 
 
 def factory(kind: type, params: Mapping[str, Any], tasks: Sequence[PromptTask]) -> Callable[[], Any]:
