@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.bound import BoundReward
 
@@ -80,54 +80,69 @@ class Overlong:
         return Length(self.limit - self._cache, self._cache)(sample)
 
 
+_UNITS = ("tokens", "characters")
+
+
 @dataclass(frozen=True)
 class Cosine:
     """A correctness reward scaled by length: a right completion gets more the shorter it is, a wrong one the longer it is.
 
     Cosine reward (Yeo et al. 2025, arXiv 2502.03373): half a cosine wave from the first number of a pair, at length 0, to the
-    second, at `limit`. Counts tokens, or characters for samples whose number of tokens is not known.
+    second, at `limit`. TRL and ms-swift count tokens, open-r1 counts characters.
 
     Args:
         limit: length from which on every completion gets `exceeded`.
         reward: the correctness reward; in a recipe its name, or a mapping with its arguments (default `exact`). A score of 1
-            or more means right.
-            It must score samples one by one; where it cannot judge a sample, this reward cannot either.
+            or more means right; where it cannot judge a sample, this reward cannot either.
         correct: reward of a right completion of length 0, and of one just under `limit`.
         wrong: the same for a wrong completion.
-        exceeded: reward of a completion of length `limit` or more.
+        exceeded: reward of a completion of length `limit` or more. None: the second number of its pair, as in TRL.
+        unit: `tokens`, or characters for samples whose number of tokens is not known; or always `characters`.
     """
 
     limit: int
     reward: BoundReward
     correct: tuple[float, float] = (2.0, 1.0)
     wrong: tuple[float, float] = (-10.0, 0.0)
-    exceeded: float = -10.0
+    exceeded: float | None = -10.0
+    unit: str = "tokens"
     inner_rewards: ClassVar[Mapping[str, str | None]] = {"reward": "exact"}
     verifies = False
 
     def __post_init__(self) -> None:
         if self.limit < 1:
             raise ConfigError("cosine: limit is above 0", given=self.limit)
-        if self.reward.score_sample is None:
-            raise ConfigError(
-                f"cosine needs a reward that scores completions one by one, and {self.reward.name} scores batches",
-                hint="exact, numeric, math, countdown and gym do",
-            )
+        if self.unit not in _UNITS:
+            raise unknown("unit of the reward cosine", self.unit, _UNITS)
 
     @property
     def deadline(self) -> float | None:
         """Seconds for one sample: those of the correctness reward."""
         return self.reward.deadline
 
+    @property
+    def score_batch(self) -> Callable[[Sequence[Sample]], list[Any]] | None:
+        """Scores several samples; None where the correctness reward scores one by one, as this then does."""
+        score_batch = self.reward.score_batch
+        if score_batch is None:
+            return None
+        return lambda samples: [
+            self._scaled(raw, sample) for raw, sample in zip(score_batch(samples), samples, strict=True)
+        ]
+
     def __call__(self, sample: Sample) -> Any:
         assert self.reward.score_sample is not None
-        raw = self.reward.score_sample(sample)
+        return self._scaled(self.reward.score_sample(sample), sample)
+
+    def _scaled(self, raw: Any, sample: Sample) -> Any:
         score = raw if isinstance(raw, Score) else Score(raw)
         if score.value is None or math.isnan(score.value):
             return raw
-        length, unit = _length_of(sample)
+        length, unit = _length_of(sample) if self.unit == "tokens" else (len(sample.completion), self.unit)
         ends = self.correct if score.value >= 1 else self.wrong
-        value = self.exceeded if length >= self.limit else half_cosine(length / self.limit, *ends)
+        value = half_cosine(min(1.0, length / self.limit), *ends)
+        if length >= self.limit and self.exceeded is not None:
+            value = self.exceeded
         return Score(value, parsed=score.parsed, note=f"{score.value:g} at {length} {unit}")
 
 

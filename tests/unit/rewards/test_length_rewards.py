@@ -68,6 +68,43 @@ def test_cosine_scales_right_and_wrong_by_length(completion: str, tokens: int, v
     assert cosine(100)(sample(completion, tokens)).value == pytest.approx(value, abs=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("completion", "value"),
+    [("#### 7", 0.75), ("#### 8", -0.75), ("working\n#### 7", 0.5), ("working\n#### 8", -0.5)],
+)
+def test_cosine_counts_characters_where_that_is_asked_for(completion: str, value: float) -> None:
+    ends = {"correct": [1.0, 0.5], "wrong": [-1.0, -0.5], "exceeded": None, "unit": "characters"}
+    reward = bind(RewardSpec(name="cosine", params={"limit": 12, **ends}), "cosine").target
+    assert reward(sample(completion, 900)).value == pytest.approx(value)
+
+
+def test_cosine_at_its_limit_is_trls() -> None:
+    from trl.rewards import get_cosine_scaled_reward
+
+    params = {"limit": 100, "reward": "math", "correct": [1.0, 0.5], "wrong": [-1.0, -0.5], "exceeded": None}
+    samples = [
+        Sample("question", f"\\boxed{{{answer}}}", "7", tokens=tokens)
+        for answer in ("7", "8")
+        for tokens in (0, 30, 50, 99, 100, 150)
+    ]
+    ours = build([RewardSpec(name="cosine", params=params)]).score(samples)
+    texts, ids = [[{"content": one.completion}] for one in samples], [[1] * (one.tokens or 0) for one in samples]
+    expected = get_cosine_scaled_reward(max_len=100)(texts, ["$7$"] * len(samples), ids)
+    assert ours.values[0] == pytest.approx(expected)
+
+
+def test_cosine_cannot_judge_what_a_reward_of_batches_cannot() -> None:
+    samples = [sample("\\boxed{7}", 50), Sample("question", "\\boxed{7}", None, tokens=50)]
+    scores = build([RewardSpec(name="cosine", params={"limit": 100, "reward": "math"})]).score(samples)
+    assert scores.values[0] == [pytest.approx(1.5), None]
+    assert scores.errors == []
+
+
+def test_cosine_refuses_an_unknown_unit() -> None:
+    with pytest.raises(ConfigError, match="characters"):
+        build([RewardSpec(name="cosine", params={"limit": 9, "unit": "words"})])
+
+
 @given(st.floats(0, 1), st.floats(-10, 10), st.floats(-10, 10))
 def test_half_a_cosine_is_the_papers_function(share: float, start: float, end: float) -> None:
     assert half_cosine(share, start, end) == pytest.approx(
@@ -112,7 +149,6 @@ def test_an_error_of_the_reward_in_cosine_is_an_error_and_not_a_wrong_answer(tmp
 BAD = [
     ({"name": "cosine", "limit": 0}, "limit is above 0"),
     ({"name": "overlong", "limit": 0}, "limit is above 0"),
-    ({"name": "cosine", "limit": 9, "reward": "majority"}, "one by one"),
     ({"name": "cosine", "limit": 9, "reward": "exakt"}, "unknown reward: exakt"),
     ({"name": "cosine"}, "missing a required argument: 'limit'"),
     ({"name": "overlong", "limit": 4, "cache": 5}, "cache is between 0 and limit"),

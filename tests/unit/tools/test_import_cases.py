@@ -163,6 +163,20 @@ REWARDS: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
         [{"name": "overlong", "limit": 200, "cache": 50}],
     ),
     ({"reward_funcs": ["get_soft_overlong_punishment"]}, [{"name": "overlong", "limit": 1280, "cache": 256}]),
+    (
+        {"reward_funcs": ["cosine"], "cosine_max_len": 2000, "cosine_max_value_wrong": -1.0},
+        [
+            {
+                "name": "cosine",
+                "limit": 2000,
+                "unit": "characters",
+                "reward": "math",
+                "correct": [1.0, 0.5],
+                "wrong": [0.0, -1.0],
+                "exceeded": None,
+            }
+        ],
+    ),
     ({"reward_funcs": ["code"], "reward_weights": [3]}, [{"name": "code", "partial": True, "weight": 3}]),
 ]
 

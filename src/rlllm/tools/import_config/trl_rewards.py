@@ -29,12 +29,12 @@ def _always(**settings: Any) -> _Counterpart:
 
 
 def _cosine(config: Mapping[str, Any]) -> _Settings:
-    worst = config.get("cosine_max_value_wrong", -0.5)
-    best = config.get("cosine_min_value_wrong", 0.0)
-    correct = (config.get("cosine_max_value_correct", 1.0), config.get("cosine_min_value_correct", 0.5))
+    """`min` and `max` of open-r1 are in the order of its formula: a wrong answer goes from `min`, at length 0, to `max`."""
+    correct = [config.get("cosine_max_value_correct", 1.0), config.get("cosine_min_value_correct", 0.5)]
+    wrong = [config.get("cosine_min_value_wrong", 0.0), config.get("cosine_max_value_wrong", -0.5)]
     limit = config.get("cosine_max_len", 1000)
-    ends = {"correct": list(correct), "wrong": [best, worst], "exceeded": worst}
-    return {"name": "cosine", "limit": limit, "reward": "math", **ends}
+    ends = {"correct": correct, "wrong": wrong, "exceeded": None}
+    return {"name": "cosine", "limit": limit, "unit": "characters", "reward": "math", **ends}
 
 
 def _repetition(config: Mapping[str, Any]) -> _Settings:
@@ -75,7 +75,7 @@ _COUNTERPARTS: dict[str, _Counterpart] = {
     ),
     "cosine": _Counterpart(
         _cosine,
-        "cosine_max_len is a number of tokens here and of characters there",
+        "beyond cosine_max_len characters it stays at its long end, where theirs goes back to the other",
         (
             "cosine_max_len",
             "cosine_min_value_wrong",
