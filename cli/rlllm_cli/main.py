@@ -25,6 +25,7 @@ from rlllm_cli.commands import (
     runs,
     selftest,
     sweep,
+    traces,
     verify,
 )
 from rlllm_cli.invocation import Invocation
@@ -48,6 +49,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "verify": verify.verify,
         "chat": chat.chat,
         "runs": runs.app,
+        "traces": traces.app,
         "doctor": doctor.doctor,
         "selftest": selftest.selftest,
     },

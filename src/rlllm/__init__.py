@@ -24,6 +24,8 @@ _PUBLIC = {
     "show_data": "rlllm.tools.data.show",
     "export_data": "rlllm.tools.data.export",
     "import_config": "rlllm.tools.import_config.recipe",
+    "Trace": "rlllm.core.traces",
+    "read_traces": "rlllm.core.traces",
     "Run": "rlllm.core.runs",
     "open_run": "rlllm.core.runs",
     "Sample": "rlllm.core.records",

@@ -10,9 +10,9 @@ import rlllm
 from rlllm_cli.main import PANELS
 
 SPELLING = {"eval": "evaluate", "run": "run_pipeline"}
-WITHOUT_A_FUNCTION = {"report", "chat", "runs", "doctor", "selftest", "demo"}
-"""They read or print what a `Run` already offers, or check the installation; `chat` is a dialogue; `demo` is the pipeline
-recipe of that name."""
+WITHOUT_A_FUNCTION = {"report", "chat", "runs", "traces", "doctor", "selftest", "demo"}
+"""They read or print what a `Run` or `read_traces` already offers, or check the installation; `chat` is a dialogue; `demo` is
+the pipeline recipe of that name."""
 VERBS = [name for panel in ("Lifecycle", "Look", "Whole") for name in PANELS[panel] if name not in WITHOUT_A_FUNCTION]
 
 

@@ -47,7 +47,8 @@ def record_row(
 
 
 def sampled_row(samples: Sequence[Sample], scores: Sequence[float], **more: Any) -> dict[str, Any]:
-    """The item of a problem that the model answered; of rollouts in an environment the completions are their transcripts.
+    """The item of a problem that the model answered. Of rollouts in an environment the completions are their transcripts as
+    text, and `transcripts` has the messages.
 
     Args:
         samples: its completions, at least one.
@@ -61,6 +62,7 @@ def sampled_row(samples: Sequence[Sample], scores: Sequence[float], **more: Any)
         "prompt": task.prompt,
         "answer": task.answer,
         "completions": [_shown(sample) for sample in samples],
+        **({"transcripts": [sample.meta[TRANSCRIPT] for sample in samples]} if TRANSCRIPT in task.meta else {}),
         **more,
     }
 

@@ -1,0 +1,1 @@
+"""`rlllm traces`: measures and rewards of recorded traces, and traces of runs."""
