@@ -83,12 +83,14 @@ class SameForward(LossComputation, GRPOTrainer):
 
 
 def stock_weights(model: str, args: GRPOConfig, kind: type[GRPOTrainer] = SameForward) -> dict[str, Tensor]:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.response_template = None  # TRL's parsed text has the special tokens that a completion holds, and no calls
     trainer = kind(
         model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         reward_funcs=lambda completions, **_: [value(completion[0]["content"]) for completion in completions],
         args=args,
         train_dataset=rows(),
-        processing_class=AutoTokenizer.from_pretrained(model),
+        processing_class=tokenizer,
     )
     trainer.train()
     return trainer.model.state_dict()

@@ -45,7 +45,8 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
-from rlllm.policies.chat import as_prompt, completion_text, template_arguments
+from rlllm.policies.chat import as_prompt, template_arguments
+from rlllm.policies.completion_text import completion_texts
 from rlllm.policies.padding import padded
 from rlllm.policies.rope import by_row
 from rlllm.rewards.composition import Composition, Scores
@@ -305,7 +306,9 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
     # reward -----------------------------------------------------------------------------------------------------------
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         environments = self.environments or [None] * len(inputs)
-        rollouts = zip(inputs, completions, completion_ids_list, environments, strict=True)
+        # not TRL's messages: where the tokenizer parses responses, these have no calls and no reasoning in their text
+        texts = completion_texts(self.processing_class, completion_ids_list)
+        rollouts = zip(inputs, completions, texts, completion_ids_list, environments, strict=True)
         samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
         scores = self.slots.rewards.score(samples)
         for function in self.reward_functions:
@@ -316,12 +319,12 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         rollout.samples, rollout.scores, rollout.rewards = samples, scores, gathered[start : start + len(samples)]
         return gathered
 
-    def _sample(self, row: int, completion: Any, ids: list[int], environment: Any) -> Sample:
+    def _sample(self, row: int, messages: Any, text: str, ids: list[int], environment: Any) -> Sample:
         task = self.tasks[row]
         truncated = not ids or ids[-1] not in self.eos_token_ids
         if environment is not None:
-            return finished(task, completion, environment, len(ids), truncated)
-        return Sample(task.prompt, completion_text(completion), task.answer, task.meta, len(ids), truncated)
+            return finished(task, messages, environment, len(ids), truncated)
+        return Sample(task.prompt, text, task.answer, task.meta, len(ids), truncated)
 
     # advantage and mask -----------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:

@@ -151,6 +151,7 @@ def block_key(model: str, prompts: Sequence[Prompt], sampling: SamplingConfig, *
         "together": min(samples, sampling.batch_size),
         "stream": stream if sampling.temperature else None,
         "stops": "end of turn",  # blocks of before the template's end was one ran to the limit
+        "text": "with call markers",  # earlier texts had none where these are special tokens
         "versions": [version(name) for name in ("rlllm", "torch", "transformers")],
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()

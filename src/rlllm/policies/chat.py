@@ -71,13 +71,6 @@ def as_turns(tokenizer: Any, prompt: Prompt, completion: Completion) -> list[Mes
     return [*as_prompt(tokenizer, prompt), *as_completion(tokenizer, completion)]
 
 
-def completion_text(completion: str | list[Message]) -> str:
-    """The text of a completion as TRL hands it to rewards: a string, or messages."""
-    if isinstance(completion, str):
-        return completion
-    return "".join(message.get("content") or "" for message in completion)
-
-
 def end_of_turn(tokenizer: Any) -> int | None:
     """The token by which the chat template ends an assistant's turn: the first special token that it writes behind the content.
 

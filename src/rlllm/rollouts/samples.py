@@ -7,6 +7,7 @@ from typing import Any
 
 from rlllm.core.records import PromptTask, Sample
 from rlllm.policies.chat import encode_prompts
+from rlllm.policies.completion_text import completion_texts
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine, sample_completions
 
@@ -17,7 +18,7 @@ def draw(
     """`samples` completions of every task by an engine; the outer list follows `tasks`."""
     prompts = encode_prompts(tokenizer, [task.prompt for task in tasks], [task.meta for task in tasks])
     completions = sample_completions(engine, [ids for ids in prompts for _ in range(samples)], sampling)
-    texts = tokenizer.batch_decode(completions, skip_special_tokens=True)
+    texts = completion_texts(tokenizer, completions)
     stops = engine.stop_ids()
     pairs = iter(zip(completions, texts, strict=True))
     return [[_sample(task, *next(pairs), stops) for _ in range(samples)] for task in tasks]

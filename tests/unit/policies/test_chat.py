@@ -9,7 +9,7 @@ import pytest
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.errors import DataError, ExitCode
 from rlllm.core.records import Message
-from rlllm.policies.chat import as_completion, as_prompt, completion_text, encode_prompts, is_chat
+from rlllm.policies.chat import as_completion, as_prompt, encode_prompts, is_chat
 
 MESSAGES: list[Message] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2+2?"}]
 
@@ -46,20 +46,6 @@ def test_messages_without_a_template_are_refused_with_a_way_out(plain: Any) -> N
         as_prompt(plain, MESSAGES)
     assert "instruct" in (caught.value.hint or "")
     assert caught.value.exit_code == ExitCode.USAGE
-
-
-TEXTS: list[tuple[Any, str]] = [
-    ("4", "4"),
-    ([{"role": "assistant", "content": "4"}], "4"),
-    ([{"role": "assistant", "content": "a"}, {"role": "tool", "content": "b"}], "ab"),
-    ([{"role": "assistant", "content": None}], ""),
-    ([], ""),
-]
-
-
-@pytest.mark.parametrize(("completion", "text"), TEXTS)
-def test_the_text_of_a_completion(completion: Any, text: str) -> None:
-    assert completion_text(completion) == text
 
 
 def test_encoded_prompts_end_where_the_answer_begins(chat: Any) -> None:

@@ -33,7 +33,7 @@ class Calls:
     Calls in two notations are none. A value that is written as bare text (`<parameter=days>3</parameter>`) may stand for the
     text or for the JSON value. The order of the calls does not matter, their number does. Strings are compared without
     regard to case, blanks and `,./-_*^`, as the leaderboard does; booleans are not numbers. An empty list of expected calls
-    wants an answer in words. None where the row has no readable expectation.
+    wants an answer in words. In an environment the calls of all turns are read. None where the row has no readable expectation.
 
     Args:
         column: the row's column with the expectation: a list of `{function: {argument: [allowed, ...]}}`, a list of calls
@@ -57,9 +57,9 @@ class Calls:
         except ValueError as error:
             return Score(None, note=f"column {self.column}: {error}"[:200])
         if not expected:
-            return self._words_wanted(sample.completion)
+            return self._words_wanted(sample)
         try:
-            calls = self._calls(sample.completion)
+            calls = self._calls(sample)
         except UnreadableError as error:
             return Score(0.0, note=str(error)[:200])
         text = shown(calls)
@@ -72,23 +72,44 @@ class Calls:
         stray = next((call for call, fits in zip(calls, possible, strict=True) if not any(fits)), None)
         return Score(0.0, parsed=text, note=f"unexpected: {shown([stray])}"[:200] if stray else "a call comes twice")
 
-    def _calls(self, completion: str) -> list[Call]:
-        """Every call of a completion; at least one.
+    def _calls(self, sample: Sample) -> list[Call]:
+        """Every call of a completion, or of all turns of a rollout in an environment; at least one.
 
         Raises:
             UnreadableError: there is none, or something else beside them.
         """
+        if played := _played_calls(sample):
+            return played
+        completion = sample.completion
         templated = templated_calls(self.tokenizer, completion) if self.tokenizer else []
         return templated or read_calls(completion)
 
-    def _words_wanted(self, completion: str) -> Score:
-        if not final_part(completion).strip():
+    def _words_wanted(self, sample: Sample) -> Score:
+        if not _played_calls(sample) and not final_part(sample.completion).strip():
             return Score(0.0, note="nothing is submitted")
         try:
-            return Score(0.0, parsed=shown(self._calls(completion)), note="a call where none is expected")
+            return Score(0.0, parsed=shown(self._calls(sample)), note="a call where none is expected")
         except UnreadableError as error:
-            begun = has_marker(completion)
+            begun = has_marker(sample.completion)
             return Score(0.0 if begun else 1.0, note=str(error)[:200] if begun else None)
+
+
+def _played_calls(sample: Sample) -> list[Call]:
+    """The calls of all turns of a rollout in an environment; [] without one.
+
+    The completion of a rollout is the text beside its calls, and these are in its column `transcript`. A data set may have a
+    column of that name: it counts only where its text is the completion.
+
+    Raises:
+        UnreadableError: a call has no name, or arguments that are no object.
+    """
+    turns = sample.meta.get("transcript")
+    if not isinstance(turns, Sequence) or not all(isinstance(turn, Mapping) for turn in turns):
+        return []
+    own = [turn for turn in turns if turn.get("role") == "assistant"]
+    if "\n".join(text for turn in own if (text := str(turn.get("content") or ""))) != sample.completion:
+        return []
+    return [call for turn in own for call in calls_in_json(turn.get("tool_calls") or [])]
 
 
 def _first_given(*values: Any) -> Any:
