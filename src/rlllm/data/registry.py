@@ -20,6 +20,9 @@ DATASETS = Registry(
         "guess": Builtin(
             "rlllm.data.procedural.tool_tasks:guess", "hidden numbers to guess, levels 1 to 2; as conversations, games"
         ),
+        "maze": Builtin(
+            "rlllm.data.procedural.mazes:maze", "mazes to walk through, levels 1 to 3; as conversations, walks"
+        ),
         "search": Builtin(
             "rlllm.data.procedural.tool_tasks:search",
             "questions about an invented world to look up, levels 1 to 3; as conversations, searches",

@@ -22,6 +22,9 @@ ENVIRONMENTS = Registry(
     "rlllm.environments",
     {
         "calculator": Builtin("rlllm.rollouts.environments.calculator:Calculator", "exact arithmetic, as a tool"),
+        "maze": Builtin(
+            "rlllm.rollouts.environments.maze:MazeWalk", "rooms and doors, a room to be found in few moves"
+        ),
         "search": Builtin(
             "rlllm.rollouts.environments.search:Search", "full-text search over documents on this machine"
         ),
