@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Sample, Score, prompt_text
+from rlllm.core.records import Prompt, Sample, Score, prompt_text
 from rlllm.parsing.numbers import read_number
 from rlllm.rewards.math.answer_extraction import (
     Answer,
@@ -129,6 +129,7 @@ class Math:
         return Score(float(reply["equal"]), parsed=answer)
 
 
+_BARS = re.compile(r"\||vert")
 _BASES = re.compile(r"\bbases?\b|\b(?:binary|octal|hexadecimal|decimal)\b", re.IGNORECASE)
 
 
@@ -138,19 +139,18 @@ class _Question:
 
     references: tuple[str, ...]
     answer: Answer
-    prompt: str
+    prompt: Prompt
     same_base: bool
 
     @classmethod
     def of(cls, sample: Sample, *, marked: bool) -> _Question:
         references = tuple(reference_answers(sample))
-        prompt = prompt_text(sample.prompt)
         same_base = any("_" in text or "base" in text for text in references)
         return cls(
             references,
             read_answer(sample.completion, marked=marked),
-            prompt,
-            same_base and _BASES.search(prompt) is not None,
+            sample.prompt,
+            same_base and _BASES.search(prompt_text(sample.prompt)) is not None,
         )
 
     def answered_at_once(self) -> Score | None:
@@ -172,13 +172,17 @@ class _Question:
             equal = equal_answers(reference, answer.texts[-1], same_base=self.same_base)
         if equal is None:
             return None
-        if equal and "|" in canonical(answer.text) and self._repeats_question(reference):
+        if equal and _BARS.search(answer.text) and self._repeats_question(reference):
             return Score(0.0, parsed=answer.text[-200:], note="the inequality of the question, unsolved")
         return Score(float(equal), parsed=answer.text[-200:], note=None if equal else self._why_not(reference))
 
     def _repeats_question(self, reference: str) -> bool:
         reference, answer = canonical(reference), canonical(self.answer.text)
-        return "|" not in reference and writes_set(answer) and repeats_distance(answer, canonical(self.prompt))
+        return (
+            "|" not in reference
+            and writes_set(answer)
+            and repeats_distance(answer, canonical(prompt_text(self.prompt)))
+        )
 
     def _all_equal(self) -> bool:
         """Whether several marked answers are one value in several spellings."""
