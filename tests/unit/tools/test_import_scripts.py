@@ -99,6 +99,8 @@ REFUSED = [
         VERL + "actor_rollout_ref.rollout.n=4 actor_rollout_ref.actor.policy_loss.loss_mode=clip_cov",
         "of verl's own",
     ),
+    ("verl", VERL + "actor_rollout_ref.rollout.n_agent=5 do_search=true max_turns=2", "a search engine in a rollout"),
+    ("openrlhf", "python3 -m openrlhf.cli.train_sft --pretrain m --dataset a,b --dataset_probs ${P}", "no shares"),
     ("openrlhf", "python3 -m openrlhf.cli.train_ppo_ray --pretrain m", "names no data set"),
     ("openrlhf", "python3 -m openrlhf.cli.train_sft --dataset d", "names no model"),
     ("openrlhf", "python3 -m openrlhf.cli.train_ppo_ray --pretrain m --agent_func_path a.py", "an agent"),
@@ -125,3 +127,53 @@ def test_a_script_is_read_and_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     script(f"touch {mark}\nX=$(touch {mark})\n{VERL} actor_rollout_ref.rollout.n=2\n", "verl", tmp_path)
     assert not mark.exists()
+
+
+def test_the_recipe_of_dapo_is_a_command_of_verls(tmp_path: Path) -> None:
+    text = VERL.replace("verl.trainer.main_ppo", "recipe.dapo.main_dapo")
+    more = "data.train_batch_size=64 data.gen_batch_size=192 algorithm.filter_groups.enable=True"
+    overlong = "reward_model.overlong_buffer.enable=True reward_model.overlong_buffer.len=16"
+    recipe = script(f"{text} actor_rollout_ref.rollout.n=2 {more} {overlong}", "verl", tmp_path).recipe
+    assert recipe["sampler"] == {"name": "dynamic"}
+    assert recipe["rewards"][1] == {"name": "overlong", "weight": 1.0, "limit": 512, "cache": 16}
+
+
+@pytest.mark.parametrize(("prompts", "mini", "steps"), [(16, 256, 1), (64, 32, 2), (64, 64, 1)])
+def test_a_mini_batch_of_verls_is_at_most_the_rollout(tmp_path: Path, prompts: int, mini: int, steps: int) -> None:
+    sizes = f"data.train_batch_size={prompts} actor_rollout_ref.actor.ppo_mini_batch_size={mini}"
+    imported = script(f"{VERL} actor_rollout_ref.rollout.n=4 {sizes}", "verl", tmp_path)
+    trainer = imported.recipe["trainer"]
+    assert trainer["steps_per_generation"] == steps * trainer["gradient_accumulation_steps"] == prompts
+    assert ("a rollout has fewer prompts" in imported.text()) == (mini > prompts)
+
+
+def test_prompts_that_search_r1_repeats_are_a_group_and_keys_that_verl_lacks_are_said_to_be_so(tmp_path: Path) -> None:
+    imported = script(f"{VERL} actor_rollout_ref.rollout.n_agent=5 do_search=false max_turns=1", "verl", tmp_path)
+    assert imported.recipe["rollout"]["group_size"] == 5
+    assert "max_turns=1: no key of verl's" in imported.text()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'srun bash -c "{}"',
+        'ray job submit --runtime-env-json=\'{{\n  "working_dir": "x"\n}}\' -- {}',
+        "{} \\\n# the end",
+    ],
+)
+def test_a_command_in_a_quote_or_behind_one_is_read(tmp_path: Path, text: str) -> None:
+    command = "python3 -u -m openrlhf.cli.train_dpo --pretrain m --dataset d --beta 0.3"
+    recipe = script(text.format(command) + "\n", "openrlhf", tmp_path).recipe
+    assert (recipe["model"], recipe["data"]["name"], recipe["trainer"]["beta"]) == ("m", "d", 0.3)
+
+
+@pytest.mark.parametrize("flag", ["--pretrain_mode", "--model.pretrain_mode_enable"])
+def test_openrlhf_s_pretraining_reads_texts(tmp_path: Path, flag: str) -> None:
+    command = f"python3 -m openrlhf.cli.train_sft --pretrain m --dataset d --input_key question {flag}"
+    assert script(command, "openrlhf", tmp_path).recipe["data"]["columns"] == {"text": "question"}
+
+
+def test_the_module_may_stand_in_a_variable(tmp_path: Path) -> None:
+    lines = ['ENTRY=${ENTRY:-"-m verl.trainer.sft_trainer"}', "torchrun ${ENTRY} data.train_files=a model.path=m"]
+    recipe = script("\n".join(lines) + "\n", "verl", tmp_path).recipe
+    assert (recipe["method"], recipe["model"], recipe["data"]["name"]) == ("sft", "m", "a")

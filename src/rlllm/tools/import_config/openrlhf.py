@@ -103,6 +103,7 @@ _OLD = {
     "apply_chat_template": "data.apply_chat_template",
     "input_template": "data.input_template",
     "multiturn": "data.multiturn",
+    "pretrain_mode": "model.pretrain_mode_enable",
     "load_in_4bit": "ds.load_in_4bit",
 }
 """Flags under other names to those of version 0.10."""
@@ -179,7 +180,7 @@ def _data(recipe: Draft, given: dict[str, Any]) -> None:
         raise ConfigError("the script names no data set", given=names, hint="--dataset NAME or --prompt_data NAME")
     shares = given.pop("data.prompt_probs", given.pop("data.dataset_probs", None))
     listed = [name.strip() for name in str(names).split(",")]
-    weights = [float(share) for share in str(shares).split(",")] if shares is not None else [None] * len(listed)
+    weights = _shares(shares) if shares is not None else [None] * len(listed)
     if len(weights) != len(listed):
         raise ConfigError(f"{len(weights)} shares for {len(listed)} data sets", given=str(shares))
     keys = {"input": "prompt", "prompt": "prompt", "output": "completion", "chosen": "chosen", "rejected": "rejected"}
@@ -189,6 +190,8 @@ def _data(recipe: Draft, given: dict[str, Any]) -> None:
         for key, field in keys.items()
         if given.get(f"data.{key}_key") is not None
     }
+    if given.pop("model.pretrain_mode_enable", False) and "prompt" in columns:
+        columns = {"text": columns.pop("prompt")}
     columns = recipe.fitting_columns(columns)
     rows = given.pop("data.max_samples", None)
     sources = []
@@ -200,6 +203,15 @@ def _data(recipe: Draft, given: dict[str, Any]) -> None:
     if rows is not None and len(listed) > 1:
         recipe.leave("--data.max_samples", rows, "rows of a mixture are limited for each data set: name#N")
     recipe.put_sources(sources)
+
+
+def _shares(text: Any) -> list[float | None]:
+    try:
+        return [float(share) for share in str(text).split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            "no shares that can be read without the shell", given=str(text), hint="write the numbers: 0.5,0.5"
+        ) from error
 
 
 def _adapters(recipe: Draft, given: dict[str, Any]) -> None:

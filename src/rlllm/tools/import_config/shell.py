@@ -40,7 +40,7 @@ def command(path: Path, modules: Sequence[str]) -> tuple[str, list[str]]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the script: {reason}", given=path) from error
     text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-    text = re.sub(r"\\[ \t]*\n", " ", text)
+    text = re.sub(r"\\[ \t]*(?:\n|\Z)", " ", text)
     variables: dict[str, str] = {"HOME": "~", "PWD": ".", "@": "", "*": ""}
     for name, _, body in _HEREDOC.findall(text):
         variables[name] = _expanded(" ".join(body.split("\n")), variables)
@@ -51,6 +51,7 @@ def command(path: Path, modules: Sequence[str]) -> tuple[str, list[str]]:
         started = next(bodies, None)
     if started is None:
         raise ConfigError("the script starts no training that can be imported", given=path, exists=modules)
+    started = _without_open_quote(started, modules)
     try:
         words = shlex.split(started, comments=True)
     except ValueError as error:
@@ -61,6 +62,23 @@ def command(path: Path, modules: Sequence[str]) -> tuple[str, list[str]]:
     arguments = words[places[0] + 1 :]
     ends = (place for place, word in enumerate(arguments) if _ENDS.fullmatch(word))
     return words[places[0]], arguments[: next(ends, len(arguments))]
+
+
+def _without_open_quote(started: str, modules: Sequence[str]) -> str:
+    """The command without a quote around all of it, or without the end of one that begins on an earlier line.
+
+    `bash -c "python3 -m ..."`; `--runtime-env-json='{` with `}' -- python3 -m ...` below.
+    """
+    command = min((place for module in modules if (place := started.find(module)) >= 0), default=0)
+    before, behind = started[:command], started[command:]
+    for quote in "\"'":
+        if before.count(quote) % 2 and behind.count(quote) % 2:
+            end = behind.rindex(quote)
+            behind = behind[:end] + behind[end + 1 :]
+        elif not before.count(quote) % 2:
+            continue
+        before = ""
+    return before + behind
 
 
 def _started(text: str, variables: dict[str, str], modules: Sequence[str]) -> str | None:
@@ -81,12 +99,20 @@ def _started(text: str, variables: dict[str, str], modules: Sequence[str]) -> st
             closing = text.find('"', place + len(line))
             line = text[place : closing + 1] if closing >= 0 else line
         place += len(line) + 1
-        assignment = _ASSIGNMENT.match(line)
-        if assignment and not any(f"-m {module}" in line for module in modules):
+        assignment, expanded = _ASSIGNMENT.match(line), _expanded(line, variables)
+        if assignment and (_is_one_word(assignment[2]) or not any(f"-m {module}" in line for module in modules)):
             variables[assignment[1]] = _value(_expanded(assignment[2], variables))
-        elif any(re.search(rf"(?<![\w.]){re.escape(module)}(?![\w.])", line) for module in modules):
-            return _expanded(line, variables)
+        elif any(re.search(rf"(?<![\w.]){re.escape(module)}(?![\w.])", expanded) for module in modules):
+            return expanded
     return None
+
+
+def _is_one_word(text: str) -> bool:
+    """Whether nothing follows an assignment's value; behind it a command may stand."""
+    try:
+        return len(shlex.split(text, comments=True)) <= 1
+    except ValueError:
+        return False
 
 
 def _value(text: str) -> str:

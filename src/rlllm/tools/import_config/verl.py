@@ -1,4 +1,4 @@
-"""verl's launch scripts (`python3 -m verl.trainer.main_ppo key=value ...`), and its Hydra configs as YAML.
+"""verl's launch scripts (`python3 -m verl.trainer.main_ppo key=value ...`, DAPO's among them), and its Hydra configs as YAML.
 
 A batch is counted in prompts there and in completions here; what verl would take by default is written out. The loss is verl's:
 clipped twice, and aggregated as `loss_agg_mode` says.
@@ -6,6 +6,7 @@ clipped twice, and aggregated as `loss_agg_mode` says.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from rlllm.core.yaml_io import parse_scalar
 from rlllm.tools.import_config import shell
 from rlllm.tools.import_config.draft import LAUNCHER, NO_EVAL, PROMPT_LENGTH, QUANTISED, Draft, Source, read_config
 
-_RL, _SFT = "verl.trainer.main_ppo", ("verl.trainer.fsdp_sft_trainer", "verl.trainer.sft_trainer")
+_RL = ("verl.trainer.main_ppo", "recipe.dapo.main_dapo", "recipe.dapo.src.main_dapo")
+"""verl's own command, and the recipe of DAPO's, which takes the same keys."""
+_SFT = ("verl.trainer.fsdp_sft_trainer", "verl.trainer.sft_trainer")
 _METHODS = {
     "gae": ("align", "ppo"),
     "grpo": ("reason", "grpo"),
@@ -36,6 +39,7 @@ _REFUSED = {
     "actor_rollout_ref.rollout.agent.agent_loop_config_path": "an agent of verl's in a rollout",
     "actor_rollout_ref.actor.freeze_vision_tower": "training on images",
     "actor_rollout_ref.actor.router_replay.mode": "replayed routes of experts",
+    "do_search": "a search engine in a rollout (Search-R1)",
     "algorithm.use_pf_ppo": "weighted drawing of samples (PF-PPO)",
     "algorithm.rollout_correction.loss_type": "a correction between two engines as the loss",
 }
@@ -65,8 +69,8 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:
     """
     if path.suffix in (".yaml", ".yml", ".json"):
         value = read_config(path)
-        return _RL if "actor_rollout_ref" in value else _SFT[0], _flat(value)
-    module, words = shell.command(path, [_RL, *_SFT])
+        return _RL[0] if "actor_rollout_ref" in value else _SFT[0], _flat(value)
+    module, words = shell.command(path, [*_RL, *_SFT])
     settings: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
@@ -166,11 +170,20 @@ def _batches(recipe: Draft, rest: dict[str, Any]) -> int:
 
     Returns the optimizer steps of a rollout, which verl counts as one step.
     """
-    group = _number(rest.pop(f"{_ROLLOUT}n"), f"{_ROLLOUT}n")
+    repeats = [
+        f"{_ROLLOUT}n",
+        f"{_ROLLOUT}n_agent",
+    ]  # the latter is Search-R1's, which repeats prompts before a rollout
+    group = math.prod(_number(rest.pop(key, 1), key) for key in repeats)
     prompts = _number(rest.pop("data.train_batch_size"), "data.train_batch_size")
     mini = _number(rest.pop(f"{_ACTOR}ppo_mini_batch_size"), f"{_ACTOR}ppo_mini_batch_size")
     key = f"{_ACTOR}ppo_micro_batch_size_per_gpu"
     micro = rest.pop(key, None)
+    if mini > prompts:
+        recipe.leave(
+            f"{_ACTOR}ppo_mini_batch_size", mini, "a rollout has fewer prompts, so that a step takes all of it"
+        )
+        mini = prompts
     if prompts % mini:
         raise ConfigError(
             "a rollout is no whole number of mini-batches", given=f"{prompts} prompts, {mini} a mini-batch"
@@ -344,6 +357,8 @@ _GROUPS = (
     ("n_gpus_per_node", LAUNCHER),
     ("nnodes", LAUNCHER),
     ("resume", "resume with --resume"),
+    ("filter_groups.metric", "the sampler judges groups by the first reward"),
+    ("gen_batch_size", "the sampler draws as many prompts as a rollout takes"),
     ("data.shuffle", "the sampler orders prompts, from the seed"),
     ("data.", "rows are read by rlllm, under the tokenizer's own template"),
     ("algorithm.", "the method has no such setting"),
@@ -352,9 +367,38 @@ _GROUPS = (
 """Part of a key to why it has no counterpart; the first that fits."""
 
 
+_SECTIONS = frozenset(
+    {
+        "data",
+        "actor_rollout_ref",
+        "critic",
+        "reward",
+        "reward_model",
+        "reward_manager",
+        "custom_reward_function",
+        "algorithm",
+        "trainer",
+        "ray_init",
+        "ray_kwargs",
+        "global_profiler",
+        "transfer_queue",
+        "hydra",
+        "model",
+        "optim",
+        "engine",
+        "checkpoint",
+        "profiler",
+    }
+)
+"""What verl's keys begin with."""
+
+
 def _leave_rest(recipe: Draft, rest: dict[str, Any]) -> None:
     for key, value in rest.items():
-        recipe.leave(key, value, next((reason for part, reason in _GROUPS if part in key), LAUNCHER))
+        usual = (
+            LAUNCHER if key.partition(".")[0] in _SECTIONS else "no key of verl's: see what the program does with it"
+        )
+        recipe.leave(key, value, next((reason for part, reason in _GROUPS if part in key), usual))
 
 
 def _imitation(given: dict[str, Any]) -> Draft:
