@@ -26,15 +26,6 @@ ROOT = Path("runs/recorded")
 RLLLM = str(Path(sys.executable).with_name("rlllm"))
 WORLD = ["--data", "arithmetic", "data.level=2", "data.rows=1920", "data.holdout=256"]
 MEASURED = ["rollout.max_new_tokens=96", "eval.rows=256", "eval.samples=4", "save_strategy=no"]
-ONLINE = ["max_steps=60", "per_device_train_batch_size=64", "lr_scheduler_type=linear", "learning_rate=7e-5"]
-ROUNDS = ["max_steps=60", "per_device_train_batch_size=32", "learning_rate=1e-4", "iterations=3", "defaults=trl"]
-SINGLE = {
-    "remax": ONLINE,
-    "iterative-dpo": [*ROUNDS, "rollout.group_size=4"],
-    "raft": [*ONLINE, "rollout.group_size=8"],
-    "spin": ROUNDS,
-}
-"""Method -> its settings in the recording `align-single`."""
 GYM = {
     "products": ["data.params.max_digits=2"],
     "letter_counting": ["data.params.min_words=2", "data.params.max_words=4"],
@@ -106,28 +97,6 @@ def _pipeline(name: str, seed: int, folder: Path) -> dict[str, Any]:
         "seed": seed,
         **{part: row[part] for part in ("before", "after", "difference")},
         "tool_calls": {"first": fmean(calls[:5]), "last": fmean(calls[-5:])},
-    }
-
-
-def align_single(folder: Path, seeds: int) -> Any:
-    """Methods outside of the table of docs/align.md, against one reward model."""
-    reward = rlllm(["train-rm", "quickstart"], folder / "reward-model")
-    rows = []
-    for method, settings in SINGLE.items():
-        for seed in range(seeds):
-            rewards = [] if method == "spin" else ["--reward", str(reward.path)]
-            words = ["align", "--method", method, *rewards, *WORLD, *MEASURED, *settings, "--seed", str(seed)]
-            rows.append({"method": method, "seed": seed, **_alignment(rlllm(words, folder / f"{method}-{seed}"))})
-    return {"methods": rows}
-
-
-def _alignment(run: Run) -> dict[str, Any]:
-    gold = measure(run, "gold utility")
-    others = {row["name"]: row["after"] for row in run.results["measures"]}
-    return {
-        **{part: gold[part] for part in ("before", "after", "difference")},
-        "training_reward": others.get("model utility"),
-        "kl": others["KL from the start"],
     }
 
 
@@ -295,7 +264,6 @@ def nano(folder: Path, _: int) -> Any:
 RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "reason-controls": (controls, 3),
     "tools": (tools, 3),
-    "align-single": (align_single, 1),
     "overoptimisation": (overoptimisation, 1),
     "process-reward-model": (process_reward_model, 3),
     "judge": (judge, 1),

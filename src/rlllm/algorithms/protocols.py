@@ -162,6 +162,11 @@ class Advantage(Component):
     reads_kl_penalty: bool = True
     """Whether a KL penalty in the reward (`kl.where=reward`) reaches the advantage."""
 
+    @property
+    def costs(self) -> Sequence[str]:
+        """Names of monitored rewards that the run is to drive down, so that their fall is no alarm."""
+        return ()
+
     def __call__(self, batch: RolloutBatch) -> Tensor:
         return batch.trl_advantages
 

@@ -53,6 +53,13 @@ def test_the_multiplier_is_logged_at_every_step(tiny_model: str, tmp_path: Path)
     assert logged[1] > logged[0] > 1
 
 
+@pytest.mark.parametrize("method", ["raft", "constrained"])
+def test_the_fall_of_a_cost_is_no_alarm(tiny_model: str, tmp_path: Path, method: str) -> None:
+    run = align(tiny_model, tmp_path, method=method, **{**METHODS[method], "max_steps": 15})
+    compared = {row["monitored_reward"] for row in run.verdict["diagnostics"]["divergences"]}
+    assert compared == ({"gold", "characters"} if method == "raft" else {"gold"})
+
+
 def test_a_loss_that_online_dpo_does_not_have_is_refused(tiny_model: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no loss hinge"):
         align(tiny_model, tmp_path, method="online-dpo", advantage={"name": "pairwise", "loss": "hinge"})

@@ -56,6 +56,10 @@ class Lagrange(Advantage):
             )
         self.log_multiplier = math.log(self.start)
 
+    @property
+    def costs(self) -> Sequence[str]:
+        return (self.cost,)
+
     def check(self, setup: Setup) -> None:
         """Raise ConfigError unless the cost is one of the rewards and has weight 0."""
         self._check_cost(setup.reward_names, setup.reward_weights)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import Field, field_validator
 
-from rlllm.algorithms.components import Components
+from rlllm.algorithms.components import Components, component
+from rlllm.algorithms.protocols import Advantage
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import PromptTask, task_of
 from rlllm.core.runs import append_jsonl
@@ -209,7 +210,7 @@ def recorder(job: Job[RLPlan[Any]]) -> Callable[[list[dict[str, Any]]], None]:
     """Writes a rollout's rows, and monitors the rewards of weight 0; what an earlier start has written counts."""
     from rlllm.evals.monitors.monitored_rewards import RewardMonitor
 
-    monitor = RewardMonitor(job.plan.rewards.monitored, job.diagnostics.alarms)
+    monitor = RewardMonitor(_expected_to_follow(job.plan), job.diagnostics.alarms)
     monitor.add(job.run.samples())
 
     def record(batch: list[dict[str, Any]]) -> None:
@@ -332,9 +333,15 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
     diagnostics.reward_spread = trainer.reward_spread
     diagnostics.reward_faults = rewards.faults()
     rows = list(job.run.samples())
-    diagnostics.divergences = divergences(rows, rewards.monitored)
+    diagnostics.divergences = divergences(rows, _expected_to_follow(job.plan))
     diagnostics.never_paid = _never_paid(rows, rewards)
     diagnostics.gain_decomposition = decompose_gains(rows, rewards.monitored, seed=job.plan.config.seed)
+
+
+def _expected_to_follow(plan: RLPlan[Any]) -> list[str]:
+    """The monitored rewards whose fall beside a rising training reward is an alarm: all but the costs of the advantage."""
+    advantage = cast(Advantage, component("advantage", plan.slots["advantage"]))
+    return [name for name in plan.rewards.monitored if name not in advantage.costs]
 
 
 def _never_paid(rows: Sequence[Mapping[str, Any]], rewards: Composition) -> list[dict[str, Any]]:
