@@ -247,6 +247,7 @@ def test_rollouts_of_a_run_become_traces_of_the_schema(run: Path) -> None:
     assert trace.metrics == {"task_success": 1}
     assert (trace.costs.tokens, trace.costs.tool_calls) == (30, 2)
     assert measures(trace)["tool_errors_share"] == 0.5
+    assert measures(trace)["speedup"] == 1
     assert evaluated.metrics == {"task_success": 0}
     for unit in UNITS:
         advantages([trace, again, evaluated], unit, Weights())

@@ -9,6 +9,8 @@ from rlllm.core.traces import Event, Trace
 
 _NO_STEP = ("spawn", "despawn")
 """Types of events that are no work of the agent."""
+_LEADS = ("orchestrator_decision", "spawn", "tool_call")
+"""Types of events by which the agent shows that others act for it."""
 
 
 def measures(trace: Trace) -> dict[str, float]:
@@ -47,13 +49,13 @@ def in_order(trace: Trace) -> list[Event]:
 def steps(events: Sequence[Event]) -> tuple[float, float]:
     """Steps in all, and critical steps: those that nothing else could be done beside (PARL, of Kimi K2.5).
 
-    The main agent is that of the first event. Each of its events is a step, spawning and despawning aside. Between two of
-    them the other agents work side by side, so that the one with the most steps counts. An agent's steps are those that its
-    `return` says (`x.steps`), else its events.
+    The main agent is the first that decides, spawns or calls a tool, else that of the first event. Each of its events is a
+    step, spawning and despawning aside. Between two of them the other agents work side by side, so that the one with the most
+    steps counts. An agent's steps are those that its `return` says (`x.steps`), else its events.
     """
     if not events:
         return 0.0, 0.0
-    main = events[0].agent
+    main = next((event for event in events if event.type in _LEADS), events[0]).agent
     total = critical = 0.0
     beside: dict[str, float] = {}
     for event in events:
