@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from command_line import Rlllm
+
+from rlllm.tools.traces.rewards import Unit
+from rlllm_cli.commands.traces import Credit
 
 EXAMPLE = json.loads(
     (Path(__file__).parents[1] / "fixtures" / "traces" / "two_workers.json").read_text(encoding="utf-8")
@@ -54,6 +58,10 @@ def test_scores_and_credit(rlllm: Rlllm, file: Path) -> None:
     assert [row["advantage"] for row in rows] == [0, 0, 0]
     assert rlllm(f"traces score {file} paralel=1").code == 2
     assert "weights are written KEY=VALUE" in rlllm(f"traces score {file} parallel").err
+
+
+def test_every_unit_of_credit_can_be_typed() -> None:
+    assert [unit.value for unit in Credit] == list(get_args(Unit))
 
 
 def test_a_run_without_turns_is_refused(rlllm: Rlllm, tmp_path: Path) -> None:

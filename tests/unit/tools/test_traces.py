@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,7 +14,7 @@ from rlllm.core.runs import write_jsonl
 from rlllm.core.traces import Trace, parse, read_traces
 from rlllm.tools.traces.measures import measures
 from rlllm.tools.traces.of_runs import traces_in
-from rlllm.tools.traces.rewards import UNITS, Weights, advantages, rewards
+from rlllm.tools.traces.rewards import Unit, Weights, advantages, rewards
 from rlllm.tools.traces.timeline import html, rows
 
 EXAMPLE = json.loads(
@@ -249,7 +249,7 @@ def test_rollouts_of_a_run_become_traces_of_the_schema(run: Path) -> None:
     assert measures(trace)["tool_errors_share"] == 0.5
     assert measures(trace)["speedup"] == 1
     assert evaluated.metrics == {"task_success": 0}
-    for unit in UNITS:
+    for unit in get_args(Unit):
         advantages([trace, again, evaluated], unit, Weights())
 
 

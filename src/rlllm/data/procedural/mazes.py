@@ -14,10 +14,10 @@ from itertools import islice
 
 from pydantic import Field
 
-from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, Message, PromptTask, Record
 from rlllm.data.procedural.problems import level_of, stream
 from rlllm.data.procedural.procedural_task import ProceduralParams, parse_params
+from rlllm.data.procedural.tool_tasks import player
 from rlllm.data.request import DataRequest
 
 DIRECTIONS: Mapping[str, tuple[int, int]] = {"north": (0, -1), "south": (0, 1), "east": (1, 0), "west": (-1, 0)}
@@ -82,9 +82,7 @@ class _MazeTask:
         tasks = ((_task(maze, level), maze) for maze in mazes)
         if request.kind is PromptTask:
             return [task for task, _ in islice(tasks, request.rows)]
-        if request.kind is not Conversation:
-            raise DataError(f"maze makes no {request.kind.__name__} records", exists=["PromptTask", "Conversation"])
-        generator = random.Random(f"maze walker {request.split} {request.seed}")
+        generator = player("maze", request)
         turns = (turn for task, maze in tasks for turn in _walked(task, maze, generator, params.attentive))
         return list(islice(turns, request.rows))
 

@@ -66,7 +66,7 @@ class _CalculatorTask:
             return [
                 PromptTask(problem.prompt, problem.answer, problem.meta) for problem in islice(problems, request.rows)
             ]
-        generator = _player("calculator", request)
+        generator = player("calculator", request)
         turns = (
             turn for problem in problems for turn in _worked(problem.prompt, problem.answer, generator, params.calls)
         )
@@ -84,7 +84,7 @@ class _GuessTask:
         tasks = _games(level, request.split, random.Random(f"guess {level} {request.split} {request.seed}"))
         if request.kind is PromptTask:
             return list(islice(tasks, request.rows))
-        generator = _player("guess", request)
+        generator = player("guess", request)
         return list(islice((turn for task in tasks for turn in _played(task, generator, params)), request.rows))
 
 
@@ -99,12 +99,13 @@ class _SearchTask:
         tasks = _questions(level, request.split, random.Random(f"search {level} {request.split} {request.seed}"))
         if request.kind is PromptTask:
             return list(islice((task for task, _ in tasks), request.rows))
-        generator = _player("search", request)
+        generator = player("search", request)
         turns = (turn for task, path in tasks for turn in _searched(task, path, generator, params.searches))
         return list(islice(turns, request.rows))
 
 
-def _player(name: str, request: DataRequest) -> random.Random:
+def player(name: str, request: DataRequest) -> random.Random:
+    """The generator of the moves of a transcript. Raises DataError where other records than conversations are wanted."""
     if request.kind is not Conversation:
         raise DataError(f"{name} makes no {request.kind.__name__} records", exists=["PromptTask", "Conversation"])
     return random.Random(f"{name} player {request.split} {request.seed}")

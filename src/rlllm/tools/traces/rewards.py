@@ -15,7 +15,6 @@ from rlllm.core.traces import Event, Trace
 from rlllm.tools.traces.measures import in_order, measures
 
 Unit = Literal["team", "agent", "role", "orchestrator", "turn", "tool"]
-UNITS: tuple[Unit, ...] = ("team", "agent", "role", "orchestrator", "turn", "tool")
 _EPSILON = 1e-8
 _VERDICTS = {"right": True, "wrong": False}
 
