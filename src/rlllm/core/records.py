@@ -177,6 +177,34 @@ def answer_text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int) else None
 
 
+def reference_text(value: Any) -> str | None:
+    """What a row is judged by, as text: `answer_text` of an answer, or the JSON text of objects.
+
+    Objects are the calls of a function-calling data set, the checks of open-instruct, or the tests of a program: a list of
+    them, or one that has a name and arguments, or an object in it. None for anything else, such as an answer with its aliases.
+    """
+    if (text := answer_text(value)) is not None:
+        return text
+    return json.dumps(value, ensure_ascii=False, default=str) if _is_structured(value) else None
+
+
+def holds_objects(answer: str) -> bool:
+    """Whether a reference is the JSON text of objects, as `reference_text` writes them."""
+    if not answer.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        return _is_structured(json.loads(answer))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_structured(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        inner = any(isinstance(entry, Mapping) for entry in value.values())
+        return set(value) != {"target"} and (inner or {"name", "arguments"} <= value.keys())
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(entry, Mapping) for entry in value)
+
+
 def accepted_answers(answer: str) -> list[str]:
     """The answers that a reference accepts: the entries of `{"target": [...]}`, or else the text itself."""
     if answer.lstrip().startswith('{"target"'):

@@ -24,8 +24,9 @@ from rlllm.core.records import (
     PromptTask,
     Record,
     StepwiseSolution,
-    answer_text,
+    holds_objects,
     message_text,
+    reference_text,
 )
 from rlllm.data import columns, context_columns, messages
 from rlllm.data.io.formats import excerpt, json_type
@@ -89,11 +90,12 @@ class Cells:
         return value
 
     def answer(self) -> str:
-        """A reference answer: text, a number, true or false, or a list of answers of which each is right."""
+        """A reference answer: text, a number, true or false, a list of answers of which each is right, or the JSON text of
+        objects (see `reference_text`)."""
         value = self.get("answer")
         if not isinstance(value, bool | list | tuple | dict):
             return self.text("answer", numbers=True, empty=True)
-        text = answer_text(value)
+        text = reference_text(value)
         if text is None:
             raise self.fail("answer", f"must be text, a number, or a list of these, found {excerpt(str(value), 0, 40)}")
         return text
@@ -182,13 +184,26 @@ def _task(cells: Cells) -> PromptTask:
     else:
         prompt = cells.prompt() if "prompt" in cells.columns else messages.parse(cells.get("messages"), cells.place)
     prompt = cells.in_context(prompt)
-    if cells.get("answer") is None:
-        return PromptTask(prompt, None, meta)
-    full = cells.answer()
-    answer = full if "meta" in cells.columns else final_answer(full)
-    if answer != full:
-        meta.setdefault(cells.columns["answer"], full)
-    return PromptTask(prompt, answer, meta)
+    return PromptTask(prompt, _reference(cells, meta), meta)
+
+
+def _reference(cells: Cells, meta: dict[str, Any]) -> str | None:
+    """The reference answer of a row. `meta` keeps its column where that says more than the answer, or is an empty list."""
+    given = cells.get("answer")
+    if given is None:
+        return None
+    if "meta" in cells.columns:
+        return cells.answer()
+    column = cells.columns["answer"]
+    answer = None if given == [] else cells.answer()  # `[]` is for `calls`: nothing is to be called
+    if answer is None or holds_objects(answer):
+        if answer != given and column in cells.row:
+            meta.setdefault(column, given)
+        return answer
+    final = final_answer(answer)
+    if final != answer:
+        meta.setdefault(column, answer)
+    return final
 
 
 def _conversation(cells: Cells) -> Conversation:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.errors import ConfigError, closest
-from rlllm.core.records import Sample, Score, prompt_text
+from rlllm.core.records import Sample, Score, prompt_text, reference_text
 
 _ANSWERS = ("answer", "solution", "ground_truth", "label", "target", "final_answer")
 """Column names under which the reference is handed over, where the row has no other column of that name."""
@@ -98,10 +98,13 @@ def _verifiers(samples: Sequence[Sample]) -> _Values:
 
 
 def _reference(sample: Sample) -> Any:
-    if sample.answer is not None:
-        return sample.answer
+    """The reference as the row holds it, which may be a list or an object of which the answer is the text."""
     nested = sample.meta.get("reward_model")
-    return nested.get("ground_truth") if isinstance(nested, Mapping) else None
+    truths = [sample.meta.get("ground_truth"), nested.get("ground_truth") if isinstance(nested, Mapping) else None]
+    if sample.answer is None:
+        return next((truth for truth in truths if truth is not None), None)
+    wholes = (truth for truth in truths if isinstance(truth, list | Mapping))
+    return next((whole for whole in wholes if reference_text(whole) == sample.answer), sample.answer)
 
 
 TRL = Convention("TRL", "f(completions, solution, **kwargs)", True, _trl, True)

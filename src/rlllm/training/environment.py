@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,6 +142,7 @@ def chat_template(tokenizer: Any, model: str) -> str | None:
     try:
         if getattr(tokenizer, "response_template", None) is None:
             _trl.add_response_schema(tokenizer)
+            _read_llama_calls(tokenizer)
         if _trl.is_chat_template_prefix_preserving(tokenizer):
             return None
         return _trl.get_training_chat_template(tokenizer)
@@ -150,6 +152,26 @@ def chat_template(tokenizer: Any, model: str) -> str | None:
             given=model,
             hint="set response_template in its tokenizer_config.json",
         ) from error
+
+
+def _read_llama_calls(tokenizer: Any) -> None:
+    """Let TRL's response template read the calls of Llama 3 that end in `<|eom_id|>` or begin with `<|python_tag|>`.
+
+    TRL's takes `<|eot_id|>` alone for the end, as its chat template writes it. Llama 3.1 and later models end a call by
+    `<|eom_id|>` where they expect its result, and mark calls by `<|python_tag|>` where the built-in tools are on
+    (llama.com, "Llama 3.1 prompt format").
+    """
+    template = copy.deepcopy(getattr(tokenizer, "response_template", None))
+    fields = template.get("fields", {}) if isinstance(template, dict) else {}
+    if "tool_calls" not in fields or not {"<|eot_id|>", "<|eom_id|>"} <= tokenizer.get_vocab().keys():
+        return
+    for part in fields.values():
+        if "close_pattern" in part:
+            part["close_pattern"] = part["close_pattern"].replace(r"<\|eot_id\|>", r"<\|(?:eot|eom)_id\|>")
+    calls = fields["tool_calls"]
+    if "open_pattern" in calls:
+        calls["open_pattern"] = rf"(?:<\|python_tag\|>\s*)?{calls['open_pattern']}"
+    tokenizer.response_template = template
 
 
 def default_rewards(environment: PlannedEnvironment | None, loaded: Loaded) -> list[RewardSpec]:

@@ -12,11 +12,21 @@ from typing import Any
 
 import pytest
 
-from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, accepted_answers
+from rlllm.core.errors import DataError
+from rlllm.core.records import (
+    Conversation,
+    LabelledCompletion,
+    PreferencePair,
+    PromptTask,
+    Record,
+    Sample,
+    accepted_answers,
+)
 from rlllm.data.config import DataConfig
 from rlllm.data.io.formats import number_rows
 from rlllm.data.load import load
 from rlllm.data.to_records import adapt
+from rlllm.rewards.other_tools import VERL
 
 CASES = Path(__file__).parents[2] / "cases" / "data"
 FRUIT = [{"role": "user", "content": "Name a fruit."}]
@@ -70,6 +80,35 @@ def test_answers_may_be_truth_values_numbers_and_lists() -> None:
 )
 def test_answers_of_public_sets_accept_each_of_their_entries(row: dict[str, Any], accepted: list[str]) -> None:
     assert accepted_answers(read(row, PromptTask).answer) == accepted
+
+
+CALLS = [{"name": "weather", "arguments": {"city": "SF", "text": "\\boxed{4}"}}]
+POSSIBLE = [{"weather": {"city": ["SF", ""]}}]
+
+
+@pytest.mark.parametrize("objects", [CALLS, CALLS[0], POSSIBLE, POSSIBLE[0], CALLS * 2])
+@pytest.mark.parametrize("column", ["ground_truth", "answer", "target"])
+def test_objects_in_the_answer_are_its_json_text_and_stay_beside_it(objects: Any, column: str) -> None:
+    task = read({"prompt": "q", column: objects}, PromptTask)
+    assert json.loads(task.answer) == task.meta[column] == objects
+    text = json.dumps(objects)
+    assert read({"prompt": "q", column: text}, PromptTask) == PromptTask("q", text, {})
+
+
+def test_objects_in_verls_ground_truth_are_the_answer_and_its_functions_get_them_as_they_are() -> None:
+    for truth in (CALLS, {"weather": {"city": ["SF"]}}, {"target": ["a", "b"]}):
+        task = read({"prompt": FRUIT, "reward_model": {"style": "rule", "ground_truth": truth}}, PromptTask)
+        assert json.loads(task.answer) == truth
+        assert VERL.supplied([Sample("q", "", task.answer, task.meta)])["ground_truth"] == truth
+
+
+def test_an_empty_list_is_no_answer_and_stays_in_its_column() -> None:
+    assert read({"prompt": "q", "ground_truth": []}, PromptTask) == PromptTask("q", None, {"ground_truth": []})
+
+
+def test_an_answer_with_its_aliases_is_refused() -> None:
+    with pytest.raises(DataError, match="must be text, a number, or a list"):
+        read({"question": "q", "answer": {"value": "Paris", "aliases": ["City of Paris"]}}, PromptTask)
 
 
 def test_results_in_other_boxes_of_latex_are_read() -> None:

@@ -203,7 +203,6 @@ def test_a_map_of_fields_the_record_does_not_have_is_a_config_error(columns: dic
             PromptTask,
             "answer at row 2 of rows must be text, a number, or a list",
         ),
-        ({"question": "q", "answer": []}, PromptTask, "must be text, a number, or a list"),
         ({"question": "q", "answer": {"a": 1}}, PromptTask, "must be text, a number, or a list"),
         ({"question": [{"role": "wizard", "content": "x"}]}, PromptTask, "unknown role 'wizard'"),
         ({"question": [{"role": "user", "content": None}]}, PromptTask, "content of message 1 at row 2 of rows"),

@@ -43,6 +43,7 @@ def text_of(tokenizer: Any, completion: str) -> str:
         f"I look.<tool_call>\n{CALL}\n</tool_call>",
         f"<|tool_call_begin|>weather:0<|tool_call_argument_begin|>{CALL}<|tool_call_end|>",
         f"<|channel|>commentary to=functions.weather<|message|>{CALL}<|call|>",
+        '<|tool_call>call:weather{city:<|"|>SF<|"|>}<tool_call|>',
         "<tool_call>weather<arg_key>city</arg_key><arg_value>SF</arg_value></tool_call>",
     ],
 )
@@ -50,6 +51,12 @@ def test_special_tokens_that_mark_calls_stay_and_others_go(completion: str) -> N
     tokenizer = with_special(*sorted(set(MARKER.findall(completion))), "<|eot_id|>")
     assert text_of(tokenizer, f"<|user|>{completion}<|eot_id|><|end|><|pad|>") == completion
     assert tokenizer.decode(tokenizer(completion)["input_ids"], skip_special_tokens=True) != completion
+
+
+@pytest.mark.parametrize("end", ["<|eom_id|>", "<|eot_id|>"])
+def test_the_token_that_ends_a_call_of_llama_3_goes(end: str) -> None:
+    tokenizer = with_special("<|python_tag|>", "<|eom_id|>", "<|eot_id|>")
+    assert text_of(tokenizer, f"<|python_tag|>{CALL}{end}") == f"<|python_tag|>{CALL}"
 
 
 def test_a_completion_without_calls_is_what_it_was() -> None:

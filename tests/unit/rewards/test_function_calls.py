@@ -79,6 +79,14 @@ DEEPSEEK_BEGIN, DEEPSEEK_SEPARATOR, DEEPSEEK_END = (
 MODEL_NOTATIONS = {
     "llama 3": f'<|python_tag|>{{"name": "weather", "parameters": {ARGUMENTS}}}<|eom_id|>',
     "llama 3, no token": f'{{"name": "weather", "parameters": {ARGUMENTS}}}<|eot_id|>',
+    "llama 3, eot": f'<|python_tag|>{{"name": "weather", "parameters": {ARGUMENTS}}}<|eot_id|>',
+    "llama 3, no tag": f'{{"name": "weather", "parameters": {ARGUMENTS}}}<|eom_id|>',
+    "llama 3, went on": f'<|python_tag|>{{"name": "weather", "parameters": {ARGUMENTS}}}<|eom_id|>It is sunny.<|eot_id|>',
+    "llama 3, built-in eom": '<|python_tag|>weather.call(city="SF", days=3)<|eom_id|>',
+    "functiongemma": "<start_function_call>call:weather{city:<escape>SF<escape>,days:3}<end_function_call>",
+    "gemma 4": '<|tool_call>call:weather{city:<|"|>SF<|"|>,days:3}<tool_call|>',
+    "firefunction": f" functools[{json.dumps(RIGHT)}]",
+    "tool code": '<tool_code>weather(city="SF", days=3)</tool_code>',
     "llama 3, built-in": '<|python_tag|>weather.call(city="SF", days=3)',
     "llama 3, own": f"<function=weather>{ARGUMENTS}</function>",
     "llama 4": '<|python_start|>[weather(city="SF", days=3)]<|python_end|>',
@@ -193,6 +201,14 @@ REFERENCES = [
     json.dumps(OPENAI),
     f"<tool_call>{json.dumps(XLAM[0])}</tool_call>",
     "[f(tags=['a', 'b'], box={'w': [1, 2]}, n=3)]",
+    ["f(tags=['a', 'b'], box={'w': [1, 2]}, n=3)"],
+    [json.dumps(XLAM[0])],
+    {"target": [json.dumps(XLAM[0])]},
+    str(XLAM),
+    json.dumps(json.dumps(XLAM)),
+    [{"tool": "f", "args": XLAM[0]["arguments"]}],
+    [{"function": "f", "parameters": XLAM[0]["arguments"]}],
+    [{"name": "f", "arguments": {**XLAM[0]["arguments"], "padding": None}}],
 ]
 
 
@@ -211,6 +227,29 @@ def test_a_reference_of_calls_allows_just_its_values(reference: Any) -> None:
 def test_the_column_answers_of_xlam_is_read() -> None:
     assert Calls()(Sample("q", "g()", None, {"answers": '[{"name": "g", "arguments": {}}]'})).value == 1.0
     assert Calls()(Sample("q", "I cannot help.", None, {"answers": "[]"})).value == 1.0
+
+
+def test_a_list_of_texts_expects_all_of_its_calls() -> None:
+    for expected in (["f(x=1)", "g(y=2)"], '["f(x=1)", "g(y=2)"]', '{"target": ["f(x=1)", "g(y=2)"]}'):
+        assert value("f(x=1)\ng(y=2)", expected) == 1.0
+        assert value("f(x=1)", expected) == 0.0
+        assert value("f(x=1)\ng(y=3)", expected) == 0.0
+
+
+def test_a_null_of_a_reference_may_be_given_or_left_out() -> None:
+    expected = [{"name": "f", "arguments": {"x": 1, "y": None}}]
+    assert value("f(x=1)", expected) == value("f(x=1, y=None)", expected) == 1.0
+    assert value("f(x=1, y=2)", expected) == 0.0
+
+
+def test_an_object_with_a_tool_but_no_arguments_is_no_call() -> None:
+    assert value('{"tool": "hammer"}', []) == 1.0
+
+
+def test_the_expectation_may_stand_where_verl_keeps_it() -> None:
+    row = {"reward_model": {"style": "rule", "ground_truth": []}}
+    assert Calls()(Sample("q", "I cannot help.", None, row)).value == 1.0
+    assert Calls()(Sample("q", "g()", None, row)).value == 0.0
 
 
 def test_arguments_may_be_missing_or_null() -> None:

@@ -288,6 +288,13 @@ def test_a_setting_that_a_method_does_not_take_is_listed(tmp_path: Path) -> None
     assert "colour" in reasons
 
 
+@pytest.mark.parametrize(("stage", "carried"), [("sft", True), ("dpo", False), ("kto", False)])
+def test_batches_without_padding_are_carried_where_trl_has_them(tmp_path: Path, stage: str, carried: bool) -> None:
+    made = made_of({"model_name_or_path": "a/b", "dataset_name": "c/d", "padding_free": True}, "trl", tmp_path, stage)
+    assert made.recipe.get("trainer", {}).get("padding_free", False) is carried
+    assert ("padding_free" in {one.key for one in made.unmapped}) is not carried
+
+
 def test_json_is_read_as_well(tmp_path: Path) -> None:
     path = tmp_path / "sft.json"
     path.write_text('{"model_name_or_path": "a/b", "dataset_name": "c/d", "packing": true}')

@@ -225,3 +225,30 @@ def test_a_model_whose_template_knows_no_tools_is_refused_by_name(tiny_model: st
     tokenizer.save_pretrained(folder)
     with pytest.raises(ConfigError, match="shows no tool calls"):
         rlllm.reason(**settings(str(folder), parts, "calls"), environment="calculator", output_dir=parts / "run")
+
+
+LLAMA_CALL = '{"name": "add", "parameters": {"a": 1}}'
+
+
+@pytest.mark.parametrize("end", ["<|eom_id|>", "<|eot_id|>"])
+@pytest.mark.parametrize("tag", ["<|python_tag|>", ""])
+def test_calls_of_llama_3_are_read_with_either_end(tag: str, end: str) -> None:
+    from trl.chat_template_utils import llama3_1_chat_template
+
+    from rlllm.assets.build_nano import build_tokenizer
+    from rlllm.training.environment import chat_template
+
+    tokenizer = build_tokenizer()
+    header = "<|start_header_id|>assistant<|end_header_id|>"
+    markers = ["<|python_tag|>", "<|eom_id|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"]
+    tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.all_special_tokens[2:], *markers]})
+    tokenizer.chat_template, tokenizer.response_template = llama3_1_chat_template, None
+    chat_template(tokenizer, "llama")
+    before, turn, words = (
+        tokenizer(text)["input_ids"] for text in (f"{header}\n\n", tag + LLAMA_CALL + end, f"Hi.{end}")
+    )
+    assert tokenizer.parse_response(turn, prefix=before)["tool_calls"][0]["function"] == {
+        "name": "add",
+        "arguments": {"a": 1},
+    }
+    assert tokenizer.parse_response(words, prefix=before)["content"] == "Hi."

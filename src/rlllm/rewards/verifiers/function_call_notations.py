@@ -6,6 +6,7 @@ What a marker encloses is read by `function_call_syntax`. Calls in two notations
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -38,6 +39,9 @@ _DEEPSEEK = re.compile(
     r"(?:function)?(?:<\uff5ctool\u2581sep\uff5c>)?([\w.-]+)(?:<\uff5ctool\u2581sep\uff5c>|\s)\s*(.*)", re.DOTALL
 )
 _KIMI = re.compile(r"\s*(?:functions\.)?([\w.-]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>(.*)", re.DOTALL)
+_GEMMA = re.compile(r"\s*call:([\w.-]+)\s*(\{.*\})\s*", re.DOTALL)
+_GEMMA_QUOTE = re.compile(r"<escape>|<\|\"\|>")
+_BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_][\w.-]*)\s*:")
 _MISTRAL_ID = re.compile(r"\[CALL_ID\][^\[{]*")
 _GLAIVE = re.compile(r"""(\{\s*"name"\s*:\s*"[^"]*"\s*,\s*"arguments"\s*:\s*)('.*')\s*\}\s*""", re.DOTALL)
 _REACT_END = re.compile(r"\n(?:Observation|Thought|Action|Final Answer):")
@@ -245,6 +249,16 @@ def _harmony(name: str, body: str) -> list[Call]:
     return [call_with(name, body)]
 
 
+def _gemma(_: str, body: str) -> list[Call]:
+    """`call:NAME{key:value}`, keys without quotes and texts between `<escape>` or `<|"|>` (FunctionGemma, Gemma 4)."""
+    match = _GEMMA.fullmatch(body)
+    if match is None:
+        raise UnreadableError(f"no call: {body.strip()[:80]}")
+    pieces = _GEMMA_QUOTE.split(match[2])
+    quoted = (json.dumps(text) if at % 2 else _BARE_KEY.sub(r'\1"\2":', text) for at, text in enumerate(pieces))
+    return [call_with(match[1], "".join(quoted))]
+
+
 def _glaive(_: str, body: str) -> list[Call]:
     """JSON whose arguments are JSON in single quotes."""
     match = _GLAIVE.fullmatch(body.strip())
@@ -283,6 +297,10 @@ _NOTATIONS: tuple[_Notation, ...] = (
     _tag("<|python_start|>", "<|python_end|>"),
     _tag("<|START_ACTION|>", "<|END_ACTION|>"),
     _tag("<|action_start|><|plugin|>", "<|action_end|>"),
+    _tag("<start_function_call>", "<end_function_call>", _gemma, may_stay_open=True),
+    _tag("<|tool_call>", "<tool_call|>", _gemma, may_stay_open=True),
+    _Notation(re.compile(r"\bfunctools(?=\[)"), _block),
+    _tag("<tool_code>", "</tool_code>"),
     _tag("<TOOLCALL>", "</TOOLCALL>"),
     _tag("<tools>", "</tools>"),
     _tag("<function_call>", "</function_call>", _glaive, may_stay_open=True),
@@ -291,7 +309,7 @@ _NOTATIONS: tuple[_Notation, ...] = (
     _tag("<minimax:tool_call>", "</minimax:tool_call>", _invokes),
     _tag("<\uff5ctool\u2581call\u2581begin\uff5c>", "<\uff5ctool\u2581call\u2581end\uff5c>", _deepseek),
     _tag("<|tool_call_begin|>", "<|tool_call_end|>", _kimi),
-    _Notation(re.compile(r"<\|python_tag\|>"), _python_tag),
+    _Notation(re.compile(r"<\|python_tag\|>"), _python_tag, re.compile(r"<\|(?:eot|eom)_id\|>"), may_stay_open=True),
     _Notation(re.compile(r"\[TOOL_CALLS\]"), _mistral),
     _Notation(
         re.compile(r"\bto=functions\.([\w.-]+)[^{}\n]*?<\|message\|>"),

@@ -15,7 +15,9 @@ from rlllm.rewards.verifiers.submissions import JSON_DECODER, json_series, parse
 _LONGEST = 50_000
 """Characters of what is read as Python: its parser recurses."""
 _NAME_KEYS = ("name", "tool_name", "action")
-_ARGUMENT_KEYS = ("arguments", "parameters", "action_input")
+_NAME_KEYS_BESIDE_ARGUMENTS = ("function", "tool")
+"""Words that an object which is no call may have as well."""
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "tool_input", "action_input")
 _NAME_BEFORE_OBJECT = re.compile(r"\s*(?:functions\.)?([A-Za-z_][\w.-]*)(?::\d+)?\s*(?:\[ARGS\]\s*)?(?=\{)")
 
 
@@ -111,11 +113,22 @@ def _named_objects(text: str) -> list[Call]:
     return calls
 
 
+def is_call(entry: Mapping[str, Any]) -> bool:
+    """Whether an object is a call with a name, and not the name of a function with its arguments as the value."""
+    inner = entry.get("function")
+    return _name_of(entry) is not None or (isinstance(inner, Mapping) and _name_of(inner) is not None)
+
+
+def _name_of(entry: Mapping[str, Any]) -> str | None:
+    more = _NAME_KEYS_BESIDE_ARGUMENTS if any(key in entry for key in _ARGUMENT_KEYS) else ()
+    return next((entry[key] for key in (*_NAME_KEYS, *more) if isinstance(entry.get(key), str)), None)
+
+
 def _call_of(entry: Any) -> Call:
     if isinstance(entry, Mapping) and isinstance(entry.get("function"), Mapping):
         entry = entry["function"]
-    name = next((entry[key] for key in _NAME_KEYS if key in entry), None) if isinstance(entry, Mapping) else None
-    if not isinstance(name, str):
+    name = _name_of(entry) if isinstance(entry, Mapping) else None
+    if name is None:
         raise UnreadableError(f"no call: {json.dumps(entry, default=str)[:80]}")
     arguments = next((entry[key] for key in _ARGUMENT_KEYS if key in entry), None)
     return call_with(name, {} if arguments is None else arguments)

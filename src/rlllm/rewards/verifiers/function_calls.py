@@ -6,6 +6,8 @@ gorilla.cs.berkeley.edu/leaderboard.html) without the types of the function docu
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +15,16 @@ from typing import Any, NamedTuple
 
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.verifiers.function_call_notations import has_marker, read_calls, templated_calls
-from rlllm.rewards.verifiers.function_call_syntax import Call, UnreadableError, Untyped, calls_in_json, shown
+from rlllm.rewards.verifiers.function_call_syntax import Call, UnreadableError, Untyped, calls_in_json, is_call, shown
 from rlllm.rewards.verifiers.submissions import final_part, parse_json
 
 _Allowed = Mapping[str, Sequence[Any]]
 """Argument name to the values it may have; "" among them makes it optional."""
 
+_LIST_KEYS = ("tool_calls", "target")
+"""Keys of an object that holds a list of expected calls: OpenAI's, and that of `core.records.answer_text`."""
+_LONGEST = 50_000
+"""Characters of an expectation that is read as Python: its parser recurses."""
 _IGNORED = re.compile(r"[ ,./\-_*^]")
 
 
@@ -28,8 +34,9 @@ class Calls:
 
     Reads the notations in which models mark calls: `<tool_call>` with JSON (Hermes, Qwen), `<function=NAME>` (Llama 3,
     Qwen3-Coder), `<|python_tag|>`, `[TOOL_CALLS]` (Mistral), keys and values (GLM), those of DeepSeek, Kimi, Cohere, Phi,
-    Granite, MiniMax and gpt-oss, and ReAct's `Action:`; without a marker JSON (`{"name": ..., "arguments": {...}}`, alone,
-    in a list, or as OpenAI writes `tool_calls`), `NAME{...}`, and calls in Python's syntax with literal keyword arguments.
+    Gemma, Granite, MiniMax and gpt-oss, and ReAct's `Action:`; without a marker JSON (`{"name": ..., "arguments": {...}}`,
+    alone, in a list, or as OpenAI writes `tool_calls`), `NAME{...}`, and calls in Python's syntax with literal keyword
+    arguments.
     Calls in two notations are none. A value that is written as bare text (`<parameter=days>3</parameter>`) may stand for the
     text or for the JSON value. The order of the calls does not matter, their number does. Strings are compared without
     regard to case, blanks and `,./-_*^`, as the leaderboard does; booleans are not numbers. An empty list of expected calls
@@ -37,8 +44,8 @@ class Calls:
 
     Args:
         column: the row's column with the expectation: a list of `{function: {argument: [allowed, ...]}}`, a list of calls
-            `{"name": ..., "arguments": {...}}` whose values are the only allowed ones (xLAM, OpenAI), or the text of either;
-            by default also read from the row's `answers` and its answer.
+            `{"name": ..., "arguments": {...}}` whose values are the only allowed ones (xLAM, OpenAI), calls as text, one of
+            these alone, or the JSON text of them; by default also read from the row's `answers` and its answer.
         exact: compare strings as they are.
         tokenizer: model whose tokenizer says how its calls are read (its `response_template`), as a folder or Hub id; a
             completion in which that finds no call is read as above.
@@ -51,9 +58,7 @@ class Calls:
 
     def __call__(self, sample: Sample) -> Score:
         try:
-            expected = _expectation(
-                _first_given(sample.meta.get(self.column), sample.meta.get("answers"), sample.answer)
-            )
+            expected = _expectation(self._column(sample))
         except ValueError as error:
             return Score(None, note=f"column {self.column}: {error}"[:200])
         if not expected:
@@ -71,6 +76,13 @@ class Calls:
             return Score(1.0, parsed=text)
         stray = next((call for call, fits in zip(calls, possible, strict=True) if not any(fits)), None)
         return Score(0.0, parsed=text, note=f"unexpected: {shown([stray])}"[:200] if stray else "a call comes twice")
+
+    def _column(self, sample: Sample) -> Any:
+        """The expectation as the row holds it."""
+        nested = sample.meta.get("reward_model")
+        truth = nested.get("ground_truth") if isinstance(nested, Mapping) else None
+        answers = (sample.meta.get("answers"), truth, sample.answer, sample.meta.get("answer"))
+        return next((value for value in (sample.meta.get(self.column), *answers) if value is not None), None)
 
     def _calls(self, sample: Sample) -> list[Call]:
         """Every call of a completion, or of all turns of a rollout in an environment; at least one.
@@ -112,10 +124,6 @@ def _played_calls(sample: Sample) -> list[Call]:
     return [call for turn in own for call in calls_in_json(turn.get("tool_calls") or [])]
 
 
-def _first_given(*values: Any) -> Any:
-    return next((value for value in values if value is not None), None)
-
-
 def _expectation(column: Any) -> list[tuple[str, _Allowed]]:
     """(function, allowed arguments) of every expected call.
 
@@ -124,31 +132,50 @@ def _expectation(column: Any) -> list[tuple[str, _Allowed]]:
     """
     if column is None:
         raise ValueError("the row has no expected calls")
-    value = _value_of(column) if isinstance(column, str) else column
+    value = _value_of(column)
     if isinstance(value, Mapping):
-        value = value["tool_calls"] if isinstance(value.get("tool_calls"), list) else [value]
+        whole = next((value[key] for key in _LIST_KEYS if isinstance(value.get(key), list)), None)
+        value = [value] if whole is None else whole
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise ValueError("a list of {function: {argument: [allowed, ...]}} is expected")
-    return [_expected_call(entry) for entry in value]
+    return [call for entry in value for call in _expected_calls(entry)]
 
 
-def _value_of(column: str) -> Any:
-    """The value of an expectation that is JSON text, or of calls written in a notation of models."""
+def _value_of(column: Any) -> Any:
+    """The value of an expectation: of JSON text, of text as Python writes it, or of calls in a notation of models.
+
+    Raises:
+        ValueError: it is text of no such form.
+    """
+    for _ in range(3):  # text in text
+        if not isinstance(column, str):
+            break
+        column = _loaded(column)
+    return column
+
+
+def _loaded(text: str) -> Any:
     try:
-        return parse_json(column)
+        return parse_json(text)
     except ValueError as error:
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            return ast.literal_eval(text.strip()) if len(text) <= _LONGEST else None
         try:
-            return read_calls(column)
+            return read_calls(text)
         except UnreadableError:
             raise error from None
 
 
+def _expected_calls(entry: Any) -> list[tuple[str, _Allowed]]:
+    value = _value_of(entry)
+    return [_expected_call(call) for call in (value if isinstance(value, list) else [value])]
+
+
 def _expected_call(entry: Any) -> tuple[str, _Allowed]:
-    entry = parse_json(entry) if isinstance(entry, str) else entry
-    if isinstance(entry, Mapping) and (_is_named(entry) or _is_named(entry.get("function"))):
+    if isinstance(entry, Mapping) and is_call(entry):
         entry = calls_in_json(entry)[0]
     if isinstance(entry, Call):
-        return entry.name, {key: [_Only(value)] for key, value in entry.arguments.items()}
+        return entry.name, {key: _only(value) for key, value in entry.arguments.items()}
     if not isinstance(entry, Mapping):
         raise ValueError(f"no expected call: {str(entry)[:80]}")
     named = [(name, arguments) for name, arguments in entry.items() if arguments is not None]
@@ -158,9 +185,9 @@ def _expected_call(entry: Any) -> tuple[str, _Allowed]:
     return str(name), {key: _allowed_values(allowed) for key, allowed in arguments.items() if allowed is not None}
 
 
-def _is_named(entry: Any) -> bool:
-    """Whether an entry is a call with a name, and not a function's name with its allowed arguments."""
-    return isinstance(entry, Mapping) and isinstance(entry.get("name"), str)
+def _only(value: Any) -> Sequence[Any]:
+    """The allowed values of an argument with one value; null may also be absent, as tables pad objects with nulls."""
+    return [_Only(value), ""] if value is None else [_Only(value)]
 
 
 class _Only(NamedTuple):

@@ -262,6 +262,14 @@ def _completion_length(recipe: Draft, key: str, value: Any) -> None:
         recipe.leave(key, value, "prompt and completion are cut together: max_length")
 
 
+def _padding_free(recipe: Draft, key: str, value: Any) -> None:
+    """Batches without padding change what fits into memory, and nothing that is learned."""
+    if not value or recipe.trainer.trl_config == "SFTConfig":
+        recipe.put_trl(key, value)
+    else:
+        recipe.leave(key, value, "TRL has batches without padding in supervised training only")
+
+
 _VLLM = left("rollouts are sampled by rlllm's own engines: rollout.engine")
 
 SHARED: dict[str, Rule] = {
@@ -272,6 +280,7 @@ SHARED: dict[str, Rule] = {
     "loss_type": _losses,
     "scale_rewards": _boolean_scale,
     "max_completion_length": _completion_length,
+    "padding_free": _padding_free,
     "generate_during_eval": unless(False, NO_EVAL),
     "is_encoder_decoder": unless(False, "models are causal language models"),
     "padding_value": left("the tokenizer's padding token is used"),
