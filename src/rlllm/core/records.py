@@ -152,8 +152,8 @@ def task_of(record: Any) -> PromptTask:
 
 
 def answer_of(meta: Mapping[str, Any]) -> str | None:
-    """The column `answer` of a row as `answer_text` writes it; None where that cannot be done."""
-    return answer_text(meta.get("answer"))
+    """The column `answer` of a row as `reference_text` writes it; None where that cannot be done."""
+    return reference_text(meta.get("answer"))
 
 
 def answer_text(value: Any) -> str | None:

@@ -119,3 +119,12 @@ def test_shipped_cases_belong_to_rewards_that_exist_and_hold_for_their_arguments
         assert shipped(name, {}) == shipped(name, shipped_params(name))
         assert shipped(name, {"no such": 1}) is None
     assert shipped("random", {}) is None
+
+
+def test_every_kind_of_program_that_is_right_has_a_wrong_twin() -> None:
+    labels: dict[str, set[bool | None]] = {}
+    cases = shipped("code", {})
+    assert cases is not None
+    for case in cases.cases:
+        labels.setdefault(case.kind, set()).add(case.label)
+    assert [kind for kind, found in labels.items() if True in found and False not in found] == []

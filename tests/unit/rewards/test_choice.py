@@ -20,6 +20,30 @@ def sample(completion: str, answer: str | None = "B", choices: Any = CITIES) -> 
 
 
 COMPLETIONS = [
+    # other options called wrong
+    ("B is right, A is wrong.", 1.0),
+    ("Option B is correct and option A is wrong.", 1.0),
+    ("B is correct; A, C and D are incorrect.", 1.0),
+    ("A is wrong, so B is correct.", 1.0),
+    ("The answer is B, and A is wrong.", 1.0),
+    ("B is right, B is wrong.", 0.0),
+    ("A and B are correct, C is wrong.", 0.0),
+    ("I think B is correct, A is wrong, but C is correct", 0.0),
+    ("B is correct, A is not wrong.", 0.0),
+    ("A is correct, B is wrong", 0.0),
+    # a conclusion that is a letter, and a label before a word without a blank
+    ("Thus, B.", 1.0),
+    ("Thus, B?", 0.0),
+    ("Thus, A or B.", 0.0),
+    ("Select B", 1.0),
+    ("Select A or B", 0.0),
+    ("答えはBです。", 1.0),
+    ("答えはBではありません。", 0.0),
+    ("答えはBですか?", 0.0),
+    ("정답은 B입니다.", 1.0),
+    ("정답은 B가 아닙니다.", 0.0),
+    ("答案是B因为伦敦在英国", 1.0),
+    ("答案是B选项", 1.0),
     # completion, value where B (London) is right
     ("#### B", 1.0),
     ("\\boxed{B}", 1.0),

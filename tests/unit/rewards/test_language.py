@@ -56,6 +56,10 @@ SENTENCES = {
 
 
 ORDINARY = [
+    ("es", "Roma es la capital de Italia."),
+    ("es", "No tengo dinero."),
+    ("oc", "Lo gat dormís dins l'ostal e canta la cançon."),
+    ("lb", "De Kaz schléift am Haus an et ass kal."),
     # language, sentence
     ("en", "Could you tell me where the nearest train station is?"),
     ("en", "She bought two tickets yesterday."),
@@ -161,6 +165,11 @@ def value(completion: str, language: str = "zh") -> float | None:
 def test_a_text_in_the_expected_language_is_worth_one_and_another_less(code: str) -> None:
     assert value(SENTENCES[code], code) == 1.0
     assert (value(SENTENCES["en" if code != "en" else "de"], code) or 0.0) < 0.5
+
+
+def test_a_sentence_between_two_languages_cannot_be_judged() -> None:
+    assert value("Jeg har ret.", "da") is None
+    assert value("Kočka spí.", "cs") is None
 
 
 def test_a_mixed_text_is_worth_its_share() -> None:

@@ -19,6 +19,14 @@ def sample(completion: str, answer: str | None = None, tokens: int | None = None
 
 
 EXACT = [
+    ('#### "Paris"', "Paris", 1.0),
+    ("#### \u201cParis\u201d.", "Paris", 1.0),
+    ("#### \u00abParis\u00bb", "Paris", 1.0),
+    ("#### _Paris_", "Paris", 1.0),
+    ("#### 'a'", "'a'", 1.0),
+    ("#### a", "'a'", 0.0),
+    ("#### 'a' and 'b'", "a' and 'b", 0.0),
+    ("#### __init__", "init", 0.0),
     # completion, reference, value
     ("#### 7", "7", 1.0),
     ("3 + 4 = 7\n#### 7", "7", 1.0),

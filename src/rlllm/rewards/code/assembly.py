@@ -66,7 +66,15 @@ def assembled(blocks: list[tuple[bool, str]], wanted: list[str], prefix: str, re
     if not usable:
         last = max(parsed, key=lambda block: (block.labelled, block.place))
         return [_compiled(prefix + last.text)]
-    main = max(usable, key=lambda block: (_serves(block, usable, wanted, reads_input), block.labelled, block.place))
+    main = max(
+        usable,
+        key=lambda block: (
+            _serves(block, usable, wanted, reads_input),
+            not _imports_only(block, wanted),
+            block.labelled,
+            block.place,
+        ),
+    )
     if main.tree is None:
         return [_compiled(prefix + main.text)]
     first = [_compiled(prefix)] if prefix else []
@@ -181,6 +189,14 @@ def _serves(block: _Block, blocks: list[_Block], wanted: list[str], reads_input:
         return any(_defines(block.tree, name) for name in wanted)
     parts = [block.tree, *_definitions(block, blocks, set(), set())]
     return not reads_input or any(map(_reads_input, parts))
+
+
+def _imports_only(block: _Block, wanted: list[str]) -> bool:
+    """Whether what the tests use of a block is only imported there, as an example of use imports the program."""
+    if block.tree is None or not wanted:
+        return False
+    own = [statement for statement in block.tree.body if not isinstance(statement, (ast.Import, ast.ImportFrom))]
+    return not any(_defines(ast.Module(own, []), name) for name in wanted)
 
 
 def _defines(tree: ast.Module, name: str) -> bool:

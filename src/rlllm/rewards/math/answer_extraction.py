@@ -68,6 +68,11 @@ _CONCLUSION = re.compile(
     r"(?:so|thus|hence|therefore|finally|in\s+total|altogether|overall|in\s+conclusion|\\therefore)\b", re.IGNORECASE
 )
 _VALUE_ONLY = re.compile(r"[-+]?\\?[$\u20ac\u00a3]?\d[\d,. ]*(?:\\?%|\s*[a-zA-Z]{1,12})?")
+_HEADING = re.compile(
+    r"[#*_\s]*(?:the\s+)?(?:final|correct)?\s*(?:answer|result|solution)\s*(?:[*_]+|(?=\$|\\[\[(]))\s*(?=\S)",
+    re.IGNORECASE,
+)
+"""The heading of an answer without a colon: "**Final Answer** $$7$$"."""
 _CONCLUDED_NUMBER = re.compile(r"(?<![\w.\\^_{])[-+]?\\?\$?\d[\d,]*(?:\.\d+)?(?:/\d+)?(?![\d^_/*+=])")
 _UNCERTAIN = re.compile(
     r"\b(?:not|never|no|nor|neither|none|cannot|if|whether|unless|maybe|perhaps|possibly|probably|wrong|incorrect|mistaken|mistake|false"
@@ -159,7 +164,7 @@ def _without_formulas(text: str) -> str:
 
 def _concluded(sentence: str, *, alone: bool) -> str | None:
     """What the last sentence says, if it ends in a value, or is nothing but one."""
-    sentence = _CORRECTED.sub("", sentence.strip(), count=1)
+    sentence = _HEADING.sub("", _CORRECTED.sub("", sentence.strip(), count=1), count=1)
     if len(sentence) > _LONGEST_STATEMENT * 2 or _UNCERTAIN.search(_without_formulas(sentence)):
         return None
     plain = plain_answer(sentence)

@@ -179,10 +179,12 @@ _BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eig
 def _based(text: str) -> tuple[int, int] | None:
     """(value, base) of `204_5`, `204_{\\text{five}}`, "204 base 5"; None of anything else."""
     match = _BASED.fullmatch(text.replace("\\text{ base ", "base ").replace("{ten}", "{10}").strip())
-    if match is None or not match["digits"][0].isdigit():
+    if match is None:
         return None
     written = match["base"] or match["word"]
     base = int(written) if written.isdigit() else _BASES.get(written, 0)
+    if not match["digits"][0].isdigit() and (len(match["digits"]) == 1 or base <= 10):  # A_1 and AB_3 are names
+        return None
     try:
         return (int(match["digits"].replace(" ", ""), base), base) if 2 <= base <= 36 else None
     except ValueError:

@@ -33,6 +33,7 @@ _STATED = re.compile(
     r"|(?:\A|\n)[\s#*_]*(?:the\s+)?(?:(?:final|correct)\s+)?answer[ \t*_]*\n\s*"
     r"|\b(?:I|we)\s*(?:'d|'ll|would|will|shall)?\s*(?:choose|pick|select|go\s+with|go\s+for|opt\s+for|say)\s+"
     r"|\bmy\s+(?:choice|pick|selection)\s+is\s+"
+    r"|(?:\A|\n|[.!]\s)\s*(?:so|thus|hence|therefore)\s*[,:]\s*(?=[*_$(]{0,4}[A-Z]\b[^\w\n?]{0,6}\Z)"
     r"|\"(?:final_|correct_)?(?:answer|choice|option)(?:_choice|_label)?\"\s*:\s*\"?"
     r"|(?<![\u4e0d\u522b\u52ff\u672a])(?:(?:\u6b63\u786e)?(?:\u7b54\u6848|\u9009\u9879)\s*(?:\u5e94\u8be5|\u5e94)?[\u662f\u4e3a:]"
     r"|(?:\u6545|\u5e94|\u5e94\u8be5)?(?:\u9009\u62e9|\u9009)(?!\u9879))\s*:?\s*(?:\u9009\u9879)?\s*"
@@ -55,7 +56,19 @@ _UNSURE = re.compile(
     r"|thought|or|and|but|however|would|seems?|assume|suppose|says?|claims?)\b|n't\b|\?",
     re.IGNORECASE,
 )
+_LETTERS = r"\(?[A-Z]\)?(?:\s*(?:,\s*(?:and\s+)?|\band\s+|\bor\s+)\(?[A-Z]\)?)*"
+_DISMISSED = re.compile(
+    rf"(?:\s*[,;:])?\s*(?:\b(?:and|but|while|whereas|so)\s+)?(?:\b[Oo]ptions?\s+|\b[Cc]hoices?\s+|\b[Aa]nswers?\s+)?"
+    rf"(?P<letters>(?<!\w){_LETTERS})\s+(?:is|are|was|were)\s+(?:all\s+|both\s+|clearly\s+)?"
+    r"(?:wrong|incorrect|false|not\s+(?:correct|right|true))\b"
+)
+"""A clause that says that other options are wrong."""
 _REASON = re.compile(r"[\s,;:(-]+(?:because|since|as|given\s+that|due\s+to|while|whereas|unlike)\s", re.IGNORECASE)
+_PREDICATE = (
+    r"(?:\u3067\u3059(?!\u304b)|\u3067\u3042\u308b|\u3068\u306a\u308a\u307e\u3059|\u306b\u306a\u308a\u307e\u3059|\uc785\ub2c8\ub2e4|\uc774\ub2e4"
+    r"|\uc608\uc694|\uc774\uc5d0\uc694|\u56e0\u4e3a|\u9009\u9879|\u9879)"
+)
+"""What follows a label without a blank in Japanese, Korean and Chinese: "is", "because", "option"."""
 _TAKEN_BACK = re.compile(
     r"\s*(?:\u4e0d|\u662f\u9519|\u9519|\u6216|\u548c|\u4e0e|\u53ca)|\s*(?:,|;)?\s*(?:n'est|nicht|no es|oder|ou|o|e|y|und)\b",
     re.IGNORECASE,
@@ -203,17 +216,24 @@ def _is_subject(match: re.Match[str], options: _Options) -> bool:
 def _subject_option(match: re.Match[str], options: _Options) -> str | None:
     if match["label"]:
         return match["label"].upper()
-    before = re.split(r"[.!?\n]", match.string[max(0, match.start() - 120) : match.start()])[-1]
-    if _UNSURE.search(before) or _UNSURE.search(_REASON.split(match["after"], maxsplit=1)[0]):
-        return None
     label = re.sub(r"(?i)^(?:option|choice|answer)\s+", "", match["named"]).strip("*_$() ").upper()
-    return None if _others_named(_REASON.split(match["after"], maxsplit=1)[0], label, options) else label
+    before = re.split(r"[.!?\n]", match.string[max(0, match.start() - 120) : match.start()])[-1]
+    before, after = _without_dismissed(before, label), _without_dismissed(match["after"], label)
+    after = _REASON.split(after, maxsplit=1)[0]
+    if _DISMISSED.search(after) or _UNSURE.search(before) or _UNSURE.search(after):
+        return None
+    return None if _others_named(after, label, options) else label
+
+
+def _without_dismissed(text: str, own: str) -> str:
+    """A text without its clauses that say that other options than `own` are wrong."""
+    return _DISMISSED.sub(lambda match: match[0] if own in re.findall(r"[A-Z]", match["letters"]) else "", text)
 
 
 def _named_option(text: str, options: _Options) -> str | None:
     """The label of the option that `text` is: a label, an option's text, or a label with its own text."""
     plain = _LATEX_TEXT.sub(r"\1", plain_answer(text)).strip()
-    for form in (text.strip(), plain, re.sub(r"(?i)^(?:option|choice|answer)\s+(?=\S)", "", plain)):
+    for form in (text.strip(), plain, re.sub(r"(?i)^(?:option|choice|answer|select|choose|pick)\s+(?=\S)", "", plain)):
         label = _by_text(form, options) or _by_label(form, options)
         if label is None and (both := _LABELLED.fullmatch(form)):
             label = both["label"].upper()
@@ -240,7 +260,8 @@ def _committed(sentence: str, options: _Options) -> str | None:
     rest = sentence[len(first[1]) :]
     if _TAKEN_BACK.match(rest):
         return None
-    return None if _others_named(_REASON.split(rest, maxsplit=1)[0], first[0], options) else first[0]
+    rest = _REASON.split(_without_dismissed(rest, first[0]), maxsplit=1)[0]
+    return None if _DISMISSED.search(rest) or _others_named(rest, first[0], options) else first[0]
 
 
 def _lists_others(text: str, own: str, options: _Options) -> bool:
@@ -252,9 +273,13 @@ def _lists_others(text: str, own: str, options: _Options) -> bool:
 
 def _leading_label(sentence: str, options: _Options) -> tuple[str, str] | None:
     """(label, the text read) of an upper-case or bracketed label at the beginning."""
-    match = re.match(r"[\s*_$]*(?:\(\s*([^\W_]{1,3})\s*\)|([^\W_]{1,3})(?![\w'\u2019-]))[*_$)\]]*", sentence)
-    label = (match[1] or match[2]) if match else ""
-    if match is None or label.upper() not in options or (match[2] and label != label.upper()):
+    match = re.match(
+        rf"[\s*_$]*(?:\(\s*([^\W_]{{1,3}})\s*\)|([A-Z\d]{{1,3}})(?={_PREDICATE})"
+        r"|([^\W_]{1,3})(?![\w'\u2019-]))[*_$)\]]*",
+        sentence,
+    )
+    label = (match[1] or match[2] or match[3]) if match else ""
+    if match is None or label.upper() not in options or (match[3] and label != label.upper()):
         return None
     return label.upper(), match[0]
 

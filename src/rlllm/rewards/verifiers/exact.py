@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rlllm.core.records import Sample, Score, accepted_answers
-from rlllm.parsing.answer_text import same_text
+from rlllm.parsing.answer_text import plain_answer, same_text
 from rlllm.parsing.answers import extract_answer
 
 NO_ANSWER = "no marked final answer"
 NO_REFERENCE = "the sample has no reference answer"
 _CASELESS = ("true", "false")
+_QUOTED = re.compile(
+    r"(?P<mark>[\"'_])(?P<text>(?:(?!(?P=mark)).)+)(?P=mark)|[\u00ab\u300c]\s?(?P<other>[^\u00ab\u300c]+?)\s?[\u00bb\u300d]"
+)
 
 
 def reference_answers(sample: Sample) -> list[str]:
@@ -38,7 +42,8 @@ class Exact:
     """1 if the marked final answer equals the reference as text, else 0; None without a reference.
 
     Case counts, except for true and false. Blanks are collapsed. Not compared is what surrounds the answer: `$` and other
-    display delimiters, bold, `\\text{}`, a closing full stop, and the encoding of a character (full-width, composed).
+    display delimiters, bold, `\\text{}`, quotation marks that the reference lacks, a closing full stop, and the encoding of a
+    character (full-width, composed).
     """
 
     verifies = True
@@ -56,4 +61,10 @@ class Exact:
 def _equal(answer: str, reference: str) -> bool:
     if reference.lower() in _CASELESS:
         answer, reference = answer.lower(), reference.lower()
-    return same_text(answer, reference)
+    return same_text(answer, reference) or same_text(_unquoted(answer), reference)
+
+
+def _unquoted(answer: str) -> str:
+    """An answer without the quotation marks or underscores around the whole of it, which a reference may lack."""
+    match = _QUOTED.fullmatch(plain_answer(answer))
+    return plain_answer(match["text"] or match["other"]) if match else answer
