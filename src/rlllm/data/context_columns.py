@@ -1,4 +1,5 @@
-"""Columns that belong to the prompt of any record: `system`, `history` (earlier turns) and `tools` (descriptions of tools).
+"""Columns that belong to a record beside its own: `system`, `history` (earlier turns), `tools` (descriptions of tools), and the
+`reasoning` of a completion to learn.
 
 They are found by name beside the columns of every record type and schema, and can be mapped, or switched off with `none`:
 `columns.system=none`.
@@ -12,11 +13,16 @@ from dataclasses import replace
 from typing import Any
 
 from rlllm.core.errors import DataError, closest
-from rlllm.core.records import Conversation, Message, Prompt
+from rlllm.core.records import Conversation, Message, Prompt, Record
 from rlllm.data import messages
 from rlllm.data.io.formats import json_type
 
-ALIASES = {"system": ("system", "system_prompt", "system_message"), "history": ("history",), "tools": ("tools",)}
+ALIASES = {
+    "system": ("system", "system_prompt", "system_message"),
+    "history": ("history",),
+    "tools": ("tools",),
+    "reasoning": ("reasoning_content", "thinking", "reasoning"),
+}
 """Field -> the column names that mean it."""
 OFF = "none"
 """What a map says for a column that is not to be used."""
@@ -29,17 +35,29 @@ def split_map(explicit: Mapping[str, str]) -> tuple[dict[str, str], dict[str, st
 
 
 def choose(
-    rows: Sequence[Mapping[str, Any]], explicit: Mapping[str, str], used: Mapping[str, str], source: str
+    rows: Sequence[Mapping[str, Any]],
+    explicit: Mapping[str, str],
+    used: Mapping[str, str],
+    source: str,
+    kind: type[Record],
 ) -> dict[str, str]:
     """Field -> column, of the columns that these rows have.
 
     Args:
         explicit: the user's map of these fields.
         used: record field -> column expression of what is read already.
+        kind: the record type that is made; a completion to learn alone has reasoning.
 
     Raises:
-        DataError: the map names a column that is not there.
+        DataError: the map names a column that is not there, or reasoning where there is no completion to learn.
     """
+    reasons = kind is Conversation and "completion" in used
+    if not reasons and explicit.get("reasoning", OFF) != OFF:
+        raise DataError(
+            f"a column of reasoning goes with a completion to learn, and these are {kind.__name__} rows",
+            given=f"{source}: reasoning={explicit['reasoning']}",
+            hint=f"leave it out with reasoning={OFF}; messages hold theirs as reasoning_content",
+        )
     names = {str(name) for row in rows for name in row}
     for field, column in explicit.items():
         if column not in {OFF, *ALIASES[field], *names}:
@@ -54,6 +72,8 @@ def choose(
     taken = {part for expression in used.values() for part in (expression, *expression.split("+"))}
     chosen = {}
     for field, aliases in ALIASES.items():
+        if field == "reasoning" and not reasons:
+            continue
         candidates = [name for name in aliases if name not in taken]
         fitting = (name for name in candidates if name in names and _fits(field, name, rows))
         if field in explicit:
@@ -96,6 +116,15 @@ def system_text(value: Any, place: str, column: str) -> str | None:
     return value
 
 
+def reasoning_text(value: Any, place: str, column: str) -> str | None:
+    """The reasoning of a completion; None where the row has none."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    if not isinstance(value, str):
+        raise DataError(f"{column} at {place} must be text, found {json_type(value)}", hint=_off("reasoning"))
+    return value
+
+
 def history_turns(value: Any, place: str, column: str) -> list[messages.MarkedTurn]:
     """The earlier turns of a row: messages, or pairs of a question and an answer; also as JSON text."""
     value = _loaded(value)
@@ -127,7 +156,7 @@ def _fits(field: str, column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _is_of(field: str, value: Any) -> bool:
-    if field == "system":
+    if field in ("system", "reasoning"):
         return isinstance(value, str)
     loaded = _loaded(value)
     return not loaded or (_is_tools(loaded) if field == "tools" else messages.is_messages(loaded) or _is_pairs(loaded))

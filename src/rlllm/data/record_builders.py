@@ -137,6 +137,16 @@ class Cells:
         """The earlier turns that stand in a column of their own."""
         return context_columns.history_turns(self.get("history"), self.place, self.columns.get("history", "history"))
 
+    def with_reasoning(self, completion: Completion) -> Completion:
+        """The completion with the reasoning that stands in a column of its own."""
+        reasoning = context_columns.reasoning_text(
+            self.get("reasoning"), self.place, self.columns.get("reasoning", "reasoning")
+        )
+        if reasoning is None:
+            return completion
+        turns = [{"role": "assistant", "content": completion}] if isinstance(completion, str) else completion
+        return [*turns[:-1], {**turns[-1], "reasoning_content": turns[-1].get("reasoning_content", reasoning)}]
+
     def boolean(self, field: str, value: Any) -> bool:
         if isinstance(value, float) and value.is_integer():  # how tables with gaps hold 0 and 1
             value = int(value)
@@ -215,13 +225,13 @@ def _conversation(cells: Cells) -> Conversation:
     if "messages" in cells.columns:
         turns = messages.marked_turns(cells.get("messages"), cells.place)
     elif (completion := cells.turns("completion")) is None:
-        return _answered(cells, cells.prompt(empty=True), cells.text("completion", numbers=True))
+        return _answered(cells, cells.prompt(empty=True), cells.with_reasoning(cells.text("completion", numbers=True)))
     else:
         prompt, turns = _as_turns(cells.prompt(empty=True)), completion
     before, last, trained = messages.split_trained(turns, cells.place)
     if messages.is_blank(last):
         raise cells.fail("messages" if "messages" in cells.columns else "completion", "is empty")
-    return _answered(cells, [*prompt, *before], last, [len(prompt) + place for place in trained])
+    return _answered(cells, [*prompt, *before], cells.with_reasoning(last), [len(prompt) + place for place in trained])
 
 
 def _answered(cells: Cells, prompt: Prompt, completion: Completion, trained: Sequence[int] = ()) -> Conversation:

@@ -74,7 +74,9 @@ def fit(
     column_map = schema.columns.get(kind, {}) if schema else columns.choose(rows, kind, explicit, source)
     has_context = not {"text", "meta"} & column_map.keys()  # plain text and stored records have none beside the record
     chosen = (
-        context_columns.choose([placed.row for placed in rows], of_context, column_map, source) if has_context else {}
+        context_columns.choose([placed.row for placed in rows], of_context, column_map, source, kind)
+        if has_context
+        else {}
     )
     empty = {} if schema else columns.empty_columns(rows, kind, explicit, column_map)
     return Adapter(kind, {**column_map, **chosen}, source, schema, empty, chosen, mapped=bool(explicit))

@@ -261,5 +261,6 @@ def _no_template(messages: Any) -> DataError:
     return DataError(
         "the data holds chat messages, but the model's tokenizer has no chat template",
         given=str(messages)[:120],
-        hint="use a chat (instruct) model, or give prompts as plain text; columns.system=none leaves a system column out",
+        hint="use a chat (instruct) model, or give prompts as plain text; columns.system=none leaves a system column out, "
+        "columns.reasoning=none one of reasoning",
     )

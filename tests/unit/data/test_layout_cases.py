@@ -111,6 +111,42 @@ def test_an_answer_with_its_aliases_is_refused() -> None:
         read({"question": "q", "answer": {"value": "Paris", "aliases": ["City of Paris"]}}, PromptTask)
 
 
+REASONED = [{"role": "assistant", "content": "2", "reasoning_content": "One more."}]
+
+
+@pytest.mark.parametrize("column", ["reasoning_content", "thinking", "reasoning"])
+def test_a_column_of_reasoning_is_the_reasoning_of_the_completion(column: str) -> None:
+    row = {"prompt": "1 + 1?", "completion": "2", column: "One more."}
+    assert read(row, Conversation) == Conversation("1 + 1?", REASONED)
+    turns = {**row, "completion": [{"role": "assistant", "content": "2"}]}
+    assert read(turns, Conversation).completion == REASONED
+    assert (
+        read({"instruction": "1 + 1?", "input": "", "output": "2", column: "One more."}, Conversation).completion
+        == REASONED
+    )
+    off = adapt(number_rows([row], "rows"), Conversation, {"reasoning": "none"}, "rows")[0][0]
+    assert off == Conversation("1 + 1?", "2", {column: "One more."})
+    assert read({**row, column: None}, Conversation) == Conversation("1 + 1?", "2")
+
+
+def test_reasoning_goes_with_a_completion_to_learn() -> None:
+    row = {"prompt": "1 + 1?", "answer": "2", "thinking": "One more."}
+    assert read(row, PromptTask) == PromptTask("1 + 1?", "2", {"thinking": "One more."})
+    with pytest.raises(DataError, match="goes with a completion to learn, and these are PromptTask rows"):
+        adapt(number_rows([row], "rows"), PromptTask, {"reasoning": "thinking"}, "rows")
+
+
+def test_a_query_with_a_response_and_a_rejected_one_is_a_pair() -> None:
+    row = {
+        "query": "Name a fruit.",
+        "response": "Apple.",
+        "rejected_response": "Brick.",
+        "history": [["Hi.", "Hello."]],
+    }
+    pair = read(row, PreferencePair)
+    assert (pair.chosen, pair.rejected, len(pair.prompt)) == ("Apple.", "Brick.", 3)
+
+
 def test_results_in_other_boxes_of_latex_are_read() -> None:
     assert [task.answer for task in case("fbox.jsonl", PromptTask)] == ["\\text{A}", "7", "3"]
     assert len(case("fbox.jsonl", Conversation)) == 3
