@@ -303,6 +303,38 @@ def test_a_resume_with_other_settings_is_refused(train: Train) -> None:
         assert caught.value.exit_code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize(("verb", "more"), [("align", {}), ("sft", {"lora": {"r": 2}})])
+def test_a_model_that_was_replaced_under_a_run_is_refused(
+    train: Train, tiny_model: str, tmp_path: Path, verb: str, more: dict[str, Any]
+) -> None:
+    """For DPO it is the reference, with adapters what they lie on."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_model, folder)
+    settings = {"model": str(folder), **more}
+    train(verb, "stopped", progress=Stopper(3), **settings)
+    weights = folder / "model.safetensors"
+    kept = weights.read_bytes()
+    save_file({name: 0.9 * values for name, values in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    with pytest.raises(RunDirectoryError, match="the weights of the model are not those") as caught:
+        train(verb, "stopped", resume=True, **settings)
+    assert str(folder) in str(caught.value.given)
+    weights.write_bytes(kept)
+    assert train(verb, "stopped", resume=True, **settings).ok
+
+
+def test_data_that_were_replaced_under_a_run_are_refused(train: Train, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    settings = {"data": str(rows), "data.holdout": 0}
+    lines = [f'{{"prompt": "{number} + 1 =", "completion": "{number + 1}"}}\n' for number in range(16)]
+    rows.write_text("".join(lines), encoding="utf-8")
+    train("sft", "stopped", progress=Stopper(3), **settings)
+    rows.write_text("".join(lines[:9]), encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match="the data are not those"):
+        train("sft", "stopped", resume=True, **settings)
+
+
 def test_a_used_directory_is_refused_unless_told_what_to_do(train: Train) -> None:
     first = train("sft", "one")
     with pytest.raises(RunDirectoryError, match="not empty"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlllm.core import runs, trl_fields
 from rlllm.core.config import StageConfig
-from rlllm.core.errors import ConfigError, ModelError, RlllmError
+from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.records import fingerprint
@@ -191,7 +191,10 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
         model.to(hardware.device)
     hardware = choice.choose(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
-    write_json(run.path / "lineage.json", _lineage(plan, tokenizer))
+    lineage = _lineage(plan, tokenizer)
+    if options.resume:
+        _check_same_inputs(run, lineage)
+    write_json(run.path / "lineage.json", lineage)
     return Job(plan.quarantined(run.path), run, hardware, tokenizer, model, options.progress, diagnostics)
 
 
@@ -216,6 +219,23 @@ def _check_rows(
         progress.note(f"warning: {text}")
     for text in template_notes(train, tokenizer):
         progress.note(text)
+
+
+def _check_same_inputs(run: Run, lineage: Mapping[str, Any]) -> None:
+    """Raise RunDirectoryError where model or data were replaced under a run: the settings name them as before.
+
+    The model is where adapters lie on, and the reference of DPO and of a KL penalty.
+    """
+    path = run.path / "lineage.json"
+    before = read_json(path) if path.exists() else {}
+    for part, key, what in (("model", "weights", "the weights of the model"), ("data", "hash", "the data")):
+        earlier, now = (recorded.get(part, {}).get(key) for recorded in (before, lineage))
+        if earlier is not None and now is not None and earlier != now:
+            raise RunDirectoryError(
+                f"{what} are not those that the run began with",
+                given=f"{lineage[part].get('path') or lineage[part].get('source')} ({key} {earlier}, now {now})",
+                hint="put back what was there, or start afresh with --overwrite",
+            )
 
 
 def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
