@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
@@ -64,6 +64,15 @@ def fields(rows: Iterable[tuple[str, Any]]) -> None:
 def visible(text: str) -> str:
     """Text whose control characters are spelled out: what a model wrote must not steer the terminal."""
     return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+
+
+def score_line(name: str, row: Mapping[str, Any]) -> str:
+    """What a reward said of one completion: `exact 1.000, read 42`; of one that cannot judge, why."""
+    value = row["value"]
+    parts = [f"{name} {'cannot judge' if value is None else f'{value:.3f}'}"]
+    parts += [f"read {row['parsed']}"] if row.get("parsed") else []
+    parts += [str(row[key]) for key in ("note", "error") if row.get(key)]
+    return visible(", ".join(parts))
 
 
 def aligned(rows: list[list[str]]) -> list[str]:

@@ -1,5 +1,7 @@
 """`rlllm chat`: talk to one model, or to two side by side. In a pipe every line of stdin is a separate question.
 
+With --environment, an episode of an environment is played; see `commands.chat_environment`.
+
 Replies go to stdout. On a terminal they appear as they are sampled. On a wide terminal, two models stand in two columns once
 both replies are complete; on a narrow one, below each other.
 """
@@ -9,13 +11,14 @@ from __future__ import annotations
 import json as jsonlib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlllm_cli import completion, console, options, overrides
+from rlllm_cli import completion, console, options, overrides, typed_lines
+from rlllm_cli.commands import chat_environment
 
 if TYPE_CHECKING:
     from rlllm.tools.chat import Chat, Reply, TextCallback
@@ -27,11 +30,28 @@ _MODEL = "A run, a folder, a Hub id, or nano."
 
 
 def chat(
-    a: Annotated[str, typer.Argument(metavar="A", help=_MODEL, autocompletion=completion.runs)],
-    b: Annotated[
-        str | None,
-        typer.Argument(metavar="B", help="A second model.", show_default=False, autocompletion=completion.runs),
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]... [KEY=VALUE]...",
+            help=f"{_MODEL} Two models stand side by side. KEY=VALUE: the environment and its data.",
+            show_default=False,
+            autocompletion=completion.runs,
+        ),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="The model, as an option.", show_default=False)
+    ] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--environment",
+            metavar="NAME",
+            help="Play it, by hand or with a model; a name or file.py:Class. See: rlllm doctor.",
+            show_default=False,
+        ),
+    ] = None,
+    data: options.Data = None,
     reward: options.Reward = None,
     answer: Annotated[
         str | None, typer.Option("--answer", help="The right answer, for rewards that compare.", show_default=False)
@@ -40,47 +60,75 @@ def chat(
         str | None, typer.Option("--system", help="A system message to begin with.", show_default=False)
     ] = None,
     temperature: Annotated[float, typer.Option("--temperature", help="0 always takes the likeliest token.")] = 0.7,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Length limit of a reply.")] = 512,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", help="Length limit of a reply, or of all turns of an episode.")
+    ] = 512,
     seed: Annotated[int, typer.Option("--seed", help="Of the sampling.")] = 0,
     json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print one JSON object a reply, each on one line.")
     ] = False,
 ) -> None:
-    """Talk to a model, or to two side by side."""
+    """Talk to a model, or to two side by side; or play an environment."""
+    from rlllm.core.yaml_io import parse_scalar
     from rlllm.rewards.config import RewardSpec
     from rlllm.rollouts.config import SamplingConfig
+
+    typed = overrides.read_words("chat", words or ())
+    models = [*([model] if model else []), *typed.bare]
+    flags = {"environment": parse_scalar(environment or "") or None, "data": data}
+    settings = [*overrides.flag_overrides(flags, typed.overrides), *typed.overrides]
+    sampling = SamplingConfig.checked({"temperature": temperature, "max_new_tokens": max_new_tokens})
+    rewards = [RewardSpec.checked(spec) for spec in overrides.read_rewards(reward or ())]
+    if settings:
+        _refuse_beside_environment(models, {"--answer": answer, "--system": system, "--json": json})
+        chat_environment.play(settings, next(iter(models), None), sampling, rewards, seed)
+        return
     from rlllm.tools.chat import open_chat
 
-    opened = open_chat(
-        [a] if b is None else [a, b],
-        SamplingConfig.checked({"temperature": temperature, "max_new_tokens": max_new_tokens}),
-        rewards=[RewardSpec.checked(spec) for spec in overrides.read_rewards(reward or ())],
-        seed=seed,
-        system=system,
-        answer=answer,
-    )
+    _check_number(models)
+    _begin(open_chat(models, sampling, rewards=rewards, seed=seed, system=system, answer=answer), json)
+
+
+def _begin(chat: Chat, json: bool) -> None:
     if sys.stdin.isatty():
-        _talk(opened, _answer_json if json else _answer)
+        _talk(chat, _answer_json if json else _answer)
     else:
-        _answer_lines(opened, _print_json if json else _print_text)
+        _answer_lines(chat, _print_json if json else _print_text)
+
+
+def _check_number(models: list[str]) -> None:
+    from rlllm.core.errors import ConfigError
+
+    if not models:
+        raise ConfigError("missing argument: a model", hint="rlllm chat nano, or rlllm chat --environment guess")
+    if len(models) > 2:
+        raise ConfigError("two models at most stand side by side", given=" ".join(models), hint="name one or two")
+
+
+def _refuse_beside_environment(models: list[str], options_given: Mapping[str, object]) -> None:
+    """Raise ConfigError for what an episode of an environment has no use for."""
+    from rlllm.core.errors import ConfigError
+
+    hints = {
+        "--answer": "the row of the data has the answer",
+        "--system": "data.system_prompt=TEXT",
+        "--json": "/save FILE writes JSON lines",
+    }
+    given = next((name for name, value in options_given.items() if value), None)
+    if given is not None:
+        raise ConfigError(f"{given} is not for an environment", given=given, hint=hints[given])
+    if len(models) > 1:
+        raise ConfigError("one model at most plays an environment", given=" ".join(models), hint="name one, or none")
 
 
 def _answer_lines(chat: Chat, show: Callable[[str, list[Reply]], None]) -> None:
     """Every line that is not blank begins a conversation of its own. Raises Abort on Ctrl-C."""
-    for line in _lines():
+    for line in typed_lines.piped():
         chat.reset()
         replies = list(chat.replies(line))
         if replies[-1].ending == "interrupted":
             raise typer.Abort
         show(line, replies)
-
-
-def _lines() -> Iterator[str]:
-    if reconfigure := getattr(sys.stdin, "reconfigure", None):
-        reconfigure(errors="replace")
-    for line in sys.stdin:
-        if text := line.strip("\r\n"):
-            yield text
 
 
 def _print_text(_: str, replies: list[Reply]) -> None:
@@ -101,36 +149,18 @@ def _print_json(question: str, replies: list[Reply]) -> None:
 
 def _talk(chat: Chat, answer: Callable[[Chat, str], None]) -> None:
     """Read questions and commands until the end of input. An error is shown, and the conversation goes on."""
-    from rlllm.core.errors import RlllmError
-
-    _edit_lines()
     names = " and ".join(
         f"{dialogue.name}{'' if dialogue.chats else ' (continues text)'}" for dialogue in chat.dialogues
     )
     console.say(f"talking to {names}; /help lists the commands, Ctrl-D leaves")
-    while True:
-        try:
-            line = input("> ")
-            if line.startswith("/"):
-                _command(chat, line)
-            elif line.strip():
-                answer(chat, line)
-        except EOFError:
-            console.say("")
-            return
-        except KeyboardInterrupt:
-            console.say("\n(Ctrl-D leaves)")
-        except RlllmError as error:
-            console.show_error(error)
 
+    def act(line: str) -> None:
+        if line.startswith("/"):
+            typed_lines.command(_COMMANDS, chat, line)
+        elif line.strip():
+            answer(chat, line)
 
-def _edit_lines() -> None:
-    """With readline, `input` has a history and the keys of a shell. Not every Python has it."""
-    try:
-        import readline
-    except ImportError:
-        return
-    readline.set_auto_history(True)
+    typed_lines.converse(act)
 
 
 def _answer(chat: Chat, question: str) -> None:
@@ -168,31 +198,11 @@ def _remarks(reply: Reply) -> list[str]:
     if reply.ending != "end":
         reason = {"length": "cut off at the limit", "interrupted": "interrupted"}[reply.ending]
         lines.append(f"[{reason} after {reply.tokens} tokens]")
-    return lines + [_scored(name, row) for name, row in reply.rewards.items()]
-
-
-def _scored(name: str, row: Mapping[str, Any]) -> str:
-    """`exact 1.000, read 42`; of a reward that cannot judge, why."""
-    value = row["value"]
-    parts = [f"{name} {'cannot judge' if value is None else f'{value:.3f}'}"]
-    parts += [f"read {row['parsed']}"] if row.get("parsed") else []
-    parts += [str(row[key]) for key in ("note", "error") if row.get(key)]
-    return console.visible(", ".join(parts))
-
-
-def _command(chat: Chat, line: str) -> None:
-    """Carry out a line that begins with a slash. Raises ConfigError for an unknown command or a wrong argument."""
-    from rlllm.core.errors import unknown
-
-    name, _, argument = line.partition(" ")
-    if name not in _COMMANDS:
-        raise unknown("command", name, _COMMANDS)
-    _, act, _ = _COMMANDS[name]
-    act(chat, argument.strip())
+    return lines + [console.score_line(name, row) for name, row in reply.rewards.items()]
 
 
 def _help(_: Chat, __: str) -> None:
-    console.fields((f"{name} {argument}".rstrip(), what) for name, (argument, _, what) in _COMMANDS.items())
+    typed_lines.show_help(_COMMANDS)
     console.say("a line that begins with a blank is a question, whatever follows")
 
 
@@ -232,17 +242,12 @@ def _save(chat: Chat, text: str) -> None:
     console.say(f"saved to {text}")
 
 
-def _leave(_: Chat, __: str) -> None:
-    raise EOFError
-
-
-_COMMANDS: dict[str, tuple[str, Callable[[Chat, str], None], str]] = {
+_COMMANDS: typed_lines.Commands[Chat] = {
     "/reset": ("", _reset, "forget the conversation"),
     "/system": ("TEXT", _system, "begin anew under a system message; without TEXT, under none"),
     "/temperature": ("X", _temperature, "sample at this temperature; 0 takes the likeliest token"),
     "/answer": ("TEXT", _reference, "the right answer, for rewards that compare; without TEXT, none"),
     "/save": ("FILE", _save, "write the conversation as JSON lines"),
     "/help": ("", _help, "list the commands"),
-    "/quit": ("", _leave, "leave, as Ctrl-D does"),
+    "/quit": ("", typed_lines.leave, "leave, as Ctrl-D does"),
 }
-"""Name to the argument it takes, what it does, and its help."""

@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -19,6 +19,9 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.environments.base import checked, factory, refuse_other_tools, rehearse, tools_of
 from rlllm.rollouts.registry import ENVIRONMENTS
+
+if TYPE_CHECKING:
+    from rlllm.rollouts.environments.multi_turn import MultiTurnSampler
 
 REWARD = "environment"
 """The reward that is the environment's own `get_reward`."""
@@ -77,13 +80,23 @@ class PlannedEnvironment:
         """`samples` rollouts of every task by a policy; the outer list follows `tasks`.
 
         Raises:
+            ConfigError: as `sampler`.
+        """
+        return self.sampler(model, tokenizer, tasks, sampling).draw(tasks, samples=samples)
+
+    def sampler(
+        self, model: Any, tokenizer: Any, tasks: Sequence[PromptTask], sampling: SamplingConfig
+    ) -> MultiTurnSampler:
+        """What samples rollouts of a policy.
+
+        Raises:
             ConfigError: the model's template shows no tool calls, or its way of writing them is unknown.
         """
         from rlllm.policies.loading import context_length
         from rlllm.rollouts.engines.loading import open_engine
         from rlllm.rollouts.environments.multi_turn import MultiTurnSampler
 
-        rollouts = MultiTurnSampler(
+        return MultiTurnSampler(
             open_engine(sampling.engine, model, tokenizer),
             tokenizer,
             self.factory(tasks),
@@ -92,7 +105,6 @@ class PlannedEnvironment:
             context=context_length(model),
             chat_template=chat_template(tokenizer, model.config._name_or_path),
         )
-        return rollouts.draw(tasks, samples=samples)
 
     def describe(self) -> str:
         """One line of a plan: name, tools, rounds."""

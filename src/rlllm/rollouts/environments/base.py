@@ -215,7 +215,7 @@ def rehearse(environment: Any) -> None:
 
 
 def finished(
-    task: PromptTask, messages: Sequence[Mapping[str, Any]], environment: Any, tokens: int, truncated: bool
+    task: PromptTask, messages: Sequence[Mapping[str, Any]], environment: Any, tokens: int | None, truncated: bool
 ) -> Sample:
     """A rollout as rewards get it. Its completion is the model's own text of all turns, without the results of tools, so that
     these cannot pass for an answer. The whole transcript and the environment's reward are columns.
@@ -223,7 +223,7 @@ def finished(
     Args:
         messages: turns after the prompt, in TRL's form (`role`, `content`, `tool_calls`).
         environment: made by `factory`.
-        tokens: length of all turns with the tools' results.
+        tokens: length of all turns with the tools' results; None where no model played.
     """
     texts = [str(turn.get("content") or "") for turn in messages if turn.get("role") == "assistant"]
     columns = {**task.meta, TRANSCRIPT: [dict(turn) for turn in messages], **_reward_columns(environment)}

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlllm.core.records import PromptTask, Sample
+from rlllm.core.errors import ConfigError
+from rlllm.core.records import Message, PromptTask, Sample
 from rlllm.policies.chat import as_prompt
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine, sample_completions
@@ -25,7 +26,10 @@ class Episode:
     task: PromptTask
     environment: Any
     tools: dict[str, Callable[..., Any]]
-    prompt: list[int]
+    opening: list[Message]
+    """The prompt as messages, with what `reset` returned."""
+    prompt: list[int] = field(default_factory=list)
+    """Token ids of `opening`; none in an episode that no model plays."""
     ids: list[int] = field(default_factory=list)
     """All token ids after the prompt: the model's and those of tool results."""
     messages: list[dict[str, Any]] = field(default_factory=list)
@@ -34,6 +38,22 @@ class Episode:
     def calls(self) -> list[dict[str, Any]]:
         """The tool calls of the last turn."""
         return (self.messages[-1].get("tool_calls") or []) if self.messages else []
+
+
+def begin(environments: Callable[[], Any], row: int, task: PromptTask) -> Episode:
+    """A fresh environment on a row, without tokens.
+
+    Args:
+        environments: makes one environment, as `environments.base.factory` does.
+        row: place of the task among those that `environments` was made for.
+    """
+    environment = environments()
+    tools = {tool.name: getattr(environment, tool.name) for tool in tools_of(type(environment))}
+    opening = [{"role": "user", "content": task.prompt}] if isinstance(task.prompt, str) else list(task.prompt)
+    observation = environment.reset(row=row)
+    if observation is not None:
+        opening[-1] = {**opening[-1], "content": opening[-1]["content"] + observation}
+    return Episode(task, environment, tools, opening)
 
 
 @dataclass(frozen=True)
@@ -79,27 +99,55 @@ class MultiTurnSampler:
         """Continue episodes to their end, all of them in one batch in each round."""
         active = list(episodes)
         for number in range(self.rounds + 1):
-            contexts = [episode.prompt + episode.ids for episode in active]
-            turns = sample_completions(self.engine, contexts, self.sampling)
-            for episode, ids in zip(active, turns, strict=True):
-                self._add_turn(episode, ids)
-            active = [
-                episode
-                for episode in active
-                if episode.calls and number < self.rounds and self._add_tool_results(episode)
-            ]
+            active = self.turn(active, answered=number < self.rounds)
             if not active:
                 return
 
+    def turn(self, episodes: Sequence[Episode], *, answered: bool) -> list[Episode]:
+        """One turn of the model in each episode, in one batch.
+
+        Args:
+            answered: whether tool calls of these turns are answered.
+
+        Returns:
+            The episodes that go on: their calls were answered.
+        """
+        contexts = [episode.prompt + episode.ids for episode in episodes]
+        turns = sample_completions(self.engine, contexts, self.sampling)
+        for episode, ids in zip(episodes, turns, strict=True):
+            self._add_turn(episode, ids)
+        return [episode for episode in episodes if episode.calls and answered and self._add_tool_results(episode)]
+
     def begin(self, row: int, task: PromptTask) -> Episode:
         """A fresh environment on a row, and the prompt it opens with."""
-        environment = self.environments()
-        tools = {tool.name: getattr(environment, tool.name) for tool in tools_of(type(environment))}
-        prompt: list[Any] = list(as_prompt(self.tokenizer, task.prompt))
-        observation = environment.reset(row=row)
-        if observation is not None:
-            prompt[-1] = {**prompt[-1], "content": prompt[-1]["content"] + observation}
-        return Episode(task, environment, tools, self._render(prompt, tools=list(tools.values())))
+        episode = begin(self.environments, row, task)
+        prompt: list[Any] = list(as_prompt(self.tokenizer, episode.opening))
+        episode.prompt = self._render(prompt, tools=list(episode.tools.values()))
+        return episode
+
+    def room(self, episode: Episode) -> int:
+        """Tokens by which an episode may grow; none or fewer where turns of others used up the limit."""
+        left = self.sampling.max_new_tokens - len(episode.ids)
+        return min(left, self.context - len(episode.prompt) - len(episode.ids)) if self.context else left
+
+    def add_turn_of_another(self, episode: Episode, message: Message, results: Sequence[Message]) -> None:
+        """Append a turn that the model did not take and the results of its calls, as the chat template renders them.
+
+        Whether they fit the length limit is not asked; see `room`.
+
+        Raises:
+            ConfigError: the chat template writes a turn otherwise than it opens one.
+        """
+        asked: list[Any] = list(as_prompt(self.tokenizer, [{"role": "user", "content": "dummy"}, message]))
+        opened, whole = self._render(asked[:1]), self._render(asked, open_turn=False)
+        if whole[: len(opened)] != opened:
+            raise ConfigError(
+                "the model's chat template opens a turn otherwise than it renders one, so nobody else can take its turns",
+                hint="let the model take every turn, or play without a model",
+            )
+        turn = whole[len(opened) : self._end_of_turn(whole)]
+        episode.ids += turn + (self._suffix(list(results)) if results else [])
+        episode.messages += [message, *results]
 
     def _add_turn(self, episode: Episode, ids: list[int]) -> None:
         ids = ids[: self.sampling.max_new_tokens - len(episode.ids)]
@@ -110,7 +158,7 @@ class MultiTurnSampler:
 
     def _add_tool_results(self, episode: Episode) -> bool:
         """Call the tools and append their results to the episode; False if they do not fit."""
-        results = [_result(episode.tools, call) for call in episode.calls]
+        results = tool_results(episode.tools, episode.calls)
         ids = episode.ids + self._suffix(results)
         length = len(episode.prompt) + len(ids)
         if len(ids) > self.sampling.max_new_tokens or (self.context and length >= self.context):
@@ -125,8 +173,12 @@ class MultiTurnSampler:
         call = {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": function}]}
         before = self._render([{"role": "user", "content": "dummy"}, call], open_turn=False)
         after = self._render([{"role": "user", "content": "dummy"}, call, *results])
-        ends = [place for place, token in enumerate(before) if token == self.tokenizer.eos_token_id]
-        return after[ends[-1] + 1 if ends else len(before) :]
+        return after[self._end_of_turn(before) :]
+
+    def _end_of_turn(self, ids: list[int]) -> int:
+        """Place behind the last end-of-sequence token; the length where there is none."""
+        ends = [place for place, token in enumerate(ids) if token == self.tokenizer.eos_token_id]
+        return ends[-1] + 1 if ends else len(ids)
 
     def _render(self, messages: list[Any], *, open_turn: bool = True, tools: list[Any] | None = None) -> list[int]:
         return self.tokenizer.apply_chat_template(
@@ -156,6 +208,11 @@ def _parsed(tokenizer: Any, ids: list[int], before: list[int], tools: list[Any])
     except (ValueError, TypeError, AttributeError):
         pass  # a malformed call is text, as in training
     return {"role": "assistant", "content": tokenizer.decode(ids, skip_special_tokens=True)}
+
+
+def tool_results(tools: Mapping[str, Callable[..., Any]], calls: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Call tools one after the other; the message of each result."""
+    return [_result(tools, call) for call in calls]
 
 
 def _result(tools: Mapping[str, Callable[..., Any]], call: Mapping[str, Any]) -> dict[str, Any]:
