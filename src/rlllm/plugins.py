@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.algorithms.methods.base import Method as Method
     from rlllm.algorithms.protocols import Advantage as Advantage
     from rlllm.algorithms.protocols import Candidates as Candidates
+    from rlllm.algorithms.protocols import Context as Context
+    from rlllm.algorithms.protocols import Dialogue as Dialogue
     from rlllm.algorithms.protocols import Erasure as Erasure
     from rlllm.algorithms.protocols import Loss as Loss
     from rlllm.algorithms.protocols import Mask as Mask
@@ -79,9 +81,11 @@ _PUBLIC = {
     "Candidates": "rlllm.algorithms.protocols",
     "Composition": "rlllm.rewards.composition",
     "ConfigError": "rlllm.core.errors",
+    "Context": "rlllm.algorithms.protocols",
     "Conversation": "rlllm.core.records",
     "DataError": "rlllm.core.errors",
     "DataRequest": "rlllm.data.request",
+    "Dialogue": "rlllm.algorithms.protocols",
     "Engine": "rlllm.rollouts.engines.base",
     "Environment": "rlllm.rollouts.environments.base",
     "Erasure": "rlllm.algorithms.protocols",

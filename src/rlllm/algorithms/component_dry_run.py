@@ -9,9 +9,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.components import Components
-from rlllm.algorithms.protocols import Advantage, Candidates, Component, Erasure, Loss, Mask, OffPolicy, Sampler, Setup
+from rlllm.algorithms.protocols import (
+    Advantage,
+    Candidates,
+    Component,
+    Context,
+    Dialogue,
+    Erasure,
+    Loss,
+    Mask,
+    OffPolicy,
+    Sampler,
+    Setup,
+)
 from rlllm.core.errors import PluginError
 from rlllm.core.plugin_errors import plugin_boundary, public_attributes
+from rlllm.core.records import Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +76,8 @@ def _try(slot: str, part: Component, batch: RolloutBatch, components: Components
             part.places(_rows(setup), setup.group_size)
         elif isinstance(part, Erasure):
             _check_erasure(name, part, batch)
+        elif isinstance(part, Dialogue):
+            _check_dialogue(name, part, setup)
         dict(part.metrics)
         part.state_dict()
 
@@ -78,6 +93,18 @@ def _check_erasure(name: str, part: Erasure, batch: RolloutBatch) -> None:
             f"the erase {name} returned {getattr(rejected, 'shape', type(rejected).__name__)}",
             hint=f"a tensor of shape ({len(rows)},) of bool is expected for {len(rows)} candidates",
         )
+    part.end(lambda values: values)
+
+
+def _check_dialogue(name: str, part: Dialogue, setup: Setup) -> None:
+    tasks = setup.tasks[:_GROUPS]
+    contexts = part.contexts(
+        tasks,
+        lambda asked: [Sample(task.prompt, "", task.answer, task.meta, _TOKENS) for task in asked],
+        lambda _, texts: [False for _ in texts],
+    )
+    if len(contexts) != len(tasks) or not all(isinstance(context, Context) for context in contexts):
+        raise PluginError(f"the dialogue {name} did not return a Context for each task", given=str(contexts)[:200])
     part.end(lambda values: values)
 
 

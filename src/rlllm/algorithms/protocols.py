@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rlllm.core.records import Prompt, PromptTask
+from rlllm.core.records import Prompt, PromptTask, Sample, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,10 @@ class Setup:
     """The loss of the run."""
     erase: Erasure | None = None
     """What erases segments; None in a run that samples completions whole."""
+    signals: Mapping[str, Signal] = field(default_factory=dict)
+    """Name -> signal, of every signal that a component needs."""
+    sampler: Sampler | None = None
+    """The sampler of the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """TRL's settings, as far as they are given or follow from a method or the model."""
 
@@ -281,6 +285,52 @@ class Erasure(Component):
         """Called after a rollout; `reduce` is the sum of a tensor over all processes."""
 
 
+CONTEXT = "dialogue_context"
+"""Column of a sample that completes a turn of a dialogue: what its `Context` says."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a group completes in the place of its task's own prompt."""
+
+    prompt: Prompt
+    says: Mapping[str, Any]
+    """The column `dialogue_context` of each sample, such as the role; JSON values."""
+
+
+class Dialogue(Component):
+    """Several roles work on each problem of a rollout, and each group learns what one of them says. In training only."""
+
+    def contexts(
+        self,
+        tasks: Sequence[PromptTask],
+        speak: Callable[[Sequence[PromptTask]], list[Sample]],
+        judge: Callable[[Sequence[PromptTask], Sequence[str]], list[bool]],
+    ) -> list[Context]:
+        """Play one dialogue on each task; what each group is to complete.
+
+        Args:
+            tasks: of the groups, in their order.
+            speak: one sample of each task's prompt by the policy.
+            judge: whether completions are right answers of tasks, by the run's first reward that verifies.
+        """
+        return [Context(task.prompt, {}) for task in tasks]
+
+    def score(self, sample: Sample) -> Score | None:
+        """What a completion that is no answer is worth, from 0 to 1, in the place of the reward that verifies; the others do
+        not judge it. None for an answer, which the run's rewards judge."""
+        return None
+
+    def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Called after a rollout was played; `reduce` is the sum of a tensor over all processes."""
+
+    def answers(
+        self, tasks: Sequence[PromptTask], speak: Callable[[Sequence[PromptTask]], list[Sample]]
+    ) -> list[Sample]:
+        """The answer of one dialogue on each task, by what was learned. Columns that it adds are JSON."""
+        return speak(tasks)
+
+
 SLOTS: Mapping[str, type[Component]] = {
     "sampler": Sampler,
     "advantage": Advantage,
@@ -288,6 +338,7 @@ SLOTS: Mapping[str, type[Component]] = {
     "loss": PolicyLoss,
     "off_policy": OffPolicy,
     "erase": Erasure,
+    "dialogue": Dialogue,
 }
 """Slot -> base of its components."""
 

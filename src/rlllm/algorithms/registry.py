@@ -57,6 +57,7 @@ METHODS = Registry(
         "rlrt": Builtin("rlllm.algorithms.methods.rl.rlrt:METHOD"),
         "starpo": Builtin("rlllm.algorithms.methods.rl.starpo:METHOD"),
         "e3rl": Builtin("rlllm.algorithms.methods.rl.e3rl:METHOD"),
+        "tracer": Builtin("rlllm.algorithms.methods.rl.tracer:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -106,6 +107,10 @@ SLOTS = Registry(
         "erase.e3rl": Builtin(
             "rlllm.algorithms.erasing.uncertainty:Uncertainty",
             "segments that the policy is less sure of than in its group's other completions (E3RL)",
+        ),
+        "dialogue.tracer": Builtin(
+            "rlllm.algorithms.dialogues.tracer:TRACER",
+            "a proposer and a reviewer, who speak where regret matching says so (TRACER)",
         ),
         "advantage.group": Builtin(
             "rlllm.algorithms.advantages.group:Group", "reward minus group mean, over group deviation"

@@ -23,6 +23,7 @@ from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.components import signals_of
+from rlllm.algorithms.dialogues.playing import DialoguePlay
 from rlllm.algorithms.entropy_target import EntropyTarget
 from rlllm.algorithms.erasing.segments import described, sample_segments
 from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
@@ -33,7 +34,19 @@ from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.off_policy.demonstrations import inserted
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
-from rlllm.algorithms.protocols import Advantage, Component, Erasure, Mask, OffPolicy, PolicyLoss, Sampler, as_component
+from rlllm.algorithms.protocols import (
+    CONTEXT,
+    Advantage,
+    Component,
+    Context,
+    Dialogue,
+    Erasure,
+    Mask,
+    OffPolicy,
+    PolicyLoss,
+    Sampler,
+    as_component,
+)
 from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.order import Shuffle
@@ -53,6 +66,8 @@ from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.engines.base import sample_completions
 from rlllm.rollouts.environments.base import finished
 
+_SLOTS = ("sampler", "advantage", "mask", "loss", "off_policy", "erase", "dialogue")
+
 
 @dataclass(frozen=True)
 class Slots:
@@ -70,6 +85,8 @@ class Slots:
     """Completions of each group that are not sampled but taken from the data."""
     erase: Erasure | None = None
     """Samples completions in segments and erases some; None samples them whole."""
+    dialogue: Dialogue | None = None
+    """Plays a dialogue on each problem, of which the group completes one turn; None has it complete the problem."""
     kl: KLController | None = None
     """The KL penalty; None adds TRL's `beta` to the loss."""
     entropy_target: EntropyTarget | None = None
@@ -82,7 +99,7 @@ class Slots:
     @property
     def components(self) -> dict[str, Component]:
         """Slot -> component, of every slot that is filled."""
-        parts = {slot: getattr(self, slot) for slot in ("sampler", "advantage", "mask", "loss", "off_policy", "erase")}
+        parts = {slot: getattr(self, slot) for slot in _SLOTS}
         return {slot: part for slot, part in parts.items() if part is not None}
 
     @property
@@ -102,6 +119,8 @@ class _InFlight:
     scores: Scores | None = None
     rewards: Tensor | None = None
     """(B, R) of this process."""
+    contexts: Sequence[Context] = ()
+    """What each row completes, where a dialogue says so."""
     arguments: list[dict[str, Any]] = field(default_factory=list)
     """What each row gives the chat template beside its prompt, such as tools."""
 
@@ -121,7 +140,7 @@ class _TRLRewardFunction:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
+class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GRPOTrainer):
     """GRPOTrainer with slots.
 
     Args:
@@ -174,14 +193,15 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
     def _sampled(self, inputs: Sequence[Mapping[str, Any]]) -> Rollout:
         """One rollout of these rows, in whole groups, with TRL's output and our scores."""
         rows = [int(row["row"]) for row in inputs]
-        prompts = [self.sampler.show(row, self.tasks[row]) for row in rows]
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        contexts = self._contexts(rows, size)
+        prompts = [context.prompt for context in contexts] or [self.sampler.show(row, self.tasks[row]) for row in rows]
         shown = [
             item if prompt is self.tasks[row].prompt else {**item, "prompt": as_prompt(self.processing_class, prompt)}
             for item, row, prompt in zip(inputs, rows, prompts, strict=True)
         ]
-        size = self.num_generations if self.model.training else self.num_generations_eval
         arguments = [template_arguments(self.tasks[row].meta) for row in rows]
-        rollout = self._in_flight = _InFlight(self._demonstrations(rows, size), arguments=arguments)
+        rollout = self._in_flight = _InFlight(self._demonstrations(rows, size), contexts=contexts, arguments=arguments)
         places = sorted(rollout.demonstrations)
         with self._reference_wanted():
             output = super()._generate_and_score_completions(shown)
@@ -308,9 +328,10 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         environments = self.environments or [None] * len(inputs)
         # not TRL's messages: where the tokenizer parses responses, these have no calls and no reasoning in their text
         texts = completion_texts(self.processing_class, completion_ids_list)
-        rollouts = zip(inputs, completions, texts, completion_ids_list, environments, strict=True)
+        contexts = self._in_flight.contexts or [None] * len(inputs)
+        rollouts = zip(inputs, completions, texts, completion_ids_list, environments, contexts, strict=True)
         samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
-        scores = self.slots.rewards.score(samples)
+        scores = self._role_scores(samples) if self._in_flight.contexts else self.slots.rewards.score(samples)
         for function in self.reward_functions:
             function.scores = scores
         gathered = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -319,11 +340,16 @@ class RLTrainer(SealedCheckpoints, Resampling, LossComputation, GRPOTrainer):
         rollout.samples, rollout.scores, rollout.rewards = samples, scores, gathered[start : start + len(samples)]
         return gathered
 
-    def _sample(self, row: int, messages: Any, text: str, ids: list[int], environment: Any) -> Sample:
+    def _sample(
+        self, row: int, messages: Any, text: str, ids: list[int], environment: Any, context: Context | None
+    ) -> Sample:
         task = self.tasks[row]
         truncated = not ids or ids[-1] not in self.eos_token_ids
         if environment is not None:
             return finished(task, messages, environment, len(ids), truncated)
+        if context is not None:
+            meta = {**task.meta, CONTEXT: dict(context.says)}
+            return Sample(context.prompt, text, task.answer, meta, len(ids), truncated)
         return Sample(task.prompt, text, task.answer, task.meta, len(ids), truncated)
 
     # advantage and mask -----------------------------------------------------------------------------------------------

@@ -34,6 +34,10 @@ DATASETS = Registry(
         "verdicts": Builtin(
             "rlllm.data.procedural.verdicts:verdicts", "judgements of simulated pairs, as verdicts:NAME"
         ),
+        "dialogues": Builtin(
+            "rlllm.data.procedural.dialogues:dialogues",
+            "turns of a proposer and a reviewer, as dialogues:NAME",
+        ),
         "choices": Builtin("rlllm.data.procedural.choices:choices", "multiple choice, as choices:TASK"),
         "instructions": Builtin("rlllm.data.procedural.instructions:instructions", "prompts with 1 to 4 IFEval rules"),
         "calls": Builtin("rlllm.data.procedural.calls:calls", "requests to call functions for, levels 1 to 4"),

@@ -95,9 +95,13 @@ def measure_pass(
     seed: int,
 ) -> Measured:
     """Share of sampled completions that pass: the first reward gives at least 1."""
-    completions = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
+    return passed("pass@1", sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed), rewards)
+
+
+def passed(name: str, completions: list[list[Sample]], rewards: Composition) -> Measured:
+    """Share of these completions that pass: the first reward gives at least 1."""
     values = first_reward(rewards, completions)
-    return _sampled("pass@1", completions, [[float(value >= 1.0) for value in row] for row in values])
+    return _sampled(name, completions, [[float(value >= 1.0) for value in row] for row in values])
 
 
 def measure_utility(

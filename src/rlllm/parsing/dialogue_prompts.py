@@ -13,7 +13,9 @@ from rlllm.core.records import Prompt, message_text
 
 _PROPOSE = "The solution may be wrong. Solve the problem again."
 _REVIEW = "Is the solution right? Begin with RIGHT or WRONG."
-_VERDICT = re.compile(r"[\s*_#>\"'`(\[]*(?:verdict\s*[:=]\s*)?[*_\"'`(\[]*(right|correct|wrong|incorrect)(?![a-z])", re.I)
+_VERDICT = re.compile(
+    r"[\s*_#>\"'`(\[]*(?:verdict\s*[:=]\s*)?[*_\"'`(\[]*(right|correct|wrong|incorrect)(?![a-z])", re.I
+)
 
 
 def proposal(problem: Prompt, pending: str | None, turns: Sequence[tuple[str, str]] = ()) -> Prompt:

@@ -50,9 +50,9 @@ def measure_alignment(job: Job[Plan[Any]], model: Any) -> list[Measured]:
 
 
 def measure_reasoning(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
-    """`Trainer.measure` of `rlllm reason`: pass@1 on held-out prompts, in the environment if there is one."""
+    """`Trainer.measure` of `rlllm reason`: pass@1 on held-out prompts, in the environment or by the dialogue if any."""
     from rlllm.evals.before_after import measure_pass
-    from rlllm.training import environment_runs
+    from rlllm.training import dialogues, environment_runs
 
     plan = job.plan
     if not plan.measured_on:
@@ -60,6 +60,7 @@ def measure_reasoning(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
     if plan.environment is not None:
         return environment_runs.measure(job, plan.environment, model)
     return [
+        *dialogues.measure(job, model),
         measure_pass(
             model,
             job.tokenizer,
@@ -68,7 +69,7 @@ def measure_reasoning(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
             plan.config.rollout.sampling,
             samples=plan.config.eval.samples,
             seed=plan.config.seed,
-        )
+        ),
     ]
 
 

@@ -29,7 +29,7 @@ def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[
     if environment is None:
         return plan
     _refuse_greedy_baseline(plan)
-    _refuse_erasure(plan)
+    _refuse_one_turn_samplers(plan)
     environment.check([*plan.loaded.train, *plan.loaded.holdout])
     settings = {"max_tool_calling_iterations": environment.rounds, **plan.settings}
     rounds = settings["max_tool_calling_iterations"] or environment.rounds
@@ -44,11 +44,16 @@ def _refuse_greedy_baseline(plan: RLPlan[Any]) -> None:
         )
 
 
-def _refuse_erasure(plan: RLPlan[Any]) -> None:
+def _refuse_one_turn_samplers(plan: RLPlan[Any]) -> None:
     if "erase" in plan.slots:
         raise ConfigError(
             f"erase={plan.slots['erase'].name} samples one turn in segments, and an environment has several turns",
             hint="leave out one of them",
+        )
+    if "dialogue" in plan.slots:
+        raise ConfigError(
+            f"dialogue={plan.slots['dialogue'].name} has roles that say one thing each, without tools",
+            hint="leave out the dialogue or the environment",
         )
 
 

@@ -416,6 +416,7 @@ def _save(job: Job[Any], trained: Any) -> None:
     job.progress.phase("saving")
     try:
         job.model = save_model(trained.accelerator.unwrap_model(trained.model), job.tokenizer, job.run.model)
+        job.plan.trainer.keep(job, trained)
     except ModelError as error:
         job.diagnostics.failure = str(error)
 

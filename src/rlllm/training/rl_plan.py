@@ -9,7 +9,7 @@ from rlllm.algorithms.component_dry_run import try_out
 from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
 from rlllm.algorithms.losses.base import AGGREGATIONS
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS
-from rlllm.algorithms.protocols import Advantage, Component, Erasure, OffPolicy, PolicyLoss, Sampler, Setup
+from rlllm.algorithms.protocols import Advantage, Component, Dialogue, Erasure, OffPolicy, PolicyLoss, Sampler, Setup
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
@@ -113,6 +113,8 @@ def _setup(plan: Plan[RLConfigT], components: Components, rewards: Composition, 
         off_policy="off_policy" in components.by_slot,
         loss=cast(PolicyLoss, components.by_slot["loss"]),
         erase=cast(Erasure | None, components.by_slot.get("erase")),
+        signals=components.signals,
+        sampler=cast(Sampler, components.by_slot["sampler"]),
         settings=settings,
     )
 
@@ -190,9 +192,10 @@ def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> d
     if off_policy.name:
         slots["off_policy"] = off_policy
         chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
-    erase = _slot(config, "erase", {"erase": "", **chosen})
-    if erase.name:
-        slots["erase"] = erase
+    for slot in ("erase", "dialogue"):
+        spec = _slot(config, slot, {slot: "", **chosen})
+        if spec.name:
+            slots[slot] = spec
     for slot in DEFAULT_COMPONENTS:
         slots[slot] = _slot(config, slot, {**DEFAULT_COMPONENTS, **chosen})
     return {**slots, "advantage": _with_beta(slots["advantage"], settings)}
@@ -246,6 +249,8 @@ def _check_component(name: str, part: Component, setup: Setup) -> None:
         )
     if isinstance(part, Erasure):
         _check_erasure(name, setup)
+    if isinstance(part, Dialogue):
+        _check_dialogue(name, setup)
     if isinstance(part, PolicyLoss) and part.aggregation not in AGGREGATIONS:
         raise unknown(f"aggregation of {name}", part.aggregation, AGGREGATIONS)
     if isinstance(part, Advantage) and part.per_token and setup.loss and setup.loss.shares_ratio(setup.settings):
@@ -268,6 +273,23 @@ def _check_erasure(name: str, setup: Setup) -> None:
     for given, reason in against.items():
         if reason:
             raise ConfigError(f"{name} samples in segments and judges them by group: {reason}", given=given)
+
+
+def _check_dialogue(name: str, setup: Setup) -> None:
+    """Refuse what reads the task's own prompt where a group completes another one, and what samples outside of rlllm."""
+    own_prompt = [signal.name for signal in setup.signals.values() if signal.cost in ("pass", "rollout")]
+    against = {
+        "off_policy": setup.off_policy and "demonstrations answer the problem, and not what a role was asked",
+        "erase": setup.erase is not None and "what a role says is sampled whole",
+        "sampler": type(setup.sampler).show is not Sampler.show and "the sampler shows the problem in words of its own",
+        "use_vllm": setup.settings.get("use_vllm") and "dialogues are sampled by an engine of rlllm",
+        ", ".join(own_prompt): bool(own_prompt) and "a component reads more of the problem than the group completes",
+    }
+    for given, reason in against.items():
+        if reason:
+            raise ConfigError(
+                f"{name} has each group complete what one role was asked: {reason}", given=given, hint="leave out one"
+            )
 
 
 def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -> None:

@@ -69,6 +69,8 @@ class RLSettings(TrainingConfig):
     """Completions of the data in the place of some samples of each group. Default: the method's, mostly none."""
     erase: SlotSpec | None = None
     """Which segments of a completion are erased and sampled again. Default: the method's, mostly none."""
+    dialogue: SlotSpec | None = None
+    """Roles that work on each problem in turns, of which each group learns one. Default: the method's, mostly none."""
     kl: KLConfig = KLConfig()
     """Where the KL term enters and how its coefficient moves."""
     critic: CriticConfig = CriticConfig()

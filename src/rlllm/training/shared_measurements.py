@@ -87,7 +87,8 @@ class SharedMeasurements:
         compositions = _compositions(plan)
         weights = plan.source.fingerprint()
         stateless = all(_stateless(reward.target) for part in compositions.values() for reward in part.rewards)
-        if weights is None or not stateless or getattr(plan, "environment", None) is not None:
+        several_turns = getattr(plan, "environment", None) is not None or "dialogue" in getattr(plan, "slots", ())
+        if weights is None or not stateless or several_turns:
             return None
         config = plan.config.model_dump(mode="json", exclude=set(_TRAINING_ONLY))
         config["trainer"] = {

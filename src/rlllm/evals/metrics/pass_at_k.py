@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from rlllm.core.records import Sample, task_of
+from rlllm.evals.dialogue_turns import changes_by_turn
 from rlllm.evals.items import sampled_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
@@ -15,6 +17,7 @@ from rlllm.evals.statistics.majority_vote import marked
 from rlllm.evals.statistics.pass_estimators import average_interval, sampled_metrics
 from rlllm.evals.statistics.response_statistics import majority_interval, response_statistics
 from rlllm.evals.teacher_forcing import token_entropies
+from rlllm.rollouts.dialogue.play import DIALOGUE, calls_of
 from rlllm.rollouts.environments.base import TRANSCRIPT, tool_calls
 
 
@@ -39,6 +42,12 @@ def _measure(request: EvalRequest) -> Evaluation:
     if all(TRANSCRIPT in sample.meta for row in completions for sample in row):
         calls = [[float(tool_calls(sample)) for sample in row] for row in completions]
         values["tool calls per rollout"] = mean_interval(calls, request.seed, bounds=None)
+    dialogues = all(DIALOGUE in sample.meta for row in completions for sample in row)
+    if dialogues:
+        said = [[float(calls_of(sample)) for sample in row] for row in completions]
+        values["calls per answer"] = mean_interval(said, request.seed, bounds=None)
+        spent = [[float(sample.tokens or 0) for sample in row] for row in completions]
+        values["tokens per answer"] = mean_interval(spent, request.seed, bounds=None)
     if request.entropy:
         values["entropy"] = mean_interval(token_entropies(*request.policy(), completions), request.seed, bounds=None)
     flat = [sample for row in completions for sample in row]
@@ -47,6 +56,7 @@ def _measure(request: EvalRequest) -> Evaluation:
         "truncated": sum(sample.truncated for sample in flat) / len(flat),
         "mean_tokens": sum(sample.tokens or 0 for sample in flat) / len(flat),
         **response_statistics(completions, passed, seed=request.seed),
+        **({"turns": changes_by_turn(completions, partial(first_reward, rewards))} if dialogues else {}),
     }
     rows = [_item(*judged) for judged in zip(completions, passed, answers, strict=True)]
     return Evaluation(rows, values, extra)
@@ -59,6 +69,7 @@ def _item(samples: Sequence[Sample], passed: Sequence[float], answers: Sequence[
         tokens=[sample.tokens for sample in samples],
         truncated=[sample.truncated for sample in samples],
         extracted=list(answers),
+        **({"dialogues": [sample.meta[DIALOGUE] for sample in samples]} if DIALOGUE in samples[0].meta else {}),
     )
 
 

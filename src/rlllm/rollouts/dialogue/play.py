@@ -275,7 +275,7 @@ def answers(tasks: Sequence[PromptTask], states: Sequence[State]) -> list[Sample
     ]
 
 
-def calls(sample: Sample) -> int:
+def calls_of(sample: Sample) -> int:
     """How often a role spoke on the way to an answer."""
     return sum(turn["spoke"] for turn in sample.meta[DIALOGUE])
 

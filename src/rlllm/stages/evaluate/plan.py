@@ -21,6 +21,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation, matching_tasks, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
+from rlllm.training.dialogues import PlannedDialogue, planned_dialogue
 from rlllm.training.environment import PlannedEnvironment, check_reward, default_rewards, planned_environment
 from rlllm.training.reward_specs import resolve_rewards
 
@@ -83,6 +84,8 @@ class EvalPlan:
     tasks: list[PlannedTask]
     earlier: EarlierEvaluation | None = None
     """The earlier evaluation to compare with."""
+    dialogue: PlannedDialogue | None = None
+    """How the model answers, where roles work on each problem."""
 
     def lines(self) -> list[tuple[str, str]]:
         """Label and value rows for a person."""
@@ -91,6 +94,8 @@ class EvalPlan:
             rows.append(("baseline", f"{self.baseline.name} ({self.baseline.kind})"))
         if self.earlier:
             rows.append(("baseline", f"{self.earlier.run.path} (evaluation), for {', '.join(self.earlier.names)}"))
+        if self.dialogue:
+            rows.append(("dialogue", self.dialogue.describe()))
         return [*rows, *(("task", task.describe()) for task in self.tasks), *self._sampling_lines()]
 
     @property
@@ -164,7 +169,8 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
     for task in tasks:
         rehearse(task.metric, _small_request(config, task, source))
     compared = matching_tasks(earlier, {task.name: task.hash(config) for task in tasks}) if earlier else None
-    return EvalPlan(config, source, baseline, tasks, compared)
+    dialogue = planned_dialogue(config.dialogue, source.folder) if config.dialogue else None
+    return EvalPlan(config, source, baseline, tasks, compared, dialogue)
 
 
 def _load_metric(name: str) -> Metric:
@@ -259,6 +265,7 @@ def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: Model
     _check_shared(config, metrics)
     names = ", ".join(dict.fromkeys(metric.name for metric in metrics))
     _check_environments(config, metrics)
+    _check_dialogue(config, metrics)
     for key, given in (("ks", bool(config.ks)), ("entropy", config.entropy)):
         if given and not any(key in metric.reads for metric in metrics):
             raise ConfigError(f"{key} is read by no task", given=names, exists=_readers(key), hint=f"leave {key} out")
@@ -291,6 +298,19 @@ def _check_environments(config: EvalSettings, metrics: list[Metric]) -> None:
         )
     if config.entropy and any(named):
         raise ConfigError("entropy is that of one turn, and an environment has several", hint="leave one of them out")
+
+
+def _check_dialogue(config: EvalSettings, metrics: list[Metric]) -> None:
+    """Refuse a dialogue that no task draws completions by, and what has other turns or another entropy beside it."""
+    if config.dialogue is None:
+        return
+    given = f"dialogue={config.dialogue.name}"
+    if not any(metric.samples for metric in metrics):
+        raise ConfigError("no task draws completions", given=given, hint="leave dialogue out")
+    if config.environment or any(spec.environment for spec in config.tasks):
+        raise ConfigError("an environment has turns of its own", given=given, hint="leave one of them out")
+    if config.entropy:
+        raise ConfigError("entropy is that of one turn, and a dialogue has several", given=given, hint="leave one out")
 
 
 def _check_shared(config: EvalSettings, metrics: list[Metric]) -> None:

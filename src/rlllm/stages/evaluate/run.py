@@ -13,6 +13,7 @@ from rlllm.core.records import prompt_text, task_of
 from rlllm.core.runs import Run, RunOptions, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
+from rlllm.evals.dialogue_turns import sentence
 from rlllm.evals.early_stopping import DECIDING_VALUE, Stopped, until_narrow
 from rlllm.evals.metrics.plugin_dry_run import measure
 from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
@@ -23,6 +24,7 @@ from rlllm.policies.model_sources import ModelSource
 from rlllm.stages.evaluate.models import LoadedModels
 from rlllm.stages.evaluate.plan import EvalPlan, PlannedTask, plan_evaluation
 from rlllm.stages.evaluate.settings import EvalSettings
+from rlllm.training.dialogues import planned_dialogue
 from rlllm.training.environment import chat_template
 from rlllm.training.flow import judged_run
 from rlllm.training.row_checks import check_positions, check_templates, check_tokens
@@ -122,8 +124,9 @@ def _request(
             listener.phase(f"{task.name}: {name}block {block} of {blocks}")
 
     def sampler(source: ModelSource, name: str = "") -> CompletionSampler:
+        rollouts = planned_dialogue(config.dialogue, source.folder) if config.dialogue else task.environment
         return CompletionSampler(
-            models.loader(source), partial(models.identity, source), stores, partial(progress, name), task.environment
+            models.loader(source), partial(models.identity, source), stores, partial(progress, name), rollouts
         )
 
     samplers: dict[PolicyName, CompletionSampler] = {"model": sampler(plan.source)}
@@ -189,6 +192,7 @@ def _remarks(plan: EvalPlan, task: PlannedTask, result: Evaluation) -> list[str]
             f"{cut:.0%} of the completions ended at the limit of {limit:,} tokens: raise max_new_tokens, or see whether the "
             "model ends its turns"
         )
+    remarks += [sentence(row) for row in result.extra.get("turns", ())]
     problems = [prompt_text(record.prompt) for record in task.records]
     if repeated := len(problems) - len(set(problems)):
         remarks.append(

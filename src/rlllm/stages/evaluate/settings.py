@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from rlllm.algorithms.components import SlotSpec
 from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.registry import Registry
@@ -74,6 +75,9 @@ class EvalSettings(StageConfig):
     """Rewards of the tasks that name none."""
     environment: EnvironmentSpec | None = None
     """Environment of the tasks that name none: rollouts have several turns, as in `rlllm reason`."""
+    dialogue: SlotSpec | None = None
+    """Roles that work on each problem in turns, by what is stored with the model (`dialogue.json`); the last solution is the
+    answer."""
     sandbox: SandboxPlace = "full"
     """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network; a URL has
     them run by a server of SandboxFusion's protocol."""

@@ -32,7 +32,7 @@ def load_causal_model(source: ModelSource, tokenizer: Any, hardware: Hardware) -
 
 
 def _nothing(*_: Any) -> None:
-    """The default of `check`, `expect` and `observe`."""
+    """The default of `check`, `expect`, `observe` and `keep`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ class Trainer(Generic[PlanT, JobT]):
         measure: job, model -> held-out scores, called before and after training; an empty list measures nothing.
         expect: plan, diagnostics; adds what the data alone tells, before a model is loaded.
         observe: job, the trained object of `build`; adds to the job's diagnostics after training.
+        keep: job, the trained object of `build`; writes what belongs to the model beside its weights, after these.
         batch_tokens: one batch of the trainer's own collator -> its sequences with the tokens that train. None where no
             recorded row is trained on as it stands.
         prompt_tokens: job, record -> token ids of the prompt. Set where the model writes the text that it is trained on.
@@ -73,6 +74,7 @@ class Trainer(Generic[PlanT, JobT]):
     load: Callable[[ModelSource, Any, Hardware], Any] = load_causal_model
     expect: Callable[[PlanT, Diagnostics], None] = _nothing
     observe: Callable[[JobT, Any], None] = _nothing
+    keep: Callable[[JobT, Any], None] = _nothing
     batch_tokens: Callable[[Mapping[str, Any]], list[PreviewSequence]] | None = None
     prompt_tokens: Callable[[JobT, Any], list[int]] | None = None
     size_defaults: str = ""

@@ -23,7 +23,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import open_engine
-from rlllm.training import environment_runs
+from rlllm.training import dialogues, environment_runs
 from rlllm.training.before_after import ground_truth_reward, measure_alignment, measure_reasoning
 from rlllm.training.control_rewards import CONTROLS
 from rlllm.training.environment import EnvironmentSpec, default_rewards, planned_environment
@@ -151,7 +151,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     config = job.plan.config
     components = Components.of(job.plan.slots)
     by_slot: dict[str, Any] = dict(components.by_slot)
-    by_trl = config.rollout.engine == "hf" and "erase" not in by_slot
+    by_trl = config.rollout.engine == "hf" and not {"erase", "dialogue"} & by_slot.keys()
     slots = Slots(
         rewards=job.plan.rewards,
         engine=None if by_trl else partial(open_engine, config.rollout.engine),
@@ -392,6 +392,7 @@ TRAINER = Trainer(
     build=build,
     measure=_measure,
     observe=observe,
+    keep=dialogues.keep,
     prompt_tokens=_prompt_tokens,
     size_defaults="loop",
 )

@@ -8,7 +8,7 @@ import pytest
 
 from rlllm.core.records import PromptTask, Sample
 from rlllm.parsing.dialogue_prompts import proposal, read_review, review
-from rlllm.rollouts.dialogue.play import PROPOSER, REVIEWER, Protocol, State, Turn, answers, calls, play
+from rlllm.rollouts.dialogue.play import PROPOSER, REVIEWER, Protocol, State, Turn, answers, calls_of, play
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 
 TASK = PromptTask("2+2?", "4")
@@ -97,7 +97,7 @@ def test_a_judge_has_silent_turns_priced_and_evaluation_generates_only_what_is_s
     one_sided, prompts = played(["#### 4", "RIGHT", "RIGHT"], probability=0.0, price_silence=False)
     assert len(prompts) == 3 and one_sided.turns[2].values(0.0) == (1, 1)
     unjudged, prompts = played(["#### 4"], probability=0.0, judge=None)
-    assert len(prompts) == 1 and calls(answers([TASK], [unjudged])[0]) == 1
+    assert len(prompts) == 1 and calls_of(answers([TASK], [unjudged])[0]) == 1
 
 
 def test_without_reviewer_or_controllers():

@@ -1,0 +1,84 @@
+"""What the trainer does for a component of the slot `dialogue`: dialogues speak by its policy, and its rewards judge them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rlllm.algorithms.protocols import Context
+from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.core.records import PromptTask, Sample, Score
+from rlllm.rewards.composition import Composition
+from rlllm.rewards.scores import Scores
+from rlllm.rollouts.samples import draw
+
+
+class DialoguePlay:
+    """Mixin of the trainer."""
+
+    slots: Any
+    tasks: Sequence[PromptTask]
+    accelerator: Any
+    processing_class: Any
+    model: Any
+    model_wrapped: Any
+    sampling: Any
+    state: Any
+    _of_all_processes: Any
+
+    def _contexts(self, rows: Sequence[int], size: int) -> list[Context]:
+        """What each of the rows completes, in whole groups; nothing without dialogues. Tokens of dialogues count as seen."""
+        dialogue = self.slots.dialogue
+        if dialogue is None or not self.model.training:
+            return []
+        tasks = [self.tasks[row] for row in rows[::size]]
+        spent = [0]
+
+        def speak(asked: Sequence[PromptTask]) -> list[Sample]:
+            engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
+            said = [row[0] for row in draw(engine, self.processing_class, asked, self.sampling)]
+            spent[0] += sum(sample.tokens or 0 for sample in said)
+            return said
+
+        with plugin_boundary("dialogue", type(dialogue).__name__, dialogue):
+            contexts = dialogue.contexts(tasks, speak, self._right)
+            dialogue.end(lambda values: self.accelerator.reduce(values.to(self.accelerator.device), reduction="sum"))
+        self.state.num_input_tokens_seen += sum(self._of_all_processes(spent))
+        return [context for context in contexts for _ in range(size)]
+
+    @property
+    def _verifier(self) -> int:
+        """Place of the reward that says whether an answer is right."""
+        rewards: Composition = self.slots.rewards
+        return rewards.names.index(rewards.group_filter or rewards.names[0])
+
+    def _right(self, tasks: Sequence[PromptTask], texts: Sequence[str]) -> list[bool]:
+        """Whether the reward that verifies gives at least 1 to each text; not where it cannot judge one."""
+        rewards: Composition = self.slots.rewards
+        alone = replace(rewards, rewards=(rewards.rewards[self._verifier],))
+        pairs = zip(tasks, texts, strict=True)
+        values = alone.score([Sample(task.prompt, text, task.answer, task.meta) for task, text in pairs]).values[0]
+        return [value is not None and value >= 1 for value in values]
+
+    def _role_scores(self, samples: Sequence[Sample]) -> Scores:
+        """Scores of a rollout of contexts: of answers by the run's rewards, of all else by the dialogue."""
+        rewards: Composition = self.slots.rewards
+        dialogue = self.slots.dialogue
+        with plugin_boundary("dialogue", type(dialogue).__name__, dialogue):
+            own = [dialogue.score(sample) for sample in samples]
+        places = [at for at, score in enumerate(own) if score is None]
+        judged = rewards.score([samples[at] for at in places])
+        none = Score(None, note="no answer")
+        columns: list[list[Score | None]] = []
+        for number, details in enumerate(judged.details):
+            column = [score if number == self._verifier and score is not None else none for score in own]
+            for at, score in zip(places, details, strict=True):
+                column[at] = score
+            columns.append(column)
+        values = [[None if score is None else score.value for score in column] for column in columns]
+        totals = [rewards.total([column[at] for column in values]) for at in range(len(samples))]
+        for at, total in zip(places, judged.totals, strict=True):
+            totals[at] = total
+        errors = [replace(issue, index=places[issue.index]) for issue in judged.errors]
+        return Scores(rewards.names, values, columns, errors, totals)
