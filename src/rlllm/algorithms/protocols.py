@@ -301,6 +301,9 @@ class Context:
 class Dialogue(Component):
     """Several roles work on each problem of a rollout, and each group learns what one of them says. In training only."""
 
+    turns: int = 1
+    """Utterances of a dialogue at most."""
+
     def contexts(
         self,
         tasks: Sequence[PromptTask],

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlllm.algorithms.components import Components
-from rlllm.algorithms.protocols import Erasure, Sampler
+from rlllm.algorithms.protocols import Dialogue, Erasure, Sampler
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.plan import ExperimentPlan, RLPlan
@@ -64,6 +64,8 @@ class Cost:
     memory: Memory | None
     tokens_erased: int = 0
     """At most so many more are sampled, in segments that are erased."""
+    tokens_of_dialogues: int = 0
+    """At most so many more are sampled, in dialogues of which groups complete one turn."""
     max_tokens: int | None = None
     """The budget of tokens that may end the run before all of this."""
 
@@ -88,6 +90,8 @@ class Cost:
             )
         if self.tokens_erased:
             yield "", f"at most {self.tokens_erased:,} tokens more are sampled, in segments that are erased"
+        if self.tokens_of_dialogues:
+            yield "", f"at most {self.tokens_of_dialogues:,} tokens more are sampled, in dialogues"
         yield (
             "",
             f"at most {self.tokens_trained:,} tokens trained on; "
@@ -120,6 +124,8 @@ def cost_of(plan: object) -> Cost | None:
     rounds = sampler.max_rounds if isinstance(sampler, Sampler) else 0
     erase = components.by_slot.get("erase")
     erasures = erase.max_erasures if isinstance(erase, Erasure) else 0
+    dialogue = components.by_slot.get("dialogue")
+    turns = dialogue.turns if isinstance(dialogue, Dialogue) else 0
     greedy = rollouts * batches.prompts_per_rollout if components.needs("rollout") else 0
     critic = components.needs("critic")
     policy = critic or _scores_again(plan, batches) or components.needs("shared pass")
@@ -134,6 +140,7 @@ def cost_of(plan: object) -> Cost | None:
         tokens_sampled=(completions + greedy) * limit,
         tokens_trained=trained * limit,
         tokens_erased=erasures * completions * limit,
+        tokens_of_dialogues=turns * rollouts * batches.prompts_per_rollout * limit,
         forward=trained * (1 + critic) + completions * scored,
         backward=trained * (1 + critic),
         memory=_memory(plan, critic),

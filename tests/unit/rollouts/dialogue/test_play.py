@@ -1,7 +1,7 @@
 """The dialogue's state machine, and the game in which proposer and reviewer are coins (worked numbers of the specification)."""
 
-import math
-import random
+import importlib.util
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -9,8 +9,8 @@ import pytest
 from rlllm.core.records import PromptTask, Sample
 from rlllm.parsing.dialogue_prompts import proposal, read_review, review
 from rlllm.rollouts.dialogue.play import PROPOSER, REVIEWER, Protocol, State, Turn, answers, calls_of, play
-from rlllm.rollouts.dialogue.regret import RegretTable, counted
 
+ROOT = Path(__file__).resolve().parents[4]
 TASK = PromptTask("2+2?", "4")
 
 
@@ -54,7 +54,9 @@ def test_votes_and_pending_solution():
         (PROPOSER, "0/proposer/last/1"),
     ]
     assert (state.pending, state.right, state.vote) == ("no answer here", None, 0)
-    assert prompts[0] == "2+2?" and "#### 5" in prompts[1] and "[reviewer]\nWRONG" in prompts[2]
+    assert prompts[0] == "2+2?"
+    assert "#### 5" in prompts[1]
+    assert "[reviewer]\nWRONG" in prompts[2]
 
 
 def test_an_unreadable_solution_forces_another_proposal_and_a_silent_turn_changes_nothing():
@@ -93,18 +95,24 @@ def test_values_of_both_actions(role, pending_right, verdict, right, text, expec
 
 def test_a_judge_has_silent_turns_priced_and_evaluation_generates_only_what_is_said():
     priced, prompts = played(["#### 4", "RIGHT", "#### 5", "RIGHT", "#### 4"], probability=0.0)
-    assert len(prompts) == 5 and priced.turns[2].values(0.0) == (1, -1) and not priced.turns[2].spoke
+    assert len(prompts) == 5
+    assert priced.turns[2].values(0.0) == (1, -1)
+    assert not priced.turns[2].spoke
     one_sided, prompts = played(["#### 4", "RIGHT", "RIGHT"], probability=0.0, price_silence=False)
-    assert len(prompts) == 3 and one_sided.turns[2].values(0.0) == (1, 1)
+    assert len(prompts) == 3
+    assert one_sided.turns[2].values(0.0) == (1, 1)
     unjudged, prompts = played(["#### 4"], probability=0.0, judge=None)
-    assert len(prompts) == 1 and calls_of(answers([TASK], [unjudged])[0]) == 1
+    assert len(prompts) == 1
+    assert calls_of(answers([TASK], [unjudged])[0]) == 1
 
 
 def test_without_reviewer_or_controllers():
     state, _ = played(["#### 4", "#### 5", "#### 6"], Protocol(reviewer=False), probability=0.0, judge=None)
-    assert [turn.number for turn in state.turns] == [1, 3, 5] and state.pending == "#### 4"
+    assert [turn.number for turn in state.turns] == [1, 3, 5]
+    assert state.pending == "#### 4"
     state, _ = played(["#### 4", "RIGHT", "#### 5"], Protocol(turns=3, controllers=False), probability=0.0, judge=None)
-    assert [turn.spoke for turn in state.turns] == [True] * 3 and state.pending == "#### 5"
+    assert [turn.spoke for turn in state.turns] == [True] * 3
+    assert state.pending == "#### 5"
 
 
 def test_an_answer_counts_every_token_and_keeps_the_turns():
@@ -142,7 +150,8 @@ def test_prompts_keep_the_other_messages_of_a_chat():
     chat = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "2+2?"}]
     assert proposal(chat, None) is chat
     asked = review(chat, "#### 5")
-    assert asked[0] == chat[0] and asked[1]["content"].startswith("2+2?\n[solution]\n#### 5\n[end]\n")
+    assert asked[0] == chat[0]
+    assert asked[1]["content"].startswith("2+2?\n[solution]\n#### 5\n[end]\n")
 
 
 def test_every_key_that_is_visited_is_declared():
@@ -155,89 +164,40 @@ def test_every_key_that_is_visited_is_declared():
             assert protocol.key(turn, state) in declared
 
 
-# the game of coins: a proposal is right with probability p, a verdict true with probability q ----------------------------------
+# the game of coins: a proposal is right with probability p, a verdict true with probability q ------------------------------
 
 
-def coins(rng, rights, verdicts):
-    """A speaker of agents that are coins. `rights` and `verdicts` are by agent; the turn is read off the prompt."""
-
-    def speak(tasks):
-        samples = []
-        for task in tasks:
-            agent = int(task.meta["agent"][0])
-            if task.prompt.endswith("RIGHT or WRONG."):
-                pending_right = "#### 4" in task.prompt.rsplit("[solution]", 1)[1]
-                says_right = pending_right == (rng.random() < verdicts[agent])
-                samples.append(Sample(task.prompt, "RIGHT" if says_right else "WRONG"))
-            else:
-                samples.append(Sample(task.prompt, "#### 4" if rng.random() < rights[agent] else "#### 5"))
-        return samples
-
-    return speak
+@pytest.fixture(scope="module")
+def game():
+    """The recorded game, `bench/regret_game.py`."""
+    spec = importlib.util.spec_from_file_location("regret_game", ROOT / "bench" / "regret_game.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def coin_dialogue(rng, rights, verdicts, protocol, **options):
-    """One dialogue of coins; `rights` and `verdicts` are by agent, and the turn says whose coin is thrown."""
-    agent, turns = {"agent": [0]}, iter(range(1, protocol.turns + 1))
-
-    def draw(count):
-        agent["agent"][0] = protocol.agent(next(turns))
-        return [rng.random() for _ in range(count)]
-
-    task = PromptTask("2+2?", "4", agent)
-    return play([task], protocol, coins(rng, rights, verdicts), draw=draw, **options)[0]
-
-
-def learned(seed, rights, verdicts, *, dialogues, two_sided=True, protocol=Protocol(history=0)):
-    """The table after so many dialogues, updated after each."""
-    rng, table = random.Random(seed), RegretTable()
-    for _ in range(dialogues):
-        state = coin_dialogue(
-            rng,
-            rights,
-            verdicts,
-            protocol,
-            probability=table.probability,
-            judge=right_is_four,
-            price_silence=two_sided,
-        )
-        for turn in state.turns:
-            if turn.key:
-                table.update(counted([(turn.key, *turn.values(0.0))]))
-    return table
-
-
-def greedy_accuracy(table, rights, verdicts, *, dialogues, seed, protocol=Protocol(history=0)):
-    """Share of right answers of the average policy, each action by its larger probability."""
-    rng = random.Random(seed)
-    greedy = {"probability": lambda key: float(table.average(key) >= 0.5)}
-    states = [coin_dialogue(rng, rights, verdicts, protocol, **greedy) for _ in range(dialogues)]
-    return fmean(state.pending == "#### 4" for state in states)
-
-
-def test_regret_falls_and_keeps_the_bound():
+def test_regret_falls_and_keeps_the_bound(game):
     tables = {
-        dialogues: [learned(seed, [0.5] * 2, [0.85] * 2, dialogues=dialogues) for seed in range(4)]
-        for dialogues in (50, 1000)
+        dialogues: [game.learned(seed, [0.5] * 2, [0.85] * 2, dialogues=dialogues) for seed in range(4)]
+        for dialogues in (50, 800)
     }
     regret = {dialogues: fmean(table.average_regret for table in some) for dialogues, some in tables.items()}
-    assert 0.04 < regret[50] < 0.12 and regret[1000] < 0.01
-    for table in tables[50] + tables[1000]:
-        visits = sum(table.visits(key) for key in table.keys)
-        assert table.average_regret <= 2 * math.sqrt(2 * len(table.keys) / visits)
+    assert 0.04 < regret[50] < 0.12
+    assert regret[800] < 0.012
+    assert all(game.holds(table) for some in tables.values() for table in some)
 
 
 @pytest.mark.parametrize(("right", "verdict", "speaks"), [(0.5, 0.85, True), (0.95, 0.6, False)])
-def test_a_reviewer_speaks_where_it_is_right_more_often_than_the_solution(right, verdict, speaks):
-    table = learned(0, [right] * 2, [verdict] * 2, dialogues=1000)
+def test_a_reviewer_speaks_where_it_is_right_more_often_than_the_solution(game, right, verdict, speaks):
+    table = game.learned(0, [right] * 2, [verdict] * 2, dialogues=800)
     assert (table.average("1/reviewer/not-last/0") > 0.9) is speaks
 
 
-def test_pricing_both_actions_is_no_worse_than_the_released_one_sided_update():
-    accuracy = {True: [], False: []}
-    for seed in range(5):
-        for two_sided, values in accuracy.items():
-            table = learned(seed, [0.5] * 2, [0.85] * 2, dialogues=1000, two_sided=two_sided)
-            values.append(greedy_accuracy(table, [0.5] * 2, [0.85] * 2, dialogues=1000, seed=seed + 99))
-    assert fmean(accuracy[True]) == pytest.approx(0.762, abs=0.02)
-    assert fmean(accuracy[True]) > fmean(accuracy[False])
+def test_pricing_both_actions_beats_the_released_one_sided_update(game):
+    share = {True: [], False: []}
+    for seed in range(4):
+        for two_sided, values in share.items():
+            table = game.learned(seed, [0.5] * 2, [0.85] * 2, dialogues=800, two_sided=two_sided)
+            values.append(game.accuracy(table, seed + 99, [0.5] * 2, [0.85] * 2, dialogues=800))
+    assert fmean(share[True]) == pytest.approx(0.762, abs=0.025)
+    assert fmean(share[True]) > fmean(share[False])
