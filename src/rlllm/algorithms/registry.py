@@ -112,6 +112,10 @@ SLOTS = Registry(
             "rlllm.algorithms.dialogues.tracer:TRACER",
             "a proposer and a reviewer, who speak where regret matching says so (TRACER)",
         ),
+        "dialogue.stopping": Builtin(
+            "rlllm.algorithms.dialogues.stopping:Stopping",
+            "attempts at a problem until another one is not worth its price; the majority answers",
+        ),
         "advantage.group": Builtin(
             "rlllm.algorithms.advantages.group:Group", "reward minus group mean, over group deviation"
         ),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from rlllm.core.records import Sample
-from rlllm.rollouts.dialogue.play import DIALOGUE, PROPOSER, proposals
+from rlllm.rollouts.dialogue.play import DIALOGUE, PROPOSER, REVIEWER, proposals
 
 
 def changes_by_turn(
@@ -37,7 +37,7 @@ def changes_by_turn(
                     row["wrong_to_right"] += now and not before
                     row["right_to_wrong"] += before and not now
                 before = now
-            elif turn["verdict"] is not None and before is not None:
+            elif turn.get("verdict") is not None and before is not None:
                 row["true_verdicts" if turn["verdict"] == before else "false_verdicts"] += 1
     return [rows[number] for number in sorted(rows)]
 
@@ -53,7 +53,13 @@ _COUNTS = ("wrong_to_right", "right_to_wrong", "true_verdicts", "false_verdicts"
 
 
 def _empty(turn: Mapping[str, Any]) -> dict[str, Any]:
-    names = _COUNTS[2:] if turn["role"] != PROPOSER else _COUNTS[:2] if turn["turn"] > 1 else ()
+    names = (
+        _COUNTS[2:]
+        if turn["role"] == REVIEWER
+        else _COUNTS[:2]
+        if turn["role"] == PROPOSER and turn["turn"] > 1
+        else ()
+    )
     return {"turn": turn["turn"], "role": turn["role"], "dialogues": 0, "spoke": 0, **dict.fromkeys(names, 0)}
 
 

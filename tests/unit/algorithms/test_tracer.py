@@ -195,7 +195,7 @@ def test_an_evaluation_answers_by_dialogue(train: Callable[..., Run], tmp_path: 
 
     def evaluate(name: str, **settings: Any) -> Run:
         given = {"model": str(run.path), "rows": 4, "samples": 2, "max_new_tokens": 10, "cache": False}
-        return rlllm.evaluate("arithmetic", output_dir=tmp_path / name, **given, **settings)
+        return rlllm.evaluate(tasks=["arithmetic"], output_dir=tmp_path / name, **given, **settings)
 
     team = evaluate("team", dialogue="tracer")
     result = team.results["tasks"]["arithmetic"]
@@ -222,4 +222,4 @@ EVALUATIONS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("settings", "words"), EVALUATIONS, ids=[words for _, words in EVALUATIONS])
 def test_an_evaluation_that_cannot_work_is_refused(settings: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(RlllmError, match=words):
-        rlllm.evaluate("arithmetic", model="nano", rows=2, output_dir=tmp_path / "run", **settings)
+        rlllm.evaluate(tasks=["arithmetic"], model="nano", rows=2, output_dir=tmp_path / "run", **settings)
