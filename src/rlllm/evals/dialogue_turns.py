@@ -9,36 +9,58 @@ from typing import Any
 from rlllm.core.records import Sample
 from rlllm.rollouts.dialogue.play import DIALOGUE, PROPOSER, REVIEWER, proposals
 
+Turns = list[dict[str, Any]]
 
-def changes_by_turn(
+
+def judged_turns(
     completions: Sequence[Sequence[Sample]], score: Callable[[list[list[Sample]]], list[list[float]]]
-) -> list[dict[str, Any]]:
-    """A row for each turn: `turn`, `role`, `dialogues`, how many `spoke`; of proposals after the first how many made a wrong
-    answer right and a right one wrong; of reviews how many verdicts were true and false.
+) -> list[list[Turns]]:
+    """The turns of every answer, a list for each problem; a proposal, and a review of it, with `right`, where that is known.
 
     Args:
-        completions: answers with their dialogues, a list for each problem.
+        completions: answers with their dialogues.
         score: samples -> values of the first reward, an empty row where it cannot judge them all; an answer is right from 1 on.
     """
     flat = [sample for row in completions for sample in row]
-    right = _right(flat, score)
+    places = [
+        (at, turn, text) for at, sample in enumerate(flat) for turn, text in proposals(sample.meta[DIALOGUE]).items()
+    ]
+    values = score([[replace(flat[at], completion=text)] for at, _, text in places])
+    right = {(at, turn): value[0] >= 1 for (at, turn, _), value in zip(places, values, strict=True) if value}
+    judged = iter([_with_truth(sample.meta[DIALOGUE], at, right) for at, sample in enumerate(flat)])
+    return [[next(judged) for _ in row] for row in completions]
+
+
+def _with_truth(turns: Sequence[Mapping[str, Any]], at: int, right: Mapping[tuple[int, int], bool]) -> Turns:
+    told, pending = [], None
+    for turn in turns:
+        if turn["role"] == PROPOSER and turn["spoke"]:
+            pending = right.get((at, turn["turn"]))
+        known = turn["spoke"] and turn["role"] in (PROPOSER, REVIEWER) and pending is not None
+        told.append({**turn, **({"right": pending} if known else {})})
+    return told
+
+
+def changes_by_turn(judged: Sequence[Sequence[Turns]]) -> list[dict[str, Any]]:
+    """A row for each turn: `turn`, `role`, `dialogues`, how many `spoke`; of proposals after the first how many made a wrong
+    answer right and a right one wrong; of reviews how many verdicts were true and false."""
     rows: dict[int, dict[str, Any]] = {}
-    for at, sample in enumerate(flat):
+    for turns in (turns for row in judged for turns in row):
         before: bool | None = None
-        for turn in sample.meta[DIALOGUE]:
+        for turn in turns:
             row = rows.setdefault(turn["turn"], _empty(turn))
             row["dialogues"] += 1
             row["spoke"] += turn["spoke"]
-            if not turn["spoke"]:
+            now = turn.get("right")
+            if not turn["spoke"] or now is None:
                 continue
             if turn["role"] == PROPOSER:
-                now = right.get((at, turn["turn"]))
-                if "wrong_to_right" in row and before is not None and now is not None:
+                if "wrong_to_right" in row and before is not None:
                     row["wrong_to_right"] += now and not before
                     row["right_to_wrong"] += before and not now
                 before = now
-            elif turn.get("verdict") is not None and before is not None:
-                row["true_verdicts" if turn["verdict"] == before else "false_verdicts"] += 1
+            elif turn["verdict"] is not None:
+                row["true_verdicts" if turn["verdict"] == now else "false_verdicts"] += 1
     return [rows[number] for number in sorted(rows)]
 
 
@@ -53,23 +75,9 @@ _COUNTS = ("wrong_to_right", "right_to_wrong", "true_verdicts", "false_verdicts"
 
 
 def _empty(turn: Mapping[str, Any]) -> dict[str, Any]:
-    names = (
-        _COUNTS[2:]
-        if turn["role"] == REVIEWER
-        else _COUNTS[:2]
-        if turn["role"] == PROPOSER and turn["turn"] > 1
-        else ()
-    )
+    names: Sequence[str] = ()
+    if turn["role"] == REVIEWER:
+        names = _COUNTS[2:]
+    elif turn["role"] == PROPOSER and turn["turn"] > 1:
+        names = _COUNTS[:2]
     return {"turn": turn["turn"], "role": turn["role"], "dialogues": 0, "spoke": 0, **dict.fromkeys(names, 0)}
-
-
-def _right(
-    samples: Sequence[Sample], score: Callable[[list[list[Sample]]], list[list[float]]]
-) -> dict[tuple[int, int], bool]:
-    """(place of the sample, turn) -> whether the solution proposed there is right; without those that cannot be judged."""
-    places = [
-        (at, turn, text) for at, sample in enumerate(samples) for turn, text in proposals(sample.meta[DIALOGUE]).items()
-    ]
-    values = score([[replace(samples[at], completion=text)] for at, _, text in places])
-    judged = zip(places, values, strict=True)
-    return {(at, turn): value[0] >= 1 for (at, turn, _), value in judged if value}

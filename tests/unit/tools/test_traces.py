@@ -271,3 +271,46 @@ def test_a_timeline_names_what_was_chosen_and_a_page_holds_every_event(run: Path
 def test_markup_in_a_trace_is_shown_and_not_obeyed() -> None:
     trace = parse(changed("events.0.agent", "<script>x</script>"), "the example")
     assert "<script>" not in html([trace])
+
+
+def _answered(folder: Path, *turns: dict[str, Any]) -> Trace:
+    item = {"task": "t", "id": "0123456789abcdef", "scores": [1.0], "answer": "4", "dialogues": [list(turns)]}
+    write_jsonl(folder / "items.jsonl", [item])
+    (trace,) = traces_in(folder)
+    return trace
+
+
+def _turn(number: int, role: str, text: str | None, agent: int = 0, **more: Any) -> dict[str, Any]:
+    said = {"spoke": False} if text is None else {"spoke": True, "text": text, "tokens": 3}
+    return {"turn": number, "agent": agent, "role": role, **said, **more}
+
+
+def test_an_answer_by_dialogue_is_a_serial_trace_with_its_choices(tmp_path: Path) -> None:
+    trace = _answered(
+        tmp_path,
+        _turn(1, "proposer", "#### 5", right=False, choice=False),
+        _turn(2, "reviewer", "WRONG", 1, verdict=False, right=False, choice=True),
+        _turn(3, "proposer", None, choice=True),
+    )
+    assert [(event.type, event.agent) for event in trace.events] == [
+        ("message", "task"),
+        ("message", "agent0"),
+        ("orchestrator_decision", "controller"),
+        ("message", "agent1"),
+        ("orchestrator_decision", "controller"),
+        ("return", "controller"),
+    ]
+    assert [event.x["choice"] for event in trace.events if event.type == "orchestrator_decision"] == [1, 0]
+    found = measures(trace)
+    assert found["repeated_messages_share"] == 0
+    assert rewards(trace, Weights()).families["R6_debate"] == 1
+    assert trace.costs.tokens == 6
+
+
+@pytest.mark.parametrize("in_words", [False, True])
+def test_attempts_end_with_a_decision_to_stop(tmp_path: Path, in_words: bool) -> None:
+    said = [[_turn(2 * at, "decision", word)] if in_words else [] for at, word in ((1, "CONTINUE"), (2, "STOP"))]
+    trace = _answered(tmp_path, _turn(1, "draft", "#### 4"), *said[0], _turn(3, "draft", "#### 4"), *said[1])
+    choices = [event for event in trace.events if event.type == "orchestrator_decision"]
+    assert [event.x["options"][event.x["choice"]] for event in choices] == ["continue", "stop"]
+    assert {event.agent for event in choices} == {"agent0" if in_words else "controller"}

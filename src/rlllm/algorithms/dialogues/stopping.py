@@ -11,7 +11,7 @@ from rlllm.algorithms.protocols import CONTEXT, Context, Dialogue
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample, Score
 from rlllm.parsing.stopping_prompts import decision, read_decision
-from rlllm.rollouts.dialogue.play import DIALOGUE
+from rlllm.rollouts.dialogue.play import DECISION, DIALOGUE, DRAFT
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 from rlllm.rollouts.dialogue.stopping import Attempts, StopValues, Votes, attempts, keys, visits_of
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _T = TypeVar("_T")
-_DRAFT, _DECISION = "draft", "decision"
 
 
 @dataclass
@@ -77,7 +76,7 @@ class Stopping(Dialogue):
         self._runs = self._judged(tasks, texts, judge)
         if self.learn_by == "regret":
             self._stop_by_table()
-            return [Context(task.prompt, {"role": _DRAFT}) for task in tasks]
+            return [Context(task.prompt, {"role": DRAFT}) for task in tasks]
         return self._stop_in_words(tasks, texts, speak)
 
     def _judged(
@@ -121,11 +120,11 @@ class Stopping(Dialogue):
             stops = [reply is True for reply in row]
             self._stopped.append(run.stopped(stops))
             if which >= self.decisions:
-                contexts.append(Context(tasks[number].prompt, {"role": _DRAFT}))
+                contexts.append(Context(tasks[number].prompt, {"role": DRAFT}))
                 continue
             at = int(place * len(row))
             worth = self._worth(run, stops, at)
-            says = {"role": _DECISION, "attempt": at + 1, "stop": worth[0], "go_on": worth[1]}
+            says = {"role": DECISION, "attempt": at + 1, "stop": worth[0], "go_on": worth[1]}
             contexts.append(Context(asked[number * len(row) + at].prompt, says))
         return contexts
 
@@ -151,7 +150,7 @@ class Stopping(Dialogue):
 
     def score(self, sample: Sample) -> Score | None:
         context = sample.meta[CONTEXT]
-        if context["role"] == _DRAFT:
+        if context["role"] == DRAFT:
             return None
         reply = read_decision(sample.completion)
         if reply is None:  # what is not read goes on, and must not be worth more than saying so
@@ -193,7 +192,7 @@ class Stopping(Dialogue):
             said = speak([tasks[at] for at in live])
             for at, sample in zip(live, said, strict=True):
                 votes[at].add(sample.completion)
-                turns[at].append(_turn(2 * number - 1, _DRAFT, sample))
+                turns[at].append(_turn(2 * number - 1, DRAFT, sample))
             if number == self.attempts:
                 break
             stop = self._decided([(tasks[at], votes[at], turns[at]) for at in live], speak)
@@ -225,7 +224,7 @@ class Stopping(Dialogue):
         ]
         replies = speak(asked)
         for (_, vote, turns), reply in zip(live, replies, strict=True):
-            turns.append(_turn(2 * vote.attempts, _DECISION, reply))
+            turns.append(_turn(2 * vote.attempts, DECISION, reply))
         return [read_decision(reply.completion) is True for reply in replies]
 
     @property

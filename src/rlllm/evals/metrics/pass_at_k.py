@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from rlllm.core.records import Sample, task_of
-from rlllm.evals.dialogue_turns import changes_by_turn
+from rlllm.evals.dialogue_turns import changes_by_turn, judged_turns
 from rlllm.evals.items import sampled_row
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.request import EvalRequest, Evaluation
@@ -42,8 +42,9 @@ def _measure(request: EvalRequest) -> Evaluation:
     if all(TRANSCRIPT in sample.meta for row in completions for sample in row):
         calls = [[float(tool_calls(sample)) for sample in row] for row in completions]
         values["tool calls per rollout"] = mean_interval(calls, request.seed, bounds=None)
-    dialogues = all(DIALOGUE in sample.meta for row in completions for sample in row)
-    if dialogues:
+    dialogues = None
+    if all(DIALOGUE in sample.meta for row in completions for sample in row):
+        dialogues = judged_turns(completions, partial(first_reward, rewards))
         said = [[float(calls_of(sample)) for sample in row] for row in completions]
         values["calls per answer"] = mean_interval(said, request.seed, bounds=None)
         spent = [[float(sample.tokens or 0) for sample in row] for row in completions]
@@ -56,9 +57,11 @@ def _measure(request: EvalRequest) -> Evaluation:
         "truncated": sum(sample.truncated for sample in flat) / len(flat),
         "mean_tokens": sum(sample.tokens or 0 for sample in flat) / len(flat),
         **response_statistics(completions, passed, seed=request.seed),
-        **({"turns": changes_by_turn(completions, partial(first_reward, rewards))} if dialogues else {}),
+        **({"turns": changes_by_turn(dialogues)} if dialogues else {}),
     }
     rows = [_item(*judged) for judged in zip(completions, passed, answers, strict=True)]
+    if dialogues:
+        rows = [{**row, "dialogues": turns} for row, turns in zip(rows, dialogues, strict=True)]
     return Evaluation(rows, values, extra)
 
 
@@ -69,7 +72,6 @@ def _item(samples: Sequence[Sample], passed: Sequence[float], answers: Sequence[
         tokens=[sample.tokens for sample in samples],
         truncated=[sample.truncated for sample in samples],
         extracted=list(answers),
-        **({"dialogues": [sample.meta[DIALOGUE] for sample in samples]} if DIALOGUE in samples[0].meta else {}),
     )
 
 

@@ -17,6 +17,8 @@ from rlllm.parsing.answers import extract_answer
 from rlllm.parsing.dialogue_prompts import proposal, read_review, review
 
 PROPOSER, REVIEWER = "proposer", "reviewer"
+DRAFT, DECISION = "draft", "decision"
+"""Roles of a dialogue that learns when to stop."""
 DIALOGUE = "dialogue"
 """Column of a sample with its turns, as `Turn.to_json` gives them."""
 
@@ -123,10 +125,11 @@ class Turn:
     right: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What a log keeps: who spoke, what was said, and the verdict."""
+        """What a log keeps: whose turn it was, whether there was a choice, who spoke, what was said, and the verdict."""
         said = {"text": self.text, "tokens": self.tokens} if self.spoke else {}
         verdict = {"verdict": self.verdict} if self.role == REVIEWER and self.spoke else {}
-        return {"turn": self.number, "agent": self.agent, "role": self.role, "spoke": self.spoke, **said, **verdict}
+        who = {"turn": self.number, "agent": self.agent, "role": self.role}
+        return {**who, "choice": bool(self.key), "spoke": self.spoke, **said, **verdict}
 
     def values(self, call_cost: float) -> tuple[float, float]:
         """What staying silent and speaking were worth, each in [-1, 1] before the cost of a call.

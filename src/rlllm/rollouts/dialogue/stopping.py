@@ -1,7 +1,7 @@
 """When to stop sampling answers to a problem: votes, what stopping is worth at each attempt, and three ways to learn it.
 
 After attempt t the answer is the one with most votes. Stopping there is worth U_t = q_t - price t, with q_t = 1 where that
-answer is right, else 0. A state is the number of attempts and the lead, the votes of the first answer minus those of the second.
+answer is right, else 0. A state is the number of attempts and the lead: votes of the first answer minus those of the second.
 Zhang 2026 (arXiv 2605.02801) finds no method that learns when to stop; the forms are ours.
 """
 

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError
+from rlllm.core.records import fingerprint
 from rlllm.core.runs import Run, read_jsonl
 from rlllm.core.traces import Trace, parse, read_traces
+from rlllm.rollouts.dialogue.play import DECISION, DRAFT
 from rlllm.rollouts.environments.base import TRANSCRIPT
 
 _MODEL, _TASK, _TOOLS = "model", "task", "environment"
@@ -23,12 +25,12 @@ def traces_in(place: Path) -> list[Trace]:
         DataError: there are none, or a line of the file is no trace.
     """
     if place.is_dir():
-        found = [*_of_samples(Run(place)), *_of_items(Run(place))]
+        found = [*_of_samples(Run(place)), *_of_items(Run(place)), *_of_dialogues(Run(place))]
         if not found:
             raise DataError(
                 "the run has no rollouts of several turns",
                 given=str(place),
-                hint="runs of reason and eval with environment=NAME have them",
+                hint="runs of reason and eval with environment=NAME, and of eval with dialogue=NAME, have them",
             )
         return found
     found = list(read_traces(place))
@@ -59,6 +61,57 @@ def _of_items(run: Run) -> Iterator[Trace]:
             yield _trace(f"{name}-{at}", name, messages, {"score": score}, tokens[at], item["answer"])
 
 
+def _of_dialogues(run: Run) -> Iterator[Trace]:
+    """Of an evaluation by dialogue: every answer to each problem."""
+    for item in read_jsonl(run.path / "items.jsonl"):
+        for at, (turns, score) in enumerate(zip(item.get("dialogues") or (), item["scores"], strict=False)):
+            name = f"{item['task']}-{item['id'][:12]}"
+            events, edges = _events_of_turns(turns, item["answer"])
+            tokens = sum(turn.get("tokens", 0) for turn in turns)
+            yield _parsed(f"{name}-{at}", name, "debate", events, edges, {"score": score}, tokens)
+
+
+_CONTROLLER = "controller"
+_SILENT_OR_SPEAK = {"sub": "O3_communicate", "options": ["silent", "speak"]}
+_GO_ON_OR_STOP = {"sub": "O5_stop", "options": ["continue", "stop"]}
+
+
+def _events_of_turns(
+    turns: Sequence[Mapping[str, Any]], answer: str | None
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """The controller's choices, what was said, and the answer at the end."""
+    events: list[dict[str, Any]] = [{"type": "message", "agent": _TASK, "from": _TASK, "to": _MODEL}]
+    for number, turn in enumerate(turns):
+        following = turns[number + 1] if number + 1 < len(turns) else None
+        if turn.get("choice"):
+            events.append(_decides(_CONTROLLER, _SILENT_OR_SPEAK, turn["spoke"]))
+        if turn["spoke"]:
+            events.append(_message(turn))
+        if turn["role"] == DRAFT and (following is None or following["role"] == DRAFT):
+            events.append(_decides(_CONTROLLER, _GO_ON_OR_STOP, following is None))
+        elif turn["role"] == DECISION:
+            events.append(_decides(f"agent{turn['agent']}", _GO_ON_OR_STOP, following is None))
+    given = {"answer": answer} if answer is not None else {}
+    events.append({"type": "return", "agent": _CONTROLLER, "to": _TASK, "x": given})
+    return _numbered(events)
+
+
+def _decides(agent: str, what: Mapping[str, Any], choice: bool) -> dict[str, Any]:
+    return {"type": "orchestrator_decision", "agent": agent, "x": {**what, "choice": int(choice)}}
+
+
+def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
+    said = {"text": turn["text"], **{name: turn[name] for name in ("verdict", "right") if name in turn}}
+    who = {"agent": f"agent{turn['agent']}", "role": turn["role"]}
+    return {"type": "message", **who, "content_ref": f"sha256:{fingerprint(turn['text'])}", "x": said}
+
+
+def _numbered(events: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Events with ids and times, each after the one before."""
+    numbered = [{"id": f"e{at}", "t": float(at), **event} for at, event in enumerate(events)]
+    return numbered, [{"src": f"e{at}", "dst": f"e{at + 1}", "type": "temporal"} for at in range(len(events) - 1)]
+
+
 def _trace(
     trace_id: str,
     task_id: str,
@@ -67,16 +120,27 @@ def _trace(
     tokens: int | None,
     answer: str | None,
 ) -> Trace:
+    return _parsed(trace_id, task_id, "harness", *_events(messages, answer), rewards, tokens)
+
+
+def _parsed(
+    trace_id: str,
+    task_id: str,
+    topology: str,
+    events: Sequence[Mapping[str, Any]],
+    edges: Sequence[Mapping[str, str]],
+    rewards: Mapping[str, float | None],
+    tokens: int | None,
+) -> Trace:
     known = {name: float(value) for name, value in rewards.items() if value is not None}
-    events, edges = _events(messages, answer)
     return parse(
         {
             "trace_id": trace_id,
             "task_id": task_id,
             "system": "rlllm",
-            "topology": "harness",
-            "events": events,
-            "edges": edges,
+            "topology": topology,
+            "events": list(events),
+            "edges": list(edges),
             "rewards": known,
             "costs": {
                 "tokens": float(tokens or 0),
@@ -117,9 +181,8 @@ def _events(
         if not calls:
             said = {"text": text} | ({"answer": answer} if answer is not None else {})
             events.append({"type": "return", "agent": _MODEL, "from": _MODEL, "to": _TASK, "x": said})
-    events = [{"id": f"e{at}", "t": float(at), **event} for at, event in enumerate(events)]
-    edges += [{"src": f"e{at}", "dst": f"e{at + 1}", "type": "temporal"} for at in range(len(events) - 1)]
-    return events, edges
+    numbered, order = _numbered(events)
+    return numbered, [*edges, *order]
 
 
 def _value(given: Any) -> float | None:

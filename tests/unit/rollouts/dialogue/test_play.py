@@ -123,6 +123,7 @@ def test_an_answer_counts_every_token_and_keeps_the_turns():
         "turn": 2,
         "agent": 1,
         "role": "reviewer",
+        "choice": True,
         "spoke": True,
         "text": "WRONG",
         "tokens": 3,
