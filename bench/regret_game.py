@@ -67,7 +67,7 @@ def learned(
     rng, table, protocol = random.Random(seed), RegretTable(), _protocol(rights, turns)
     options: dict[str, Any] = {
         "probability": table.probability,
-        "judge": lambda _, texts: [text == RIGHT for text in texts],
+        "judge": lambda answers: [answer.completion == RIGHT for answer in answers],
         "price_silence": two_sided,
     }
     for number in range(1, dialogues + 1):

@@ -3,7 +3,8 @@
     python bench/sweeps.py NAME [--output docs/results/NAME.json]
 
 `reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are the
-recipe papers-methods on an easy task and on one where GRPO stops to improve. Further words are given to `rlllm sweep`
+recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
+SmolLM2-135M-Instruct by `--smollm2`, which learns the form of an answer first. Further words are given to `rlllm sweep`
 (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on where
 it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL from
 the start that the policy had: mean over a seed's steps, then over seeds.
@@ -34,6 +35,8 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "align-methods": ("align-methods",),
     "papers-sums": ("papers-methods",),
     "papers-lists": ("papers-methods", "--set", "data.name=lists", "--set", "data.level=1"),
+    "papers-smollm2": ("papers-smollm2",),
+    "tracer-controls": ("tracer-controls",),
 }
 """Name of the results file -> words of `rlllm sweep`, the recipe first."""
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
@@ -65,18 +68,28 @@ def _between(rows: list[dict[str, Any]], low: float, high: float) -> list[float]
     return [row[GOLD] for row in rows if low <= row[KL] < high]
 
 
+def rlllm(words: list[str]) -> None:
+    """Run a command. Raises SystemExit where it was not carried out; its verdict may be anything."""
+    done = subprocess.run([RLLLM, *words], env={"OMP_NUM_THREADS": "1", **os.environ})
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {done.returncode}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(RECORDINGS))
     add_output(parser)
+    parser.add_argument("--smollm2", metavar="FOLDER", help="for papers-smollm2: the model to start from")
     given, further = parser.parse_known_args()
     folder = ROOT / given.name
     begun = ["--resume"] if folder.exists() else []
     recipe = RECORDINGS[given.name][0]
-    words = ["sweep", *RECORDINGS[given.name], *further, "--output-dir", str(folder), *begun]
-    done = subprocess.run([RLLLM, *words], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"rlllm {' '.join(words)} ended with exit code {done.returncode}")
+    if given.smollm2:
+        start = ROOT / "sums-start"
+        if not start.exists():
+            rlllm(["sft", "smollm2-sums", "--model", given.smollm2, "--output-dir", str(start)])
+        further += ["--set", f"model={start}"]
+    rlllm(["sweep", *RECORDINGS[given.name], *further, "--output-dir", str(folder), *begun])
     run = Run(folder)
     bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
     sources = [*TRAINING, f"recipes/sweeps/{recipe}.yaml"]

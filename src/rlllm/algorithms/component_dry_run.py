@@ -101,7 +101,7 @@ def _check_dialogue(name: str, part: Dialogue, setup: Setup) -> None:
     contexts = part.contexts(
         tasks,
         lambda asked: [Sample(task.prompt, "", task.answer, task.meta, _TOKENS) for task in asked],
-        lambda _, texts: [False for _ in texts],
+        lambda answers: [False for _ in answers],
     )
     if len(contexts) != len(tasks) or not all(isinstance(context, Context) for context in contexts):
         raise PluginError(f"the dialogue {name} did not return a Context for each task", given=str(contexts)[:200])

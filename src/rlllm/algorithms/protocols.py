@@ -308,14 +308,14 @@ class Dialogue(Component):
         self,
         tasks: Sequence[PromptTask],
         speak: Callable[[Sequence[PromptTask]], list[Sample]],
-        judge: Callable[[Sequence[PromptTask], Sequence[str]], list[bool]],
+        judge: Callable[[Sequence[Sample]], list[bool]],
     ) -> list[Context]:
         """Play one dialogue on each task; what each group is to complete.
 
         Args:
             tasks: of the groups, in their order.
             speak: one sample of each task's prompt by the policy.
-            judge: whether completions are right answers of tasks, by the run's first reward that verifies.
+            judge: whether samples are right answers, by the run's first reward that verifies.
         """
         return [Context(task.prompt, {}) for task in tasks]
 

@@ -328,7 +328,7 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GR
         environments = self.environments or [None] * len(inputs)
         # not TRL's messages: where the tokenizer parses responses, these have no calls and no reasoning in their text
         texts = completion_texts(self.processing_class, completion_ids_list)
-        contexts = self._in_flight.contexts or [None] * len(inputs)
+        contexts: Sequence[Context | None] = self._in_flight.contexts or [None] * len(inputs)
         rollouts = zip(inputs, completions, texts, completion_ids_list, environments, contexts, strict=True)
         samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
         scores = self._role_scores(samples) if self._in_flight.contexts else self.slots.rewards.score(samples)

@@ -277,11 +277,12 @@ def _check_erasure(name: str, setup: Setup) -> None:
 
 def _check_dialogue(name: str, setup: Setup) -> None:
     """Refuse what reads the task's own prompt where a group completes another one, and what samples outside of rlllm."""
+    sampler = setup.sampler or Sampler()
     own_prompt = [signal.name for signal in setup.signals.values() if signal.cost in ("pass", "rollout")]
     against = {
         "off_policy": setup.off_policy and "demonstrations answer the problem, and not what a role was asked",
         "erase": setup.erase is not None and "what a role says is sampled whole",
-        "sampler": type(setup.sampler).show is not Sampler.show and "the sampler shows the problem in words of its own",
+        "sampler": type(sampler).show is not Sampler.show and "the sampler shows the problem in words of its own",
         "use_vllm": setup.settings.get("use_vllm") and "dialogues are sampled by an engine of rlllm",
         ", ".join(own_prompt): bool(own_prompt) and "a component reads more of the problem than the group completes",
     }

@@ -23,8 +23,8 @@ TASK = PromptTask("2+2?", "4")
 Speak = Callable[[Sequence[PromptTask]], list[Sample]]
 
 
-def judge(_: Sequence[PromptTask], texts: Sequence[str]) -> list[bool]:
-    return [text == RIGHT for text in texts]
+def judge(answers: Sequence[Sample]) -> list[bool]:
+    return [answer.completion == RIGHT for answer in answers]
 
 
 def saying(attempts: Sequence[str], replies: Sequence[str] = ()) -> Speak:
@@ -93,12 +93,12 @@ def test_groups_are_shared_between_problems_and_decisions() -> None:
 
 def test_answers_stop_where_the_table_says_so() -> None:
     part = Stopping(attempts=4)
-    part.table.update({"2/2": (1, -1.0, 1.0), "1/1": (1, 1.0, -1.0), "1/1 ": (0, 0.0, 0.0)})
-    part.table.update({"2/2": (1, -1.0, 1.0), "1/1": (1, 1.0, -1.0)})
+    for _ in range(2):
+        part.table.update({"1/1": (1, 1.0, -1.0), "2/2": (1, -1.0, 1.0)})
     (sample,) = part.answers([TASK], saying([RIGHT]))
     assert (sample.completion, sample.tokens) == (RIGHT, 6)
     assert [turn["role"] for turn in sample.meta["dialogue"]] == ["draft", "draft"]
-    (other,) = part.answers([TASK], saying([WRONG, RIGHT, RIGHT]))
+    (other,) = part.answers([TASK], saying([WRONG, RIGHT, RIGHT, RIGHT]))
     assert (other.completion, other.tokens) == (RIGHT, 12)
 
 

@@ -33,8 +33,8 @@ def saying(*texts: str) -> Callable[[Sequence[PromptTask]], list[Sample]]:
     return speak
 
 
-def judge(_: Sequence[PromptTask], texts: Sequence[str]) -> list[bool]:
-    return [text == RIGHT for text in texts]
+def judge(answers: Sequence[Sample]) -> list[bool]:
+    return [answer.completion == RIGHT for answer in answers]
 
 
 def test_the_table_learns_from_both_actions_of_every_visit() -> None:

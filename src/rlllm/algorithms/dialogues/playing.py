@@ -53,13 +53,11 @@ class DialoguePlay:
         rewards: Composition = self.slots.rewards
         return rewards.names.index(rewards.group_filter or rewards.names[0])
 
-    def _right(self, tasks: Sequence[PromptTask], texts: Sequence[str]) -> list[bool]:
-        """Whether the reward that verifies gives at least 1 to each text; not where it cannot judge one."""
+    def _right(self, answers: Sequence[Sample]) -> list[bool]:
+        """Whether the reward that verifies gives at least 1 to each answer; not where it cannot judge one."""
         rewards: Composition = self.slots.rewards
         alone = replace(rewards, rewards=(rewards.rewards[self._verifier],))
-        pairs = zip(tasks, texts, strict=True)
-        values = alone.score([Sample(task.prompt, text, task.answer, task.meta) for task, text in pairs]).values[0]
-        return [value is not None and value >= 1 for value in values]
+        return [value is not None and value >= 1 for value in alone.score(answers).values[0]]
 
     def _role_scores(self, samples: Sequence[Sample]) -> Scores:
         """Scores of a rollout of contexts: of answers by the run's rewards, of all else by the dialogue."""

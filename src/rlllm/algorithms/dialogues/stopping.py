@@ -69,28 +69,19 @@ class Stopping(Dialogue):
         self,
         tasks: Sequence[PromptTask],
         speak: Callable[[Sequence[PromptTask]], list[Sample]],
-        judge: Callable[[Sequence[PromptTask], Sequence[str]], list[bool]],
+        judge: Callable[[Sequence[Sample]], list[bool]],
     ) -> list[Context]:
         drafts = speak([task for task in tasks for _ in range(self.attempts)])
         texts = _rows([sample.completion for sample in drafts], self.attempts)
-        self._runs = self._judged(tasks, texts, judge)
+        right = _rows(judge(drafts), self.attempts)
+        self._runs = [
+            attempts(row, dict(zip(row, flags, strict=True)), self.price)
+            for row, flags in zip(texts, right, strict=True)
+        ]
         if self.learn_by == "regret":
             self._stop_by_table()
             return [Context(task.prompt, {"role": DRAFT}) for task in tasks]
         return self._stop_in_words(tasks, texts, speak)
-
-    def _judged(
-        self,
-        tasks: Sequence[PromptTask],
-        texts: Sequence[Sequence[str]],
-        judge: Callable[[Sequence[PromptTask], Sequence[str]], list[bool]],
-    ) -> list[Attempts]:
-        pairs = [(task, text) for task, row in zip(tasks, texts, strict=True) for text in row]
-        right = _rows(judge([task for task, _ in pairs], [text for _, text in pairs]), self.attempts)
-        return [
-            attempts(row, dict(zip(row, flags, strict=True)), self.price)
-            for row, flags in zip(texts, right, strict=True)
-        ]
 
     def _stop_by_table(self) -> None:
         drawn = _rows(_uniform(len(self._runs) * self.attempts), self.attempts)

@@ -83,7 +83,7 @@ class TRACER(Dialogue):
         self,
         tasks: Sequence[PromptTask],
         speak: Callable[[Sequence[PromptTask]], list[Sample]],
-        judge: Callable[[Sequence[PromptTask], Sequence[str]], list[bool]],
+        judge: Callable[[Sequence[Sample]], list[bool]],
     ) -> list[Context]:
         self._played = play(
             tasks,

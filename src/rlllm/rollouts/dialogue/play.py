@@ -156,8 +156,8 @@ def _sign(right: bool | None) -> float:
 
 Speak = Callable[[Sequence[PromptTask]], list[Sample]]
 """Tasks whose prompts stand for a role's context -> one sample of each."""
-Judge = Callable[[Sequence[PromptTask], Sequence[str]], list[bool]]
-"""Tasks and solutions -> whether each is right."""
+Judge = Callable[[Sequence[Sample]], list[bool]]
+"""Answers to tasks -> whether each is right."""
 
 
 def play(
@@ -194,7 +194,8 @@ def play(
         said = speak([replace(tasks[at], prompt=turns[at].prompt) for at in talking]) if talking else []
         for at, sample in zip(talking, said, strict=True):
             turns[at] = replace(turns[at], text=sample.completion, tokens=sample.tokens or 0)
-        _judge(protocol, number, tasks, turns, talking, judge)
+        answers = {at: replace(sample, prompt=tasks[at].prompt) for at, sample in zip(talking, said, strict=True)}
+        _judge(protocol, number, turns, answers, judge)
         for state, turn in zip(states, turns, strict=True):
             _enter(state, turn)
     return states
@@ -237,19 +238,21 @@ def _decided(
 def _judge(
     protocol: Protocol,
     number: int,
-    tasks: Sequence[PromptTask],
     turns: list[Turn],
-    talking: Sequence[int],
+    said: Mapping[int, Sample],
     judge: Judge | None,
 ) -> None:
-    """Read the verdicts of reviews; have proposals judged. Changes `turns` in place."""
-    texts = {at: turns[at].text or "" for at in talking}
+    """Read the verdicts of reviews; have proposals judged. Changes `turns` in place.
+
+    Args:
+        said: number of a dialogue -> what was generated in it, as an answer to its task.
+    """
     if protocol.role(number) == REVIEWER:
-        for at, text in texts.items():
-            turns[at] = replace(turns[at], verdict=read_review(text))
+        for at, sample in said.items():
+            turns[at] = replace(turns[at], verdict=read_review(sample.completion))
     elif judge is not None:
-        readable = [at for at, text in texts.items() if protocol.readable(text)]
-        right = judge([tasks[at] for at in readable], [texts[at] for at in readable]) if readable else []
+        readable = [at for at, sample in said.items() if protocol.readable(sample.completion)]
+        right = judge([said[at] for at in readable]) if readable else []
         for at, is_right in zip(readable, right, strict=True):
             turns[at] = replace(turns[at], right=is_right)
 

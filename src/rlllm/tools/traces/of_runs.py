@@ -72,6 +72,7 @@ def _of_dialogues(run: Run) -> Iterator[Trace]:
 
 
 _CONTROLLER = "controller"
+_VERDICTS = {True: "right", False: "wrong", None: "unreadable"}
 _SILENT_OR_SPEAK = {"sub": "O3_communicate", "options": ["silent", "speak"]}
 _GO_ON_OR_STOP = {"sub": "O5_stop", "options": ["continue", "stop"]}
 
@@ -101,7 +102,8 @@ def _decides(agent: str, what: Mapping[str, Any], choice: bool) -> dict[str, Any
 
 
 def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
-    said = {"text": turn["text"], **{name: turn[name] for name in ("verdict", "right") if name in turn}}
+    verdict = {"verdict": _VERDICTS[turn["verdict"]]} if "verdict" in turn else {}
+    said = {"text": turn["text"], **verdict, **({"right": turn["right"]} if "right" in turn else {})}
     who = {"agent": f"agent{turn['agent']}", "role": turn["role"]}
     return {"type": "message", **who, "content_ref": f"sha256:{fingerprint(turn['text'])}", "x": said}
 

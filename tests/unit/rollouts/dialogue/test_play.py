@@ -26,8 +26,9 @@ def scripted(*texts):
     return speak, prompts
 
 
-def right_is_four(tasks, texts):
-    return ["#### 4" in text for text in texts]
+def right_is_four(answers):
+    assert all(answer.prompt == "2+2?" for answer in answers)
+    return ["#### 4" in answer.completion for answer in answers]
 
 
 def played(texts, protocol=Protocol(), probability=1.0, judge=right_is_four, draws=0.5, **options):
