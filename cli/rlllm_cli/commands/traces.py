@@ -10,7 +10,7 @@ import typer
 
 from rlllm_cli import completion, console, options, overrides
 
-app = typer.Typer(no_args_is_help=True, help="Traces of agents: check, show, score, export.")
+app = typer.Typer(no_args_is_help=True, help="Traces of agents: check, show, score, export, capture.")
 Place = Annotated[
     Path,
     typer.Argument(
@@ -132,15 +132,48 @@ def score(
 
 @app.command()
 def export(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run with an environment.", autocompletion=completion.runs)
-    ],
+    place: Place,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="JSON lines, a trace each.")],
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Write conversations to train on, in the place of traces.")
+    ] = False,
 ) -> None:
-    """Write the rollouts of a run as traces."""
+    """Write the rollouts of a run as traces, or the conversations of traces as rows for sft."""
+    from rlllm.core.errors import DataError
     from rlllm.core.runs import write_jsonl
+    from rlllm.tools.traces.conversations import rows_of
     from rlllm.tools.traces.of_runs import traces_in
 
-    found = traces_in(run)
-    write_jsonl(output, [one.to_json() for one in found])
-    console.emit(f"{len(found):,} traces in {output}")
+    found = traces_in(place)
+    if not rows:
+        write_jsonl(output, [one.to_json() for one in found])
+        console.emit(f"{len(found):,} traces in {output}")
+        return
+    conversations = [row for one in found if (row := rows_of(one))]
+    if not conversations:
+        raise DataError(
+            "no trace keeps the messages that it was made from",
+            given=str(place),
+            hint="traces that were captured, and those of runs with an environment, do",
+        )
+    write_jsonl(output, conversations)
+    console.emit(f"{len(conversations):,} conversations of {len(found):,} traces in {output}")
+
+
+@app.command()
+def capture(
+    upstream: Annotated[
+        str, typer.Option("--upstream", metavar="URL", help="The agent's endpoint, such as http://localhost:8000/v1.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="JSON lines, a trace each.")],
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port of this machine; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Record an agent's calls of its OpenAI-compatible endpoint until Ctrl-C."""
+    from rlllm.tools.traces.capture import Capture
+
+    proxy = Capture(upstream, output, port)
+    console.say(f"set the agent's base URL: OPENAI_BASE_URL={proxy.url}")
+    proxy.serve()
+    console.emit(f"{len(proxy.traces):,} traces in {output}")

@@ -133,7 +133,7 @@ def test_a_base_by_itself_is_neutral(slot: str) -> None:
 
 
 STATEFUL = """
-from rlllm.plugins import Advantage, Erasure, Loss, Mask, OffPolicy, Sampler
+from rlllm.plugins import Advantage, Dialogue, Erasure, Loss, Mask, OffPolicy, Sampler
 
 
 class Counts:
@@ -151,6 +151,7 @@ class CountingAdvantage(Counts, Advantage): pass
 class CountingMask(Counts, Mask): pass
 class CountingSampler(Counts, Sampler): pass
 class CountingErasure(Counts, Erasure): segment_length = 3
+class CountingDialogue(Counts, Dialogue): pass
 
 
 class CountingOffPolicy(Counts, OffPolicy):
@@ -163,9 +164,11 @@ class CountingLoss(Counts, Loss):
 """
 
 
-@pytest.mark.parametrize(("slot", "kind"), [("off_policy", "OffPolicy"), ("erase", "Erasure")])
+@pytest.mark.parametrize(
+    ("slot", "kind"), [("off_policy", "OffPolicy"), ("erase", "Erasure"), ("dialogue", "Dialogue")]
+)
 def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path, slot: str, kind: str) -> None:
-    """The last two slots do not go together."""
+    """The last three slots do not go together."""
     import rlllm
 
     (tmp_path / "counting.py").write_text(STATEFUL)
@@ -194,7 +197,7 @@ def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path, slo
     assert run.verdict["diagnostics"]["steps_done"] == 2
     states = json.loads((run.checkpoints / "checkpoint-1" / "slots.json").read_text())
     assert {name for name, state in states.items() if "calls" in state} == {
-        *SLOTS.keys() - {"off_policy", "erase"},
+        *SLOTS.keys() - {"off_policy", "erase", "dialogue"},
         slot,
     }
     logged = [row for row in run.metrics() if "calls/CountingLoss" in row]

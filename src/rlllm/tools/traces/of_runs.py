@@ -12,10 +12,7 @@ from rlllm.core.runs import Run, read_jsonl
 from rlllm.core.traces import Trace, parse, read_traces
 from rlllm.rollouts.dialogue.play import DECISION, DRAFT
 from rlllm.rollouts.environments.base import TRANSCRIPT
-
-_MODEL, _TASK, _TOOLS = "model", "task", "environment"
-_FAILED = "{'error':"
-"""How the text begins that a model is shown of a tool that raised an exception."""
+from rlllm.tools.traces.conversations import MODEL, TASK, events_of, numbered
 
 
 def traces_in(place: Path) -> list[Trace]:
@@ -81,7 +78,7 @@ def _events_of_turns(
     turns: Sequence[Mapping[str, Any]], answer: str | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """The controller's choices, what was said, and the answer at the end."""
-    events: list[dict[str, Any]] = [{"type": "message", "agent": _TASK, "from": _TASK, "to": _MODEL}]
+    events: list[dict[str, Any]] = [{"type": "message", "agent": TASK, "from": TASK, "to": MODEL}]
     for number, turn in enumerate(turns):
         following = turns[number + 1] if number + 1 < len(turns) else None
         if turn.get("choice"):
@@ -93,8 +90,8 @@ def _events_of_turns(
         elif turn["role"] == DECISION:
             events.append(_decides(f"agent{turn['agent']}", _GO_ON_OR_STOP, following is None))
     given = {"answer": answer} if answer is not None else {}
-    events.append({"type": "return", "agent": _CONTROLLER, "to": _TASK, "x": given})
-    return _numbered(events)
+    events.append({"type": "return", "agent": _CONTROLLER, "to": TASK, "x": given})
+    return numbered(events)
 
 
 def _decides(agent: str, what: Mapping[str, Any], choice: bool) -> dict[str, Any]:
@@ -108,12 +105,6 @@ def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "message", **who, "content_ref": f"sha256:{fingerprint(turn['text'])}", "x": said}
 
 
-def _numbered(events: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """Events with ids and times, each after the one before."""
-    numbered = [{"id": f"e{at}", "t": float(at), **event} for at, event in enumerate(events)]
-    return numbered, [{"src": f"e{at}", "dst": f"e{at + 1}", "type": "temporal"} for at in range(len(events) - 1)]
-
-
 def _trace(
     trace_id: str,
     task_id: str,
@@ -122,7 +113,7 @@ def _trace(
     tokens: int | None,
     answer: str | None,
 ) -> Trace:
-    return _parsed(trace_id, task_id, "harness", *_events(messages, answer), rewards, tokens)
+    return _parsed(trace_id, task_id, "harness", *events_of(messages, answer), rewards, tokens)
 
 
 def _parsed(
@@ -154,37 +145,6 @@ def _parsed(
         },
         trace_id,
     )
-
-
-def _events(
-    messages: Sequence[Mapping[str, Any]], answer: str | None
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
-    """The task's message, then a call or a last word for each turn of the model, and the results."""
-    events: list[dict[str, Any]] = [{"type": "message", "agent": _TASK, "from": _TASK, "to": _MODEL}]
-    edges: list[dict[str, str]] = []
-    waiting: list[int] = []
-    for message in messages:
-        text = str(message.get("content") or "")
-        if message.get("role") == "tool":
-            error = {"error": text} if text.startswith(_FAILED) else {}
-            events.append(
-                {"type": "tool_result", "agent": _TOOLS, "tool": message.get("name"), "x": {"text": text, **error}}
-            )
-            if waiting:
-                edges.append({"src": f"e{waiting.pop(0)}", "dst": f"e{len(events) - 1}", "type": "tool_dependency"})
-            continue
-        calls = [call.get("function", call) for call in message.get("tool_calls") or []]
-        for call in calls:
-            waiting.append(len(events))
-            arguments = call.get("arguments")
-            events.append(
-                {"type": "tool_call", "agent": _MODEL, "tool": call.get("name"), "x": {"arguments": arguments}}
-            )
-        if not calls:
-            said = {"text": text} | ({"answer": answer} if answer is not None else {})
-            events.append({"type": "return", "agent": _MODEL, "from": _MODEL, "to": _TASK, "x": said})
-    numbered, order = _numbered(events)
-    return numbered, [*edges, *order]
 
 
 def _value(given: Any) -> float | None:
