@@ -47,14 +47,11 @@ class PlannedDialogue:
         self, model: Any, tokenizer: Any, tasks: Sequence[PromptTask], sampling: SamplingConfig, *, samples: int
     ) -> list[list[Sample]]:
         """`samples` answers to every task, each by a dialogue of its own; the outer list follows `tasks`."""
+        from rlllm.rollouts.dialogue.speaking import speaker
         from rlllm.rollouts.engines.loading import open_engine
-        from rlllm.rollouts.samples import draw
 
-        engine = open_engine(sampling.engine, model, tokenizer)
-        answers = self._dialogue().answers(
-            [task for task in tasks for _ in range(samples)],
-            lambda asked: [row[0] for row in draw(engine, tokenizer, asked, sampling)],
-        )
+        speak = speaker(open_engine(sampling.engine, model, tokenizer), tokenizer, sampling)
+        answers = self._dialogue().answers([task for task in tasks for _ in range(samples)], speak)
         return [answers[start : start + samples] for start in range(0, len(answers), samples)]
 
     def describe(self) -> str:

@@ -180,6 +180,18 @@ def test_a_run_trains_turns_and_keeps_the_table_with_the_model(train: Callable[.
     ]
 
 
+def test_a_turn_that_does_not_fit_into_the_context_ends_the_run_by_name(train: Callable[..., Run]) -> None:
+    with pytest.raises(RlllmError, match=r"(?s)does not fit into the model's context.*of 512.*history=0"):
+        train("long", rollout={"max_new_tokens": 300, "group_size": 4}, dialogue={"marked": False})
+
+
+def test_align_has_no_verifier_for_a_dialogue() -> None:
+    given: dict[str, Any] = {"method": "grpo", "model": "nano", "rewards": ["exact"], "dialogue": "tracer"}
+    given |= {"data": {"name": "arithmetic", "rows": 64}, "per_device_train_batch_size": 64}
+    with pytest.raises(RlllmError, match="right or wrong"):
+        plan(resolve_settings("align", {}, [*given.items()]))
+
+
 def test_tokens_of_dialogues_are_tokens_of_the_run(train: Callable[..., Run]) -> None:
     seen = {
         turns: train(f"turns{turns}", dialogue={"turns": turns, "marked": False, "history": 0}).metrics()[-1]

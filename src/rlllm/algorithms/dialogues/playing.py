@@ -11,7 +11,7 @@ from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample, Score
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.scores import Scores
-from rlllm.rollouts.samples import draw
+from rlllm.rollouts.dialogue.speaking import speaker
 
 
 class DialoguePlay:
@@ -35,9 +35,11 @@ class DialoguePlay:
         tasks = [self.tasks[row] for row in rows[::size]]
         spent = [0]
 
+        engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
+        sampled = speaker(engine, self.processing_class, self.sampling)
+
         def speak(asked: Sequence[PromptTask]) -> list[Sample]:
-            engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
-            said = [row[0] for row in draw(engine, self.processing_class, asked, self.sampling)]
+            said = sampled(asked)
             spent[0] += sum(sample.tokens or 0 for sample in said)
             return said
 

@@ -122,6 +122,12 @@ def _plan_align(config: AlignRLSettings, method: Method, trainer: Trainer[Any, A
         )
     eval_reward = config.eval_reward or ground_truth_reward(start.loaded)
     plan = plan_rl(start, _with_monitored(config.rewards, eval_reward))
+    if "dialogue" in plan.slots:
+        raise ConfigError(
+            "the answers of a dialogue are right or wrong, which the rewards of align do not say",
+            given=f"dialogue={plan.slots['dialogue'].name}",
+            hint="rlllm reason, with a reward that verifies",
+        )
     if eval_reward is not None:
         measuring = resolve_rewards([eval_reward], start.loaded, sandbox=config.sandbox)
         plan = replace(plan, eval_reward=measuring)
