@@ -4,7 +4,7 @@
 
 `reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are the
 recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
-SmolLM2-135M-Instruct by `--smollm2`, which learns the form of an answer first. Further words are given to `rlllm sweep`
+SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer. Further words are given to `rlllm sweep`
 (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on where
 it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL from
 the start that the policy had: mean over a seed's steps, then over seeds.
@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import yaml
 from results_file import TRAINING, add_output, write_results
 
 from rlllm.core.runs import Run
@@ -68,6 +69,16 @@ def _between(rows: list[dict[str, Any]], low: float, high: float) -> list[float]
     return [row[GOLD] for row in rows if low <= row[KL] < high]
 
 
+def starting_from(recipe: str, model: Path) -> Path:
+    """A copy of a recipe whose runs before the arms train another model."""
+    settings = yaml.safe_load(Path(f"recipes/sweeps/{recipe}.yaml").read_text(encoding="utf-8"))
+    settings["before"] = [{**step, "model": str(model)} for step in settings["before"]]
+    copy = ROOT / f"{recipe}.yaml"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return copy
+
+
 def rlllm(words: list[str]) -> None:
     """Run a command. Raises SystemExit where it was not carried out; its verdict may be anything."""
     done = subprocess.run([RLLLM, *words], env={"OMP_NUM_THREADS": "1", **os.environ})
@@ -79,17 +90,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=list(RECORDINGS))
     add_output(parser)
-    parser.add_argument("--smollm2", metavar="FOLDER", help="for papers-smollm2: the model to start from")
+    parser.add_argument("--smollm2", metavar="FOLDER", help="for papers-smollm2: the model that is trained")
     given, further = parser.parse_known_args()
     folder = ROOT / given.name
     begun = ["--resume"] if folder.exists() else []
     recipe = RECORDINGS[given.name][0]
+    words = list(RECORDINGS[given.name])
     if given.smollm2:
-        start = ROOT / "sums-start"
-        if not start.exists():
-            rlllm(["sft", "smollm2-sums", "--model", given.smollm2, "--output-dir", str(start)])
-        further += ["--set", f"model={start}"]
-    rlllm(["sweep", *RECORDINGS[given.name], *further, "--output-dir", str(folder), *begun])
+        words[0] = str(starting_from(recipe, Path(given.smollm2).resolve()))
+    rlllm(["sweep", *words, *further, "--output-dir", str(folder), *begun])
     run = Run(folder)
     bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
     sources = [*TRAINING, f"recipes/sweeps/{recipe}.yaml"]

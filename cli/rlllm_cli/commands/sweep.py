@@ -218,12 +218,15 @@ def show_plan(wanted: Sweep, as_json: bool) -> None:
             ("baseline", arms[0].name),
             *([("controls", f"{compared} comparisons of arms with others that they name")] if compared else []),
             ("equal", wanted.equal),
-            (
-                "tokens",
-                f"at most {sum(tokens):,} sampled in all runs" if any(tokens) else "nothing is sampled in training",
-            ),
+            ("tokens", _in_words(arms, tokens)),
         ]
     )
+
+
+def _in_words(arms: Sequence[PlannedArm], tokens: Sequence[int]) -> str:
+    if any(arm.plan is None for arm in arms):
+        return "known once the runs before the arms are there"
+    return f"at most {sum(tokens):,} sampled in all runs" if any(tokens) else "nothing is sampled in training"
 
 
 def _tokens(arm: PlannedArm) -> int:

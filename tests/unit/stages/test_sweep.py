@@ -164,6 +164,25 @@ def test_equal_tokens_end_every_run_where_the_first_one_of_the_baseline_ended(
     assert Run(run.path / "eight" / "seed-0").config["settings"]["trainer"]["lr_scheduler_type"] == "constant"
 
 
+@pytest.mark.parametrize(("steps", "fits"), [((3, 3), True), ((3, 4), False), ((None, None), False)])
+def test_equal_steps_of_arms_that_start_from_runs_still_to_be_made(steps: tuple[int | None, ...], fits: bool) -> None:
+    """Such arms cannot be planned yet; what they were given says how many steps they take."""
+    arms = {name: {"max_steps": number} if number else {} for name, number in zip(("one", "two"), steps, strict=True)}
+    recipe = {
+        "stage": "reason",
+        "equal": "steps",
+        "before": [{"name": "start", "stage": "sft"}],
+        "settings": {"model": "@start", "data": "arithmetic", "rewards": ["exact"]},
+        "arms": arms,
+    }
+    sweep = load_sweep(recipe)
+    if fits:
+        assert [arm.plan for arm in plan_arms(sweep)] == [None, None]
+    else:
+        with pytest.raises(ConfigError, match="the same max_steps"):
+            plan_arms(sweep)
+
+
 BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"stage": "eval"}, "a sweep compares training runs"),
     ({"stage": "reason", "settings": {"learning_rat": 1}}, "arm run: unknown key for reason: learning_rat"),

@@ -238,7 +238,7 @@ def _made_equal(arms: list[PlannedArm], sweep: Sweep) -> list[PlannedArm]:
 
 def _equal_steps(arms: list[PlannedArm]) -> list[PlannedArm]:
     """Raises ConfigError where arms were given different numbers of steps."""
-    steps = {arm.name: arm.plan.setting("max_steps") for arm in arms if arm.plan is not None}
+    steps = {arm.name: _steps(arm) for arm in arms}
     first = next(iter(steps.values()), 0)
     other = next((name for name, number in steps.items() if number != first), None)
     if other is not None or first <= 0:
@@ -248,6 +248,14 @@ def _equal_steps(arms: list[PlannedArm]) -> list[PlannedArm]:
             hint="--set max_steps=100",
         )
     return arms
+
+
+def _steps(arm: PlannedArm) -> int:
+    """Optimizer steps of an arm's runs; 0 where nothing says how many, before the runs that it starts from are made."""
+    if arm.plan is not None:
+        return int(arm.plan.setting("max_steps"))
+    given = [value for key, value in arm.overrides if key in ("max_steps", "trainer.max_steps")]
+    return int(given[-1]) if given else 0
 
 
 def _equal_completions(arms: list[PlannedArm]) -> list[PlannedArm]:
