@@ -21,6 +21,7 @@ from rlllm.evals.statistics.seeds import t_interval
 from rlllm.rollouts.dialogue.play import Protocol, State, play
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 
+SOURCES = ["src/rlllm/rollouts/dialogue", "src/rlllm/parsing/dialogue_prompts.py", "src/rlllm/parsing/answers.py"]
 RIGHT, WRONG = "#### 4", "#### 5"
 GAMES = {
     "p .5, q .85": ((0.5, 0.5), (0.85, 0.85), 5),
@@ -140,7 +141,7 @@ def main() -> None:
         print(row["game"], {name: value["estimate"] for name, value in row["regret"].items()}, end=" ")
         print(f"two-sided {row['two_sided']['estimate']:.3f} one-sided {row['one_sided']['estimate']:.3f}")
     print("bound held:", results["bound_held"])
-    write_results(options.output, results, sources=["src/rlllm/rollouts/dialogue", "src/rlllm/parsing"], threads=1)
+    write_results(options.output, results, sources=SOURCES, threads=1)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from rlllm.evals.statistics.seeds import t_interval
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 from rlllm.rollouts.dialogue.stopping import Attempts, StopValues, attempts, visits_of
 
+SOURCES = ["src/rlllm/rollouts/dialogue", "src/rlllm/parsing/dialogue_prompts.py", "src/rlllm/parsing/answers.py"]
 RIGHT, WRONG = "#### 1", "#### 0"
 P, MOST = 0.62, 6
 PRICES = (0.01, 0.05, 0.15)
@@ -147,7 +148,7 @@ def main() -> None:
     results = record(options.seeds, options.groups, options.group_size)
     for row in results["prices"]:
         print({name: value["estimate"] if isinstance(value, dict) else value for name, value in row.items()})
-    write_results(options.output, results, sources=["src/rlllm/rollouts/dialogue", "src/rlllm/parsing"], threads=1)
+    write_results(options.output, results, sources=SOURCES, threads=1)
 
 
 if __name__ == "__main__":

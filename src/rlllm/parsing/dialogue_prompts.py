@@ -44,10 +44,14 @@ def read_review(text: str) -> bool | None:
 
 
 def _asked(problem: Prompt, pending: str, turns: Sequence[tuple[str, str]], request: str) -> Prompt:
-    """The problem with what was said so far and a request behind it, in its last message where it has messages."""
+    """The problem with what was said so far and a request behind it."""
     said = [f"[{role}]\n{text.strip()}\n" for role, text in turns]
-    behind = "".join([*said, f"[solution]\n{pending.strip()}\n[end]\n{request}"])
+    return with_text_behind(problem, "".join([*said, f"[solution]\n{pending.strip()}\n[end]\n{request}"]))
+
+
+def with_text_behind(problem: Prompt, text: str) -> Prompt:
+    """The prompt with a text on a line of its own at its end, of its last message where it has messages."""
     if isinstance(problem, str):
-        return f"{problem}\n{behind}"
+        return f"{problem}\n{text}"
     *earlier, last = problem
-    return [*earlier, {**last, "content": f"{message_text(last)}\n{behind}"}]
+    return [*earlier, {**last, "content": f"{message_text(last)}\n{text}"}]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rlllm.core.records import Prompt, message_text
+from rlllm.core.records import Prompt
+from rlllm.parsing.dialogue_prompts import with_text_behind
 
 _ASK = "Attempt {attempt} of {most}. Reply STOP to answer now, or CONTINUE for another attempt."
 _REPLY = re.compile(r"[\s*_#>\"'`(\[]*(stop|continue)(?![a-z])", re.I)
@@ -21,11 +22,7 @@ def decision(problem: Prompt, votes: Sequence[tuple[str, int]], attempt: int, mo
         most: attempts at most.
     """
     counts = "\n".join(f"{answer}: {count}" for answer, count in votes)
-    behind = f"[answers]\n{counts}\n[end]\n{_ASK.format(attempt=attempt, most=most)}"
-    if isinstance(problem, str):
-        return f"{problem}\n{behind}"
-    *earlier, last = problem
-    return [*earlier, {**last, "content": f"{message_text(last)}\n{behind}"}]
+    return with_text_behind(problem, f"[answers]\n{counts}\n[end]\n{_ASK.format(attempt=attempt, most=most)}")
 
 
 def read_decision(text: str) -> bool | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from rlllm.algorithms.dialogues.random_numbers import uniform
 from rlllm.algorithms.protocols import CONTEXT, Context, Dialogue
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample, Score
@@ -84,7 +85,7 @@ class Stopping(Dialogue):
         return self._stop_in_words(tasks, texts, speak)
 
     def _stop_by_table(self) -> None:
-        drawn = _rows(_uniform(len(self._runs) * self.attempts), self.attempts)
+        drawn = _rows(uniform(len(self._runs) * self.attempts), self.attempts)
         self._stopped, self._visits = [], []
         for run, row in zip(self._runs, drawn, strict=True):
             stops = [chance < self.table.probability(key) for chance, key in zip(row, run.keys, strict=True)]
@@ -105,7 +106,7 @@ class Stopping(Dialogue):
         ]
         replies = _rows([read_decision(sample.completion) for sample in speak(asked)], self.attempts - 1)
         self._read = fmean(reply is not None for row in replies for reply in row)
-        chosen = zip(_uniform(len(tasks)), _uniform(len(tasks)), strict=True)
+        chosen = zip(uniform(len(tasks)), uniform(len(tasks)), strict=True)
         self._stopped, contexts = [], []
         for number, (run, row, (which, place)) in enumerate(zip(self._runs, replies, chosen, strict=True)):
             stops = [reply is True for reply in row]
@@ -251,10 +252,3 @@ def _rows(values: Sequence[_T], size: int) -> list[list[_T]]:
 def _turn(number: int, role: str, sample: Sample) -> dict[str, Any]:
     said = {"text": sample.completion, "tokens": sample.tokens or 0}
     return {"turn": number, "agent": 0, "role": role, "spoke": True, **said}
-
-
-def _uniform(count: int) -> list[float]:
-    """Numbers in [0, 1) of torch's generator, whose state a checkpoint holds."""
-    import torch
-
-    return torch.rand(count).tolist()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from rlllm.algorithms.dialogues.random_numbers import uniform
 from rlllm.algorithms.protocols import CONTEXT, Context, Dialogue
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample, Score
@@ -90,12 +91,12 @@ class TRACER(Dialogue):
             self.protocol,
             speak,
             probability=self.table.probability,
-            draw=_uniform,
+            draw=uniform,
             judge=judge,
             price_silence=self.two_sided,
         )
         self._learned = [
-            self._chosen(state, chance) for state, chance in zip(self._played, _uniform(len(tasks)), strict=True)
+            self._chosen(state, chance) for state, chance in zip(self._played, uniform(len(tasks)), strict=True)
         ]
         return [
             Context(turn.prompt, {"turn": turn.number, "role": turn.role, "right": turn.pending_right})
@@ -171,10 +172,3 @@ class TRACER(Dialogue):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.table = RegretTable.from_json(state, plus=self.plus, span=self.table.span)
-
-
-def _uniform(count: int) -> list[float]:
-    """Numbers in [0, 1) of torch's generator, whose state a checkpoint holds."""
-    import torch
-
-    return torch.rand(count).tolist()
