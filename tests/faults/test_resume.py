@@ -173,7 +173,7 @@ LOOPS: list[dict[str, Any]] = [
     {"sampler": {"name": "pass-band", "revisit": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
     {"sampler": {"name": "replay", "age": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
     {"sampler": "hints", "rewards": ["REWARDS:rarely"], "off_policy": "demonstrations"},
-    {"method": "tracer", "dialogue": {"marked": False, "history": 1}},
+    {"method": "tracer", "dialogue": {"marked": False, "history": 1}, "eval": {"rows": 0}},
 ]
 
 

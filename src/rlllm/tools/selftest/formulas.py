@@ -408,3 +408,30 @@ def kto(r: Array, good: NDArray[np.bool_], z: float, beta: float, weights: tuple
     gained = 1 - sigmoid(beta * (r - z))
     lost = 1 - sigmoid(beta * (z - r))
     return np.where(good, weights[0] * gained, weights[1] * lost)
+
+
+def regret_matching(values: Array) -> Array:
+    """(2,) regrets after visits of (visits, 2) values (Hart & Mas-Colell 2000).
+
+    p is the positive regrets over their sum, 1/2 each where that is 0; R(a) += v_a - sum_b p(b) v_b.
+    """
+    regrets = np.zeros(2)
+    for visit in values:
+        positive = np.maximum(regrets, 0)
+        policy = positive / positive.sum() if positive.sum() else np.full(2, 0.5)
+        regrets = regrets + visit - policy @ visit
+    return regrets
+
+
+def stopping_values(utilities: Array, states: NDArray[np.int_]) -> Array:
+    """(runs, T) V of the state at each attempt: max of the mean utility in the state and the mean V of what followed it.
+
+    `utilities` (runs, T); `states` (runs, T), equal numbers are equal states of the same attempt.
+    """
+    values = np.zeros_like(utilities)
+    for attempt in reversed(range(utilities.shape[1])):
+        for state in np.unique(states[:, attempt]):
+            there = states[:, attempt] == state
+            later = values[there, attempt + 1].mean() if attempt + 1 < utilities.shape[1] else -np.inf
+            values[there, attempt] = max(utilities[there, attempt].mean(), later)
+    return values

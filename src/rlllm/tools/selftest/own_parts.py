@@ -44,6 +44,8 @@ from rlllm.algorithms.prm_trainer import IGNORED, step_loss
 from rlllm.algorithms.protocols import Advantage, Loss
 from rlllm.algorithms.signals.sibling_distributions import divergence_from_mean
 from rlllm.evals.statistics.pass_estimators import pass_at_k
+from rlllm.rollouts.dialogue.regret import RegretTable, counted
+from rlllm.rollouts.dialogue.stopping import StopValues, attempts, visits_of
 from rlllm.tools.selftest import formulas
 from rlllm.tools.selftest.check import Batch, Check, difference, over_batches, with_gradient
 from rlllm.tools.selftest.formulas import Array
@@ -175,7 +177,33 @@ def _estimators() -> list[Check]:
         Check("mask ict", AGAINST, over_batches(_ict)),
         Check("mask entropy-per-completion", AGAINST, over_batches(_entropy_per_completion)),
         Check("pass@k", AGAINST, passes),
+        Check("dialogue tracer", AGAINST, _regrets),
+        Check("dialogue stopping", AGAINST, _stopping_values),
     ]
+
+
+def _regrets() -> float:
+    """The table after single visits."""
+    values = np.random.default_rng(0).uniform(-1, 1, (40, 2))
+    table = RegretTable()
+    for silent, spoken in values:
+        table.update(counted([("key", silent, spoken)]))
+    return difference(table.to_json()["key"]["regrets"], formulas.regret_matching(values))
+
+
+def _stopping_values() -> float:
+    """The values of all states of made-up attempts."""
+    answers = np.random.default_rng(1).integers(0, 3, (60, 5))
+    runs = [
+        attempts([f"#### {answer}" for answer in row], {f"#### {answer}": answer == 0 for answer in row}, 0.05)
+        for row in answers.tolist()
+    ]
+    fitted = StopValues(5)
+    fitted.update(*visits_of(runs))
+    names = {key: number for number, key in enumerate(sorted({key for run in runs for key in run.keys}))}
+    states = np.array([[names[key] for key in run.keys] for run in runs])
+    expected = formulas.stopping_values(np.array([run.utilities for run in runs]), states)
+    return difference([[fitted.value(key) for key in run.keys] for run in runs], expected)
 
 
 def _clip_cov(batch: Batch) -> float:

@@ -1,4 +1,4 @@
-"""A proposer and a reviewer, who learn what to say, and a table that learns who speaks."""
+"""GSPO for a proposer and a reviewer, who speak where regret matching says so."""
 
 from rlllm.algorithms.methods.base import Method
 
@@ -12,7 +12,8 @@ METHOD = Method(
     "v_silent = s(pending); v_speak = s(new proposal), or 1 for a true verdict, -1 for a false one, 0 for none\n"
     "R_k(a) += v_a - sum_b p_k(b) v_b\n"
     "what is said: one turn of each dialogue completed G times, A_i = (r_i - mean r) / (std r + 1e-4),\n"
-    "loss = -mean_i min(w_i A_i, clip(w_i, 1 - epsilon, 1 + epsilon) A_i), w_i = exp(mean_t log(pi(y_t) / pi_old(y_t)))",
+    "loss = -mean_i min(w_i A_i, clip(w_i, 1 - epsilon, 1 + epsilon) A_i),\n"
+    "w_i = exp(mean_t log(pi(y_t) / pi_old(y_t)))",
     page="docs/methods/tracer.md",
     paper="2026, arXiv 2605.28699",
     settings={
