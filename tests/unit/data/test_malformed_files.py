@@ -90,7 +90,7 @@ JSON_LINES: dict[str, Damage] = {
     **{
         f"answer is {name}": _line(lambda line, value=value: _set(line, "answer", value))  # type: ignore[misc]
         for name, value in VALUES.items()
-        if name not in ("a number", "a long number", "blank text")
+        if name not in ("a number", "a long number", "blank text", "a message without a role")  # answers, or none
     },
     "a key twice": _line(lambda line: line.replace(b'{"prompt"', b'{"prompt": "other", "prompt"')),
     "a list": _line(lambda line: b"[" + line.strip() + b"]\n"),

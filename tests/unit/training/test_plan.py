@@ -40,6 +40,7 @@ EPSILONS = [
     ("clip-cov", {"epsilon": 0.2}, (0.2, 0.2)),
     ("grpo", {"epsilon": 0.1}, (0.1, None)),
     ("rloo", {"epsilon": 0.1}, (0.1, None)),
+    ("tracer", {"epsilon": 0.2}, (0.2, 0.2)),
 ]
 
 
