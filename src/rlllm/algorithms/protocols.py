@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rlllm.algorithms.losses.base import LossInputs
     from rlllm.algorithms.signals.base import Signal
     from rlllm.algorithms.stored_group import StoredGroup
+    from rlllm.rollouts.dialogue.play import Judge, Speak
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,8 +308,8 @@ class Dialogue(Component):
     def contexts(
         self,
         tasks: Sequence[PromptTask],
-        speak: Callable[[Sequence[PromptTask]], list[Sample]],
-        judge: Callable[[Sequence[Sample]], list[bool]],
+        speak: Speak,
+        judge: Judge,
     ) -> list[Context]:
         """Play one dialogue on each task; what each group is to complete.
 
@@ -327,9 +328,7 @@ class Dialogue(Component):
     def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
         """Called after a rollout was played; `reduce` is the sum of a tensor over all processes."""
 
-    def answers(
-        self, tasks: Sequence[PromptTask], speak: Callable[[Sequence[PromptTask]], list[Sample]]
-    ) -> list[Sample]:
+    def answers(self, tasks: Sequence[PromptTask], speak: Speak) -> list[Sample]:
         """The answer of one dialogue on each task, by what was learned. Columns that it adds are JSON."""
         return speak(tasks)
 

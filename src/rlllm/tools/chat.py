@@ -257,13 +257,25 @@ class Chat:
             ConfigError: the file exists or cannot be written.
         """
         rows = [{"model": dialogue.name, "messages": dialogue.messages} for dialogue in self.dialogues]
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        except FileExistsError as error:
-            raise ConfigError("the file exists already", given=path, hint="name another file") from error
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the conversation cannot be saved: {error}", given=path) from error
+        write_new(path, rows, "the conversation")
+
+
+def write_new(path: Path, rows: Sequence[Mapping[str, Any]], what: str) -> None:
+    """Write rows as JSON lines into a file that does not exist yet.
+
+    Args:
+        what: the rows, for messages.
+
+    Raises:
+        ConfigError: the file exists or cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    except FileExistsError as error:
+        raise ConfigError("the file exists already", given=path, hint="name another file") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{what} cannot be saved: {error}", given=path) from error
 
 
 def open_chat(

@@ -27,6 +27,7 @@ from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.environments.base import Tool, finished, tools_of
 from rlllm.rollouts.environments.multi_turn import Episode, MultiTurnSampler, begin, tool_results
+from rlllm.tools.chat import write_new
 from rlllm.training.environment import REWARD, EnvironmentSpec, PlannedEnvironment, check_reward, planned_environment
 from rlllm.training.reward_specs import resolve_rewards
 
@@ -214,13 +215,7 @@ class Play:
         tools = [get_json_schema(tool) for tool in self._episode.tools.values()]
         rest = {"tools": tools, "environment": self.environment.name}
         rows = [{"messages": [*episode.opening, *episode.messages], **rest, "row": row} for row, episode in played]
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        except FileExistsError as error:
-            raise ConfigError("the file exists already", given=path, hint="name another file") from error
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the episodes cannot be saved: {error}", given=path) from error
+        write_new(path, rows, "the episodes")
         return len(rows)
 
     def _begin_without_tokens(self, row: int, task: PromptTask) -> Episode:

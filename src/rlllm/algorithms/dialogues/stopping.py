@@ -12,7 +12,7 @@ from rlllm.algorithms.protocols import CONTEXT, Context, Dialogue
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample, Score
 from rlllm.parsing.stopping_prompts import decision, read_decision
-from rlllm.rollouts.dialogue.play import DECISION, DIALOGUE, DRAFT
+from rlllm.rollouts.dialogue.play import DECISION, DIALOGUE, DRAFT, Judge, Speak
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 from rlllm.rollouts.dialogue.stopping import Attempts, StopValues, Votes, attempts, keys, visits_of
 
@@ -69,8 +69,8 @@ class Stopping(Dialogue):
     def contexts(
         self,
         tasks: Sequence[PromptTask],
-        speak: Callable[[Sequence[PromptTask]], list[Sample]],
-        judge: Callable[[Sequence[Sample]], list[bool]],
+        speak: Speak,
+        judge: Judge,
     ) -> list[Context]:
         drafts = speak([task for task in tasks for _ in range(self.attempts)])
         texts = _rows([sample.completion for sample in drafts], self.attempts)
@@ -99,7 +99,7 @@ class Stopping(Dialogue):
         self,
         tasks: Sequence[PromptTask],
         texts: Sequence[Sequence[str]],
-        speak: Callable[[Sequence[PromptTask]], list[Sample]],
+        speak: Speak,
     ) -> list[Context]:
         asked = [
             self._asked(task, row[:made]) for task, row in zip(tasks, texts, strict=True) for made in self._choices
@@ -173,9 +173,7 @@ class Stopping(Dialogue):
         )
         self.table.update({key: (int(row[-3]), row[-2], row[-1]) for key, row in zip(names, together, strict=True)})
 
-    def answers(
-        self, tasks: Sequence[PromptTask], speak: Callable[[Sequence[PromptTask]], list[Sample]]
-    ) -> list[Sample]:
+    def answers(self, tasks: Sequence[PromptTask], speak: Speak) -> list[Sample]:
         """The answers with most votes; whether to stop is decided by what was learned, after each attempt."""
         votes = [Votes() for _ in tasks]
         turns: list[list[dict[str, Any]]] = [[] for _ in tasks]
@@ -205,7 +203,7 @@ class Stopping(Dialogue):
     def _decided(
         self,
         live: Sequence[tuple[PromptTask, Votes, list[dict[str, Any]]]],
-        speak: Callable[[Sequence[PromptTask]], list[Sample]],
+        speak: Speak,
     ) -> list[bool]:
         """Whether each dialogue stops; decisions in words become turns of theirs."""
         if self.learn_by == "regret":

@@ -12,7 +12,18 @@ from rlllm.algorithms.protocols import CONTEXT, Context, Dialogue
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample, Score
 from rlllm.parsing.dialogue_prompts import read_review
-from rlllm.rollouts.dialogue.play import PROPOSER, REVIEWER, Protocol, State, Turn, answers, play, review_value
+from rlllm.rollouts.dialogue.play import (
+    PROPOSER,
+    REVIEWER,
+    Judge,
+    Protocol,
+    Speak,
+    State,
+    Turn,
+    answers,
+    play,
+    review_value,
+)
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 
 if TYPE_CHECKING:
@@ -83,8 +94,8 @@ class TRACER(Dialogue):
     def contexts(
         self,
         tasks: Sequence[PromptTask],
-        speak: Callable[[Sequence[PromptTask]], list[Sample]],
-        judge: Callable[[Sequence[Sample]], list[bool]],
+        speak: Speak,
+        judge: Judge,
     ) -> list[Context]:
         self._played = play(
             tasks,
@@ -129,9 +140,7 @@ class TRACER(Dialogue):
         rows = reduce(own).tolist()  # the tables of all processes stay equal
         self.table.update({key: (int(row[0]), row[1], row[2]) for key, row in zip(keys, rows, strict=True)})
 
-    def answers(
-        self, tasks: Sequence[PromptTask], speak: Callable[[Sequence[PromptTask]], list[Sample]]
-    ) -> list[Sample]:
+    def answers(self, tasks: Sequence[PromptTask], speak: Speak) -> list[Sample]:
         """The last pending solutions; at each turn the action that was played more often, and speech where none was."""
         states = play(
             tasks,
