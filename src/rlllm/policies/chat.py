@@ -262,5 +262,5 @@ def _no_template(messages: Any) -> DataError:
         "the data holds chat messages, but the model's tokenizer has no chat template",
         given=str(messages)[:120],
         hint="use a chat (instruct) model, or give prompts as plain text; columns.system=none leaves a system column out, "
-        "columns.reasoning=none one of reasoning",
+        "columns.reasoning=none one of reasoning; data.row_schema=hh-rlhf-text keeps the dialogues of hh-rlhf as text",
     )

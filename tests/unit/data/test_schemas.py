@@ -261,6 +261,7 @@ MISFITS: list[tuple[str, type[Record], dict[str, Any], str]] = [
     ),
     ("alpaca_chat", Conversation, {**rows_of("alpaca_chat")[0], "history": ["odd"]}, "a history that is not a list"),
     ("mbpp", PromptTask, {**rows_of("mbpp")[0], "test_list": []}, "the schema mbpp"),
+    *(("hh_rlhf", PreferencePair, row, "data.row_schema=hh-rlhf-text") for row in rows_of("hh_rlhf_text")),
 ]
 
 
@@ -294,6 +295,19 @@ def test_a_row_that_only_looks_like_a_schema_is_read_by_its_column_names(
     kind: type[Record], row: dict[str, Any], fields: tuple[Any, ...]
 ) -> None:
     assert [content(record) for record in made([row], kind)] == [list(fields)]
+
+
+def test_dialogues_of_hh_rlhf_stay_text_where_that_is_asked_for(tmp_path: Path) -> None:
+    as_text = loaded(tmp_path, "hh_rlhf", PreferencePair, row_schema="hh-rlhf-text").train
+    assert content(as_text[-1]) == [
+        "\n\nHuman: Hi.\n\nAssistant: Hello!\n\nHuman: Tell a fact.\n\nAssistant:",
+        " Bees dance.",
+        " No.",
+        None,
+    ]
+    labelled = loaded(tmp_path, "hh_rlhf", LabelledCompletion).train
+    turns = [record.prompt for record in loaded(tmp_path, "hh_rlhf", PreferencePair).train]
+    assert [record.prompt for record in labelled if record.label] == turns
 
 
 @pytest.mark.parametrize("column", ["ground_truth", "final_answer", "solution", "target"])

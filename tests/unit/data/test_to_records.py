@@ -115,7 +115,7 @@ def test_conversations_are_read_from_well_known_columns(row: dict[str, Any], exp
             PreferencePair([SYSTEM, USER], "4", "5"),
         ),
         ({"chosen": [USER, FOUR], "rejected": [USER, FIVE]}, PreferencePair([USER], "4", "5")),
-        (HH, PreferencePair("\n\nHuman: Hi\n\nAssistant:", " Hello.", " Hey you.")),
+        (HH, PreferencePair([{"role": "user", "content": "Hi"}], "Hello.", "Hey you.")),
     ],
 )
 def test_pairs_are_read_with_an_explicit_or_a_shared_prompt(row: dict[str, Any], expected: PreferencePair) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from rlllm.core.records import PreferencePair
 from rlllm.data.messages import is_messages
 from rlllm.data.schemas.base import Row, RowSchema, number, text, without
-
-_SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
+from rlllm.data.schemas.speaker_marks import split_turns
 
 
 def _fits(row: Row) -> bool:
@@ -36,13 +33,12 @@ def _prompt(stored: Any) -> Any:
 
     A prompt in another form stays as it is.
     """
-    start, *parts = _SPEAKER.split(stored) if isinstance(stored, str) else [""]
-    roles, texts = [_ROLES[name] for name in parts[::2]], [part.strip() for part in parts[1::2]]
-    alternate = all(role == ("user", "assistant")[number % 2] for number, role in enumerate(roles))
-    if start.strip() or not roles or not alternate or texts[-1] or roles[-1] != "assistant":
+    turns = split_turns(stored) if isinstance(stored, str) else []
+    turns = [{"role": turn["role"], "content": turn["content"].strip()} for turn in turns]
+    alternate = all(turn["role"] == ("user", "assistant")[number % 2] for number, turn in enumerate(turns))
+    if not turns or not alternate or turns[-1] != {"role": "assistant", "content": ""}:
         return stored
-    turns = [{"role": role, "content": content} for role, content in zip(roles[:-1], texts[:-1], strict=True)]
-    return turns[0]["content"] if len(turns) == 1 else turns
+    return turns[0]["content"] if len(turns) == 2 else turns[:-1]
 
 
 SCHEMA = RowSchema(
