@@ -97,6 +97,14 @@ def test_a_review_is_worth_the_truth_of_its_verdict(right: bool | None, text: st
     assert score.value == value
 
 
+def test_a_review_without_a_verdict_can_be_as_bad_as_a_false_one() -> None:
+    scores = {}
+    for text in ("Hm.", "WRONG", "RIGHT"):
+        says = {"turn": 2, "role": "reviewer", "right": True}
+        scores[text] = TRACER(no_verdict=-1.0).score(Sample("p", text, meta={CONTEXT: says}))
+    assert {text: score.value for text, score in scores.items() if score} == {"Hm.": 0.0, "WRONG": 0.0, "RIGHT": 1.0}
+
+
 def test_a_proposal_is_left_to_the_rewards_of_the_run() -> None:
     assert TRACER().score(Sample("p", RIGHT, meta={CONTEXT: {"turn": 1, "role": "proposer", "right": None}})) is None
 
@@ -119,6 +127,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dialogue.learn": "reviewer", "dialogue.reviewer": False}, "there are no reviews"),
     ({"dialogue.turns": 0}, "turns and agents are 1 or more"),
     ({"dialogue.floor": 2.0}, "floor is from 0 to 1"),
+    ({"dialogue.no_verdict": 0.5}, "no_verdict is from -1 to 0"),
     ({"dialogue": "tracr"}, "unknown dialogue"),
 ]
 

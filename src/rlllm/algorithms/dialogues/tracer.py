@@ -35,7 +35,8 @@ class TRACER(Dialogue):
     """A dialogue on every problem, of which the group completes one turn (arXiv 2605.28699; released code).
 
     A proposal is worth what the run's rewards say. A review is worth 1 where its verdict is true, 0 where it is false, 1/2
-    where it or the solution cannot be read. Groups compare completions of one context, so that roles never compete.
+    where the solution cannot be read, and (1 + no_verdict) / 2 where the verdict cannot be. Groups compare completions of one
+    context, so that roles never compete.
 
     At every turn both actions are priced with what could have been said, and the table learns from both after the rollout.
 
@@ -48,6 +49,7 @@ class TRACER(Dialogue):
         two_sided: whether a proposal that was not spoken is sampled for its value. Without (released code), a row of the table
             that has come to prefer silence cannot change.
         call_cost: taken off the value of speaking.
+        no_verdict: value of a review whose verdict cannot be read, from -1 (a false verdict) to 0 (released code).
         floor: least probability with which a turn can be learned from, whatever the table says of it.
         plus: clips the sums that decide at 0 (regret matching+).
         history: earlier turns that a prompt shows.
@@ -61,6 +63,7 @@ class TRACER(Dialogue):
     learn: Literal["both", "proposer", "reviewer"] = "both"
     two_sided: bool = True
     call_cost: float = 0.0
+    no_verdict: float = 0.0
     floor: float = 0.1
     plus: bool = False
     history: int = 4
@@ -80,6 +83,8 @@ class TRACER(Dialogue):
                 "dialogue tracer: floor is from 0 to 1, call_cost is 0 or more",
                 given=f"floor={self.floor} call_cost={self.call_cost}",
             )
+        if not -1 <= self.no_verdict <= 0:
+            raise ConfigError("dialogue tracer: no_verdict is from -1 to 0", given=f"no_verdict={self.no_verdict}")
         if self.learn == REVIEWER and not (self.reviewer and self.turns > 1):
             raise ConfigError(
                 "dialogue tracer: a reviewer is to be trained, and there are no reviews",
@@ -128,13 +133,14 @@ class TRACER(Dialogue):
         verdict, right = read_review(sample.completion), context["right"]
         known = {True: "right", False: "wrong", None: "unreadable"}
         said = None if verdict is None else known[verdict]
-        return Score((1 + review_value(verdict, right)) / 2, parsed=said, note=f"the solution is {known[right]}")
+        value = review_value(verdict, right, self.no_verdict)
+        return Score((1 + value) / 2, parsed=said, note=f"the solution is {known[right]}")
 
     def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
         import torch
 
         turns = [turn for state in self._played for turn in state.turns if turn.key]
-        sums = counted((turn.key, *turn.values(self.call_cost)) for turn in turns)
+        sums = counted((turn.key, *turn.values(self.call_cost, self.no_verdict)) for turn in turns)
         keys = self.protocol.keys()
         own = torch.tensor([sums.get(key, (0, 0.0, 0.0)) for key in keys], dtype=torch.float32)
         rows = reduce(own).tolist()  # the tables of all processes stay equal

@@ -131,22 +131,25 @@ class Turn:
         who = {"turn": self.number, "agent": self.agent, "role": self.role}
         return {**who, "choice": bool(self.key), "spoke": self.spoke, **said, **verdict}
 
-    def values(self, call_cost: float) -> tuple[float, float]:
+    def values(self, call_cost: float, no_verdict: float = 0.0) -> tuple[float, float]:
         """What staying silent and speaking were worth, each in [-1, 1] before the cost of a call.
 
         Silence is worth what the pending solution is: 1 where it is right, else -1. A proposal is worth the same of its own
-        solution; a review 1 where its verdict is true, -1 where it is false, 0 where it or the solution cannot be read.
+        solution; a review what `review_value` says.
         """
         silent = _sign(self.pending_right)
         if self.role == PROPOSER:
             return silent, (silent if self.text is None else _sign(self.right)) - call_cost
-        return silent, review_value(self.verdict, self.pending_right) - call_cost
+        return silent, review_value(self.verdict, self.pending_right, no_verdict) - call_cost
 
 
-def review_value(verdict: bool | None, right: bool | None) -> float:
-    """What a review is worth: 1 for a true verdict, -1 for a false one, 0 where it or the solution cannot be read."""
-    if verdict is None or right is None:
+def review_value(verdict: bool | None, right: bool | None, no_verdict: float = 0.0) -> float:
+    """What a review is worth: 1 for a true verdict, -1 for a false one, `no_verdict` where it cannot be read, and 0 where the
+    solution cannot be read."""
+    if right is None:
         return 0.0
+    if verdict is None:
+        return no_verdict
     return 1.0 if verdict == right else -1.0
 
 

@@ -92,6 +92,8 @@ def test_values_of_both_actions(role, pending_right, verdict, right, text, expec
     turn = Turn(2, 1, role, "p", "s", pending_right, "k", 0.5, 0.1, False, text, 1, verdict, right)
     assert turn.values(0.0) == expected
     assert turn.values(0.25) == (expected[0], expected[1] - 0.25)
+    no_verdict = role == REVIEWER and verdict is None
+    assert turn.values(0.0, -0.5) == (expected[0], -0.5 if no_verdict else expected[1])
 
 
 def test_a_judge_has_silent_turns_priced_and_evaluation_generates_only_what_is_said():
