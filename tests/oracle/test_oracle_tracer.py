@@ -1,4 +1,4 @@
-"""TRACER in two processes: each plays its own dialogues, and all share one table and one model."""
+"""TRACER in two processes: each plays its own dialogues and replays, and all share one table and one model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def train_one_of_two(rank: int, model: str, folder: str, port: int) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     own = Path(folder) / str(rank)
     own.mkdir()
-    part = TRACER(marked=False, history=0)
+    part = TRACER(marked=False, history=0, replays=1)
     settings = {"per_device_train_batch_size": 8, "max_completion_length": 8, "max_steps": 2, "num_generations": 4}
     trainer = fed_loop(model, own, settings, engine=HFEngine, dialogue=part)
     trainer.train()

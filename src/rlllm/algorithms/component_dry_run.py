@@ -5,11 +5,12 @@ Torch is imported only if there is such a component; built-in ones are tested wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.components import Components
 from rlllm.algorithms.protocols import (
+    CONTEXT,
     Advantage,
     Candidates,
     Component,
@@ -24,7 +25,7 @@ from rlllm.algorithms.protocols import (
 )
 from rlllm.core.errors import PluginError
 from rlllm.core.plugin_errors import plugin_boundary, public_attributes
-from rlllm.core.records import Sample
+from rlllm.core.records import PromptTask, Sample, Score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,14 +99,27 @@ def _check_erasure(name: str, part: Erasure, batch: RolloutBatch) -> None:
 
 def _check_dialogue(name: str, part: Dialogue, setup: Setup) -> None:
     tasks = setup.tasks[:_GROUPS]
-    contexts = part.contexts(
-        tasks,
-        lambda asked: [Sample(task.prompt, "", task.answer, task.meta, _TOKENS) for task in asked],
-        lambda answers: [False for _ in answers],
-    )
+
+    def speak(asked: Sequence[PromptTask]) -> list[Sample]:
+        return [Sample(task.prompt, "", task.answer, task.meta, _TOKENS) for task in asked]
+
+    def judge(answers: Sequence[Sample]) -> list[bool]:
+        return [False for _ in answers]
+
+    contexts = part.contexts(tasks, speak, judge)
     if len(contexts) != len(tasks) or not all(isinstance(context, Context) for context in contexts):
         raise PluginError(f"the dialogue {name} did not return a Context for each task", given=str(contexts)[:200])
     part.end(lambda values: values)
+    samples = [
+        Sample(context.prompt, "", task.answer, {**task.meta, CONTEXT: dict(context.says)}, _TOKENS)
+        for task, context in zip(tasks, contexts, strict=True)
+        for _ in range(setup.group_size)
+    ]
+    scores = part.scores(samples, speak, judge)
+    if len(scores) != len(samples) or not all(score is None or isinstance(score, Score) for score in scores):
+        raise PluginError(f"the dialogue {name} did not return a Score or None a completion", given=str(scores)[:200])
+    for sample in samples:
+        part.learns(sample)
 
 
 def _rows(setup: Setup) -> int:

@@ -305,6 +305,11 @@ class Dialogue(Component):
     turns: int = 1
     """Utterances of a dialogue at most."""
 
+    @property
+    def utterances_behind(self) -> int:
+        """How many utterances at most `scores` samples behind each completion."""
+        return 0
+
     def contexts(
         self,
         tasks: Sequence[PromptTask],
@@ -323,6 +328,14 @@ class Dialogue(Component):
     def score(self, sample: Sample) -> Score | None:
         """What a completion that is no answer is worth, from 0 to 1, in the place of the reward that verifies; the others do
         not judge it. None for an answer, which the run's rewards judge."""
+        return None
+
+    def scores(self, samples: Sequence[Sample], speak: Speak, judge: Judge) -> list[Score | None]:
+        """`score` of each completion of what `contexts` chose, in whole groups; a dialogue may go on behind them."""
+        return [self.score(sample) for sample in samples]
+
+    def learns(self, sample: Sample) -> int | None:
+        """Characters at the beginning of a completion that hold its decision, where only their tokens learn; None: all do."""
         return None
 
     def end(self, reduce: Callable[[Tensor], Tensor]) -> None:

@@ -125,7 +125,7 @@ def cost_of(plan: object) -> Cost | None:
     erase = components.by_slot.get("erase")
     erasures = erase.max_erasures if isinstance(erase, Erasure) else 0
     dialogue = components.by_slot.get("dialogue")
-    turns = dialogue.turns if isinstance(dialogue, Dialogue) else 0
+    turns, behind = (dialogue.turns, dialogue.utterances_behind) if isinstance(dialogue, Dialogue) else (0, 0)
     greedy = rollouts * batches.prompts_per_rollout if components.needs("rollout") else 0
     critic = components.needs("critic")
     policy = critic or _scores_again(plan, batches) or components.needs("shared pass")
@@ -140,7 +140,7 @@ def cost_of(plan: object) -> Cost | None:
         tokens_sampled=(completions + greedy) * limit,
         tokens_trained=trained * limit,
         tokens_erased=erasures * completions * limit,
-        tokens_of_dialogues=turns * rollouts * batches.prompts_per_rollout * limit,
+        tokens_of_dialogues=(turns * rollouts * batches.prompts_per_rollout + behind * completions) * limit,
         forward=trained * (1 + critic) + completions * scored,
         backward=trained * (1 + critic),
         memory=_memory(plan, critic),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,8 @@ from rlllm.core.errors import RlllmError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import Run, read_json, read_jsonl
 from rlllm.stages.catalog import plan, resolve_settings
+from rlllm.tools.selftest import formulas
+from rlllm.training.cost import cost_of
 
 RIGHT, WRONG = "#### 4", "#### 5"
 TASKS = [PromptTask("2+2?", "4"), PromptTask("3+1?", "4")]
@@ -128,6 +131,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"dialogue.turns": 0}, "turns and agents are 1 or more"),
     ({"dialogue.floor": 2.0}, "floor is from 0 to 1"),
     ({"dialogue.no_verdict": 0.5}, "no_verdict is from -1 to 0"),
+    ({"dialogue.replays": 2, "dialogue.turns": 2}, "where another proposal follows"),
+    ({"dialogue.replays": -1}, "replays is 0 or more"),
     ({"dialogue": "tracr"}, "unknown dialogue"),
 ]
 
@@ -187,6 +192,40 @@ def test_a_run_trains_turns_and_keeps_the_table_with_the_model(train: Callable[.
         "calls per answer",
         "pass@1",
     ]
+
+
+def test_replays_pay_a_turn_by_what_it_does_to_the_outcome(train: Callable[..., Run]) -> None:
+    settings = {"marked": False, "history": 0, "turns": 3, "controllers": False}
+    run = train("replayed", dialogue={**settings, "replays": 2}, advantage="rloo", scale_rewards="none")
+    rows = list(run.samples())
+    assert len({row[CONTEXT]["turn"] for row in rows}) > 1
+    rewards = np.array([row["reward"] for row in rows]).reshape(-1, 4)
+    assert {0.0, 0.5, 1.0} >= set(rewards.flatten())
+    assert any(len(set(row)) > 1 for row in rewards)
+    credits = formulas.replay_credits(rewards[:, :, None])
+    assert [row["advantage"] for row in rows] == pytest.approx(credits.flatten())
+    first = run.metrics()[0]
+    assert first["dialogue/replayed_tokens"] > 0
+    assert 0 < first["dialogue/replays_right"] < 1
+    plain = train("plain", dialogue=settings, advantage="rloo", scale_rewards="none").metrics()[0]
+    extra = first["num_tokens"] - plain["num_tokens"]
+    assert extra == pytest.approx(16 * first["dialogue/replayed_tokens"], abs=2)
+
+
+def test_a_review_that_nothing_follows_is_not_audited() -> None:
+    torch.manual_seed(0)
+    for turns, audited in ((4, {1, 2, 3}), (5, {1, 2, 3, 4, 5})):
+        part = TRACER(turns=turns, controllers=False, replays=1)
+        contexts = part.contexts(TASKS * 32, saying(WRONG, "WRONG", RIGHT, "RIGHT", RIGHT), judge)
+        assert {context.says["turn"] for context in contexts} == audited
+
+
+def test_the_plan_counts_the_tokens_of_replays() -> None:
+    given = {"rollout": {"group_size": 4, "max_new_tokens": 10}}
+    plain, replayed = (cost_of(planned(**given, **{"dialogue.replays": replays})) for replays in (0, 3))
+    assert plain is not None
+    assert replayed is not None
+    assert replayed.tokens_of_dialogues - plain.tokens_of_dialogues == replayed.completions * 3 * 4 * 10
 
 
 def test_a_turn_that_does_not_fit_into_the_context_ends_the_run_by_name(train: Callable[..., Run]) -> None:

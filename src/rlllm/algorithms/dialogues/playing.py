@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from rlllm.algorithms.protocols import Context
+from rlllm.algorithms.protocols import Context, Dialogue
+from rlllm.algorithms.tensor_dict import loss_mask
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample, Score
+from rlllm.policies.completion_text import completion_texts
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.scores import Scores
+from rlllm.rollouts.dialogue.play import Speak
 from rlllm.rollouts.dialogue.speaking import speaker
 
 
@@ -25,6 +29,7 @@ class DialoguePlay:
     model_wrapped: Any
     sampling: Any
     state: Any
+    _metrics: Any
     _of_all_processes: Any
 
     def _contexts(self, rows: Sequence[int], size: int) -> list[Context]:
@@ -33,21 +38,29 @@ class DialoguePlay:
         if dialogue is None or not self.model.training:
             return []
         tasks = [self.tasks[row] for row in rows[::size]]
-        spent = [0]
+        with self._speaking() as speak, plugin_boundary("dialogue", type(dialogue).__name__, dialogue):
+            contexts = dialogue.contexts(tasks, speak, self._right)
+            dialogue.end(lambda values: self.accelerator.reduce(values.to(self.accelerator.device), reduction="sum"))
+        return [context for context in contexts for _ in range(size)]
 
+    @contextmanager
+    def _speaking(self) -> Iterator[Speak]:
+        """The policy as a speaker; the tokens that it says meanwhile count as seen."""
+        spent = 0
         engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
         sampled = speaker(engine, self.processing_class, self.sampling)
 
         def speak(asked: Sequence[PromptTask]) -> list[Sample]:
+            nonlocal spent
             said = sampled(asked)
-            spent[0] += sum(sample.tokens or 0 for sample in said)
+            spent += sum(sample.tokens or 0 for sample in said)
             return said
 
-        with plugin_boundary("dialogue", type(dialogue).__name__, dialogue):
-            contexts = dialogue.contexts(tasks, speak, self._right)
-            dialogue.end(lambda values: self.accelerator.reduce(values.to(self.accelerator.device), reduction="sum"))
-        self.state.num_input_tokens_seen += sum(self._of_all_processes(spent))
-        return [context for context in contexts for _ in range(size)]
+        yield speak
+        self.state.num_input_tokens_seen += sum(self._of_all_processes([spent]))
+        self._metrics["train"]["num_tokens"] = [
+            self.state.num_input_tokens_seen
+        ]  # TRL writes it before it asks rewards
 
     @property
     def _verifier(self) -> int:
@@ -65,8 +78,8 @@ class DialoguePlay:
         """Scores of a rollout of contexts: of answers by the run's rewards, of all else by the dialogue."""
         rewards: Composition = self.slots.rewards
         dialogue = self.slots.dialogue
-        with plugin_boundary("dialogue", type(dialogue).__name__, dialogue):
-            own = [dialogue.score(sample) for sample in samples]
+        with self._speaking() as speak, plugin_boundary("dialogue", type(dialogue).__name__, dialogue):
+            own = dialogue.scores(samples, speak, self._right)
         places = [at for at, score in enumerate(own) if score is None]
         judged = rewards.score([samples[at] for at in places])
         none = Score(None, note="no answer")
@@ -82,3 +95,22 @@ class DialoguePlay:
             totals[at] = total
         errors = [replace(issue, index=places[issue.index]) for issue in judged.errors]
         return Scores(rewards.names, values, columns, errors, totals)
+
+    def _only_decisions(self, output: dict[str, Any], samples: Sequence[Sample]) -> None:
+        """Keep from the loss what stands behind a decision (`Dialogue.learns`), as if the policy had not written it."""
+        dialogue: Dialogue = self.slots.dialogue
+        if type(dialogue).learns is Dialogue.learns:
+            return
+        learning = loss_mask(output).clone()
+        for at, sample in enumerate(samples):
+            end = dialogue.learns(sample)
+            if end is not None:
+                learning[at, self._tokens_of(output["completion_ids"][at].tolist(), end) :] = 0
+        output["tool_mask"] = learning
+        output["num_items_in_batch"] = self.accelerator.gather(learning.sum()).sum()
+
+    def _tokens_of(self, ids: Sequence[int], characters: int) -> int:
+        """The fewest tokens at the beginning of a completion whose text has so many characters."""
+        counts = range(1, len(ids))
+        long_enough = (n for n in counts if len(completion_texts(self.processing_class, [ids[:n]])[0]) >= characters)
+        return next(long_enough, len(ids))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,9 +25,13 @@ from rlllm.rollouts.dialogue.play import (
     review_value,
 )
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
+from rlllm.rollouts.dialogue.replay import Audit, outcomes
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_FEWEST_TURNS = 3
+"""Of a dialogue in which something said can change a later proposal."""
 
 
 @dataclass
@@ -39,6 +43,9 @@ class TRACER(Dialogue):
     context, so that roles never compete.
 
     At every turn both actions are priced with what could have been said, and the table learns from both after the rollout.
+
+    With `replays` a completion is worth what it does to the outcome instead: the share of right answers among so many replays
+    of the dialogue behind it (C3, arXiv 2605.02801), by the rollout's policy and table.
 
     Args:
         turns: of a dialogue; proposals at odd ones, reviews at even ones.
@@ -54,6 +61,7 @@ class TRACER(Dialogue):
         plus: clips the sums that decide at 0 (regret matching+).
         history: earlier turns that a prompt shows.
         marked: whether only a marked answer makes a solution readable.
+        replays: of the dialogue behind each completion; 0 pays a completion for its role.
     """
 
     turns: int = 5
@@ -68,9 +76,12 @@ class TRACER(Dialogue):
     plus: bool = False
     history: int = 4
     marked: bool = True
+    replays: int = 0
     table: RegretTable = field(init=False)
     _played: list[State] = field(init=False, repr=False, default_factory=list)
     _learned: list[Turn] = field(init=False, repr=False, default_factory=list)
+    _tasks: Sequence[PromptTask] = field(init=False, repr=False, default=())
+    _replayed: dict[str, float] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.turns < 1 or self.agents < 1 or self.history < 0:
@@ -90,7 +101,23 @@ class TRACER(Dialogue):
                 "dialogue tracer: a reviewer is to be trained, and there are no reviews",
                 given=f"learn={self.learn} reviewer={self.reviewer} turns={self.turns}",
             )
+        if self.replays < 0 or (self.replays and self.turns < _FEWEST_TURNS):
+            raise ConfigError(
+                f"dialogue tracer: replays is 0 or more, and where there are some turns is {_FEWEST_TURNS} or more, since an "
+                "answer changes only where another proposal follows",
+                given=f"replays={self.replays} turns={self.turns}",
+                hint="dialogue.replays=0 pays a turn for its role",
+            )
         self.table = RegretTable(self.plus, 2.0 + self.call_cost)
+
+    @property
+    def utterances_behind(self) -> int:
+        return self.replays * (self._last_proposal - 1)
+
+    @property
+    def _last_proposal(self) -> int:
+        """Number of the last turn that can change the answer."""
+        return self.turns - 1 + self.turns % 2
 
     @property
     def protocol(self) -> Protocol:
@@ -102,6 +129,7 @@ class TRACER(Dialogue):
         speak: Speak,
         judge: Judge,
     ) -> list[Context]:
+        self._tasks = tasks
         self._played = play(
             tasks,
             self.protocol,
@@ -123,6 +151,8 @@ class TRACER(Dialogue):
         """One of the turns that can be learned from, each with the same probability: those that were spoken, and some more so
         that no role starves; of the roles that learn, where there is one."""
         can = [turn for turn in state.turns if turn.drawn < max(turn.probability, self.floor)]
+        if self.replays:
+            can = [turn for turn in can if turn.number <= self._last_proposal]
         wanted = [turn for turn in can if self.learn in ("both", turn.role)] or can
         return wanted[int(chance * len(wanted))]
 
@@ -135,6 +165,33 @@ class TRACER(Dialogue):
         said = None if verdict is None else known[verdict]
         value = review_value(verdict, right, self.no_verdict)
         return Score((1 + value) / 2, parsed=said, note=f"the solution is {known[right]}")
+
+    def scores(self, samples: Sequence[Sample], speak: Speak, judge: Judge) -> list[Score | None]:
+        if not self.replays:
+            return super().scores(samples, speak, judge)
+        size, spent = len(samples) // len(self._tasks), 0
+
+        def counted_speak(asked: Sequence[PromptTask]) -> list[Sample]:
+            nonlocal spent
+            said = speak(asked)
+            spent += sum(sample.tokens or 0 for sample in said)
+            return said
+
+        texts = [sample.completion for sample in samples]
+        audited = zip(self._tasks, self._played, self._learned, strict=True)
+        audits = [Audit(*of, texts[size * at : size * (at + 1)]) for at, of in enumerate(audited)]
+        right = outcomes(
+            audits,
+            replace(self.protocol, turns=self._last_proposal),
+            counted_speak,
+            probability=self.table.probability,
+            draw=uniform,
+            judge=judge,
+            replays=self.replays,
+        )
+        self._replayed = {**_credits(self._learned, right), "dialogue/replayed_tokens": spent / len(samples)}
+        ends = f"of {self.replays} replays end right"
+        return [Score(value, note=f"{round(value * self.replays)} {ends}") for row in right for value in row]
 
     def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
         import torch
@@ -174,6 +231,7 @@ class TRACER(Dialogue):
             own = [turn for turn in turns if turn.role == role and turn.key]
             if own:
                 values[f"dialogue/{role}_speaks"] = fmean(turn.probability for turn in own)
+        values |= self._replayed
         verdicts = [turn for turn in turns if turn.role == REVIEWER and turn.text is not None]
         if verdicts:
             values["dialogue/reviews_true"] = fmean(
@@ -187,3 +245,23 @@ class TRACER(Dialogue):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.table = RegretTable.from_json(state, plus=self.plus, span=self.table.span)
+
+
+def _credits(turns: Sequence[Turn], outcomes: Sequence[Sequence[float]]) -> dict[str, float]:
+    """Share of replays that end right, and the mean size of the credits of each role's completions.
+
+    Args:
+        turns: that were audited.
+        outcomes: of the completions of each.
+    """
+    import torch
+
+    from rlllm.algorithms.advantages.group import leave_one_out
+
+    sizes = leave_one_out(torch.tensor(outcomes)).abs().mean(1).tolist()
+    values = {"dialogue/replays_right": fmean(value for row in outcomes for value in row)}
+    for role in (PROPOSER, REVIEWER):
+        own = [size for turn, size in zip(turns, sizes, strict=True) if turn.role == role]
+        if own:
+            values[f"dialogue/{role}_credit"] = fmean(own)
+    return values

@@ -90,6 +90,29 @@ class State:
     vote: int = 0
     turns: list[Turn] = field(default_factory=list)
 
+    @property
+    def last(self) -> int:
+        """Number of the last turn; 0 before the first."""
+        return self.turns[-1].number if self.turns else 0
+
+    def before(self, turn: Turn) -> State:
+        """Where it stood before a turn."""
+        earlier = State()
+        for other in self.turns:
+            if other.number < turn.number:
+                earlier.enter(other)
+        return earlier
+
+    def enter(self, turn: Turn) -> None:
+        """Add a turn; what was spoken at it counts."""
+        self.turns.append(turn)
+        if not turn.spoke:
+            return
+        if turn.role == PROPOSER:
+            self.pending, self.right, self.vote = turn.text, turn.right, 0
+        elif turn.verdict is not None:
+            self.vote += 1 if turn.verdict else -1
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -172,8 +195,9 @@ def play(
     draw: Callable[[int], list[float]],
     judge: Judge | None = None,
     price_silence: bool = True,
+    begun: Sequence[State] = (),
 ) -> list[State]:
-    """One dialogue on each task.
+    """One dialogue on each task, to its end.
 
     Args:
         speak: generates.
@@ -182,25 +206,26 @@ def play(
         judge: whether solutions are right. With it, turns know it, and everything that could have been said is generated as
             well, so that both actions have a value.
         price_silence: with a judge, also generate proposals that are not spoken.
+        begun: a dialogue on each task that goes on behind its last turn; it is changed. Without, all begin.
     """
-    states = [State() for _ in tasks]
+    states = list(begun) or [State() for _ in tasks]
     for number in range(1, protocol.turns + 1):
         if protocol.role(number) == REVIEWER and not protocol.reviewer:
             continue
+        going_on = [at for at, state in enumerate(states) if state.last < number]
+        if not going_on:
+            continue
         drawn = draw(len(tasks))
-        turns = [
-            _decided(protocol, number, task, state, probability, chance)
-            for task, state, chance in zip(tasks, states, drawn, strict=True)
-        ]
+        turns = {at: _decided(protocol, number, tasks[at], states[at], probability, drawn[at]) for at in going_on}
         priced = judge is not None and (price_silence or protocol.role(number) == REVIEWER)
-        talking = [at for at, turn in enumerate(turns) if turn.spoke or priced]
+        talking = [at for at, turn in turns.items() if turn.spoke or priced]
         said = speak([replace(tasks[at], prompt=turns[at].prompt) for at in talking]) if talking else []
         for at, sample in zip(talking, said, strict=True):
             turns[at] = replace(turns[at], text=sample.completion, tokens=sample.tokens or 0)
         answers = {at: replace(sample, prompt=tasks[at].prompt) for at, sample in zip(talking, said, strict=True)}
         _judge(protocol, number, turns, answers, judge)
-        for state, turn in zip(states, turns, strict=True):
-            _enter(state, turn)
+        for at, turn in turns.items():
+            states[at].enter(turn)
     return states
 
 
@@ -241,7 +266,7 @@ def _decided(
 def _judge(
     protocol: Protocol,
     number: int,
-    turns: list[Turn],
+    turns: dict[int, Turn],
     said: Mapping[int, Sample],
     judge: Judge | None,
 ) -> None:
@@ -258,16 +283,6 @@ def _judge(
         right = judge([said[at] for at in readable]) if readable else []
         for at, is_right in zip(readable, right, strict=True):
             turns[at] = replace(turns[at], right=is_right)
-
-
-def _enter(state: State, turn: Turn) -> None:
-    state.turns.append(turn)
-    if not turn.spoke:
-        return
-    if turn.role == PROPOSER:
-        state.pending, state.right, state.vote = turn.text, turn.right, 0
-    elif turn.verdict is not None:
-        state.vote += 1 if turn.verdict else -1
 
 
 def answers(tasks: Sequence[PromptTask], states: Sequence[State]) -> list[Sample]:

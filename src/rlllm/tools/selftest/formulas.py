@@ -190,6 +190,13 @@ def leave_one_out(rewards: Array) -> Array:
     return _of_groups(rewards, rule)
 
 
+def replay_credits(right: Array) -> Array:
+    """(N, K, R) 0/1 ends of R replays behind K alternatives of N messages: the mean over replays minus that of the other
+    alternatives (C3 of Zhang 2026, arXiv 2605.02801), (N, K)."""
+    shares = right.mean(-1)
+    return shares - (shares.sum(-1, keepdims=True) - shares) / (shares.shape[-1] - 1)
+
+
 def lite_ppo(rewards: Array) -> Array:
     """r - group mean, over the deviation of all rewards of the rollout (Liu et al. 2025, arXiv 2508.08221)."""
     known = rewards[~np.isnan(rewards)]

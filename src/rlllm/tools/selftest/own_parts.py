@@ -43,8 +43,11 @@ from rlllm.algorithms.preference.settings import CONTRASTIVE
 from rlllm.algorithms.prm_trainer import IGNORED, step_loss
 from rlllm.algorithms.protocols import Advantage, Loss
 from rlllm.algorithms.signals.sibling_distributions import divergence_from_mean
+from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.statistics.pass_estimators import pass_at_k
+from rlllm.rollouts.dialogue.play import PROPOSER, Protocol, State, Turn
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
+from rlllm.rollouts.dialogue.replay import Audit, outcomes
 from rlllm.rollouts.dialogue.stopping import StopValues, attempts, visits_of
 from rlllm.tools.selftest import formulas
 from rlllm.tools.selftest.check import Batch, Check, difference, over_batches, with_gradient
@@ -179,6 +182,7 @@ def _estimators() -> list[Check]:
         Check("pass@k", AGAINST, passes),
         Check("dialogue tracer", AGAINST, _regrets),
         Check("dialogue stopping", AGAINST, _stopping_values),
+        Check("credit of a message by replays", AGAINST, _replay_credits),
     ]
 
 
@@ -204,6 +208,26 @@ def _stopping_values() -> float:
     states = np.array([[names[key] for key in run.keys] for run in runs])
     expected = formulas.stopping_values(np.array([run.utilities for run in runs]), states)
     return difference([[fitted.value(key) for key in run.keys] for run in runs], expected)
+
+
+def _replay_credits() -> float:
+    """First proposals of a dialogue whose last one is right or wrong by chance."""
+    right = np.random.default_rng(2).integers(0, 2, (3, 4, 5))
+    task, coins = PromptTask("2+2?", "4"), iter(right.flatten())
+    turn = Turn(1, 0, PROPOSER, task.prompt, None, None, "", 1.0, 0.0, True)
+    audits = [Audit(task, State(turns=[turn]), turn, ["#### 5"] * right.shape[1])] * len(right)
+    found = outcomes(
+        audits,
+        Protocol(turns=3, controllers=False, reviewer=False),
+        lambda asked: [Sample(one.prompt, f"#### {5 - next(coins)}") for one in asked],
+        probability=lambda key: 1.0,
+        draw=lambda count: [0.0] * count,
+        judge=lambda answers: [answer.completion == "#### 4" for answer in answers],
+        replays=right.shape[2],
+    )
+    return difference(
+        leave_one_out(torch.tensor(found, dtype=torch.float64)), formulas.replay_credits(right.astype(float))
+    )
 
 
 def _clip_cov(batch: Batch) -> float:
