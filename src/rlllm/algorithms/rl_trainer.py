@@ -208,6 +208,8 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GR
         if places:
             output["off_policy"] = torch.zeros_like(output["completion_mask"], dtype=torch.bool)
             output["off_policy"][places] = output["completion_mask"][places].bool()
+        if contexts:
+            self._only_decisions(output, rollout.samples)
         assert rollout.scores is not None
         assert rollout.rewards is not None
         described = [rollout.scores.describe(index) for index in range(len(rollout.samples))]

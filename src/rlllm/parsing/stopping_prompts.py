@@ -29,3 +29,9 @@ def read_decision(text: str) -> bool | None:
     """Whether a reply says to stop: its first line that is not empty begins with stop or continue. None for any other."""
     match = _REPLY.match(text)
     return None if match is None else match[1].lower() == "stop"
+
+
+def decision_length(text: str) -> int | None:
+    """Characters of a reply up to the end of its decision. None where `read_decision` finds none."""
+    match = _REPLY.match(text)
+    return None if match is None else match.end()

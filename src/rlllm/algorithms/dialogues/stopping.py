@@ -11,7 +11,7 @@ from rlllm.algorithms.dialogues.random_numbers import uniform
 from rlllm.algorithms.protocols import CONTEXT, Context, Dialogue
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Sample, Score
-from rlllm.parsing.stopping_prompts import decision, read_decision
+from rlllm.parsing.stopping_prompts import decision, decision_length, read_decision
 from rlllm.rollouts.dialogue.play import DECISION, DIALOGUE, DRAFT, Judge, Speak
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 from rlllm.rollouts.dialogue.stopping import Attempts, StopValues, Votes, attempts, keys, visits_of
@@ -34,6 +34,8 @@ class Stopping(Dialogue):
       is fitted backward over all attempts seen.
     - `outcome`: the model decides in words. A decision is worth the utility where the attempts end then, by the model's own
       later decisions.
+
+    Of a decision in words only the tokens up to its end learn.
 
     Args:
         attempts: at most.
@@ -148,6 +150,9 @@ class Stopping(Dialogue):
         if reply is None:  # what is not read goes on, and must not be worth more than saying so
             return Score(min(context["stop"], context["go_on"]), note="no decision")
         return Score(context["stop" if reply else "go_on"], parsed="stop" if reply else "continue")
+
+    def learns(self, sample: Sample) -> int | None:
+        return decision_length(sample.completion) if sample.meta[CONTEXT]["role"] == DECISION else None
 
     def end(self, reduce: Callable[[Tensor], Tensor]) -> None:
         import torch
