@@ -4,10 +4,11 @@
 
 `reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are the
 recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
-SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer. Further words are given to `rlllm sweep`
-(`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on where
-it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL from
-the start that the policy had: mean over a seed's steps, then over seeds.
+SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer; `calculator-controls` and `guess-controls` are
+the environments of docs/reason.md, `tracer-controls` the dialogue of docs/methods/tracer.md. Further words are given to
+`rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on
+where it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL
+from the start that the policy had: mean over a seed's steps, then over seeds.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "papers-lists": ("papers-methods", "--set", "data.name=lists", "--set", "data.level=1"),
     "papers-smollm2": ("papers-smollm2",),
     "tracer-controls": ("tracer-controls",),
+    "calculator-controls": ("calculator-controls",),
+    "guess-controls": ("guess-controls",),
 }
 """Name of the results file -> words of `rlllm sweep`, the recipe first."""
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
