@@ -254,6 +254,7 @@ def _arm_rows(arms: Sequence[PlannedArm], tokens: Sequence[int]) -> Iterator[tup
         settings = dict(arm.overrides).items()
         own = " ".join(f"{key}={value}" for key, value in settings if key not in baseline or baseline[key] != value)
         notes = [*arm.notes, *([f"does not read {', '.join(arm.left_out)}"] if arm.left_out else [])]
+        notes += [f"checked with {', '.join(arm.planned_with)}"] if arm.planned_with else []
         notes += [] if arm.plan is not None else ["checked once the runs before it are there"]
         yield arm.name, arm.stage, own, f"{cost:,}" if cost else None, "; ".join(notes)
 

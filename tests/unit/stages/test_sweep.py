@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import rlllm
-from rlllm.core.errors import ConfigError, DataError, RunDirectoryError
+from rlllm.core.errors import ConfigError, DataError, RlllmError, RunDirectoryError
 from rlllm.core.runs import Run, read_json
 from rlllm.evals.statistics.seeds import t_test
 from rlllm.report.sweep_tables import comma_separated, latex, markdown
@@ -164,23 +164,37 @@ def test_equal_tokens_end_every_run_where_the_first_one_of_the_baseline_ended(
     assert Run(run.path / "eight" / "seed-0").config["settings"]["trainer"]["lr_scheduler_type"] == "constant"
 
 
-@pytest.mark.parametrize(("steps", "fits"), [((3, 3), True), ((3, 4), False), ((None, None), False)])
-def test_equal_steps_of_arms_that_start_from_runs_still_to_be_made(steps: tuple[int | None, ...], fits: bool) -> None:
-    """Such arms cannot be planned yet; what they were given says how many steps they take."""
-    arms = {name: {"max_steps": number} if number else {} for name, number in zip(("one", "two"), steps, strict=True)}
-    recipe = {
-        "stage": "reason",
-        "equal": "steps",
-        "before": [{"name": "start", "stage": "sft"}],
-        "settings": {"model": "@start", "data": "arithmetic", "rewards": ["exact"]},
-        "arms": arms,
-    }
-    sweep = load_sweep(recipe)
-    if fits:
-        assert [arm.plan for arm in plan_arms(sweep)] == [None, None]
-    else:
-        with pytest.raises(ConfigError, match="the same max_steps"):
-            plan_arms(sweep)
+STARTED: dict[str, Any] = {
+    "stage": "reason",
+    "before": [
+        {"name": "shown", "stage": "sft", "model": "nano", "data": "arithmetic"},
+        {"name": "start", "stage": "sft", "model": "@shown", "data": "arithmetic", "data.seed": "@seed"},
+    ],
+    "settings": {
+        "model": "@start",
+        "data": {"name": "arithmetic", "rows": 32, "holdout": 8},
+        "rewards": ["exact"],
+        "max_steps": 3,
+    },
+    "arms": {"one": {}, "two": {"max_steps": 4}},
+}
+
+
+def test_arms_that_start_from_runs_still_to_be_made_are_planned_with_the_model_of_those() -> None:
+    for arm in plan_arms(load_sweep(STARTED)):
+        assert arm.plan is not None
+        assert (arm.plan.config.model, dict(arm.overrides)["model"]) == ("nano", "@start")
+        assert arm.planned_with == ("nano in the place of @start",)
+    with pytest.raises(ConfigError, match="the same max_steps"):
+        plan_arms(load_sweep({**STARTED, "equal": "steps"}))
+    with pytest.raises(ConfigError, match="arm one: unknown environment"):
+        plan_arms(load_sweep({**STARTED, "arms": {"one": {"environment": "calculatr"}}}))
+
+
+def test_a_run_before_the_arms_that_cannot_work_is_refused_under_its_name() -> None:
+    broken = [STARTED["before"][0], {**STARTED["before"][1], "data": "arithmetik"}]
+    with pytest.raises(RlllmError, match="start: unknown data"):
+        plan_arms(load_sweep({**STARTED, "before": broken}))
 
 
 BROKEN: list[tuple[dict[str, Any], str]] = [

@@ -40,6 +40,7 @@ class PlannedArm:
         cost: of one run, where it samples.
         counts_tokens: whether its method takes `max_tokens`.
         notes: what a reader has to know, such as a learning-rate schedule that ends elsewhere.
+        planned_with: models of the plan that stand for those of runs still to be made, in words.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PlannedArm:
     cost: Cost | None = None
     counts_tokens: bool = False
     notes: tuple[str, ...] = ()
+    planned_with: tuple[str, ...] = ()
 
     def config(self, seed: int, folder: Path, runs: Mapping[str, Path], more: Overrides = ()) -> TrainingConfig:
         """The settings of one run.
@@ -87,6 +89,7 @@ def plan_arms(sweep: Sweep) -> list[PlannedArm]:
     arms = sweep.expanded()
     classes = {name: _class_of(name, arm, sweep) for name, arm in arms.items()}
     shared = list(_flat(_recipe(sweep.recipe, sweep.stage)))
+    starts = _checked_before(sweep)
     planned = []
     for name, arm in arms.items():
         base = list(_flat(_recipe(arm.recipe, arm.stage or sweep.stage))) if arm.recipe else shared
@@ -100,7 +103,7 @@ def plan_arms(sweep: Sweep) -> list[PlannedArm]:
             counts_tokens=accepts(classes[name], "max_tokens"),
             tune=arm.tune or {key: values for key, values in sweep.tune.items() if key not in arm.settings},
         )
-        planned.append(_checked(own, sweep))
+        planned.append(_checked(own, sweep, starts))
     return _made_equal(planned, sweep)
 
 
@@ -184,14 +187,39 @@ def _is_method_of(name: str, cls: type[StageConfig]) -> bool:
         return False
 
 
-def _checked(arm: PlannedArm, sweep: Sweep) -> PlannedArm:
+def _checked_before(sweep: Sweep) -> dict[str, str]:
+    """Name of each run that comes before the arms -> the model that it starts from.
+
+    A run that starts from an earlier one is checked with the model which that one starts from.
+
+    Raises:
+        RlllmError: such a run cannot work. The message names it.
+    """
+    starts: dict[str, str] = {}
+    for step in sweep.before:
+        runs = {name: Path(name) for name in starts}
+        try:
+            settings = {
+                key: fill(_stand_in(key, value, starts), sweep.seed, runs, step.name)
+                for key, value in step.settings.items()
+            }
+            config = step.model_copy(update={"settings": settings}).resolve({}, sweep.seed)
+            plan(config)
+        except RlllmError as error:
+            raise _with_name(error, step.name) from error
+        if isinstance(config, TrainingConfig):
+            starts[step.name] = str(config.model)
+    return starts
+
+
+def _checked(arm: PlannedArm, sweep: Sweep, starts: Mapping[str, str]) -> PlannedArm:
     """The arm with the plan of its first seed. Raises the plan's error under the arm's name."""
     runs = {step.name: Path(step.name) for step in sweep.before}
     try:
         config = arm.config(sweep.seed, Path(arm.name), runs)
-        known = replace(arm, overrides=tuple((key, _stand_in(key, value)) for key, value in arm.overrides))
+        known = replace(arm, overrides=tuple((key, _stand_in(key, value, starts)) for key, value in arm.overrides))
         if any(references(value) for _, value in known.overrides):
-            return arm  # it starts from runs that are not there yet
+            return arm  # it needs more of runs that are not there yet than a model or a reward
         planned = plan(known.config(sweep.seed, Path(arm.name), runs))
     except RlllmError as error:
         raise _of_arm(error, arm.name) from error
@@ -206,22 +234,36 @@ def _checked(arm: PlannedArm, sweep: Sweep) -> PlannedArm:
             arm.name,
         )
     equals = [str(planned.equals)] if isinstance(planned, RLPlan) and planned.equals else []
-    return replace(arm, plan=planned, cost=cost_of(planned), notes=(*arm.notes, *equals))
+    assumed = [
+        f"{stand_in} in the place of {value}"
+        for (key, value), (_, stand_in) in zip(arm.overrides, known.overrides, strict=True)
+        if key == "model" and references(value)
+    ]
+    return replace(arm, plan=planned, cost=cost_of(planned), notes=(*arm.notes, *equals), planned_with=tuple(assumed))
 
 
-def _stand_in(key: str, value: Any) -> Any:
-    """Rewards with another in the place of each that refers to a run to be made, so that the rest can be checked."""
+def _stand_in(key: str, value: Any, starts: Mapping[str, str]) -> Any:
+    """A setting without references to runs that are not made yet, so that the rest can be checked.
+
+    The model of a run is replaced by the one which that run starts from, a reward by another one.
+    """
+    if key == "model" and isinstance(value, str):
+        return starts.get(value.removeprefix("@"), value) if value.startswith("@") else value
     if key not in ("rewards", "eval_reward") or not references(value):
         return value
     if isinstance(value, list):
-        return [_stand_in(key, item) for item in value]
+        return [_stand_in(key, item, starts) for item in value]
     weight = value.get("weight", 1.0) if isinstance(value, Mapping) else 1.0
     return {"name": "random", "weight": weight}
 
 
 def _of_arm(error: RlllmError, name: str) -> RlllmError:
+    return _with_name(error, f"arm {name}")
+
+
+def _with_name(error: RlllmError, name: str) -> RlllmError:
     kind = ConfigError if isinstance(error, ConfigError) else type(error)
-    return kind(f"arm {name}: {error.what}", given=error.given, exists=error.exists, hint=error.hint)
+    return kind(f"{name}: {error.what}", given=error.given, exists=error.exists, hint=error.hint)
 
 
 def _made_equal(arms: list[PlannedArm], sweep: Sweep) -> list[PlannedArm]:
