@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from results_file import add_output, write_results
 
-from rlllm.rewards.isolation.sandbox import open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Program
+from rlllm.sandbox import open_sandbox
+from rlllm.sandbox.jobs import Program
 
 GOAL = 200
 """Isolated programs a second."""
@@ -85,7 +85,7 @@ def main() -> None:
         best, cost = max(rate for rate, _ in rounds), min(cost for _, cost in rounds)
         print(f"| {name} | {best:.0f} | {cost:.1f} |")
         rows.append({"way": name, "programs_per_second": best, "processor_ms": cost})
-    write_results(given.output, {"goal": GOAL, "ways": rows}, sources=["src/rlllm/rewards/isolation"])
+    write_results(given.output, {"goal": GOAL, "ways": rows}, sources=["src/rlllm/sandbox"])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 
 from rlllm.core.records import Sample
 from rlllm.rewards.code.reward import Code
-from rlllm.rewards.isolation.sandbox.layers import SandboxError
+from rlllm.sandbox.layers import SandboxError
 
 ASSERTS = ["assert add(2, 3) == 5", "assert add(-1, 1) == 0", "assert all(add(n, 1) == n + 1 for n in range(3))"]
 MBPP = {"test_list": ASSERTS}

@@ -124,7 +124,7 @@ def _deep() -> tuple[dict[str, str], list[str]]:
 
     from rlllm.core.errors import RlllmError
     from rlllm.launch import local
-    from rlllm.rewards.isolation.sandbox import missing_layers
+    from rlllm.sandbox import missing_layers
 
     hardware = local.prepare()
     missing = missing_layers()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rlllm.rewards.isolation.sandbox.jobs import Limits
+from rlllm.sandbox.jobs import Limits
 
 LIMITS = Limits(cpu_seconds=1.0, wall_seconds=2.0, memory_mb=192, processes=8, output_kb=64, disk_mb=2)
 

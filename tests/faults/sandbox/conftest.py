@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.rewards.isolation.sandbox import missing_layers, open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Sandbox
+from rlllm.sandbox import missing_layers, open_sandbox
+from rlllm.sandbox.jobs import Sandbox
 
 sys.path.insert(0, str(Path(__file__).parent))
 from attacks import SECRET

@@ -10,7 +10,7 @@ import pytest
 from attacks import ATTACKS, SECRET, Attack
 from harness import filled, run_plainly
 
-from rlllm.rewards.isolation.sandbox.jobs import Limits, Program, Sandbox
+from rlllm.sandbox.jobs import Limits, Program, Sandbox
 
 _LIMITS = Limits(wall_seconds=5.0)
 _BITING = [one for one in ATTACKS if one.bites == "anybody" or (one.bites == "root" and os.geteuid() == 0)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from bombs import BOMBS, LIMITS, Bomb
 from harness import run_plainly
 
-from rlllm.rewards.isolation.sandbox.jobs import Program, Sandbox
+from rlllm.sandbox.jobs import Program, Sandbox
 
 
 def test_every_bomb_is_ended_by_its_limit(sandbox: Sandbox) -> None:

@@ -128,12 +128,15 @@ def test_the_key_follows_imports_of_plain_values_and_those_inside_functions(tmp_
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("code", ["code/tests_program.py", "code/solution_program.py", "code/wire.py", "isolation/sandbox/pool.py"]),
-        ("math", ["math/math_verify_worker.py", "math/comparison.py", "math/algebra.py"]),
+        (
+            "code",
+            [*(f"rewards/code/{file}.py" for file in ("tests_program", "solution_program", "wire")), "sandbox/pool.py"],
+        ),
+        ("math", [f"rewards/math/{file}.py" for file in ("math_verify_worker", "comparison", "algebra")]),
     ],
 )
 def test_the_key_holds_the_programs_a_reward_runs_in_other_processes(name: str, files: list[str]) -> None:
-    assert {f"rlllm/rewards/{file}" for file in files} <= code_of(REWARDS.load(name)).keys()
+    assert {f"rlllm/{file}" for file in files} <= code_of(REWARDS.load(name)).keys()
 
 
 def test_the_key_follows_the_reward_inside_another(odd: Path) -> None:

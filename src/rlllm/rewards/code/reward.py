@@ -17,12 +17,12 @@ from threading import Lock
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
+from rlllm.rewards.code.run_code import RunCodeServer, is_url
 from rlllm.rewards.code.run_tests import Bench, Block
 from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_of
-from rlllm.rewards.isolation.sandbox import open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Limits, Sandbox
-from rlllm.rewards.isolation.sandbox.packages import modules_of, require
-from rlllm.rewards.isolation.sandbox.run_code import RunCodeServer, is_url
+from rlllm.sandbox import open_sandbox
+from rlllm.sandbox.jobs import Limits, Sandbox
+from rlllm.sandbox.packages import modules_of, require
 
 _WALL_PER_CPU = 3.0
 """Wall time that a program has for each second of processor time it may use."""

@@ -24,8 +24,8 @@ from types import ModuleType
 from typing import Any
 
 from rlllm.rewards.code import assembly, recorded, solution_program, tests_program, tests_runner, wire
-from rlllm.rewards.isolation.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
-from rlllm.rewards.isolation.sandbox.run_code import RunCodeServer
+from rlllm.rewards.code.run_code import RunCodeServer
+from rlllm.sandbox.jobs import Job, Limits, Outcome, Program, Sandbox
 
 _GRACE = 5.0
 """Seconds of wall time that the tests have beyond their solution, and the broker beyond both."""

@@ -1,1 +1,1 @@
-"""Isolation of rewards and programs: deadlines, child processes, concurrency, quarantine of failed samples, the sandbox."""
+"""Isolation of rewards: deadlines, child processes, concurrency, quarantine of failed samples."""

@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rlllm.rewards.isolation.sandbox.batch import run_all
-from rlllm.rewards.isolation.sandbox.jobs import Limits, Outcome, Program
-from rlllm.rewards.isolation.sandbox.layers import SandboxError, layer_missing
-from rlllm.rewards.isolation.sandbox.packages import Packages, linked
+from rlllm.sandbox.batch import run_all
+from rlllm.sandbox.jobs import Limits, Outcome, Program
+from rlllm.sandbox.layers import SandboxError, layer_missing
+from rlllm.sandbox.packages import Packages, linked
 
 _MIB = 1 << 20
 _START_SECONDS = 30.0
@@ -37,9 +37,9 @@ _SEALS = 0x000F  # F_SEAL_SEAL | SHRINK | GROW | WRITE
 _ADD_SEALS = 1033
 _BOOT = (
     "import sys; sys.path.insert(0, {root!r}); "
-    "from rlllm.rewards.isolation.sandbox import worker; worker.main({control}, {parent}, {packages!r}, {modules!r})"
+    "from rlllm.sandbox import worker; worker.main({control}, {parent}, {packages!r}, {modules!r})"
 )
-_SOURCES = str(Path(__file__).resolve().parents[4])
+_SOURCES = str(Path(__file__).resolve().parents[2])
 
 
 class Worker:

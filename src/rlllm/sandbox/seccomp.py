@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import struct
 
-from rlllm.rewards.isolation.sandbox import kernel
+from rlllm.sandbox import kernel
 
 ARCHITECTURES = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}
 """Audit number and column in the table below."""

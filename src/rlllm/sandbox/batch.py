@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from rlllm.rewards.isolation.sandbox.jobs import Job, Outcome, Program
+from rlllm.sandbox.jobs import Job, Outcome, Program
 
 
 def run_all(threads: Executor, start: Callable[[Program], Job], programs: Sequence[Program]) -> list[Outcome]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NoReturn
 
-from rlllm.rewards.isolation.sandbox import kernel, landlock, seccomp, view
+from rlllm.sandbox import kernel, landlock, seccomp, view
 
 _NAME = "program.py"
 _OPEN_FILES = 128

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlllm.rewards.isolation.sandbox import kernel, seccomp
+from rlllm.sandbox import kernel, seccomp
 
 ALLOW, KILL, REFUSE, NO_SUCH_CALL = 0x7FFF_0000, 0x8000_0000, 0x0005_0001, 0x0005_0026
 

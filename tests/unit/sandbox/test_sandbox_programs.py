@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.rewards.isolation.sandbox import missing_layers, open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Isolation, Limits, Program, Sandbox
-from rlllm.rewards.isolation.sandbox.layers import SandboxError, layer_missing
+from rlllm.sandbox import missing_layers, open_sandbox
+from rlllm.sandbox.jobs import Isolation, Limits, Program, Sandbox
+from rlllm.sandbox.layers import SandboxError, layer_missing
 
 SHORT = Limits(cpu_seconds=1.0, wall_seconds=1.0, output_kb=16, memory_mb=256)
 
@@ -192,8 +192,8 @@ def test_a_job_that_is_dropped_gives_its_worker_up() -> None:
 HOST = """
 import sys, threading
 sys.path.insert(0, {sources!r})
-from rlllm.rewards.isolation.sandbox import open_sandbox
-from rlllm.rewards.isolation.sandbox.jobs import Program, Limits
+from rlllm.sandbox import open_sandbox
+from rlllm.sandbox.jobs import Program, Limits
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 job = open_sandbox("full", workers=2).start(Program("import time; time.sleep(61)", limits=Limits(wall_seconds=60)))
 print("ready", flush=True)
@@ -276,7 +276,7 @@ def test_an_ordinary_user_has_the_same_isolation() -> None:
     sources = str(Path(__file__).resolve().parents[3] / "src")
     script = (
         f"import os, sys\nsys.path.insert(0, {sources!r})\n"
-        "from rlllm.rewards.isolation.sandbox import open_sandbox\nfrom rlllm.rewards.isolation.sandbox.jobs import Program\n"
+        "from rlllm.sandbox import open_sandbox\nfrom rlllm.sandbox.jobs import Program\n"
         "one = open_sandbox('full', 1).run([Program('import os; print(os.getuid())')])[0]\nprint(os.getuid(), one.stdout)"
     )
     done = subprocess.run(

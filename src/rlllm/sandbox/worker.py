@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from rlllm.rewards.isolation.sandbox import kernel, landlock, program, seccomp, view
-from rlllm.rewards.isolation.sandbox.watch import Watch
+from rlllm.sandbox import kernel, landlock, program, seccomp, view
+from rlllm.sandbox.watch import Watch
 
 _WARM = """
 __future__ abc argparse array ast atexit base64 binascii bisect builtins bz2 calendar cmath collections

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rlllm.rewards.isolation.sandbox.jobs import Isolation, Sandbox
+from rlllm.sandbox.jobs import Isolation, Sandbox
 
 __all__ = ["missing_layers", "open_sandbox"]
 
@@ -24,14 +24,14 @@ def open_sandbox(isolation: Isolation = "full", workers: int | None = None, pack
         SandboxError: a layer of full isolation is missing on this machine.
     """
     if isolation == "none":
-        from rlllm.rewards.isolation.sandbox.plain import PlainSandbox
+        from rlllm.sandbox.plain import PlainSandbox
 
         return PlainSandbox(workers, packages)
-    from rlllm.rewards.isolation.sandbox.layers import layer_missing
+    from rlllm.sandbox.layers import layer_missing
 
     if sys.platform != "linux":
         raise layer_missing("linux", sys.platform)
-    from rlllm.rewards.isolation.sandbox.pool import IsolatedSandbox
+    from rlllm.sandbox.pool import IsolatedSandbox
 
     return IsolatedSandbox(workers, packages)
 
@@ -41,7 +41,7 @@ def missing_layers() -> list[str]:
 
     Layers build on each other, so mending the one that is named may bring up another.
     """
-    from rlllm.rewards.isolation.sandbox.layers import SandboxError
+    from rlllm.sandbox.layers import SandboxError
 
     try:
         open_sandbox("full", workers=1).close()

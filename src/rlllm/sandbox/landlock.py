@@ -9,7 +9,7 @@ import ctypes
 import os
 import struct
 
-from rlllm.rewards.isolation.sandbox import kernel
+from rlllm.sandbox import kernel
 
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446  # the same numbers on every architecture
 _RULE_PATH_BENEATH = 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sysconfig
 
-from rlllm.rewards.isolation.sandbox import kernel
+from rlllm.sandbox import kernel
 
 HOLDER = "/job"
 FOLDER = HOLDER + "/box"

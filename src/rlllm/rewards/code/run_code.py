@@ -14,8 +14,8 @@ from typing import Any
 
 from rlllm.core.errors import RewardError
 from rlllm.rewards.http.transport import PassingError, Refusal, Server, in_parallel
-from rlllm.rewards.isolation.sandbox.jobs import Ending, Outcome, Program
-from rlllm.rewards.isolation.sandbox.pool import order_of, ran_out_of_memory
+from rlllm.sandbox.jobs import Ending, Outcome, Program
+from rlllm.sandbox.pool import order_of, ran_out_of_memory
 
 _PATH = "/run_code"
 _WAITING = 30.0

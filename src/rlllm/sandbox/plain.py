@@ -18,11 +18,11 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from rlllm.rewards.isolation.sandbox.batch import run_all
-from rlllm.rewards.isolation.sandbox.jobs import Ending, Outcome, Program
-from rlllm.rewards.isolation.sandbox.layers import SandboxError
-from rlllm.rewards.isolation.sandbox.packages import Packages, linked
-from rlllm.rewards.isolation.sandbox.pool import ONE_THREAD, encoded, order_of, ran_out_of_memory
+from rlllm.sandbox.batch import run_all
+from rlllm.sandbox.jobs import Ending, Outcome, Program
+from rlllm.sandbox.layers import SandboxError
+from rlllm.sandbox.packages import Packages, linked
+from rlllm.sandbox.pool import ONE_THREAD, encoded, order_of, ran_out_of_memory
 
 _INTERVAL = 0.005
 _BOOT = """
