@@ -33,8 +33,8 @@ Write a short critique, then Score: N on its own line."""
 
 LOWEST, HIGHEST = 1, 10
 
-_MARK = r"\b[*\"']*[ \t]*[:=][ \t\[(*\"']*"
-_END_OF_LINE = r"[ \t\])*\"'.!]*\r?$"
+_MARK = r"\b[*\"'`]*[ \t]*[:=][ \t\[(*\"'`]*"
+_END_OF_LINE = r"[ \t\])*\"'`.!]*\r?$"
 _VERDICT = re.compile(rf"\bverdict{_MARK}(?:answer[ \t]+)?([AB]){_END_OF_LINE}", re.I | re.M)
 _RATING = re.compile(rf"\b(?:score|rating){_MARK}(\d{{1,3}}(?:\.\d+)?)(?:[ \t]*/[ \t]*10)?{_END_OF_LINE}", re.I | re.M)
 

@@ -415,10 +415,22 @@ def _save(job: Job[Any], trained: Any) -> None:
 
     job.progress.phase("saving")
     try:
-        job.model = save_model(trained.accelerator.unwrap_model(trained.model), job.tokenizer, job.run.model)
+        model = _without_autocast(trained.accelerator.unwrap_model(trained.model))
+        job.model = save_model(model, job.tokenizer, job.run.model)
         job.plan.trainer.keep(job, trained)
     except ModelError as error:
         job.diagnostics.failure = str(error)
+
+
+def _without_autocast(model: Any) -> Any:
+    """The trained model in its own precision: `bf16` and `fp16` made accelerate put its `forward` under autocast.
+
+    The saved model computes without it, is compared with this one, and is what is measured.
+    """
+    forward = vars(model).pop("_original_forward", None)
+    if forward is not None:
+        model.forward = forward
+    return model
 
 
 def compare(job: Job[Any]) -> None:

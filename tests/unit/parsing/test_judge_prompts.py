@@ -15,6 +15,7 @@ VERDICTS = [
     ("**Verdict:** A", "A"),
     ("Verdict: [[A]]", "A"),
     ("Verdict: (B).", "B"),
+    ("Verdict: `B`", "B"),
     ("Verdict = Answer A", "A"),
     ("B says 'Verdict: A'\nVerdict: B", "B"),
     ("Verdict: A\r\n", "A"),

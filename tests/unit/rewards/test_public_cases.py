@@ -8,6 +8,9 @@ Rows whose verdict is "debatable" are decided as they expect:
 - A full stop behind "Paris" ends the sentence, and is no part of the text that `exact` compares.
 - "The answer is (A) because London (B) is in the UK." commits to A; what gives a reason may name other options.
 - A byte order mark in front of JSON does no harm (RFC 8259, section 8.1); the label of its fence (```json5) is no part of it.
+
+Those that the package reward-doctor calls contested are decided as it expects, too: a unit that the reference leaves out is no other
+answer, a set has no order, 3.14 is not 3.14159, and the marked answer counts, whatever was claimed before it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import pytest
 from rlllm.core.records import Score
 from rlllm.core.runs import read_jsonl
 from rlllm.rewards.bench.cases import read_cases
+from rlllm.rewards.bench.outside_cases import OUTSIDE
 from rlllm.rewards.math.reward import Math
 from rlllm.rewards.verifiers.choice import Choice
 from rlllm.rewards.verifiers.exact import Exact
@@ -63,6 +67,15 @@ def test_math_pays_no_wrong_answer_of_the_pairs_and_few_right_ones_get_nothing()
     right = sum(row["label"] for row in paid)
     assert right / len(paid) >= 0.995
     assert right / sum(row["label"] for row in pairs) >= 0.97
+
+
+def test_math_decides_what_an_outside_corpus_calls_contested() -> None:
+    corpus = pytest.importorskip("reward_doctor.corpus")
+    expected = {case.reference: case.expect for case in corpus.ALL_CASES if "contested" in case.tags}
+    contested = [case.sample for case in OUTSIDE["reward-doctor"]("math").cases if case.label is None]
+    values = {sample.answer: REWARDS["math"](sample).value for sample in contested}
+    assert values == expected
+    assert set(expected) == {"5", "{1,2,3}", "3.14159", "42"}
 
 
 def _value(name: str, row: dict[str, Any]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors import safe_open
@@ -32,6 +33,21 @@ def test_a_run_with_adapters_saves_a_merged_model_of_its_own(verb: str, tiny_mod
         assert not [name for name in saved.keys() if "lora" in name]  # noqa: SIM118 - no mapping
         moved = [name for name in old.keys() if not saved.get_tensor(name).equal(old.get_tensor(name))]  # noqa: SIM118
     assert moved
+
+
+@pytest.mark.parametrize("adapters", [{}, {"lora": {"r": 2}}])
+def test_a_run_in_mixed_precision_saves_what_it_trained(adapters: dict[str, Any], tmp_path: Path) -> None:
+    """Trained under autocast, the model is compared with the saved one without it: with it, bf16 alone would fail the run."""
+    settings = {
+        "max_steps": 1,
+        "per_device_train_batch_size": 2,
+        "eval": {"rows": 0},
+        "output_dir": tmp_path / "run",
+        **adapters,
+    }
+    run = rlllm.sft(model="nano", data=DATA, bf16=True, **settings)
+    assert run.ok, run.verdict["reasons"]
+    assert (run.model / "model.safetensors").exists()
 
 
 MISFITS = [

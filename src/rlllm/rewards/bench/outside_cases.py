@@ -32,7 +32,7 @@ def _reward_doctor(reward: str) -> CaseSet:
             hint="pip install reward-doctor",
         ) from error
     cases = [_case(case) for case in ALL_CASES]
-    takes = _TASKS.get(reward)
+    takes = TASKS.get(reward)
     return CaseSet([case for case in cases if takes is None or takes(case)], [])
 
 
@@ -73,7 +73,7 @@ def _unframed(text: str) -> str:
     return re.sub(r"\\(?:boxed|text)\{(.*)\}|\$(.*)\$", r"\1\2", text.strip().rstrip(".")).replace("\u2212", "-")
 
 
-_TASKS: Mapping[str, Callable[[Case], bool]] = {
+TASKS: Mapping[str, Callable[[Case], bool]] = {
     "numeric": _is_of_numbers,
     "exact": _is_of_text,
     "choice": lambda case: "choices" in case.sample.meta,
