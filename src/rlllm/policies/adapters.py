@@ -24,10 +24,13 @@ def with_adapter(model: Any, folder: str) -> Any:
         ModelError: the adapter does not fit the model, is of a kind that is no change of weights, or computes something else
             once it is merged.
     """
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
     try:
-        adapted = PeftModel.from_pretrained(model, folder)
+        config = PeftConfig.from_pretrained(folder)
+        if config.task_type == "CAUSAL_LM" and not hasattr(model, "prepare_inputs_for_generation"):
+            config.task_type = None  # its base under the new head of a reward model: nothing there generates
+        adapted = PeftModel.from_pretrained(model, folder, config=config)
     except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
         raise ModelError(
             f"the adapter does not load onto its base: {describe(error)[:300]}",

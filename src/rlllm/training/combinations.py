@@ -7,6 +7,7 @@ its tokenizer) is still found there, before anything is measured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from rlllm.core import trl_fields
@@ -31,7 +32,8 @@ def check_combinations(trl_config: str, task: str, settings: Mapping[str, Any], 
         _check_adapted_head(lora)
     values = {name: trl_fields.value(trl_config, settings, name) for name in trl_fields.table(trl_config)}
     rules = {"SFTConfig": _of_sft, "DPOConfig": _of_dpo, "GRPOConfig": _of_grpo}
-    for given, problem, hint in rules.get(trl_config, _of_others)(values, lora=lora is not None):
+    problems = rules.get(trl_config, _of_others)(values, lora=lora is not None)
+    for given, problem, hint in chain(_of_the_hub(values, settings), problems):
         raise ConfigError(problem, given=given, hint=hint)
 
 
@@ -46,6 +48,16 @@ def _check_adapted_head(lora: LoraConfig | None) -> None:
             "the output layer takes no adapter: TRL computes log-probabilities from its weight alone",
             given=f"lora.target_modules={modules}",
             hint="leave lm_head out; all-linear takes every linear layer but the head",
+        )
+
+
+def _of_the_hub(values: Mapping[str, Any], settings: Mapping[str, Any]) -> _Problems:
+    names = [name for name in settings if name.startswith("hub_") and name != "hub_token" and settings[name]]
+    if names and not values.get("push_to_hub"):
+        yield (
+            f"{names[0]}={settings[names[0]]}",
+            f"without push_to_hub=true, {names[0]} has no effect",
+            "push_to_hub=true",
         )
 
 

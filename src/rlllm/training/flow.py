@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlllm.core import runs, trl_fields
 from rlllm.core.config import StageConfig
-from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError
+from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError, describe
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.records import fingerprint
@@ -356,7 +356,7 @@ def built(job: Job[Any], callbacks: list[Any]) -> Any:
     """The trainer of a job.
 
     Raises:
-        ConfigError: TRL refuses the settings, or adapters cannot be put on this model.
+        ConfigError: TRL refuses the settings, the Hub cannot be pushed to, or adapters cannot be put on this model.
     """
     _check_rope(job)
     try:
@@ -366,6 +366,14 @@ def built(job: Job[Any], callbacks: list[Any]) -> Any:
     except ImportError as error:
         raise ConfigError(
             f"a setting needs a package that is not installed: {error}", given=without_secrets(job.plan.settings)
+        ) from error
+    except OSError as error:  # of the Hub: no network, no token, no right to write there
+        if not job.plan.settings.get("push_to_hub"):
+            raise
+        raise ConfigError(
+            f"the Hub cannot be pushed to: {describe(error)}",
+            given="push_to_hub=true",
+            hint="hf auth login; or leave it out, and push the folder model of the run yourself",
         ) from error
     except (ValueError, NotImplementedError) as error:
         if job.plan.config.lora is None:

@@ -24,7 +24,7 @@ import rlllm
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.errors import ModelError
 from rlllm.policies.adapters import refuse_difference, sample_outputs
-from rlllm.policies.loading import load_policy, load_tokenizer, save_model
+from rlllm.policies.loading import load_classifier, load_policy, load_step_classifier, load_tokenizer, save_model
 from rlllm.policies.model_sources import resolve_model
 
 SIZES = {"vocab_size": 261, "num_hidden_layers": 2, "num_attention_heads": 2, "eos_token_id": 257, "pad_token_id": 256}
@@ -191,6 +191,17 @@ def test_an_adapter_is_trained_on_and_named_again_as_the_base_of_the_next(tiny_m
             sample_outputs(load_policy(resolve_model(str(path)))) for path in (run.model, run.path / "adapter")
         )
         torch.testing.assert_close(from_adapter, whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("load", [load_classifier, load_step_classifier])
+def test_a_reward_model_begins_with_the_adapted_layers_of_a_language_model(load: Any, adapter: Path) -> None:
+    source = resolve_model(str(adapter))
+    language, reward = load_policy(source), load(source, load_tokenizer(source))
+    body = dict(language.base_model.named_parameters())
+    assert all(torch.equal(value, body[name]) for name, value in reward.base_model.named_parameters())
+    assert source.base is not None
+    before = dict(load_policy(source.base).base_model.named_parameters())
+    assert any(not torch.equal(value, before[name]) for name, value in body.items())
 
 
 def test_an_adapter_of_a_reward_model_scores_like_its_merged_model(tiny_model: str, tmp_path: Path) -> None:

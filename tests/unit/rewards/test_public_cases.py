@@ -9,8 +9,8 @@ Rows whose verdict is "debatable" are decided as they expect:
 - "The answer is (A) because London (B) is in the UK." commits to A; what gives a reason may name other options.
 - A byte order mark in front of JSON does no harm (RFC 8259, section 8.1); the label of its fence (```json5) is no part of it.
 
-Those that the package reward-doctor calls contested are decided as it expects, too: a unit that the reference leaves out is no other
-answer, a set has no order, 3.14 is not 3.14159, and the marked answer counts, whatever was claimed before it.
+Those that the package reward-doctor calls contested are decided as it expects, too: a unit that the reference leaves out is no
+other answer, a set has no order, 3.14 is not 3.14159, and the marked answer counts, whatever was claimed before it.
 """
 
 from __future__ import annotations

@@ -184,6 +184,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("align", {"method": "ppo", "reward": "gold", "beta": 0.0, "kl": {"target": 1}}, ConfigError, "hint: beta=0.05"),
     ("align", {"method": "ppo", "reward": "gold", "critic.share_backbone": True}, ConfigError, "hint: add lora.r=16"),
     ("align", {"method": "ppo", "reward": "gold", "fp16": True}, ConfigError, "hint: bf16=true, or neither"),
+    ("align", {"method": "kto", "hub_model_id": "a/b"}, ConfigError, "hint: push_to_hub=true"),
     ("align", {"method": "dpo", "advantage": "gae"}, ConfigError, "method dpo does not read advantage"),
     ("align", {"method": "dpo", "num_iterations": 2}, ConfigError, "it is read by methods of the trainer rl (grpo, "),
     ("align", {"method": "kto", "per_device_train_batch_size": 1}, ConfigError, "batch"),

@@ -42,6 +42,13 @@ def test_settings_of_sampling_are_refused_where_nothing_is_sampled(tiny_model: s
             rlllm.sft(model=tiny_model, **{**SMALL, **settings})
 
 
+def test_a_hub_that_cannot_be_reached_is_said_before_training(tiny_model: str, tmp_path: Path) -> None:
+    """The tests run without network: creating the repository fails as it would without a token."""
+    with pytest.raises(ConfigError, match="the Hub cannot be pushed to") as caught:
+        rlllm.sft(**SMALL, model=tiny_model, push_to_hub=True, eval={"rows": 0}, output_dir=tmp_path / "run")
+    assert "push the folder model" in str(caught.value)
+
+
 def test_a_budget_of_tokens_ends_a_run_where_it_ends_without_an_interruption(tiny_model: str, tmp_path: Path) -> None:
     common = {**SMALL, "model": tiny_model, "eval": {"rows": 0}}
     free = rlllm.sft(**common, output_dir=tmp_path / "free").metrics()
