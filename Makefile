@@ -10,7 +10,7 @@ PYTEST := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false OM
 CODE := src cli tests bench docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt lint type wheel-check docs reference results nano bench trl-fields
+.PHONY: help setup others demo test test-all check fmt lint type wheel-check docs reference results nano bench trl-fields
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+others: $(STAMP) ## install what the tests of other libraries' environments need: verifiers, and openenv in .venv/openenv
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[openenv,verifiers]'
+	@$(PYTHON) -m venv .venv/openenv
+	@.venv/openenv/bin/python -m pip install -qq --disable-pip-version-check --no-deps \
+		-r tests/fixtures/openenv/requirements.txt
 
 demo: $(STAMP) ## run the whole lifecycle on the embedded model; ends in runs/demo/report.html
 	$(BIN)/rlllm demo --overwrite --output-dir runs/demo

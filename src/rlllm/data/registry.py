@@ -42,6 +42,10 @@ DATASETS = Registry(
         "instructions": Builtin("rlllm.data.procedural.instructions:instructions", "prompts with 1 to 4 IFEval rules"),
         "calls": Builtin("rlllm.data.procedural.calls:calls", "requests to call functions for, levels 1 to 4"),
         "homonyms": Builtin("rlllm.data.procedural.homonyms:homonyms", "harmful and benign questions that sound alike"),
+        "openenv": Builtin("rlllm.data.others.openenv:openenv", "tasks of an OpenEnv server, as openenv:URL"),
+        "verifiers": Builtin(
+            "rlllm.data.others.verifiers:verifiers", "tasks of an installed taskset of verifiers, as verifiers:ID"
+        ),
         "world": Builtin("rlllm.data.procedural.world:world", "a mixture of the three tasks, by params.weights"),
     },
     "rlllm data ls",

@@ -60,6 +60,9 @@ REWARDS = Registry(
         "gym": Builtin(
             "rlllm.rewards.verifiers.reasoning_gym_scorer:Gym", "the reasoning-gym scorer of the row's task"
         ),
+        "verifiers": Builtin(
+            "rlllm.rewards.verifiers_task:VerifiersTask", "the rewards of the row's task of a verifiers taskset"
+        ),
         "gold": Builtin(
             "rlllm.rewards.gold:Gold", "the simulated annotator's true utility: correct, well formed, concise"
         ),

@@ -29,6 +29,12 @@ ENVIRONMENTS = Registry(
             "rlllm.rollouts.environments.search:Search", "full-text search over documents on this machine"
         ),
         "guess": Builtin("rlllm.rollouts.environments.guess:Guess", "a hidden number, found by higher and lower"),
+        "openenv": Builtin(
+            "rlllm.rollouts.environments.openenv:OpenEnv", "the environment of an OpenEnv server, by url"
+        ),
+        "verifiers": Builtin(
+            "rlllm.rollouts.environments.verifiers:Verifiers", "an installed taskset of verifiers with its tools, by id"
+        ),
     },
     "rlllm doctor",
 )

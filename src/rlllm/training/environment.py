@@ -17,7 +17,7 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.data.load import Loaded
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
-from rlllm.rollouts.environments.base import checked, factory, refuse_other_tools, rehearse, tools_of
+from rlllm.rollouts.environments.base import checked, factory, refuse_other_tools, rehearse, tools_of, with_tools
 from rlllm.rollouts.registry import ENVIRONMENTS
 
 if TYPE_CHECKING:
@@ -120,9 +120,10 @@ def planned_environment(spec: EnvironmentSpec | None) -> PlannedEnvironment | No
     """
     if spec is None:
         return None
-    kind = checked(ENVIRONMENTS.load(spec.name), spec.name, spec.params)
+    kind = ENVIRONMENTS.load(spec.name)
+    params = converted(kind, spec.params, f"the environment {spec.name}")
     return PlannedEnvironment(
-        spec.name, kind, spec.rounds, converted(kind, spec.params, f"the environment {spec.name}")
+        spec.name, checked(with_tools(kind, spec.name, params), spec.name, params), spec.rounds, params
     )
 
 
@@ -187,6 +188,8 @@ def _read_llama_calls(tokenizer: Any) -> None:
 
 
 def default_rewards(environment: PlannedEnvironment | None, loaded: Loaded) -> list[RewardSpec]:
-    """The environment's own reward where neither the recipe nor the data names one; else none."""
-    pays = environment is not None and environment.pays
-    return [RewardSpec(name=REWARD)] if pays and not loaded.rewards else []
+    """The environment's own reward where neither the recipe nor the data name one, or where the data name what the environment
+    pays itself, as those of `verifiers` do; else none."""
+    if environment is None or not environment.pays or loaded.rewards not in ((), (environment.name,)):
+        return []
+    return [RewardSpec(name=REWARD)]

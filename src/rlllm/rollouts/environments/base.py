@@ -2,6 +2,8 @@
 
 The protocol is that of TRL's `environment_factory`: `reset(**row)` begins a rollout, public methods are tools, and
 `get_reward()`, if there is one, returns the reward of the rollout. One object serves one rollout at a time and is used again.
+Here `get_reward` may ask for the transcript, and a class whose tools follow from its arguments makes itself one for them
+(`with_tools`).
 """
 
 from __future__ import annotations
@@ -75,6 +77,28 @@ def tools_of(kind: type) -> tuple[Tool, ...]:
     return tuple(
         _tool(kind, name, method) for name, method in methods if name not in _METHODS and not name.startswith("_")
     )
+
+
+def with_tools(kind: Any, name: str, params: Mapping[str, Any]) -> Any:
+    """The class for these arguments: what its classmethod `with_tools` makes of them, if it has one; else itself.
+
+    Raises:
+        ConfigError: it does not take `params`, or its `with_tools` raised.
+    """
+    make = getattr(kind, "with_tools", None)
+    if not inspect.isclass(kind) or not inspect.ismethod(make):
+        return kind
+    _check_params(kind, name, params)
+    with plugin_boundary(
+        "environment",
+        name,
+        kind,
+        error_type=ConfigError,
+        phrase="cannot tell its tools:",
+        given=", ".join(f"{key}={value}" for key, value in params.items()) or None,
+        hint="with_tools(cls, ...) takes the fields of environment and returns a class",
+    ):
+        return make(**params)
 
 
 def checked(kind: Any, name: str, params: Mapping[str, Any]) -> type:
@@ -208,10 +232,10 @@ def rehearse(environment: Any) -> None:
         kind,
         error_type=ConfigError,
         phrase="has no reward of a rollout without tool calls:",
-        hint="get_reward(self) returns a number, or None where the rollout cannot be judged",
+        hint="get_reward(self), or get_reward(self, transcript), returns a number, or None where it cannot be judged",
         built_in_too=True,
     ):
-        _reward_of(environment)
+        _reward_of(environment, [])
 
 
 def finished(
@@ -226,7 +250,8 @@ def finished(
         tokens: length of all turns with the tools' results; None where no model played.
     """
     texts = [str(turn.get("content") or "") for turn in messages if turn.get("role") == "assistant"]
-    columns = {**task.meta, TRANSCRIPT: [dict(turn) for turn in messages], **_reward_columns(environment)}
+    transcript = [dict(turn) for turn in messages]
+    columns = {**task.meta, TRANSCRIPT: transcript, **_reward_columns(environment, transcript)}
     return Sample(task.prompt, "\n".join(text for text in texts if text), task.answer, columns, tokens, truncated)
 
 
@@ -261,12 +286,12 @@ def settled(result: Any) -> Any:
     return asyncio.run(wait()) if inspect.isawaitable(result) else result
 
 
-def _reward_columns(environment: Any) -> dict[str, Any]:
+def _reward_columns(environment: Any, transcript: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The column with the environment's reward, or with the reason why it has none; neither for one without `get_reward`."""
     if getattr(environment, "_environment_reward", None) is None:
         return {}
     try:
-        return {_REWARD_COLUMN: _reward_of(environment)}
+        return {_REWARD_COLUMN: _reward_of(environment, transcript)}
     except RlllmError:
         raise
     except Exception as error:
@@ -274,8 +299,9 @@ def _reward_columns(environment: Any) -> dict[str, Any]:
         return {_FAILED_COLUMN: describe(error) + (f" ({place})" if place else "")}
 
 
-def _reward_of(environment: Any) -> float | None:
-    value = settled(environment._environment_reward())
+def _reward_of(environment: Any, transcript: Sequence[Mapping[str, Any]]) -> float | None:
+    reward = environment._environment_reward
+    value = settled(reward(transcript) if inspect.signature(reward).parameters else reward())
     return None if value is None else float(value)
 
 
