@@ -159,6 +159,7 @@ def test_problems_the_reward_cannot_judge_are_left_out_and_counted(evaluate: Eva
     path.write_text("".join(json.dumps({"prompt": "a" * length}) + "\n" for length in (1, 2, 3, 4)))
     task = evaluate(reward="even", data=str(path)).results["tasks"][str(path)]
     assert (task["items"], task["unjudged"]) == (2, 2)
+    assert "2 of 4 problems could not be judged, and no value counts them" in task["remarks"]
 
 
 @pytest.mark.parametrize(
