@@ -22,6 +22,9 @@ REWARDS = '''
 import os
 import signal
 
+from rlllm.algorithms.dialogues.tracer import TRACER
+from rlllm.plugins import Score
+
 
 def vowels(sample):
     """Presses Ctrl-C at a call of its own choosing."""
@@ -39,6 +42,13 @@ def rarely(sample):
 
 def only_where_it_varies(sample):
     return vowels(sample) if sample.prompt.startswith("vary") else 1.0
+
+
+class Paid(TRACER):
+    """Random text has no verdicts: reviews are paid by their bytes, so that reviewers learn something."""
+
+    def score(self, sample):
+        return Score(sum(sample.completion.encode()) % 7 / 7) if super().score(sample) else None
 '''
 
 
@@ -52,9 +62,14 @@ def differing_weights(one: Run, other: Run) -> list[str]:
     """Names of the tensors of two runs' models that are not equal to the bit."""
     from safetensors.torch import load_file
 
-    first, second = (load_file(run.model / "model.safetensors") for run in (one, other))
-    assert first.keys() == second.keys()
-    return [name for name in first if not first[name].equal(second[name])]
+    files = sorted(path.relative_to(one.model) for path in one.model.rglob("*.safetensors"))
+    assert files == sorted(path.relative_to(other.model) for path in other.model.rglob("*.safetensors"))
+    differing = []
+    for file in files:
+        first, second = (load_file(run.model / file) for run in (one, other))
+        assert first.keys() == second.keys()
+        differing += [name for name in first if not first[name].equal(second[name])]
+    return differing
 
 
 def optimizer_differs(one: Run, other: Run) -> bool:

@@ -63,6 +63,8 @@ def settings_of(verb: str, model: str, rewards: Path, settings: dict[str, Any]) 
             "rewards": ["REWARDS:vowels"],
         }
     common |= settings
+    if "name" in common.get("dialogue", {}):
+        common["dialogue"] = common["dialogue"] | {"name": common["dialogue"]["name"].replace("REWARDS", str(rewards))}
     if "rewards" in common:
         # no deadline: the reward presses Ctrl-C in the process of the run
         common["rewards"] = [
@@ -174,6 +176,12 @@ LOOPS: list[dict[str, Any]] = [
     {"sampler": {"name": "replay", "age": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
     {"sampler": "hints", "rewards": ["REWARDS:rarely"], "off_policy": "demonstrations"},
     {"method": "tracer", "dialogue": {"marked": False, "history": 1}, "eval": {"rows": 0}},
+    {
+        "method": "tracer",
+        "dialogue": {"name": "REWARDS:Paid", "adapters": "per-role", "marked": False, "history": 1, "floor": 1.0},
+        "lora": {"r": 2},
+        "eval": {"rows": 0},
+    },
 ]
 
 

@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "FusedCausalLMOutput": "trl.trainer.utils",
     "RepeatSampler": "trl.trainer.utils",
     "add_response_schema": "trl.chat_template_utils",
+    "disable_dropout_in_model": "trl.trainer.utils",
     "get_training_chat_template": "trl.chat_template_utils",
     "is_chat_template_prefix_preserving": "trl.chat_template_utils",
     "supports_tool_calling": "trl.chat_template_utils",

@@ -98,9 +98,13 @@ def _check_erasure(name: str, part: Erasure, batch: RolloutBatch) -> None:
 
 
 def _check_dialogue(name: str, part: Dialogue, setup: Setup) -> None:
-    tasks = setup.tasks[:_GROUPS]
+    tasks, roles = setup.tasks[:_GROUPS], part.role_adapters or ("",)
 
-    def speak(asked: Sequence[PromptTask]) -> list[Sample]:
+    def speak(asked: Sequence[PromptTask], role: str = "", /) -> list[Sample]:
+        if role not in roles:
+            raise PluginError(
+                f"the dialogue {name} has another role speak than it has adapters of", given=role, exists=roles
+            )
         return [Sample(task.prompt, "", task.answer, task.meta, _TOKENS) for task in asked]
 
     def judge(answers: Sequence[Sample]) -> list[bool]:
@@ -109,6 +113,8 @@ def _check_dialogue(name: str, part: Dialogue, setup: Setup) -> None:
     contexts = part.contexts(tasks, speak, judge)
     if len(contexts) != len(tasks) or not all(isinstance(context, Context) for context in contexts):
         raise PluginError(f"the dialogue {name} did not return a Context for each task", given=str(contexts)[:200])
+    if part.role_adapters and not {context.role for context in contexts} <= set(roles):
+        raise PluginError(f"a Context of the dialogue {name} has no role with an adapter", given=str(contexts)[:200])
     part.end(lambda values: values)
     samples = [
         Sample(context.prompt, "", task.answer, {**task.meta, CONTEXT: dict(context.says)}, _TOKENS)

@@ -165,6 +165,11 @@ class LossComputation:
         return self.fast_path.parts(self.accelerator.unwrap_model(self.model), inputs, rows)
 
     def _divisible(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether a micro-batch may be cut into parts."""
+        return self._rows_add_up and not any(name in inputs for name in ("num_images", "pixel_values"))
+
+    @property
+    def _rows_add_up(self) -> bool:
         """Whether the loss is a sum over rows, so that parts of it add up to the whole."""
         return (
             self.critic is None
@@ -173,7 +178,6 @@ class LossComputation:
             and getattr(self, "top_entropy_quantile", 1.0) == 1.0
             and not getattr(self, "_entropy_bonus_enabled", False)
             and not getattr(self, "aux_loss_enabled", False)
-            and not any(name in inputs for name in ("num_images", "pixel_values"))
             and self.accelerator.distributed_type != "DEEPSPEED"  # its engine counts backward passes
         )
 

@@ -297,6 +297,8 @@ class Context:
     prompt: Prompt
     says: Mapping[str, Any]
     """The column `dialogue_context` of each sample, such as the role; JSON values."""
+    role: str = ""
+    """Whose adapter completes it, where `Dialogue.role_adapters` names roles."""
 
 
 class Dialogue(Component):
@@ -309,6 +311,12 @@ class Dialogue(Component):
     def utterances_behind(self) -> int:
         """How many utterances at most `scores` samples behind each completion."""
         return 0
+
+    @property
+    def role_adapters(self) -> Sequence[str]:
+        """Roles with a LoRA adapter of their own each: `speak` is called with one of them, and every context names one. A model
+        that is asked without a dialogue answers as the first. Empty: one policy for all."""
+        return ()
 
     def contexts(
         self,

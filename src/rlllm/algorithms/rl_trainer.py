@@ -24,6 +24,7 @@ from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
 from rlllm.algorithms.components import signals_of
 from rlllm.algorithms.dialogues.playing import DialoguePlay
+from rlllm.algorithms.dialogues.role_policies import RolePolicies
 from rlllm.algorithms.entropy_target import EntropyTarget
 from rlllm.algorithms.erasing.segments import described, sample_segments
 from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
@@ -140,7 +141,7 @@ class _TRLRewardFunction:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GRPOTrainer):
+class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossComputation, GRPOTrainer):
     """GRPOTrainer with slots.
 
     Args:
@@ -180,6 +181,7 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GR
         super().__init__(reward_funcs=list(self.reward_functions), **kwargs)
         if self.ref_model is not None:
             by_row(self.ref_model)  # TRL loads it
+        self._add_roles()
         self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._in_flight = _InFlight({})
 
@@ -203,8 +205,9 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GR
         arguments = [template_arguments(self.tasks[row].meta) for row in rows]
         rollout = self._in_flight = _InFlight(self._demonstrations(rows, size), contexts=contexts, arguments=arguments)
         places = sorted(rollout.demonstrations)
-        with self._reference_wanted():
+        with self._reference_wanted(), self._completing(contexts):
             output = super()._generate_and_score_completions(shown)
+        self._note_roles(output, contexts)
         if places:
             output["off_policy"] = torch.zeros_like(output["completion_mask"], dtype=torch.bool)
             output["off_policy"][places] = output["completion_mask"][places].bool()
@@ -272,6 +275,8 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GR
     def _generate_samples(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         if self.slots.engine is None:
             return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        if self._role_of_rows:
+            return self._sampled_by_role(prompt_ids), None
         model = self.accelerator.unwrap_model(self.model_wrapped)
         engine = self.slots.engine(model, self.processing_class)
         if self.slots.erase is not None and self.model.training:
@@ -476,7 +481,10 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, LossComputation, GR
             rows = self._rows_of_whole_groups(context)
         hidden_states = any(signal.reads_hidden_states for signal in wanted.values())
         share = all(signal.elementwise or signal.any_layout for signal in wanted.values())
-        yield from self._passes_over(ids, mask, keep, rows=rows, share=share, hidden_states=hidden_states)
+        for part in self._by_role(context.output):
+            yield from self._passes_over(
+                ids[part], mask[part], keep, rows=rows, share=share, hidden_states=hidden_states
+            )
 
     def _passes_over(
         self, ids: Tensor, mask: Tensor, keep: int, *, rows: int, share: bool = True, hidden_states: bool = False

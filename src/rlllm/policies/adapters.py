@@ -12,6 +12,8 @@ from typing import Any
 
 from rlllm.core.errors import ModelError, describe
 
+FIRST = "default"
+"""PEFT's name of the adapter that a model was made with."""
 _ROWS, _TOKENS = 3, 12
 _ALLOWED = {4: 1e-3, 2: 5e-2}
 """Bytes of a weight -> largest difference of an output, as a share of the largest output and 1."""
@@ -24,19 +26,7 @@ def with_adapter(model: Any, folder: str) -> Any:
         ModelError: the adapter does not fit the model, is of a kind that is no change of weights, or computes something else
             once it is merged.
     """
-    from peft import PeftConfig, PeftModel
-
-    try:
-        config = PeftConfig.from_pretrained(folder)
-        if config.task_type == "CAUSAL_LM" and not hasattr(model, "prepare_inputs_for_generation"):
-            config.task_type = None  # its base under the new head of a reward model: nothing there generates
-        adapted = PeftModel.from_pretrained(model, folder, config=config)
-    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
-        raise ModelError(
-            f"the adapter does not load onto its base: {describe(error)[:300]}",
-            given=folder,
-            hint="name the model that it was trained on: model.base=MODEL",
-        ) from error
+    adapted = put_on(model, folder)
     if not hasattr(adapted.base_model, "merge_and_unload"):
         raise ModelError(
             "adapters of this kind are no change of weights and cannot be merged into a model",
@@ -48,6 +38,45 @@ def with_adapter(model: Any, folder: str) -> Any:
     refuse_difference("merging the adapter", expected, sample_outputs(whole), whole, Path(folder))
     whole.name_or_path = whole.config.name_or_path = folder  # by which an adapter that is trained on it names its base
     return whole
+
+
+def put_on(model: Any, folder: str, name: str = FIRST) -> Any:
+    """A model with the adapter of a folder on it under this name, not merged; other adapters on it stay.
+
+    Raises:
+        ModelError: the adapter does not fit the model.
+    """
+    from peft import PeftConfig, PeftModel
+
+    try:
+        if isinstance(model, PeftModel):
+            model.load_adapter(folder, adapter_name=name)
+            return model
+        config = PeftConfig.from_pretrained(folder)
+        if config.task_type == "CAUSAL_LM" and not hasattr(model, "prepare_inputs_for_generation"):
+            config.task_type = None  # its base under the new head of a reward model: nothing there generates
+        return PeftModel.from_pretrained(model, folder, adapter_name=name, config=config)
+    except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
+        raise ModelError(
+            f"the adapter does not load onto its base: {describe(error)[:300]}",
+            given=folder,
+            hint="name the model that it was trained on: model.base=MODEL",
+        ) from error
+
+
+def save_adapter(model: Any, folder: Path, name: str = FIRST) -> None:
+    """Write an adapter, which names its base by an absolute path, so that it is found from any directory.
+
+    Args:
+        name: of the adapter on the model. One that is not PEFT's first stands in a folder of its name.
+    """
+    settings = model.peft_config[name]
+    base = settings.base_model_name_or_path
+    if base and Path(base).exists():
+        settings.base_model_name_or_path = str(Path(base).resolve())
+    place = folder if name == FIRST else folder.parent
+    model.save_pretrained(place, selected_adapters=[name])
+    (place / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
 
 def merged(model: Any) -> Any:

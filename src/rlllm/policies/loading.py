@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ModelError, describe
-from rlllm.policies.adapters import loaded_again, merged, refuse_difference, sample_outputs, with_adapter
+from rlllm.policies.adapters import (
+    FIRST,
+    loaded_again,
+    merged,
+    put_on,
+    refuse_difference,
+    sample_outputs,
+    save_adapter,
+    with_adapter,
+)
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, weight_shapes
+from rlllm.policies.role_adapters import StoredRoles
 from rlllm.policies.vocabulary import check_loaded
 
 
@@ -48,6 +58,18 @@ def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
     model = _load_model(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32)
     if source.kind == "hub" or not Path(source.tokenizer_path, "tokenizer.json").is_file():
         check_loaded(model, load_tokenizer(source), source.name)  # of other folders `resolve_model` has read the files
+    return model
+
+
+def load_roles(stored: StoredRoles, *, bf16: bool = False) -> Any:
+    """A base with the adapter of every role on it, not merged, the first role's active; on the CPU.
+
+    Raises:
+        ModelError: the base does not load, or an adapter does not fit it.
+    """
+    model = load_policy(stored.base, bf16=bf16)
+    for number, (role, folder) in enumerate(stored.folders.items()):
+        model = put_on(model, str(folder), role if number else FIRST)
     return model
 
 
@@ -109,10 +131,13 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
     Raises:
         ModelError: merged or saved, the model computes something else than before; the folder then has another name.
     """
+    adapted = hasattr(model, "merge_and_unload")
+    if adapted:
+        model.set_adapter(FIRST)  # others are a critic's, a reward model's or another role's
     expected = sample_outputs(model)
     try:
-        if hasattr(model, "merge_and_unload"):
-            _save_adapter(model, folder.with_name("adapter"))
+        if adapted:
+            save_adapter(model, folder.with_name("adapter"))
             model = merged(model)
             refuse_difference("merging the adapter", expected, sample_outputs(model), model, folder)
         model.save_pretrained(folder)
@@ -125,16 +150,6 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
             folder.rename(folder.with_name("model-refused"))
         raise
     return model
-
-
-def _save_adapter(model: Any, folder: Path) -> None:
-    """Write the trained adapter, which names its base by an absolute path, so that it is found from any directory."""
-    settings = model.peft_config["default"]
-    base = settings.base_model_name_or_path
-    if base and Path(base).exists():
-        settings.base_model_name_or_path = str(Path(base).resolve())
-    model.save_pretrained(folder, selected_adapters=["default"])
-    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
 
 
 def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **settings: Any) -> Any:

@@ -97,12 +97,7 @@ def _of_dpo(values: Mapping[str, Any], *, lora: bool) -> _Problems:
             "exo_pair needs label_smoothing above 0",
             "the paper's: label_smoothing=1e-3",
         )
-    if values["sync_ref_model"] and lora:
-        yield (
-            "sync_ref_model=true with lora",
-            "with adapters the reference is the base model, which does not move",
-            "leave sync_ref_model out, or train all weights",
-        )
+    yield from _moving_base(values, lora=lora)
     if values["sync_ref_model"] and values["precompute_ref_log_probs"]:
         yield (
             "sync_ref_model=true precompute_ref_log_probs=true",
@@ -111,7 +106,17 @@ def _of_dpo(values: Mapping[str, Any], *, lora: bool) -> _Problems:
         )
 
 
+def _moving_base(values: Mapping[str, Any], *, lora: bool) -> _Problems:
+    if values["sync_ref_model"] and lora:
+        yield (
+            "sync_ref_model=true with lora",
+            "with adapters the reference is the base model, which does not move",
+            "leave sync_ref_model out, or train all weights",
+        )
+
+
 def _of_grpo(values: Mapping[str, Any], *, lora: bool) -> _Problems:
+    yield from _moving_base(values, lora=lora)
     if values["auto_find_batch_size"]:
         yield (
             "auto_find_batch_size=true",

@@ -177,7 +177,7 @@ def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
     if folder is None or shapes is None:
         return None
     count = sum(math.prod(shape) for shape in shapes.values())
-    trained = count if config.lora is None else _adapters(shapes, config.lora.r)
+    trained = count if config.lora is None else _adapters(shapes, config.lora.r) * _policies(plan)
     own_critic = critic and not config.critic.share_backbone
     models = 1 + (_has_reference(plan) and config.lora is None) + own_critic
     learning = trained + (count if own_critic else trained if critic else 0)
@@ -190,6 +190,12 @@ def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
         training=3 * learning * _BYTES,
         cache=per_token and per_token * limit,
     )
+
+
+def _policies(plan: RLPlan[Any]) -> int:
+    """Adapters that are trained: one, or one for each role of a dialogue."""
+    dialogue = Components.of(plan.slots).by_slot.get("dialogue")
+    return max(1, len(dialogue.role_adapters)) if isinstance(dialogue, Dialogue) else 1
 
 
 def _adapters(shapes: Mapping[str, list[int]], rank: int) -> int:

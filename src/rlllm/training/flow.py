@@ -424,8 +424,8 @@ def _save(job: Job[Any], trained: Any) -> None:
     job.progress.phase("saving")
     try:
         model = _without_autocast(trained.accelerator.unwrap_model(trained.model))
-        job.model = save_model(model, job.tokenizer, job.run.model)
         job.plan.trainer.keep(job, trained)
+        job.model = save_model(model, job.tokenizer, job.run.model)
     except ModelError as error:
         job.diagnostics.failure = str(error)
 

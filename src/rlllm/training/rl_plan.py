@@ -23,6 +23,7 @@ from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, eq
 from rlllm.training.plan import Plan, RLPlan, processes
 from rlllm.training.reward_specs import named_models, resolve_rewards
 from rlllm.training.rl_settings import KLConfig, RLSettings
+from rlllm.training.role_adapters import check_role_adapters
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
@@ -75,6 +76,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     batches = plan_batches(settings, rollout.group_size, processes())
     _check_kl(config, slots["advantage"].name, advantage, settings)
     _check_components(components, slots, _setup(plan, components, composition, settings), settings)
+    check_role_adapters(config, components, settings)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in components.signals:

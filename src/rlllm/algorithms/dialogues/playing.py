@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rlllm.algorithms.protocols import Context, Dialogue
@@ -12,6 +13,7 @@ from rlllm.algorithms.tensor_dict import loss_mask
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import PromptTask, Sample, Score
 from rlllm.policies.completion_text import completion_texts
+from rlllm.policies.role_adapters import RoleAdapters
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.scores import Scores
 from rlllm.rollouts.dialogue.play import Speak
@@ -30,6 +32,7 @@ class DialoguePlay:
     sampling: Any
     state: Any
     _metrics: Any
+    roles: RoleAdapters | None
     _of_all_processes: Any
 
     def _contexts(self, rows: Sequence[int], size: int) -> list[Context]:
@@ -47,12 +50,13 @@ class DialoguePlay:
     def _speaking(self) -> Iterator[Speak]:
         """The policy as a speaker; the tokens that it says meanwhile count as seen."""
         spent = 0
-        engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
-        sampled = speaker(engine, self.processing_class, self.sampling)
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        engine = partial(self.slots.engine, model, self.processing_class)
+        sampled = speaker(engine, self.processing_class, self.sampling, self.roles)
 
-        def speak(asked: Sequence[PromptTask]) -> list[Sample]:
+        def speak(asked: Sequence[PromptTask], role: str = "", /) -> list[Sample]:
             nonlocal spent
-            said = sampled(asked)
+            said = sampled(asked, role)
             spent += sum(sample.tokens or 0 for sample in said)
             return said
 

@@ -1,4 +1,4 @@
-"""TRACER: a proposer and a reviewer of one policy, whose choice to speak is learned by regret matching."""
+"""TRACER: a proposer and a reviewer, whose choice to speak is learned by regret matching."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ class TRACER(Dialogue):
         history: earlier turns that a prompt shows.
         marked: whether only a marked answer makes a solution readable.
         replays: of the dialogue behind each completion; 0 pays a completion for its role.
+        adapters: `shared`: one policy for both roles, told apart by their prompts. `per-role`: each role speaks and learns by a
+            LoRA adapter of its own (with `lora`); a turn is learned by the adapter of its role alone.
     """
 
     turns: int = 5
@@ -77,6 +79,7 @@ class TRACER(Dialogue):
     history: int = 4
     marked: bool = True
     replays: int = 0
+    adapters: Literal["shared", "per-role"] = "shared"
     table: RegretTable = field(init=False)
     _played: list[State] = field(init=False, repr=False, default_factory=list)
     _learned: list[Turn] = field(init=False, repr=False, default_factory=list)
@@ -108,6 +111,12 @@ class TRACER(Dialogue):
                 given=f"replays={self.replays} turns={self.turns}",
                 hint="dialogue.replays=0 pays a turn for its role",
             )
+        if self.adapters == "per-role" and not (self.reviewer and self.turns > 1):
+            raise ConfigError(
+                "dialogue tracer: there are no reviews, and so no second role with an adapter of its own",
+                given=f"adapters={self.adapters} reviewer={self.reviewer} turns={self.turns}",
+                hint="dialogue.adapters=shared",
+            )
         self.table = RegretTable(self.plus, 2.0 + self.call_cost)
 
     @property
@@ -120,8 +129,15 @@ class TRACER(Dialogue):
         return self.turns - 1 + self.turns % 2
 
     @property
+    def role_adapters(self) -> Sequence[str]:
+        return (PROPOSER, REVIEWER) if self.adapters == "per-role" else ()
+
+    @property
     def protocol(self) -> Protocol:
-        return Protocol(self.turns, self.agents, self.controllers, self.reviewer, self.history, self.marked)
+        own_adapters = bool(self.role_adapters)
+        return Protocol(
+            self.turns, self.agents, self.controllers, self.reviewer, self.history, self.marked, own_adapters
+        )
 
     def contexts(
         self,
@@ -143,7 +159,7 @@ class TRACER(Dialogue):
             self._chosen(state, chance) for state, chance in zip(self._played, uniform(len(tasks)), strict=True)
         ]
         return [
-            Context(turn.prompt, {"turn": turn.number, "role": turn.role, "right": turn.pending_right})
+            Context(turn.prompt, {"turn": turn.number, "role": turn.role, "right": turn.pending_right}, turn.role)
             for turn in self._learned
         ]
 
@@ -171,9 +187,9 @@ class TRACER(Dialogue):
             return super().scores(samples, speak, judge)
         size, spent = len(samples) // len(self._tasks), 0
 
-        def counted_speak(asked: Sequence[PromptTask]) -> list[Sample]:
+        def counted_speak(asked: Sequence[PromptTask], *role: str) -> list[Sample]:
             nonlocal spent
-            said = speak(asked)
+            said = speak(asked, *role)
             spent += sum(sample.tokens or 0 for sample in said)
             return said
 

@@ -8,6 +8,7 @@ The protocol is that of the released code as described by others who read it; th
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -29,12 +30,13 @@ class Protocol:
 
     Args:
         turns: odd ones are for proposals, even ones for reviews.
-        agents: turn t belongs to agent (t - 1) mod agents. All have the same weights; each has rows of its own in the table.
+        agents: turn t belongs to agent (t - 1) mod agents. Weights are no agent's own; each has rows of its own in the table.
         controllers: whether the table decides who speaks. Without, everybody speaks at every turn.
         reviewer: whether there are reviews. Without, even turns pass.
         history: how many earlier turns a prompt shows beside the problem and the pending solution.
         marked: whether only a marked answer (`#### x`, `\\boxed{x}`, `<answer>x</answer>`) makes a solution readable. Without,
             any text does.
+        own_adapters: whether each role speaks by an adapter of its own, so that `speak` is told whose turn it is.
     """
 
     turns: int = 5
@@ -43,6 +45,7 @@ class Protocol:
     reviewer: bool = True
     history: int = 4
     marked: bool = True
+    own_adapters: bool = False
 
     def role(self, turn: int) -> str:
         """Whose turn it is, from 1."""
@@ -180,8 +183,18 @@ def _sign(right: bool | None) -> float:
     return 1.0 if right else -1.0
 
 
-Speak = Callable[[Sequence[PromptTask]], list[Sample]]
-"""Tasks whose prompts stand for a role's context -> one sample of each."""
+class Speak(typing.Protocol):
+    """Generates what a role says."""
+
+    def __call__(self, tasks: Sequence[PromptTask], role: str = "", /) -> list[Sample]:
+        """One sample of each task, whose prompt stands for the role's context.
+
+        Args:
+            role: by whose adapter, where roles have adapters of their own.
+        """
+        ...
+
+
 Judge = Callable[[Sequence[Sample]], list[bool]]
 """Answers to tasks -> whether each is right."""
 
@@ -219,7 +232,8 @@ def play(
         turns = {at: _decided(protocol, number, tasks[at], states[at], probability, drawn[at]) for at in going_on}
         priced = judge is not None and (price_silence or protocol.role(number) == REVIEWER)
         talking = [at for at, turn in turns.items() if turn.spoke or priced]
-        said = speak([replace(tasks[at], prompt=turns[at].prompt) for at in talking]) if talking else []
+        asked = [replace(tasks[at], prompt=turns[at].prompt) for at in talking]
+        said = speak(asked, *([protocol.role(number)] if protocol.own_adapters else [])) if asked else []
         for at, sample in zip(talking, said, strict=True):
             turns[at] = replace(turns[at], text=sample.completion, tokens=sample.tokens or 0)
         answers = {at: replace(sample, prompt=tasks[at].prompt) for at, sample in zip(talking, said, strict=True)}

@@ -12,6 +12,7 @@ from rlllm.core.hardware import Hardware
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import file_hash
 from rlllm.policies.model_sources import ModelSource
+from rlllm.policies.role_adapters import StoredRoles
 
 _CONTENT_SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
 """Files of a model folder that shape what it writes: weights, settings, tokenizer, template."""
@@ -29,9 +30,9 @@ class LoadedModels:
     loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict)
     identities: dict[str, str | None] = field(default_factory=dict)
 
-    def loader(self, source: ModelSource) -> Callable[[], tuple[Any, Any]]:
-        """Gives the (causal model, tokenizer) of a source."""
-        return partial(self._get, source)
+    def loader(self, source: ModelSource, roles: StoredRoles | None = None) -> Callable[[], tuple[Any, Any]]:
+        """Gives the (causal model, tokenizer) of a source; with roles, its tokenizer and the model with their adapters."""
+        return partial(self._get, source, roles)
 
     def identity(self, source: ModelSource) -> str | None:
         """Hash of a model's files, device and precision; None for a Hub id that does not say which commit it loaded."""
@@ -48,17 +49,20 @@ class LoadedModels:
     def _commit(self, source: ModelSource) -> str | None:
         return getattr(self._get(source)[0].config, "_commit_hash", None)
 
-    def _get(self, source: ModelSource) -> tuple[Any, Any]:
-        from rlllm.policies.loading import load_policy, load_tokenizer
+    def _get(self, source: ModelSource, roles: StoredRoles | None = None) -> tuple[Any, Any]:
+        from rlllm.policies.loading import load_policy, load_roles, load_tokenizer
 
-        if source.reference not in self.loaded:
-            model = load_policy(source, bf16=self.hardware.bf16).to(self.hardware.device)
+        key = source.reference if roles is None else f"{source.reference} by {', '.join(roles.folders)}"
+        if key not in self.loaded:
+            bf16 = self.hardware.bf16
+            model = load_policy(source, bf16=bf16) if roles is None else load_roles(roles, bf16=bf16)
+            model = model.to(self.hardware.device)
             if not self.loaded:
                 self.hardware = self.choose(model)
             tokenizer = load_tokenizer(source)
             self.check(source, model, tokenizer)
-            self.loaded[source.reference] = (model, tokenizer)
-        return self.loaded[source.reference]
+            self.loaded[key] = (model, tokenizer)
+        return self.loaded[key]
 
 
 def _folders(source: ModelSource) -> Iterator[Path]:

@@ -170,6 +170,8 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
         rehearse(task.metric, _small_request(config, task, source))
     compared = matching_tasks(earlier, {task.name: task.hash(config) for task in tasks}) if earlier else None
     dialogue = planned_dialogue(config.dialogue, source.folder) if config.dialogue else None
+    if config.dialogue and baseline:
+        planned_dialogue(config.dialogue, baseline.folder)
     return EvalPlan(config, source, baseline, tasks, compared, dialogue)
 
 

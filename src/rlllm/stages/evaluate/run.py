@@ -124,9 +124,13 @@ def _request(
             listener.phase(f"{task.name}: {name}block {block} of {blocks}")
 
     def sampler(source: ModelSource, name: str = "") -> CompletionSampler:
-        rollouts = planned_dialogue(config.dialogue, source.folder) if config.dialogue else task.environment
+        dialogue = planned_dialogue(config.dialogue, source.folder) if config.dialogue else None
         return CompletionSampler(
-            models.loader(source), partial(models.identity, source), stores, partial(progress, name), rollouts
+            models.loader(source, dialogue.roles if dialogue else None),
+            partial(models.identity, source),
+            stores,
+            partial(progress, name),
+            dialogue or task.environment,
         )
 
     samplers: dict[PolicyName, CompletionSampler] = {"model": sampler(plan.source)}

@@ -219,7 +219,7 @@ def _replay_credits() -> float:
     found = outcomes(
         audits,
         Protocol(turns=3, controllers=False, reviewer=False),
-        lambda asked: [Sample(one.prompt, f"#### {5 - next(coins)}") for one in asked],
+        lambda asked, _="": [Sample(one.prompt, f"#### {5 - next(coins)}") for one in asked],
         probability=lambda key: 1.0,
         draw=lambda count: [0.0] * count,
         judge=lambda answers: [answer.completion == "#### 4" for answer in answers],

@@ -54,7 +54,8 @@ class Trainer(Generic[PlanT, JobT]):
         measure: job, model -> held-out scores, called before and after training; an empty list measures nothing.
         expect: plan, diagnostics; adds what the data alone tells, before a model is loaded.
         observe: job, the trained object of `build`; adds to the job's diagnostics after training.
-        keep: job, the trained object of `build`; writes what belongs to the model beside its weights, after these.
+        keep: job, the trained object of `build`; writes what belongs to the model beside its weights, before these: an adapter
+            that is merged into them is gone.
         batch_tokens: one batch of the trainer's own collator -> its sequences with the tokens that train. None where no
             recorded row is trained on as it stands.
         prompt_tokens: job, record -> token ids of the prompt. Set where the model writes the text that it is trained on.
