@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 from rlllm.sandbox.jobs import Isolation, Sandbox
 
-__all__ = ["missing_layers", "open_sandbox"]
+__all__ = ["missing_layers", "open_sandbox", "processors", "shared_sandbox"]
 
 
 def open_sandbox(isolation: Isolation = "full", workers: int | None = None, packages: Sequence[str] = ()) -> Sandbox:
@@ -34,6 +37,28 @@ def open_sandbox(isolation: Isolation = "full", workers: int | None = None, pack
     from rlllm.sandbox.pool import IsolatedSandbox
 
     return IsolatedSandbox(workers, packages)
+
+
+def shared_sandbox(isolation: Isolation = "full", packages: Sequence[str] = ()) -> Sandbox:
+    """The one sandbox of this process with these settings, which is closed when the process ends; a fork opens its own.
+
+    Raises:
+        ConfigError, SandboxError: as `open_sandbox`.
+    """
+    return _of_process(isolation, tuple(packages), os.getpid())
+
+
+@cache
+def _of_process(isolation: Isolation, packages: tuple[str, ...], process: int) -> Sandbox:
+    """Two workers for each processor: a solution and its tests."""
+    sandbox = open_sandbox(isolation, workers=2 * processors(), packages=packages)
+    atexit.register(sandbox.close)
+    return sandbox
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def missing_layers() -> list[str]:

@@ -6,13 +6,10 @@ or cheats gets 0.0 with a note; tests that cannot be read give None; a sandbox t
 
 from __future__ import annotations
 
-import atexit
-import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from threading import Lock
 
 from rlllm.core.errors import ConfigError
@@ -20,8 +17,8 @@ from rlllm.core.records import Sample, Score
 from rlllm.rewards.code.run_code import RunCodeServer, is_url
 from rlllm.rewards.code.run_tests import Bench, Block
 from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_of
-from rlllm.sandbox import open_sandbox
-from rlllm.sandbox.jobs import Limits, Sandbox
+from rlllm.sandbox import processors, shared_sandbox
+from rlllm.sandbox.jobs import Isolation, Limits
 from rlllm.sandbox.packages import modules_of, require
 
 _WALL_PER_CPU = 3.0
@@ -82,7 +79,7 @@ class Code:
             RuntimeError: the sandbox failed; never a score of 0.0.
         """
         benches = _Benches(self)
-        pool = ThreadPoolExecutor(min(_processors(), max(1, len(samples))), thread_name_prefix="code-reward")
+        pool = ThreadPoolExecutor(min(processors(), max(1, len(samples))), thread_name_prefix="code-reward")
         try:
             return list(pool.map(lambda sample: _score(benches, sample), samples))
         except BaseException:
@@ -106,7 +103,8 @@ class _Benches:
             memory_mb=settings.memory_mb,
         )
         server = RunCodeServer(settings.isolation) if is_url(settings.isolation) else None
-        sandbox = None if server else _sandbox(settings.isolation, (), os.getpid())
+        self._isolation: Isolation = "none" if settings.isolation == "none" else "full"
+        sandbox = None if server else shared_sandbox(self._isolation)
         self._bare = Bench(sandbox, limits, settings.partial, server)
         self._with_packages: Bench | None = None
         self._modules = re.compile(
@@ -121,7 +119,7 @@ class _Benches:
             return self._bare
         with self._lock:
             if self._with_packages is None:
-                sandbox = _sandbox(self._settings.isolation, self._settings.packages, os.getpid())
+                sandbox = shared_sandbox(self._isolation, self._settings.packages)
                 self._with_packages = Bench(sandbox, self._bare.limits, self._bare.thorough)
             return self._with_packages
 
@@ -211,15 +209,3 @@ _TAGS = [
 ]
 """Marks around code that some models write instead of a fence. One left open reaches to the end."""
 _STOPS = re.compile(r"\n(?=class|def|#|if|print)")
-
-
-@cache
-def _sandbox(isolation: str, packages: tuple[str, ...], process: int) -> Sandbox:
-    """A sandbox of this process; a fork opens its own. Two workers for each processor: a solution and its tests."""
-    sandbox = open_sandbox("none" if isolation == "none" else "full", workers=2 * _processors(), packages=packages)
-    atexit.register(sandbox.close)
-    return sandbox
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
