@@ -27,6 +27,10 @@ DATASETS = Registry(
             "rlllm.data.procedural.tool_tasks:search",
             "questions about an invented world to look up, levels 1 to 3; as conversations, searches",
         ),
+        "workspace": Builtin(
+            "rlllm.data.procedural.programs:workspace",
+            "small programs to write, levels 1 to 3; as conversations, how they are written, run and submitted",
+        ),
         "humaneval": Builtin(
             "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
         ),

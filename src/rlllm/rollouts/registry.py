@@ -28,6 +28,9 @@ ENVIRONMENTS = Registry(
         "search": Builtin(
             "rlllm.rollouts.environments.search:Search", "full-text search over documents on this machine"
         ),
+        "workspace": Builtin(
+            "rlllm.rollouts.environments.workspace:Workspace", "files to write, run in the sandbox, and submit"
+        ),
         "guess": Builtin("rlllm.rollouts.environments.guess:Guess", "a hidden number, found by higher and lower"),
         "openenv": Builtin(
             "rlllm.rollouts.environments.openenv:OpenEnv", "the environment of an OpenEnv server, by url"
