@@ -269,9 +269,15 @@ def _reward_flat(diagnostics: Diagnostics) -> Reason | None:
         or diagnostics.reward_undefined == diagnostics.reward_rows
     ):
         return None
+    elsewhere = diagnostics.largest_gradient is not None and diagnostics.largest_gradient > 0
     return Reason(
         "constant_reward",
-        "every group of completions got one and the same reward, so no step had a gradient",
+        "every group of completions got one and the same reward, so "
+        + (
+            "nothing was learned from it: gradients came from a bonus or a KL term"
+            if elsewhere
+            else "no step had a gradient"
+        ),
         _CUT_HINT if diagnostics.least_cut == 1 else _TASK_HINT,
     )
 

@@ -197,6 +197,13 @@ def test_an_infinite_gradient_is_no_zero_gradient() -> None:
     assert judge(Diagnostics(**{**FINE, "largest_gradient": math.inf})).ok
 
 
+@pytest.mark.parametrize(("gradient", "words"), [(0.0, "no step had a gradient"), (0.5, "from a bonus or a KL term")])
+def test_a_constant_reward_says_whether_there_were_gradients(gradient: float, words: str) -> None:
+    (reason, *_) = judge(Diagnostics(**{**REWARDED, "reward_spread": 0.0, "largest_gradient": gradient})).reasons
+    assert (reason.code, reason.fatal) == ("constant_reward", True)
+    assert words in reason.text
+
+
 def test_diagnostics_of_child_runs_add_up() -> None:
     whole = Diagnostics(rows=9, pairs=4)
     whole.merge(
