@@ -73,11 +73,14 @@ def _between(rows: list[dict[str, Any]], low: float, high: float) -> list[float]
 
 
 def starting_from(recipe: str, model: Path) -> Path:
-    """A copy of a recipe whose runs before the arms train another model."""
+    """A copy of a recipe whose runs before the arms train another model, under a name that is no path of this machine."""
+    ROOT.mkdir(parents=True, exist_ok=True)
+    link = ROOT / "SmolLM2-135M"
+    link.unlink(missing_ok=True)
+    link.symlink_to(model.resolve())
     settings = yaml.safe_load(Path(f"recipes/sweeps/{recipe}.yaml").read_text(encoding="utf-8"))
-    settings["before"] = [{**step, "model": str(model)} for step in settings["before"]]
+    settings["before"] = [{**step, "model": str(link)} for step in settings["before"]]
     copy = ROOT / f"{recipe}.yaml"
-    copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
     return copy
 
@@ -100,7 +103,7 @@ def main() -> None:
     recipe = RECORDINGS[given.name][0]
     words = list(RECORDINGS[given.name])
     if given.smollm2:
-        words[0] = str(starting_from(recipe, Path(given.smollm2).resolve()))
+        words[0] = str(starting_from(recipe, Path(given.smollm2)))
     rlllm(["sweep", *words, *further, "--output-dir", str(folder), *begun])
     run = Run(folder)
     bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
