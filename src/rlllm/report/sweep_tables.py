@@ -10,8 +10,7 @@ from typing import Any
 
 from rlllm.core.interval_text import interval_text
 
-_TWO_DIGITS = ("zero-variance groups", "groups kept", "tool calls")
-_FIXED_ORDER = ("entropy", "completion length", *_TWO_DIGITS, "steps", "tokens", "seconds")
+_FIXED_ORDER = ("entropy", "completion length", "zero-variance groups", "groups kept", "steps", "tokens", "seconds")
 _HIDDEN = {"before", "after", "tokens rejected"}
 _WHOLE = {"completion length", "steps", "tokens", "seconds"}
 _TEX = {
@@ -134,7 +133,7 @@ def _metric_names(results: Mapping[str, Any], *, hidden: bool) -> list[str]:
 def _metric_column(name: str) -> _Column:
     if name in _WHOLE:
         return _Column(name, lambda row: _plain(row, name, ",.0f"))
-    if name in _TWO_DIGITS:
+    if name in ("zero-variance groups", "groups kept"):
         return _Column(name, lambda row: _plain(row, name, ".2f"))
     return _Column(name, lambda row: _mean(row, name))
 

@@ -14,7 +14,7 @@ from rlllm.evals.statistics.pass_estimators import pass_at_k
 
 _SHARES = ("zero-variance groups", "groups kept")
 _LAST = 10
-"""Logged steps that entropy, completion length and tool calls are averaged over, at the end of a run."""
+"""Logged steps that entropy and completion length are averaged over, at the end of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,6 @@ def _log(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         "completion length": ("completions/mean_length", rollouts[-_LAST:]),
         "zero-variance groups": ("frac_reward_zero_std", rollouts),
         "groups kept": ("sampling/kept_share", rollouts),
-        "tool calls": ("tools/call_frequency", rollouts[-_LAST:]),
     }
     found: dict[str, float | None] = {name: _mean(*given) for name, given in means.items()}
     found["steps"] = max((row["step"] for row in rows), default=None)
