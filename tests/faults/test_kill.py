@@ -53,11 +53,19 @@ def newest(run: Run) -> int:
     return max((int(path.parent.name.rsplit("-", 1)[1]) for path in manifests), default=0)
 
 
+DIALOGUES: dict[str, dict[str, Any]] = {
+    "tracer": {"dialogue": {"name": "tracer", "marked": False, "history": 1}},
+    "stopping": {"dialogue": {"name": "stopping", "attempts": 3}},
+}
+"""Runs of `reason` with several turns, whose tables are part of what is resumed."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["reason", "sft", "align"])
+@pytest.mark.parametrize("kind", ["reason", "sft", "align", *DIALOGUES])
 def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
-    tiny_model: str, tmp_path: Path, verb: str
+    tiny_model: str, tmp_path: Path, kind: str
 ) -> None:
+    verb = "reason" if kind in DIALOGUES else kind
     settings: dict[str, Any] = {
         "model": tiny_model,
         "data": {"name": "arithmetic", "rows": 6, "holdout": 0},
@@ -73,10 +81,11 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
             "num_iterations": 2,
             "max_completion_length": 12,
             "rewards": [f"{write_rewards(tmp_path)}:vowels"],
+            **DIALOGUES.get(kind, {}),
         }
     whole = VERBS[verb](output_dir=tmp_path / "whole", **settings)
     assert whole.ok
-    moments = random.Random(verb)
+    moments = random.Random(kind)
     killed = Run(tmp_path / "killed")
     for attempt in range(3):
         process = start(verb, killed.path, attempt > 0, settings)
@@ -88,4 +97,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     assert not optimizer_differs(resumed, whole)
     assert learned_metrics(resumed) == learned_metrics(whole)
     assert list(resumed.samples()) == list(whole.samples())
+    if kind in DIALOGUES:
+        kept = [(run.path / "model" / "dialogue.json").read_text(encoding="utf-8") for run in (resumed, whole)]
+        assert kept[0] == kept[1]
     assert [row["step"] for row in resumed.metrics()] == list(range(1, STEPS + 1))
