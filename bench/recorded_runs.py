@@ -82,24 +82,6 @@ def controls(folder: Path, seeds: int) -> Any:
     }
 
 
-def tools(folder: Path, seeds: int) -> Any:
-    """Both pipelines with tools."""
-    return {"pipelines": [_pipeline(name, seed, folder) for name in ("calculator", "guess") for seed in range(seeds)]}
-
-
-def _pipeline(name: str, seed: int, folder: Path) -> dict[str, Any]:
-    run = rlllm(["run", name, "--seed", str(seed)], folder / f"{name}-{seed}")
-    trained = Run(run.path / "reason")
-    calls = [row["tools/call_frequency"] for row in trained.metrics() if "tools/call_frequency" in row]
-    row = trained.results["measures"][0]
-    return {
-        "pipeline": name,
-        "seed": seed,
-        **{part: row[part] for part in ("before", "after", "difference")},
-        "tool_calls": {"first": fmean(calls[:5]), "last": fmean(calls[-5:])},
-    }
-
-
 def overoptimisation(folder: Path, _: int) -> Any:
     """RLOO without a KL term and at nearly ten times the learning rate, against one reward model."""
     reward = rlllm(["train-rm", "quickstart"], folder / "reward-model")
@@ -263,7 +245,6 @@ def nano(folder: Path, _: int) -> Any:
 
 RECORDINGS: dict[str, tuple[Callable[[Path, int], Any], int]] = {
     "reason-controls": (controls, 3),
-    "tools": (tools, 3),
     "overoptimisation": (overoptimisation, 1),
     "process-reward-model": (process_reward_model, 3),
     "judge": (judge, 1),
