@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _ROOMS = (
     "core",
     "parsing",
+    "sandbox",
     "data",
     "policies",
     "rewards",
