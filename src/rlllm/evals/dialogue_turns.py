@@ -10,6 +10,8 @@ from rlllm.core.records import Sample
 from rlllm.rollouts.dialogue.play import DIALOGUE, PROPOSER, REVIEWER, proposals
 
 Turns = list[dict[str, Any]]
+OF_DIALOGUE = " of the dialogue"
+"""End of a measure's name where the answers are those of dialogues and not of single completions."""
 
 
 def judged_turns(

@@ -120,6 +120,7 @@ def measure(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
     import torch
 
     from rlllm.evals.before_after import Measured, passed
+    from rlllm.evals.dialogue_turns import OF_DIALOGUE
     from rlllm.policies.chat import add_end_of_turn
     from rlllm.policies.loading import load_roles
     from rlllm.rollouts.dialogue.play import DIALOGUE, calls_of
@@ -136,7 +137,7 @@ def measure(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
     groups = dialogue.draw(
         model, job.tokenizer, plan.measured_on, plan.config.rollout.sampling, samples=plan.config.eval.samples
     )
-    measures = [passed("pass@1 of the dialogue", groups, plan.rewards)]
+    measures = [passed(f"pass@1{OF_DIALOGUE}", groups, plan.rewards)]
     if all(DIALOGUE in sample.meta for group in groups for sample in group):
         counts = [[float(calls_of(sample)) for sample in group] for group in groups]
         measures.append(Measured("calls per answer", counts))

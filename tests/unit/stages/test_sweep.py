@@ -13,6 +13,7 @@ import pytest
 import rlllm
 from rlllm.core.errors import ConfigError, DataError, RlllmError, RunDirectoryError
 from rlllm.core.runs import Run, read_json
+from rlllm.evals.dialogue_turns import OF_DIALOGUE
 from rlllm.evals.statistics.seeds import t_test
 from rlllm.report.sweep_tables import comma_separated, latex, markdown
 from rlllm.stages.sweep.arms import plan_arms
@@ -257,10 +258,10 @@ def test_the_recipe_of_a_verb_becomes_a_sweep() -> None:
         compose("quickstart", None, {})
 
 
-def arm_of(after: dict[int, list[float]], **about: Any) -> ArmRuns:
+def arm_of(after: dict[int, list[float]], measure: str = "pass@1", **about: Any) -> ArmRuns:
     """An arm with these scores of its problems by seed."""
     runs = {
-        seed: RunNumbers("pass@1", True, ["p"] * len(scores), list(scores), {"before": 0.1, "after": fmean(scores)})
+        seed: RunNumbers(measure, True, ["p"] * len(scores), list(scores), {"before": 0.1, "after": fmean(scores)})
         for seed, scores in after.items()
     }
     return ArmRuns({}, "reason", runs, **about)
@@ -285,6 +286,16 @@ def test_differences_are_paired_by_seed_and_p_values_adjusted_by_holm() -> None:
     assert rows[second]["p_holm"] == pytest.approx(max(3 * p[smallest], 2 * p[second]))
     assert rows["same"]["p_holm"] == 1.0
     assert rows["better"]["crossed"]["n"] == 2
+
+
+def test_answers_of_dialogues_are_compared_with_answers_but_not_with_another_measure() -> None:
+    base = arm_of({0: [0.2, 0.4], 1: [0.3, 0.5]})
+    team = arm_of({0: [0.3, 0.5], 1: [0.4, 0.7]}, measure=f"pass@1{OF_DIALOGUE}")
+    other = arm_of({0: [0.3, 0.5], 1: [0.4, 0.7]}, measure="eval reward")
+    rows = sweep_results({"base": base, "team": team, "other": other}, "base", seeds=[0, 1])["comparisons"]
+    assert rows[0]["measure"] == "pass@1 of the dialogue against pass@1"
+    assert rows[0]["by_seed"] == pytest.approx([0.1, 0.15])
+    assert (rows[1]["difference"], rows[1]["reason"]) == (None, "it is measured by eval reward, the baseline by pass@1")
 
 
 def test_an_arm_is_compared_with_the_controls_that_it_names_and_all_count_for_holm() -> None:

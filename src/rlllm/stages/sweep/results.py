@@ -15,6 +15,7 @@ from typing import Any
 
 from rlllm.core.interval_text import interval_text
 from rlllm.core.runs import Run
+from rlllm.evals.dialogue_turns import OF_DIALOGUE
 from rlllm.evals.statistics.intervals import UNIT, score_bounds
 from rlllm.evals.statistics.paired_tests import holm, paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, over_seeds, t_test
@@ -118,7 +119,7 @@ def hopeless(arm: ArmRuns, baseline: ArmRuns) -> bool:
     of six exchangeable runs puts one kind last in 1 of 20 cases. The intervals, over problems, make it rarer.
     """
     ours, theirs = (list(runs.runs.values())[:JUDGED_AFTER] for runs in (arm, baseline))
-    if min(len(ours), len(theirs)) < JUDGED_AFTER or ours[0].measure != theirs[0].measure:
+    if min(len(ours), len(theirs)) < JUDGED_AFTER or _quantity(ours[0]) != _quantity(theirs[0]):
         return False
     if theirs[0].higher_is_better:
         return max(run.high for run in ours) < min(run.low for run in theirs)
@@ -174,8 +175,8 @@ def _compared(name: str, arm: ArmRuns, baseline: str, first: ArmRuns) -> dict[st
         return {**row, "reason": "no seed finished in both arms"}
     pairs = [(arm.runs[seed], first.runs[seed]) for seed in seeds]
     ours, theirs = pairs[0]
-    row["measure"] = theirs.measure
-    if ours.measure != theirs.measure:
+    row["measure"] = theirs.measure if ours.measure == theirs.measure else f"{ours.measure} against {theirs.measure}"
+    if _quantity(ours) != _quantity(theirs):
         return {**row, "reason": f"it is measured by {ours.measure}, the baseline by {theirs.measure}"}
     if any(mine.problems != other.problems for mine, other in pairs):
         return {**row, "reason": "its held-out problems are not the baseline's"}
@@ -190,6 +191,11 @@ def _compared(name: str, arm: ArmRuns, baseline: str, first: ArmRuns) -> dict[st
     if table and table[0]:
         row["crossed"] = crossed_bootstrap(table).to_json()
     return {**row, "how": f"t over {len(seeds)} seeds, paired by seed and problem"}
+
+
+def _quantity(run: RunNumbers) -> str:
+    """What the main measure counts: a right answer is one, whether a dialogue came to it or a single completion."""
+    return run.measure.removesuffix(OF_DIALOGUE)
 
 
 def _judged(ours: Sequence[float | None], theirs: Sequence[float | None]) -> tuple[list[float], list[float]]:
