@@ -152,12 +152,20 @@ def _data_words(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reward_words(rewards: Sequence[Mapping[str, Any]] | None) -> Iterator[str]:
-    if any(reward.get("params") for reward in rewards or ()):
-        yield f"rewards={json.dumps(rewards)}"
+    """The options that name the same rewards again; what is as it would be anyway is left out."""
+    if any(reward.get("params") or reward.get("deadline") is not None for reward in rewards or ()):
+        yield f"rewards={json.dumps([_in_short(reward) for reward in rewards or ()])}"
         return
     for reward in rewards or ():
         weight = reward.get("weight", 1.0)
         yield from ("--reward", reward["name"] if weight == 1.0 else f"{reward['name']}={weight:g}")
+
+
+def _in_short(reward: Mapping[str, Any]) -> Any:
+    usual = {"weight": 1.0, "deadline": None}
+    given = {key: reward[key] for key, value in usual.items() if reward.get(key, value) != value}
+    own = {**(reward.get("params") or {}), **given}
+    return {"name": reward["name"], **own} if own else reward["name"]
 
 
 def _change(row: Mapping[str, Any]) -> str:

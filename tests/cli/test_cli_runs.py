@@ -308,6 +308,17 @@ def test_the_resume_command_repeats_the_line(arguments: list[str], resume: str) 
         ),
         (
             "reason",
+            {
+                "rewards": [
+                    {"name": "exact", "weight": 1.0, "params": {}, "deadline": None},
+                    {"name": "length", "weight": 0.1, "params": {"budget": 40}, "deadline": None},
+                ],
+            },
+            "rlllm eval --model {run} --data arithmetic "
+            """'rewards=["exact", {{"name": "length", "budget": 40, "weight": 0.1}}]'""",
+        ),
+        (
+            "reason",
             {"data": {"name": "my.jsonl", "row_schema": "quiz.py:SCHEMA"}},
             "rlllm eval --model {run} --data my.jsonl data.row_schema=quiz.py:SCHEMA",
         ),
