@@ -8,7 +8,8 @@ SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer; 
 the environments of docs/reason.md, `tracer-controls` the dialogue of docs/methods/tracer.md. Further words are given to
 `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on
 where it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL
-from the start that the policy had: mean over a seed's steps, then over seeds.
+from the start that the policy had: mean over a seed's steps, then over seeds. `majority`, of `tracer-controls`, is
+self-consistency of the models of `grpo`.
 """
 
 from __future__ import annotations
@@ -72,6 +73,35 @@ def _between(rows: list[dict[str, Any]], low: float, high: float) -> list[float]
     return [row[GOLD] for row in rows if low <= row[KL] < high]
 
 
+def majority(run: Run) -> list[dict[str, Any]]:
+    """Right answers by the majority of k completions of the models of `grpo`, for as many calls as dialogues have.
+
+    Intervals over seeds; the difference is that of the arm `stopping` to it, paired by seed.
+    """
+    arms = {name: {entry["seed"]: entry for entry in arm["seeds"]} for name, arm in run.results["arms"].items()}
+    rows = []
+    for k in (3, 4):
+        right = {}
+        for seed, entry in arms["grpo"].items():
+            folder = run.path / "majority" / f"{k}-seed-{seed}"
+            if not (folder / "results.json").exists():
+                data = ["data.level=2", f"data.seed={seed}", "data.rows=1920", "data.holdout=256", "rows=256"]
+                sampled = [f"samples={k}", "sampling.max_new_tokens=96", f"seed={seed}"]
+                model = str(run.path / entry["run"])
+                words = ["eval", "arithmetic", "--model", model, *data, *sampled]
+                rlllm([*words, "--output-dir", str(folder), "--overwrite"])
+            right[seed] = Run(folder).results["tasks"]["arithmetic"]["values"][f"maj@{k}"]["estimate"]
+        over = [arms["stopping"][seed]["numbers"]["after"] - value for seed, value in right.items()]
+        rows.append(
+            {
+                "completions": k,
+                "right": t_interval(list(right.values())).to_json(),
+                "stopping_over_it": t_interval(over).to_json(),
+            }
+        )
+    return rows
+
+
 def starting_from(recipe: str, model: Path) -> Path:
     """A copy of a recipe whose runs before the arms train another model, under a name that is no path of this machine."""
     ROOT.mkdir(parents=True, exist_ok=True)
@@ -106,9 +136,11 @@ def main() -> None:
         words[0] = str(starting_from(recipe, Path(given.smollm2)))
     rlllm(["sweep", *words, *further, "--output-dir", str(folder), *begun])
     run = Run(folder)
-    bands = {"frontier": frontier(run)} if given.name == "align-methods" else {}
+    further_tables = {"align-methods": ("frontier", frontier), "tracer-controls": ("majority", majority)}
+    name, table = further_tables.get(given.name, ("", None))
+    added = {name: table(run)} if table else {}
     sources = [*TRAINING, f"recipes/sweeps/{recipe}.yaml"]
-    write_results(given.output, {**run.results, **bands}, sources=sources, threads=1, runs=folder)
+    write_results(given.output, {**run.results, **added}, sources=sources, threads=1, runs=folder)
 
 
 if __name__ == "__main__":
