@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.data.others.openenv import Server, openenv
+from rlllm.data.others.openenv import Server, Session, openenv
 from rlllm.data.request import DataRequest
 from rlllm.rollouts.environments.base import finished
 from rlllm.rollouts.environments.guess import Guess
@@ -190,6 +192,20 @@ def test_an_environment_of_the_packages_own_template_is_played(tmp_path: Path) -
         second = _eventually(lambda: begin(last, 1, rows[1]))
         said(second, call("step", message="Hi"), call("step", message="Hello"))
         assert paid(second) == {"environment_reward": 0.5}
+
+
+def test_what_a_server_said_before_it_hung_up_is_read() -> None:
+    """A full server refuses a session as soon as it is opened: its close may come before the first question."""
+    from websockets.sync.client import connect
+    from websockets.sync.server import serve
+
+    full = {"type": "error", "data": {"code": "CAPACITY_REACHED", "message": "full", "max_sessions": 3}}
+    with serve(lambda connection: connection.send(json.dumps(full)), "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with connect(f"ws://127.0.0.1:{server.socket.getsockname()[1]}") as connection:
+            time.sleep(0.5)
+            with pytest.raises(ConfigError, match="no more than 3 sessions at once"):
+                Session(connection, "http://here").ask("reset", {})
 
 
 def _eventually(act: Callable[[], Episode]) -> Episode:

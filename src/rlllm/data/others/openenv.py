@@ -178,7 +178,8 @@ class Session:
             ConfigError: the server takes no more sessions, or the connection broke.
         """
         try:
-            self.connection.send(json.dumps({"type": kind, "data": dict(data)}, default=str))
+            with suppress(_websocket_error()):  # a full server says so and hangs up, at times before it was asked
+                self.connection.send(json.dumps({"type": kind, "data": dict(data)}, default=str))
             answer = json.loads(self.connection.recv(timeout=self.seconds))
         except (OSError, TimeoutError, ValueError, _websocket_error()) as error:
             self.lost = describe(error)
