@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 
-import rlllm
 from rlllm.core.errors import ConfigError, DataError, UnknownNameError
 from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.config import DataConfig
@@ -252,21 +251,8 @@ def test_what_is_no_server_or_no_fitting_row_is_refused_by_name(game: str) -> No
         openenv(DataRequest(kind=Conversation, params={"url": game}))
 
 
-def test_a_run_trains_in_a_servers_environment(game: str, nano: str, tmp_path: Path) -> None:
-    run = rlllm.reason(
-        model=nano,
-        data={"name": f"openenv:{game}", "rows": 4, "holdout": 0},
-        eval={"rows": 0},
-        environment={"name": "openenv", "url": game, "tool": "guess", "rounds": 1},
-        output_dir=tmp_path / "run",
-        max_steps=1,
-        num_generations=4,
-        per_device_train_batch_size=8,
-        max_completion_length=16,
-    )
-    assert run.verdict["diagnostics"]["steps_done"] == 1
-    rows = list(run.samples())
-    assert len(rows) >= 8
+def test_a_run_trains_in_a_servers_environment(game: str, one_step: Callable[..., list[dict[str, Any]]]) -> None:
+    rows = one_step({"name": f"openenv:{game}", "rows": 4}, {"name": "openenv", "url": game, "tool": "guess"})
     assert {row["rewards"]["environment"]["value"] for row in rows} == {row["environment_reward"] for row in rows}
     assert all(row["environment_reward"] == float("'right'" in str(row["transcript"])) for row in rows)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import rlllm
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, PromptTask, Sample
 from rlllm.data.config import DataConfig
@@ -230,21 +230,8 @@ def test_wrong_settings_and_rows_are_refused_by_name() -> None:
         rows("failing-v1")
 
 
-def test_a_run_trains_on_a_taskset(nano: str, tmp_path: Path) -> None:
-    run = rlllm.reason(
-        model=nano,
-        data={"name": "verifiers:capitals-v1", "holdout": 0},
-        eval={"rows": 0},
-        environment={"name": "verifiers", "id": "capitals-v1", "rounds": 1},
-        output_dir=tmp_path / "run",
-        max_steps=1,
-        num_generations=4,
-        per_device_train_batch_size=8,
-        max_completion_length=16,
-    )
-    assert run.verdict["diagnostics"]["steps_done"] == 1
-    rollouts = list(run.samples())
-    assert len(rollouts) >= 8
+def test_a_run_trains_on_a_taskset(one_step: Callable[..., list[dict[str, Any]]]) -> None:
+    rollouts = one_step({"name": "verifiers:capitals-v1"}, {"name": "verifiers", "id": "capitals-v1"})
     assert all(row["reward"] == row["environment_reward"] for row in rollouts)
 
 

@@ -68,8 +68,10 @@ class RolePolicies:
             self._role_of_rows = [context.role for context in contexts]
             if not contexts:
                 self.roles.activate(self.roles.roles[0])
-        yield
-        self._role_of_rows = ()
+        try:
+            yield
+        finally:
+            self._role_of_rows = ()
 
     def _note_roles(self, output: dict[str, Any], contexts: Sequence[Context]) -> None:
         """Have the rows keep their roles wherever TRL shuffles and cuts them."""
