@@ -1,7 +1,8 @@
 """The values that travel between rooms. Data makes them, rewards and trainers read them; no room needs another's classes.
 
-A prompt is either plain text or a list of chat messages (`{"role": ..., "content": ...}`); see `Message`. A completion is text,
-or a list with the one message of the assistant where that is more than text: reasoning, tool calls.
+A prompt is either plain text or a list of chat messages (`{"role": ..., "content": ...}`); see `Message`. Only messages of a
+prompt hold images. A completion is text, or a list with the one message of the assistant where that is more than text:
+reasoning, tool calls.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from rlllm.core.images import image_digest
+
 Message = dict[str, Any]
-"""`role` and `content`, both text. An assistant's message may have `reasoning_content` (text) and `tool_calls`
-(`{"type": "function", "function": {"name", "arguments"}}`), a tool's `tool_call_id` and `name`. Others are the row's own."""
+"""`role` (text) and `content`: text, or where it has images a list of parts, `{"type": "text", "text": ...}` and
+`{"type": "image", "image": ...}` with a reference that `core.images` opens. An assistant's message may have `reasoning_content`
+(text) and `tool_calls` (`{"type": "function", "function": {"name", "arguments"}}`), a tool's `tool_call_id` and `name`. Others
+are the row's own."""
+Content = str | list[dict[str, Any]]
 Prompt = str | list[Message]
 Completion = str | list[Message]
 MESSAGE_KEYS = frozenset({"role", "content", "reasoning_content", "tool_calls", "tool_call_id", "name"})
 """Keys of a message that rlllm knows; it hands on the others to the chat template as they are."""
+IMAGE_MARK = "[image]"
+"""What stands for an image where a prompt is shown as text."""
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -39,9 +47,58 @@ def full_text(completion: Completion) -> str:
 def message_text(message: Message) -> str:
     """Reasoning, content and tool calls of a message, those that it has, a line break between."""
     calls = [json.dumps(call.get("function", call), ensure_ascii=False) for call in message.get("tool_calls", ())]
-    content = message["content"]
+    content = content_text(message["content"])
     parts = [message.get("reasoning_content"), content if content or not calls else None, *calls]
     return "\n".join(part for part in parts if part is not None)
+
+
+def content_text(content: Content) -> str:
+    """The text of a message's content, with `[image]` on a line of its own for each image."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(IMAGE_MARK if part["type"] == "image" else part["text"] for part in content)
+
+
+def images_of(prompt: Prompt) -> list[str]:
+    """References of the images of a prompt, in order; empty for plain text."""
+    if isinstance(prompt, str):
+        return []
+    contents = [message["content"] for message in prompt if not isinstance(message["content"], str)]
+    return [part["image"] for content in contents for part in content if part["type"] == "image"]
+
+
+def with_text(message: Message, write: Callable[[str], str]) -> Message:
+    """The message with another text, made from its own; of a list of parts, the images stay in place and the text that `write`
+    makes of all text parts stands where the last of them stood."""
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": write(content)}
+    texts = [place for place, part in enumerate(content) if part["type"] == "text"]
+    text = write("\n".join(content[place]["text"] for place in texts))
+    last = texts[-1] if texts else len(content)
+    before = [part for part in content[:last] if part["type"] == "image"]
+    return {**message, "content": [*before, {"type": "text", "text": text}, *content[last + 1 :]]}
+
+
+def behind_text(message: Message, text: str) -> Message:
+    """The message with a text behind its content, no line break between; a part of its own behind an image."""
+    content = message["content"]
+    if isinstance(content, str):
+        return {**message, "content": content + text}
+    *before, last = content
+    if last["type"] == "text":
+        return {**message, "content": [*before, {**last, "text": last["text"] + text}]}
+    return {**message, "content": [*content, {"type": "text", "text": text.lstrip("\n")}]}
+
+
+def prompt_key(prompt: Prompt) -> str:
+    """A text that tells prompts apart: `prompt_text`, and behind it digests of what the images hold.
+
+    Raises:
+        DataError: an image file that is no longer there.
+    """
+    digests = [image_digest(reference) for reference in images_of(prompt)]
+    return "\n".join([prompt_text(prompt), *digests])
 
 
 def tools_of(meta: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -234,5 +291,23 @@ def stored_fields(record: Record) -> dict[str, Any]:
 
 
 def record_hash(record: Record) -> str:
-    """Content hash of one record, `meta` included."""
-    return fingerprint({"type": type(record).__name__, **stored_fields(record)})
+    """Content hash of one record, `meta` included; of an image, what it shows and not where it is.
+
+    Raises:
+        DataError: an image file that is no longer there.
+    """
+    values = stored_fields(record)
+    return fingerprint({"type": type(record).__name__, **values, "prompt": hashed_prompt(values["prompt"])})
+
+
+def hashed_prompt(prompt: Prompt) -> Prompt:
+    """The prompt with the digest of each image's content in the place of its reference; itself without images."""
+    return [_hashed(message) for message in prompt] if images_of(prompt) else prompt  # type: ignore[arg-type]
+
+
+def _hashed(message: Message) -> Message:
+    content = message["content"]
+    if isinstance(content, str):
+        return message
+    digests = [{**p, "image": image_digest(p["image"])} if p["type"] == "image" else p for p in content]
+    return {**message, "content": digests}

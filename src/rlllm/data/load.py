@@ -13,7 +13,7 @@ from itertools import accumulate, islice, pairwise
 from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, describe
-from rlllm.core.records import Conversation, Record, fingerprint, full_text, prompt_text, record_hash
+from rlllm.core.records import Conversation, Record, fingerprint, full_text, prompt_key, record_hash
 from rlllm.data.config import DataConfig, held_out_rows
 from rlllm.data.context_columns import with_system
 from rlllm.data.inspect.bad_rows import BadRows
@@ -301,7 +301,7 @@ def _hashes(records: Iterable[Record], name: str) -> list[str]:
 
 
 def split_key(record: Record) -> str:
-    """The text that must not be in both splits: the prompt, or the completion where there is no prompt."""
+    """The text that must not be in both splits: the prompt with what its images hold, or the completion where there is none."""
     if isinstance(record, Conversation) and not record.prompt:
         return full_text(record.completion)
-    return prompt_text(record.prompt)
+    return prompt_key(record.prompt)

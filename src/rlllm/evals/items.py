@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.records import PreferencePair, Prompt, Record, Sample, StepwiseSolution, fingerprint, task_of
+from rlllm.core.records import (
+    PreferencePair,
+    Prompt,
+    Record,
+    Sample,
+    StepwiseSolution,
+    fingerprint,
+    hashed_prompt,
+    task_of,
+)
 from rlllm.rollouts.environments.base import TRANSCRIPT, transcript_text
 
 
 def task_id(prompt: Prompt, answer: str | None) -> str:
-    """Identity of a problem across runs: a hash of its prompt and answer."""
-    return fingerprint([prompt, answer])
+    """Identity of a problem across runs: a hash of its prompt (of an image, what it shows) and answer."""
+    return fingerprint([hashed_prompt(prompt), answer])
 
 
 def item_ids(record: Record) -> list[str]:

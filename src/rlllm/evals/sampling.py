@@ -17,7 +17,7 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint, record_hash
+from rlllm.core.records import Prompt, PromptTask, Sample, fingerprint, hashed_prompt, record_hash
 from rlllm.evals.sample_cache import Block, BlockStores, Completion
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.loading import open_engine
@@ -84,7 +84,7 @@ class CompletionSampler:
         """The same, as soon as each block is there. What was given is kept, whatever happens afterwards."""
         parts, seen = blocks(tasks, sampling, samples), Counter[str]()
         for number, part in enumerate(parts, 1):
-            prompts = fingerprint([task.prompt for task in part])
+            prompts = fingerprint([hashed_prompt(task.prompt) for task in part])
             stream = block_seed(seed, prompts, seen[prompts])
             seen[prompts] += 1
             self.progress(number, len(parts))
@@ -103,7 +103,7 @@ class CompletionSampler:
         return block
 
     def _key(self, model: str, tasks: Sequence[PromptTask], sampling: SamplingConfig, samples: int, stream: int) -> str:
-        key = block_key(model, [task.prompt for task in tasks], sampling, samples=samples, stream=stream)
+        key = block_key(model, [hashed_prompt(task.prompt) for task in tasks], sampling, samples=samples, stream=stream)
         if self.rollouts is None:
             return key
         # an environment reads the answer and the other columns as well

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rlllm.core.records import Prompt, message_text
+from rlllm.core.records import Prompt, behind_text
 
 _PROPOSE = "The solution may be wrong. Solve the problem again."
 _REVIEW = "Is the solution right? Begin with RIGHT or WRONG."
@@ -54,4 +54,4 @@ def with_text_behind(problem: Prompt, text: str) -> Prompt:
     if isinstance(problem, str):
         return f"{problem}\n{text}"
     *earlier, last = problem
-    return [*earlier, {**last, "content": f"{message_text(last)}\n{text}"}]
+    return [*earlier, behind_text(last, f"\n{text}")]

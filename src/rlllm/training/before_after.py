@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rlllm.core.records import PromptTask, prompt_text, task_of
+from rlllm.core.records import PromptTask, prompt_key, task_of
 from rlllm.data.load import Loaded
 from rlllm.rewards.config import RewardSpec
 from rlllm.training.flow import Job
@@ -75,7 +75,7 @@ def measure_reasoning(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
 
 def _distinct_tasks(records: Sequence[Any]) -> list[PromptTask]:
     """One task for each different prompt."""
-    tasks = {prompt_text(record.prompt): task_of(record) for record in records}
+    tasks = {prompt_key(record.prompt): task_of(record) for record in records}
     return list(tasks.values())
 
 

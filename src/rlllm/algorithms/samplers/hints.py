@@ -11,7 +11,7 @@ from rlllm.algorithms.off_policy.demonstrations import reference, require_column
 from rlllm.algorithms.protocols import Sampler, Setup
 from rlllm.algorithms.samplers.pass_rates import PassRates
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Prompt, PromptTask
+from rlllm.core.records import Prompt, PromptTask, behind_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class Hints(Sampler):
         if isinstance(task.prompt, str):
             return f"{task.prompt}\n{self.words}\n{hint}"
         *before, last = task.prompt
-        return [*before, {**last, "content": f"{last['content']}\n{self.words}\n{hint}"}]
+        return [*before, behind_text(last, f"\n{self.words}\n{hint}")]
 
     def observe(self, rows: Sequence[int], rewards: Tensor) -> None:
         self.rates.observe(rows, rewards)

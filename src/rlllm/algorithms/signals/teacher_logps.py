@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlllm.algorithms.signals.base import Signal, SignalContext
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import Prompt, PromptTask
+from rlllm.core.records import Prompt, PromptTask, with_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,8 +110,7 @@ class TeacherLogps(Signal):
         if isinstance(task.prompt, str):
             return self.template.format(prompt=task.prompt, privileged_context=text)
         *before, last = task.prompt
-        content = self.template.format(prompt=last["content"], privileged_context=text)
-        return [*before, {**last, "content": content}]
+        return [*before, with_text(last, lambda own: self.template.format(prompt=own, privileged_context=text))]
 
 
 def _left_padded(rows: Sequence[Sequence[int]], pad_id: int, device: Any) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rlllm.core.records import Record
+from rlllm.core.records import Record, content_text
 
 _MARKS = re.compile(
     r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text|header_start|header_end|eot|user|assistant|system|end"
@@ -17,7 +17,9 @@ _MARKS = re.compile(
 
 def prompt_mark(record: Record) -> str | None:
     """The first mark of a template in the prompt of a record; None where it has none."""
-    turns = [record.prompt] if isinstance(record.prompt, str) else [turn["content"] for turn in record.prompt]
+    turns = (
+        [record.prompt] if isinstance(record.prompt, str) else [content_text(turn["content"]) for turn in record.prompt]
+    )
     return next((mark for text in turns if isinstance(text, str) and (mark := _mark(text))), None)
 
 

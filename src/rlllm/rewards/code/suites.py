@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlllm.core.python_source import expression_tree, module_tree
-from rlllm.core.records import Sample
+from rlllm.core.records import Sample, prompt_text
 from rlllm.rewards.code import wire
 from rlllm.rewards.code.run_tests import Examination, ScriptTests
 
@@ -85,7 +85,7 @@ def _check(sample: Sample, source: str, entry: str) -> Suite:
 
 def _program_in(sample: Sample, names: Sequence[str]) -> str:
     """The prompt (its last message), where it is Python that begins the tested function; else nothing."""
-    prompt = sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1]["content"]
+    prompt = prompt_text(sample.prompt if isinstance(sample.prompt, str) else sample.prompt[-1:])
     try:
         begun = not _defined([prompt]).isdisjoint(names)
     except (SyntaxError, ValueError):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Message, PromptTask, Sample
+from rlllm.core.records import Message, PromptTask, Sample, behind_text
 from rlllm.policies.chat import as_prompt
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine, sample_completions
@@ -52,7 +52,7 @@ def begin(environments: Callable[[], Any], row: int, task: PromptTask) -> Episod
     opening = [{"role": "user", "content": task.prompt}] if isinstance(task.prompt, str) else list(task.prompt)
     observation = environment.reset(row=row)
     if observation is not None:
-        opening[-1] = {**opening[-1], "content": opening[-1]["content"] + observation}
+        opening[-1] = behind_text(opening[-1], observation)
     return Episode(task, environment, tools, opening)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rlllm.core.events import ProgressCallback
 from rlllm.core.hardware import Hardware
-from rlllm.core.records import prompt_text, task_of
+from rlllm.core.records import prompt_key, task_of
 from rlllm.core.runs import Run, RunOptions, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.by_column import group_of, grouped
@@ -197,7 +197,7 @@ def _remarks(plan: EvalPlan, task: PlannedTask, result: Evaluation) -> list[str]
             "model ends its turns"
         )
     remarks += [sentence(row) for row in result.extra.get("turns", ())]
-    problems = [prompt_text(record.prompt) for record in task.records]
+    problems = [prompt_key(record.prompt) for record in task.records]
     if repeated := len(problems) - len(set(problems)):
         remarks.append(
             f"{repeated:,} of {len(problems):,} problems repeat another, and intervals count each as one of its own"
