@@ -124,6 +124,7 @@ def _names(node: ast.expr) -> set[str]:
 
 class _Floats(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> Any:
+        assert isinstance(node.value, int | float)
         return ast.Constant(float(node.value))
 
 

@@ -1,8 +1,8 @@
 """`Scene`: numbers for a setup of a family, and what follows from them by its laws.
 
 A setup is text: what is given, what can be asked with its closed form, and the laws that tie both together. All values are in
-SI base and derived units; texts state them in the setup's units (degrees, cm). A closed form comes from solving, a law is written
-down as it stands in a textbook, so that the one can be checked against the other.
+SI base and derived units; texts state them in the setup's units (degrees, cm). A closed form comes from solving, a law is
+written down as it stands in a textbook, so that the one can be checked against the other.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class Setup:
     @property
     def quantities(self) -> dict[str, Quantity]:
         """Symbol -> what it stands for: what is given, then what is sought."""
-        return {part.quantity.symbol: part.quantity for part in (*self.given, *self.sought)}
+        quantities = [*(part.quantity for part in self.given), *(part.quantity for part in self.sought)]
+        return {quantity.symbol: quantity for quantity in quantities}
 
     @property
     def symbols_asked(self) -> tuple[str, ...]:
