@@ -96,7 +96,7 @@ class DataConfig(Section):
     columns: dict[str, str] = Field(default_factory=dict)
     """Which column is what: record field to column name, e.g. `prompt=question,answer=final_answer`. A dot reaches
     into a nested column, a plus joins two columns with a blank line. Unmapped fields are found by well-known names. `system`,
-    `history` and `tools` are columns of the prompt beside any of them; `system=none` leaves one out."""
+    `history`, `tools` and `images` are columns of the prompt beside any of them; `system=none` leaves one out."""
     row_schema: str | None = None
     """How rows become records: a data schema (see `rlllm data schemas`) or `path/to/file.py:SCHEMA`. Unset: recognised."""
     system_prompt: str | None = Field(default=None, min_length=1)

@@ -1,5 +1,5 @@
-"""Columns that belong to a record beside its own: `system`, `history` (earlier turns), `tools` (descriptions of tools), and the
-`reasoning` of a completion to learn.
+"""Columns that belong to a record beside its own: `system`, `history` (earlier turns), `tools` (descriptions of tools), the
+`images` of a prompt, and the `reasoning` of a completion to learn.
 
 They are found by name beside the columns of every record type and schema, and can be mapped, or switched off with `none`:
 `columns.system=none`.
@@ -14,13 +14,14 @@ from typing import Any
 
 from rlllm.core.errors import DataError, closest
 from rlllm.core.records import Conversation, Message, Prompt, Record
-from rlllm.data import messages
+from rlllm.data import messages, row_images
 from rlllm.data.io.formats import json_type
 
 ALIASES = {
     "system": ("system", "system_prompt", "system_message"),
     "history": ("history",),
     "tools": ("tools",),
+    "images": ("images", "image"),
     "reasoning": ("reasoning_content", "thinking", "reasoning"),
 }
 """Field -> the column names that mean it."""
@@ -158,6 +159,8 @@ def _fits(field: str, column: str, rows: Sequence[Mapping[str, Any]]) -> bool:
 def _is_of(field: str, value: Any) -> bool:
     if field in ("system", "reasoning"):
         return isinstance(value, str)
+    if field == "images":
+        return value == [] or row_images.could_be(value)
     loaded = _loaded(value)
     return not loaded or (_is_tools(loaded) if field == "tools" else messages.is_messages(loaded) or _is_pairs(loaded))
 

@@ -1,5 +1,7 @@
 """Chat messages of rows, in the usual spellings (`role`/`content`, ShareGPT's `from`/`value`), to `core.records.Message`.
 
+An image part keeps what the row has for it, or None where a column of images is to fill it; `row_images` makes references.
+
 Tool calls, reasoning and unknown keys are kept, since the chat template may render them. Marks that say whether a turn trains
 (`weight`, `train`, `training`, `loss`) are read and taken out.
 """
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import MESSAGE_KEYS, Completion, Message
+from rlllm.core.records import MESSAGE_KEYS, Completion, Content, Message
 from rlllm.data.io.formats import excerpt, json_type
 
 _ROLES = {
@@ -41,6 +43,8 @@ _ROLES = {
 """Role names in use (ShareGPT's, LLaMA-Factory's and ms-swift's among them) to the roles of chat templates."""
 _CALL_ROLES = ("function_call", "tool_call")
 """Roles whose content is a call as JSON text."""
+_IMAGES = {"image": ("image", "image_url", "url", "path"), "image_url": ("image_url",), "input_image": ("image_url",)}
+"""Type of an image part -> the keys that may hold the image."""
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 MARKS = ("weight", "train", "training", "loss")
 """Keys of a message that say whether its turn trains."""
@@ -77,8 +81,8 @@ def marked_turns(value: Any, place: str) -> list[MarkedTurn]:
     """Messages of one row, from `role`/`content` or ShareGPT's `from`/`value`, as a list or as JSON text.
 
     Raises:
-        DataError: not a list of messages, an unknown role, content that is no text (images), a call or a mark that cannot be
-            read.
+        DataError: not a list of messages, an unknown role, content that is neither text nor images, an image of the
+            assistant, a call or a mark that cannot be read.
     """
     value = decoded(value)
     if not is_messages(value):
@@ -163,28 +167,46 @@ def _turn(turn: Mapping[str, Any], place: str) -> MarkedTurn:
     return MarkedTurn(message, _trains(turn, role, place))
 
 
-def _content(value: Any, place: str, role: str, *, optional: bool) -> tuple[str, str | None]:
-    """The text of a message, and the reasoning that stands in a part of it."""
+def _content(value: Any, place: str, role: str, *, optional: bool) -> tuple[Content, str | None]:
+    """The text of a message or its text and images, and the reasoning that stands in a part of it."""
     if isinstance(value, str):
         return value, None
     if value is None and optional:
         return "", None
     parts = value if isinstance(value, list | tuple) else [value]
-    texts, reasoning = [], []
+    said: list[dict[str, Any]] = []
+    reasoning = []
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
+            said.append({"type": "text", "text": part["text"]})
         elif kind in ("thinking", "reasoning") and isinstance(part.get(kind, part.get("text")), str):
             reasoning.append(part.get(kind, part.get("text")))
         elif role == "tool" and isinstance(value, Mapping | list):
             return json.dumps(value, ensure_ascii=False, default=str), None
+        elif kind in _IMAGES:
+            if role == "assistant":
+                raise DataError(f"{place} is the assistant's and holds an image: only prompts show images")
+            said.append({"type": "image", "image": next((part[key] for key in _IMAGES[kind] if part.get(key)), None)})
         else:
             found = f"a part of type {kind}" if isinstance(kind, str) and kind != "text" else json_type(value)
-            raise DataError(f"the content of {place} must be text, found {found}")
+            raise DataError(f"the content of {place} must be text or images, found {found}")
     if not parts:
-        raise DataError(f"the content of {place} must be text, found {json_type(value)}")
-    return "".join(texts), "".join(reasoning) or None
+        raise DataError(f"the content of {place} must be text or images, found {json_type(value)}")
+    return _joined(said), "".join(reasoning) or None
+
+
+def _joined(parts: Sequence[dict[str, Any]]) -> Content:
+    """The text of the parts; with images among them the parts, those of text that follow each other as one."""
+    if all(part["type"] == "text" for part in parts):
+        return "".join(part["text"] for part in parts)
+    joined: list[dict[str, Any]] = []
+    for part in parts:
+        if part["type"] == "text" and joined and joined[-1]["type"] == "text":
+            joined[-1] = {**part, "text": joined[-1]["text"] + part["text"]}
+        else:
+            joined.append(part)
+    return [part for part in joined if part["type"] == "image" or part["text"]]
 
 
 def _calls(turn: Mapping[str, Any], content: Any, place: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError
@@ -28,7 +29,7 @@ from rlllm.core.records import (
     message_text,
     reference_text,
 )
-from rlllm.data import columns, context_columns, messages
+from rlllm.data import columns, context_columns, messages, row_images
 from rlllm.data.io.formats import excerpt, json_type
 from rlllm.parsing.answers import extract_answer
 
@@ -48,6 +49,8 @@ class Cells:
     source: str
     schema: str = ""
     """Name of the schema that converted the row; empty for a row as it is stored."""
+    folder: Path | None = None
+    """Where relative paths in the row begin; None where it is from no file."""
 
     def get(self, field: str) -> Any:
         """The raw value; None where the column is absent, null or not a number (how tables mark a gap)."""
@@ -133,6 +136,18 @@ class Cells:
         system = context_columns.system_text(self.get("system"), self.place, self.columns.get("system", "system"))
         return context_columns.with_context(prompt, system, [turn.message for turn in history])
 
+    def shown(self, prompt: Prompt) -> Prompt:
+        """The prompt in its context, with the images of its messages, and of the row's column of images, in place."""
+        return self.with_images(self.in_context(prompt))
+
+    def with_images(self, prompt: Prompt) -> Prompt:
+        """The prompt with its images in place; its context is in front of it already."""
+        column = self.columns.get("images", context_columns.OFF)
+        given = None
+        if column != context_columns.OFF:
+            given = row_images.of_column(self.get("images"), column, self.place, self.folder)
+        return row_images.in_place(prompt, given, column, self.place, self.folder)
+
     def history(self) -> list[messages.MarkedTurn]:
         """The earlier turns that stand in a column of their own."""
         return context_columns.history_turns(self.get("history"), self.place, self.columns.get("history", "history"))
@@ -193,7 +208,7 @@ def _task(cells: Cells) -> PromptTask:
             raise cells.fail("messages", "has nothing before the assistant's turn")
     else:
         prompt = cells.prompt() if "prompt" in cells.columns else messages.parse(cells.get("messages"), cells.place)
-    prompt = cells.in_context(prompt)
+    prompt = cells.shown(prompt)
     return PromptTask(prompt, _reference(cells, meta), meta)
 
 
@@ -242,13 +257,15 @@ def _answered(cells: Cells, prompt: Prompt, completion: Completion, trained: Seq
     """
     if "meta" in cells.columns:
         stored = tuple(cells.row.get("trained_turns") or ())
-        return Conversation(prompt, completion, cells.meta(), stored)
+        return Conversation(cells.with_images(prompt), completion, cells.meta(), stored)
     history = cells.history()
     whole = cells.in_context(prompt, history) or ""
     shift = len(whole) - len(prompt) if isinstance(prompt, list) else 0
     first = next((place for place, turn in enumerate(whole) if history and turn is history[0].message), 0)
     earlier = [first + place for place, turn in enumerate(history) if turn.trains]
-    return Conversation(whole, completion, cells.meta(), (*earlier, *(shift + place for place in trained)))
+    return Conversation(
+        cells.with_images(whole), completion, cells.meta(), (*earlier, *(shift + place for place in trained))
+    )
 
 
 def _as_turns(prompt: Prompt) -> list[Message]:
@@ -275,7 +292,7 @@ def _pair(cells: Cells) -> PreferencePair:
             prompt = cells.prompt()
         else:
             prompt, better, worse = _split_dialogue(cells, better, worse)
-    return PreferencePair(cells.in_context(prompt), better, worse, _margin(cells), meta)
+    return PreferencePair(cells.shown(prompt), better, worse, _margin(cells), meta)
 
 
 def _says(turns: list[Message], text: str) -> bool:
@@ -334,7 +351,7 @@ def _labelled(cells: Cells) -> LabelledCompletion:
     else:
         prompt, completion = _join(cells.prompt(), *cells.completion("completion"))
     label = cells.boolean("label", cells.get("label"))
-    return LabelledCompletion(cells.in_context(prompt) or "", completion, label, cells.meta())
+    return LabelledCompletion(cells.shown(prompt) or "", completion, label, cells.meta())
 
 
 def _stepwise(cells: Cells) -> StepwiseSolution:
@@ -345,7 +362,7 @@ def _stepwise(cells: Cells) -> StepwiseSolution:
         size = len(labels) if isinstance(labels, list) else json_type(labels)
         raise cells.fail("labels", f"must be a list of {len(steps)} labels, one a step, found {size}")
     marks = tuple(cells.boolean("labels", label) for label in labels)
-    return StepwiseSolution(cells.in_context(cells.prompt()), tuple(steps), marks, cells.meta())
+    return StepwiseSolution(cells.shown(cells.prompt()), tuple(steps), marks, cells.meta())
 
 
 BUILDERS: dict[type[Record], Callable[[Cells], Record]] = {

@@ -18,7 +18,7 @@ from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.files import data_files, is_saved, iterate_file, iterate_folder, missing, nearest
-from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
+from rlllm.data.io.formats import READERS, Placed, dataset_rows, number_rows, suffix_of
 from rlllm.data.prepare import folder
 from rlllm.data.registry import DATASETS
 from rlllm.data.request import DataRequest
@@ -71,7 +71,7 @@ class HubSource:
             data = load_dataset(
                 self.name, config.subset, split=config.split, revision=config.revision, streaming=config.streaming
             )
-            yield from number_rows(data, self.name)
+            yield from number_rows(dataset_rows(data), self.name)
         except Exception as error:
             raise self._failure(error) from error
 

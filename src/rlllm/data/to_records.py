@@ -6,22 +6,22 @@ Which of these is used is decided by the first rows, and then holds for all. `re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
 from rlllm.core.errors import DataError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.records import Record
-from rlllm.data import columns, context_columns, preference
+from rlllm.data import columns, context_columns, preference, row_images
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed, json_type
 from rlllm.data.record_builders import BUILDERS, SKIP_HINT, Cells
 from rlllm.data.schemas.base import FOLLOWING, RowError, RowSchema
 from rlllm.data.schemas.registry import recognise
 
-_MEDIA = ("images", "image", "videos", "video", "audios", "audio")
-"""Columns that hold what text-only models cannot see, as datasets of other tools name them."""
+_MEDIA = ("videos", "video", "audios", "audio")
+"""Columns that hold what no model here sees or hears, as datasets of other tools name them."""
 SAMPLED_ROWS = 64
 """First rows of a source, from which its schema and its columns are chosen."""
 
@@ -76,7 +76,7 @@ def fit(
     chosen = (
         context_columns.choose([placed.row for placed in rows], of_context, column_map, source, kind)
         if has_context
-        else {}
+        else {name: column for name, column in of_context.items() if column == context_columns.OFF}
     )
     empty = {} if schema else columns.empty_columns(rows, kind, explicit, column_map)
     return Adapter(kind, {**column_map, **chosen}, source, schema, empty, chosen, mapped=bool(explicit))
@@ -128,7 +128,7 @@ class Adapter:
         for (fits, _), group in groupby(rows, key):
             first, *others = group
             row = {**first.row, FOLLOWING: [placed.row for placed in others]} if fits else first.row
-            yield Placed(first.place, row)
+            yield first._replace(row=row)
 
     def _cells(self, placed: Placed) -> list[Cells]:
         if not isinstance(placed.row, Mapping):
@@ -137,7 +137,7 @@ class Adapter:
         if self.schema is None:
             self._refuse_unchosen(placed)
             column_map = self._sides(placed) if "winner" in self.columns else self.columns
-            return [Cells(placed.place, placed.row, column_map, self.source)] if column_map else []
+            return [self._of(placed, placed.row, column_map)] if column_map else []
         if not self._fits(placed):
             raise DataError(
                 f"{placed.place} does not fit the schema {self.schema.name}: it needs {self.schema.needs}",
@@ -146,26 +146,51 @@ class Adapter:
                 hint=f"say which column is which with --columns; {SKIP_HINT}",
             )
         if self.kind in self.schema.columns:
-            return [Cells(placed.place, placed.row, self.columns, self.source)]
+            return [self._of(placed, placed.row, self.columns)]
+        column = self.context.get("images", context_columns.OFF)
+        pictures = (
+            {column: placed.row[column]} if column in placed.row else {}
+        )  # a schema may leave out what it does not use
         return [
-            Cells(placed.place, row, {**_own_fields(self.kind, row), **self.context}, self.source, self.schema.name)
+            replace(
+                self._of(placed, {**pictures, **row}, {**_own_fields(self.kind, row), **self.context}),
+                schema=self.schema.name,
+            )
             for row in self._converted(placed)
         ]
 
+    def _of(self, placed: Placed, row: Mapping[str, Any], column_map: Mapping[str, str]) -> Cells:
+        return Cells(placed.place, row, column_map, self.source, folder=placed.folder)
+
     def _refuse_media(self, placed: Placed) -> None:
-        """Refuse images and the like beside the text, unless the user named the columns: the text alone means another thing."""
-        for column in _MEDIA:
-            if (
-                not self.mapped
-                and column in placed.row
-                and columns.filled(placed.row, column)
-                and placed.row[column] != []
-            ):
+        """Refuse films, sounds and images that are not read, unless the user set them aside: text alone means another thing."""
+        for column in () if self.mapped else _MEDIA:
+            if _has(placed.row, column):
                 raise DataError(
-                    f"{placed.place} has {column}, and only text is learned from",
+                    f"{placed.place} has {column}, and only text and images are learned from",
                     given=self.source,
                     hint="to read the text without it, name the columns yourself with --columns; " + SKIP_HINT,
                 )
+        if "meta" in self.columns or self.context.get("images") == context_columns.OFF:
+            return
+        for column in context_columns.ALIASES["images"]:
+            unread = column != self.context.get("images") and _has(placed.row, column)
+            if unread and (not self.mapped or row_images.could_be(placed.row[column])):
+                raise self._unread(placed, column)
+
+    def _unread(self, placed: Placed, column: str) -> DataError:
+        """The error for a column of images that is not read, as its name would have it."""
+        if "text" in self.columns:
+            why = "plain text to continue shows no images"
+        elif chosen := self.context.get("images"):
+            why = f"the images are read from {chosen}"
+        else:
+            why = f"most of the first {SAMPLED_ROWS} rows have no image there"
+        return DataError(
+            f"{placed.place} has a value in the column {column}, which is not read: {why}",
+            given=self.source,
+            hint=f"read it with --columns images={column}, leave it out with images={context_columns.OFF}; {SKIP_HINT}",
+        )
 
     def _sides(self, placed: Placed) -> dict[str, str]:
         """The column map with `chosen` and `rejected` as the row decides them; empty where it prefers neither."""
@@ -234,6 +259,11 @@ def _own_fields(kind: type[Record], row: Mapping[str, Any]) -> dict[str, str]:
     ways = columns.RECORD_FIELDS[kind]
     fields = next((way for way in ways if all(field in row for field in way.required)), ways[0])
     return {field: field for field in fields.names if field in row}
+
+
+def _has(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a row has something in a column."""
+    return column in row and columns.filled(row, column) and row[column] != []
 
 
 def _type_name(value: Any) -> str:

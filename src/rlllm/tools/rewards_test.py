@@ -122,7 +122,9 @@ def _given(config: RewardTestConfig) -> tuple[CaseSet, str]:
     sets, words = [], []
     if config.cases is not None:
         outside = OUTSIDE.get(str(config.cases)) if not config.cases.exists() else None
-        sets.append(outside(name) if outside else read_cases(read_file(config.cases), config.cases))
+        sets.append(
+            outside(name) if outside else read_cases([placed[:2] for placed in read_file(config.cases)], config.cases)
+        )
         words.append(str(config.cases))
     if config.data is not None:
         rows = _DATA_ROWS if config.data.rows is None else config.data.rows

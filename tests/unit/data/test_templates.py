@@ -1,4 +1,4 @@
-"""Texts that already hold a chat template are found, and images beside text are refused."""
+"""Texts that already hold a chat template are found, and films and sounds beside text are refused."""
 
 from __future__ import annotations
 
@@ -68,16 +68,13 @@ CHAT = [{"role": "user", "content": "<image>What is it?"}, {"role": "assistant",
 @pytest.mark.parametrize(
     "row",
     [
-        {"messages": CHAT, "images": ["a.png"]},
-        {"messages": CHAT, "image": {"bytes": b"1", "path": None}},
-        {"prompt": "What is it?", "completion": "A cat.", "image": "a.png"},
         {"conversations": [{"from": "human", "value": "<video>?"}, {"from": "gpt", "value": "A"}], "videos": ["a.mp4"]},
         {"instruction": "What is it?", "input": "", "output": "A cat.", "audios": ["a.wav"]},
     ],
 )
-def test_what_a_text_model_cannot_see_is_refused_by_name(row: dict[str, Any]) -> None:
-    (column,) = row.keys() & {"images", "image", "videos", "audios"}
-    with pytest.raises(DataError, match=f"row 1 of rows has {column}, and only text is learned from"):
+def test_what_no_model_sees_or_hears_is_refused_by_name(row: dict[str, Any]) -> None:
+    (column,) = row.keys() & {"videos", "audios"}
+    with pytest.raises(DataError, match=f"row 1 of rows has {column}, and only text and images are learned from"):
         adapt(number_rows([row], "rows"), Conversation, {}, "rows")
     bad = BadRows("skip")
     empty = {**row, column: None}
@@ -85,10 +82,10 @@ def test_what_a_text_model_cannot_see_is_refused_by_name(row: dict[str, Any]) ->
     assert (len(records), bad.count) == (1, 1)
 
 
-def test_a_map_that_names_the_columns_sets_images_aside() -> None:
-    row = {"messages": CHAT, "images": ["a.png"]}
+def test_a_map_that_names_the_columns_sets_films_aside() -> None:
+    row = {"messages": CHAT, "videos": ["a.mp4"]}
     ((record,), _) = adapt(number_rows([row], "rows"), Conversation, {"messages": "messages"}, "rows")
-    assert record.meta == {"images": ["a.png"]}
+    assert record.meta == {"videos": ["a.mp4"]}
 
 
 @pytest.mark.parametrize("meta", [None, "text", 1, [1]])
@@ -103,9 +100,9 @@ def test_rows_of_a_stored_records_columns_with_another_meta_are_somebodys_own(me
     assert [record.answer for record in own] == [str(n) for n in range(6)]
 
 
-@pytest.mark.parametrize("kind", ["image", "image_url", "input_audio", "video"])
+@pytest.mark.parametrize("kind", ["input_audio", "video"])
 def test_a_part_of_a_message_that_is_no_text_is_refused_by_its_type(kind: str) -> None:
     content = [{"type": kind, kind: {"url": "x"}}, {"type": "text", "text": "What is it?"}]
     row = {"messages": [{"role": "user", "content": content}, CHAT[1]]}
-    with pytest.raises(DataError, match=f"must be text, found a part of type {kind}"):
+    with pytest.raises(DataError, match=f"must be text or images, found a part of type {kind}"):
         adapt(number_rows([row], "rows"), Conversation, {}, "rows")

@@ -206,7 +206,7 @@ def test_a_map_of_fields_the_record_does_not_have_is_a_config_error(columns: dic
         ({"question": "q", "answer": {"a": 1}}, PromptTask, "must be text, a number, or a list"),
         ({"question": [{"role": "wizard", "content": "x"}]}, PromptTask, "unknown role 'wizard'"),
         ({"question": [{"role": "user", "content": None}]}, PromptTask, "content of message 1 at row 2 of rows"),
-        ({"question": [{"role": "user", "content": [{"type": "image"}]}]}, PromptTask, "must be text"),
+        ({"question": [{"role": "user", "content": [{"type": "image"}]}]}, PromptTask, "no column of images"),
         ({"question": [{"role": "assistant", "content": "", "tool_calls": [1]}]}, PromptTask, "call that is no object"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from rlllm.core.errors import DataError, closest, describe
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.folders import split_files
-from rlllm.data.io.formats import READERS, Placed, number_rows, suffix_of
+from rlllm.data.io.formats import READERS, Placed, dataset_rows, number_rows, suffix_of
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -47,7 +47,7 @@ def iterate_file(path: Path, bad: BadRows) -> Iterator[Placed]:
     try:
         for placed in reader(path, bad):
             empty = False
-            yield placed
+            yield placed._replace(folder=path.parent)
     except OSError as error:
         raise DataError(f"the data file cannot be read: {describe(error)}", given=path) from error
     if empty and bad.count == before:
@@ -125,7 +125,7 @@ def _read_saved(path: Path, split: str) -> Iterator[Placed]:
             if split not in data:
                 raise DataError(f"the saved data set has no split {split}", given=path, exists=sorted(data))
             data = data[split]
-        yield from number_rows(data, path.name)
+        yield from number_rows(dataset_rows(data), path.name)
     except DataError:
         raise
     except Exception as error:

@@ -27,6 +27,8 @@ class Placed(NamedTuple):
 
     place: str
     row: Any
+    folder: Path | None = None
+    """The folder of the row's file, where relative paths in it begin; None where it is from no file."""
 
 
 _Reader = Callable[[Path, BadRows], Iterator[Placed]]
@@ -36,6 +38,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _STATED_DELIMITER = re.compile(r"sep=(?P<delimiter>[,;|\t])\r?\n?", re.IGNORECASE)
 _EXCERPT = 32
 _BATCH = 1024
+_IMAGE_ROWS = 64
+"""Rows with images that are held in memory at a time."""
 _DEEPEST = 100
 
 
@@ -48,6 +52,26 @@ def suffix_of(path: Path) -> str:
 def number_rows(rows: Iterable[Any], name: str) -> Iterator[Placed]:
     """Rows of something that has no lines, counted from 1."""
     return (Placed(f"row {number} of {name}", row) for number, row in enumerate(rows, start=1))
+
+
+def dataset_rows(data: Any) -> Iterator[dict[str, Any]]:
+    """Rows of a data set of `datasets`. One in memory that holds images gives them as they are stored, `{"bytes", "path"}`, and
+    not decoded, so that none has to be encoded anew; a stream gives them as PIL images."""
+    from datasets import Dataset
+
+    if not isinstance(data, Dataset) or not any(map(_holds_images, data.features.values())):
+        return iter(data)
+    return (row for table in data.with_format("arrow").iter(_IMAGE_ROWS) for row in table.to_pylist())
+
+
+def _holds_images(feature: Any) -> bool:
+    from datasets import Image
+
+    if isinstance(feature, Image):
+        return True
+    inner = feature.values() if isinstance(feature, Mapping) else feature if isinstance(feature, list) else ()
+    listed = getattr(feature, "feature", None)
+    return any(map(_holds_images, inner if listed is None else [listed]))
 
 
 def _open(path: Path) -> BinaryIO:
@@ -75,7 +99,7 @@ def _read_json(path: Path, bad: BadRows) -> Iterator[Placed]:
         return
     with _open(path) as file:
         text = _decode(file.read(), path, path.name)
-    for place, value in number_rows(_listed(_parse(text, path), path) if text.strip() else [], path.name):
+    for place, value, _ in number_rows(_listed(_parse(text, path), path) if text.strip() else [], path.name):
         try:
             row = _object(value, place, path)
         except DataError as error:
