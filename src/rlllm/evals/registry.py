@@ -8,6 +8,7 @@ METRICS = Registry(
     "metric",
     "rlllm.metrics",
     {
+        "abstention": Builtin("rlllm.evals.metrics.abstention:METRIC"),
         "best-of": Builtin("rlllm.evals.metrics.best_of_n:METRIC"),
         "judge": Builtin("rlllm.evals.metrics.judge:METRIC"),
         "lm-eval": Builtin("rlllm.evals.harness.run:METRIC"),
@@ -16,6 +17,7 @@ METRICS = Registry(
         "reward-win-rate": Builtin("rlllm.evals.metrics.reward_win_rate:METRIC"),
         "rm": Builtin("rlllm.evals.metrics.rm_accuracy:METRIC"),
         "safety": Builtin("rlllm.evals.metrics.safety:METRIC"),
+        "steps": Builtin("rlllm.evals.metrics.steps:METRIC"),
         "win-rate": Builtin("rlllm.evals.metrics.win_rate:METRIC"),
     },
     list_command="rlllm metrics ls",

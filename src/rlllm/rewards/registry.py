@@ -22,6 +22,13 @@ REWARDS = Registry(
         "cosine": Builtin(
             "rlllm.rewards.length:Cosine", "a correctness reward scaled by length: short if right, long if wrong"
         ),
+        "abstention": Builtin(
+            "rlllm.rewards.abstention:Abstention",
+            'a verifying reward with a price: 1 if right, 0 for "I do not know", -penalty if wrong',
+        ),
+        "steps": Builtin(
+            "rlllm.rewards.verifiers.steps:Steps", "share of the worked steps that hold, of a right answer"
+        ),
         "budget": Builtin("rlllm.rewards.length:Budget", "minus the distance to the requested length, in tokens (L1)"),
         "repetition": Builtin(
             "rlllm.rewards.repetition:Repetition", "minus the share of n-grams that repeat an earlier one"

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.evals.statistics.intervals import Interval, constant, mean_interval, resampled_sums, score_bounds
+from rlllm.evals.statistics.intervals import (
+    UNIT,
+    Interval,
+    all_equal,
+    constant,
+    mean_interval,
+    resampled_sums,
+    score_bounds,
+)
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -106,6 +114,29 @@ def cost_per_success(costs: Sequence[float], successes: Sequence[float], *, seed
         return constant(sum(costs) / sum(successes), len(costs), None)
     low, high = np.quantile(ratios, [0.025, 0.975], method="nearest")
     return Interval(sum(costs) / sum(successes), float(low), float(high), len(costs), "bootstrap")
+
+
+def success_rate(successes: Sequence[float], attempts: Sequence[float], *, seed: int = 0) -> Interval | None:
+    """Successes over attempts where items differ in how often they attempt, such as right answers among those given.
+
+    The interval is a percentile bootstrap over items, within [0, 1]. Where resampling says nothing, since every item with an
+    attempt has the same rate, it is that of a mean of as many items (see `intervals.bootstrap_mean`). None without an attempt.
+
+    Args:
+        successes, attempts: their sums over the completions of each item, in the same order; no more successes than attempts.
+    """
+    tried = [(won, total) for won, total in zip(successes, attempts, strict=True) if total]
+    if not tried:
+        return None
+    estimate = math.fsum(won for won, _ in tried) / math.fsum(total for _, total in tried)
+    rates = [won / total for won, total in tried]
+    if all_equal(rates):
+        return constant(estimate, len(tried), UNIT)
+    import numpy as np
+
+    sums = resampled_sums(np.array(tried, dtype=float), seed)
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
+    return Interval(estimate, float(low), float(high), len(tried), "bootstrap")
 
 
 def _pass_at_k_per_item(scores: _Scores, k: int, threshold: float = 1.0) -> list[float]:
