@@ -13,6 +13,10 @@ DATASETS = Registry(
             "rlllm.data.procedural.countdown:countdown", "reach a target with given numbers, levels 1 to 4"
         ),
         "lists": Builtin("rlllm.data.procedural.lists:lists", "transform a list of letters or digits, levels 1 to 4"),
+        "shapes": Builtin(
+            "rlllm.data.procedural.shapes:shapes",
+            "questions on pictures of drawn shapes, levels 1 to 4; for vision models",
+        ),
         "calculator": Builtin(
             "rlllm.data.procedural.tool_tasks:calculator",
             "arithmetic for a calculator; as conversations, how to call it",

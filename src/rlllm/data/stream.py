@@ -8,7 +8,8 @@ from itertools import chain, islice
 from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import Record
+from rlllm.core.images import image_size
+from rlllm.core.records import Record, images_of
 from rlllm.data.config import DataConfig, held_out_rows
 from rlllm.data.context_columns import with_system
 from rlllm.data.inspect.bad_rows import BadRows
@@ -167,6 +168,11 @@ def generate(
 
 def _of_kind(placed: Placed, kind: type[Record]) -> Any:
     if isinstance(placed.row, kind):
+        for reference in images_of(placed.row.prompt):
+            try:
+                image_size(reference)
+            except DataError as error:
+                raise DataError(f"{placed.place}: {error.what}", given=error.given, hint=error.hint) from error
         return placed.row
     raise DataError(
         f"{placed.place} is a {type(placed.row).__name__}, where {kind.__name__} was asked for",

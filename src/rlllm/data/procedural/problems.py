@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Sample
+from rlllm.core.records import Prompt, Sample
 from rlllm.data.request import DataRequest, Split
 
 _HOLDOUT_IN = 5
@@ -37,7 +37,7 @@ class Problem:
     task: str
     level: int
     key: str
-    prompt: str
+    prompt: Prompt
     answer: str
     solve: Callable[[random.Random, bool], Solution] = field(compare=False)
     """(generator, slip) -> solution; with `slip` its answer is wrong."""

@@ -68,7 +68,9 @@ class _CalculatorTask:
             ]
         generator = player("calculator", request)
         turns = (
-            turn for problem in problems for turn in _worked(problem.prompt, problem.answer, generator, params.calls)
+            turn
+            for problem in problems
+            for turn in _worked(str(problem.prompt), problem.answer, generator, params.calls)
         )
         return list(islice(turns, request.rows))
 
