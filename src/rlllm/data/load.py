@@ -301,7 +301,7 @@ def _hashes(records: Iterable[Record], name: str) -> list[str]:
 
 
 def split_key(record: Record) -> str:
-    """The text that must not be in both splits: the prompt with what its images hold, or the completion where there is none."""
+    """What must not be in both splits: the prompt with what its images hold, or the completion where there is none."""
     if isinstance(record, Conversation) and not record.prompt:
         return full_text(record.completion)
     return prompt_key(record.prompt)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, prompt_text
+from rlllm.core.records import LabelledCompletion, PreferencePair, Record, fingerprint, hashed_prompt, prompt_text
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.formats import Placed
 from rlllm.data.messages import is_blank
@@ -88,7 +88,7 @@ def pairs_of_labels(rows: Sequence[LabelledCompletion], source: str, bad: BadRow
     """
     sides: dict[str, tuple[list[LabelledCompletion], list[LabelledCompletion]]] = defaultdict(lambda: ([], []))
     for row in rows:
-        sides[fingerprint(row.prompt)][not row.label].append(row)
+        sides[fingerprint(hashed_prompt(row.prompt))][not row.label].append(row)
     uneven = [(good, poor) for good, poor in sides.values() if len(good) != len(poor)]
     if uneven:
         good, poor = uneven[0]

@@ -6,10 +6,11 @@ Records are counted one at a time and not kept: memory holds one number for each
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from rlllm.core.images import image_digest
 from rlllm.core.records import (
     Conversation,
     LabelledCompletion,
@@ -18,10 +19,12 @@ from rlllm.core.records import (
     Record,
     StepwiseSolution,
     full_text,
+    images_of,
     prompt_text,
 )
 from rlllm.data.inspect.chat_counts import ChatCounts
 from rlllm.data.inspect.checks import Finding, ImbalanceCounts
+from rlllm.data.inspect.image_counts import ImageCounts
 from rlllm.data.inspect.templates import completion_mark, prompt_mark
 from rlllm.data.load import Loaded, split_key
 
@@ -84,6 +87,8 @@ class CheckReport:
     """Script of the prompt to rows."""
     chats: list[str] = field(default_factory=list)
     """What messages hold beside text: turns that train, reasoning, tool calls."""
+    images: list[str] = field(default_factory=list)
+    """How many images prompts show, and their sizes."""
     findings: list[Finding] = field(default_factory=list)
     """Imbalances of labels, positions, lengths and scripts."""
 
@@ -98,6 +103,7 @@ class CheckReport:
             else "",
             f"longest row: number {number} of {split}, {size:,} characters",
             *self.chats,
+            *self.images,
             *(finding.words for finding in self.all_findings()),
             "columns: " + ", ".join(f"{field}={column}" for field, column in self.columns.items())
             if self.columns
@@ -156,6 +162,7 @@ class RecordCounts:
         self._longest = ("train", 0, -1)
         self._imbalances = ImbalanceCounts()
         self._chats = ChatCounts()
+        self._images = ImageCounts()
         self._prompt_marks: Counter[str] = Counter()
         self._completion_marks: Counter[str] = Counter()
         self._kind = ""
@@ -182,6 +189,7 @@ class RecordCounts:
             self._longest = (split, self._rows[split], size)
         self._imbalances.add(record, prompt)
         self._chats.add(record)
+        self._images.add(record)
         for marks, mark in (
             (self._prompt_marks, prompt_mark(record)),
             (self._completion_marks, completion_mark(record)),
@@ -205,6 +213,7 @@ class RecordCounts:
             labels=self._imbalances.label_shares(),
             scripts=dict(self._imbalances.scripts.most_common()),
             chats=list(self._chats.facts()),
+            images=list(self._images.facts()),
             findings=[*self._imbalances.findings(), *self._chats.findings(), *self._templates()],
         )
 
@@ -223,6 +232,18 @@ class RecordCounts:
 def record_text(record: Record) -> str:
     """All text of a record, its prompt first; blank lines between."""
     return "\n\n".join([prompt_text(record.prompt), *(text for text in _texts(record).values() if text)])
+
+
+def prompt_words(record: Record) -> str:
+    """The text of a record's prompt, or of its completion where there is no prompt; `apart` tells images apart."""
+    continued = isinstance(record, Conversation) and not record.prompt
+    return full_text(record.completion) if continued else prompt_text(record.prompt)  # type: ignore[union-attr]
+
+
+def apart(records: Sequence[Record], *, labels: bool) -> list[str]:
+    """What keeps each record apart from others with the same text: what its images hold and, with `labels`, its labels."""
+    keys = [[*map(image_digest, images_of(record.prompt)), label_of(record) if labels else ""] for record in records]
+    return [" ".join(filter(None, parts)) for parts in keys]
 
 
 def label_of(record: Record) -> str:

@@ -6,13 +6,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ConfigError, DataError, describe
-from rlllm.core.records import LabelledCompletion, PreferencePair, Record
-from rlllm.data.io.export_formats import Place, Row, RowFormat, Target, row_of, target_of
+from rlllm.core.images import image_bytes, image_digest, is_data_uri
+from rlllm.core.records import LabelledCompletion, PreferencePair, Prompt, Record, images_of
+from rlllm.data.io.export_formats import TARGETS, Place, Row, RowFormat, Target, row_of, target_of
 
 _INDEX = "dataset_info.json"
 
@@ -50,7 +51,14 @@ def write(splits: Mapping[str, Sequence[Any]], to: str, out: Path, *, source: st
     row_format = target.row_format(kind, to, chat=chat)
     paths = _paths(splits, to, target, out)
     _refuse_existing([*paths.values(), *([out / _INDEX] if target.folder_only else [])], overwrite)
-    tables, warnings = _tables(splits, row_format, source)
+    shows = any(images_of(record.prompt) for record in records)
+    if shows and target.places is None:
+        raise ConfigError(
+            f"the rows of {to} are written without images, and these have some",
+            exists=[name for name, other in TARGETS.items() if other.places],
+            hint="leave the images out with --columns images=none, or write for another tool",
+        )
+    tables, warnings = _tables(splits, row_format, source, _Images(target, out, overwrite) if shows else None)
     for split, path in paths.items():
         _WRITERS[target.suffix](path, tables[split], warnings)
     if target.folder_only:
@@ -114,15 +122,46 @@ def _refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
             raise ConfigError("the file exists", given=path, hint="add --overwrite, or give another name")
 
 
+@dataclass(frozen=True)
+class _Images:
+    """Images on their way into rows: the tool's form of each, and files for a tool that reads no data URI."""
+
+    target: Target
+    out: Path
+    overwrite: bool
+
+    def of(self, prompt: Prompt) -> list[Any]:
+        return [self.target.image(self._stored(reference)) for reference in images_of(prompt)]
+
+    def _stored(self, reference: str) -> str:
+        """The reference itself; where files are found through an index, that of a file in the place of a data URI."""
+        if not self.target.folder_only or not is_data_uri(reference):
+            return reference
+        kind = reference.partition(";")[0].partition("/")[2] or "png"
+        name = f"images/{image_digest(reference)}.{kind}"
+        path = self.out / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or self.overwrite:
+                path.write_bytes(image_bytes(reference))
+        except OSError as error:
+            raise ConfigError(f"cannot write the file: {error.strerror}", given=path) from error
+        return name
+
+
 def _tables(
-    splits: Mapping[str, Sequence[Any]], row_format: RowFormat, source: str
+    splits: Mapping[str, Sequence[Any]], row_format: RowFormat, source: str, images: _Images | None
 ) -> tuple[dict[str, list[Row]], list[str]]:
     lost: Counter[str] = Counter()
     tables: dict[str, list[Row]] = {}
     for split, records in splits.items():
         tables[split] = []
         for index, record in enumerate(records):
-            row, names = row_of(record, row_format, Place(source, split, index))
+            place, shown = Place(source, split, index), None
+            if images is not None and images.target.places is not None:
+                shown = images.of(record.prompt)
+                record = replace(record, prompt=images.target.places(record.prompt))
+            row, names = row_of(record, row_format, place, shown)
             tables[split].append(row)
             lost.update(names)
     return tables, [
@@ -240,6 +279,7 @@ def _write_index(
         **({"chosen": "chosen", "rejected": "rejected"} if kind is PreferencePair else {}),
         **({"response": "output"} if not share_gpt and kind is not PreferencePair else {}),
         **({"kto_tag": "kto_tag"} if kind is LabelledCompletion else {}),
+        **({"images": "images"} if any("images" in row for rows in tables.values() for row in rows[:1]) else {}),
     }
     if share_gpt:
         entry["tags"] = {

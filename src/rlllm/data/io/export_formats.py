@@ -1,19 +1,21 @@
 """Records as the rows of other tools: verl, OpenRLHF, LLaMA-Factory and TRL.
 
-Each tool has a table from record type to a function that makes one row. Values that a format has no field for go into extra
+Each tool has a table from record type to a function that makes one row. Images go into a column `images`, in the order of their
+places in the prompt. Values that a format has no field for go into extra
 columns where the tool allows them. Where it does not, they are left out, counted and named.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.errors import ConfigError, DataError, unknown
 from rlllm.core.records import (
     Completion,
+    Content,
     Conversation,
     LabelledCompletion,
     Message,
@@ -22,7 +24,11 @@ from rlllm.core.records import (
     PromptTask,
     Record,
     StepwiseSolution,
+    content_text,
+    images_of,
+    prompt_text,
 )
+from rlllm.data.row_images import PLACEHOLDER
 
 Row = dict[str, Any]
 
@@ -63,6 +69,10 @@ class Target:
     """Formats where a prompt is a list of messages; by default those of `rows`."""
     folder_only: bool = False
     """Whether files are found through an index beside them."""
+    places: Callable[[Prompt], Prompt] | None = None
+    """A prompt with images, with the tool's mark in the place of each; None where its rows hold none."""
+    image: Callable[[str], Any] = str
+    """The reference of an image as the tool reads it."""
 
     def row_format(self, kind: type[Record], name: str, *, chat: bool) -> RowFormat:
         """The format of a record type. Raises ConfigError for one that the tool does not train on."""
@@ -82,9 +92,17 @@ def target_of(name: str) -> Target:
     return TARGETS[name]
 
 
-def row_of(record: Any, row_format: RowFormat, place: Place) -> tuple[Row, list[str]]:
-    """One row, and the names of the record's other columns that have no place in it."""
+def row_of(
+    record: Any, row_format: RowFormat, place: Place, images: Sequence[Any] | None = None
+) -> tuple[Row, list[str]]:
+    """One row, and the names of the record's other columns that have no place in it.
+
+    Args:
+        images: what the column `images` gets; None where the data shows none.
+    """
     row = row_format.row(record, place)
+    if images is not None:
+        row["images"] = list(images)
     extra_columns = row.setdefault(row_format.meta_in, {}) if row_format.meta_in else row
     used_names = {*extra_columns, *_roots(row_format)}
     lost = [name for name in record.meta if name in used_names and not (name in row and row[name] == record.meta[name])]
@@ -102,6 +120,41 @@ def turns(prompt: Prompt) -> list[Message]:
     if not prompt:
         return []
     return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(turn) for turn in prompt]
+
+
+def with_marks(prompt: Prompt) -> Prompt:
+    """The prompt with `<image>` on a line of its own in the place of each image.
+
+    Raises:
+        DataError: `<image>` stands in a text as well, so that places would be more than images.
+    """
+    if not images_of(prompt):
+        return prompt
+    if any(PLACEHOLDER in content_text(turn["content"]) for turn in turns(prompt)):
+        raise DataError(
+            f"a prompt with images has {PLACEHOLDER} in its text, where the format would look for one more",
+            given=prompt_text(prompt)[:120],
+        )
+    return [{**turn, "content": _marked(turn["content"])} for turn in turns(prompt)]
+
+
+def _marked(content: Content) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(PLACEHOLDER if part["type"] == "image" else part["text"] for part in content)
+
+
+def with_parts(prompt: Prompt) -> Prompt:
+    """The prompt with `{"type": "image"}` in the place of each image, as TRL fills it from the column."""
+    if not images_of(prompt):
+        return prompt
+    return [{**turn, "content": _emptied(turn["content"])} for turn in turns(prompt)]
+
+
+def _emptied(content: Content) -> Content:
+    if isinstance(content, str):
+        return content
+    return [{"type": "image"} if part["type"] == "image" else part for part in content]
 
 
 def _answered(prompt: Prompt, completion: Completion) -> list[Message]:
@@ -252,6 +305,7 @@ TARGETS: dict[str, Target] = {
             PreferencePair: RowFormat(_trl_pair_chat, _PAIR, turns=True),
             LabelledCompletion: RowFormat(_trl_label_chat, _LABEL, turns=True),
         },
+        places=with_parts,
     ),
     "verl": Target(
         ".parquet",
@@ -261,6 +315,8 @@ TARGETS: dict[str, Target] = {
             ),
             Conversation: RowFormat(_verl_conversation, {"messages": "messages"}, "extra_info", turns=True),
         },
+        places=with_marks,
+        image=lambda reference: {"image": reference},
     ),
     "openrlhf": Target(
         ".jsonl",
@@ -288,6 +344,7 @@ TARGETS: dict[str, Target] = {
             ),
         },
         folder_only=True,
+        places=with_marks,
     ),
 }
 """Tool to its formats, as its documentation has them."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rlllm.core.errors import DataError, describe
 from rlllm.core.records import Record, fingerprint, prompt_text
 from rlllm.data.config import held_out_rows
-from rlllm.data.inspect.summary import label_of, record_text
+from rlllm.data.inspect.summary import apart, prompt_words, record_text
 from rlllm.data.load import split_key
 from rlllm.data.prepare.contamination import Contamination, ContaminationReport, RowText
 from rlllm.data.prepare.folder import FILES, SourceCount, line_of
@@ -113,10 +113,8 @@ class Assembly:
         texts = [record_text(record) for record in chunk] if self._finder or self.contamination else []
         if self._finder and self.near_duplicates:
             by_prompt = self.near_duplicates.over == "prompt"
-            if by_prompt:
-                self._finder.add([split_key(record) for record in chunk])
-            else:
-                self._finder.add(texts, [label_of(record) for record in chunk])
+            compared = list(map(prompt_words, chunk)) if by_prompt else texts
+            self._finder.add(compared, apart(chunk, labels=not by_prompt))
         if self.contamination:
             self.contamination.add(
                 [RowText(split_key(record), text) for record, text in zip(chunk, texts, strict=True)]

@@ -9,6 +9,7 @@ Prompts made from one template differ only by numbers or a few words, and are no
 apart. An n-gram in many evaluation prompts is not counted. `numbers` and `near` count only n-grams that occur in few
 different training prompts, and only evaluation prompts that few different training prompts match. If more than one in fifty
 prompts of an evaluation set match another prompt of the set by one of these two rules, that rule is not used for the set.
+A prompt with images is held only by a row that is the same by `exact`, images included: another picture is another question.
 Memory: a few numbers for each n-gram of the evaluation sets and for each hit.
 """
 
@@ -43,6 +44,8 @@ class Item(NamedTuple):
     number: int
     """Its row in the source, from 1."""
     text: str
+    shows: bool = False
+    """Whether the prompt has images; `text` then holds their digests."""
 
 
 class RowText(NamedTuple):
@@ -105,6 +108,7 @@ class Contamination:
         used = np.zeros(len(items), dtype=bool)
         used[self._item_of_key] = True
         used &= words.counts >= rules.words
+        used &= ~np.array([item.shows for item in items], dtype=bool)
         common = min(rules.variants, max(1, len(self._keys) // 2))
         self._plain = _NgramIndex(words, used, rules.words, common)
         self._masked = _NgramIndex(words.masked(), used, rules.words, common)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import RECORD_TYPES, Record, StepwiseSolution, stored_fields
+from rlllm.core.images import image_digest, is_data_uri
+from rlllm.core.records import RECORD_TYPES, Record, StepwiseSolution, fingerprint, images_of, stored_fields
 from rlllm.core.runs import read_json, write_json
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.io.files import iterate_file
@@ -58,6 +59,8 @@ class Manifest:
     dropped: dict[str, int]
     """Reason -> number of rows that were left out."""
     settings: dict[str, Any] = field(default_factory=dict)
+    images: str = ""
+    """Hash of the image files that rows name; empty where they name none."""
     version: str = ""
     """Version of rlllm that wrote it."""
     format: int = _FORMAT
@@ -107,6 +110,21 @@ def content_hash(path: Path) -> str:
             with (path / file).open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def image_files_hash(path: Path) -> str:
+    """Hash of what is in the image files that the rows of a prepared folder name; empty where they name none.
+
+    Raises:
+        DataError: a file that is no longer there.
+    """
+    digests = []
+    for file in FILES.values():
+        if (path / file).exists():
+            with (path / file).open(encoding="utf-8") as lines:
+                shown = (json.loads(line)["prompt"] for line in lines if '"type":"image"' in line)
+                digests += [image_digest(ref) for prompt in shown for ref in images_of(prompt) if not is_data_uri(ref)]
+    return fingerprint(digests) if digests else ""
 
 
 def line_of(record: Record, meta: Mapping[str, Any] | None = None) -> str:

@@ -16,12 +16,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlllm import __version__
-from rlllm.core.errors import ConfigError
+from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.records import Record
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
-from rlllm.data.prepare.folder import FILES, Manifest, content_hash, read_manifest, records, write_manifest
+from rlllm.data.prepare.folder import (
+    FILES,
+    Manifest,
+    content_hash,
+    image_files_hash,
+    read_manifest,
+    records,
+    write_manifest,
+)
 from rlllm.data.prepare.settings import Preparation
 from rlllm.data.source_hash import sources_key
 
@@ -63,7 +71,7 @@ def prepare(config: Preparation, *, listener: ProgressCallback | None = None, co
     listener = listener or NullProgress()
     before = _in_the_way(config)
     key = sources_key([*config.sources, *evaluation_sets(config.contamination.against)], config.settings())
-    if before and key and before.key == key and content_hash(config.out) == before.hash:
+    if before and key and before.key == key and _unchanged(config.out, before):
         return Prepared(config.out, before, built=False)
     if before and not config.overwrite:
         raise ConfigError(
@@ -74,6 +82,14 @@ def prepare(config: Preparation, *, listener: ProgressCallback | None = None, co
     with _published(config.out) as folder:
         manifest = _build(config, key, folder, listener, command)
     return Prepared(config.out, manifest, built=True)
+
+
+def _unchanged(folder: Path, manifest: Manifest) -> bool:
+    """Whether the rows of a prepared folder, and the image files that they name, are as they were when it was built."""
+    try:
+        return content_hash(folder) == manifest.hash and image_files_hash(folder) == manifest.images
+    except DataError:  # a file is gone: building again names the row
+        return False
 
 
 def _in_the_way(config: Preparation) -> Manifest | None:
@@ -135,6 +151,7 @@ def _build(config: Preparation, key: str, folder: Path, listener: ProgressCallba
             sources=assembly.counts(decision),
             dropped={**({"bad rows": skipped} if skipped else {}), **decision.dropped},
             settings=config.settings(given=True),
+            images=image_files_hash(folder),
             version=__version__,
         )
         contents = _contents(

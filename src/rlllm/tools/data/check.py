@@ -18,7 +18,7 @@ from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
 from rlllm.data.inspect.checks import Finding
-from rlllm.data.inspect.summary import CheckReport, RecordCounts, label_of, record_text
+from rlllm.data.inspect.summary import CheckReport, RecordCounts, apart, prompt_words, record_text
 from rlllm.data.load import PROCEDURAL_HOLDOUT, split_key
 from rlllm.data.prepare.settings import ContaminationRules, NearDuplicates
 from rlllm.data.sources import CallableSource, find
@@ -95,10 +95,8 @@ def _check(config: DataCheck, source: DataConfig, listener: ProgressCallback) ->
         for record in chunk:
             measures.add(record)
         texts = [record_text(record) for record in chunk]
-        if config.near_duplicates.over == "row":
-            finder.add(texts, [label_of(record) for record in chunk])
-        else:
-            finder.add([split_key(record) for record in chunk])
+        by_prompt = config.near_duplicates.over == "prompt"
+        finder.add(list(map(prompt_words, chunk)) if by_prompt else texts, apart(chunk, labels=not by_prompt))
         if contamination:
             prompts = map(split_key, chunk)
             contamination.add([RowText(prompt, text) for prompt, text in zip(prompts, texts, strict=True)])

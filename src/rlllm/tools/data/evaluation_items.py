@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rlllm.core.config import resolve
 from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.recipes import find_recipe, is_file_reference, list_recipes, read_recipe
-from rlllm.core.records import PromptTask, prompt_text
+from rlllm.core.records import PromptTask, images_of, prompt_key
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.data.sources import CallableSource, find
@@ -38,7 +38,7 @@ def evaluation_items(against: Iterable[DataConfig]) -> list[Item]:
     from rlllm.data.prepare.contamination import Item
 
     return [
-        Item(data.name, number, prompt_text(record.prompt))
+        Item(data.name, number, prompt_key(record.prompt), bool(images_of(record.prompt)))
         for data in evaluation_sets(against)
         for number, record in enumerate(_prompts(data), start=1)
     ]
