@@ -119,3 +119,20 @@ def test_settings_of_the_data_need_no_tokens(rlllm: Rlllm) -> None:
     refused = rlllm("data show arithmetic data.levl=1")
     assert refused.code == 2
     assert "did you mean level?" in refused.err
+
+
+def test_the_images_of_a_prompt_are_shown_by_their_size(rlllm: Rlllm, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    row = {"prompt": "<image>\nWhat colour?", "answer": "red", "image": "red.png"}
+    (tmp_path / "seen.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    said = rlllm("data show seen.jsonl --kind reason")
+    assert said.code == 0, said.err
+    words = " ".join(said.out.split())
+    assert "columns prompt=prompt, answer=answer, images=image" in words
+    assert f"image 1 {tmp_path / 'red.png'}, 40x30 pixels" in words
+    assert "prompt user: [image] What colour?" in words
+    (shown,) = rlllm("data show shapes --rows 1 --json").json["records"]
+    assert [(image["width"], image["height"]) for image in shown["images"]] == [(32, 32)]
+    assert rlllm("data show seen.jsonl --kind reason --columns images=none").out.count("image 1") == 0

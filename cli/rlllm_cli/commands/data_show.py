@@ -103,7 +103,11 @@ def _made_from(shown: Shown) -> str:
 def _print_record(shown: ShownRecord, columns: Any) -> None:
     console.emit("")
     console.heading(f"row {shown.row}")
-    console.fields(_record_lines(shown.record, columns))
+    pictures = [
+        (f"image {place}", f"{image.reference}, {image.width}x{image.height} pixels")
+        for place, image in enumerate(shown.images, start=1)
+    ]
+    console.fields([*pictures, *_record_lines(shown.record, columns)])
     for sequence in shown.sequences:
         console.emit("")
         _print_sequence(sequence)

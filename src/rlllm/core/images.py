@@ -40,16 +40,20 @@ def image_bytes(reference: str) -> bytes:
         except FileNotFoundError as error:
             raise DataError("there is no such image file", given=reference) from error
         except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-            raise DataError(f"the image file cannot be read: {describe(error)}", given=shown(reference)) from error
+            raise DataError(
+                f"the image file cannot be read: {describe(error)}", given=shown_reference(reference)
+            ) from error
     head, comma, data = reference.partition(",")
     if not comma or not head.lower().endswith(";base64"):
         raise DataError(
-            "an image URI without base64 data", given=shown(reference), hint="data:image/png;base64,... is read"
+            "an image URI without base64 data",
+            given=shown_reference(reference),
+            hint="data:image/png;base64,... is read",
         )
     try:
         return base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DataError(f"the base64 text of an image is broken: {error}", given=shown(reference)) from error
+        raise DataError(f"the base64 text of an image is broken: {error}", given=shown_reference(reference)) from error
 
 
 def image_digest(reference: str) -> str:
@@ -85,6 +89,16 @@ def open_image(reference: str) -> Image:
             raise _broken(reference, error) from error
 
 
+def thumbnail(reference: str, most: int = 96) -> str:
+    """The image as the data URI of a PNG, at most so many pixels wide and high; a smaller one keeps its size. Raises as
+    `open_image`."""
+    image = open_image(reference)
+    image.thumbnail((most, most))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
 def data_uri(content: bytes) -> str:
     """Encoded bytes as a data URI with their media type. Raises DataError where they are no image."""
     unnamed = f"data:application/octet-stream;base64,{base64.b64encode(content).decode()}"
@@ -95,7 +109,7 @@ def data_uri(content: bytes) -> str:
     return f"data:{kind};base64,{unnamed.partition(',')[2]}"
 
 
-def shown(reference: str) -> str:
+def shown_reference(reference: str) -> str:
     """A reference for a reader: a path as it is, a URI by its beginning and its length."""
     if not is_data_uri(reference):
         return reference
@@ -108,7 +122,7 @@ def _opened(reference: str) -> Image:
 
     content = image_bytes(reference)
     if not content:
-        raise DataError("the image is empty: it has no bytes", given=shown(reference))
+        raise DataError("the image is empty: it has no bytes", given=shown_reference(reference))
     try:
         return Image.open(io.BytesIO(content))
     except Exception as error:
@@ -117,7 +131,7 @@ def _opened(reference: str) -> Image:
 
 def _broken(reference: str, error: Exception) -> DataError:
     reason = "its bytes are of no known format" if type(error).__name__ == "UnidentifiedImageError" else describe(error)
-    return DataError(f"not an image that can be decoded: {reason[:160]}", given=shown(reference))
+    return DataError(f"not an image that can be decoded: {reason[:160]}", given=shown_reference(reference))
 
 
 def _decoded_size(reference: str) -> tuple[int, int]:
@@ -154,5 +168,5 @@ def _stamp(path: str) -> tuple[int, int]:
     except FileNotFoundError as error:
         raise DataError("there is no such image file", given=path) from error
     except (OSError, ValueError) as error:
-        raise DataError(f"the image file cannot be read: {describe(error)}", given=shown(path)) from error
+        raise DataError(f"the image file cannot be read: {describe(error)}", given=shown_reference(path)) from error
     return stat.st_mtime_ns, stat.st_size

@@ -126,7 +126,7 @@ def _unchecked(value: Any, folder: Path | None) -> str:
         if url["scheme"].lower() != "file":
             raise DataError(
                 "the image is a URL, and none is downloaded while data is read",
-                given=images.shown(text[:200]),
+                given=images.shown_reference(text[:200]),
                 hint="download the images, and write their paths (or their bytes, as datasets stores them) into the rows",
             )
         text = unquote(text[url.end() :])

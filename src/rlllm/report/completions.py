@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlllm.core.records import prompt_text
+from rlllm.core.errors import DataError
+from rlllm.core.images import image_size, thumbnail
+from rlllm.core.records import images_of, prompt_text
 from rlllm.report.markup import Html, tag
 from rlllm.report.wording import count, is_number, number, shortened
 
 Row = Mapping[str, Any]
+_THUMBNAIL = 96
+"""Pixels of the longer side of an image in the page; a smaller one is enlarged by a whole number."""
 _GROUP = 3
 """Prompts shown of those that gained, and of those that lost."""
 
@@ -147,9 +151,26 @@ def _single_card(row: Row, kind: str, texts: _Completions) -> Html:
 
 def _prompt(row: Row) -> Html:
     prompt, answer = row.get("prompt"), row.get("answer")
-    shown = prompt_text(prompt) if isinstance(prompt, str | list) and prompt else "(empty prompt)"
+    asked = prompt if isinstance(prompt, str | list) and prompt else "(empty prompt)"
+    shown = prompt_text(asked)
+    pictures = [_picture(image, place) for place, image in enumerate(images_of(asked), start=1)]
+    seen = tag("p", pictures, class_="seen") if pictures else None
     reference = tag("p", "Reference ", tag("code", shortened(str(answer), 200)), class_="reference")
-    return tag("header", _words(shortened(shown, 800)), reference if answer is not None else None)
+    return tag("header", seen, _words(shortened(shown, 800)), reference if answer is not None else None)
+
+
+def _picture(reference: str, place: int) -> Html:
+    """A thumbnail of an image; its place in words where its file is gone since, or was replaced by something else."""
+    try:
+        width, height = image_size(reference)
+        embedded = thumbnail(reference, _THUMBNAIL)
+    except DataError as error:
+        return tag("span", f"image {place}: {error.what}")
+    scale = _THUMBNAIL / max(width, height)
+    scale = float(int(scale)) if scale >= 1 else scale
+    words = f"image {place} of the prompt, {width} by {height} pixels"
+    size = {"width": max(1, round(width * scale)), "height": max(1, round(height * scale))}
+    return tag("img", src=embedded, alt=words, title=words, **size)
 
 
 def _column(kind: str, texts: _Completions) -> Html:

@@ -13,7 +13,7 @@ from rlllm.report.provenance import command_block
 Part = tuple[str, str, Child]
 """Anchor, title and content of a section."""
 _STYLE = Path(__file__).with_name("style.css")
-_NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def page(title: str, header: Html, parts: Sequence[Part], sections: Sequence[Html]) -> str:

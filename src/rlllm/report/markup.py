@@ -14,7 +14,7 @@ from typing import TypeAlias
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _ACTING = re.compile(r"[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_VOID = {"meta", "br"}
+_VOID = {"meta", "br", "img"}
 
 
 class Html(str):

@@ -92,8 +92,8 @@ def test_what_is_no_image_says_so(reference: str, problem: str) -> None:
 
 def test_a_long_uri_is_shown_by_its_beginning() -> None:
     uri = images.data_uri(encoded(size=(300, 300)))
-    assert images.shown(uri) == f"{uri[:40]}... ({len(uri):,} characters)"
-    assert images.shown("/a/b.png") == "/a/b.png"
+    assert images.shown_reference(uri) == f"{uri[:40]}... ({len(uri):,} characters)"
+    assert images.shown_reference("/a/b.png") == "/a/b.png"
 
 
 def test_an_image_is_read_as_a_mark_on_a_line_of_its_own() -> None:

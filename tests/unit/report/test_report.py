@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import rlllm.report as report
+from rlllm.core.images import data_uri, image_size
 from rlllm.core.runs import Run, append_jsonl, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.report import SummaryRow, render_pipeline, render_run
@@ -30,7 +32,7 @@ FILES = (
 class Page(HTMLParser):
     """Checks that tags are balanced and collects what the tests ask about."""
 
-    void = frozenset({"meta", "br"})
+    void = frozenset({"meta", "br", "img"})
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -329,3 +331,25 @@ def luminance(colour: str) -> float:
     channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_prompt_with_images_shows_them_small_and_says_which_is_gone(tmp_path: Path) -> None:
+    photo, gone = tmp_path / "photo.jpg", tmp_path / "gone.png"
+    Image.new("RGB", (300, 150), "red").save(photo)
+    Image.new("RGB", (32, 20), "blue").save(gone)
+    small = data_uri(gone.read_bytes())
+    gone.unlink()
+    parts = [{"type": "image", "image": str(reference)} for reference in (photo, small, gone)]
+    run = make_run(tmp_path / "run")
+    shown = [{"role": "user", "content": [*parts, {"type": "text", "text": "Which colour?"}]}]
+    append_jsonl(run.path / "items.jsonl", [{"task": "t", "scores": [1.0], "completions": ["red"], "prompt": shown}])
+    source = render_run(run)
+    page = Page(source)
+    pictures = [attributes for name, attributes in page.tags if name == "img"]
+    assert [(picture["width"], picture["height"]) for picture in pictures] == [("96", "48"), ("96", "60")]
+    assert pictures[0]["alt"] == "image 1 of the prompt, 300 by 150 pixels"
+    embedded = [str(picture["src"]) for picture in pictures]
+    assert [image_size(uri) for uri in embedded] == [(96, 48), (32, 20)]
+    assert "image 3: there is no such image file" in page.text
+    assert "[image] [image] [image] Which colour?" in " ".join(page.text.split())
+    assert "img-src data:" in str(page.values("content"))

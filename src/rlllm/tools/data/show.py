@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from rlllm.core.config import StageConfig, resolve
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Record
+from rlllm.core.images import image_size, shown_reference
+from rlllm.core.records import Record, images_of
 from rlllm.data.config import DataConfig
 from rlllm.data.load import MixedPart
 from rlllm.tools.data.record_types import read_as
@@ -26,6 +27,19 @@ class ShownRecord:
     """Number among the training rows, from 1."""
     record: Record
     sequences: list[SequenceView] = field(default_factory=list)
+    images: list[ShownImage] = field(default_factory=list)
+    """The images of its prompt, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownImage:
+    """An image of a prompt."""
+
+    reference: str
+    """Its path, or the beginning of its data URI."""
+    width: int
+    height: int
+    """Pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,7 @@ def show_data(
     limited = config if config.rows is not None else config.model_copy(update={"rows": max(rows, _WINDOW)})
     view, loaded = read_as(limited, kind)
     records = loaded.train[:rows]
-    shown = [ShownRecord(number, record) for number, record in enumerate(records, start=1)]
+    shown = [ShownRecord(number, record, images=_images(record)) for number, record in enumerate(records, start=1)]
     source = loaded.source + (
         ", and no more were read" if config.rows is None and len(loaded.train) == limited.rows else ""
     )
@@ -112,3 +126,7 @@ def show_data(
         model=model,
         max_length=preview.limit,
     )
+
+
+def _images(record: Record) -> list[ShownImage]:
+    return [ShownImage(shown_reference(reference), *image_size(reference)) for reference in images_of(record.prompt)]
