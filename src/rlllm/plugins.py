@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.core.errors import RewardError as RewardError
     from rlllm.core.errors import RlllmError as RlllmError
     from rlllm.core.events import ProgressCallback as ProgressCallback
+    from rlllm.core.images import open_image as open_image
     from rlllm.core.records import Conversation as Conversation
     from rlllm.core.records import LabelledCompletion as LabelledCompletion
     from rlllm.core.records import PreferencePair as PreferencePair
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.core.records import Sample as Sample
     from rlllm.core.records import Score as Score
     from rlllm.core.records import StepwiseSolution as StepwiseSolution
+    from rlllm.core.records import images_of as images_of
     from rlllm.data.request import DataRequest as DataRequest
     from rlllm.data.schemas.base import RowError as RowError
     from rlllm.data.schemas.base import RowSchema as RowSchema
@@ -93,6 +95,7 @@ _PUBLIC = {
     "Evaluation": "rlllm.evals.request",
     "ExternalTask": "rlllm.evals.metrics.base",
     "ForwardView": "rlllm.algorithms.forward_pass",
+    "images_of": "rlllm.core.records",
     "Interval": "rlllm.evals.statistics.intervals",
     "Job": "rlllm.training.flow",
     "label_rows": "rlllm.training.trainers.preference",
@@ -106,6 +109,7 @@ _PUBLIC = {
     "Metric": "rlllm.evals.metrics.base",
     "ModelError": "rlllm.core.errors",
     "OffPolicy": "rlllm.algorithms.protocols",
+    "open_image": "rlllm.core.images",
     "pair_rows": "rlllm.training.trainers.preference",
     "Plan": "rlllm.training.plan",
     "plan_preferences": "rlllm.training.trainers.preference",

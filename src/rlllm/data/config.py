@@ -97,6 +97,8 @@ class DataConfig(Section):
     """Which column is what: record field to column name, e.g. `prompt=question,answer=final_answer`. A dot reaches
     into a nested column, a plus joins two columns with a blank line. Unmapped fields are found by well-known names. `system`,
     `history`, `tools` and `images` are columns of the prompt beside any of them; `system=none` leaves one out."""
+    image_folder: str | None = Field(default=None, min_length=1)
+    """Folder in which relative paths of images begin. Unset: that of the data file."""
     row_schema: str | None = None
     """How rows become records: a data schema (see `rlllm data schemas`) or `path/to/file.py:SCHEMA`. Unset: recognised."""
     system_prompt: str | None = Field(default=None, min_length=1)

@@ -43,7 +43,11 @@ _ROLES = {
 """Role names in use (ShareGPT's, LLaMA-Factory's and ms-swift's among them) to the roles of chat templates."""
 _CALL_ROLES = ("function_call", "tool_call")
 """Roles whose content is a call as JSON text."""
-_IMAGES = {"image": ("image", "image_url", "url", "path"), "image_url": ("image_url",), "input_image": ("image_url",)}
+_IMAGES = {
+    "image": ("image", "image_url", "url", "path", "base64"),
+    "image_url": ("image_url",),
+    "input_image": ("image_url",),
+}
 """Type of an image part -> the keys that may hold the image."""
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 MARKS = ("weight", "train", "training", "loss")

@@ -11,7 +11,10 @@ from rlllm.core.errors import ConfigError
 from rlllm.data.config import DataConfig
 from rlllm.data.sources import find
 
-SHARED = ("columns", "row_schema", "level", "params", "seed", "subset", "split", "revision", "streaming", "on_bad_row")
+SHARED = (
+    *("columns", "row_schema", "image_folder", "level", "params", "seed"),
+    *("subset", "split", "revision", "streaming", "on_bad_row"),
+)
 """Settings of a mixture that hold for each of its data sets that takes them and does not set them itself."""
 _TAKEN_BY_ALL = frozenset({"on_bad_row", "seed"})
 

@@ -98,7 +98,7 @@ def _reference(value: Any, where: str, folder: Path | None) -> str:
         images.image_size(reference)
     except DataError as error:
         relative = isinstance(value, str) and folder is not None and not os.path.isabs(value) and error.hint is None
-        own = f"relative paths begin at the data file's folder, {folder}" if relative else error.hint
+        own = f"relative paths begin in {folder}; data.image_folder=DIR names another" if relative else error.hint
         raise DataError(
             f"{where}: {error.what}", given=error.given, hint="; ".join(filter(None, [own, _HINT]))
         ) from error

@@ -35,12 +35,21 @@ class PathSource:
 
     @property
     def takes(self) -> frozenset[str]:
-        fields = frozenset({"columns", "row_schema", "split"})
+        fields = frozenset({"columns", "row_schema", "image_folder", "split"})
         plain = self.path.is_dir() and not is_saved(self.path) and not (self.path / folder.MANIFEST).is_file()
         return fields | {"subset"} if plain else fields
 
     def rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
         """The rows in order, as they are read."""
+        rows = self._rows(config, bad)
+        if config.image_folder is None:
+            return rows
+        folder = Path(config.image_folder).expanduser()
+        if not folder.is_dir():
+            raise ConfigError("there is no such folder of images", given=f"data.image_folder={config.image_folder}")
+        return (placed._replace(folder=folder) for placed in rows)
+
+    def _rows(self, config: DataConfig, bad: BadRows) -> Iterator[Placed]:
         if (self.path / folder.MANIFEST).is_file():
             return folder.rows(self.path, config.split, bad)
         if self.path.is_dir():

@@ -23,7 +23,17 @@ from rlllm.data.sources import CallableSource, HubSource, PathSource, Source, fi
 from rlllm.data.to_records import SAMPLED_ROWS, Adapter, adapt, fit
 
 PROCEDURAL_ROWS = 2000
-_SOURCE_FIELDS = ("columns", "row_schema", "level", "params", "subset", "split", "revision", "streaming")
+_SOURCE_FIELDS = (
+    "columns",
+    "row_schema",
+    "image_folder",
+    "level",
+    "params",
+    "subset",
+    "split",
+    "revision",
+    "streaming",
+)
 
 
 def stream(config: DataConfig, kind: type[Record], bad: BadRows | None = None) -> Iterator[Record]:

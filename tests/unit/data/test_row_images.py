@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from rlllm.core.errors import DataError
+from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.images import data_uri, image_bytes, image_size, open_image
 from rlllm.core.records import (
     Conversation,
@@ -138,6 +138,17 @@ def test_relative_paths_of_a_folder_begin_where_each_file_lies(pictures: Path) -
     written(pictures / "train.jsonl", [{"prompt": "?", "answer": "red", "image": "red.png"}])
     (record,) = read(pictures).train
     assert images_of(record.prompt) == [str(pictures / "red.png")]
+
+
+def test_a_folder_of_images_may_lie_elsewhere(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    rows = [{"prompt": "?", "answer": "red", "image": "red.png"}]
+    file = written(tmp_path_factory.mktemp("elsewhere") / "rows.jsonl", rows)
+    (record,) = read(file, image_folder=str(pictures)).train
+    assert images_of(record.prompt) == [str(pictures / "red.png")]
+    with pytest.raises(ConfigError, match="no such folder of images"):
+        read(file, image_folder=str(pictures / "none"))
+    with pytest.raises(ConfigError, match=r"data\.image_folder means nothing for shapes"):
+        load(DataConfig(name="shapes", image_folder=str(pictures)), PromptTask)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +321,7 @@ def test_broken_files_are_named_by_their_line_or_skipped(pictures: Path) -> None
     with pytest.raises(DataError, match=r"image at line 2 of rows\.jsonl: not an image that can be decoded") as caught:
         read(file)
     assert caught.value.given == str(pictures / "cut.png")
-    assert f"relative paths begin at the data file's folder, {pictures.parent}" in (caught.value.hint or "")
+    assert f"relative paths begin in {pictures.parent}; data.image_folder=DIR" in (caught.value.hint or "")
     loaded = read(file, on_bad_row="skip")
     assert ([colours(record) for record in loaded.train], loaded.skipped) == ([[RED_PIXEL], [BLUE_PIXEL]], 2)
     assert [example.partition(": ")[2][:20] for example in loaded.skipped_examples] == [

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from rlllm.core.errors import DataError
 from rlllm.core.images import image_bytes, open_image
 from rlllm.core.records import (
     Conversation,
@@ -123,6 +124,13 @@ def _answered(task: PromptTask):  # type: ignore[no-untyped-def]
     from rlllm.core.records import Sample
 
     return Sample(task.prompt, task.meta["solution"], task.answer, task.meta)
+
+
+def test_verdicts_in_text_alone_are_refused() -> None:
+    with pytest.raises(DataError, match="these problems show images"):
+        load(DataConfig(name="verdicts:shapes", rows=4, holdout=0), Conversation)
+    dialogue = load(DataConfig(name="dialogues:shapes", rows=20, holdout=0), Conversation).train
+    assert {len(images_of(record.prompt)) for record in dialogue} == {1}
 
 
 def test_the_bytes_of_a_picture_are_those_of_a_palette_without_compression() -> None:

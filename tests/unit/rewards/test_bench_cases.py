@@ -128,3 +128,13 @@ def test_every_kind_of_program_that_is_right_has_a_wrong_twin() -> None:
     for case in cases.cases:
         labels.setdefault(case.kind, set()).add(case.label)
     assert [kind for kind, found in labels.items() if True in found and False not in found] == []
+
+
+def test_a_case_may_show_an_image_as_a_record_does() -> None:
+    parts = [{"type": "image", "image": "/a.png"}, {"type": "text", "text": "How many?"}]
+    rows = [{"prompt": [{"role": "user", "content": parts}], "answer": "2", "completion": "#### 2", "label": True}]
+    (case,) = read_cases([("row 1", rows[0])], "cases").cases
+    assert case.sample.prompt == rows[0]["prompt"]
+    for broken in ([{"type": "image"}], [{"type": "video", "video": "a"}], [], [7]):
+        with pytest.raises(DataError, match="a row needs a prompt"):
+            read_cases([("row 1", {**rows[0], "prompt": [{"role": "user", "content": broken}]})], "cases")

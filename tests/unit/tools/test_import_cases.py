@@ -30,8 +30,9 @@ INDEX: dict[str, Any] = {
     "pictures": {
         "file_name": "m.json",
         "formatting": "sharegpt",
-        "columns": {"messages": "messages", "images": "images"},
+        "columns": {"messages": "messages", "images": "pictures"},
     },
+    "films": {"file_name": "f.json", "formatting": "sharegpt", "columns": {"messages": "messages", "videos": "videos"}},
 }
 ALPACA = [{"instruction": f"Say {word}", "input": "", "output": word} for word in ("yes", "no", "well", "now")]
 
@@ -292,7 +293,7 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("llamafactory", {**FACTORY, "use_dora": True}, "DoRA"),
     ("llamafactory", {**FACTORY, "mixture_of_depths": "convert"}, "mixture of depths"),
     ("llamafactory", {**FACTORY, "fp8": True}, "8 bits"),
-    ("llamafactory", {**FACTORY, "dataset": "pictures"}, "a data set with images"),
+    ("llamafactory", {**FACTORY, "dataset": "films"}, "a data set with videos"),
     ("llamafactory", {"model": "a/b", "train_dataset": "data/x.yaml"}, "LLaMA-Factory v1"),
     ("llamafactory", {"model_name_or_path": "a/b", "export_dir": "out"}, "merges or exports"),
     ("llamafactory", {"model_name_or_path": "a/b", "infer_backend": "vllm"}, "talking to a model"),
@@ -300,7 +301,6 @@ OTHERS: list[tuple[str, dict[str, Any], str]] = [
     ("axolotl", {**AXOLOTL, "relora": True}, "ReLoRA"),
     ("axolotl", {**AXOLOTL, "lisa_n_layers": 4}, "LISA"),
     ("axolotl", {**AXOLOTL, "qat": {"weight_dtype": "int4"}}, "QAT"),
-    ("axolotl", {**AXOLOTL, "processor_type": "AutoProcessor"}, "images or sounds"),
     ("axolotl", {**AXOLOTL, "gptq": True}, "GPTQ"),
     ("axolotl", {**AXOLOTL, "use_eaft": True}, "EAFT"),
     ("axolotl", {**AXOLOTL, "unfrozen_parameters": ["lm_head"]}, "some weights only"),
@@ -402,3 +402,14 @@ def test_kto_has_two_rows_a_batch_at_equal_steps(folder: Path) -> None:
     assert made.recipe["trainer"]["gradient_accumulation_steps"] == 4
     with pytest.raises(ConfigError, match="no neighbour"):
         imported({**config, "gradient_accumulation_steps": 1}, folder, "llamafactory")
+
+
+def test_data_with_images_is_carried_over_with_its_column_and_folder(folder: Path) -> None:
+    made = imported(
+        {**FACTORY, "dataset": "pictures", "media_dir": "photos", "image_max_pixels": 262144}, folder, "llamafactory"
+    )
+    data = made.recipe["data"]
+    assert (data["columns"], data["image_folder"]) == ({"messages": "messages", "images": "pictures"}, "photos")
+    assert "the model's own processor" in reasons(made)["image_max_pixels"]
+    plain = imported({**AXOLOTL, "processor_type": "AutoProcessor"}, folder, "axolotl")
+    assert reasons(plain)["processor_type"] == "the model's own processor is used"

@@ -91,7 +91,7 @@ REFUSED = [
     ("verl", "python3 -m verl.trainer.main_generation a=1\n", "starts no training"),
     ("verl", VERL.replace("=grpo", "=gpg"), "unknown adv_estimator"),
     ("verl", VERL + "actor_rollout_ref.rollout.n=1", "compares completions of one prompt"),
-    ("verl", VERL + "data.image_key=images", "training on images"),
+    ("verl", VERL + "actor_rollout_ref.actor.freeze_vision_tower=True", "training of a part of the weights"),
     ("verl", VERL + "actor_rollout_ref.rollout.multi_turn.enable=True", "several turns"),
     ("verl", VERL + "actor_rollout_ref.rollout.n=$(nproc)", "without the shell"),
     (
@@ -177,3 +177,15 @@ def test_the_module_may_stand_in_a_variable(tmp_path: Path) -> None:
     lines = ['ENTRY=${ENTRY:-"-m verl.trainer.sft_trainer"}', "torchrun ${ENTRY} data.train_files=a model.path=m"]
     recipe = script("\n".join(lines) + "\n", "verl", tmp_path).recipe
     assert (recipe["method"], recipe["model"], recipe["data"]["name"]) == ("sft", "m", "a")
+
+
+def test_columns_of_images_are_named_where_they_have_another_name(tmp_path: Path) -> None:
+    grouped = VERL + "actor_rollout_ref.rollout.n=2 "
+    assert "columns" not in script(grouped + "data.image_key=images", "verl", tmp_path).recipe["data"]
+    named = script(grouped + "data.image_key=pictures", "verl", tmp_path)
+    assert named.recipe["data"]["columns"] == {"images": "pictures"}
+    command = "python3 -m openrlhf.cli.train_ppo_ray --pretrain m --prompt_data d --data.image_key pictures"
+    reward = tmp_path / "reward.py"
+    reward.write_text("def reward_func(queries, prompts, labels):\n    return [0.0 for _ in queries]\n")
+    made = script(f"{command} --remote_rm_url {reward}", "openrlhf", tmp_path)
+    assert made.recipe["data"]["columns"]["images"] == "pictures"

@@ -113,8 +113,18 @@ def _is_prompt(value: Any) -> bool:
     if not isinstance(value, list):
         return isinstance(value, str)
     return bool(value) and all(
-        isinstance(message, Mapping) and {"role", "content"} <= message.keys() and isinstance(message["content"], str)
+        isinstance(message, Mapping) and {"role", "content"} <= message.keys() and _is_content(message["content"])
         for message in value
+    )
+
+
+def _is_content(value: Any) -> bool:
+    """Whether a message holds text, or parts of text and images as a record has them."""
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    kinds = {"text": "text", "image": "image"}
+    return bool(value) and all(
+        isinstance(part, Mapping) and isinstance(part.get(kinds.get(str(part.get("type")), "")), str) for part in value
     )
 
 

@@ -370,7 +370,6 @@ _LIGER = [
     "rms_norm_gated",
 ]
 _REFUSED = {
-    "processor_type": "training on images or sounds",
     "relora": "restarts of adapters (ReLoRA)",
     "lisa_n_layers": "training of some layers (LISA)",
     "diffusion": "diffusion",
@@ -455,6 +454,7 @@ _SPEEDS = [
     "max_packed_sequence_len",
 ]
 _LEFT = {
+    **dict.fromkeys(("processor_type", "image_size", "image_resize_algorithm"), "the model's own processor is used"),
     "skip_prepare_dataset": "rows are always prepared",
     "remove_unused_columns": "rlllm makes the columns that the trainer reads",
     "eot_tokens": "the tokenizer's own chat template is used, with its marks",

@@ -60,6 +60,7 @@ _COLUMNS = {
     "system": "system",
     "history": "history",
     "tools": "tools",
+    "images": "images",
 }
 """Columns of `dataset_info.json` to record fields."""
 
@@ -180,9 +181,9 @@ def _settings(recipe: Draft, name: str, folder: Path, path: Path) -> dict[str, A
         return {"name": name}
     folder_of_index, info = entry
     columns = mapping(info.get("columns") or {}, "columns")
-    media = [key for key in ("images", "videos", "audios") if key in columns]
+    media = [key for key in ("videos", "audios") if key in columns]
     if media:
-        raise ConfigError(f"a data set with {media[0]}, and only text is trained on", given=name)
+        raise ConfigError(f"a data set with {media[0]}, and only text and images are trained on", given=name)
     mapped = {_COLUMNS[key]: str(column) for key, column in columns.items() if key in _COLUMNS}
     if "prompt" in mapped and _is_text(recipe, columns):
         mapped = {"text": mapped["prompt"]}
@@ -303,7 +304,16 @@ def _sampling(draft: Draft, key: str, value: Any) -> None:
         draft.leave(key, value, "nothing is generated in training")
 
 
-_MEDIA = "only text is trained on"
+def _media_dir(draft: Draft, key: str, value: Any) -> None:
+    if draft.preparation is None:
+        draft.put("data.image_folder", str(value))
+    else:
+        draft.leave(key, value, "each source of a prepared folder has an image_folder of its own")
+
+
+_VIDEOS = "only text and images are trained on"
+_PIXELS = "the model's own processor says how large an image becomes"
+_ALL_WEIGHTS = "without adapters every weight of the model trains, and with them what `peft` names"
 _OPTIMISERS = ("galore", "badam", "apollo", "muon", "adam_mini")
 _MACHINES = [
     "ddp_timeout",
@@ -381,9 +391,10 @@ _RULES: dict[str, Rule] = {
     "compute_accuracy": unless(False, "held-out rows are measured before and after"),
     "double_quantization": left(QUANTISED),
     **{f"fp8_{name}": left("arithmetic in 8 bits is off") for name in ("backend", "enable_fsdp_float8_all_gather")},
-    **{name: left(_MEDIA) for name in ("image_max_pixels", "image_min_pixels", "video_max_pixels", "video_min_pixels")},
-    **{name: left(_MEDIA) for name in ("video_fps", "video_maxlen", "media_dir")},
-    **{f"freeze_{name}": left(_MEDIA) for name in ("vision_tower", "multi_modal_projector", "language_model")},
+    "media_dir": _media_dir,
+    **{name: left(_PIXELS) for name in ("image_max_pixels", "image_min_pixels")},
+    **{f"video_{name}": left(_VIDEOS) for name in ("max_pixels", "min_pixels", "fps", "maxlen")},
+    **{f"freeze_{name}": left(_ALL_WEIGHTS) for name in ("vision_tower", "multi_modal_projector", "language_model")},
     **{name: left(LAUNCHER) for name in _MACHINES},
     "plot_loss": left("curves are in the run's report.html"),
     "pure_bf16": unless(False, "the number format is chosen by the hardware"),

@@ -109,8 +109,7 @@ _OLD = {
 """Flags under other names to those of version 0.10."""
 _REFUSED = {
     "train.agent_func_path": "an agent of OpenRLHF's in a rollout",
-    "data.image_key": "training on images",
-    "actor.freeze_visual_encoder": "training on images",
+    "actor.freeze_visual_encoder": "training of a part of the weights",
     "actor.muon.lr": "an optimiser of its own (Muon)",
     "train.partial_rollout_enable": "rollouts that go on in the next step",
     "data.multiturn": "only the marks of the data say which turns train",
@@ -184,6 +183,7 @@ def _data(recipe: Draft, given: dict[str, Any]) -> None:
     if len(weights) != len(listed):
         raise ConfigError(f"{len(weights)} shares for {len(listed)} data sets", given=str(shares))
     keys = {"input": "prompt", "prompt": "prompt", "output": "completion", "chosen": "chosen", "rejected": "rejected"}
+    keys["image"] = "images"
     keys["label"] = "label" if recipe.method == "kto" else "answer"
     columns = {
         field: str(given.pop(f"data.{key}_key"))

@@ -30,14 +30,13 @@ _METHODS = {
 """`algorithm.adv_estimator` to verb and method."""
 _AGGREGATIONS = ("token-mean", "seq-mean-token-mean", "seq-mean-token-sum", "seq-mean-token-sum-norm")
 _REFUSED = {
-    "data.image_key": "training on images",
     "data.custom_cls.path": "rows that a class of verl's makes",
     "data.sampler.class_path": "an order of prompts that a class of verl's makes",
     "actor_rollout_ref.rollout.multi_turn.enable": "several turns with tools in a rollout",
     "actor_rollout_ref.rollout.multi_turn.tool_config_path": "several turns with tools in a rollout",
     "actor_rollout_ref.rollout.multi_turn.interaction_config_path": "several turns in a rollout",
     "actor_rollout_ref.rollout.agent.agent_loop_config_path": "an agent of verl's in a rollout",
-    "actor_rollout_ref.actor.freeze_vision_tower": "training on images",
+    "actor_rollout_ref.actor.freeze_vision_tower": "training of a part of the weights",
     "actor_rollout_ref.actor.router_replay.mode": "replayed routes of experts",
     "do_search": "a search engine in a rollout (Search-R1)",
     "algorithm.use_pf_ppo": "weighted drawing of samples (PF-PPO)",
@@ -161,8 +160,14 @@ def _data(recipe: Draft, rest: dict[str, Any]) -> None:
     if not files:
         raise ConfigError("the config names no data set", hint="data.train_files=...")
     prompt = rest.pop("data.prompt_key", "prompt")
-    columns = {} if prompt == "prompt" else {"prompt": prompt}
+    columns = ({} if prompt == "prompt" else {"prompt": prompt}) | _images(rest)
     recipe.put_sources([Source({"name": str(name), **({"columns": columns} if columns else {})}) for name in names])
+
+
+def _images(rest: dict[str, Any]) -> dict[str, str]:
+    """The map of `data.image_key`, where it is not the column that is read anyway."""
+    column = rest.pop("data.image_key", None)
+    return {"images": str(column)} if column and column != "images" else {}
 
 
 def _batches(recipe: Draft, rest: dict[str, Any]) -> int:
@@ -413,14 +418,10 @@ def _imitation(given: dict[str, Any]) -> Draft:
     }
     key = "model.partial_pretrain" if "model.partial_pretrain" in rest else "model.path"
     _required(recipe, rest, key, "model")
-    if rest.get("data.image_key"):
-        raise ConfigError(
-            "training on images, which rlllm does not have", given=f"data.image_key={rest['data.image_key']}"
-        )
     files = rest.pop("data.train_files", None)
     if not files:
         raise ConfigError("the config names no data set", hint="data.train_files=...")
-    columns = _sft_columns(recipe, rest)
+    columns = _sft_columns(recipe, rest) | _images(rest)
     names = files if isinstance(files, list) else [files]
     recipe.put_sources([Source({"name": str(name), **({"columns": columns} if columns else {})}) for name in names])
     batch = _number(rest.pop("data.train_batch_size"), "data.train_batch_size")
