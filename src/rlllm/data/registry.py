@@ -35,6 +35,14 @@ DATASETS = Registry(
             "rlllm.data.procedural.programs:workspace",
             "small programs to write, levels 1 to 3; as conversations, how they are written, run and submitted",
         ),
+        "physics-transitions": Builtin(
+            "rlllm.data.procedural.physics.transitions:transitions",
+            "states of scenes and an action, to predict the next state; levels 1 to 4",
+        ),
+        "simulator": Builtin(
+            "rlllm.data.procedural.physics.experiments:simulator",
+            "scenes of physics with a hidden number to measure, levels 1 to 4; as conversations, experiments",
+        ),
         "humaneval": Builtin(
             "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
         ),

@@ -29,6 +29,10 @@ REWARDS = Registry(
         "steps": Builtin(
             "rlllm.rewards.verifiers.steps:Steps", "share of the worked steps that hold, of a right answer"
         ),
+        "state-change": Builtin(
+            "rlllm.rewards.verifiers.state_change:StateChange",
+            "F1 of a predicted next state over the lines that changed (world-model feedback)",
+        ),
         "budget": Builtin("rlllm.rewards.length:Budget", "minus the distance to the requested length, in tokens (L1)"),
         "repetition": Builtin(
             "rlllm.rewards.repetition:Repetition", "minus the share of n-grams that repeat an earlier one"

@@ -32,6 +32,10 @@ ENVIRONMENTS = Registry(
             "rlllm.rollouts.environments.workspace:Workspace", "files to write, run in the sandbox, and submit"
         ),
         "guess": Builtin("rlllm.rollouts.environments.guess:Guess", "a hidden number, found by higher and lower"),
+        "simulator": Builtin(
+            "rlllm.rollouts.environments.simulator:Simulator",
+            "a scene with a hidden number, to measure, simulate and submit, at a price a call",
+        ),
         "openenv": Builtin(
             "rlllm.rollouts.environments.openenv:OpenEnv", "the environment of an OpenEnv server, by url"
         ),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import ValidationError
 
+from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError, DataError, unknown
 from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, Record, StepwiseSolution
 from rlllm.data.procedural.annotator import AnnotatorParams, make_labelled, make_pair
@@ -68,7 +69,7 @@ def make_records(problems: Iterable[Problem], request: DataRequest, params: Proc
     return [make(problem, generator, params) for problem, _ in zip(problems, range(request.rows), strict=False)]
 
 
-def parse_params(cls: type[ProceduralParams], params: Mapping[str, Any]) -> Any:
+def parse_params(cls: type[Section], params: Mapping[str, Any]) -> Any:
     """Validate `data.params`. Raises ConfigError for an unknown name or a value out of range."""
     for name in params:
         if name not in cls.model_fields:
