@@ -6,10 +6,13 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from rlllm.core.errors import ConfigError, DataError
@@ -26,7 +29,7 @@ from rlllm.core.records import (
 )
 from rlllm.data.config import DataConfig
 from rlllm.data.inspect.bad_rows import BadRows
-from rlllm.data.io.formats import number_rows
+from rlllm.data.io.formats import dataset_rows, number_rows
 from rlllm.data.load import Loaded, load
 from rlllm.data.to_records import adapt
 
@@ -397,3 +400,41 @@ def test_damage_and_skipping_count_once(pictures: Path) -> None:
     rows = [{"prompt": "?", "image": value} for value in (str(pictures / "red.png"), URL, str(pictures / "blue.png"))]
     records, _ = adapt(number_rows(rows, "rows"), PromptTask, {}, "rows", bad)
     assert (len(records), bad.count, bad.good) == (2, 1, 2)
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=12)
+    | st.just("<image>")
+    | st.binary(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["bytes", "path", "image", "url", "type", "text"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(image=_JSON, content=_JSON)
+def test_any_value_is_read_or_refused_as_data(image: Any, content: Any) -> None:
+    row = {"prompt": [{"role": "user", "content": content}], "answer": "x", "images": image}
+    with suppress(DataError):
+        record = adapted(row)
+        for reference in images_of(record.prompt):
+            open_image(reference)
+
+
+def test_a_stream_of_datasets_gives_images_as_pil_holds_them() -> None:
+    from datasets import Dataset, Features, Value
+    from datasets import Image as ImageFeature
+
+    features = Features({"prompt": Value("string"), "image": ImageFeature()})
+    data = Dataset.from_dict({"prompt": ["a"], "image": [{"bytes": encoded("blue", "JPEG")}]}, features=features)
+    (stored,), (streamed,) = list(dataset_rows(data)), list(dataset_rows(data.to_iterable_dataset()))
+    assert stored["image"]["bytes"][:3] == b"\xff\xd8\xff"
+    assert isinstance(streamed["image"], Image.Image)
+    assert images_of(adapted(streamed).prompt)[0].startswith("data:image/png")
