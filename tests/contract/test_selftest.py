@@ -31,7 +31,7 @@ def test_everything_of_this_installation_is_as_its_formula_says(capsys: pytest.C
     slots = {
         name.replace(".", " ", 1)
         for name in SLOTS.builtins
-        if not name.startswith(("sampler.", "off_policy.", "erase."))
+        if not name.startswith(("sampler.", "off_policy.", "erase.", "reflect."))
     }
     assert slots - checked == WITHOUT_FORMULA
     assert {f"loss {name}" for name in (*dpo.LOSSES, "nll", "dft", "kto")} <= checked

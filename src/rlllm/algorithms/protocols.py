@@ -43,6 +43,8 @@ class Setup:
     """The loss of the run."""
     erase: Erasure | None = None
     """What erases segments; None in a run that samples completions whole."""
+    reflect: Reflection | None = None
+    """What asks for a second answer; None in a run of single answers."""
     signals: Mapping[str, Signal] = field(default_factory=dict)
     """Name -> signal, of every signal that a component needs."""
     sampler: Sampler | None = None
@@ -109,8 +111,25 @@ class Sampler(Component):
     replays: ClassVar[bool] = False
     """Whether groups are stored, and replayed in the place of groups that are not accepted."""
 
+    @property
+    def start_samples(self) -> int:
+        """Completions of each row by the start model that are judged before training, for `measured`."""
+        return 0
+
+    @property
+    def reward_factors(self) -> Mapping[str, float]:
+        """Name of a reward -> what its weight is multiplied by in the next rollout; 1 where it is not named."""
+        return {}
+
     def begin(self, rows: int, seed: int) -> None:
         """Called once with the size of the data set and the run's seed, before a state is loaded."""
+
+    def measured(self, tasks: Sequence[PromptTask], values: Sequence[Sequence[float | None]]) -> None:
+        """Called once after `begin`: the training rows, and the values of the reward `reward` of `start_samples` completions of
+        each, None where undefined. A resumed run is given the values of its first start."""
+
+    def advance(self, share: float) -> None:
+        """Called before each rollout with the share of the run's optimizer steps that have been made."""
 
     def __call__(self, rows: int, seed: int, epoch: int) -> list[int]:
         """Order of an epoch, a permutation or selection of `range(rows)`: a pure function of its arguments."""
@@ -286,6 +305,16 @@ class Erasure(Component):
         """Called after a rollout; `reduce` is the sum of a tensor over all processes."""
 
 
+class Reflection(Component):
+    """The policy answers twice, with a text between that it did not write and that does not train. In training only.
+
+    Rewards judge the second answer, and find the first in the column `first_completion` of a sample.
+    """
+
+    text: str = ""
+    """What is said between the two answers."""
+
+
 CONTEXT = "dialogue_context"
 """Column of a sample that completes a turn of a dialogue: what its `Context` says."""
 
@@ -362,6 +391,7 @@ SLOTS: Mapping[str, type[Component]] = {
     "off_policy": OffPolicy,
     "erase": Erasure,
     "dialogue": Dialogue,
+    "reflect": Reflection,
 }
 """Slot -> base of its components."""
 

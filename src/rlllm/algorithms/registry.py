@@ -58,6 +58,7 @@ METHODS = Registry(
         "starpo": Builtin("rlllm.algorithms.methods.rl.starpo:METHOD"),
         "e3rl": Builtin("rlllm.algorithms.methods.rl.e3rl:METHOD"),
         "tracer": Builtin("rlllm.algorithms.methods.rl.tracer:METHOD"),
+        "vac-grpo": Builtin("rlllm.algorithms.methods.rl.vac_grpo:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -100,6 +101,10 @@ SLOTS = Registry(
         "sampler.hints": Builtin(
             "rlllm.algorithms.samplers.hints:Hints", "the beginning of the solution, for prompts that fail"
         ),
+        "sampler.curriculum": Builtin(
+            "rlllm.algorithms.samplers.curriculum:Curriculum",
+            "four tiers by the start model's pass rate, from easy to hard as rewards rise (VAC-GRPO)",
+        ),
         "off_policy.demonstrations": Builtin(
             "rlllm.algorithms.off_policy.demonstrations:Demonstrations",
             "worked solutions in place of some completions of a group (LUFFY)",
@@ -115,6 +120,10 @@ SLOTS = Registry(
         "dialogue.stopping": Builtin(
             "rlllm.algorithms.dialogues.stopping:Stopping",
             "attempts at a problem until another one is not worth its price; the majority answers",
+        ),
+        "reflect.second-answer": Builtin(
+            "rlllm.algorithms.reflecting.second_answer:SecondAnswer",
+            "asks to check the answer and to answer again, which is what rewards judge (VAC-GRPO)",
         ),
         "advantage.group": Builtin(
             "rlllm.algorithms.advantages.group:Group", "reward minus group mean, over group deviation"
@@ -156,6 +165,10 @@ SLOTS = Registry(
         "advantage.starpo": Builtin(
             "rlllm.algorithms.advantages.stability:StaRPO",
             "group, with a bonus for smooth and direct reasoning steps (StaRPO)",
+        ),
+        "advantage.vac-group": Builtin(
+            "rlllm.algorithms.advantages.consistency:GroupConsistency",
+            "group, with a bonus for right answers that follow from their reasoning most surely (VAC-GRPO)",
         ),
         "advantage.e3rl": Builtin(
             "rlllm.algorithms.advantages.segments:SegmentShares",
@@ -257,6 +270,7 @@ SIGNALS = Registry(
         "sibling_distributions": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDistributions"),
         "sibling_divergence": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDivergence"),
         "attention_shares": Builtin("rlllm.algorithms.signals.attention_shares:AttentionShares"),
+        "answer_logps": Builtin("rlllm.algorithms.signals.answer_logps:AnswerLogps"),
         "teacher_logps": Builtin("rlllm.algorithms.signals.teacher_logps:TeacherLogps"),
     },
     "rlllm methods ls --signals",

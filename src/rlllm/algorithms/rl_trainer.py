@@ -45,9 +45,11 @@ from rlllm.algorithms.protocols import (
     Mask,
     OffPolicy,
     PolicyLoss,
+    Reflection,
     Sampler,
     as_component,
 )
+from rlllm.algorithms.reflecting.two_passes import TwoAnswers, TwoPassRollouts
 from rlllm.algorithms.resampling import Resampling
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.order import Shuffle
@@ -57,7 +59,7 @@ from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions
 from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.core.records import PromptTask, Sample
+from rlllm.core.records import REFLECTED, PromptTask, Sample
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import as_prompt, template_arguments
 from rlllm.policies.completion_text import completion_texts
@@ -67,7 +69,7 @@ from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.engines.base import sample_completions
 from rlllm.rollouts.environments.base import finished
 
-_SLOTS = ("sampler", "advantage", "mask", "loss", "off_policy", "erase", "dialogue")
+_SLOTS = ("sampler", "advantage", "mask", "loss", "off_policy", "erase", "dialogue", "reflect")
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Slots:
     """Samples completions in segments and erases some; None samples them whole."""
     dialogue: Dialogue | None = None
     """Plays a dialogue on each problem, of which the group completes one turn; None has it complete the problem."""
+    reflect: Reflection | None = None
+    """Asks for a second answer; None samples single answers."""
     kl: KLController | None = None
     """The KL penalty; None adds TRL's `beta` to the loss."""
     entropy_target: EntropyTarget | None = None
@@ -124,6 +128,10 @@ class _InFlight:
     """What each row completes, where a dialogue says so."""
     arguments: list[dict[str, Any]] = field(default_factory=list)
     """What each row gives the chat template beside its prompt, such as tools."""
+    answers: Sequence[TwoAnswers] = ()
+    """The two answers of each row, where the run reflects."""
+    answer_limit: int | None = None
+    """Tokens of one answer, where a completion holds two."""
 
 
 class _TRLRewardFunction:
@@ -141,7 +149,9 @@ class _TRLRewardFunction:
         return [None if total is None else value for value, total in zip(values, self.scores.totals, strict=True)]
 
 
-class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossComputation, GRPOTrainer):
+class RLTrainer(
+    SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, TwoPassRollouts, LossComputation, GRPOTrainer
+):
     """GRPOTrainer with slots.
 
     Args:
@@ -182,6 +192,8 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossC
         if self.ref_model is not None:
             by_row(self.ref_model)  # TRL loads it
         self._add_roles()
+        self._prepare_reflection()
+        self._full_weights = self.reward_weights.clone()
         self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._in_flight = _InFlight({})
 
@@ -190,6 +202,15 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossC
         stock = super()._get_train_sampler(dataset)
         layout = {key: getattr(stock, key) for key in ("mini_repeat_count", "batch_size", "repeat_count")}
         return EpochPromptSampler(self.sampler, stock.num_samples, self.args.seed, layout)
+
+    def _advance_sampler(self) -> None:
+        """Tell the sampler how far the run is, and weigh rewards as it wants."""
+        self.sampler.advance(self.state.global_step / max(self.state.max_steps, 1))
+        factors = self.sampler.reward_factors
+        named = [factors.get(name, 1.0) for name in self.slots.rewards.names]
+        self.reward_weights = self._full_weights * torch.tensor(named)
+        known = {name: factor for name, factor in factors.items() if name in self.slots.rewards.names}
+        self._note({f"rewards/{name}/weight_factor": factor for name, factor in known.items()})
 
     # rollout ----------------------------------------------------------------------------------------------------------
     def _sampled(self, inputs: Sequence[Mapping[str, Any]]) -> Rollout:
@@ -323,7 +344,7 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossC
 
         args = self.args
         return SamplingConfig(
-            max_new_tokens=args.max_completion_length,
+            max_new_tokens=self._in_flight.answer_limit or args.max_completion_length,
             temperature=args.temperature,
             top_p=args.top_p,
             top_k=args.top_k or 0,
@@ -334,10 +355,18 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossC
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
         environments = self.environments or [None] * len(inputs)
         # not TRL's messages: where the tokenizer parses responses, these have no calls and no reasoning in their text
-        texts = completion_texts(self.processing_class, completion_ids_list)
+        answers = self._in_flight.answers
+        judged = [answer.second for answer in answers] if answers else completion_ids_list
+        texts = completion_texts(self.processing_class, judged)
         contexts: Sequence[Context | None] = self._in_flight.contexts or [None] * len(inputs)
         rollouts = zip(inputs, completions, texts, completion_ids_list, environments, contexts, strict=True)
         samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
+        if answers:
+            firsts = completion_texts(self.processing_class, [answer.first for answer in answers])
+            samples = [
+                replace(sample, meta={**sample.meta, REFLECTED: first})
+                for sample, first in zip(samples, firsts, strict=True)
+            ]
         scores = self._role_scores(samples) if self._in_flight.contexts else self.slots.rewards.score(samples)
         for function in self.reward_functions:
             function.scores = scores
@@ -362,6 +391,7 @@ class RLTrainer(SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, LossC
     # advantage and mask -----------------------------------------------------------------------------------------------
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         if self.model.training:
+            self._advance_sampler()
             rollout, rejected = self._rollout_to_learn_from(inputs)
         else:
             rollout, rejected = self._sampled(inputs), []

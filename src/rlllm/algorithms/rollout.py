@@ -16,7 +16,7 @@ from rlllm.algorithms.batch import weighted
 from rlllm.algorithms.protocols import CONTEXT
 from rlllm.algorithms.stored_group import StoredGroup, spread
 from rlllm.algorithms.tensor_dict import take_rows
-from rlllm.core.records import Prompt, Sample
+from rlllm.core.records import REFLECTED, Prompt, Sample
 from rlllm.rollouts.environments.base import STORED
 
 PROMPT = ("prompt_ids", "prompt_mask")
@@ -103,7 +103,7 @@ class Rollout:
                 "advantage": advantage,
                 "truncated": sample.truncated,
                 "tokens": sample.tokens,
-                **{name: sample.meta[name] for name in (*STORED, CONTEXT) if name in sample.meta},
+                **{name: sample.meta[name] for name in (*STORED, CONTEXT, REFLECTED) if name in sample.meta},
                 **({"demonstration": True} if demonstration else {}),
                 **kept,
             }

@@ -24,6 +24,8 @@ are the row's own."""
 Content = str | list[dict[str, Any]]
 Prompt = str | list[Message]
 Completion = str | list[Message]
+REFLECTED = "first_completion"
+"""Column of a sample that is a second answer: the text of the first, which the policy gave before it was asked to check it."""
 MESSAGE_KEYS = frozenset({"role", "content", "reasoning_content", "tool_calls", "tool_call_id", "name"})
 """Keys of a message that rlllm knows; it hands on the others to the chat template as they are."""
 IMAGE_MARK = "[image]"

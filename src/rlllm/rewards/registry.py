@@ -100,6 +100,24 @@ REWARDS = Registry(
         "verdict-form": Builtin(
             "rlllm.rewards.judges.judge:VerdictForm", "1 if a critique stands before one final verdict"
         ),
+        "tagged": Builtin(
+            "rlllm.rewards.verifiers.tagged.reward:Tagged", "1 if the five tags parse and the answer in them is right"
+        ),
+        "tagged-form": Builtin(
+            "rlllm.rewards.verifiers.tagged.reward:TaggedForm", "1 if the five tags stand once each, in order"
+        ),
+        "consistency": Builtin(
+            "rlllm.rewards.verifiers.tagged.reward:Consistency",
+            "the stated relation of two channels holds, where the answer is right (VAC-GRPO)",
+        ),
+        "cues": Builtin(
+            "rlllm.rewards.verifiers.tagged.reward:CueProcess",
+            "F1 of the cues that are named, where the answer is right (VAC-GRPO)",
+        ),
+        "reflection": Builtin(
+            "rlllm.rewards.verifiers.tagged.reward:ReflectionGain",
+            "1 if a second answer is right and the first was not, 0 the other way round (VAC-GRPO)",
+        ),
         "refusal": Builtin("rlllm.rewards.verifiers.refusal:Refusal", "1 if the completion refuses to help, else 0"),
         "random": Builtin(
             "rlllm.rewards.controls:RandomReward", "1 with probability p, whatever the completion says (a control)"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rlllm.algorithms.components import component
+from rlllm.algorithms.protocols import Sampler
 from rlllm.core.errors import ConfigError
 from rlllm.rollouts.environments.base import TRANSCRIPT, tool_calls, transcript_text
 from rlllm.training.environment import PlannedEnvironment, chat_template, check_reward
@@ -49,6 +50,16 @@ def _refuse_one_turn_samplers(plan: RLPlan[Any]) -> None:
         raise ConfigError(
             f"erase={plan.slots['erase'].name} samples one turn in segments, and an environment has several turns",
             hint="leave out one of them",
+        )
+    if "reflect" in plan.slots:
+        raise ConfigError(
+            f"reflect={plan.slots['reflect'].name} asks again behind one answer, and an environment has turns of its own",
+            hint="leave out one of them",
+        )
+    if cast(Sampler, component("sampler", plan.slots["sampler"])).start_samples:
+        raise ConfigError(
+            f"sampler={plan.slots['sampler'].name} measures the start model by single answers, which no tool has helped",
+            hint="sampler.column=NAME reads each row's tier from the data; or leave out the environment",
         )
     if "dialogue" in plan.slots:
         raise ConfigError(

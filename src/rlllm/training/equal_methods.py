@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
 
 DEFAULT_COMPONENTS = {"sampler": "shuffle", "advantage": "group", "mask": "all", "loss": "grpo"}
-"""Slot -> component, where neither the user nor the method says otherwise. The slots `off_policy`, `erase` and `dialogue`
-stay empty."""
+"""Slot -> component, where neither the user nor the method says otherwise. The slots `off_policy`, `erase`, `dialogue`
+and `reflect` stay empty."""
 _OTHER_SETTINGS = (
     "beta",
     "scale_rewards",

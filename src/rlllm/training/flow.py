@@ -278,7 +278,7 @@ def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
     if kept is not None:
         write_json(path, kept)
         return
-    with _random_state_kept():
+    with random_state_kept():
         measured = job.plan.trainer.measure(job, job.model)
     if measured:
         write_json(path, [asdict(result) for result in measured])
@@ -287,7 +287,7 @@ def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def random_state_kept() -> Iterator[None]:
     """The generators of Python, NumPy and torch go on afterwards as if nothing had been drawn inside."""
     import random
 

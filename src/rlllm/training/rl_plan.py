@@ -9,7 +9,17 @@ from rlllm.algorithms.component_dry_run import try_out
 from rlllm.algorithms.components import Components, SlotSpec, component, known, takes
 from rlllm.algorithms.losses.base import AGGREGATIONS
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, LOSS_SETTINGS
-from rlllm.algorithms.protocols import Advantage, Component, Dialogue, Erasure, OffPolicy, PolicyLoss, Sampler, Setup
+from rlllm.algorithms.protocols import (
+    Advantage,
+    Component,
+    Dialogue,
+    Erasure,
+    OffPolicy,
+    PolicyLoss,
+    Reflection,
+    Sampler,
+    Setup,
+)
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
@@ -115,6 +125,7 @@ def _setup(plan: Plan[RLConfigT], components: Components, rewards: Composition, 
         off_policy="off_policy" in components.by_slot,
         loss=cast(PolicyLoss, components.by_slot["loss"]),
         erase=cast(Erasure | None, components.by_slot.get("erase")),
+        reflect=cast(Reflection | None, components.by_slot.get("reflect")),
         signals=components.signals,
         sampler=cast(Sampler, components.by_slot["sampler"]),
         settings=settings,
@@ -194,7 +205,7 @@ def _slots(config: RLSettings, method: Method, settings: Mapping[str, Any]) -> d
     if off_policy.name:
         slots["off_policy"] = off_policy
         chosen = {**cast(OffPolicy, component("off_policy", off_policy)).goes_with, **chosen}
-    for slot in ("erase", "dialogue"):
+    for slot in ("erase", "dialogue", "reflect"):
         spec = _slot(config, slot, {slot: "", **chosen})
         if spec.name:
             slots[slot] = spec
@@ -253,6 +264,8 @@ def _check_component(name: str, part: Component, setup: Setup) -> None:
         _check_erasure(name, setup)
     if isinstance(part, Dialogue):
         _check_dialogue(name, setup)
+    if isinstance(part, Reflection):
+        _check_reflection(name, setup)
     if isinstance(part, PolicyLoss) and part.aggregation not in AGGREGATIONS:
         raise unknown(f"aggregation of {name}", part.aggregation, AGGREGATIONS)
     if isinstance(part, Advantage) and part.per_token and setup.loss and setup.loss.shares_ratio(setup.settings):
@@ -284,6 +297,7 @@ def _check_dialogue(name: str, setup: Setup) -> None:
     against = {
         "off_policy": setup.off_policy and "demonstrations answer the problem, and not what a role was asked",
         "erase": setup.erase is not None and "what a role says is sampled whole",
+        "reflect": setup.reflect is not None and "what a role says is not answered again",
         "sampler": type(sampler).show is not Sampler.show and "the sampler shows the problem in words of its own",
         "use_vllm": setup.settings.get("use_vllm") and "dialogues are sampled by an engine of rlllm",
         ", ".join(own_prompt): bool(own_prompt) and "a component reads more of the problem than the group completes",
@@ -293,6 +307,20 @@ def _check_dialogue(name: str, setup: Setup) -> None:
             raise ConfigError(
                 f"{name} has each group complete what one role was asked: {reason}", given=given, hint="leave out one"
             )
+
+
+def _check_reflection(name: str, setup: Setup) -> None:
+    """Refuse what does not sample two answers, or compares the second with one that was not asked for again."""
+    single = [signal.name for signal in setup.signals.values() if signal.cost == "rollout"]
+    against = {
+        "off_policy": setup.off_policy and "demonstrations are single answers",
+        "erase": setup.erase is not None and "segments are counted from the beginning of one answer",
+        "use_vllm": setup.settings.get("use_vllm") and "second answers are sampled by an engine of rlllm",
+        ", ".join(single): bool(single) and "a component compares with a single answer",
+    }
+    for given, reason in against.items():
+        if reason:
+            raise ConfigError(f"{name} has the policy answer twice: {reason}", given=given, hint="leave out one")
 
 
 def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -> None:

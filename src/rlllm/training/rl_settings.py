@@ -71,6 +71,9 @@ class RLSettings(TrainingConfig):
     """Which segments of a completion are erased and sampled again. Default: the method's, mostly none."""
     dialogue: SlotSpec | None = None
     """Roles that work on each problem in turns, of which each group learns one. Default: the method's, mostly none."""
+    reflect: SlotSpec | None = None
+    """A text after which the policy answers again, in training; rewards judge the second answer. Default: the method's, mostly
+    none."""
     kl: KLConfig = KLConfig()
     """Where the KL term enters and how its coefficient moves."""
     critic: CriticConfig = CriticConfig()

@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 _TRAINING_ONLY = frozenset(
     {
         *("output_dir", "fail_on", "method", "defaults", "data", "controls", "seeds", "require_card", "sampler"),
-        *("advantage", "mask", "loss", "off_policy", "erase", "kl", "max_tokens", "stop_when_flat", "hardware"),
+        *(
+            "advantage",
+            "mask",
+            "loss",
+            "off_policy",
+            "erase",
+            "reflect",
+            "kl",
+            "max_tokens",
+            "stop_when_flat",
+            "hardware",
+        ),
     }
 )
 """Settings that no measurement reads. The held-out rows and the hardware as used are in the key themselves."""

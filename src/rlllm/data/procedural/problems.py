@@ -28,6 +28,15 @@ class Solution:
 
     steps: tuple[tuple[str, str], ...]
     answer: str
+    ending: str = "#### {answer}"
+    """The last line."""
+    broken_endings: tuple[str, ...] = (
+        "Answer: {answer}",
+        "So it is {answer}.",
+        "#### {answer}\nThat is it.",
+        "#### {answer}\n#### {answer}",
+    )
+    """Last lines without a marked answer, or with something behind it."""
 
 
 @dataclass(frozen=True, slots=True)

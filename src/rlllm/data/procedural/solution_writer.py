@@ -14,13 +14,6 @@ from rlllm.core.config import Section
 from rlllm.data.procedural.problems import Problem
 
 _OPENINGS = ("Let me see.\n", "Step by step:\n", "")
-_BROKEN_ENDINGS = (
-    "Answer: {answer}",
-    "So it is {answer}.",
-    "#### {answer}\nThat is it.",
-    "#### {answer}\n#### {answer}",
-)
-"""Half of them have no marked answer, half have something after it."""
 
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -42,7 +35,7 @@ class WriterParams(Section):
 
 
 def write(problem: Problem, generator: random.Random, params: WriterParams) -> str:
-    """One worked solution, ending in `#### answer` unless the ending is broken."""
+    """One worked solution, ending in a marked answer (`#### answer`) unless the ending is broken."""
     if params.clean:
         return _text(problem, generator, slip=False, verbose=False, malformed=False)
     slips = params.tricky_error_rate if problem.tricky else params.error_rate
@@ -54,6 +47,6 @@ def write(problem: Problem, generator: random.Random, params: WriterParams) -> s
 def _text(problem: Problem, generator: random.Random, *, slip: bool, verbose: bool, malformed: bool) -> str:
     solution = problem.solve(generator, slip)
     opening = generator.choice(_OPENINGS) if verbose else ""
-    ending = generator.choice(_BROKEN_ENDINGS) if malformed else "#### {answer}"
+    ending = generator.choice(solution.broken_endings) if malformed else solution.ending
     lines = [step[1] if verbose else step[0] for step in solution.steps]
     return opening + "\n".join([*lines, ending.format(answer=solution.answer)])

@@ -1,6 +1,6 @@
 """Worked solutions with an exact label for each step, for process reward models.
 
-Steps are the lines of the short wording; the last one is `#### answer`. Labels follow Lightman et al. 2023 (arXiv
+Steps are the lines of the short wording; the last one is the marked answer. Labels follow Lightman et al. 2023 (arXiv
 2305.20050): true up to the first wrong step and false from it on, since later steps build on the mistake.
 
 The first wrong step is found by comparing with the right solution line by line, because each line of a sum or list has one
@@ -61,7 +61,7 @@ def _with_slip(problem: Problem, generator: random.Random, first_wrong_step: int
 
 
 def _lines(solution: Solution) -> tuple[str, ...]:
-    return (*(short for short, _ in solution.steps), f"#### {solution.answer}")
+    return (*(short for short, _ in solution.steps), solution.ending.format(answer=solution.answer))
 
 
 def _first_difference(problem: Problem, lines: Sequence[str]) -> int:

@@ -442,3 +442,38 @@ def stopping_values(utilities: Array, states: NDArray[np.int_]) -> Array:
             later = values[there, attempt + 1].mean() if attempt + 1 < utilities.shape[1] else -np.inf
             values[there, attempt] = max(utilities[there, attempt].mean(), later)
     return values
+
+
+def likelier_than_right_mean(logps: Array, rewards: Array) -> Array:
+    """(N, G) 1 where the reward is at least 1/2 and the value above the mean of the group's values of which that holds."""
+    bonus = np.zeros_like(logps)
+    for group, reward, row in zip(logps, rewards, bonus, strict=True):
+        right = reward >= 0.5
+        if right.any():
+            row[right] = group[right] > group[right].mean()
+    return bonus
+
+
+def curriculum(means: Array) -> tuple[Array, Array]:
+    """(T,) positions after each of T rollouts, and (T, 4) weights of the tiers there (specification of VAC-GRPO).
+
+    `means` (T, 4): mean reward of each tier, NaN where it was not drawn. m = .9 m + .1 mean, from the first mean on; c += 1/4
+    where m of the nearest tier > .7, c -= 1/4 where it is < .35, in [1, 4]; weights exp(-(j - c)^2 / (2 (1/2)^2)) + .05.
+    """
+    running, position, positions = np.full(4, np.nan), 1.0, []
+    for seen in means:
+        running = np.where(np.isnan(seen), running, np.where(np.isnan(running), seen, 0.9 * running + 0.1 * seen))
+        nearest = running[int(np.floor(position + 0.5)) - 1]
+        position = np.clip(position + 0.25 * (nearest > 0.7) - 0.25 * (nearest < 0.35), 1, 4)
+        positions.append(position)
+    path = np.array(positions)
+    return path, np.exp(-((np.arange(1, 5) - path[:, None]) ** 2) / (2 * 0.5**2)) + 0.05
+
+
+def f1(used: Array, expected: Array) -> float:
+    """2 P R / (P + R) of two vectors of 0 and 1; 0 where nothing is shared."""
+    shared = (used * expected).sum()
+    if not shared:
+        return 0.0
+    precision, recall = shared / used.sum(), shared / expected.sum()
+    return float(2 * precision * recall / (precision + recall))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from rlllm.algorithms.advantages.best_of import best_of
 from rlllm.algorithms.advantages.confidence import LowEntropy, SelfCertainty
+from rlllm.algorithms.advantages.consistency import GroupConsistency
 from rlllm.algorithms.advantages.gae import gae
 from rlllm.algorithms.advantages.group import leave_one_out
 from rlllm.algorithms.advantages.lagrange import constrained
@@ -42,9 +43,12 @@ from rlllm.algorithms.preference.rrhf import rrhf_loss
 from rlllm.algorithms.preference.settings import CONTRASTIVE
 from rlllm.algorithms.prm_trainer import IGNORED, step_loss
 from rlllm.algorithms.protocols import Advantage, Loss
+from rlllm.algorithms.samplers.curriculum import TIERS, Curriculum
 from rlllm.algorithms.signals.sibling_distributions import divergence_from_mean
 from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.statistics.pass_estimators import pass_at_k
+from rlllm.parsing.tagged_reasoning import TaggedReasoning, write_tagged
+from rlllm.rewards.verifiers.tagged.reward import CueProcess
 from rlllm.rollouts.dialogue.play import PROPOSER, Protocol, State, Turn
 from rlllm.rollouts.dialogue.regret import RegretTable, counted
 from rlllm.rollouts.dialogue.replay import Audit, outcomes
@@ -183,7 +187,41 @@ def _estimators() -> list[Check]:
         Check("dialogue tracer", AGAINST, _regrets),
         Check("dialogue stopping", AGAINST, _stopping_values),
         Check("credit of a message by replays", AGAINST, _replay_credits),
+        Check("sampler curriculum", AGAINST, _curriculum),
+        Check("reward cues", AGAINST, _cue_f1),
     ]
+
+
+def _curriculum() -> float:
+    """Positions and weights along rollouts whose rewards rise, fall and leave tiers out."""
+    generator = np.random.default_rng(2)
+    means = np.clip(np.linspace(0.9, 0.1, 60)[:, None] + generator.normal(0, 0.3, (60, 4)), 0, 1)
+    means[generator.random(means.shape) < 0.3] = np.nan
+    sampler = Curriculum()
+    sampler.begin(4, 0)
+    sampler.measured([PromptTask(str(tier)) for tier in range(4)], [[1.0] * n + [0.0] * (4 - n) for n in (4, 2, 1, 0)])
+    positions, weights = [], []
+    for row in means:
+        drawn = np.flatnonzero(~np.isnan(row)).tolist()
+        sampler.observe(drawn, torch.tensor(row[drawn]).unsqueeze(1))
+        positions.append(sampler.position)
+        weights.append([sampler.weight(tier) for tier in TIERS])
+    path, expected = formulas.curriculum(means)
+    return max(difference(torch.tensor(positions), path), difference(torch.tensor(weights), expected))
+
+
+def _cue_f1() -> float:
+    """Cues of each channel, named or not and expected or not at random."""
+    generator, words = np.random.default_rng(3), [f"cue{number}" for number in range(6)]
+    computed, expected = [], []
+    for _ in range(50):
+        used, wanted = generator.integers(0, 2, (2, 12))
+        seen, heard = (" ".join(np.array(words)[row > 0]) for row in (used[:6], used[6:]))
+        text = "".join(write_tagged(TaggedReasoning(seen, heard, "agree", "", "lie")))
+        meta = {"cues_v": list(np.array(words)[wanted[:6] > 0]), "cues_a": list(np.array(words)[wanted[6:] > 0])}
+        computed.append(CueProcess(cap=12)(Sample("", text, "lie", meta)).value)
+        expected.append(formulas.f1(used, wanted))
+    return difference(computed, expected)
 
 
 def _regrets() -> float:
@@ -288,7 +326,17 @@ def _advantages() -> list[Check]:
         *(check(name, partial(_self_distilled, name)) for name in ("dasd", "opsd", "rlsd", "rlrt")),
         check("starpo", _starpo),
         check("e3rl", _segment_shares),
+        check("vac-group", _group_consistency),
     ]
+
+
+def _group_consistency(batch: Batch) -> float:
+    """Completions of a reward of at least 1/2 are right; the log-probability of an answer is made of the batch's numbers."""
+    logps = batch.ref.sum(1).reshape(batch.rewards.shape)
+    expected = formulas.group(batch.rewards + 0.3 * formulas.likelier_than_right_mean(logps, batch.rewards))
+    rollout = replace(rollout_of(batch), names=["judged"], signals={"answer_logps": torch.tensor(logps.reshape(-1))})
+    part = GroupConsistency(weight=0.3, correct="judged")
+    return difference(part(rollout), expected.reshape(-1))
 
 
 def _confidence(batch: Batch, advantage: Advantage, signals: Mapping[str, Tensor], values: Array) -> float:

@@ -23,7 +23,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import open_engine
-from rlllm.training import dialogues, environment_runs
+from rlllm.training import dialogues, environment_runs, start_values
 from rlllm.training.before_after import ground_truth_reward, measure_alignment, measure_reasoning
 from rlllm.training.control_rewards import CONTROLS
 from rlllm.training.environment import EnvironmentSpec, default_rewards, planned_environment
@@ -157,7 +157,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     config = job.plan.config
     components = Components.of(job.plan.slots)
     by_slot: dict[str, Any] = dict(components.by_slot)
-    by_trl = config.rollout.engine == "hf" and not {"erase", "dialogue"} & by_slot.keys()
+    by_trl = config.rollout.engine == "hf" and not {"erase", "dialogue", "reflect"} & by_slot.keys()
     slots = Slots(
         rewards=job.plan.rewards,
         engine=None if by_trl else partial(open_engine, config.rollout.engine),
@@ -189,6 +189,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
         )
     if config.critic.share_backbone:
         _share(loop, job, with_critic)
+    start_values.give(job, loop)
     loop.recall(job.run.samples())
     _say_how_it_decodes(job, loop)
     if job.plan.equals:

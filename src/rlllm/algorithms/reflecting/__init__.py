@@ -1,0 +1,1 @@
+"""Rollouts of two answers with a text between them that no policy wrote."""
