@@ -2,14 +2,15 @@
 
     python bench/sweeps.py NAME [--output docs/results/NAME.json]
 
-`reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are the
-recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
+`reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are
+the recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
 SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer; `calculator-controls` and `guess-controls` are
-the environments of docs/reason.md, `tracer-controls` the dialogue of docs/methods/tracer.md. Further words are given to
-`rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on
-where it was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL
-from the start that the policy had: mean over a seed's steps, then over seeds. `majority`, of `tracer-controls`, is
-self-consistency of the models of `grpo`.
+the environments of docs/reason.md, `tracer-controls` the dialogue of docs/methods/tracer.md, `vac-curriculum` the curriculum
+of docs/methods/vac-grpo.md. Further words are given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in
+runs/recorded/NAME and not repeated: a stopped recording goes on where it was. One thread a run. `frontier`, for methods of
+`align` that sample, has the gold utility of their rollouts by the KL from the start that the policy had: mean over a seed's
+steps, then over seeds. `tiers`, of `vac-curriculum`, is right answers by tier of difficulty. `majority`, of
+`tracer-controls`, is self-consistency of the models of `grpo`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from typing import Any
 import yaml
 from results_file import TRAINING, add_output, write_results
 
-from rlllm.core.runs import Run
+from rlllm.algorithms.samplers.curriculum import TIERS, tier_of
+from rlllm.core.records import prompt_text
+from rlllm.core.runs import Run, read_json
+from rlllm.data.procedural.cues import relation_of, sign_of
 from rlllm.evals.statistics.seeds import t_interval
 
 ROOT = Path("runs/recorded")
@@ -42,6 +46,7 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "tracer-controls": ("tracer-controls",),
     "calculator-controls": ("calculator-controls",),
     "guess-controls": ("guess-controls",),
+    "vac-curriculum": ("vac-curriculum",),
 }
 """Name of the results file -> words of `rlllm sweep`, the recipe first."""
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
@@ -102,6 +107,60 @@ def majority(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
+def tiers(run: Run) -> list[dict[str, Any]]:
+    """Right answers by tier of difficulty, one row for each arm and tier: before, after, and over the baseline by seed.
+
+    A held-out row's tier is made as the curriculum makes those of training rows: from the start model's share of right answers,
+    here among the completions of the measurement before, and the relation of its channels.
+    """
+    arms = {
+        name: {entry["seed"]: _by_tier(Run(run.path / entry["run"])) for entry in arm["seeds"]}
+        for name, arm in run.results["arms"].items()
+    }
+    baseline = next(iter(arms))
+    rows = []
+    for name, seeds in arms.items():
+        for tier in TIERS:
+            known = {seed: by_tier[tier] for seed, by_tier in seeds.items() if tier in by_tier}
+            over = [right["after"] - arms[baseline][seed][tier]["after"] for seed, right in known.items()]
+            if len(known) < 2:
+                continue
+            rows.append(
+                {
+                    "arm": name,
+                    "tier": tier,
+                    "problems": sum(right["problems"] for right in known.values()),
+                    **{
+                        when: t_interval([right[when] for right in known.values()]).to_json()
+                        for when in ("before", "after")
+                    },
+                    **({} if name == baseline else {"over_baseline": t_interval(over).to_json()}),
+                }
+            )
+    return rows
+
+
+def _by_tier(run: Run) -> dict[int, dict[str, float]]:
+    """Tier -> number of held-out problems and their shares of right answers before and after."""
+    measured = {when: read_json(run.path / f"measured_{when}.json")[0] for when in ("before", "after")}
+    relations = [_relation(prompt_text(prompt)) for prompt in measured["before"]["prompts"]]
+    scores = [[fmean(row) for row in measured[when]["scores"]] for when in ("before", "after")]
+    found: dict[int, list[tuple[float, float]]] = {}
+    for relation, before, after in zip(relations, *scores, strict=True):
+        found.setdefault(tier_of(before, relation), []).append((before, after))
+    return {
+        tier: {"problems": len(pairs), "before": fmean(b for b, _ in pairs), "after": fmean(a for _, a in pairs)}
+        for tier, pairs in found.items()
+    }
+
+
+def _relation(prompt: str) -> str | None:
+    """How the channels of a prompt of the data set `cues` relate."""
+    channels = prompt.removeprefix("[V] ").split(" [A] ")
+    face, voice = (sign_of([pair.partition("=")[2] for pair in channel.split()]) for channel in channels)
+    return relation_of(face, voice)
+
+
 def starting_from(recipe: str, model: Path) -> Path:
     """A copy of a recipe whose runs before the arms train another model, under a name that is no path of this machine."""
     ROOT.mkdir(parents=True, exist_ok=True)
@@ -136,7 +195,11 @@ def main() -> None:
         words[0] = str(starting_from(recipe, Path(given.smollm2)))
     rlllm(["sweep", *words, *further, "--output-dir", str(folder), *begun])
     run = Run(folder)
-    further_tables = {"align-methods": ("frontier", frontier), "tracer-controls": ("majority", majority)}
+    further_tables = {
+        "align-methods": ("frontier", frontier),
+        "tracer-controls": ("majority", majority),
+        "vac-curriculum": ("tiers", tiers),
+    }
     name, table = further_tables.get(given.name, ("", None))
     added = {name: table(run)} if table else {}
     sources = [*TRAINING, f"recipes/sweeps/{recipe}.yaml"]

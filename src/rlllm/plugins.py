@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.algorithms.protocols import Loss as Loss
     from rlllm.algorithms.protocols import Mask as Mask
     from rlllm.algorithms.protocols import OffPolicy as OffPolicy
+    from rlllm.algorithms.protocols import Reflection as Reflection
     from rlllm.algorithms.protocols import Sampler as Sampler
     from rlllm.algorithms.protocols import Setup as Setup
     from rlllm.algorithms.signals.base import Signal as Signal
@@ -120,6 +121,7 @@ _PUBLIC = {
     "PromptTask": "rlllm.core.records",
     "record_row": "rlllm.evals.items",
     "reference_of": "rlllm.training.trainers.preference",
+    "Reflection": "rlllm.algorithms.protocols",
     "RewardError": "rlllm.core.errors",
     "RlllmError": "rlllm.core.errors",
     "RolloutBatch": "rlllm.algorithms.batch",

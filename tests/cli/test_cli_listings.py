@@ -75,7 +75,7 @@ def test_lists_name_everything_with_a_line_about_it(words: str, registry: Regist
         (
             "reason",
             "grpo dr-grpo gspo cispo rloo dapo bnpo sapo luspo vespo gmpo reinforce++ reinforce++-baseline lite-ppo clip-cov "
-            "kl-cov entropy-80-20 ict dasd opsd rlsd rlrt starpo e3rl tracer "
+            "kl-cov entropy-80-20 ict dasd opsd rlsd rlrt starpo e3rl tracer vac-grpo "
             "adaptive-entropy ttrl intuitor entropy-min hints luffy replay pass-band ppo online-dpo "
             "remax raft constrained",
         ),

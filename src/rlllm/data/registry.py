@@ -16,6 +16,7 @@ DATASETS = Registry(
         "shapes": Builtin(
             "rlllm.data.procedural.shapes:shapes",
             "questions on pictures of drawn shapes, levels 1 to 4; for vision models",
+        ),
         "cues": Builtin(
             "rlllm.data.procedural.cues:cues",
             "an invented speaker's face and voice, which agree or clash, levels 1 to 3",

@@ -5,9 +5,10 @@ A cue says more of ease (+1), more of tension (-1) or nothing (0); a channel's s
 learned and checked. It says nothing about people; judging by such cues whether a person lies is unreliable. The rule and the
 five tags are those of the specification of VAC-GRPO (`docs/methods/vac-grpo.md`); the words and their signs are ours.
 
-Level 1: one cue in each channel; 2: two; 3: three (default). Solutions name the cues of each channel that say anything
-and its sign, then how the channels relate, both signs again, and the answer. The usual mistake goes by the first of these cues alone, where the others
-outweigh it; other slips take one channel for its opposite, or give a verdict that does not follow.
+Level 1: one cue in each channel; 2: two; 3: three (default). Solutions name the cues of each channel that say anything and
+the channel's sign, then how the channels relate, both signs again, and the answer. The usual mistake goes by the first of
+these cues alone, where the others outweigh it; other slips take one channel for its opposite, or give a verdict that does not
+follow.
 """
 
 from __future__ import annotations
