@@ -445,6 +445,28 @@ def test_runs_before_the_arms_are_made_once_for_each_seed_and_only_if_needed(tin
     assert run.results["comparisons"][0]["crossed"] is None, "each seed has problems of its own"
 
 
+def test_a_run_before_the_arms_with_a_seed_of_its_own_is_made_once_for_all(tiny_model: str, tmp_path: Path) -> None:
+    short = {"max_steps": 1, "per_device_train_batch_size": 4, "learning_rate": 1e-3}
+    data = {"name": "arithmetic", "level": 1, "rows": 8, "holdout": 4}
+    start = {"stage": "sft", "model": tiny_model, "data": data, **short}
+    wanted = {
+        "stage": "sft",
+        "seeds": 2,
+        "settings": {"model": "@shared", "data": data, **short},
+        "before": [{"name": "shared", "seed": 7, **start}],
+        "arms": {"shared": {}, "own": {"learning_rate": 2e-3}},
+    }
+    run = rlllm.sweep(wanted, tmp_path / "sweep")
+    assert run.ok, run.verdict
+    made = run.path / "before" / "shared"
+    assert [path.name for path in made.iterdir()] == ["seed-7"]
+    assert Run(made / "seed-7").config["settings"]["seed"] == 7
+    models = {
+        Run(run.path / arm / f"seed-{seed}").config["settings"]["model"] for arm in ("shared", "own") for seed in (0, 1)
+    }
+    assert models == {str(made / "seed-7")}
+
+
 def test_an_arm_is_hopeless_where_three_runs_lie_below_three_and_intervals_do_not_touch() -> None:
     def arm(*runs: tuple[float, float], higher: bool = True) -> ArmRuns:
         return ArmRuns(

@@ -47,7 +47,7 @@ _BROKEN_ENDINGS = ("<{last}>{answer}", "Answer: {answer}", "<{last}>{answer}</{l
 _INCONSISTENT = 0.3
 """Share of slips, where no first cue misleads, whose verdict does not follow from the relation."""
 _MARKS = {1: "+", -1: "-"}
-_Cues = tuple[tuple[str, str], ...]
+_Channel = tuple[tuple[str, str], ...]
 
 
 def sign_of(words: Sequence[str], lexicon: Mapping[str, int] = LEXICON) -> int:
@@ -63,7 +63,7 @@ def relation_of(face: int, voice: int) -> str | None:
     return CLASH if face * voice < 0 else AGREE
 
 
-def _telling(cues: _Cues) -> tuple[str, ...]:
+def _telling(cues: _Channel) -> tuple[str, ...]:
     """The words that say anything, in the order of the prompt."""
     return tuple(word for _, word in cues if LEXICON[word])
 
@@ -117,7 +117,7 @@ def _draw(count: int, tags: Sequence[str], generator: random.Random) -> Problem:
     )
 
 
-def _channel(features: Mapping[str, Mapping[str, int]], count: int, generator: random.Random) -> _Cues:
+def _channel(features: Mapping[str, Mapping[str, int]], count: int, generator: random.Random) -> _Channel:
     """Cues of different features, drawn until they say something together."""
     while True:
         names = sorted(generator.sample(tuple(features), count), key=list(features).index)

@@ -110,14 +110,15 @@ class Runner:
         for step in self.sweep.before:
             if step.name not in needed:
                 continue
-            if (step.name, seed) not in self._before:
-                run = self._made_step(step, seed, places)
+            own = _seed_of(step, seed)
+            if (step.name, own) not in self._before:
+                run = self._made_step(step, own, places)
                 if run.status.get("state") == "interrupted":
                     return None
                 if not run.ok:
-                    raise ConfigError(f"{step.name} did not succeed under seed {seed}", given=run.path)
-                self._before[step.name, seed] = run.path
-            places[step.name] = self._before[step.name, seed]
+                    raise ConfigError(f"{step.name} did not succeed under seed {own}", given=run.path)
+                self._before[step.name, own] = run.path
+            places[step.name] = self._before[step.name, own]
         return places
 
     def _made_step(self, step: Step, seed: int, places: dict[str, Path]) -> Run:
@@ -128,6 +129,16 @@ class Runner:
         self.options.progress.note(f"{folder.relative_to(self.folder)}")
         options = replace(self.options, recipe=None, command=None, overwrite=False)
         return run_child(config, lambda given: stage_function(step.stage)(config, given), options)
+
+
+def _seed_of(step: Step, seed: int) -> int:
+    """The seed that a run before the arms is made under: its own, so that one serves all seeds, where nothing in it depends on
+    the seed of an arm."""
+    given, settings = step.settings.get("seed"), step.settings
+    if not isinstance(given, int) or references(settings):
+        return seed
+    alike = fill(settings, 0, {}, step.name) == fill(settings, 1, {}, step.name)
+    return given if alike else seed
 
 
 def _is_run_of(run: Run, config: StageConfig) -> bool:

@@ -74,7 +74,7 @@ class Sweep(Section):
     """Train these arms and the baseline alone; a named arm stands for all its points of the axes. Default: all arms."""
     before: list[Step] = Field(default_factory=list)
     """Runs to make once for every seed before the arms, such as a reward model. `@NAME` in a setting is the run's directory,
-    and `@seed` the seed."""
+    and `@seed` the seed. One that sets `seed` to a number and refers to neither is made once, for all seeds."""
     seeds: int = Field(5, ge=1)
     """Seeds every arm is trained under, from `seed` on."""
     seed: int = Field(0, ge=0)
