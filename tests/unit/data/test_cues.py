@@ -99,6 +99,19 @@ def test_every_type_of_record_is_made_of_it() -> None:
     assert all(len(row.steps) == 5 and not all(row.labels) for row in steps)
 
 
+@pytest.mark.parametrize(
+    ("share", "least", "most"), [(0.0, 0.0, 0.0), (0.5, 0.4, 0.6), (1.0, 1.0, 1.0), (None, 0.1, 0.3)]
+)
+def test_the_share_of_problems_whose_first_cue_misleads_can_be_set(
+    share: float | None, least: float, most: float
+) -> None:
+    found = rows(levels="3", count=300, misleading=share)
+    misled = [
+        any(LEXICON[words[0]] != sign_of(words) for words in (row.meta["cues_v"], row.meta["cues_a"])) for row in found
+    ]
+    assert least <= sum(misled) / len(misled) <= most
+
+
 def test_tags_are_five_different_words() -> None:
     with pytest.raises(ConfigError, match="five different tags"):
         rows(tags=("v", "a", "r"))

@@ -17,7 +17,7 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Record
@@ -46,6 +46,8 @@ LEXICON: Mapping[str, int] = {
 _BROKEN_ENDINGS = ("<{last}>{answer}", "Answer: {answer}", "<{last}>{answer}</{last}>\n<{last}>{answer}</{last}>")
 _INCONSISTENT = 0.3
 """Share of slips, where no first cue misleads, whose verdict does not follow from the relation."""
+_FEWEST_MISLEADING = 3
+"""Cues of a channel from which the others can outweigh the first."""
 _MARKS = {1: "+", -1: "-"}
 _Channel = tuple[tuple[str, str], ...]
 
@@ -74,6 +76,10 @@ class CuesParams(ProceduralParams):
     tags: tuple[str, ...] = TAGS
     """Names of the five tags of a solution. Shorter ones take fewer tokens; rewards are then given the same `tags`."""
 
+    misleading: float | None = Field(None, ge=0, le=1)
+    """Share of the problems of level 3 in which the first telling cue of a channel is outweighed by the others. Default: as it
+    comes, about a fifth."""
+
     @model_validator(mode="after")
     def _five_words(self) -> CuesParams:
         if fault := tag_fault(self.tags):
@@ -91,14 +97,20 @@ class _Cues:
     def __call__(self, request: DataRequest) -> list[Record]:
         params = parse_params(CuesParams, without_levels(request.params))
         streams = [
-            stream(partial(_draw, level, params.tags), request.split, f"cues {level} {request.split} {request.seed}")
+            stream(partial(_draw, level, params), request.split, f"cues {level} {request.split} {request.seed}")
             for level in levels_of(request, "cues", self.levels[-1], self.levels[-1])
         ]
         return make_records(in_turn(streams), request, params)
 
 
-def _draw(count: int, tags: Sequence[str], generator: random.Random) -> Problem:
-    face, voice = _channel(FACE, count, generator), _channel(VOICE, count, generator)
+def _draw(count: int, params: CuesParams, generator: random.Random) -> Problem:
+    share = params.misleading if count == _FEWEST_MISLEADING else None
+    wanted = None if share is None else generator.random() < share
+    while True:
+        face, voice = _channel(FACE, count, generator), _channel(VOICE, count, generator)
+        tricky = _misleading(_telling(face)) or _misleading(_telling(voice))
+        if wanted in (None, tricky):
+            break
     relation = relation_of(sign_of(_telling(face)), sign_of(_telling(voice)))
     assert relation is not None, "a channel's sign is never 0"
     answer = LIE if relation == CLASH else TRUTH
@@ -111,8 +123,8 @@ def _draw(count: int, tags: Sequence[str], generator: random.Random) -> Problem:
         key=f"cues {shown}",
         prompt=shown,
         answer=answer,
-        solve=partial(_solve, _telling(face), _telling(voice), tags),
-        tricky=bool(_misleading(_telling(face)) or _misleading(_telling(voice))),
+        solve=partial(_solve, _telling(face), _telling(voice), params.tags),
+        tricky=tricky,
         extra={"label": answer, "relation": relation, "cues_v": list(_telling(face)), "cues_a": list(_telling(voice))},
     )
 
