@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from rlllm.core.records import PreferencePair, Prompt, PromptTask, full_text, prompt_text
+from rlllm.core.errors import DataError
+from rlllm.core.records import PreferencePair, Prompt, PromptTask, full_text, images_of, prompt_text
 
 _RUBRIC = "Prefer the correct answer; of equals, the clearer and shorter one."
 """The rubric where none is given."""
@@ -40,13 +41,23 @@ _RATING = re.compile(rf"\b(?:score|rating){_MARK}(\d{{1,3}}(?:\.\d+)?)(?:[ \t]*/
 
 
 def comparison(prompt: Prompt, first: str, second: str, rubric: str = "") -> str:
-    """A prompt that asks which of two answers is better; `first` is A."""
-    return _filled(_COMPARE, prompt=prompt_text(prompt), first=first, second=second, rubric=rubric or _RUBRIC)
+    """A prompt that asks which of two answers is better; `first` is A. Raises DataError for a prompt with images."""
+    return _filled(_COMPARE, prompt=_in_words(prompt), first=first, second=second, rubric=rubric or _RUBRIC)
 
 
 def rating(prompt: Prompt, answer: str, rubric: str = "") -> str:
-    """A prompt that asks for a rating of one answer, from 1 to 10."""
-    return _filled(_RATE, prompt=prompt_text(prompt), answer=answer, rubric=rubric or _RUBRIC)
+    """A prompt that asks for a rating of one answer, from 1 to 10. Raises DataError for a prompt with images."""
+    return _filled(_RATE, prompt=_in_words(prompt), answer=answer, rubric=rubric or _RUBRIC)
+
+
+def _in_words(prompt: Prompt) -> str:
+    if images_of(prompt):
+        raise DataError(
+            "a judge is asked in text, and this prompt shows images, which the judge would not see",
+            given=prompt_text(prompt)[:120],
+            hint="take a reward that compares with the answer, such as exact, or leave images out: --columns images=none",
+        )
+    return prompt_text(prompt)
 
 
 def read_verdict(reply: str) -> str | None:

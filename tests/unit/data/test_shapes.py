@@ -127,7 +127,7 @@ def _answered(task: PromptTask):  # type: ignore[no-untyped-def]
 
 
 def test_verdicts_in_text_alone_are_refused() -> None:
-    with pytest.raises(DataError, match="these problems show images"):
+    with pytest.raises(DataError, match="this prompt shows images, which the judge would not see"):
         load(DataConfig(name="verdicts:shapes", rows=4, holdout=0), Conversation)
     dialogue = load(DataConfig(name="dialogues:shapes", rows=20, holdout=0), Conversation).train
     assert {len(images_of(record.prompt)) for record in dialogue} == {1}

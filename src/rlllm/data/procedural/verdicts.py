@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record, full_text, images_of
+from rlllm.core.records import Conversation, PreferencePair, PromptTask, Record, full_text
 from rlllm.data.request import DataRequest
 from rlllm.parsing.answers import extract_answer
 from rlllm.parsing.judge_prompts import both_orders
@@ -31,10 +31,6 @@ class _Verdicts:
                 "verdicts needs the pairs of another data set", hint="load it by its name: verdicts:arithmetic"
             )
         pairs = request.wrapped(replace(request, kind=PreferencePair, rows=(request.rows + 1) // 2, wrapped=None))
-        if any(images_of(pair.prompt) for pair in pairs):
-            raise DataError(
-                "verdicts are asked for in text alone, and these problems show images", hint="rlllm data ls"
-            )
         return [record for pair in pairs for record in _records(pair, request.kind)][: request.rows]
 
 
