@@ -6,11 +6,13 @@
 the recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
 SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer; `calculator-controls` and `guess-controls` are
 the environments of docs/reason.md, `tracer-controls` the dialogue of docs/methods/tracer.md, `vac-curriculum` the curriculum
-of docs/methods/vac-grpo.md. Further words are given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in
-runs/recorded/NAME and not repeated: a stopped recording goes on where it was. One thread a run. `frontier`, for methods of
-`align` that sample, has the gold utility of their rollouts by the KL from the start that the policy had: mean over a seed's
-steps, then over seeds. `tiers`, of `vac-curriculum`, is right answers by tier of difficulty. `majority`, of
-`tracer-controls`, is self-consistency of the models of `grpo`.
+of docs/methods/vac-grpo.md, `physics-controls` the laws of docs/guides/physics.md. Further words are given to `rlllm sweep`
+(`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on where it
+was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL from
+the start that the policy had: mean over a seed's steps, then over seeds. `tiers`, of `vac-curriculum`, is right answers by
+tier of difficulty. `majority`, of `tracer-controls`, is self-consistency of the models of `grpo`. `transfer`, of
+`physics-controls`, is what every model, and the one it started from, makes of redrawn numbers and of a family that none was
+shown.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "calculator-controls": ("calculator-controls",),
     "guess-controls": ("guess-controls",),
     "vac-curriculum": ("vac-curriculum",),
+    "physics-controls": ("physics-controls",),
 }
 """Name of the results file -> words of `rlllm sweep`, the recipe first."""
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
@@ -161,6 +164,44 @@ def _relation(prompt: str) -> str | None:
     return relation_of(face, voice)
 
 
+def transfer(run: Run) -> list[dict[str, Any]]:
+    """pass@1 on redrawn numbers of the families that were shown, and on the one that was not, by the recipe eval/physics.
+
+    Intervals over seeds; the differences are to the model that the arm started from, paired by seed. `spread` is the standard
+    deviation over the five draws, the mean of it over seeds.
+    """
+    arms = {
+        name: {entry["seed"]: run.path / entry["run"] for entry in arm["seeds"]}
+        for name, arm in run.results["arms"].items()
+    }
+    seeds = list(next(iter(arms.values())))
+    starts = {seed: run.path / "before" / "shown" / f"seed-{seed}" for seed in seeds}
+    measured = {
+        name: {seed: _physics(run.path / "transfer" / f"{name}-{seed}", models[seed], seed) for seed in seeds}
+        for name, models in {"start": starts, **arms}.items()
+    }
+    rows = []
+    for name, tasks in measured.items():
+        row: dict[str, Any] = {"arm": name}
+        for task in ("redrawn", "held-out family"):
+            values = {seed: tasks[seed][task]["values"]["pass@1"]["estimate"] for seed in seeds}
+            over = [values[seed] - measured["start"][seed][task]["values"]["pass@1"]["estimate"] for seed in seeds]
+            row[task] = t_interval(list(values.values())).to_json()
+            row[f"{task} over start"] = t_interval(over).to_json() if name != "start" else None
+        row["spread"] = fmean(tasks[seed]["redrawn"]["spread over redraw"] for seed in seeds)
+        rows.append(row)
+    return rows
+
+
+def _physics(folder: Path, model: Path, seed: int) -> dict[str, Any]:
+    """What a model makes of the tasks of the recipe eval/physics: held-out numbers, the same for every model."""
+    if not (folder / "results.json").exists():
+        words = ["eval", "physics", "--model", str(model), f"seed={seed}", "--output-dir", str(folder), "--overwrite"]
+        rlllm(words)
+    tasks: dict[str, Any] = Run(folder).results["tasks"]
+    return tasks
+
+
 def starting_from(recipe: str, model: Path) -> Path:
     """A copy of a recipe whose runs before the arms train another model, under a name that is no path of this machine."""
     ROOT.mkdir(parents=True, exist_ok=True)
@@ -199,6 +240,7 @@ def main() -> None:
         "align-methods": ("frontier", frontier),
         "tracer-controls": ("majority", majority),
         "vac-curriculum": ("tiers", tiers),
+        "physics-controls": ("transfer", transfer),
     }
     name, table = further_tables.get(given.name, ("", None))
     added = {name: table(run)} if table else {}

@@ -47,6 +47,10 @@ DATASETS = Registry(
             "rlllm.data.procedural.physics.experiments:simulator",
             "scenes of physics with a hidden number to measure, levels 1 to 4; as conversations, experiments",
         ),
+        "physics": Builtin(
+            "rlllm.data.procedural.physics.task:physics",
+            "questions about scenes of ten families, levels 1 to 4: numbers with units, reverse, formulas, motions",
+        ),
         "humaneval": Builtin(
             "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
         ),

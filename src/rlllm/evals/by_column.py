@@ -1,7 +1,8 @@
 """Results by the values of a column: `by: level`, `by: subset`, `by: label`, for every metric whose items have scores.
 
 A group's value is the mean score of its problems with the interval of `mean_interval`. `mean over COLUMN` weighs all groups the
-same, however many problems each has, as RewardBench and most leaderboards do.
+same, however many problems each has, as RewardBench and most leaderboards do. `spread over COLUMN` is the standard deviation
+of the groups' values: with groups of redrawn numbers, what another draw may give.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import stdev
 from typing import Any
 
 from rlllm.core.errors import DataError
@@ -26,8 +28,8 @@ _Groups = Mapping[str, str | None]
 def grouped(evaluation: Evaluation, groups: _Groups, column: str, seed: int) -> Evaluation:
     """The evaluation with one more value for each group, `COLUMN=GROUP`, and their plain mean.
 
-    Each item gets its group under `group`; those without one are counted in `extra` as `ungrouped`. A group of which nothing
-    could be judged has no value.
+    Each item gets its group under `group`; those without one are counted in `extra` as `ungrouped`, and the standard deviation
+    of the groups' values is there as `spread over COLUMN`. A group of which nothing could be judged has no value.
 
     Args:
         groups: what `group_of` gave for the records.
@@ -43,7 +45,8 @@ def grouped(evaluation: Evaluation, groups: _Groups, column: str, seed: int) -> 
     }
     mean = {f"mean over {column}": mean_of(list(values.values()))} if len(values) > 1 else {}
     ungrouped = sum(item["group"] is None for item in items)
-    extra = {**evaluation.extra, **({"ungrouped": ungrouped} if ungrouped else {})}
+    spread = {f"spread over {column}": stdev(value.estimate for value in values.values())} if len(values) > 1 else {}
+    extra = {**evaluation.extra, **({"ungrouped": ungrouped} if ungrouped else {}), **spread}
     return replace(evaluation, items=items, values={**evaluation.values, **values, **mean}, extra=extra)
 
 

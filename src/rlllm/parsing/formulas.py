@@ -79,6 +79,17 @@ class Formula:
         """The same with formulas in place of names."""
         return formula_of(_Replaced(replacements).visit(expression_tree(ast.unparse(self.tree))))
 
+    def terms(self) -> list[Formula]:
+        """What is added up in it, signs left out; the formula itself where nothing is."""
+
+        def parts(node: ast.expr) -> list[ast.expr]:
+            match node:
+                case ast.BinOp(left=left, op=ast.Add() | ast.Sub(), right=right):
+                    return [*parts(left), *parts(right)]
+            return [node]
+
+        return [formula_of(part) for part in parts(self.tree)]
+
     def __str__(self) -> str:
         """The formula in the syntax that is read, with `^` for powers and no blanks around `*`, `/` and `^`."""
         text = ast.unparse(self.tree)

@@ -125,7 +125,27 @@ def _spelled(plain: str) -> str:
     return re.sub(r"(\d)\{,\}(?=\d{3}(?!\d))", r"\1,", text).strip(" *")
 
 
-def _read(text: str) -> Number | None:
+def leading_number(text: str) -> tuple[Fraction, str] | None:
+    """The number that `text` states and what stands behind it, of `v = 3.6 m/s` 18/5 and `m/s`; None where it states none.
+
+    As `read_number`, but the rest may be anything: whether it is a unit is for the caller to say.
+    """
+    if len(text) > _LONGEST:
+        return None
+    side = _stated_side(_spelled(plain_answer(text)))
+    if side is None:
+        return None
+    signed = re.match(r"[-+]?\s*", side)
+    assert signed is not None
+    value = _leading_value(side[signed.end() :])
+    if value is None:
+        return None
+    amount, rest, _ = value
+    return (-amount if side.startswith("-") else amount), rest.strip()
+
+
+def _stated_side(text: str) -> str | None:
+    """The text without words such as "about", of an equation the right side; None where it is a relation or a formula."""
     approximate = _APPROXIMATELY.match(text)
     text = text[approximate.end() :] if approximate else text
     if _RELATION.search(text):
@@ -137,7 +157,14 @@ def _read(text: str) -> Number | None:
         return None
     text = text.strip(" *")
     approximate = _APPROXIMATELY.match(text)
-    text = text[approximate.end() :] if approximate else text
+    return text[approximate.end() :] if approximate else text
+
+
+def _read(text: str) -> Number | None:
+    side = _stated_side(text)
+    if side is None:
+        return None
+    text = side
     money = _CURRENCY.match(text)
     sign, unit = "", NO_UNIT
     if money:

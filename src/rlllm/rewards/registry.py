@@ -39,6 +39,10 @@ REWARDS = Registry(
         ),
         "eos": Builtin("rlllm.rewards.length:EosReward", "0 if the completion ended by itself, -1 at the length limit"),
         "math": Builtin("rlllm.rewards.math.reward:Math", "1 if the final answer equals the reference as mathematics"),
+        "physics": Builtin(
+            "rlllm.rewards.physics.reward:Physics",
+            "a number with its unit, a formula, or a motion, against the row's columns",
+        ),
         "majority": Builtin(
             "rlllm.rewards.majority:Majority",
             "1 if most completions of the prompt give the same answer (needs no labels)",

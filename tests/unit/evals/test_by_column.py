@@ -31,7 +31,7 @@ def test_every_group_has_the_mean_of_its_items_and_the_groups_their_plain_mean()
     assert found.values["mean over level"].estimate == pytest.approx(0.25)
     assert found.values["pass@1"].estimate == pytest.approx(0.375), "the whole weighs problems, not groups"
     assert [item["group"] for item in found.items] == ["10", "2", "10", "10"]
-    assert found.extra == {}
+    assert found.extra == {"spread over level": pytest.approx(0.5 / 2**0.5)}
 
 
 def test_pairs_and_solutions_are_found_by_what_is_judged() -> None:
@@ -50,7 +50,7 @@ def test_items_without_a_group_are_counted_and_dropped_ones_leave_no_value() -> 
     strange = Evaluation([*result.items, {"id": "unknown", "scores": [1]}], result.values)
     found = grouped(strange, group_of(records, "level"), "level", seed=0)
     assert set(found.values) == {"pass@1", "level=1", "level=2", "mean over level"}
-    assert found.extra == {"ungrouped": 1}
+    assert found.extra == {"ungrouped": 1, "spread over level": pytest.approx(0.5**0.5)}
 
 
 def test_one_group_has_no_mean_of_groups() -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
+from rlllm.rewards.isolation.script_pool import DeadError, LateError, Worker
+from rlllm.rewards.math import math_verify_worker
 from rlllm.rewards.math.answer_extraction import is_relation
-from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Worker
 from rlllm.rewards.math.reward import Math
 
 MATH = [
@@ -157,7 +158,7 @@ def test_math_refuses_to_work_without_workers() -> None:
 
 
 def test_a_worker_that_was_killed_from_outside_is_replaced_unnoticed() -> None:
-    worker = Worker()
+    worker = Worker(math_verify_worker)
     assert worker.ask({"gold": "\\boxed{x}"}, 20.0) == {"gold": True}
     assert worker._process is not None
     os.kill(worker._process.pid, signal.SIGKILL)
@@ -166,7 +167,7 @@ def test_a_worker_that_was_killed_from_outside_is_replaced_unnoticed() -> None:
 
 
 def test_a_late_worker_gives_no_stale_reply_to_the_next_question() -> None:
-    worker = Worker()
+    worker = Worker(math_verify_worker)
     worker.ask({"gold": "\\boxed{x}"}, 20.0)
     with pytest.raises(LateError):
         worker.ask({"gold": "\\boxed{x}", "answer": FOR_EVER}, 0.0)
@@ -183,13 +184,13 @@ def test_a_question_that_ends_two_processes_is_reported(tmp_path: Path, monkeypa
     (tmp_path / "worker.py").write_text(DIES_OF_EVERY_QUESTION)
     monkeypatch.setattr("rlllm.rewards.math.math_verify_worker.__file__", str(tmp_path / "worker.py"))
     with pytest.raises(DeadError, match="ended with code 3"):
-        Worker().ask({"gold": "\\boxed{x}"}, 20.0)
+        Worker(math_verify_worker).ask({"gold": "\\boxed{x}"}, 20.0)
 
 
 def test_a_worker_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rlllm.rewards.math.math_verify_worker.__file__", f"{__file__}.missing")
     with pytest.raises(RuntimeError, match="does not start"):
-        Worker().ask({"gold": "\\boxed{x}"}, 5.0)
+        Worker(math_verify_worker).ask({"gold": "\\boxed{x}"}, 5.0)
 
 
 PIECES = (

@@ -1,24 +1,11 @@
-"""The child process of the `math` reward: answers each JSON line with one. Imports math-verify and nothing of rlllm.
-
-The parent keeps the deadline by killing it, and alone hears Ctrl-C. Should the parent be gone, an alarm ends a question
-that would never end; memory is limited, so that `9^9^9^9` fails here before it troubles anyone else.
-"""
+"""The child process of the `math` reward: answers each JSON line with one. Imports math-verify, and of rlllm the loop alone."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import resource
-import signal
-import sys
 from functools import lru_cache
 from typing import Any
 
-_GRACE = 5
-"""Seconds past the parent's deadline after which a question ends the process by itself."""
-_MEMORY = 4 * 2**30
-"""Bytes of address space."""
+from rlllm.rewards.isolation.script_loop import serve
 
 
 @lru_cache(maxsize=4096)
@@ -66,28 +53,5 @@ def _is_read(parsed: list[Any]) -> bool:
     return any(not isinstance(item, str) for item in parsed)
 
 
-def _limit() -> None:
-    logging.disable(logging.CRITICAL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def main() -> None:
-    _limit()
-    for line in sys.stdin:
-        request = json.loads(line)
-        signal.alarm(math.ceil(request.get("seconds", 0)) + _GRACE if "seconds" in request else 0)
-        try:
-            reply = answer(request)
-        except Exception as error:
-            reply = {"unreadable": f"{type(error).__name__}: {error}"[:200]}
-        signal.alarm(0)
-        print(json.dumps(reply), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)

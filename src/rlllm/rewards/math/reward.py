@@ -1,13 +1,12 @@
 """The `math` reward: equality as mathematics, certain wherever that is possible, and math-verify's verdict elsewhere.
 
 Both sides are brought into one spelling and compared exactly in this process (`comparison.py`). What that leaves open
-goes to math-verify, which runs in processes of its own (`math_verify_pool.py`). By itself math-verify stops a comparison
+goes to math-verify, which runs in processes of its own (`isolation/script_pool.py`). By itself math-verify stops a comparison
 that takes too long through SIGALRM, which works on the main thread only and never inside a long integer operation
 (`9^9^9^9`). Killing a process works everywhere, and sympy is not imported here."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,8 @@ from dataclasses import dataclass
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Prompt, Sample, Score, prompt_text
 from rlllm.parsing.numbers import read_number
+from rlllm.rewards.isolation.script_pool import DeadError, LateError, Pool, Worker, pool, usual_size
+from rlllm.rewards.math import math_verify_worker
 from rlllm.rewards.math.answer_extraction import (
     Answer,
     changes_meaning,
@@ -26,12 +27,9 @@ from rlllm.rewards.math.answer_extraction import (
 )
 from rlllm.rewards.math.canonical import canonical
 from rlllm.rewards.math.comparison import equal_answers
-from rlllm.rewards.math.math_verify_pool import DeadError, LateError, Pool, Worker, pool
 from rlllm.rewards.math.number_sets import repeats_distance, writes_set
 from rlllm.rewards.math.structures import is_single, offers_several
 from rlllm.rewards.verifiers.exact import NO_REFERENCE, best, reference_answers
-
-_MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -83,12 +81,12 @@ class Math:
         return [answered[index] if score is None else score for index, score in enumerate(scores)]
 
     def _ask_all(self, questions: list[_Question]) -> list[Score]:
-        size = self.workers or min(_cores(), _MOST_WORKERS)
+        size = self.workers or usual_size()
         if len(questions) < 2 or size == 1:
-            return [self._ask(question, pool(size)) for question in questions]
+            return [self._ask(question, pool(size, math_verify_worker)) for question in questions]
         executor = ThreadPoolExecutor(min(size, len(questions)), thread_name_prefix="math")
         try:
-            return list(executor.map(lambda question: self._ask(question, pool(size)), questions))
+            return list(executor.map(lambda question: self._ask(question, pool(size, math_verify_worker)), questions))
         finally:
             # After Ctrl-C what has not begun never does, and nothing waits for the rest.
             executor.shutdown(wait=False, cancel_futures=True)
@@ -211,7 +209,3 @@ class _Question:
 def _boxed(answer: str) -> str:
     r"""math-verify reads `\boxed{}` as LaTeX whole, and plain text only in part."""
     return f"\\boxed{{{canonical(answer)}}}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,7 +12,7 @@ _VOLTAGE = Given(Quantity("U", "the voltage of the battery", "V"), (3, 4.5, 6, 9
 
 
 def _resistance(symbol: str, which: str, numbers: Sequence[float] = _OHMS, unit: str = "ohm") -> Given:
-    return Given(Quantity(symbol, f"the resistance of {which}", unit), numbers)
+    return Given(Quantity(symbol, f"the resistance of {which}", unit), numbers, absent=0)
 
 
 def _current(symbol: str, meaning: str) -> Quantity:
@@ -34,6 +34,7 @@ RESISTORS = (
         ("R - R_1 = R_2",),
         hidden=("R_1", "R_2"),
         whole=True,
+        inverses={"R_1": "R - R_2", "R_2": "R - R_1"},
     ),
     Setup(
         "resistors",
@@ -43,6 +44,7 @@ RESISTORS = (
         (Sought(_R, _PAIR), Sought(_current("I", "the current through the battery"), "U/R")),
         ("1/R = 1/R_1 + 1/R_2", "I = U/R_1 + U/R_2"),
         hidden=("R_1", "R_2"),
+        asked=("I",),
     ),
     Setup(
         "resistors",
@@ -79,11 +81,10 @@ RESISTORS = (
             Sought(_R, "(R_1 + R_2)*(R_3 + R_4)/(R_1 + R_2 + R_3 + R_4)"),
             Sought(_current("I", "the current through the battery"), "U/R"),
             Sought(Quantity("P", "the power of the whole circuit", "W"), "U*I"),
-            Sought(Quantity("P_1", "the power in the first resistor", "W"), "R_1*(U/(R_1 + R_2))^2"),
         ),
-        ("1/R = 1/(R_1 + R_2) + 1/(R_3 + R_4)", "I*R = U", "P = U^2/R", "P_1*(R_1 + R_2)^2 = R_1*U^2"),
+        ("1/R = 1/(R_1 + R_2) + 1/(R_3 + R_4)", "I*R = U", "P = U^2/R"),
         hidden=("U",),
-        asked=("I", "P", "P_1"),
+        asked=("I", "P"),
     ),
 )
 _KILOOHMS = (1, 2, 3, 4.7, 5, 6.8, 10, 15, 22)
@@ -94,7 +95,7 @@ _TIME = Given(Quantity("t", "the time", "s"), _TIMES)
 
 
 def _capacity(symbol: str, which: str) -> Given:
-    return Given(Quantity(symbol, f"the capacitance of {which}", "uF"), _MICROFARADS)
+    return Given(Quantity(symbol, f"the capacitance of {which}", "uF"), _MICROFARADS, absent=0)
 
 
 def _discharge(rate: str) -> Motion:
@@ -117,6 +118,7 @@ RC = (
         ("tau/C = R",),
         hidden=("R", "C"),
         whole=True,
+        inverses={"R": "tau/C", "C": "tau/R"},
     ),
     Setup(
         "rc",
@@ -150,7 +152,7 @@ RC = (
         ),
         ("U = U_0*exp(-T/(R*C))", "I*R = U", "C*U_0^2/2 = C*U^2/2 + W"),
         hidden=("C",),
-        asked=("T", "W"),
+        asked=("T",),
         positive=("U_0 - 1.2*U",),
         motion=_ONE,
     ),

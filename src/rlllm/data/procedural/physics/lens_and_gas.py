@@ -29,6 +29,7 @@ LENS = (
         (Sought(_length("B", "the height of the image"), "M*G"),),
         ("B/G = M",),
         hidden=("M", "G"),
+        inverses={"M": "B/G", "G": "B/M"},
     ),
     Setup(
         "lens",
@@ -106,6 +107,7 @@ GAS = (
         (Sought(Quantity("W", "the work", "J"), "p*V"),),
         ("W/V = p",),
         hidden=("p", "V"),
+        inverses={"p": "W/V", "V": "W/p"},
         whole=True,
     ),
     Setup(
@@ -130,28 +132,27 @@ GAS = (
         ),
         ("p_1*V_1 = p_2*V_2", "p_2/T_1 = p_3/T_2", "V_2 = V_1*exp(W/(p_1*V_1))"),
         hidden=("V_2", "p_1"),
-        asked=("p_3", "W"),
+        asked=("p_3",),
         positive=("V_2 - 1.2*V_1", "T_2 - T_1 - 20"),
     ),
     Setup(
         "gas",
         4,
-        "An ideal gas with {gamma}, at {p_1}, {V_1}, {T_1}, expands to {V_2} without exchange of heat, and is then heated at "
-        "this volume until its pressure is {p_3}.",
+        "An ideal gas with {gamma}, at {V_1} and {T_1}, expands to {V_2} without exchange of heat, and is then heated under "
+        "the pressure that it has then, up to {V_3}.",
         (
             Given(Quantity("gamma", "the heat capacity ratio", ""), (1.4, 1.3, 1.67)),
-            *_START,
-            _volume("V_2", "the volume at the end"),
-            _pressure("p_3", "the pressure at the end"),
+            *_START[1:],
+            _volume("V_2", "the volume between"),
+            _volume("V_3", "the volume at the end"),
         ),
         (
-            Sought(Quantity("p_2", "the pressure after the expansion", "kPa"), "p_1*(V_1/V_2)^gamma"),
             Sought(Quantity("T_2", "the temperature after the expansion", "K"), "T_1*(V_1/V_2)^(gamma - 1)"),
-            Sought(Quantity("T_3", "the temperature at the end", "K"), "T_2*p_3/p_2"),
+            Sought(Quantity("T_3", "the temperature at the end", "K"), "T_2*V_3/V_2"),
         ),
-        ("gamma*ln(V_2/V_1) = ln(p_1/p_2)", "p_1*V_1/T_1 = p_2*V_2/T_2", "p_2*T_3 = p_3*T_2"),
-        hidden=("T_1", "p_3"),
-        asked=("T_2", "T_3"),
-        positive=("V_2 - 1.2*V_1", "1.1 - V_2/(5*V_1)", "p_3 - 1.1*p_1*(V_1/V_2)^gamma"),
+        ("(gamma - 1)*ln(V_2/V_1) = ln(T_1/T_2)", "V_2/T_2 = V_3/T_3"),
+        hidden=("T_1", "V_3"),
+        asked=("T_3",),
+        positive=("V_2 - 1.2*V_1", "1 - V_2/(5*V_1)", "V_3 - 1.2*V_2"),
     ),
 )

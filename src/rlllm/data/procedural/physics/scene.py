@@ -23,7 +23,7 @@ SI_FACTORS: Mapping[str, float] = {
 TIME = "t"
 """The name of the time in formulas of a motion."""
 _DRAWS = 10_000
-_STEPS = 1000
+_STEPS = 400
 """Runge-Kutta steps from the start to any time; the error is below 1e-9 of the value for the scenes here."""
 
 
@@ -56,10 +56,16 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A quantity that a scene draws: one of `numbers`, in the unit of texts."""
+    """A quantity that a scene draws.
+
+    Args:
+        numbers: what is drawn from, in the unit of texts.
+        absent: the number without the thing that has it (a body's mass, a resistor, friction); None where it is no thing.
+    """
 
     quantity: Quantity
     numbers: Sequence[float]
+    absent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Motion:
         duration: formula of the time that the motion lasts.
         conserved: formula over the given and a state that does not change.
         equation: (symbol, order, formula): that time derivative of the symbol, over the given, `t`, and the symbol itself.
+        begin: a sentence about the start, where the story leaves it open.
     """
 
     quantities: Sequence[Quantity]
@@ -95,9 +102,10 @@ class Motion:
     duration: str = "1"
     conserved: str | None = None
     equation: tuple[str, int, str] | None = None
+    begin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """One kind of scene.
 
@@ -110,6 +118,7 @@ class Setup:
         asked: what may be asked; everything sought where None.
         positive: formulas that have to be above 0, or the numbers are drawn again.
         whole: every number sought is a whole one, or the numbers are drawn again.
+        inverses: hidden quantity -> its formula over the others, where a solution shows it.
     """
 
     family: str
@@ -123,12 +132,22 @@ class Setup:
     positive: Sequence[str] = ()
     whole: bool = False
     motion: Motion | None = None
+    inverses: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """Symbol -> what it stands for: what is given, then what is sought."""
         quantities = [*(part.quantity for part in self.given), *(part.quantity for part in self.sought)]
         return {quantity.symbol: quantity for quantity in quantities}
+
+    @cached_property
+    def closed_forms(self) -> dict[str, Formula]:
+        """What is sought -> its formula over what is given alone, where it has one."""
+        forms: dict[str, Formula] = {}
+        for part in self.sought:
+            if part.formula is not None:
+                forms[part.quantity.symbol] = read_formula(part.formula).with_replaced(forms)
+        return forms
 
     @property
     def symbols_asked(self) -> tuple[str, ...]:
@@ -219,11 +238,7 @@ class Scene:
 
     def closed_form(self, symbol: str) -> Formula | None:
         """What is sought as a formula over what is given alone; None where the motion has to be integrated."""
-        forms: dict[str, Formula] = {}
-        for part in self.setup.sought:
-            if part.formula is not None:
-                forms[part.quantity.symbol] = read_formula(part.formula).with_replaced(forms)
-        return forms.get(symbol)
+        return self.setup.closed_forms.get(symbol)
 
     def residual(self, **values: float) -> float:
         """The largest gap between the two sides of a law, relative to the larger side; `values` replace the scene's own."""

@@ -1,8 +1,8 @@
-"""Processes that run math-verify for the `math` reward. A question past its deadline is killed with its process.
+"""Processes that run a script which answers lines of JSON. A question past its deadline is killed with its process.
 
-Processes start when they are first needed and stay. Each is used by one thread at a time, sets limits of its own on
-memory and time (`math_verify_worker.py`), and never hears Ctrl-C: whatever interrupts a question ends its process, so that no
-late reply is ever taken for the next one's.
+Processes start when they are first needed and stay. Each is used by one thread at a time; its script sets limits of its own on
+memory and time (`script_loop.py`) and never hears Ctrl-C: whatever interrupts a question ends its process, so that no late
+reply is ever taken for the next one's.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from queue import LifoQueue
+from types import ModuleType
 from typing import Any
 
-from rlllm.rewards.math import math_verify_worker as script
-
 _START_SECONDS = 120.0
+_MOST_WORKERS = 4
 
 
 class LateError(Exception):
@@ -38,18 +39,23 @@ class _EndedError(Exception):
 
 
 class Worker:
-    """One child process that answers one JSON line with another; started by its first question, and again after a loss."""
+    """One child process that answers one JSON line with another; started by its first question, and again after a loss.
 
-    def __init__(self) -> None:
+    Args:
+        script: the module that the process runs as a program; it answers `{}` once all that a question needs is loaded.
+    """
+
+    def __init__(self, script: ModuleType) -> None:
+        self._script = script
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, request: dict[str, str], seconds: float) -> dict[str, Any]:
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         """The process's reply.
 
         Raises:
             LateError: it took longer than `seconds`.
             DeadError: it ended instead, twice.
-            RuntimeError: no process starts; math-verify is broken or missing.
+            RuntimeError: no process starts; what the script imports is broken or missing.
         """
         try:
             return self._ask_once(request, seconds)
@@ -66,7 +72,7 @@ class Worker:
             process.kill()
             process.communicate()
 
-    def _ask_once(self, request: dict[str, str], seconds: float) -> dict[str, Any]:
+    def _ask_once(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
         try:
             process = self._process or self._start()
             return _exchange(process, {**request, "seconds": seconds}, seconds)
@@ -75,14 +81,15 @@ class Worker:
             raise
 
     def _start(self) -> subprocess.Popen[bytes]:
-        assert script.__file__ is not None
+        path = self._script.__file__
+        assert path is not None
         # -P: files beside the script must not hide modules of the standard library.
-        command = [sys.executable, "-P", "-W", "ignore", script.__file__]
+        command = [sys.executable, "-P", "-W", "ignore", path]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
             _exchange(self._process, {}, _START_SECONDS)
         except (LateError, _EndedError) as error:
-            raise RuntimeError(f"math-verify's process does not start: {error}") from error
+            raise RuntimeError(f"the process of {Path(path).name} does not start: {error}") from error
         return self._process
 
 
@@ -91,17 +98,18 @@ class Pool:
 
     Args:
         size: processes that run at once.
+        script: what they run.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, script: ModuleType) -> None:
         self._owner = os.getpid()
-        self._workers = [Worker() for _ in range(size)]
+        self._workers = [Worker(script) for _ in range(size)]
         self._idle: LifoQueue[Worker] = LifoQueue()
         """Last in, first out: a process that already runs comes before one that would have to start."""
         for worker in self._workers:
             self._idle.put(worker)
         self.readable: dict[str, bool] = {}
-        """Whether math-verify can read a reference, for those it was asked about."""
+        """Whether the script can read a reference, for those it was asked about."""
 
     @contextmanager
     def worker(self) -> Iterator[Worker]:
@@ -119,14 +127,20 @@ class Pool:
                 worker.stop()
 
 
-def pool(size: int) -> Pool:
+def pool(size: int, script: ModuleType) -> Pool:
     """This process's pool of that size; a fork gets its own, since two readers of one pipe would mix up answers."""
-    return _pool(os.getpid(), size)
+    return _pool(os.getpid(), size, script)
+
+
+def usual_size() -> int:
+    """One process per core, at most 4."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
 
 
 @cache
-def _pool(_process_id: int, size: int) -> Pool:
-    pool = Pool(size)
+def _pool(_process_id: int, size: int, script: ModuleType) -> Pool:
+    pool = Pool(size, script)
     atexit.register(pool.stop)
     return pool
 

@@ -1,0 +1,1 @@
+"""Rewards of physics: numbers with units, formulas, laws and conserved quantities."""
