@@ -12,7 +12,8 @@ was. One thread a run. `frontier`, for methods of `align` that sample, has the g
 the start that the policy had: mean over a seed's steps, then over seeds. `tiers`, of `vac-curriculum`, is right answers by
 tier of difficulty. `majority`, of `tracer-controls`, is self-consistency of the models of `grpo`. `transfer`, of
 `physics-controls`, is what every model, and the one it started from, makes of redrawn numbers and of a family that none was
-shown.
+shown. `outcomes`, of
+`abstention`, is what each arm answers.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "guess-controls": ("guess-controls",),
     "vac-curriculum": ("vac-curriculum",),
     "physics-controls": ("physics-controls",),
+    "abstention": ("abstention",),
 }
 """Name of the results file -> words of `rlllm sweep`, the recipe first."""
+SHARES = ("right", "wrong", "abstained", "score")
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
 
 
@@ -202,6 +205,54 @@ def _physics(folder: Path, model: Path, seed: int) -> dict[str, Any]:
     return tasks
 
 
+def outcomes(run: Run) -> list[dict[str, Any]]:
+    """Right, wrong and abstained shares of the start and of each arm on the held-out problems; intervals over seeds.
+
+    `wrong_over_baseline` is the difference in wrong answers to the baseline, paired by seed.
+    """
+    arms = {
+        name: {entry["seed"]: run.path / entry["run"] for entry in arm["seeds"]}
+        for name, arm in run.results["arms"].items()
+    }
+    seeds = run.results["seeds"]
+    models = {"start": {seed: run.path / "before" / "shown" / f"seed-{seed}" for seed in seeds}, **arms}
+    found = {
+        name: {seed: _answered(run, f"{name}-{seed}", seed, model) for seed, model in by_seed.items()}
+        for name, by_seed in models.items()
+    }
+    base = found[run.results["baseline"]]
+    rows = []
+    for name, by_seed in found.items():
+        shares = {key: t_interval([row[key] for row in by_seed.values()]).to_json() for key in SHARES}
+        apart = [row["wrong"] - base[seed]["wrong"] for seed, row in by_seed.items()]
+        over = t_interval(apart).to_json() if name not in ("start", run.results["baseline"]) else None
+        rows.append({"arm": name, **shares, "wrong_over_baseline": over})
+    return rows
+
+
+def _answered(run: Run, name: str, seed: int, model: Path) -> dict[str, float]:
+    """The shares of one model, by the metric `abstention`; measured once."""
+    folder = run.path / "outcomes" / name
+    if not (folder / "results.json").exists():
+        data = ["data.level=2", f"data.seed={seed}", "data.rows=1920", "data.holdout=256", "rows=256"]
+        sampled = ["samples=4", "sampling.max_new_tokens=96", f"seed={seed}"]
+        words = [
+            "eval",
+            "abstention",
+            "--model",
+            str(model),
+            "--data",
+            "arithmetic",
+            "--reward",
+            "exact",
+            *data,
+            *sampled,
+        ]
+        rlllm([*words, "--output-dir", str(folder), "--overwrite"])
+    (task,) = Run(folder).results["tasks"].values()
+    return {key: task["values"][key]["estimate"] for key in SHARES}
+
+
 def starting_from(recipe: str, model: Path) -> Path:
     """A copy of a recipe whose runs before the arms train another model, under a name that is no path of this machine."""
     ROOT.mkdir(parents=True, exist_ok=True)
@@ -241,6 +292,7 @@ def main() -> None:
         "tracer-controls": ("majority", majority),
         "vac-curriculum": ("tiers", tiers),
         "physics-controls": ("transfer", transfer),
+        "abstention": ("outcomes", outcomes),
     }
     name, table = further_tables.get(given.name, ("", None))
     added = {name: table(run)} if table else {}

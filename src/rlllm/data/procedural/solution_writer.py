@@ -16,6 +16,8 @@ from rlllm.data.procedural.problems import Problem
 _OPENINGS = ("Let me see.\n", "Step by step:\n", "")
 
 
+UNSURE = "#### I do not know"
+"""The whole solution of a writer that is unsure: it is said before the work, since that is where it saves it."""
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -32,6 +34,8 @@ class WriterParams(Section):
     """Solutions in the long wording."""
     malformed_rate: Rate = 0.3
     """Solutions with a broken ending."""
+    unsure_rate: Rate = 0.0
+    """Solutions that are `#### I do not know` and nothing else, whatever the problem; the reward `abstention` needs some."""
 
 
 def write(problem: Problem, generator: random.Random, params: WriterParams) -> str:
@@ -41,7 +45,10 @@ def write(problem: Problem, generator: random.Random, params: WriterParams) -> s
     slips = params.tricky_error_rate if problem.tricky else params.error_rate
     rates = (slips, params.verbose_rate, params.malformed_rate)
     slip, verbose, malformed = [generator.random() < rate for rate in rates]
-    return _text(problem, generator, slip=slip, verbose=verbose, malformed=malformed)
+    text = _text(problem, generator, slip=slip, verbose=verbose, malformed=malformed)
+    if params.unsure_rate and generator.random() < params.unsure_rate:
+        return UNSURE
+    return text
 
 
 def _text(problem: Problem, generator: random.Random, *, slip: bool, verbose: bool, malformed: bool) -> str:
