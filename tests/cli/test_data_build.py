@@ -81,3 +81,13 @@ def test_what_does_not_fit_is_a_usage_error(rlllm: Rlllm, rows: list[dict[str, s
     assert said.code == 2, said.err
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+def test_images_are_counted_and_mixed_with_rows_without(rlllm: Rlllm, rows: list[dict[str, str]]) -> None:
+    checked = " ".join(rlllm("data check shapes#5").out.split())
+    assert "images in 5 of 5 rows, 1 a row, 32x32 pixels" in checked
+    said = rlllm("data mix shapes#6 a.jsonl --kind reason --out mixed")
+    assert said.code == 0, said.err
+    assert "images: in 6 of 26 rows, 1 a row, 32x32 pixels" in Path("mixed/card.md").read_text(encoding="utf-8")
+    shown = rlllm("data show mixed --kind reason --rows 26 --json").json["records"]
+    assert sum(len(record["images"]) for record in shown) == 6

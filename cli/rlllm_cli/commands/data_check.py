@@ -71,6 +71,8 @@ def _lines(checked: Checked) -> Iterator[tuple[str, Any]]:
     yield "longest row", f"number {report.longest_row[1]:,}, {report.longest_row[2]:,} characters"
     if report.chats:
         yield "messages", "\n".join(report.chats)
+    if report.images:
+        yield "images", "\n".join(fact.removeprefix("images: ") for fact in report.images)
     if report.labels:
         yield "labels", ", ".join(f"{label!r} {count:,}" for label, count in list(report.labels.items())[:10])
     yield "scripts", ", ".join(f"{name} {count:,}" for name, count in report.scripts.items())
