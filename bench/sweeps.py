@@ -2,18 +2,9 @@
 
     python bench/sweeps.py NAME [--output docs/results/NAME.json]
 
-`reason-methods` is the table of docs/reason.md, `align-methods` that of docs/align.md; `papers-sums` and `papers-lists` are
-the recipe papers-methods on an easy task and on one where GRPO stops to improve; `papers-smollm2` is given the folder of
-SmolLM2-135M-Instruct by `--smollm2`, which first learns the form of an answer; `calculator-controls` and `guess-controls` are
-the environments of docs/reason.md, `tracer-controls` the dialogue of docs/methods/tracer.md, `vac-curriculum` the curriculum
-of docs/methods/vac-grpo.md, `physics-controls` the laws of docs/guides/physics.md. Further words are given to `rlllm sweep`
-(`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a stopped recording goes on where it
-was. One thread a run. `frontier`, for methods of `align` that sample, has the gold utility of their rollouts by the KL from
-the start that the policy had: mean over a seed's steps, then over seeds. `tiers`, of `vac-curriculum`, is right answers by
-tier of difficulty. `majority`, of `tracer-controls`, is self-consistency of the models of `grpo`. `transfer`, of
-`physics-controls`, is what every model, and the one it started from, makes of redrawn numbers and of a family that none was
-shown. `outcomes`, of
-`abstention`, is what each arm answers.
+Further words are given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a
+stopped recording goes on where it was. One thread a run. `papers-smollm2` is given the folder of SmolLM2-135M-Instruct by
+`--smollm2`. Some results have a table beside the sweep's own, made by the function that TABLES names.
 """
 
 from __future__ import annotations
@@ -22,6 +13,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -52,14 +44,20 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "vac-curriculum": ("vac-curriculum",),
     "physics-controls": ("physics-controls",),
     "abstention": ("abstention",),
+    "shapes-controls": ("shapes-controls",),
 }
-"""Name of the results file -> words of `rlllm sweep`, the recipe first."""
+"""Name of the results file -> words of `rlllm sweep`, the recipe first. What each is about stands in its recipe; `papers-sums` and
+`papers-lists` are one recipe on an easy task and on one where GRPO stops to improve."""
 SHARES = ("right", "wrong", "abstained", "score")
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
 
 
 def frontier(run: Run) -> list[dict[str, Any]]:
-    """One row for each band of KL that a method was in; a column for each method that logs its KL."""
+    """Gold utility of the rollouts of methods of `align` that sample, by the KL from the start that the policy had.
+
+    One row for each band of KL that a method was in; a column for each method that logs its KL: the mean over a seed's steps,
+    then over seeds.
+    """
     logs = {
         name: [Run(run.path / entry["run"]).metrics() for entry in arm["seeds"] if entry["numbers"]]
         for name, arm in run.results["arms"].items()
@@ -253,6 +251,35 @@ def _answered(run: Run, name: str, seed: int, model: Path) -> dict[str, float]:
     return {key: task["values"][key]["estimate"] for key in SHARES}
 
 
+def looks(run: Run) -> list[dict[str, Any]]:
+    """Right answers of each arm after training, with the given pictures and with those of other questions, and the difference.
+
+    The difference is paired by question within a seed; intervals are over seeds.
+    """
+    rows = []
+    for name, arm in run.results["arms"].items():
+        given, swapped = [], []
+        for entry in arm["seeds"]:
+            after = {row["name"]: row["after"]["estimate"] for row in Run(run.path / entry["run"]).results["measures"]}
+            given.append(after["pass@1"])
+            swapped.append(after["pass@1, images swapped"])
+        over = [one - other for one, other in zip(given, swapped, strict=True)]
+        columns = {"right": given, "images_swapped": swapped, "over_images_swapped": over}
+        rows.append({"arm": name} | {column: t_interval(values).to_json() for column, values in columns.items()})
+    return rows
+
+
+TABLES: dict[str, Callable[[Run], list[dict[str, Any]]]] = {
+    "align-methods": frontier,
+    "tracer-controls": majority,
+    "vac-curriculum": tiers,
+    "physics-controls": transfer,
+    "abstention": outcomes,
+    "shapes-controls": looks,
+}
+"""Name of the results file -> what it holds beside the sweep's results, under the function's name."""
+
+
 def starting_from(recipe: str, model: Path) -> Path:
     """A copy of a recipe whose runs before the arms train another model, under a name that is no path of this machine."""
     ROOT.mkdir(parents=True, exist_ok=True)
@@ -287,15 +314,8 @@ def main() -> None:
         words[0] = str(starting_from(recipe, Path(given.smollm2)))
     rlllm(["sweep", *words, *further, "--output-dir", str(folder), *begun])
     run = Run(folder)
-    further_tables = {
-        "align-methods": ("frontier", frontier),
-        "tracer-controls": ("majority", majority),
-        "vac-curriculum": ("tiers", tiers),
-        "physics-controls": ("transfer", transfer),
-        "abstention": ("outcomes", outcomes),
-    }
-    name, table = further_tables.get(given.name, ("", None))
-    added = {name: table(run)} if table else {}
+    table = TABLES.get(given.name)
+    added = {table.__name__: table(run)} if table else {}
     sources = [*TRAINING, f"recipes/sweeps/{recipe}.yaml"]
     write_results(given.output, {**run.results, **added}, sources=sources, threads=1, runs=folder)
 

@@ -75,6 +75,8 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     ],
     (GRPOTrainer._save, ["self", "output_dir", "state_dict"]),
     (GRPOTrainer._tokenize_prompts, ["self", "prompts"]),
+    (GRPOTrainer._generate, ["self", "prompts"]),
+    (GRPOTrainer._load_from_checkpoint, ["self", "resume_from_checkpoint", "model"]),
     (
         SFTTrainer._prepare_dataset,
         ["self", "dataset", "processing_class", "args", "packing", "formatting_func", "dataset_name"],
@@ -120,7 +122,7 @@ def test_a_save_is_sealed_and_leaves_no_card(tiny_model: str, tmp_path: Path) ->
             "SFTConfig", {"max_steps": 2, "save_steps": 1}, checkpoints=tmp_path, seed=0, hardware=HARDWARE
         ),
         encode=partial(to_trl_dataset.conversations, CHATS),
-        train_dataset=to_trl_dataset.columns_of(CHATS),
+        train_dataset=to_trl_dataset.columns_of(CHATS, tokenizer),
         processing_class=tokenizer,
     )
     trainer.train()

@@ -56,6 +56,15 @@ def chat(
     answer: Annotated[
         str | None, typer.Option("--answer", help="The right answer, for rewards that compare.", show_default=False)
     ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--image",
+            metavar="FILE",
+            help="An image before the first question, or before every line of a pipe; several times for several.",
+            show_default=False,
+        ),
+    ] = None,
     system: Annotated[
         str | None, typer.Option("--system", help="A system message to begin with.", show_default=False)
     ] = None,
@@ -80,20 +89,31 @@ def chat(
     sampling = SamplingConfig.checked({"temperature": temperature, "max_new_tokens": max_new_tokens})
     rewards = [RewardSpec.checked(spec) for spec in overrides.read_rewards(reward or ())]
     if settings:
-        _refuse_beside_environment(models, {"--answer": answer, "--system": system, "--json": json})
+        _refuse_beside_environment(models, {"--answer": answer, "--image": image, "--system": system, "--json": json})
         chat_environment.play(settings, next(iter(models), None), sampling, rewards, seed)
         return
     from rlllm.tools.chat import open_chat
 
     _check_number(models)
-    _begin(open_chat(models, sampling, rewards=rewards, seed=seed, system=system, answer=answer), json)
+    images = [_reference_of(path) for path in image or ()]
+    _begin(open_chat(models, sampling, rewards=rewards, seed=seed, system=system, answer=answer), images, json)
 
 
-def _begin(chat: Chat, json: bool) -> None:
+def _begin(chat: Chat, images: list[str], json: bool) -> None:
     if sys.stdin.isatty():
+        chat.images = images
         _talk(chat, _answer_json if json else _answer)
     else:
-        _answer_lines(chat, _print_json if json else _print_text)
+        _answer_lines(chat, images, _print_json if json else _print_text)
+
+
+def _reference_of(path: Path) -> str:
+    """The image of a file, after a look into it. Raises DataError where it is none."""
+    from rlllm.core.images import open_image
+
+    reference = str(path.expanduser().resolve())
+    open_image(reference)
+    return reference
 
 
 def _check_number(models: list[str]) -> None:
@@ -111,6 +131,7 @@ def _refuse_beside_environment(models: list[str], options_given: Mapping[str, ob
 
     hints = {
         "--answer": "the row of the data has the answer",
+        "--image": "environments are played with text",
         "--system": "data.system_prompt=TEXT",
         "--json": "/save FILE writes JSON lines",
     }
@@ -121,10 +142,11 @@ def _refuse_beside_environment(models: list[str], options_given: Mapping[str, ob
         raise ConfigError("one model at most plays an environment", given=" ".join(models), hint="name one, or none")
 
 
-def _answer_lines(chat: Chat, show: Callable[[str, list[Reply]], None]) -> None:
+def _answer_lines(chat: Chat, images: list[str], show: Callable[[str, list[Reply]], None]) -> None:
     """Every line that is not blank begins a conversation of its own. Raises Abort on Ctrl-C."""
     for line in typed_lines.piped():
         chat.reset()
+        chat.images = images
         replies = list(chat.replies(line))
         if replies[-1].ending == "interrupted":
             raise typer.Abort
@@ -233,6 +255,19 @@ def _reference(chat: Chat, text: str) -> None:
     console.say(f"the right answer is now: {text}" if text else "there is no right answer now")
 
 
+def _image(chat: Chat, text: str) -> None:
+    from rlllm.core.images import image_size
+
+    if not text:
+        chat.images = []
+        console.say("the next question has no image")
+        return
+    reference = _reference_of(Path(text))
+    chat.images = [*chat.images, reference]
+    width, height = image_size(reference)
+    console.say(f"{text} ({width} x {height}) stands before the next question: {len(chat.images)} in all")
+
+
 def _save(chat: Chat, text: str) -> None:
     from rlllm.core.errors import ConfigError
 
@@ -247,6 +282,7 @@ _COMMANDS: typed_lines.Commands[Chat] = {
     "/system": ("TEXT", _system, "begin anew under a system message; without TEXT, under none"),
     "/temperature": ("X", _temperature, "sample at this temperature; 0 takes the likeliest token"),
     "/answer": ("TEXT", _reference, "the right answer, for rewards that compare; without TEXT, none"),
+    "/image": ("FILE", _image, "put an image before the next question; without FILE, take all away"),
     "/save": ("FILE", _save, "write the conversation as JSON lines"),
     "/help": ("", _help, "list the commands"),
     "/quit": ("", typed_lines.leave, "leave, as Ctrl-D does"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.runs import write_manifest
+from rlllm.policies.model_sources import weight_shapes
 
 REFERENCE = "reference.safetensors"
 """In a checkpoint: the weights of a reference model that moves."""
@@ -19,6 +20,7 @@ class SealedCheckpoints:
 
     args: Any
     state: Any
+    model: Any
     accelerator: Any
     ref_model: Any = None
 
@@ -39,6 +41,19 @@ class SealedCheckpoints:
             super()._save(*args, **kwargs)  # type: ignore[misc]
         finally:
             self.args.hub_token = token
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """As transformers', which gives the names in the file to `load_state_dict`.
+
+        `save_pretrained` writes some vision-language models under the names of an older layout, so that no weight would be
+        read, with a warning at most; `from_pretrained` knows both.
+        """
+        super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        own = self.accelerator.unwrap_model(self.model if model is None else model)
+        stored = weight_shapes(Path(resume_from_checkpoint)) or {}
+        if any(name.startswith("base_model.") for name in stored) or stored.keys() <= own.state_dict().keys():
+            return
+        own.load_state_dict(type(own).from_pretrained(resume_from_checkpoint, dtype=own.dtype).state_dict())
 
     def save_state(self, folder: Path) -> None:
         """Write what the trainer itself must keep beside what transformers saves; sealed with it.

@@ -5,7 +5,7 @@ Positions are counted from the first real token of a row, so that left padding c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -118,12 +118,23 @@ class Pass:
         return self.window.pad(values if self.unpack is None else self.unpack(values))
 
 
-def plain_pass(model: Any, window: Window, temperature: float, *, hidden_states: bool = False) -> Pass:
-    """A pass in which every row goes through the model by itself."""
+def plain_pass(
+    model: Any,
+    window: Window,
+    temperature: float,
+    *,
+    hidden_states: bool = False,
+    inputs: Mapping[str, Any] | None = None,
+) -> Pass:
+    """A pass in which every row goes through the model by itself.
+
+    Args:
+        inputs: what the model takes of images. Where each token stands is then the model's to say.
+    """
     output = model(
         input_ids=window.ids,
         attention_mask=window.mask,
-        position_ids=window.positions,
+        **(inputs or {"position_ids": window.positions}),
         logits_to_keep=window.kept + 1,
         use_cache=False,
         **({"output_hidden_states": True} if hidden_states else {}),

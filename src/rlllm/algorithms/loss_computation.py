@@ -19,7 +19,7 @@ from rlllm.algorithms.losses.base import LossInputs, aggregate, k3, log_ratios, 
 from rlllm.algorithms.losses.trl import TRLLoss
 from rlllm.algorithms.ppo.critic import Critic, value_loss
 from rlllm.algorithms.protocols import Loss
-from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions, take_rows
+from rlllm.algorithms.tensor_dict import MULTIMODAL, loss_mask, prompts_with_completions, take_rows
 from rlllm.core.errors import PluginError
 from rlllm.core.plugin_errors import plugin_boundary
 
@@ -27,8 +27,6 @@ SIGNAL_PREFIX = "signal/"
 """Before the name of a signal that the loss needs, among the tensors of a micro-batch."""
 ALL_TOKENS = "all_tokens"
 """Among the tensors of a micro-batch: (B, T) 0/1 tokens that could learn, where a mask lets fewer of them learn."""
-_IMAGES = ("pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles")
-_MULTIMODAL = (*_IMAGES, "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids")
 
 
 class LossComputation:
@@ -202,7 +200,7 @@ class LossComputation:
             inputs["completion_ids"].size(1),
             compute_entropy=True,
             compute_aux_loss=getattr(self, "aux_loss_enabled", False),
-            **{name: inputs[name] for name in _MULTIMODAL if inputs.get(name) is not None},
+            **{name: inputs[name] for name in MULTIMODAL if inputs.get(name) is not None},
         )
 
     def _get_per_token_logps_and_entropies(
@@ -217,7 +215,7 @@ class LossComputation:
     def _scored(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *args: Any, **kwargs: Any
     ) -> Any:
-        unusual = args or kwargs.get("compute_aux_loss") or any(kwargs.get(name) is not None for name in _MULTIMODAL)
+        unusual = args or kwargs.get("compute_aux_loss") or any(kwargs.get(name) is not None for name in MULTIMODAL)
         if self.fast_path is None or unusual or getattr(self, "_entropy_bonus_enabled", False):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[misc]
                 model, input_ids, attention_mask, logits_to_keep, *args, **kwargs

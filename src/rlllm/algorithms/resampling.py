@@ -30,7 +30,7 @@ class Resampling:
     num_generations: int
     reward_weights: Tensor
     train_dataset: Any
-    processing_class: Any
+    _tokenizer: Any
     scale_rewards: str
     multi_objective_aggregation: str
     _metrics: Any
@@ -38,6 +38,7 @@ class Resampling:
     _sampled: Any
     _shared_pass: Any
     _signal_context: Any
+    _with_pixels: Any
 
     def _rollout_to_learn_from(self, inputs: Sequence[Mapping[str, Any]]) -> tuple[Rollout, list[Rollout]]:
         """The rollout to learn from, as many groups as were asked for, and the groups that were sampled and left out."""
@@ -109,7 +110,7 @@ class Resampling:
             chosen.append(rollout.groups([group for group in groups if first + group in taken]))
             rest.append(rollout.groups([group for group in groups if first + group not in taken]))
             first += len(groups)
-        pad_id = self.processing_class.pad_token_id
+        pad_id = self._tokenizer.pad_token_id
         flags = [accepted[group] for group in everything if group in taken]
         filled = [rollout for rollout in chosen if rollout.rows]
         return join(filled, pad_id), [rollout for rollout in rest if rollout.rows], flags
@@ -131,13 +132,14 @@ class Resampling:
             return rollout, [], bool(stored)
         replaced = set(zero_variance[: len(own)])
         fresh = rollout.groups([group for group in range(len(informative)) if group not in replaced])
-        pad_id = self.processing_class.pad_token_id
+        pad_id = self._tokenizer.pad_token_id
         old = unpacked(own, pad_id, self.accelerator.device)
         joined = join([fresh, old], pad_id) if fresh.rows else old
         return joined, [rollout.groups(sorted(replaced))], True
 
     def _renewed(self, rollout: Rollout) -> Rollout:
-        """The rollout with the advantages and the token count that TRL would have given it as a whole."""
+        """The rollout with the advantages, the token count and the images that TRL would have given it as a whole."""
+        rollout = self._with_pixels(rollout)
         advantages = self._normalised(rollout.rewards, self._weights, rollout.group_size)
         tokens = self.accelerator.gather(loss_mask(rollout.output).sum()).sum()
         return rollout.with_output(advantages=advantages, num_items_in_batch=tokens)

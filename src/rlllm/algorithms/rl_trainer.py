@@ -1,7 +1,7 @@
 """`RLTrainer`: the one subclass of TRL's GRPOTrainer. Read top to bottom, it is the slots in the order of a training step.
 
 Every override wraps `super()`. The private hooks it stands on are `_get_train_sampler`, `_generate_single_turn`,
-`_calculate_rewards`, `_generate_and_score_completions` and, in `checkpoints`, `_save_checkpoint` and
+`_tokenize_prompts`, `_calculate_rewards`, `_generate_and_score_completions` and, in `checkpoints`, `_save_checkpoint` and
 `_load_optimizer_and_scheduler`, in `loss_computation` `_compute_loss` and `_get_per_token_logps_and_entropies`; tests/contract
 says what is expected of each.
 """
@@ -28,6 +28,7 @@ from rlllm.algorithms.dialogues.role_policies import RolePolicies
 from rlllm.algorithms.entropy_target import EntropyTarget
 from rlllm.algorithms.erasing.segments import described, sample_segments
 from rlllm.algorithms.forward_pass import Pass, Window, most_rows, plain_pass
+from rlllm.algorithms.image_rollouts import ImageRollouts
 from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.loss_computation import ALL_TOKENS, SIGNAL_PREFIX, LossComputation
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
@@ -59,9 +60,9 @@ from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions
 from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.core.records import REFLECTED, PromptTask, Sample
+from rlllm.core.records import REFLECTED, PromptTask, Sample, images_of
 from rlllm.core.runs import read_json, write_json
-from rlllm.policies.chat import as_prompt, template_arguments
+from rlllm.policies.chat import template_arguments
 from rlllm.policies.completion_text import completion_texts
 from rlllm.policies.padding import padded
 from rlllm.policies.rope import by_row
@@ -150,7 +151,14 @@ class _TRLRewardFunction:
 
 
 class RLTrainer(
-    SealedCheckpoints, Resampling, DialoguePlay, RolePolicies, TwoPassRollouts, LossComputation, GRPOTrainer
+    SealedCheckpoints,
+    Resampling,
+    DialoguePlay,
+    RolePolicies,
+    TwoPassRollouts,
+    ImageRollouts,
+    LossComputation,
+    GRPOTrainer,
 ):
     """GRPOTrainer with slots.
 
@@ -220,7 +228,9 @@ class RLTrainer(
         contexts = self._contexts(rows, size)
         prompts = [context.prompt for context in contexts] or [self.sampler.show(row, self.tasks[row]) for row in rows]
         shown = [
-            item if prompt is self.tasks[row].prompt else {**item, "prompt": as_prompt(self.processing_class, prompt)}
+            item
+            if prompt is self.tasks[row].prompt and not images_of(prompt)
+            else {**item, "prompt": self._as_shown(prompt)}
             for item, row, prompt in zip(inputs, rows, prompts, strict=True)
         ]
         arguments = [template_arguments(self.tasks[row].meta) for row in rows]
@@ -264,7 +274,7 @@ class RLTrainer(
             return {}
         with plugin_boundary("off_policy", type(off_policy).__name__, off_policy):
             return {
-                place: off_policy.ids(self.tasks[rows[place]], self.processing_class, limit)
+                place: off_policy.ids(self.tasks[rows[place]], self._tokenizer, limit)
                 for place in off_policy.places(len(rows), size)
             }
 
@@ -275,7 +285,7 @@ class RLTrainer(
             return super()._tokenize_prompts(prompts)
         options = {"chat_template": self.chat_template, "add_generation_prompt": True, "return_dict": True}
         ids = [
-            self.processing_class.apply_chat_template(
+            self._tokenizer.apply_chat_template(
                 prompt, tokenize=True, **options, **{**self.chat_template_kwargs, **own}
             )["input_ids"]
             for prompt, own in zip(prompts, arguments, strict=True)
@@ -294,15 +304,25 @@ class RLTrainer(
         return inserted(demonstrations, sampled), None if logprobs is None else inserted(unknown, logprobs)
 
     def _generate_samples(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-        if self.slots.engine is None:
-            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
+        images = args[0]
+        if self.slots.engine is None or images is not None:
+            with self._limited():
+                return super()._generate_single_turn(prompt_ids, *args, **kwargs)
         if self._role_of_rows:
             return self._sampled_by_role(prompt_ids), None
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        engine = self.slots.engine(model, self.processing_class)
+        engine = self.slots.engine(model, self._tokenizer)
         if self.slots.erase is not None and self.model.training:
             return self._generate_segments(engine, self.slots.erase, prompt_ids), None
         return sample_completions(engine, prompt_ids, self.sampling), None
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """TRL's own generation with the length limit of one answer, where a completion holds several."""
+        whole, limit = self.generation_config.max_new_tokens, self._in_flight.answer_limit
+        self.generation_config.max_new_tokens = limit or whole
+        yield
+        self.generation_config.max_new_tokens = whole
 
     def _generate_segments(self, engine: Any, erase: Erasure, prompt_ids: list[list[int]]) -> list[list[int]]:
         """Completions sampled in segments, of which `erase` has rejected some; tokens of those count as seen."""
@@ -357,12 +377,12 @@ class RLTrainer(
         # not TRL's messages: where the tokenizer parses responses, these have no calls and no reasoning in their text
         answers = self._in_flight.answers
         judged = [answer.second for answer in answers] if answers else completion_ids_list
-        texts = completion_texts(self.processing_class, judged)
+        texts = completion_texts(self._tokenizer, judged)
         contexts: Sequence[Context | None] = self._in_flight.contexts or [None] * len(inputs)
         rollouts = zip(inputs, completions, texts, completion_ids_list, environments, contexts, strict=True)
         samples = [self._sample(row["row"], *rollout) for row, *rollout in rollouts]
         if answers:
-            firsts = completion_texts(self.processing_class, [answer.first for answer in answers])
+            firsts = completion_texts(self._tokenizer, [answer.first for answer in answers])
             samples = [
                 replace(sample, meta={**sample.meta, REFLECTED: first})
                 for sample, first in zip(samples, firsts, strict=True)
@@ -474,9 +494,10 @@ class RLTrainer(
     def _signal_context(self, rollout: Rollout) -> SignalContext:
         return SignalContext(
             model=self.accelerator.unwrap_model(self.model_wrapped),
-            tokenizer=self.processing_class,
+            tokenizer=self._tokenizer,
             output=rollout.output,
             tasks=[self.tasks[row] for row in rollout.rows],
+            rows=rollout.rows,
             group_size=rollout.group_size,
             temperature=self.temperature,
             rows_per_pass=self.args.per_device_train_batch_size,
@@ -511,6 +532,9 @@ class RLTrainer(
             rows = self._rows_of_whole_groups(context)
         hidden_states = any(signal.reads_hidden_states for signal in wanted.values())
         share = all(signal.elementwise or signal.any_layout for signal in wanted.values())
+        if self._has_images(context.rows):
+            yield from self._passes_with_images(ids, mask, keep, context.rows, rows=rows, hidden_states=hidden_states)
+            return
         for part in self._by_role(context.output):
             yield from self._passes_over(
                 ids[part], mask[part], keep, rows=rows, share=share, hidden_states=hidden_states

@@ -15,7 +15,7 @@ from torch import Tensor
 from rlllm.algorithms.batch import weighted
 from rlllm.algorithms.protocols import CONTEXT
 from rlllm.algorithms.stored_group import StoredGroup, spread
-from rlllm.algorithms.tensor_dict import take_rows
+from rlllm.algorithms.tensor_dict import MULTIMODAL, take_rows
 from rlllm.core.records import REFLECTED, Prompt, Sample
 from rlllm.rollouts.environments.base import STORED
 
@@ -67,13 +67,13 @@ class Rollout:
         return replace(self, output={**self.output, **tensors})
 
     def groups(self, chosen: Sequence[int]) -> Rollout:
-        """The groups of these numbers, in this order."""
+        """The groups of these numbers, in this order, without the pixels of their images."""
         size = self.group_size
         index = [group * size + place for group in chosen for place in range(size)]
         at = torch.tensor(index, dtype=torch.long, device=self.rewards.device)
         return Rollout(
             rows=[self.rows[row] for row in index],
-            output=take_rows(self.output, at),
+            output=take_rows({name: value for name, value in self.output.items() if name not in MULTIMODAL}, at),
             rewards=self.rewards[at],
             group_size=size,
             samples=[self.samples[row] for row in index],
@@ -134,7 +134,8 @@ def join(rollouts: Sequence[Rollout], pad_id: int) -> Rollout:
 
 
 def _columns(output: Mapping[str, Any]) -> list[str]:
-    return [name for name, value in output.items() if isinstance(value, Tensor) and value.dim() == 2]
+    tensors = {name: value for name, value in output.items() if isinstance(value, Tensor) and name not in MULTIMODAL}
+    return [name for name, value in tensors.items() if value.dim() == 2]
 
 
 def _stack(blocks: Sequence[Tensor], fill: int, left: bool) -> Tensor:

@@ -8,6 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+MULTIMODAL = (
+    "pixel_values",
+    "image_grid_thw",
+    "num_images",
+    "pixel_attention_mask",
+    "spatial_shapes",
+    "num_tiles",
+    "image_sizes",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "image_position_ids",
+)
+"""What TRL's dictionary has of images."""
+
 
 def loss_mask(output: Mapping[str, Any]) -> Tensor:
     """(B, T) 0/1: the completion tokens that the loss counts; padding, tool output and masked tokens are 0."""

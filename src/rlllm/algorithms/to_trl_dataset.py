@@ -8,18 +8,30 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.algorithms.tokenized_preview import IGNORED
-from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, full_text, prompt_text
+from rlllm.core.images import open_image
+from rlllm.core.records import (
+    Conversation,
+    LabelledCompletion,
+    Message,
+    PreferencePair,
+    Prompt,
+    PromptTask,
+    full_text,
+    images_of,
+    prompt_text,
+)
 from rlllm.policies import chat
 from rlllm.policies.turn_masks import encode_conversation
+from rlllm.policies.vision import in_parts
 
 
 def conversations(records: Sequence[Conversation], tokenizer: Any, *, completion_only: bool = True) -> Any:
-    """Rows of SFTTrainer: `text` where the records have no prompt, `prompt` + `completion` without a chat template, else token
-    ids with their labels (and `prompt`, to name a row by).
+    """Rows of SFTTrainer: `prompt`, `completion` and `images` where any record has an image, `text` where the records have no
+    prompt, `prompt` + `completion` without a chat template, else token ids with their labels (and `prompt`, to name a row by).
 
     Args:
         completion_only: whether only the turns that train have labels; else every token of a chat has one.
@@ -29,6 +41,8 @@ def conversations(records: Sequence[Conversation], tokenizer: Any, *, completion
     """
     from datasets import Dataset
 
+    if has_images(records):
+        return _vision_dataset(records, [{"completion": record.completion} for record in records], tokenizer)
     if all(not record.prompt for record in records):
         return Dataset.from_list([{"text": full_text(record.completion)} for record in records])
     if not chat.is_chat(tokenizer):
@@ -44,9 +58,15 @@ def conversations(records: Sequence[Conversation], tokenizer: Any, *, completion
     return Dataset.from_list([_tokenised(record, tokenizer, completion_only) for record in records])
 
 
-def columns_of(records: Sequence[Conversation]) -> Any:
-    """One row with the columns that `conversations` has for a tokenizer without a chat template; not to be trained on."""
+def columns_of(records: Sequence[Conversation], tokenizer: Any) -> Any:
+    """One row with the columns that `conversations` has for a tokenizer without a chat template; not to be trained on.
+
+    Rows with images are there already: TRL makes tokens of them when they are batched.
+    """
     from datasets import Dataset
+
+    if has_images(records):
+        return conversations(records, tokenizer)
 
     return Dataset.from_list([{"prompt": "", "completion": ""} if any(r.prompt for r in records) else {"text": ""}])
 
@@ -59,7 +79,11 @@ def _tokenised(record: Conversation, tokenizer: Any, completion_only: bool) -> d
 
 
 def pairs(records: Sequence[PreferencePair], tokenizer: Any, *, margins: bool = False) -> Any:
-    """Rows of RewardTrainer and DPOTrainer: `prompt`, `chosen`, `rejected`; with `margins` also `margin`, if all have one."""
+    """Rows of RewardTrainer and DPOTrainer: `prompt`, `chosen`, `rejected`; with `margins` also `margin`, if all have one, and
+    `images`, if any has some."""
+    if has_images(records):
+        sides = [{"chosen": record.chosen, "rejected": record.rejected} for record in records]
+        return _vision_dataset(records, sides, tokenizer)
     with_margin = margins and all(record.margin is not None for record in records)
     return _dataset(
         [
@@ -88,6 +112,9 @@ def labelled(records: Sequence[LabelledCompletion], tokenizer: Any, *, seed: int
     batch. Rows that came from one pair stand side by side, and would be paired with an answer to their own prompt.
     """
     shuffled = random.Random(seed).sample(records, len(records))
+    if has_images(records):
+        sides = [{"completion": record.completion} for record in shuffled]
+        return _vision_dataset(shuffled, sides, tokenizer).add_column("label", [record.label for record in shuffled])
     return _dataset(
         [
             {
@@ -107,6 +134,45 @@ def tasks(records: Sequence[PromptTask], tokenizer: Any) -> Any:
     return _dataset(
         [{"prompt": chat.as_prompt(tokenizer, record.prompt), "row": index} for index, record in enumerate(records)]
     )
+
+
+def has_images(records: Sequence[Any]) -> bool:
+    """Whether the prompt of any record has an image."""
+    return any(images_of(record.prompt) for record in records)
+
+
+def _vision_dataset(records: Sequence[Any], completions: Sequence[Mapping[str, Any]], tokenizer: Any) -> Any:
+    """Rows for TRL's collators of vision-language models: `prompt` with a mark for each image, `images`, and these completions.
+
+    Images are opened when a row is read, so that a data set of any size is no larger in memory than its references.
+    """
+    rows = [
+        {
+            "prompt": [_marked(message) for message in _messages(chat.as_prompt(tokenizer, record.prompt))],
+            **{name: _messages(chat.as_completion(tokenizer, text)) for name, text in own.items()},
+            "images": images_of(record.prompt),
+        }
+        for record, own in zip(records, completions, strict=True)
+    ]
+    return _dataset(rows).with_transform(_open_images)
+
+
+def _messages(rendered: Prompt) -> list[Message]:
+    """Messages in parts, of a tokenizer with a chat template, as that of every vision-language model is."""
+    assert not isinstance(rendered, str)
+    return in_parts(rendered)
+
+
+def _marked(message: Message) -> Message:
+    """A message in parts whose images are marks for those of the row."""
+    parts = [{"type": "image"} if part["type"] == "image" else part for part in message["content"]]
+    return {**message, "content": parts}
+
+
+def _open_images(rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    if "images" not in rows:
+        return rows
+    return {**rows, "images": [[open_image(image) for image in images] for images in rows["images"]]}
 
 
 def _dataset(rows: list[dict[str, Any]], records: Sequence[Any] = ()) -> Any:
@@ -131,6 +197,9 @@ def _dataset(rows: list[dict[str, Any]], records: Sequence[Any] = ()) -> Any:
 
 
 def _is_structured(value: Any) -> bool:
-    """Whether a value is a mapping, or has messages with more than role and content."""
+    """Whether a value is a mapping, or has messages with more than a role and text."""
     messages = value if isinstance(value, list) else []
-    return isinstance(value, dict) or any(message.keys() != {"role", "content"} for message in messages)
+    return isinstance(value, dict) or any(
+        isinstance(message, dict) and (message.keys() != {"role", "content"} or not isinstance(message["content"], str))
+        for message in messages
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.records import Conversation, PreferencePair, PromptTask, Sample
+from rlllm.evals.image_ablation import swapped, with_images
 from rlllm.evals.metrics.rm_accuracy import pair_scores
 from rlllm.evals.reward_values import every_reward, first_reward
 from rlllm.evals.sampling import sample
@@ -93,9 +94,18 @@ def measure_pass(
     *,
     samples: int,
     seed: int,
-) -> Measured:
-    """Share of sampled completions that pass: the first reward gives at least 1."""
-    return passed("pass@1", sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed), rewards)
+) -> list[Measured]:
+    """Share of sampled completions that pass: the first reward gives at least 1.
+
+    Where prompts have images, a second measure says the same of these prompts with the images of others; see `image_ablation`.
+    """
+    places, changed = with_images(tasks), swapped(tasks)
+    asked = {"pass@1": tasks, "pass@1, images swapped": [changed[place] for place in places]}
+    return [
+        passed(name, sample(model, tokenizer, prompts, sampling, samples=samples, seed=seed), rewards)
+        for name, prompts in asked.items()
+        if prompts
+    ]
 
 
 def passed(name: str, completions: list[list[Sample]], rewards: Composition) -> Measured:
@@ -148,12 +158,11 @@ def _kl(model: Any, start: Any, tokenizer: Any, records: Sequence[Conversation])
     import torch
 
     rows = [encode(tokenizer, record) for record in records]
-    ids, mask = batch([row.ids for row in rows], tokenizer.pad_token_id, model.device)
+    inputs = batch(tokenizer, [row.ids for row in rows], [row.prompt for row in rows], model.device)
     was_training = model.training
     model.eval()
     ours, theirs = (
-        torch.log_softmax(policy(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float(), -1)
-        for policy in (model, start)
+        torch.log_softmax(policy(**inputs, use_cache=False).logits[:, :-1].float(), -1) for policy in (model, start)
     )
     model.train(was_training)
     per_token = (ours.exp() * (ours - theirs)).sum(-1)
@@ -180,7 +189,7 @@ def measure_loss(model: Any, tokenizer: Any, records: Sequence[Conversation], ba
     model.eval()
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
-            losses += _losses(model, rows[start : start + batch_size], tokenizer.pad_token_id)
+            losses += _losses(model, tokenizer, rows[start : start + batch_size])
     model.train(was_training)
     return Measured("held-out loss", losses, higher_is_better=False)
 
@@ -198,11 +207,11 @@ def _sampled(
     )
 
 
-def _losses(model: Any, rows: list[Tokens], pad: int) -> list[list[float]]:
+def _losses(model: Any, tokenizer: Any, rows: list[Tokens]) -> list[list[float]]:
     import torch
 
-    ids, mask = batch([row.ids for row in rows], pad, model.device)
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float()
-    logps = torch.log_softmax(logits, -1).gather(2, ids[:, 1:].unsqueeze(2)).squeeze(2)
+    inputs = batch(tokenizer, [row.ids for row in rows], [row.prompt for row in rows], model.device)
+    logits = model(**inputs, use_cache=False).logits[:, :-1].float()
+    logps = torch.log_softmax(logits, -1).gather(2, inputs["input_ids"][:, 1:].unsqueeze(2)).squeeze(2)
     places = [_places(row) for row in rows]
     return [[-float(logps[index, own].mean())] if own else [0.0] for index, own in enumerate(places)]

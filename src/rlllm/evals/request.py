@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask, Record, Sample
+from rlllm.evals.image_ablation import Ablation
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.intervals import Interval
 from rlllm.rewards.composition import Composition
@@ -31,6 +32,7 @@ class EvalRequest:
         seed: seeds sampling and resampling.
         baseline: gives the (causal model, tokenizer) to win against.
         entropy: also measure the model's entropy along its completions, where a metric samples and can.
+        image_ablation: how images are changed for the control; of tasks that have some.
         params: arguments of the metric, as the task's `params` gives them.
         samplers: what draws for `draw`, by policy; where one is missing, its completions are sampled and not kept.
     """
@@ -45,6 +47,7 @@ class EvalRequest:
     seed: int = 0
     baseline: Callable[[], tuple[Any, Any]] | None = None
     entropy: bool = False
+    image_ablation: Sequence[Ablation] = ()
     params: Mapping[str, Any] = field(default_factory=dict)
     samplers: Mapping[PolicyName, CompletionSampler] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from rlllm.core.records import Conversation, Sample, full_text
 from rlllm.policies import chat
 from rlllm.policies.padding import padded
 from rlllm.policies.turn_masks import Tokens, encode_conversation
+from rlllm.policies.vision import following_image_inputs
 
 
 def encode(tokenizer: Any, record: Conversation) -> Tokens:
@@ -24,12 +25,19 @@ def encode(tokenizer: Any, record: Conversation) -> Tokens:
     return Tokens(ids, [place >= begin for place in range(len(ids))])
 
 
-def batch(rows: Sequence[Sequence[int]], pad: int, device: Any) -> tuple[Any, Any]:
-    """Token ids and attention mask of rows, padded on the right."""
+def batch(
+    tokenizer: Any, rows: Sequence[Sequence[int]], prompts: Sequence[Sequence[int] | None], device: Any
+) -> dict[str, Any]:
+    """What a model takes for these rows: token ids and attention mask, padded on the right, and its images.
+
+    Args:
+        prompts: the beginning of each row as `encode_prompts` gives it; None where it has no image.
+    """
     import torch
 
-    ids, mask = padded(rows, pad)
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+    ids, mask = padded(rows, tokenizer.pad_token_id)
+    inputs = {"input_ids": torch.tensor(ids, device=device), "attention_mask": torch.tensor(mask, device=device)}
+    return {**inputs, **following_image_inputs(tokenizer, prompts, inputs["input_ids"])}
 
 
 LOGITS = 1 << 26
@@ -50,23 +58,23 @@ def token_entropies(model: Any, tokenizer: Any, completions: Sequence[Sequence[S
         rows = [_as_sampled(tokenizer, sample) for sample in samples]
         size = max(1, LOGITS // (vocabulary * max(len(row) for row, _ in rows)))
         parts = [rows[first : first + size] for first in range(0, len(rows), size)]
-        entropies.append([value for part in parts for value in _entropies(model, part, tokenizer.pad_token_id)])
+        entropies.append([value for part in parts for value in _entropies(model, tokenizer, part)])
     model.train(was_training)
     return entropies
 
 
-def _as_sampled(tokenizer: Any, sample: Sample) -> tuple[list[int], int]:
-    """Token ids of prompt and completion as an engine has them, without an end, and where the completion begins."""
+def _as_sampled(tokenizer: Any, sample: Sample) -> tuple[list[int], list[int]]:
+    """Token ids of prompt and completion as an engine has them, without an end, and the prompt."""
     prompt = chat.encode_prompts(tokenizer, [sample.prompt], [sample.meta])[0]
-    return [*prompt, *tokenizer(sample.completion, add_special_tokens=False)["input_ids"]], len(prompt)
+    return [*prompt, *tokenizer(sample.completion, add_special_tokens=False)["input_ids"]], prompt
 
 
-def _entropies(model: Any, rows: list[tuple[list[int], int]], pad: int) -> list[float]:
+def _entropies(model: Any, tokenizer: Any, rows: list[tuple[list[int], list[int]]]) -> list[float]:
     import torch
 
-    ids, mask = batch([row for row, _ in rows], pad, model.device)
+    inputs = batch(tokenizer, [row for row, _ in rows], [prompt for _, prompt in rows], model.device)
     with torch.inference_mode():
-        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits.float()
+        logits = model(**inputs, use_cache=False).logits.float()
         logps = torch.log_softmax(logits, -1)
         tokens = -(logps.exp() * logps).sum(-1)
-    return [float(tokens[at, max(start - 1, 0) : len(row)].mean()) for at, (row, start) in enumerate(rows)]
+    return [float(tokens[at, max(len(prompt) - 1, 0) : len(row)].mean()) for at, (row, prompt) in enumerate(rows)]

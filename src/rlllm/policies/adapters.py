@@ -141,7 +141,12 @@ def loaded_again(model: Any, folder: Path) -> Any:
         "ForTokenClassification": transformers.AutoModelForTokenClassification,
     }
     name = type(model).__name__
-    loader: Any = next((kind for end, kind in kinds.items() if name.endswith(end)), transformers.AutoModelForCausalLM)
+    writes = (
+        transformers.AutoModelForImageTextToText
+        if hasattr(model.config, "vision_config")
+        else transformers.AutoModelForCausalLM
+    )
+    loader: Any = next((kind for end, kind in kinds.items() if name.endswith(end)), writes)
     try:
         again = loader.from_pretrained(folder, dtype=model.dtype, use_safetensors=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

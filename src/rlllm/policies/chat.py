@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.core.errors import DataError
-from rlllm.core.records import Completion, Message, Prompt, tools_of
+from rlllm.core.records import Completion, Message, Prompt, images_of, tools_of
+from rlllm.policies.vision import encode_with_images, in_parts
 
 _REASONING_KEYS = ("reasoning_content", "reasoning", "thinking")
 """Names under which chat templates read the reasoning of a message."""
@@ -38,7 +39,8 @@ def as_prompt(tokenizer: Any, prompt: Prompt) -> Prompt:
         DataError: messages without a chat template, or with tool calls or results that it does not render.
     """
     if is_chat(tokenizer):
-        return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else _for_template(tokenizer, prompt)
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        return _for_template(tokenizer, messages)
     if isinstance(prompt, str):
         return prompt
     raise _no_template(prompt)
@@ -55,7 +57,7 @@ def as_completion(tokenizer: Any, completion: Completion) -> Completion:
             return completion
         raise _no_template(completion)
     if isinstance(completion, str):
-        return [{"role": "assistant", "content": completion}]
+        return _for_template(tokenizer, [{"role": "assistant", "content": completion}])
     reasons = any(message.get("reasoning_content") for message in completion)
     if reasons and not (renders_reasoning(tokenizer) or _keeps_think(tokenizer)):
         raise DataError(
@@ -139,12 +141,19 @@ def encode_prompts(
 
     Args:
         metas: of each prompt, the record's other columns; by default none has tools.
+
+    Returns:
+        Lists of ids; `vision.PromptWithImages` where a prompt has images.
     """
     if not is_chat(tokenizer):
         return tokenizer([as_prompt(tokenizer, prompt) for prompt in prompts])["input_ids"]
     conversations = [as_prompt(tokenizer, prompt) for prompt in prompts]
     options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True}
     arguments = [template_arguments(meta) for meta in metas or ()]
+    if any(map(images_of, prompts)):
+        each = arguments or [{}] * len(prompts)
+        pairs = zip(conversations, each, strict=True)
+        return [encode_with_images(tokenizer, list(conversation), own) for conversation, own in pairs]  # type: ignore[arg-type]
     if not any(arguments):
         return tokenizer.apply_chat_template(conversations, **options)["input_ids"]
     return [
@@ -157,6 +166,11 @@ def renders_reasoning(tokenizer: Any) -> bool:
     """Whether the template renders the reasoning of the last turn under one of the names that templates use."""
     turn = {"role": "assistant", "content": "b", **dict.fromkeys(_REASONING_KEYS, _PROBE)}
     return _trait("reasoning", tokenizer, [_USER, turn])
+
+
+def _renders_text(tokenizer: Any) -> bool:
+    """Whether the template renders a content that is text; some of vision-language models take lists of parts alone."""
+    return _trait("text", tokenizer, [{**_USER, "content": _PROBE}])
 
 
 def renders_tools(tokenizer: Any) -> bool:
@@ -207,7 +221,9 @@ def _trait(name: str, tokenizer: Any, messages: list[Message], probe: str = _PRO
 
 
 def _for_template(tokenizer: Any, messages: list[Message]) -> list[Message]:
-    """The messages with reasoning and calls in the form that the tokenizer's template renders."""
+    """The messages with text, reasoning and calls in the form that the tokenizer's template renders."""
+    if not _renders_text(tokenizer) and _trait("parts", tokenizer, in_parts([{**_USER, "content": _PROBE}])):
+        messages = in_parts(messages)
     if all(message.keys() == {"role", "content"} and message["role"] != "tool" for message in messages):
         return messages
     if any(message["role"] == "tool" for message in messages) and not _renders_results(tokenizer):

@@ -19,6 +19,7 @@ from rlllm.policies.adapters import (
 )
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, weight_shapes
 from rlllm.policies.role_adapters import StoredRoles
+from rlllm.policies.vision import processor_of, with_processor
 from rlllm.policies.vocabulary import check_loaded
 
 
@@ -30,7 +31,14 @@ def load_tokenizer(source: ModelSource) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = _load(AutoTokenizer, source, path=source.tokenizer_path)
+    if _reads_images(source):
+        from transformers import AutoProcessor
+
+        processor = _load(AutoProcessor, source, path=source.tokenizer_path)
+        tokenizer = with_processor(processor.tokenizer, processor)
+        tokenizer.chat_template = processor.chat_template or tokenizer.chat_template
+    else:
+        tokenizer = _load(AutoTokenizer, source, path=source.tokenizer_path)
     if tokenizer.eos_token is None:
         special = [str(token) for token in tokenizer.added_tokens_decoder.values()]
         raise ModelError(
@@ -45,20 +53,30 @@ def load_tokenizer(source: ModelSource) -> Any:
 
 
 def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
-    """A causal language model on the CPU; the trainer or evaluator moves it.
+    """A causal language model on the CPU, with its vision tower where it reads images; the trainer or evaluator moves it.
 
     Raises:
         ModelError: it does not load, has no vector for a token of its tokenizer, or is no model that writes: with tied
             embeddings a reward model would load without a word, and write noise.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     refuse_scorers(source)
-    model = _load_model(AutoModelForCausalLM, source, dtype=torch.bfloat16 if bf16 else torch.float32)
+    loader = AutoModelForImageTextToText if _reads_images(source) else AutoModelForCausalLM
+    model = _load_model(loader, source, dtype=torch.bfloat16 if bf16 else torch.float32)
     if source.kind == "hub" or not Path(source.tokenizer_path, "tokenizer.json").is_file():
         check_loaded(model, load_tokenizer(source), source.name)  # of other folders `resolve_model` has read the files
     return model
+
+
+def _reads_images(source: ModelSource) -> bool:
+    """Whether a model is a vision-language model; of a Hub id its configuration tells, which is fetched."""
+    if source.kind != "hub":
+        return source.reads_images
+    from transformers import AutoConfig
+
+    return hasattr(_load(AutoConfig, source), "vision_config")
 
 
 def load_roles(stored: StoredRoles, *, bf16: bool = False) -> Any:
@@ -141,7 +159,7 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
             model = merged(model)
             refuse_difference("merging the adapter", expected, sample_outputs(model), model, folder)
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        (processor_of(tokenizer) or tokenizer).save_pretrained(folder)
         saved = loaded_again(model, folder)
         refuse_difference("saving the model", expected, sample_outputs(saved), model, folder)
     except ModelError:

@@ -8,17 +8,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from rlllm.core.errors import ModelError, closest
+from rlllm.core.errors import ModelError, closest, describe
+from rlllm.core.records import fingerprint
 from rlllm.core.runs import ENSEMBLE, file_hash, read_json
+from rlllm.core.user_cache import cache_root
+from rlllm.policies import nano_vision
 from rlllm.policies.vocabulary import check_vocabulary
 
 NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
+NANO_VISION = "nano-vision"
 _HEADS = ("score.weight", "classifier.weight")
 _HUB_ID = re.compile(r"^(?P<id>[\w.-]+/(?P<name>[\w.-]+))(?:@(?P<revision>[\w./-]+))?$")
 _WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 ADAPTER = "adapter_config.json"
 """In a folder of PEFT's: what the adapter is, and the model it was trained on."""
 _CLASSIFIERS = {"SEQ_CLS": "AdapterForSequenceClassification", "TOKEN_CLS": "AdapterForTokenClassification"}
@@ -76,6 +82,12 @@ class ModelSource:
         return next((text[name] for name in names if text.get(name)), None)
 
     @property
+    def reads_images(self) -> bool:
+        """Whether it is a vision-language model with its processor; False for a Hub id, whose files are not here."""
+        folder = Path(self.tokenizer_path)
+        return "vision_config" in self.settings() and any((folder / name).is_file() for name in _PROCESSORS)
+
+    @property
     def reference(self) -> str:
         """What `resolve_model` takes for this model, the base of an adapter included."""
         at = self.revision if self.base is None else self.base.reference
@@ -131,9 +143,9 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
     """Find the model a user named.
 
     Args:
-        reference: `nano`, a folder in Hugging Face format, a run directory (its `model/` is used), a Hub id, or a folder with
-            an adapter of PEFT's; `ADAPTER@BASE` names the base of an adapter that names none, or one that has moved, and
-            `org/name@REVISION` a branch, tag or commit of the Hub.
+        reference: `nano`, `nano-vision`, a folder in Hugging Face format, a run directory (its `model/` is used), a Hub id, or
+            a folder with an adapter of PEFT's; `ADAPTER@BASE` names the base of an adapter that names none, or one that has
+            moved, and `org/name@REVISION` a branch, tag or commit of the Hub.
         ensembles: accept an ensemble of reward models, which has members instead of weights.
 
     Raises:
@@ -141,6 +153,8 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
     """
     if reference == "nano":
         return ModelSource(str(_checked(NANO, reference)), "nano", "nano")
+    if reference == NANO_VISION:
+        return ModelSource(str(_checked(_nano_vision(), reference)), "nano", NANO_VISION)
     path = Path(reference).expanduser()
     ensemble = next((folder for folder in (path / "model", path) if (folder / ENSEMBLE).is_file()), None)
     if ensemble is not None:
@@ -161,12 +175,39 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
     hub = _HUB_ID.match(reference)
     if hub and not reference.startswith((".", "/", "runs/")):
         return ModelSource(hub["id"], "hub", hub["name"], revision=hub["revision"])
-    near = closest(path.name, ["nano", *(other.name for other in path.parent.glob("*") if other.is_dir())])
+    near = closest(path.name, ["nano", NANO_VISION, *(other.name for other in path.parent.glob("*") if other.is_dir())])
     raise ModelError(
         "no such model: it is neither a folder nor a run, and not of the form org/name",
         given=reference,
-        hint=f"did you mean {near}?" if near else "the embedded model is called nano",
+        hint=f"did you mean {near}?" if near else "the embedded models are called nano and nano-vision",
     )
+
+
+def _nano_vision() -> Path:
+    """The folder of nano-vision, which is made from nano when it is first asked for.
+
+    Raises:
+        ModelError: the cache cannot be written.
+    """
+    made_of = fingerprint(
+        [file_hash(path) for path in (*sorted(NANO.glob("*.safetensors")), Path(nano_vision.__file__))]
+    )
+    folder = cache_root() / "models" / f"{NANO_VISION}-{made_of}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as scratch:
+            nano_vision.build(Path(scratch, "model"), NANO)
+            if not folder.is_dir():  # another process may have made it meanwhile
+                Path(scratch, "model").rename(folder)
+    except OSError as error:
+        raise ModelError(
+            f"nano-vision cannot be made: {describe(error)}",
+            given=folder,
+            hint="RLLLM_CACHE=FOLDER names another place",
+        ) from error
+    return folder
 
 
 def is_adapter(reference: str) -> bool:

@@ -9,7 +9,10 @@ def position_table(model: Any) -> int | None:
     """Tokens of the longest row that a table of learned positions allows (GPT-2, OPT, BERT); None for a model without one."""
     from torch import nn
 
-    for name, module in model.named_modules():
+    reads_images = hasattr(
+        getattr(model, "config", None), "vision_config"
+    )  # its tower has a table of places in an image
+    for name, module in (model.get_decoder() if reads_images else model).named_modules():
         last = name.rpartition(".")[2]
         if isinstance(module, nn.Embedding) and (last == "wpe" or "position" in last):
             offset = getattr(module, "offset", None)  # OPT keeps its first rows free

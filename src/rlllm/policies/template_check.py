@@ -19,6 +19,8 @@ from rlllm.core.records import (
     PreferencePair,
     Prompt,
     Record,
+    content_text,
+    images_of,
 )
 from rlllm.policies import chat
 from rlllm.policies.turn_masks import common_length
@@ -181,6 +183,8 @@ def _contents(completion: Completion) -> list[str]:
 
 
 def _merged_tokens(tokenizer: Any, turn: Turn, training: str) -> list[tuple[str, str]]:
+    if images_of(turn.prompt):
+        return []  # a processor makes the tokens of prompt and completion apart
     (prompt,) = chat.encode_prompts(tokenizer, [turn.prompt], [_meta(turn)])
     ids = tokenizer(training, add_special_tokens=False)["input_ids"]
     if ids[: len(prompt)] == prompt:
@@ -212,7 +216,7 @@ def rendered(tokenizer: Any, turn: Turn) -> tuple[str, str]:
     training = tokenizer.apply_chat_template([*prompt, *completion], tokenize=False, **turn.arguments)
     opened = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **turn.arguments)
     plain = len(completion) == 1 and not completion[0].keys() - {"role", "content"}
-    said = completion[0]["content"] if plain else training[common_length(opened, training) :]
+    said = content_text(completion[0]["content"]) if plain else training[common_length(opened, training) :]
     return training, opened + said
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import Conversation, Message, full_text
+from rlllm.core.records import Conversation, Message, full_text, images_of
 from rlllm.policies import chat
+from rlllm.policies.vision import PromptWithImages
 
 Turns = Literal["all", "last", "each"]
 _MARKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
@@ -26,6 +27,8 @@ class Tokens:
 
     ids: list[int]
     trains: list[bool]
+    prompt: PromptWithImages | None = None
+    """The prompt, where it has images."""
 
 
 def with_turns(records: Sequence[Conversation], turns: Turns) -> list[Conversation]:
@@ -48,6 +51,8 @@ def encode_conversation(tokenizer: Any, record: Conversation) -> Tokens:
     Raises:
         DataError: the template changes an earlier turn that is to train, so that it is not told apart or not whole.
     """
+    if images_of(record.prompt):
+        return _encode_with_images(tokenizer, record)
     messages = chat.as_turns(tokenizer, record.prompt, record.completion)
     arguments = chat.template_arguments(record.meta)
     start = len(messages) - 1
@@ -60,6 +65,25 @@ def encode_conversation(tokenizer: Any, record: Conversation) -> Tokens:
     if record.trained_turns:
         rendered.check(places, spans)
     return Tokens(rendered.ids, trains)
+
+
+def _encode_with_images(tokenizer: Any, record: Conversation) -> Tokens:
+    """A conversation whose prompt has images: its last turn trains, as in TRL's collators for vision-language models.
+
+    Raises:
+        DataError: earlier turns are to train.
+    """
+    if record.trained_turns:
+        raise DataError(
+            "earlier turns of the assistant train in conversations without images only",
+            given=full_text(record.completion)[:80],
+            hint="turns=last trains the last one; turns=each every turn in a row of its own",
+        )
+    [prompt] = chat.encode_prompts(tokenizer, [record.prompt], [record.meta])
+    assert isinstance(prompt, PromptWithImages)
+    rendered = _Rendered(tokenizer, chat.as_turns(tokenizer, record.prompt, record.completion), prompt.arguments)
+    completion = rendered.ids[rendered.turn(len(record.prompt))[0] :]
+    return Tokens([*prompt, *completion], [False] * len(prompt) + [True] * len(completion), prompt)
 
 
 class _Rendered:

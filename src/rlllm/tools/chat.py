@@ -18,6 +18,7 @@ from rlllm.core.records import Message, Prompt, Sample
 from rlllm.policies.chat import encode_prompts, is_chat
 from rlllm.policies.loading import context_length
 from rlllm.policies.model_sources import resolve_model
+from rlllm.policies.vision import image_inputs, processor_of
 from rlllm.rewards.composition import Composition, build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import SamplingConfig
@@ -72,14 +73,27 @@ class Dialogue:
             )
         self.messages = [{"role": "system", "content": system}] if system else []
 
-    def prompt_for(self, text: str) -> Prompt:
-        """The prompt for the reply to `text`: all messages, or the text so far with `text` on a line of its own."""
+    def prompt_for(self, text: str, images: Sequence[str] = ()) -> Prompt:
+        """The prompt for the reply to `text`: all messages, or the text so far with `text` on a line of its own.
+
+        Args:
+            images: references of images before the text.
+
+        Raises:
+            ConfigError: images for a model that reads text only.
+        """
+        if images and processor_of(self.tokenizer) is None:
+            raise ConfigError(
+                "the model reads text only", given=f"{self.name}, an image", hint="name a vision-language model"
+            )
         if self.chats:
-            return [*self.messages, {"role": "user", "content": text}]
+            return [*self.messages, _question(text, images)]
         text_so_far = "".join(turn["content"] + "\n" * (turn["role"] == "assistant") for turn in self.messages)
         return text_so_far + text
 
-    def reply(self, text: str, sampling: SamplingConfig, seed: int, on_text: TextCallback) -> Reply:
+    def reply(
+        self, text: str, sampling: SamplingConfig, seed: int, on_text: TextCallback, images: Sequence[str] = ()
+    ) -> Reply:
         """The model's reply to `text`. Both become part of the conversation.
 
         A KeyboardInterrupt ends the reply and is not passed on; the text until then is kept.
@@ -87,11 +101,11 @@ class Dialogue:
         Raises:
             DataError: the conversation fills the model's window.
         """
-        ids = encode_prompts(self.tokenizer, [self.prompt_for(text)])[0]
+        ids = encode_prompts(self.tokenizer, [self.prompt_for(text, images)])[0]
         streamer = Streamer(self.tokenizer, on_text)
         ending = self._generate(ids, sampling, seed, streamer)
         reply_text = streamer.text()
-        self.messages += [{"role": "user", "content": text}, {"role": "assistant", "content": reply_text}]
+        self.messages += [_question(text, images), {"role": "assistant", "content": reply_text}]
         return Reply(self.name, reply_text, len(streamer.ids), ending)
 
     def _generate(self, ids: list[int], sampling: SamplingConfig, seed: int, streamer: Streamer) -> _Ending:
@@ -111,6 +125,7 @@ class Dialogue:
             self.model.eval().generate(
                 input_ids=prompt,
                 attention_mask=torch.ones_like(prompt),
+                **image_inputs(self.tokenizer, [ids], prompt.device),
                 max_new_tokens=longest,
                 pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=sorted(stops),
@@ -196,6 +211,7 @@ class Chat:
         seed: every model samples its reply to the n-th question with the seed `seed + n`.
         system: the system message every conversation begins with.
         answer: the reference answer that rewards compare with.
+        images: references of the images before the next question.
     """
 
     dialogues: list[Dialogue]
@@ -204,6 +220,7 @@ class Chat:
     seed: int = 0
     system: str | None = None
     answer: str | None = None
+    images: list[str] = field(default_factory=list)
     questions: int = 0
 
     def __post_init__(self) -> None:
@@ -235,9 +252,10 @@ class Chat:
             RewardError: a reward fails.
         """
         self.questions += 1
+        images, self.images = self.images, []
         for dialogue in self.dialogues:
-            prompt = dialogue.prompt_for(text)
-            reply = dialogue.reply(text, self.sampling, self.seed + self.questions, stream_to(dialogue.name))
+            prompt = dialogue.prompt_for(text, images)
+            reply = dialogue.reply(text, self.sampling, self.seed + self.questions, stream_to(dialogue.name), images)
             yield self._scored(prompt, reply)
             if reply.ending == "interrupted":
                 return
@@ -258,6 +276,14 @@ class Chat:
         """
         rows = [{"model": dialogue.name, "messages": dialogue.messages} for dialogue in self.dialogues]
         write_new(path, rows, "the conversation")
+
+
+def _question(text: str, images: Sequence[str]) -> Message:
+    """The message of the user with these images before the text."""
+    if not images:
+        return {"role": "user", "content": text}
+    parts = [{"type": "image", "image": image} for image in images]
+    return {"role": "user", "content": [*parts, {"type": "text", "text": text}]}
 
 
 def write_new(path: Path, rows: Sequence[Mapping[str, Any]], what: str) -> None:

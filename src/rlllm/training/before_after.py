@@ -61,7 +61,7 @@ def measure_reasoning(job: Job[RLPlan[Any]], model: Any) -> list[Measured]:
         return environment_runs.measure(job, plan.environment, model)
     return [
         *dialogues.measure(job, model),
-        measure_pass(
+        *measure_pass(
             model,
             job.tokenizer,
             plan.measured_on,

@@ -16,6 +16,7 @@ from rlllm.algorithms.components import Components
 from rlllm.algorithms.protocols import Dialogue, Erasure, Sampler
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
+from rlllm.training.images import pixel_bytes
 from rlllm.training.plan import ExperimentPlan, RLPlan
 
 _BYTES = 4
@@ -36,10 +37,12 @@ class Memory:
     """Gradients and Adam's two moments."""
     cache: int | None
     """Keys and values of a rollout whose completions all reach the limit, without their prompts; None if not known."""
+    pixels: int = 0
+    """Of the images of a rollout, held for each completion."""
 
     @property
     def total(self) -> int:
-        return self.weights + self.training + (self.cache or 0)
+        return self.weights + self.training + (self.cache or 0) + self.pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
         weights=models * count * _BYTES,
         training=3 * learning * _BYTES,
         cache=per_token and per_token * limit,
+        pixels=plan.batches.completions_per_rollout * pixel_bytes(plan.source, plan.loaded.train),
     )
 
 
@@ -221,6 +225,7 @@ def _cache_per_token(config: Mapping[str, Any]) -> int | None:
 def _describe(memory: Memory) -> str:
     trained = "" if memory.trained == memory.parameters else f" and {_short(memory.trained)} in adapters"
     cache = f", keys and values up to {_size(memory.cache)}" if memory.cache else ""
+    cache += f", images of a rollout {_size(memory.pixels)}" if memory.pixels else ""
     return (
         f"{_short(memory.parameters)} parameters{trained}: weights {_size(memory.weights)}, gradients and Adam "
         f"{_size(memory.training)}{cache}; in 32 bits, activations not counted"

@@ -29,6 +29,8 @@ def within(plan: RLPlan[Any], environment: PlannedEnvironment | None) -> RLPlan[
     check_reward(environment, plan.rewards.names)
     if environment is None:
         return plan
+    if plan.has_images:
+        raise ConfigError("an environment is played with text, and rows have images", hint="leave the environment out")
     _refuse_greedy_baseline(plan)
     _refuse_one_turn_samplers(plan)
     environment.check([*plan.loaded.train, *plan.loaded.holdout])

@@ -20,6 +20,8 @@ from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.policies.chat import stop_ids
+from rlllm.policies.vision import processor_of
+from rlllm.training.images import blind
 from rlllm.training.plan import Plan
 from rlllm.training.row_checks import check_plan_templates, check_positions, check_tokens, template_notes
 from rlllm.training.settings import TrainingConfig
@@ -44,6 +46,11 @@ class Job(Generic[PlanT_co]):
     model: Any
     progress: ProgressCallback
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+    @property
+    def processing_class(self) -> Any:
+        """What TRL's trainers take: the tokenizer, or the processor where rows have images."""
+        return processor_of(self.tokenizer) if self.plan.has_images else self.tokenizer
 
     def arguments(self) -> Any:
         """The TRL config object of this run."""
@@ -183,6 +190,8 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
 
     set_seed(plan.config.seed)
     tokenizer = load_tokenizer(plan.source)
+    if plan.has_images and processor_of(tokenizer) is None:
+        raise blind(plan.source, plan.source.reference)
     model = plan.trainer.load(plan.source, tokenizer, hardware)
     if plan.trainer.task == "CAUSAL_LM" and (added := add_end_of_turn(model, tokenizer)):
         options.progress.note(added)

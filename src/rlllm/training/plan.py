@@ -21,6 +21,7 @@ from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_mo
 from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.combinations import check_combinations
+from rlllm.training.images import check_images, has_images
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.size_defaults import ROLLOUT_NAMES, SizeDefaults, given_rollout, size_defaults
@@ -85,6 +86,11 @@ class Plan(Generic[ConfigT]):
     def measured_on(self) -> list[Any]:
         """The held-out records that a measurement takes, at most `eval.rows`."""
         return self.loaded.holdout[: self.config.eval.rows]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any row has an image, so that rows pass through the model's processor."""
+        return has_images((*self.loaded.train, *self.loaded.holdout))
 
     @property
     def rows_needed(self) -> int:
@@ -333,6 +339,7 @@ def plan_of(
     """
     if trainer.task == "CAUSAL_LM":
         refuse_scorers(source)
+    check_images(source, method.name, trainer.reads_images, [*loaded.train, *loaded.holdout])
     sizes = size_defaults(
         config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=processes()
     )

@@ -30,6 +30,7 @@ from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import check_engine
 from rlllm.training.batch_arithmetic import ROLLOUT_UPDATES, plan_batches, several_updates
 from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, equal_method, idle_settings
+from rlllm.training.images import check_slots
 from rlllm.training.plan import Plan, RLPlan, processes
 from rlllm.training.reward_specs import named_models, resolve_rewards
 from rlllm.training.rl_settings import KLConfig, RLSettings
@@ -78,7 +79,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     composition = resolve_rewards(
         rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
     )
-    check_engine(rollout.engine)
+    check_engine(rollout.engine, images=plan.has_images)
     _check_engine_settings(rollout.engine, settings)
     settings |= several_updates(
         plan.method.updates, settings, config.trainer, rollout.group_size, len(plan.loaded.train), processes()
@@ -87,6 +88,8 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     _check_kl(config, slots["advantage"].name, advantage, settings)
     _check_components(components, slots, _setup(plan, components, composition, settings), settings)
     check_role_adapters(config, components, settings)
+    if plan.has_images:
+        check_slots(slots, components.signals)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in components.signals:

@@ -37,7 +37,7 @@ class Steered(Resampling):
     filter_column = 0
     scale_rewards = "batch"
     multi_objective_aggregation = "sum_then_normalize"
-    processing_class = Padding()
+    _tokenizer = Padding()
 
     def __init__(self, sampler: Sampler, accelerator: Any, rows: int) -> None:
         self.sampler, self.accelerator = sampler, accelerator
@@ -49,6 +49,9 @@ class Steered(Resampling):
     def _note(self, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
             self._metrics["train"][name].append(value)
+
+    def _with_pixels(self, rollout: Rollout) -> Rollout:
+        return rollout
 
     def _signal_context(self, rollout: Rollout) -> Rollout:
         return rollout

@@ -140,16 +140,23 @@ def test_a_revision_of_a_model_on_the_hub_stands_behind_its_name(
 
 
 def test_a_revision_reaches_from_pretrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer, LlamaConfig
 
     asked: list[tuple[str, Any]] = []
+
+    def configuration(path: str, **settings: Any) -> LlamaConfig:
+        asked.append((path, settings.get("revision")))
+        return LlamaConfig()
 
     def from_pretrained(path: str, **settings: Any) -> None:
         asked.append((path, settings.get("revision")))
         raise OSError("offline")
 
+    monkeypatch.setattr(
+        AutoConfig, "from_pretrained", configuration
+    )  # by which a Hub id is known to read images or not
     monkeypatch.setattr(AutoTokenizer, "from_pretrained", from_pretrained)
     for reference in ("org/name@step-1000", "org/name"):
         with pytest.raises(ModelError, match="offline"):
             load_tokenizer(resolve_model(reference))
-    assert asked == [("org/name", "step-1000"), ("org/name", None)]
+    assert asked == [("org/name", "step-1000")] * 2 + [("org/name", None)] * 2

@@ -26,7 +26,7 @@ class DialoguePlay:
     slots: Any
     tasks: Sequence[PromptTask]
     accelerator: Any
-    processing_class: Any
+    _tokenizer: Any
     model: Any
     model_wrapped: Any
     sampling: Any
@@ -51,8 +51,8 @@ class DialoguePlay:
         """The policy as a speaker; the tokens that it says meanwhile count as seen."""
         spent = 0
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        engine = partial(self.slots.engine, model, self.processing_class)
-        sampled = speaker(engine, self.processing_class, self.sampling, self.roles)
+        engine = partial(self.slots.engine, model, self._tokenizer)
+        sampled = speaker(engine, self._tokenizer, self.sampling, self.roles)
 
         def speak(asked: Sequence[PromptTask], role: str = "", /) -> list[Sample]:
             nonlocal spent
@@ -116,5 +116,5 @@ class DialoguePlay:
     def _tokens_of(self, ids: Sequence[int], characters: int) -> int:
         """The fewest tokens at the beginning of a completion whose text has so many characters."""
         counts = range(1, len(ids))
-        long_enough = (n for n in counts if len(completion_texts(self.processing_class, [ids[:n]])[0]) >= characters)
+        long_enough = (n for n in counts if len(completion_texts(self._tokenizer, [ids[:n]])[0]) >= characters)
         return next(long_enough, len(ids))

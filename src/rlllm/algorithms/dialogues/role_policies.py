@@ -33,7 +33,7 @@ class RolePolicies:
     model_wrapped: Any
     args: Any
     accelerator: Any
-    processing_class: Any
+    _tokenizer: Any
     sampling: Any
     _rows_add_up: bool
 
@@ -88,7 +88,7 @@ class RolePolicies:
             if not places:
                 continue
             self.roles.activate(role)
-            engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
+            engine = self.slots.engine(self.accelerator.unwrap_model(self.model_wrapped), self._tokenizer)
             said = sample_completions(engine, [prompt_ids[place] for place in places], self.sampling)
             for place, ids in zip(places, said, strict=True):
                 completions[place] = ids

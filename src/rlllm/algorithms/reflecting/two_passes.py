@@ -13,6 +13,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError
 from rlllm.policies.chat import stop_ids
 from rlllm.policies.foreign_turn import behind_completion, following_turn
+from rlllm.policies.vision import with_text_behind
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class TwoPassRollouts:
     model: Any
     accelerator: Any
     model_wrapped: Any
-    processing_class: Any
+    _tokenizer: Any
     num_generations: int
     num_generations_eval: int
     rollout_func: Any
@@ -58,7 +59,7 @@ class TwoPassRollouts:
         """Have TRL ask for rollouts here. Raises ConfigError where the length limit leaves no room for two answers."""
         if self.slots.reflect is None:
             return
-        self._between = following_turn(self.processing_class, self.slots.reflect.text)
+        self._between = following_turn(self._tokenizer, self.slots.reflect.text)
         self._answer_limit = (self.args.max_completion_length - len(self._between)) // 2
         if self._answer_limit < 1:
             raise ConfigError(
@@ -77,10 +78,12 @@ class TwoPassRollouts:
             return {"prompt_ids": ids, "completion_ids": completions, "logprobs": logprobs}
         self._in_flight.answer_limit = self._answer_limit
         first, _ = self._generate_single_turn(ids, *rest, self.num_generations)
-        stops = stop_ids(self.accelerator.unwrap_model(self.model_wrapped), self.processing_class)
-        between = [behind_completion(self.processing_class, answer, self._between, stops) for answer in first]
+        stops = stop_ids(self.accelerator.unwrap_model(self.model_wrapped), self._tokenizer)
+        between = [behind_completion(self._tokenizer, answer, self._between, stops) for answer in first]
         prefixes = [[*prompt, *answer, *text] for prompt, answer, text in zip(ids, first, between, strict=True)]
-        second, _ = self._generate_single_turn(prefixes, *rest, self.num_generations)
+        images, fields = rest
+        longer = with_text_behind(fields, ids, prefixes)
+        second, _ = self._generate_single_turn(prefixes, images, longer, self.num_generations)
         answers = [TwoAnswers(*parts) for parts in zip(first, between, second, strict=True)]
         self._in_flight.answers = answers
         return {

@@ -27,6 +27,8 @@ class SignalContext:
     `ref_per_token_logps`, `old_per_token_logps` (B, T) where the run has them."""
     tasks: Sequence[PromptTask]
     """B: the row of the data set behind each completion."""
+    rows: Sequence[int]
+    """B: its number among the training rows."""
     group_size: int
     temperature: float
     rows_per_pass: int

@@ -16,7 +16,7 @@ from rlllm.core.records import RECORD_TYPES, PromptTask, Record
 from rlllm.evals.request import EvalRequest, Evaluation
 
 _NeededModel = Literal["none", "policy", "scorer"]
-_SHARED_SETTINGS = ("ks", "entropy", "stop_width")
+_SHARED_SETTINGS = ("ks", "entropy", "stop_width", "image_ablation")
 """Settings of `rlllm eval` that only some metrics have a use for."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError, PluginError, closest
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.policies.chat import stop_ids
+from rlllm.policies.vision import PromptWithImages
 from rlllm.rollouts.config import SamplingConfig
 
 TokenIds = Sequence[int]
@@ -34,6 +35,9 @@ class Engine(ABC):
     """How the engine decodes this model, where it has several ways; shown in the notes of a run."""
     reason: str = ""
     """Why it does not decode in its best way, as part of a sentence; empty where it does. Shown after `tier`."""
+
+    reads_images: bool = False
+    """Whether `generate` takes prompts with images: `rlllm.policies.vision.PromptWithImages`, lists of ids that know them."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
@@ -62,7 +66,7 @@ class Engine(ABC):
         return stop_ids(self.model, self.tokenizer)
 
 
-_DECLARED = ("generate", "stop_ids", "tier", "reason", "model", "tokenizer")
+_DECLARED = ("generate", "stop_ids", "tier", "reason", "reads_images", "model", "tokenizer")
 _NEARLY = 0.8
 """Similarity from which the name of a helper method is taken for a misspelt one."""
 _CALLS = {"__init__": ("model", "tokenizer"), "generate": ("prompts", "sampling"), "stop_ids": ()}
@@ -119,8 +123,11 @@ def sample_completions(
 
     Raises:
         PluginError: the engine raised an exception, or returned something else.
+        ConfigError: prompts have images, and the engine reads text.
     """
     name = name or type(engine).__name__
+    if any(isinstance(prompt, PromptWithImages) for prompt in prompts) and not engine.reads_images:
+        raise _blind(name)
     with plugin_boundary("engine", name, engine):
         completions = engine.generate(prompts, sampling)
     problem = _problem(completions, len(prompts))
@@ -130,6 +137,20 @@ def sample_completions(
             hint="generate returns a list with at least one token id for each prompt, in the order of the prompts",
         )
     return completions
+
+
+def _blind(name: str) -> ConfigError:
+    return ConfigError(
+        f"the engine {name} reads text, and prompts have images",
+        given="reads_images = False",
+        hint="engine=hf, or native, which gives such prompts to it",
+    )
+
+
+def refuse_blind(kind: type[Engine], name: str) -> None:
+    """Raise ConfigError for an engine that takes no prompts with images."""
+    if not kind.reads_images:
+        raise _blind(name)
 
 
 def _problem(completions: Any, prompts: int) -> str | None:

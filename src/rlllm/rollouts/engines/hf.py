@@ -9,12 +9,15 @@ import torch
 
 from rlllm.policies.padding import padded
 from rlllm.policies.rope import outgrows_cache
+from rlllm.policies.vision import image_inputs, image_token
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine
 
 
 class HFEngine(Engine):
     """Sample completions with transformers' `generate`."""
+
+    reads_images = True
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:
@@ -47,9 +50,13 @@ class HFEngine(Engine):
                 "top_p": sampling.top_p,
                 "top_k": sampling.top_k,
             }
+        unwritten = image_token(self.model)
+        if unwritten is not None:
+            choice["suppress_tokens"] = [unwritten]
         output = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
+            **image_inputs(self.tokenizer, prompts, device),
             max_new_tokens=sampling.max_new_tokens,
             pad_token_id=pad,
             eos_token_id=sorted(stops),

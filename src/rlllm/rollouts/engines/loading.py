@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.rollouts.engines.base import Engine, checked_engine
+from rlllm.rollouts.engines.base import Engine, checked_engine, refuse_blind
 from rlllm.rollouts.registry import ENGINES
 
 
-def check_engine(name: str) -> None:
+def check_engine(name: str, *, images: bool = False) -> None:
     """Check the engine of a recipe when a run is planned. One that ships with rlllm is not imported, since that loads torch.
 
+    Args:
+        images: whether prompts have images, which those that ship take.
+
     Raises:
-        RlllmError: as `load_engine`.
+        RlllmError: as `load_engine`, or the engine takes no images.
     """
     if name not in ENGINES.builtins:
-        load_engine(name)
+        kind = load_engine(name)
+        if images:
+            refuse_blind(kind, name)
 
 
 def load_engine(name: str) -> type[Engine]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.records import Record, fingerprint, record_hash, task_of
+from rlllm.core.records import Record, fingerprint, images_of, record_hash, task_of
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.registry import DATASETS
@@ -19,10 +19,12 @@ from rlllm.evals.request import EvalRequest
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.engines.loading import check_engine
 from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation, matching_tasks, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
 from rlllm.training.dialogues import PlannedDialogue, planned_dialogue
 from rlllm.training.environment import PlannedEnvironment, check_reward, default_rewards, planned_environment
+from rlllm.training.images import check_images, has_images
 from rlllm.training.reward_specs import resolve_rewards
 
 
@@ -102,7 +104,9 @@ class EvalPlan:
     def completions(self) -> int:
         """Completions that the tasks take, cached ones included."""
         prompts = sum(len(task.records) * (1 + task.metric.needs_baseline) for task in self._sampled)
-        return prompts * self.config.samples
+        return (
+            prompts + sum(rows * len(self.config.image_ablation) for rows in self._ablated.values())
+        ) * self.config.samples
 
     def detectable(self) -> dict[str, float]:
         """Smallest true difference in pass@1 between two models that each task likely shows; see `evals.statistics.power`."""
@@ -114,6 +118,13 @@ class EvalPlan:
             for task in self._sampled
             if task.records
         }
+
+    @property
+    def _ablated(self) -> dict[str, int]:
+        """Name of each task that is also asked with other images or none -> its problems with images."""
+        tasks = [task for task in self._sampled if "image_ablation" in task.metric.reads]
+        counts = {task.name: sum(bool(images_of(record.prompt)) for record in task.records) for task in tasks}
+        return {name: count for name, count in counts.items() if count and self.config.image_ablation}
 
     @property
     def _sampled(self) -> list[PlannedTask]:
@@ -129,6 +140,8 @@ class EvalPlan:
             yield "greedy", f"the {config.samples} completions of a problem are all the same: samples=1 says as much"
         upto = "up to " if config.stop_width is not None else ""
         yield "completions", f"{upto}{self.completions:,} of at most {sampling.max_new_tokens:,} tokens"
+        for name, rows in self._ablated.items():
+            yield "control", f"{name}: {rows:,} problems again with images {' and '.join(config.image_ablation)}"
         for name, effect in self.detectable().items():
             yield "detects", f"{name}: a difference of {effect:.3f} from a model measured on the same problems"
         if config.stop_width is not None:
@@ -166,6 +179,7 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
     if earlier and any(metric.needs_baseline for metric in metrics):
         baseline = resolve_model(model_of(earlier))
     _check_settings(config, metrics, baseline)
+    _check_images(config, source, baseline, tasks)
     for task in tasks:
         rehearse(task.metric, _small_request(config, task, source))
     compared = matching_tasks(earlier, {task.name: task.hash(config) for task in tasks}) if earlier else None
@@ -173,6 +187,26 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
     if config.dialogue and baseline:
         planned_dialogue(config.dialogue, baseline.folder)
     return EvalPlan(config, source, baseline, tasks, compared, dialogue)
+
+
+def _check_images(
+    config: EvalSettings, source: ModelSource, baseline: ModelSource | None, tasks: Sequence[PlannedTask]
+) -> None:
+    """Refuse problems with images for a model that reads text, and what answers them in several turns."""
+    for task in tasks:
+        if not has_images(task.records):
+            continue
+        if task.metric.needs_model == "policy":
+            for model in (source, baseline) if task.metric.needs_baseline else (source,):
+                if model is not None:
+                    check_images(model, task.metric.name, True, task.records)
+        if task.environment or config.dialogue:
+            raise ConfigError(
+                f"the problems of {task.name} have images, which environments and dialogues do not show",
+                hint="leave environment and dialogue out",
+            )
+        if task.metric.samples:
+            check_engine(config.sampling.engine, images=True)
 
 
 def _load_metric(name: str) -> Metric:

@@ -147,6 +147,7 @@ def _request(
         seed=config.seed,
         baseline=models.loader(plan.baseline) if plan.baseline else None,
         entropy=config.entropy,
+        image_ablation=config.image_ablation,
         params=task.params,
         samplers=samplers,
     )

@@ -14,6 +14,7 @@ from rlllm.core.registry import Registry
 from rlllm.data.config import DataConfig
 from rlllm.data.registry import DATASETS
 from rlllm.evals.harness.tasks import HARNESS, PREFIX, HarnessConfig
+from rlllm.evals.image_ablation import Ablation
 from rlllm.evals.metrics.base import Metric
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.rewards.config import RewardSpec, SandboxPlace
@@ -22,6 +23,10 @@ from rlllm.training.environment import EnvironmentSpec
 
 _NAMED_IN_CODE = Registry("task", METRICS.group, {})
 """Loads what a word such as `mine.py:NAME` refers to, which may be a metric or a data set."""
+
+
+def _swapped() -> list[Ablation]:
+    return ["swapped"]
 
 
 class TaskSpec(Section):
@@ -95,6 +100,9 @@ class EvalSettings(StageConfig):
     """How completions are sampled."""
     entropy: bool = False
     """Of the metric `pass`: also the model's entropy along its completions, in nats per token, by one more pass over them."""
+    image_ablation: list[Ablation] = Field(default_factory=_swapped)
+    """Of the metric `pass`, where problems have images: also answer them with the images of another problem (`swapped`) or
+    without (`removed`). Who answers as well did not look. Each asks every problem once more; [] leaves the control out."""
     cache: bool = True
     """Take completions that were sampled before from the user's cache, and keep new ones there."""
     stop_width: float | None = Field(None, gt=0, lt=1)

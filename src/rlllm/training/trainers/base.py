@@ -61,6 +61,7 @@ class Trainer(Generic[PlanT, JobT]):
         prompt_tokens: job, record -> token ids of the prompt. Set where the model writes the text that it is trained on.
         size_defaults: kind of the rows in `rlllm.training.size_defaults.TABLE` that hold for it: `sft`, `reward model`,
             `preferences`, `preferences with imitation`, `loop`. Empty for a trainer that keeps TRL's defaults.
+        reads_images: whether rows may have images.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Trainer(Generic[PlanT, JobT]):
     batch_tokens: Callable[[Mapping[str, Any]], list[PreviewSequence]] | None = None
     prompt_tokens: Callable[[JobT, Any], list[int]] | None = None
     size_defaults: str = ""
+    reads_images: bool = False
 
     @property
     def trl_config(self) -> str:

@@ -60,4 +60,5 @@ TRAINER = Trainer(
     expect=note_pairs,
     batch_tokens=tokens_by_mask,
     size_defaults="preferences",
+    reads_images=True,
 )

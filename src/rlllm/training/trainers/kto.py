@@ -80,4 +80,5 @@ TRAINER = Trainer(
     measure=measure_alignment,
     batch_tokens=tokens_by_mask,
     size_defaults="preferences",
+    reads_images=True,
 )

@@ -181,7 +181,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
             model=job.model,
             args=args,
             train_dataset=to_trl_dataset.tasks(job.plan.loaded.train, job.tokenizer),
-            processing_class=job.tokenizer,
+            processing_class=job.processing_class,
             peft_config=job.adapters(),
             callbacks=[*callbacks, *_budget(job)],
             onednn=job.hardware.matmul == "onednn",
@@ -402,4 +402,5 @@ TRAINER = Trainer(
     keep=dialogues.keep,
     prompt_tokens=_prompt_tokens,
     size_defaults="loop",
+    reads_images=True,
 )

@@ -135,8 +135,8 @@ def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
         model=job.model,
         args=arguments,
         encode=encode,
-        train_dataset=to_trl_dataset.columns_of(records),
-        processing_class=job.tokenizer,
+        train_dataset=to_trl_dataset.columns_of(records, job.tokenizer),
+        processing_class=job.processing_class,
         peft_config=job.adapters(),
         callbacks=[*callbacks, *([TokenBudget(job.diagnostics, budget)] if budget else [])],
     )
@@ -158,7 +158,7 @@ def _measure(job: Job[Plan[SFTSettings]], model: Any) -> list[Measured]:
     tasks, sampling = [task_of(record) for record in held_out], config.rollout.sampling
     samples, seed = config.eval.samples, config.seed
     return [
-        measure_pass(model, job.tokenizer, tasks, plan.eval_reward, sampling, samples=samples, seed=seed),
+        *measure_pass(model, job.tokenizer, tasks, plan.eval_reward, sampling, samples=samples, seed=seed),
         losses,
     ]
 
@@ -173,4 +173,5 @@ TRAINER = Trainer(
     measure=_measure,
     batch_tokens=tokens_by_labels,
     size_defaults="sft",
+    reads_images=True,
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from rlllm.policies.vision import PromptWithImages
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine
 from rlllm.rollouts.engines.hf import HFEngine
@@ -28,7 +29,12 @@ Batch = list[tuple[Sequence[int], list[int]]]
 
 
 class NativeEngine(Engine):
-    """Sample completions quickly. `tier` is `fast`, `generic` or `generate`; `reason` says why it is not a better one."""
+    """Sample completions quickly. `tier` is `fast`, `generic` or `generate`; `reason` says why it is not a better one.
+
+    Prompts with images are given to transformers' `generate`.
+    """
+
+    reads_images = True
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model, tokenizer)
@@ -64,7 +70,7 @@ class NativeEngine(Engine):
         return completions
 
     def _tier_for(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> Tier | None:
-        if not all(prompts):
+        if not all(prompts) or any(isinstance(prompt, PromptWithImages) for prompt in prompts):
             return None
         if self.tier == "fast" and prompts:
             limit = window(self.model)
