@@ -65,10 +65,9 @@ def reasoned(model: str, rows: dict[str, str], folder: Path, **settings: Any) ->
         output_dir=folder,
         learning_rate=1e-3,
         num_generations=4,
-        max_completion_length=6,
         per_device_train_batch_size=16,
         defaults="trl",
-        **{"max_steps": 2, "eval.samples": 1, **settings},
+        **{"max_completion_length": 6, "max_steps": 2, "eval.samples": 1, **settings},
     )
 
 
@@ -171,6 +170,26 @@ def test_the_loops_own_passes_see_the_images_as_trl_does(
     assert reasoned(blank, rows, tmp_path / "run", num_iterations=2, **{"eval.samples": 1}).ok
     assert compared
     assert max(compared) < 1e-4
+
+
+def test_a_second_answer_sees_the_images_of_the_first(
+    blank: str, rows: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss gets the pixels, and log-probabilities that were computed with them."""
+    from rlllm.algorithms.rl_trainer import RLTrainer
+
+    seen: list[dict[str, Any]] = []
+    inner = RLTrainer._batch
+
+    def note(self: Any, rollout: Any) -> Any:
+        seen.append(rollout.output)
+        return inner(self, rollout)
+
+    monkeypatch.setattr(RLTrainer, "_batch", note)
+    done = reasoned(blank, rows, tmp_path / "run", reflect="second-answer", max_completion_length=90, max_steps=1)
+    assert done.ok, done.verdict["reasons"]
+    assert seen[0]["num_images"].count(1) == len(seen[0]["pixel_values"])
+    assert 0 < seen[0]["tool_mask"].sum() < seen[0]["completion_mask"].sum()
 
 
 @pytest.mark.parametrize(("method", "kind"), [("dpo", "pairs"), ("ipo", "pairs"), ("kto", "labels")])
