@@ -29,6 +29,17 @@ _DIM = "2"
 _MODEL = "A run, a folder, a Hub id, or nano."
 
 
+_Images = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="An image before the first question, or before every line of a pipe; several times for several.",
+        show_default=False,
+    ),
+]
+
+
 def chat(
     words: Annotated[
         list[str] | None,
@@ -56,15 +67,7 @@ def chat(
     answer: Annotated[
         str | None, typer.Option("--answer", help="The right answer, for rewards that compare.", show_default=False)
     ] = None,
-    image: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--image",
-            metavar="FILE",
-            help="An image before the first question, or before every line of a pipe; several times for several.",
-            show_default=False,
-        ),
-    ] = None,
+    image: _Images = None,
     system: Annotated[
         str | None, typer.Option("--system", help="A system message to begin with.", show_default=False)
     ] = None,
