@@ -2,8 +2,8 @@
 
     python bench/sweeps.py NAME [--output docs/results/NAME.json]
 
-Further words are given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated: a
-stopped recording goes on where it was. One thread a run. `papers-smollm2` is given the folder of SmolLM2-135M-Instruct by
+Further words are given to `rlllm sweep` (`--seeds 5`, `--arms dpo,ppo`). Runs are kept in runs/recorded/NAME and not repeated:
+a stopped recording goes on where it was. One thread a run. `papers-smollm2` is given the folder of SmolLM2-135M-Instruct by
 `--smollm2`. Some results have a table beside the sweep's own, made by the function that TABLES names.
 """
 
@@ -46,8 +46,8 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "abstention": ("abstention",),
     "shapes-controls": ("shapes-controls",),
 }
-"""Name of the results file -> words of `rlllm sweep`, the recipe first. What each is about stands in its recipe; `papers-sums` and
-`papers-lists` are one recipe on an easy task and on one where GRPO stops to improve."""
+"""Name of the results file -> words of `rlllm sweep`, the recipe first. What each is about stands in its recipe; `papers-sums`
+and `papers-lists` are one recipe on an easy task and on one where GRPO stops to improve."""
 SHARES = ("right", "wrong", "abstained", "score")
 GOLD, KL = "rewards/gold/mean", "kl_per_completion"
 
