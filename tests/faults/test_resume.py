@@ -175,6 +175,7 @@ LOOPS: list[dict[str, Any]] = [
     {"sampler": {"name": "pass-band", "revisit": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
     {"sampler": {"name": "replay", "age": 2}, "rewards": ["REWARDS:rarely"], "num_generations": 2},
     {"sampler": "hints", "rewards": ["REWARDS:rarely"], "off_policy": "demonstrations"},
+    {"reflect": {"name": "second-answer", "text": "?"}, "max_completion_length": 14},
     {"method": "tracer", "dialogue": {"marked": False, "history": 1}, "eval": {"rows": 0}},
     {
         "method": "tracer",
@@ -216,6 +217,26 @@ def test_a_reference_that_moves_is_in_the_checkpoint(train: Train, whole: Train,
     uninterrupted = whole("align", **moving)
     train("align", "stopped", progress=Stopper(3), **moving)
     assert_same_run(train("align", "stopped", resume=True, **moving), uninterrupted)
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_curriculum_goes_on_with_the_tiers_and_the_position_of_its_first_start(
+    train: Train, whole: Train, step: int
+) -> None:
+    settings = {
+        "sampler": {"name": "curriculum", "samples": 2, "up": 0.3, "raises": ["rarely"]},
+        "rewards": ["REWARDS:rarely", "REWARDS:vowels"],
+        "num_generations": 2,
+    }
+    uninterrupted = whole("reason", **settings)
+    positions = [row["curriculum/position"] for row in uninterrupted.metrics()]
+    assert len(set(positions)) > 1
+    stopped = train("reason", "stopped", progress=Stopper(step), **settings)
+    assert codes(stopped) == ["interrupted"]
+    measured = (stopped.path / "start_values.json").read_bytes()
+    resumed = train("reason", "stopped", resume=True, **settings)
+    assert (resumed.path / "start_values.json").read_bytes() == measured
+    assert_same_run(resumed, uninterrupted)
 
 
 def test_a_run_may_be_stopped_and_resumed_many_times(train: Train, whole: Train) -> None:
