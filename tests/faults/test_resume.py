@@ -224,7 +224,7 @@ def test_a_curriculum_goes_on_with_the_tiers_and_the_position_of_its_first_start
     train: Train, whole: Train, step: int
 ) -> None:
     settings = {
-        "sampler": {"name": "curriculum", "samples": 2, "up": 0.3, "raises": ["rarely"]},
+        "sampler": {"name": "curriculum", "samples": 2, "up": 0.1, "down": 0.0, "raises": ["vowels"]},
         "rewards": ["REWARDS:rarely", "REWARDS:vowels"],
         "num_generations": 2,
     }

@@ -157,6 +157,17 @@ def test_a_row_that_was_never_solved_is_dropped_once_it_failed_and_tier_4_was_tr
     assert made.metrics["curriculum/dropped"] == 0.5
 
 
+def test_a_tier_without_rows_does_not_hold_the_position() -> None:
+    made = Curriculum()
+    made.begin(2, 0)
+    made.measured([PromptTask("a"), PromptTask("b")], [[0.0], [0.0]])
+    positions = []
+    for _ in range(13):
+        made.observe([0], torch.tensor([[0.0, 1.0]]))
+        positions.append(made.position)
+    assert positions == [*(1.25 + 0.25 * step for step in range(10)), 3.5, 3.5, 3.5]  # tier 4 with a mean of .5 does
+
+
 def test_never_every_row_is_dropped() -> None:
     made = Curriculum()
     made.begin(1, 0)

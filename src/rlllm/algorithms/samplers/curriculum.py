@@ -186,7 +186,8 @@ class Curriculum(Sampler):
             self._last[f"curriculum/drawn_{tier}"] = len(seen) / len(rows)
             self._last[f"curriculum/zero_std_{tier}"] = fmean(min(group) == max(group) for group in seen)
         if self.scheduler == "dynamic":
-            self.position = moved(self.position, self.means, up=self.up, down=self.down, step=self.step)
+            passed = {tier: math.inf for tier in TIERS if not self._members[tier]}  # nothing to learn holds nobody up
+            self.position = moved(self.position, {**passed, **self.means}, up=self.up, down=self.down, step=self.step)
 
     @property
     def _has_position(self) -> bool:
