@@ -31,6 +31,7 @@ SET = {
     "README.md": ["24 GB"],
     "docs/guides/data.md": ["0.045"],
     "docs/guides/judges.md": ["60 s", "1 s"],
+    "docs/guides/physics.md": ["2 s"],
     "docs/guides/rewards.md": ["256 MB", "16 MB", "0.333", "0.333333"],
     "docs/guides/sandbox.md": ["20 ms"],
     "docs/guides/reward-replay.md": ["0.025"],

@@ -241,7 +241,7 @@ class Scene:
         return self.setup.closed_forms.get(symbol)
 
     def residual(self, **values: float) -> float:
-        """The largest gap between the two sides of a law, relative to the larger side; `values` replace the scene's own."""
+        """The largest gap between the two sides of a law, relative to its largest term; `values` replace the scene's own."""
         known = {**self.values, **values}
         return max(law_gap(law, known) for law in self.laws)
 
@@ -277,11 +277,11 @@ class Scene:
 
 
 def law_gap(law: str, values: Mapping[str, float]) -> float:
-    """|left - right| of an equation over the larger of |left|, |right| (0 where both are 0). Raises FormulaError."""
-    left, _, right = law.partition(" = ")
-    sides = [read_formula(side).value(values) for side in (left, right)]
-    scale = max(map(abs, sides))
-    return abs(sides[0] - sides[1]) / scale if scale else 0.0
+    """|left - right| of an equation over its largest term; 0 where all terms are 0. Raises FormulaError."""
+    left, right = (read_formula(side) for side in law.split(" = "))
+    # A side that is a difference of equals has rounding errors of the size of its terms, not of its own.
+    scale = max(abs(term.value(values)) for term in (*left.terms(), *right.terms()))
+    return abs(left.value(values) - right.value(values)) / scale if scale else 0.0
 
 
 def _runge_kutta(
