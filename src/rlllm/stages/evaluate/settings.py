@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rlllm.algorithms.components import SlotSpec
 from rlllm.core.config import Section, StageConfig
@@ -109,6 +109,12 @@ class EvalSettings(StageConfig):
     """Stop once the interval of pass@1 is no wider than this; `rows` is then the most that is used."""
     harness: HarnessConfig = HarnessConfig()
     """How tasks of lm-evaluation-harness are asked."""
+
+    @field_validator("image_ablation", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """`swapped,removed` as a list, as it is typed."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _enough_samples(self) -> EvalSettings:
