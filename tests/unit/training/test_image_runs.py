@@ -57,6 +57,38 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> str:
     return resolve_model("nano-vision").path
 
 
+@pytest.fixture(scope="module")
+def idefics(tmp_path_factory: pytest.TempPathFactory, blank: str) -> str:
+    """Folder of an Idefics3 with random weights and nano-vision's tokenizer: its pixels fill a row of the batch each."""
+    from transformers import AutoTokenizer, Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+
+    tokenizer = AutoTokenizer.from_pretrained(blank)
+    marks = ["<fake_token_around_image>", "<end_of_utterance>", "<global-img>"]
+    tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, *marks]})
+    small = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {"model_type": "llama", "vocab_size": len(tokenizer), "max_position_embeddings": 512, "bos_token_id": None}
+    ends = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = Idefics3Config(
+        vision_config={**small, "image_size": 32, "patch_size": 8},
+        text_config={**small, **text, **ends},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        pad_token_id=tokenizer.pad_token_id,
+        scale_factor=2,
+        dtype="float32",
+    )
+    edges = {"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": 32}, "do_image_splitting": False}
+    images = Idefics3ImageProcessorPil(**edges)
+    folder = tmp_path_factory.mktemp("idefics")
+    Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=tokenizer.chat_template).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Idefics3ForConditionalGeneration(config)
+    model.generation_config.update(**ends)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
 def reasoned(model: str, rows: dict[str, str], folder: Path, **settings: Any) -> rlllm.Run:
     return rlllm.reason(
         model=model,
@@ -150,8 +182,9 @@ def test_a_resume_notices_that_an_image_file_was_replaced(blank: str, rows: dict
         )
 
 
+@pytest.mark.parametrize("family", ["blank", "idefics"])
 def test_the_loops_own_passes_see_the_images_as_trl_does(
-    blank: str, rows: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, rows: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
 ) -> None:
     """With `steps_per_generation` TRL scores a rollout again; a KL penalty in the reward needs the same numbers from us."""
     from rlllm.algorithms.rl_trainer import RLTrainer
@@ -167,7 +200,7 @@ def test_the_loops_own_passes_see_the_images_as_trl_does(
         return inner(self, rollout)
 
     monkeypatch.setattr(RLTrainer, "_batch", compare)
-    assert reasoned(blank, rows, tmp_path / "run", num_iterations=2, **{"eval.samples": 1}).ok
+    assert reasoned(request.getfixturevalue(family), rows, tmp_path / "run", num_iterations=2).ok
     assert compared
     assert max(compared) < 1e-4
 
