@@ -16,9 +16,9 @@ from typing import Any
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score, prompt_text
 from rlllm.parsing.answers import marked_answers
+from rlllm.parsing.quantities import Reading, close, converted, read_quantity, read_unit, same_dimension
 from rlllm.rewards.isolation.script_pool import DeadError, LateError, pool, usual_size
 from rlllm.rewards.physics import formula_worker
-from rlllm.rewards.physics.quantities import Reading, close, converted, read_quantity, read_unit, same_dimension
 from rlllm.rewards.physics.trajectories import score_trajectory
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.parsing.formulas import FormulaError, read_formula
-from rlllm.rewards.physics.quantities import close
+from rlllm.parsing.quantities import close
 
 _MOST_ROWS = 200
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?")

@@ -7,19 +7,16 @@ Measuring reads the true scene, simulating computes a model of it in which the h
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.data.procedural.physics.experiments import SUBMITTED, observables
 from rlllm.data.procedural.physics.families import setup_of
-from rlllm.data.procedural.physics.scene import Quantity, Scene
-from rlllm.parsing.numbers import read_number
-from rlllm.parsing.units import read_unit, unit_ratio
+from rlllm.data.procedural.physics.scene import Scene
+from rlllm.parsing.quantities import close, converted, read_quantity, read_unit, same_dimension
 
 _TOLERANCE = 0.05
 """How far an answer may be off, as a share of the true number (Sim2Reason, arXiv 2604.11805)."""
-_NUMBER = re.compile(r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)\s*(.*)", re.DOTALL)
 
 
 class Simulator:
@@ -119,9 +116,13 @@ class Simulator:
         self.made += 1
 
     def _is_right(self, answer: str) -> bool:
+        """By the rule of the reward `physics`: a unit of the right dimension, and the number in it."""
         quantity, true = self._truth.quantities[self._hidden], self._truth.given[self._hidden]
-        value = _in_unit(answer.partition("=")[2] or answer, quantity)
-        return value is not None and abs(value * quantity.factor - true) <= max(_TOLERANCE * abs(true), 1e-9)
+        reading, unit = read_quantity(answer), read_unit(quantity.unit)
+        if reading is None or not same_dimension(reading.unit, unit):
+            return False
+        value = converted(reading, unit)
+        return value is not None and close(value, true / quantity.factor, _TOLERANCE)
 
 
 def _number(value: Any) -> float:
@@ -129,15 +130,3 @@ def _number(value: Any) -> float:
     if not math.isfinite(number):
         raise ValueError("no finite number")
     return number
-
-
-def _in_unit(text: str, quantity: Quantity) -> float | None:
-    """The number that a text states, in the unit of the quantity; None where it has another unit or none, or is no number."""
-    match = _NUMBER.fullmatch(text.strip().rstrip("."))
-    if match is not None and "".join(match[2].split()) == quantity.unit.replace(" ", ""):
-        return float(match[1].replace(",", ""))
-    number, unit = read_number(text), read_unit(quantity.unit)
-    if number is None or unit is None or not unit.dimensions or number.unit.dimensions != unit.dimensions:
-        return None
-    ratio = unit_ratio(number.unit, unit)
-    return None if ratio is None else float(number.value * ratio)
