@@ -69,6 +69,8 @@ class Cost:
     """At most so many more are sampled, in segments that are erased."""
     tokens_of_dialogues: int = 0
     """At most so many more are sampled, in dialogues of which groups complete one turn."""
+    measured_at_start: int = 0
+    """Completions of training rows by the start model, before the first step, for a sampler that orders rows by them."""
     max_tokens: int | None = None
     """The budget of tokens that may end the run before all of this."""
 
@@ -95,6 +97,11 @@ class Cost:
             yield "", f"at most {self.tokens_erased:,} tokens more are sampled, in segments that are erased"
         if self.tokens_of_dialogues:
             yield "", f"at most {self.tokens_of_dialogues:,} tokens more are sampled, in dialogues"
+        if self.measured_at_start:
+            yield (
+                "",
+                f"{self.measured_at_start:,} completions of the start model before the first step, for the sampler",
+            )
         yield (
             "",
             f"at most {self.tokens_trained:,} tokens trained on; "
@@ -147,6 +154,7 @@ def cost_of(plan: object) -> Cost | None:
         forward=trained * (1 + critic) + completions * scored,
         backward=trained * (1 + critic),
         memory=_memory(plan, critic),
+        measured_at_start=sampler.start_samples * len(plan.loaded.train) if isinstance(sampler, Sampler) else 0,
         max_tokens=plan.config.max_tokens,
     )
 

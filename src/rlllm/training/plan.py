@@ -46,6 +46,7 @@ _OF_RLLLM = frozenset(
     {*ROLLOUT_NAMES.values(), "temperature", "top_p", "top_k", "reward_weights", "max_tool_calling_iterations"}
 )
 """TRL settings with a default or a place of their own in rlllm."""
+_ONE_ANSWER = "one answer to each prompt, before and after; a second one is asked for in training alone"
 ConfigT = TypeVar("ConfigT", bound=TrainingConfig)
 RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
 
@@ -271,6 +272,7 @@ class RLPlan(Plan[RLConfigT]):
             *self._environment_lines(),
             ("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())),
             *([("filter", self._filter_text())] if self.filter_reward else []),
+            *([("measured", _ONE_ANSWER)] if "reflect" in self.slots else []),
             ("batch", self.batches.describe()),
             *(measured if self.entropy_target_is_measured else []),
             *self._equality_lines(),

@@ -13,6 +13,8 @@ from rlllm.algorithms.protocols import Setup
 from rlllm.algorithms.samplers.curriculum import TIERS, Curriculum, moved, tier_of, tier_weight
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import PromptTask
+from rlllm.stages.catalog import plan, resolve_settings
+from rlllm.training.cost import cost_of
 
 TABLE = [
     # pass rate, tier where channels agree, where they clash, without a relation
@@ -214,3 +216,22 @@ def test_refused_are_rewards_that_the_run_lacks_columns_without_tiers_and_number
         with pytest.raises(ConfigError, match="sampler curriculum"):
             Curriculum(**wrong)  # type: ignore[arg-type]
     Curriculum().check(setup([PromptTask("a")]))
+
+
+def test_the_plan_counts_what_is_measured_before_the_first_step() -> None:
+    data = {"name": "cues", "rows": 24, "holdout": 0}
+    given = {
+        "data": data,
+        "rewards": ["tagged"],
+        "num_generations": 4,
+        "per_device_train_batch_size": 8,
+        "max_steps": 1,
+    }
+    measuring, reading = (
+        cost_of(plan(resolve_settings("reason", {}, [*{**given, "sampler": sampler}.items()])))
+        for sampler in ({"name": "curriculum", "samples": 3}, {"name": "curriculum", "column": "level"})
+    )
+    assert measuring is not None
+    assert reading is not None
+    assert (measuring.measured_at_start, reading.measured_at_start) == (72, 0)
+    assert any("72 completions of the start model" in text for _, text in measuring.lines())

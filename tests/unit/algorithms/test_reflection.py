@@ -148,6 +148,10 @@ def test_what_cannot_be_answered_twice_is_refused_when_planned(settings: dict[st
         planned(**settings)
 
 
+def test_the_plan_says_that_one_answer_is_measured() -> None:
+    assert dict(planned().lines())["measured"].startswith("one answer to each prompt")
+
+
 def test_it_goes_with_other_methods_and_asks_with_a_text() -> None:
     assert planned(method="dr-grpo", sampler="dynamic").slots["reflect"].name == "second-answer"
     with pytest.raises(ConfigError, match="a text that asks again"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, StepwiseSolution
+from rlllm.core.images import open_image
+from rlllm.core.records import Conversation, LabelledCompletion, PreferencePair, PromptTask, StepwiseSolution, images_of
 from rlllm.data.procedural.cues import FACE, LEXICON, VOICE, cues, relation_of, sign_of
+from rlllm.data.procedural.shapes import COLOURS
 from rlllm.data.request import DataRequest
 from rlllm.parsing.tagged_reasoning import parse_tagged
 
@@ -110,6 +112,18 @@ def test_the_share_of_problems_whose_first_cue_misleads_can_be_set(
         any(LEXICON[words[0]] != sign_of(words) for words in (row.meta["cues_v"], row.meta["cues_a"])) for row in found
     ]
     assert least <= sum(misled) / len(misled) <= most
+
+
+def test_two_pictures_show_what_the_words_say() -> None:
+    words, drawn = rows(count=60), rows(count=60, channels="images")
+    colours = {1: COLOURS["green"], 0: COLOURS["yellow"], -1: COLOURS["red"]}
+    for row, same in zip(drawn, words, strict=True):
+        assert (row.meta["scene"], row.answer) == (same.prompt, same.answer)
+        for picture, features, told in zip(images_of(row.prompt), (FACE, VOICE), shown(same.prompt), strict=True):
+            image = open_image(picture)
+            for place, (feature, signs) in enumerate(features.items()):
+                pixel = image.getpixel((place % 2 * 16 + 8, place // 2 * 16 + 8))
+                assert pixel == (colours[signs[told[feature]]] if feature in told else (255, 255, 255))
 
 
 def test_tags_are_five_different_words() -> None:

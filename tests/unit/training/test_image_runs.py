@@ -338,3 +338,24 @@ def test_the_plan_says_what_images_take(blank: str, rows: dict[str, str]) -> Non
     parts = [{"type": "image", "image": picture("red", random.Random(0))}, {"type": "text", "text": "?"}]
     tasks = [PromptTask([{"role": "user", "content": parts}]), PromptTask("no image")]
     assert pixel_bytes(resolve_model(blank), tasks) == 3 * 4 * 32 * 32 // 2
+
+
+def test_vac_grpo_takes_pictures_as_channels_with_tiers_and_second_answers(blank: str, tmp_path: Path) -> None:
+    run = rlllm.reason(
+        model=blank,
+        method="vac-grpo",
+        data={"name": "cues:1-3", "rows": 6, "holdout": 2, "params": {"channels": "images"}},
+        rewards=["tagged", {"name": "tagged-form", "weight": 0.1}, {"name": "consistency", "weight": 0.5}],
+        sampler={"name": "curriculum", "samples": 2},
+        reflect="second-answer",
+        eval={"rows": 2, "samples": 1},
+        output_dir=tmp_path / "run",
+        max_steps=2,
+        num_generations=4,
+        per_device_train_batch_size=8,
+        max_completion_length=90,
+    )
+    assert run.verdict["diagnostics"]["steps_done"] == 2
+    assert [len(values) for values in read_json(run.path / "start_values.json")["values"]] == [2] * 6
+    assert all("first_completion" in row for row in run.samples())
+    assert all("curriculum/position" in row for row in run.metrics())

@@ -23,6 +23,7 @@ CHOICES: list[dict[str, Any]] = [
     {"sampler": "pass-band"},
     {"sampler": "replay"},
     {"sampler": "hints"},
+    {"sampler": "curriculum"},
     {"off_policy": "demonstrations"},
     {"loss": "dual-clip"},
 ]
@@ -62,6 +63,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"off_policy": {"name": "demonstrations", "counts": 2}}, "does not take these fields"),
     ({"sampler": {"name": "hints", "column": "worked"}}, "needs the column worked"),
     ({"sampler": {"name": "pass-band", "low": 1.0}}, "0 <= low < high <= 1"),
+    ({"sampler": {"name": "curriculum", "raises": ["cues"]}}, "raises the weight of a reward"),
+    ({"sampler": {"name": "curriculum", "column": "level"}, "data.level": 5}, "have no tier from 1 to 4"),
+    (
+        {
+            "sampler": "curriculum",
+            "environment": "calculator",
+            "data": {"name": "calculator", "rows": 16, "holdout": 0},
+        },
+        "which no tool has helped",
+    ),
     ({"sampler": "dynamic", "method": "remax", "rollout.group_size": 1}, "needs at least two"),
 ]
 

@@ -16,13 +16,15 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Record
+from rlllm.core.records import Prompt, Record
 from rlllm.data.procedural.problems import Problem, Solution, in_turn, levels_of, stream
 from rlllm.data.procedural.procedural_task import ProceduralParams, make_records, parse_params, without_levels
+from rlllm.data.procedural.shapes import SIZE, Shape, picture
 from rlllm.data.request import DataRequest
 from rlllm.parsing.tagged_reasoning import AGREE, CLASH, LIE, TAGS, TRUTH, TaggedReasoning, tag_fault, write_tagged
 
@@ -49,6 +51,8 @@ _INCONSISTENT = 0.3
 _FEWEST_MISLEADING = 3
 """Cues of a channel from which the others can outweigh the first."""
 _MARKS = {1: "+", -1: "-"}
+_COLOURS = {1: "green", 0: "yellow", -1: "red"}
+_QUESTION = "Do face and voice agree?"
 _Channel = tuple[tuple[str, str], ...]
 
 
@@ -76,6 +80,9 @@ class CuesParams(ProceduralParams):
     tags: tuple[str, ...] = TAGS
     """Names of the five tags of a solution. Shorter ones take fewer tokens; rewards are then given the same `tags`."""
 
+    channels: Literal["text", "images"] = "text"
+    """How face and voice are shown: as words, or as two pictures of 32 pixels, for vision models. A picture has a cell for each
+    feature, with a circle (face) or square (voice) that is green for +1, yellow for 0 and red for -1."""
     misleading: float | None = Field(None, ge=0, le=1)
     """Share of the problems of level 3 in which the first telling cue of a channel is outweighed by the others. Default: as it
     comes, about a fifth."""
@@ -117,15 +124,17 @@ def _draw(count: int, params: CuesParams, generator: random.Random) -> Problem:
     shown = " ".join(
         ["[V]", *(f"{name}={word}" for name, word in face), "[A]", *(f"{name}={word}" for name, word in voice)]
     )
+    in_words = params.channels == "text"
+    told = {"label": answer, "relation": relation, "cues_v": list(_telling(face)), "cues_a": list(_telling(voice))}
     return Problem(
         task="cues",
         level=count,
         key=f"cues {shown}",
-        prompt=shown,
+        prompt=shown if in_words else _pictured(face, voice),
         answer=answer,
         solve=partial(_solve, _telling(face), _telling(voice), params.tags),
         tricky=tricky,
-        extra={"label": answer, "relation": relation, "cues_v": list(_telling(face)), "cues_a": list(_telling(voice))},
+        extra=told if in_words else {**told, "scene": shown},
     )
 
 
@@ -136,6 +145,24 @@ def _channel(features: Mapping[str, Mapping[str, int]], count: int, generator: r
         cues = tuple((name, generator.choice(tuple(features[name]))) for name in names)
         if sign_of([word for _, word in cues]):
             return cues
+
+
+def _pictured(face: _Channel, voice: _Channel) -> Prompt:
+    """A user turn of two pictures."""
+    channels = ((FACE, face, "circle"), (VOICE, voice, "square"))
+    images = [{"type": "image", "image": picture(_drawn(*channel))} for channel in channels]
+    return [{"role": "user", "content": [*images, {"type": "text", "text": _QUESTION}]}]
+
+
+def _drawn(features: Mapping[str, Mapping[str, int]], cues: _Channel, kind: str) -> list[Shape]:
+    """A shape for each cue, in the cell of its feature; cells stand two in a row."""
+    width = SIZE // 2
+    shapes = []
+    for name, word in cues:
+        row, column = divmod(list(features).index(name), 2)
+        x, y = (place * width + width // 2 for place in (column, row))
+        shapes.append(Shape(kind, _COLOURS[LEXICON[word]], row, column, x, y, width // 2 - 2))
+    return shapes
 
 
 def _misleading(words: Sequence[str]) -> bool:
