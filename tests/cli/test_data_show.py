@@ -136,3 +136,16 @@ def test_the_images_of_a_prompt_are_shown_by_their_size(rlllm: Rlllm, tmp_path: 
     (shown,) = rlllm("data show shapes --rows 1 --json").json["records"]
     assert [(image["width"], image["height"]) for image in shown["images"]] == [(32, 32)]
     assert rlllm("data show seen.jsonl --kind reason --columns images=none").out.count("image 1") == 0
+
+
+@pytest.mark.parametrize("kind", ["reason", "sft"])
+def test_a_vision_model_says_how_many_tokens_an_image_takes(rlllm: Rlllm, kind: str) -> None:
+    said = rlllm(f"data show shapes --rows 1 --tokens --model nano-vision --kind {kind} --json")
+    assert said.code == 0, said.err
+    (shown,) = said.json["records"]
+    (image,) = shown["images"]
+    (sequence,) = shown["sequences"]
+    texts = [token["text"] for token in sequence["tokens"]]
+    assert image["tokens"] == texts.count("<image>") == 16
+    out = rlllm(f"data show shapes --rows 1 --tokens --model nano-vision --kind {kind}").out
+    assert "32x32 pixels, 16 tokens" in out

@@ -104,13 +104,17 @@ def _print_record(shown: ShownRecord, columns: Any) -> None:
     console.emit("")
     console.heading(f"row {shown.row}")
     pictures = [
-        (f"image {place}", f"{image.reference}, {image.width}x{image.height} pixels")
+        (f"image {place}", f"{image.reference}, {image.width}x{image.height} pixels{_in_tokens(image.tokens)}")
         for place, image in enumerate(shown.images, start=1)
     ]
     console.fields([*pictures, *_record_lines(shown.record, columns)])
     for sequence in shown.sequences:
         console.emit("")
         _print_sequence(sequence)
+
+
+def _in_tokens(tokens: int | None) -> str:
+    return "" if tokens is None else f", {tokens:,} tokens"
 
 
 def _record_lines(record: Any, columns: Any) -> Iterator[tuple[str, str]]:

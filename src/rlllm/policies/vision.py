@@ -88,6 +88,19 @@ def encode_with_images(tokenizer: Any, messages: Sequence[Message], arguments: M
     return PromptWithImages(ids, messages, arguments)
 
 
+def image_tokens(tokenizer: Any, reference: str) -> int | None:
+    """How many tokens of a prompt an image takes; None for a processor that does not say which token stands for one.
+
+    Args:
+        tokenizer: with a processor.
+    """
+    token = getattr(processor_of(tokenizer), "image_token_id", None)
+    if token is None:
+        return None
+    asked: list[Message] = [{"role": "user", "content": [{"type": "image", "image": reference}]}]
+    return encode_with_images(tokenizer, asked, {}).count(token)
+
+
 def image_inputs(tokenizer: Any, prompts: Sequence[Sequence[int] | None], device: Any) -> dict[str, Any]:
     """What a model takes beside token ids for these prompts; nothing where none of them has an image.
 

@@ -13,7 +13,7 @@ from rlllm.core.records import Record, images_of
 from rlllm.data.config import DataConfig
 from rlllm.data.load import MixedPart
 from rlllm.tools.data.record_types import read_as
-from rlllm.tools.data.tokenized_view import SequenceView, preview_of
+from rlllm.tools.data.tokenized_view import Preview, SequenceView, preview_of
 
 _WINDOW = 1000
 """Rows that are read at least: whether rows have prompts is decided over the data set, not over the shown ones."""
@@ -40,6 +40,8 @@ class ShownImage:
     width: int
     height: int
     """Pixels."""
+    tokens: int | None = None
+    """How many tokens of the prompt it takes, where a model is given that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +124,18 @@ def show_data(
     preview = preview_of(view.verb, view.method, loaded, model, settings)
     return replace(
         base,
-        records=[replace(row, sequences=preview.sequences(row.record)) for row in shown],
+        records=[
+            replace(row, sequences=preview.sequences(row.record), images=_images(row.record, preview)) for row in shown
+        ],
         model=model,
         max_length=preview.limit,
     )
 
 
-def _images(record: Record) -> list[ShownImage]:
-    return [ShownImage(shown_reference(reference), *image_size(reference)) for reference in images_of(record.prompt)]
+def _images(record: Record, preview: Preview | None = None) -> list[ShownImage]:
+    return [
+        ShownImage(
+            shown_reference(reference), *image_size(reference), preview.image_tokens(reference) if preview else None
+        )
+        for reference in images_of(record.prompt)
+    ]

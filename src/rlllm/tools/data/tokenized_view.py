@@ -87,6 +87,12 @@ class Preview:
             return None
         return self.plan.setting("max_length")
 
+    def image_tokens(self, reference: str) -> int | None:
+        """Tokens that an image takes in a prompt; None where the processor does not say."""
+        from rlllm.policies.vision import image_tokens
+
+        return image_tokens(self.tokenizer, reference)
+
     def sequences(self, record: Any) -> list[SequenceView]:
         """The sequences of one record: one text, the sides of a pair, or the prompt where the model writes the rest.
 

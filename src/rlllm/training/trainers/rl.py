@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from rlllm.algorithms.components import Components, component
 from rlllm.algorithms.protocols import Advantage
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.records import PromptTask, task_of
+from rlllm.core.records import PromptTask, images_of, task_of
 from rlllm.core.runs import append_jsonl
 from rlllm.core.verdict import alarm_text
 from rlllm.rewards.binding import display_names
@@ -382,8 +382,10 @@ def _prompt_tokens(job: Job[Any], record: Any) -> list[int]:
     """`Trainer.prompt_tokens`: the ids that TRL's GRPOTrainer samples from."""
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.tokenized_preview import prompt_ids
-    from rlllm.policies.chat import template_arguments
+    from rlllm.policies.chat import encode_prompts, template_arguments
 
+    if images_of(record.prompt):  # TRL has its processor encode them, as `encode_prompts` does
+        return list(encode_prompts(job.tokenizer, [record.prompt], [record.meta])[0])
     plan = replace(job.plan, settings={**job.plan.settings, **_ONE_ROW})
     args = replace(job, plan=plan).arguments()
     rows = to_trl_dataset.tasks([task_of(record)], job.tokenizer)
