@@ -74,7 +74,7 @@ def _short(error: RlllmError) -> str:
 
 def _plan(imported: Imported) -> None:
     recipe = copy.deepcopy(imported.recipe)
-    recipe["model"] = "nano"
+    recipe["model"] = "nano-vision" if "images" in json.dumps(recipe["data"]) else "nano"
     recipe.pop("output_dir", None)
     if "lora" in recipe:
         recipe["lora"]["target_modules"] = "all-linear"
@@ -155,6 +155,8 @@ def _value(field: str, number: int, column: str) -> Any:
     )
     if field == "messages":
         return [user, assistant]
+    if field == "images":
+        return []
     if field == "prompt" and column in ("messages", "conversation", "context_messages"):
         return [user]
     if field in ("label", "labels", "steps"):
