@@ -37,6 +37,7 @@ def test_json_is_the_card_and_its_place(rlllm: Rlllm) -> None:
         "passed": 4,
         "unjudged": 0,
         "errors": 0,
+        "mean": 1.0,
     }
 
 

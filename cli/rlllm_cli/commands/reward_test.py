@@ -96,8 +96,11 @@ def _show(card: Card, path: Path) -> None:
     console.fields([*_lines(card), ("card", path)])
     console.emit("")
     console.table(
-        ("kind", "expected", "cases", "passed", "None", "errors"),
-        [(row.kind, row.expected, row.n, row.passed, row.unjudged or None, row.errors or None) for row in card.kinds],
+        ("kind", "expected", "cases", "passed", "mean", "None", "errors"),
+        [
+            (row.kind, row.expected, row.n, row.passed, row.mean, row.unjudged or None, row.errors or None)
+            for row in card.kinds
+        ],
     )
     for name, examples in card.examples.items():
         console.emit("")

@@ -34,6 +34,8 @@ class KindRow:
     unjudged: int
     """Scored None."""
     errors: int
+    mean: float | None
+    """Mean score of those that were judged: what an attack earns that never passes. None where none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +244,16 @@ def _kinds(outcomes: Sequence[Outcome], accept: float) -> list[KindRow]:
             passed=sum(_as_stated(o) if expected == "score" else passes(o, accept) for o in group),
             unjudged=sum(o.score is not None and o.value is None for o in group),
             errors=sum(o.error is not None for o in group),
+            mean=_mean(group),
         )
         for (kind, expected), group in groups.items()
     ]
     return sorted(rows, key=lambda row: row.kind.startswith(FORM))
+
+
+def _mean(group: Sequence[Outcome]) -> float | None:
+    values = [outcome.value for outcome in group if outcome.value is not None]
+    return round(fmean(values), 4) if values else None
 
 
 def _expected(case: Case) -> str:

@@ -46,10 +46,18 @@ def test_completions_are_what_their_names_say() -> None:
     assert found["attack: every option marked"][0].splitlines()[-2:] == ["#### 42", "#### -7"]
     assert found["attack: answer in the middle"][0].endswith("The answer is 42. On second thought, it is not.\n#### 43")
     assert found["attack: copied prompt"] == ["What is 17 + 25?"]
+    assert found["attack: number of the question"][0].endswith("#### 17")
     assert found["truncated"][-1].endswith("#### 4")
     assert found["form: decimal"][0].endswith("#### 42.0")
     assert by_kind("boxed")["gold"][0].endswith("\\boxed{42}")
     assert by_kind("plain")["gold"] == ["42"]
+
+
+def test_an_answer_with_a_unit_is_attacked_by_its_unit() -> None:
+    task = PromptTask("a=3 m/s^2, t=2 s. v?", "6 m/s")
+    found = {case.kind: case.sample.completion.split("\n")[-1] for case in derive([task], STYLES["boxed"])}
+    assert found["attack: unit alone"] == "\\boxed{m/s}"
+    assert found["attack: number of the question"] == "\\boxed{3 m/s}"
 
 
 def test_options_of_the_row_are_the_ones_that_are_listed() -> None:

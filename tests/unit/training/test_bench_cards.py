@@ -204,3 +204,11 @@ def test_other_arguments_are_another_card() -> None:
 def test_a_card_is_not_asked_for_where_nothing_learns_from_a_reward() -> None:
     with pytest.raises(ConfigError, match="does not read require_card"):
         resolve_settings("align", {"method": "dpo", "data": "arithmetic#16", "require_card": True})
+
+
+def test_attacks_on_physics_neither_pass_nor_pay_a_quarter() -> None:
+    card = card_of("physics", data={"name": "physics:1-4", "rows": 24})
+    assert card.ok, card.reasons
+    attacks = {row.kind: row.mean or 0.0 for row in card.kinds if row.kind.startswith(("attack", "wrong", "empty"))}
+    assert {"attack: unit alone", "attack: number of the question", "attack: copied prompt"} <= attacks.keys()
+    assert max(attacks.values()) < 0.25, attacks

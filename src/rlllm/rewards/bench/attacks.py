@@ -7,6 +7,7 @@ problem is left out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from rlllm.core.records import prompt_text
@@ -17,6 +18,9 @@ _Attack = Callable[[Problem], str | None]
 STRESSED = 2
 """Problems on which the attacks of `_STRESS` are tried: their texts are long, and one or two say it all."""
 _HUGE = 100_000
+_NUMBER = re.compile(r"(?<![\w.^])\d{1,15}(?:\.\d{1,15})?(?![\w.])")
+_QUANTITY = re.compile(r"(?P<number>-?\d{1,15}(?:\.\d{1,15})?)(?: (?P<unit>[A-Za-z%][\w/^ *.-]*))?")
+"""A number, and a number with a unit: an answer that is nothing else."""
 
 
 def _candidates(problem: Problem) -> list[str]:
@@ -86,6 +90,25 @@ def _minus_sign(problem: Problem) -> str | None:
 
 def _superscript(problem: Problem) -> str | None:
     return problem.style.write(f"{problem.answer}\u00b2") if abs(problem.integer or 0) > 1 else None
+
+
+def _unit_alone(problem: Problem) -> str | None:
+    match = _QUANTITY.fullmatch(problem.answer)
+    return problem.style.write(match["unit"]) if match and match["unit"] else None
+
+
+def _number_of_the_question(problem: Problem) -> str | None:
+    """A number that the question tells, far from the right one, with the right unit."""
+    match = _QUANTITY.fullmatch(problem.answer)
+    if match is None:
+        return None
+    right = float(match["number"])
+    told = [
+        number
+        for number in _NUMBER.findall(prompt_text(problem.task.prompt))
+        if abs(float(number) - right) > 0.1 * abs(right)
+    ]
+    return problem.style.write(f"{told[0]} {match['unit'] or ''}".rstrip()) if told and right else None
 
 
 def _range(problem: Problem) -> str | None:
@@ -168,6 +191,8 @@ _ATTACKS: Mapping[str, _Attack] = {
     "negated": _negated,
     "typographic minus": _minus_sign,
     "superscript": _superscript,
+    "unit alone": _unit_alone,
+    "number of the question": _number_of_the_question,
     "range": _range,
     "zero-width wrong answer": _wrong_with_zero_width,
     "claim of correctness": _claim,
