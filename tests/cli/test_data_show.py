@@ -149,3 +149,5 @@ def test_a_vision_model_says_how_many_tokens_an_image_takes(rlllm: Rlllm, kind: 
     assert image["tokens"] == texts.count("<image>") == 16
     out = rlllm(f"data show shapes --rows 1 --tokens --model nano-vision --kind {kind}").out
     assert "32x32 pixels, 16 tokens" in out
+    assert "-261=<image>(x16)" in out
+    assert "<|user|><image>What" in out

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,8 @@ Kind = Annotated[
 _TRAINS, _IDLE = "+", "-"
 _LEGEND = f"{_TRAINS} trains, {_IDLE} does not, EOS ends a completion"
 _GREEN = "32"
+_RUN = 3
+"""Equal tokens in a row that are all shown."""
 
 
 def show(
@@ -176,11 +179,17 @@ def _print_tokens(label: str, tokens: Sequence[Token], ends: set[int]) -> None:
     if not tokens:
         return
     width = max(40, shutil.get_terminal_size((100, 24)).columns)
-    words = [_word(token, place in ends) for place, token in enumerate(tokens)]
+    words = _runs_as_one([_word(token, place in ends) for place, token in enumerate(tokens)])
     lines = textwrap.wrap(" ".join(words), width - 2, break_long_words=False, break_on_hyphens=False)
     console.emit(f"{label}:")
     for line in lines:
         console.emit("  " + " ".join(_painted(word) for word in line.split(" ")))
+
+
+def _runs_as_one(words: Sequence[str]) -> list[str]:
+    """The words, of more than three equal ones in a row (the tokens of an image) one with their number."""
+    runs = ((word, len(list(run))) for word, run in groupby(words))
+    return [one for word, count in runs for one in ([f"{word}(x{count})"] if count > _RUN else [word] * count)]
 
 
 def _word(token: Token, ends: bool) -> str:

@@ -23,7 +23,13 @@ from rlllm.policies.chat import stop_ids
 from rlllm.policies.vision import processor_of
 from rlllm.training.images import blind
 from rlllm.training.plan import Plan
-from rlllm.training.row_checks import check_plan_templates, check_positions, check_tokens, template_notes
+from rlllm.training.row_checks import (
+    check_images_fit,
+    check_plan_templates,
+    check_positions,
+    check_tokens,
+    template_notes,
+)
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.shared_measurements import SharedMeasurements
 
@@ -220,6 +226,7 @@ def _check_rows(
     completion = plan.config.rollout.max_new_tokens if plan.trainer.samples else 0
     check_tokens((*train, *measured), model, tokenizer)
     check_positions(train, model, tokenizer, limit=limit, completion=completion)
+    check_images_fit(train, tokenizer, limit)
     if plan.trainer.task != "SEQ_CLS":  # a reward model reads the end of a longer row
         check_positions(measured, model, tokenizer, completion=completion)
     stops = stop_ids(model, tokenizer)

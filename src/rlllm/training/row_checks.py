@@ -18,6 +18,7 @@ from rlllm.core.records import (
     Record,
     StepwiseSolution,
     full_text,
+    images_of,
     prompt_text,
 )
 from rlllm.data.inspect.chat_counts import ChatCounts
@@ -29,6 +30,8 @@ from rlllm.policies.vocabulary import beyond_embedding, refuse_rows
 from rlllm.training.plan import Plan
 from rlllm.training.trainers.base import Trainer
 
+_IMAGES_OPENED = 256
+"""Rows whose images are opened to be measured."""
 _LOOKED_AT = 64
 """Rows whose texts are compared with the template."""
 
@@ -62,6 +65,23 @@ def check_positions(
                 given=prompt_text(record.prompt)[:200],
                 hint=f"max_length={table} cuts training rows there, and a smaller max_new_tokens leaves room for prompts; "
                 "or take a model with a longer context",
+            )
+
+
+def check_images_fit(records: Sequence[Record], tokenizer: Any, limit: int | None) -> None:
+    """Raise DataError for a row with images that is longer than `max_length`: the tokens of an image cannot be cut.
+
+    The first rows are looked at, since the images of each are opened; TRL finds out about others when it trains.
+    """
+    if limit is None:
+        return
+    for row, record in [pair for pair in enumerate(records, start=1) if images_of(pair[1].prompt)][:_IMAGES_OPENED]:
+        tokens = _tokens(tokenizer, record)
+        if tokens > limit:
+            raise DataError(
+                f"row {row} has {tokens:,} tokens with those of its images, and rows are cut at max_length={limit:,}",
+                given=prompt_text(record.prompt)[:200],
+                hint=f"max_length={tokens}, or max_length=null, which cuts nothing; or smaller images",
             )
 
 

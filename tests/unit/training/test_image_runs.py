@@ -322,6 +322,16 @@ def test_a_model_without_vision_is_refused_before_it_is_loaded(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_row_whose_images_do_not_fit_is_named_before_anything_is_measured(
+    blank: str, rows: dict[str, str], tmp_path: Path
+) -> None:
+    from rlllm.core.errors import DataError
+
+    with pytest.raises(DataError, match=r"row 1 has 3\d tokens with those of its images") as raised:
+        rlllm.sft(model=blank, data=rows["chats"], output_dir=tmp_path / "run", max_steps=1, max_length=20)
+    assert "max_length=3" in str(raised.value.hint)
+
+
 @pytest.mark.parametrize("method", ["simpo", "rrhf"])
 def test_a_method_whose_trainer_reads_text_is_refused(
     blank: str, rows: dict[str, str], tmp_path: Path, method: str

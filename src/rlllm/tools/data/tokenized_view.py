@@ -23,6 +23,7 @@ from rlllm.data.load import Loaded
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.policies.template_check import TemplateCheck, Turn, check_template, doubled_bos, turns_of
 from rlllm.policies.turn_masks import with_turns
+from rlllm.policies.vision import processor_of
 from rlllm.stages.catalog import unread_key
 from rlllm.training.plan import Plan, plan_of, resolve_method
 from rlllm.training.registry import trainer_of
@@ -56,6 +57,7 @@ class SequenceView:
     name: str
     """`text`, `prompt`, or the side of a pair."""
     rendered: str
+    """The text, with one mark for all tokens of an image."""
     tokens: list[Token]
     ends: list[int]
     """Places of end-of-sequence tokens."""
@@ -204,7 +206,13 @@ class Preview:
             *(_endless(tokens, ends) if writes and any(unlimited.trains) else ()),
             *(check.findings() if check else ()),
         ]
-        rendered = self.tokenizer.decode(limited.ids, skip_special_tokens=False)
+        mark = getattr(processor_of(self.tokenizer), "image_token_id", None)
+        shown = [
+            token
+            for token, before in zip(limited.ids, [None, *limited.ids], strict=False)
+            if token != mark or before != mark
+        ]
+        rendered = self.tokenizer.decode(shown, skip_special_tokens=False)
         return SequenceView(unlimited.name, rendered, tokens, ends, cut, not tokens, check, notes)
 
     def _tokens(self, ids: list[int], trains: list[bool]) -> list[Token]:
