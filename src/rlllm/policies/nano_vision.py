@@ -98,6 +98,9 @@ def build(folder: Path, nano: Path) -> None:
         folder: to be made.
         nano: the folder of nano.
     """
+    from transformers import logging
+
+    logging.disable_progress_bar()  # a plan makes the model as well, and prints nothing but the plan
     folder.mkdir(parents=True)
     _processor(nano).save_pretrained(folder)
     _model(nano).save_pretrained(folder)
