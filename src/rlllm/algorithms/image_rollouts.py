@@ -16,8 +16,8 @@ from torch import Tensor
 from rlllm.algorithms.forward_pass import Pass, Window, plain_pass
 from rlllm.algorithms.rollout import Rollout
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import Prompt, PromptTask, images_of
-from rlllm.policies.chat import as_prompt, encode_prompts, template_arguments
+from rlllm.core.records import Prompt, PromptTask, has_images, images_of
+from rlllm.policies.chat import as_prompt, encode_prompts
 from rlllm.policies.vision import image_inputs, in_parts, opened
 
 
@@ -44,7 +44,7 @@ class ImageRollouts:
         return opened(in_parts(messages)) if images_of(prompt) and not isinstance(messages, str) else messages
 
     def _has_images(self, rows: Sequence[int]) -> bool:
-        return any(images_of(self.tasks[row].prompt) for row in rows)
+        return has_images(self.tasks[row] for row in rows)
 
     def _with_pixels(self, rollout: Rollout) -> Rollout:
         """A rollout that was put together of groups, with what TRL's loss reads of its images.
@@ -84,18 +84,6 @@ class ImageRollouts:
             window = Window(ids[part], mask[part], keep, keep)
             inputs = _whole_rows(self._pixels(rows_of[part]), window)
             yield plain_pass(self.model, window, self.temperature, hidden_states=hidden_states, inputs=inputs)
-
-
-def refuse_tools_beside_images(tasks: Sequence[PromptTask]) -> None:
-    """Raise ConfigError for a row with images that gives the chat template more than its messages."""
-    row = next(
-        (row for row, task in enumerate(tasks, 1) if images_of(task.prompt) and template_arguments(task.meta)), 0
-    )
-    if row:
-        raise ConfigError(
-            f"row {row} has images, and tools or chat_template_kwargs of its own",
-            hint="leave the columns out: columns.tools=none columns.chat_template_kwargs=none",
-        )
 
 
 def _whole_rows(inputs: Mapping[str, Any], window: Window) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rlllm.core.records import (
     Prompt,
     PromptTask,
     full_text,
+    has_images,
     images_of,
     prompt_text,
 )
@@ -134,11 +135,6 @@ def tasks(records: Sequence[PromptTask], tokenizer: Any) -> Any:
     return _dataset(
         [{"prompt": chat.as_prompt(tokenizer, record.prompt), "row": index} for index, record in enumerate(records)]
     )
-
-
-def has_images(records: Sequence[Any]) -> bool:
-    """Whether the prompt of any record has an image."""
-    return any(images_of(record.prompt) for record in records)
 
 
 def _vision_dataset(records: Sequence[Any], completions: Sequence[Mapping[str, Any]], tokenizer: Any) -> Any:

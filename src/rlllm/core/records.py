@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -67,6 +67,11 @@ def images_of(prompt: Prompt) -> list[str]:
         return []
     contents = [message["content"] for message in prompt if not isinstance(message["content"], str)]
     return [part["image"] for content in contents for part in content if part["type"] == "image"]
+
+
+def has_images(records: Iterable[Any]) -> bool:
+    """Whether the prompt of any record has an image."""
+    return any(images_of(record.prompt) for record in records)
 
 
 def with_text(message: Message, write: Callable[[str], str]) -> Message:

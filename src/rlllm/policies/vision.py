@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rlllm.core.errors import DataError
 from rlllm.core.images import open_image
 from rlllm.core.records import Message, images_of
 from rlllm.policies.padding import padded
@@ -82,8 +83,14 @@ def encode_with_images(tokenizer: Any, messages: Sequence[Message], arguments: M
         arguments: of the chat template.
 
     Raises:
-        DataError: a file is missing, or is no image.
+        DataError: a file is missing, or is no image; or the tokenizer is of a model that reads text only.
     """
+    if processor_of(tokenizer) is None:
+        raise DataError(
+            "a prompt has images, and the model that is to read it reads text only",
+            given=str(getattr(tokenizer, "name_or_path", "")),
+            hint="a vision-language model; or --columns images=none",
+        )
     ids = _processed(tokenizer, [messages], arguments)["input_ids"][0]
     return PromptWithImages(ids, messages, arguments)
 

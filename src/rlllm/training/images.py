@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from rlllm.core.errors import ConfigError, ModelError
 from rlllm.core.images import image_size
 from rlllm.core.records import images_of, prompt_text
 from rlllm.core.runs import read_json
+from rlllm.policies.chat import template_arguments
 from rlllm.policies.model_sources import ModelSource
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ _MEASURED = 256
 _LONGEST_EDGE = 20_000
 """A `longest_edge` above it is a number of pixels, as in Qwen2-VL's settings, and not a length."""
 _WITHOUT = "--columns images=none learns from the text alone"
-
-
-def has_images(records: Iterable[Any]) -> bool:
-    """Whether the prompt of any record has an image."""
-    return any(images_of(record.prompt) for record in records)
 
 
 def check_images(source: ModelSource, method: str, reads_images: bool, records: Sequence[Any]) -> None:
@@ -52,6 +48,14 @@ def check_images(source: ModelSource, method: str, reads_images: bool, records: 
         )
     if source.kind != "hub" and not source.reads_images:
         raise blind(source, given)
+    beside = next((row for row in rows if template_arguments(records[row - 1].meta)), None)
+    if beside is not None:
+        raise ConfigError(
+            f"row {beside} has images, and gives the chat template tools or chat_template_kwargs, which TRL's vision paths "
+            "do not pass on",
+            given=given,
+            hint="columns.tools=none, columns.chat_template_kwargs=none; or " + _WITHOUT,
+        )
 
 
 def blind(source: ModelSource, given: str) -> ModelError:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from rlllm.algorithms.registry import METHODS
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
-from rlllm.core.records import tools_of
+from rlllm.core.records import has_images, tools_of
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.combinations import check_combinations
-from rlllm.training.images import check_images, has_images
+from rlllm.training.images import check_images
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.size_defaults import ROLLOUT_NAMES, SizeDefaults, given_rollout, size_defaults

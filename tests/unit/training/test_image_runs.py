@@ -332,6 +332,14 @@ def test_a_row_whose_images_do_not_fit_is_named_before_anything_is_measured(
     assert "max_length=3" in str(raised.value.hint)
 
 
+def test_tools_of_a_row_beside_its_images_are_refused(blank: str, tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    row = {"prompt": "?", "image": picture("red", random.Random(0)), "answer": "red", "tools": [tool]}
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row | {"answer": str(n)}) + "\n" for n in range(8)))
+    with pytest.raises(ConfigError, match="row 1 has images, and gives the chat template tools"):
+        rlllm.reason(model=blank, data=str(tmp_path / "rows.jsonl"), rewards="exact", output_dir=tmp_path / "run")
+
+
 @pytest.mark.parametrize("method", ["simpo", "rrhf"])
 def test_a_method_whose_trainer_reads_text_is_refused(
     blank: str, rows: dict[str, str], tmp_path: Path, method: str

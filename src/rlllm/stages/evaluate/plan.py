@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlllm.core.errors import ConfigError, unknown
-from rlllm.core.records import Record, fingerprint, images_of, record_hash, task_of
+from rlllm.core.records import Record, fingerprint, has_images, images_of, record_hash, task_of
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
 from rlllm.data.registry import DATASETS
@@ -24,7 +24,7 @@ from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
 from rlllm.training.dialogues import PlannedDialogue, planned_dialogue
 from rlllm.training.environment import PlannedEnvironment, check_reward, default_rewards, planned_environment
-from rlllm.training.images import check_images, has_images
+from rlllm.training.images import check_images
 from rlllm.training.reward_specs import resolve_rewards
 
 
