@@ -92,14 +92,19 @@ def idefics(tmp_path_factory: pytest.TempPathFactory, blank: str) -> str:
 def reasoned(model: str, rows: dict[str, str], folder: Path, **settings: Any) -> rlllm.Run:
     return rlllm.reason(
         model=model,
-        data={"name": rows["tasks"], "holdout": 8},
         rewards=f"{rows['rewards']}:letters",
         output_dir=folder,
         learning_rate=1e-3,
         num_generations=4,
         per_device_train_batch_size=16,
         defaults="trl",
-        **{"max_completion_length": 6, "max_steps": 2, "eval.samples": 1, **settings},
+        **{
+            "data": {"name": rows["tasks"], "holdout": 8},
+            "max_completion_length": 6,
+            "max_steps": 2,
+            "eval.samples": 1,
+            **settings,
+        },
     )
 
 
@@ -152,34 +157,12 @@ def test_a_resume_notices_that_an_image_file_was_replaced(blank: str, rows: dict
     (tmp_path / "rows.jsonl").write_text(
         "".join(json.dumps({"prompt": f"{n}?", "image": f"{n}.png", "answer": "red"}) + "\n" for n in range(16))
     )
-    own = {**rows, "tasks": str(tmp_path / "rows.jsonl")}
-    settings = {"save_steps": 1, "data": {"name": own["tasks"], "holdout": 0}}
-    done = rlllm.reason(
-        model=blank,
-        rewards=f"{rows['rewards']}:letters",
-        output_dir=tmp_path / "run",
-        num_generations=4,
-        max_completion_length=4,
-        per_device_train_batch_size=8,
-        max_steps=2,
-        defaults="trl",
-        **settings,
-    )
+    settings = {"save_steps": 1, "data": {"name": str(tmp_path / "rows.jsonl"), "holdout": 0}}
+    done = reasoned(blank, rows, tmp_path / "run", **settings)
     shutil.rmtree(done.checkpoints / "checkpoint-2")
     Image.new("RGB", (32, 32), "blue").save(tmp_path / "3.png")
     with pytest.raises(RunDirectoryError, match="the data are not those"):
-        rlllm.reason(
-            model=blank,
-            rewards=f"{rows['rewards']}:letters",
-            output_dir=tmp_path / "run",
-            num_generations=4,
-            max_completion_length=4,
-            per_device_train_batch_size=8,
-            max_steps=2,
-            defaults="trl",
-            resume=True,
-            **settings,
-        )
+        reasoned(blank, rows, tmp_path / "run", **settings, resume=True)
 
 
 @pytest.mark.parametrize("family", ["blank", "idefics"])

@@ -12,14 +12,20 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from rlllm.core.config import Section
-from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.errors import ConfigError
 from rlllm.core.records import Conversation, Message, PromptTask, Record
-from rlllm.data.procedural.physics.families import FAMILIES, HIGHEST_LEVEL, draw_scene, setup_of
+from rlllm.data.procedural.physics.families import (
+    FAMILIES,
+    HIGHEST_LEVEL,
+    SHORT_LEVEL,
+    SceneParams,
+    draw_scene,
+    setup_of,
+)
 from rlllm.data.procedural.physics.scene import TIME, Scene, Setup
 from rlllm.data.procedural.problems import in_turn, levels_of, split_of
 from rlllm.data.procedural.procedural_task import parse_params, without_levels
@@ -28,7 +34,6 @@ from rlllm.data.request import DataRequest, Split
 
 SUBMITTED = "submitted"
 """What is said to an answer that was handed in; whether it is right is not."""
-_SHORT_LEVEL = 1
 _PATIENCE = 60
 """Draws of known experiments in a row after which all are taken for used."""
 
@@ -48,24 +53,11 @@ class Experiment:
         return f"simulator {self.scene.family} {self.scene.level} {' '.join(numbers)}"
 
 
-class SimulatorParams(Section):
+class SimulatorParams(SceneParams):
     """What `data.params` may hold."""
 
-    families: tuple[str, ...] = tuple(FAMILIES)
-    """Families of scenes."""
     measures: float = Field(0.5, ge=0, le=1)
     """Share of the played experiments that measure before they submit; the others guess."""
-    style: Literal["short", "words", "by level"] = "by level"
-    """`short`: `t=2 s. Measure x. v?`; `words`: the situation and what can be done; `by level`: short at level 1."""
-
-    @field_validator("families", mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        names = value.split("+") if isinstance(value, str) else value
-        for name in names:
-            if name not in FAMILIES:
-                raise unknown("family of scenes", str(name), FAMILIES)
-        return names
 
 
 class _SimulatorTask:
@@ -82,7 +74,7 @@ class _SimulatorTask:
             DataError: another record type than prompts or conversations.
         """
         params = parse_params(SimulatorParams, without_levels(request.params))
-        levels = levels_of(request, "simulator", _SHORT_LEVEL, HIGHEST_LEVEL)
+        levels = levels_of(request, "simulator", SHORT_LEVEL, HIGHEST_LEVEL)
         experiments = in_turn([_stream(params, level, request) for level in levels])
         if request.kind is PromptTask:
             return [_task(experiment, params) for experiment in islice(experiments, request.rows)]
@@ -145,7 +137,7 @@ def _task(experiment: Experiment, params: SimulatorParams) -> PromptTask:
 def _prompt(experiment: Experiment, params: SimulatorParams) -> str:
     scene, hidden = experiment.scene, experiment.hidden
     quantity = scene.quantities[hidden]
-    if params.style == "short" or (params.style == "by level" and scene.level == _SHORT_LEVEL):
+    if params.is_short(scene.level):
         told = ", ".join(f"{symbol}={scene.stated(symbol)}" for symbol in scene.given if symbol != hidden)
         return f"{told}. Measure {experiment.measured}. {hidden}?"
     unit = "the number and its unit" if quantity.unit else "the number"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from typing import Any, Literal
 
+from pydantic import field_validator
+
+from rlllm.core.config import Section
 from rlllm.core.errors import unknown
 from rlllm.data.procedural.physics import circuits, lens_and_gas, mechanics
 from rlllm.data.procedural.physics.scene import Scene, Setup
 
-HIGHEST_LEVEL = 4
+SHORT_LEVEL, HIGHEST_LEVEL = 1, 4
 
 
 def _by_level(*families: Sequence[Setup]) -> dict[str, dict[int, Setup]]:
@@ -47,3 +51,25 @@ def setup_of(family: str, level: int) -> Setup:
 def draw_scene(family: str, level: int, generator: random.Random) -> Scene:
     """A scene with numbers from this generator. Raises ConfigError as `setup_of`."""
     return setup_of(family, level).draw(generator)
+
+
+class SceneParams(Section):
+    """What `data.params` may hold of every data set about scenes."""
+
+    families: tuple[str, ...] = tuple(FAMILIES)
+    """Families of scenes."""
+    style: Literal["short", "words", "by level"] = "by level"
+    """`short`: `a=3 m/s^2, t=2 s. v?`; `words`: the situation in sentences; `by level`: short at level 1, words above it."""
+
+    @field_validator("families", "holdout_families", mode="before", check_fields=False)
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        names = value.split("+") if isinstance(value, str) else value
+        for name in names:
+            if name not in FAMILIES:
+                raise unknown("family of scenes", str(name), FAMILIES)
+        return names
+
+    def is_short(self, level: int) -> bool:
+        """Whether texts of a level are short."""
+        return level == SHORT_LEVEL if self.style == "by level" else self.style == "short"

@@ -9,14 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from itertools import count, cycle, islice
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from rlllm.core.config import Section
-from rlllm.core.errors import ConfigError, DataError, unknown
+from rlllm.core.errors import ConfigError, DataError
 from rlllm.core.records import Conversation, PromptTask, Record
-from rlllm.data.procedural.physics.families import FAMILIES, HIGHEST_LEVEL, setup_of
+from rlllm.data.procedural.physics.families import FAMILIES, HIGHEST_LEVEL, SHORT_LEVEL, SceneParams, setup_of
 from rlllm.data.procedural.physics.questions import MAKERS, Question, motion, symbolic
 from rlllm.data.procedural.physics.scene import Setup
 from rlllm.data.procedural.problems import levels_of, split_of
@@ -25,14 +24,11 @@ from rlllm.data.request import DataRequest, Split
 
 _PATIENCE = 200
 """Draws in a row without a new question after which a setup has no more."""
-_SHORT_LEVEL = 1
 
 
-class PhysicsParams(Section):
+class PhysicsParams(SceneParams):
     """What `data.params` may hold."""
 
-    families: tuple[str, ...] = tuple(FAMILIES)
-    """Families of scenes."""
     holdout_families: tuple[str, ...] = ()
     """Families of the held-out split alone, which has no others then: does a skill carry over to another law?"""
     reverse: float = Field(0.3, ge=0, le=1)
@@ -43,19 +39,8 @@ class PhysicsParams(Section):
     """Share of questions for the states at some times, of scenes in which something moves."""
     motion: float = Field(0.0, ge=0, le=1)
     """Share of questions for the formula of a motion in time. The rest of all questions ask for a number that follows."""
-    style: Literal["short", "words", "by level"] = "by level"
-    """`short`: `a=3 m/s^2, t=2 s. v?`; `words`: the situation in sentences; `by level`: short at level 1, words above it."""
     redraw: int = Field(0, ge=0, le=100)
     """With k: rows of k draws of numbers, as many of each and no question twice; the column `redraw` has the draw."""
-
-    @field_validator("families", "holdout_families", mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        names = value.split("+") if isinstance(value, str) else value
-        for name in names:
-            if name not in FAMILIES:
-                raise unknown("family of scenes", str(name), FAMILIES)
-        return names
 
     @model_validator(mode="after")
     def _shares(self) -> PhysicsParams:
@@ -78,10 +63,6 @@ class PhysicsParams(Section):
         if not rest:
             raise ConfigError("holdout_families leaves no family to train on", given=list(self.holdout_families))
         return rest
-
-    def is_short(self, level: int) -> bool:
-        """Whether questions of a level are short."""
-        return level == _SHORT_LEVEL if self.style == "by level" else self.style == "short"
 
     def shares(self) -> dict[str, float]:
         """Kind of question -> its share, without those that have none."""
@@ -106,7 +87,7 @@ class _Physics:
         if request.kind not in (PromptTask, Conversation):
             raise DataError(f"physics makes no {request.kind.__name__} records", exists=["PromptTask", "Conversation"])
         params = parse_params(PhysicsParams, without_levels(request.params))
-        levels = levels_of(request, "physics", _SHORT_LEVEL, HIGHEST_LEVEL)
+        levels = levels_of(request, "physics", SHORT_LEVEL, HIGHEST_LEVEL)
         questions = _questions(params, levels, request.split, str(request.seed))
         return [
             _record(level, question, request.kind, {"redraw": number % params.redraw} if params.redraw else {})

@@ -11,14 +11,13 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from rlllm.core.config import Section
-from rlllm.core.errors import DataError, unknown
+from rlllm.core.errors import DataError
 from rlllm.core.records import Conversation, PromptTask, Record
-from rlllm.data.procedural.physics.families import FAMILIES, HIGHEST_LEVEL, draw_scene
+from rlllm.data.procedural.physics.families import HIGHEST_LEVEL, SHORT_LEVEL, SceneParams, draw_scene
 from rlllm.data.procedural.physics.scene import TIME, Quantity, Scene
 from rlllm.data.procedural.problems import in_turn, levels_of, stream
 from rlllm.data.procedural.procedural_task import parse_params, without_levels
@@ -27,7 +26,6 @@ from rlllm.parsing.states import state_text
 
 _SHARES_OF_MOTION = tuple(number / 10 for number in range(10))
 _DRAWS = 200
-_SHORT_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +43,13 @@ class Transition:
         return f"physics-transitions {self.scene.family} {self.scene.level} {state_text(self.before)}"
 
 
-class TransitionParams(Section):
+class TransitionParams(SceneParams):
     """What `data.params` may hold."""
 
-    families: tuple[str, ...] = tuple(FAMILIES)
-    """Families of scenes."""
     waits: float = Field(0.5, ge=0, le=1)
     """Share of actions that let time pass, of scenes in which something moves."""
     idle: float = Field(0.1, ge=0, le=1)
     """Share of the other actions that set a quantity to the number that it has."""
-    style: Literal["short", "words", "by level"] = "by level"
-    """`short`: the lines and `set t to 4 s`; `words`: the situation and a request before them; `by level`: short at level 1."""
-
-    @field_validator("families", mode="before")
-    @classmethod
-    def _known(cls, value: Any) -> Any:
-        names = value.split("+") if isinstance(value, str) else value
-        for name in names:
-            if name not in FAMILIES:
-                raise unknown("family of scenes", str(name), FAMILIES)
-        return names
 
 
 class _TransitionTask:
@@ -84,7 +69,7 @@ class _TransitionTask:
             exists = ["PromptTask", "Conversation"]
             raise DataError(f"physics-transitions makes no {request.kind.__name__} records", exists=exists)
         params = parse_params(TransitionParams, without_levels(request.params))
-        levels = levels_of(request, "physics-transitions", _SHORT_LEVEL, HIGHEST_LEVEL)
+        levels = levels_of(request, "physics-transitions", SHORT_LEVEL, HIGHEST_LEVEL)
         streams = [_stream(params, level, request) for level in levels]
         return [_record(transition, request.kind, params) for transition in islice(in_turn(streams), request.rows)]
 
@@ -140,7 +125,7 @@ def _moment(scene: Scene, time: float, clock: Quantity) -> dict[str, str]:
 def _record(transition: Transition, kind: type[Record], params: TransitionParams) -> Record:
     scene, answer, state = transition.scene, state_text(transition.after), state_text(transition.before)
     prompt = f"{state}\n{transition.action}"
-    if params.style == "words" or (params.style == "by level" and scene.level > _SHORT_LEVEL):
+    if not params.is_short(scene.level):
         symbols = scene.story({symbol: symbol for symbol in scene.given})
         meanings = "; ".join(f"{name}: {quantity.meaning}" for name, quantity in _meanings(transition).items())
         prompt = (
