@@ -137,3 +137,27 @@ def test_what_cannot_work_is_said_at_once(
     assert said.code == 2
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+@pytest.fixture
+def red(tmp_path: Path) -> str:
+    from PIL import Image
+
+    Image.new("RGB", (40, 20), "red").save(tmp_path / "red.png")
+    return str(tmp_path / "red.png")
+
+
+def test_an_image_stands_before_the_next_question_alone(typed, red: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    words = "chat nano-vision --temperature 0 --max-new-tokens 4"
+    said = typed(f"/image {red}", "Which colour?", "And now?", f"/save {tmp_path / 'said.jsonl'}", words=words)
+    assert said.code == 0, said.err
+    assert "(40 x 20) stands before the next question: 1 in all" in said.err
+    messages = json.loads((tmp_path / "said.jsonl").read_text())["messages"]
+    assert messages[0]["content"] == [{"type": "image", "image": red}, {"type": "text", "text": "Which colour?"}]
+    assert messages[2]["content"] == "And now?"
+
+
+def test_an_image_for_a_model_that_reads_text_is_refused(piped, red: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    said = piped("Which colour?\n", "--image", red)
+    assert (said.code, "the model reads text only" in said.err) == (2, True)
+    assert "no such image file" in piped("?\n", "--image", str(tmp_path / "none.png")).err
