@@ -26,6 +26,7 @@ from rlllm.algorithms.samplers.curriculum import TIERS, tier_of
 from rlllm.core.records import prompt_text
 from rlllm.core.runs import Run, read_json
 from rlllm.data.procedural.cues import relation_of, sign_of
+from rlllm.evals.statistics.intervals import UNIT
 from rlllm.evals.statistics.seeds import t_interval
 
 ROOT = Path("runs/recorded")
@@ -135,7 +136,7 @@ def tiers(run: Run) -> list[dict[str, Any]]:
                     "tier": tier,
                     "problems": sum(right["problems"] for right in known.values()),
                     **{
-                        when: t_interval([right[when] for right in known.values()]).to_json()
+                        when: t_interval([right[when] for right in known.values()], bounds=UNIT).to_json()
                         for when in ("before", "after")
                     },
                     **({} if name == baseline else {"over_baseline": t_interval(over).to_json()}),
@@ -187,7 +188,7 @@ def transfer(run: Run) -> list[dict[str, Any]]:
         for task in ("redrawn", "held-out family"):
             values = {seed: tasks[seed][task]["values"]["pass@1"]["estimate"] for seed in seeds}
             over = [values[seed] - measured["start"][seed][task]["values"]["pass@1"]["estimate"] for seed in seeds]
-            row[task] = t_interval(list(values.values())).to_json()
+            row[task] = t_interval(list(values.values()), bounds=UNIT).to_json()
             row[f"{task} over start"] = t_interval(over).to_json() if name != "start" else None
         row["spread"] = fmean(tasks[seed]["redrawn"]["spread over redraw"] for seed in seeds)
         rows.append(row)
@@ -221,7 +222,10 @@ def outcomes(run: Run) -> list[dict[str, Any]]:
     base = found[run.results["baseline"]]
     rows = []
     for name, by_seed in found.items():
-        shares = {key: t_interval([row[key] for row in by_seed.values()]).to_json() for key in SHARES}
+        bounds = {key: None if key == "score" else UNIT for key in SHARES}  # wrong answers cost more than there is
+        shares = {
+            key: t_interval([row[key] for row in by_seed.values()], bounds=bounds[key]).to_json() for key in SHARES
+        }
         apart = [row["wrong"] - base[seed]["wrong"] for seed, row in by_seed.items()]
         over = t_interval(apart).to_json() if name not in ("start", run.results["baseline"]) else None
         rows.append({"arm": name, **shares, "wrong_over_baseline": over})
@@ -264,8 +268,9 @@ def looks(run: Run) -> list[dict[str, Any]]:
             given.append(after["pass@1"])
             swapped.append(after["pass@1, images swapped"])
         over = [one - other for one, other in zip(given, swapped, strict=True)]
-        columns = {"right": given, "images_swapped": swapped, "over_images_swapped": over}
-        rows.append({"arm": name} | {column: t_interval(values).to_json() for column, values in columns.items()})
+        rates = {"right": given, "images_swapped": swapped}
+        columns = {column: t_interval(values, bounds=UNIT).to_json() for column, values in rates.items()}
+        rows.append({"arm": name, **columns, "over_images_swapped": t_interval(over).to_json()})
     return rows
 
 
