@@ -97,7 +97,7 @@ def inputs(trainer: RLTrainer, *prompts: int) -> list[dict[str, Any]]:
 
 def token_logps(trainer: RLTrainer, output: Any) -> Tensor:
     """(B, T) log-probabilities of a rollout's completion tokens, by the trainer's own forward pass."""
-    context: Any = SimpleNamespace(output=output, rows_per_pass=trainer.args.per_device_train_batch_size)
+    context: Any = SimpleNamespace(output=output, rows=(), rows_per_pass=trainer.args.per_device_train_batch_size)
     return trainer._shared_pass({"logps": Logps()}, context)["logps"]
 
 

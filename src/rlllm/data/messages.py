@@ -182,6 +182,7 @@ def _content(value: Any, place: str, role: str, *, optional: bool) -> tuple[Cont
     reasoning = []
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
+        kind = kind if isinstance(kind, str) else None
         if kind == "text" and isinstance(part.get("text"), str):
             said.append({"type": "text", "text": part["text"]})
         elif kind in ("thinking", "reasoning") and isinstance(part.get(kind, part.get("text")), str):

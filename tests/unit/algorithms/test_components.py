@@ -133,7 +133,7 @@ def test_a_base_by_itself_is_neutral(slot: str) -> None:
 
 
 STATEFUL = """
-from rlllm.plugins import Advantage, Dialogue, Erasure, Loss, Mask, OffPolicy, Sampler
+from rlllm.plugins import Advantage, Dialogue, Erasure, Loss, Mask, OffPolicy, Reflection, Sampler
 
 
 class Counts:
@@ -152,6 +152,7 @@ class CountingMask(Counts, Mask): pass
 class CountingSampler(Counts, Sampler): pass
 class CountingErasure(Counts, Erasure): segment_length = 3
 class CountingDialogue(Counts, Dialogue): pass
+class CountingReflection(Counts, Reflection): text = "Again?"
 
 
 class CountingOffPolicy(Counts, OffPolicy):
@@ -165,10 +166,11 @@ class CountingLoss(Counts, Loss):
 
 
 @pytest.mark.parametrize(
-    ("slot", "kind"), [("off_policy", "OffPolicy"), ("erase", "Erasure"), ("dialogue", "Dialogue")]
+    ("slot", "kind"),
+    [("off_policy", "OffPolicy"), ("erase", "Erasure"), ("dialogue", "Dialogue"), ("reflect", "Reflection")],
 )
 def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path, slot: str, kind: str) -> None:
-    """The last three slots do not go together."""
+    """The last four slots do not go together."""
     import rlllm
 
     (tmp_path / "counting.py").write_text(STATEFUL)
@@ -179,7 +181,7 @@ def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path, slo
         "output_dir": tmp_path / "run",
         "num_generations": 4,
         "per_device_train_batch_size": 8,
-        "max_completion_length": 6,
+        "max_completion_length": 30 if slot == "reflect" else 6,
         "max_steps": 2,
         "save_steps": 1,
         **{
@@ -197,7 +199,7 @@ def test_state_and_metrics_of_every_slot_are_kept(nano: str, tmp_path: Path, slo
     assert run.verdict["diagnostics"]["steps_done"] == 2
     states = json.loads((run.checkpoints / "checkpoint-1" / "slots.json").read_text())
     assert {name for name, state in states.items() if "calls" in state} == {
-        *SLOTS.keys() - {"off_policy", "erase", "dialogue"},
+        *SLOTS.keys() - {"off_policy", "erase", "dialogue", "reflect"},
         slot,
     }
     logged = [row for row in run.metrics() if "calls/CountingLoss" in row]

@@ -225,7 +225,7 @@ def test_an_empty_batch_is_no_error() -> None:
 
 REFUSED: list[tuple[Any, str]] = [
     ("exakt", "did you mean exact"),
-    ("no-such-thing-at-all", "exists: budget, "),
+    ("no-such-thing-at-all", "exists: abstention, budget, "),
     ("missing.py:fn", "no such file for the reward: missing.py"),
     ("no_such_module_here:fn", "does not import: ModuleNotFoundError"),
     ("{file}:vowel", "did you mean vowels"),
