@@ -258,20 +258,47 @@ def _answered(run: Run, name: str, seed: int, model: Path) -> dict[str, float]:
 def looks(run: Run) -> list[dict[str, Any]]:
     """Right answers of each arm after training, with the given pictures and with those of other questions, and the difference.
 
-    The difference is paired by question within a seed; intervals are over seeds.
+    One row for all questions of an arm, and one for each kind. The difference is paired by question within a seed; intervals
+    are over seeds.
     """
     rows = []
     for name, arm in run.results["arms"].items():
-        given, swapped = [], []
-        for entry in arm["seeds"]:
-            after = {row["name"]: row["after"]["estimate"] for row in Run(run.path / entry["run"]).results["measures"]}
-            given.append(after["pass@1"])
-            swapped.append(after["pass@1, images swapped"])
-        over = [one - other for one, other in zip(given, swapped, strict=True)]
-        rates = {"right": given, "images_swapped": swapped}
-        columns = {column: t_interval(values, bounds=UNIT).to_json() for column, values in rates.items()}
-        rows.append({"arm": name, **columns, "over_images_swapped": t_interval(over).to_json()})
+        seeds = [_seen(Run(run.path / entry["run"])) for entry in arm["seeds"]]
+        for kind in seeds[0]:
+            given, swapped = ([seed[kind][side] for seed in seeds] for side in (0, 1))
+            over = [one - other for one, other in zip(given, swapped, strict=True)]
+            rows.append(
+                {
+                    "arm": name,
+                    "questions": kind,
+                    "right": t_interval(given, bounds=UNIT).to_json(),
+                    "images_swapped": t_interval(swapped, bounds=UNIT).to_json(),
+                    "over_images_swapped": t_interval(over).to_json(),
+                }
+            )
     return rows
+
+
+def _seen(run: Run) -> dict[str, tuple[float, float]]:
+    """Kind of question -> shares of right answers, with the given pictures and with those of others."""
+    measured = {row["name"]: row for row in read_json(run.path / "measured_after.json")}
+    kinds = [_kind_of(prompt_text(prompt)) for prompt in measured["pass@1"]["prompts"]]
+    sides = [[fmean(row) for row in measured[name]["scores"]] for name in ("pass@1", "pass@1, images swapped")]
+    shares = {}
+    for kind in ("all", *_KINDS):
+        places = [place for place, own in enumerate(kinds) if kind in ("all", own)]
+        given, swapped = (fmean(side[place] for place in places) for side in sides)
+        shares[kind] = (given, swapped)
+    return shares
+
+
+_KINDS = ("colour of one shape", "colour of one of two", "side")
+
+
+def _kind_of(prompt: str) -> str:
+    if "Is the" in prompt:
+        return "side"
+    return "colour of one shape" if "the shape?" in prompt else "colour of one of two"
 
 
 TABLES: dict[str, Callable[[Run], list[dict[str, Any]]]] = {
