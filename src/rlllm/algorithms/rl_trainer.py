@@ -319,10 +319,16 @@ class RLTrainer(
     @contextmanager
     def _limited(self) -> Iterator[None]:
         """TRL's own generation with the length limit of one answer, where a completion holds several."""
-        whole, limit = self.generation_config.max_new_tokens, self._in_flight.answer_limit
-        self.generation_config.max_new_tokens = limit or whole
-        yield
-        self.generation_config.max_new_tokens = whole
+        limit = self._in_flight.answer_limit
+        if limit is None:  # with vLLM there is no generation config
+            yield
+            return
+        whole = self.generation_config.max_new_tokens
+        self.generation_config.max_new_tokens = limit
+        try:
+            yield
+        finally:
+            self.generation_config.max_new_tokens = whole
 
     def _generate_segments(self, engine: Any, erase: Erasure, prompt_ids: list[list[int]]) -> list[list[int]]:
         """Completions sampled in segments, of which `erase` has rejected some; tokens of those count as seen."""
