@@ -85,6 +85,8 @@ def _ablated(
             request.required_rewards(), request.draw([ABLATIONS[name](tasks)[place] for place in places])
         )
         pairs = [(judged[place], other) for place, other in zip(places, scores, strict=True) if other]
+        if not pairs:  # no answer could be judged
+            continue
         given, without = ([[float(score >= 1) for score in row] for row in side] for side in zip(*pairs, strict=True))
         values[f"pass@1, images {name}"] = average_interval(without, seed=request.seed)
         bounds = score_bounds(given, without)
