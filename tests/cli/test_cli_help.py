@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +22,7 @@ COMMANDS = {
     "Whole": ["demo", "run", "sweep"],
 }
 NAMES = [name for names in COMMANDS.values() for name in names]
+HEAVY = {"torch", "transformers", "trl", "datasets", "accelerate", "peft", "scipy", "sympy"}
 ALLOWED_AT_MODULE_LEVEL = {"rlllm_cli", "typer", *sys.stdlib_module_names}
 
 
@@ -115,21 +114,21 @@ def test_module_level_imports_are_typer_and_the_standard_library() -> None:
     assert found == []
 
 
-def cpu_seconds(*words: str, cwd: Path) -> float:
-    """CPU time of one command line in a fresh interpreter, the least of three."""
-    spent = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run([sys.executable, "-m", "rlllm_cli", *words], cwd=cwd, capture_output=True, env=os.environ)
-        assert done.returncode == 0, done.stderr
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return min(spent)
+def imported(*words: str, cwd: Path) -> set[str]:
+    """Top-level packages that one command line imports in a fresh interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "rlllm_cli", *words], cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
 
 
-def test_help_takes_less_than_three_tenths_of_a_second(tmp_path: Path) -> None:
-    assert cpu_seconds("--help", cwd=tmp_path) < 0.3
+# how many seconds it takes is measured by bench/cli_startup.py: a busy machine must not fail a test
+def test_help_imports_neither_the_toolkit_nor_its_libraries(tmp_path: Path) -> None:
+    assert imported("--help", cwd=tmp_path).isdisjoint({*HEAVY, "pydantic", "yaml", "numpy", "PIL", "jinja2"})
 
 
-def test_a_dry_run_takes_less_than_a_second(tmp_path: Path, model: str) -> None:
-    assert cpu_seconds("reason", "--dry-run", "--model", model, cwd=tmp_path) < 1.0
+def test_a_dry_run_imports_no_heavy_library(tmp_path: Path, model: str) -> None:
+    found = imported("reason", "--dry-run", "--model", model, cwd=tmp_path)
+    assert "rlllm" in found
+    assert found.isdisjoint(HEAVY)
