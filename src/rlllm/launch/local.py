@@ -11,6 +11,7 @@ from typing import Any
 
 from rlllm.core.code_hash import package_hash
 from rlllm.core.hardware import Hardware
+from rlllm.core.processes import world_size
 from rlllm.core.runs import Run, write_json
 from rlllm.launch.choice import processor
 
@@ -67,7 +68,7 @@ def environment(hardware: Hardware) -> dict[str, Any]:
         "processor": processor(),
         "gpu": torch.cuda.get_device_name() if hardware.device == "cuda" else None,
         **hardware.to_json(),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": world_size(),
     }
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from rlllm.algorithms.registry import METHODS
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError
+from rlllm.core.processes import world_size
 from rlllm.core.records import has_images, tools_of
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
@@ -343,7 +343,7 @@ def plan_of(
         refuse_scorers(source)
     check_images(source, method.name, trainer.reads_images, [*loaded.train, *loaded.holdout])
     sizes = size_defaults(
-        config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=processes()
+        config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=world_size()
     )
     plan = Plan(
         config=with_defaults(config, method, sizes),
@@ -410,14 +410,9 @@ def _trl_names(rollout: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(ROLLOUT_NAMES.get(name, name) for name in rollout)
 
 
-def processes() -> int:
-    """Training processes started by a launcher; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def refuse_several_processes(what: str) -> None:
     """Raise ConfigError under a launcher: `what` is made of whole runs, and is started in one process."""
-    if processes() > 1:
+    if world_size() > 1:
         raise ConfigError(
-            f"{what} run in one process", given=f"{processes()} processes", hint="start without a launcher"
+            f"{what} run in one process", given=f"{world_size()} processes", hint="start without a launcher"
         )

@@ -23,6 +23,7 @@ from rlllm.algorithms.protocols import (
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.core.processes import world_size
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
@@ -31,7 +32,7 @@ from rlllm.rollouts.engines.loading import check_engine
 from rlllm.training.batch_arithmetic import ROLLOUT_UPDATES, plan_batches, several_updates
 from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, equal_method, idle_settings
 from rlllm.training.images import check_slots
-from rlllm.training.plan import Plan, RLPlan, processes
+from rlllm.training.plan import Plan, RLPlan
 from rlllm.training.reward_specs import named_models, resolve_rewards
 from rlllm.training.rl_settings import KLConfig, RLSettings
 from rlllm.training.role_adapters import check_role_adapters
@@ -82,9 +83,9 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     check_engine(rollout.engine, images=plan.has_images)
     _check_engine_settings(rollout.engine, settings)
     settings |= several_updates(
-        plan.method.updates, settings, config.trainer, rollout.group_size, len(plan.loaded.train), processes()
+        plan.method.updates, settings, config.trainer, rollout.group_size, len(plan.loaded.train), world_size()
     )
-    batches = plan_batches(settings, rollout.group_size, processes())
+    batches = plan_batches(settings, rollout.group_size, world_size())
     _check_kl(config, slots["advantage"].name, advantage, settings)
     _check_components(components, slots, _setup(plan, components, composition, settings), settings)
     check_role_adapters(config, components, settings)

@@ -198,6 +198,7 @@ def test_replays_are_spoken_by_the_role_of_each_turn() -> None:
 
 
 def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RlllmError, match="adapters of roles run in one process"):
         planned(per_device_train_batch_size=8)
