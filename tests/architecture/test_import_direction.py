@@ -9,7 +9,7 @@ from source_graph import Import, expect_none, graph, imports_of, knots, modules
 
 TIERS = (
     {"core"},
-    {"parsing", "sandbox"},
+    {"parsing", "sandbox", "network"},
     {"data", "policies"},
     {"rewards", "rollouts"},
     {"algorithms", "evals", "launch", "report"},

@@ -14,10 +14,10 @@ import pytest
 
 from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.records import Sample
+from rlllm.network.transport import PassingError, _seconds
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.http.endpoint import Endpoint, Refusal, _content
-from rlllm.rewards.http.transport import PassingError, _seconds
 from rlllm.rewards.judges.judge import Judge
 
 Answer = Callable[[dict[str, Any]], tuple[int, Any]]

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from rlllm.core.errors import RewardError
-from rlllm.rewards.http.transport import PassingError, Refusal, Server, in_parallel
+from rlllm.network.transport import PassingError, Refusal, Server, in_parallel
 from rlllm.sandbox.jobs import Ending, Outcome, Program
 from rlllm.sandbox.pool import order_of, ran_out_of_memory
 

@@ -16,7 +16,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError, DataError, RewardError, describe
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import append_jsonl, read_jsonl
-from rlllm.rewards.http.transport import PassingError, Refusal, Server, in_parallel
+from rlllm.network.transport import PassingError, Refusal, Server, in_parallel
 
 _PATH = "/chat/completions"
 

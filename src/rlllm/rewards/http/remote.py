@@ -18,7 +18,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.http.transport import PassingError, Refusal, Server, in_parallel
+from rlllm.network.transport import PassingError, Refusal, Server, in_parallel
 from rlllm.rewards.score_parsing import Failure
 
 

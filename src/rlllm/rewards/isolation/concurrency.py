@@ -1,40 +1,20 @@
-"""Event loops in daemon threads, on which rewards written with `async def` and requests to servers are awaited concurrently.
-
-So they work wherever a reward is called from, a notebook's running loop included, and they block neither Ctrl-C nor the end of
-the process. The loop lives as long as the process: clients that are bound to a loop keep their connections.
-"""
+"""Rewards written with `async def`, awaited concurrently on an event loop of their own; see `network.event_loop`."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from functools import cache
-from threading import Thread
 from typing import Any
 
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import Sample
+from rlllm.network.event_loop import run_on
 from rlllm.rewards.score_parsing import failure, late
 
 CONCURRENT_SAMPLES = 32
 """Samples of a batch that are awaited at once."""
-
-
-def run_on(loop: str, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Await on one of the process's own loops, made with its first use. Ctrl-C cancels what is awaited.
-
-    Args:
-        loop: `rewards` for what a user wrote, `http` for requests: a reward on one loop may wait for the other.
-    """
-    future = asyncio.run_coroutine_threadsafe(coroutine, _loop(loop, os.getpid()))
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
 
 
 @dataclass(frozen=True)
@@ -95,11 +75,3 @@ def _is_cancelled() -> bool:
     """Whether somebody outside asked this task to stop, as against code that raises CancelledError by itself."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-@cache
-def _loop(name: str, _process_id: int) -> asyncio.AbstractEventLoop:
-    """A loop of this process; a fork has none of its parent's threads, so it gets its own."""
-    loop = asyncio.new_event_loop()
-    Thread(target=loop.run_forever, name=f"rlllm-{name}", daemon=True).start()
-    return loop

@@ -1,4 +1,4 @@
-"""POST of JSON over httpx, for rewards that ask a server: a deadline for each whole request, and retries.
+"""JSON over httpx, for whatever asks a server: a deadline for each whole request, and retries.
 
 Requests are awaited on one event loop, over connections that are kept between them; HTTP/2 is spoken where the package `h2` is
 installed and the server offers it. The key comes from an environment variable, and is never written down, shown, or carried
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from rlllm.core.errors import ConfigError, describe
-from rlllm.rewards.isolation.concurrency import run_on
+from rlllm.network.event_loop import run_on
 
 if TYPE_CHECKING:
     import ssl
@@ -114,10 +114,17 @@ class Server:
             body: what `json.dumps` takes.
             read: takes the reply apart; raises PassingError where it is none of the expected shape.
         """
-        content, reason = json.dumps(body).encode(), ""
+        return await self._tried("POST", json.dumps(body).encode(), read)
+
+    async def get(self, read: Callable[[bytes], _Result]) -> _Result | Refusal:
+        """Get the address; the first success of `retries + 1` attempts, or the last failure in words. `read` as for `ask`."""
+        return await self._tried("GET", None, read)
+
+    async def _tried(self, verb: str, content: bytes | None, read: Callable[[bytes], _Result]) -> _Result | Refusal:
+        reason = ""
         for attempt in range(self.retries + 1):
             try:
-                return read(await self._post(content))
+                return read(await self._send(verb, content))
             except _FinalError as error:
                 return Refusal(str(error))
             except PassingError as error:
@@ -126,16 +133,16 @@ class Server:
                     await asyncio.sleep(min(max(self.backoff * 2**attempt, error.pause), _LONGEST_PAUSE))
         return Refusal(f"{reason} (asked {self.retries + 1} times)" if self.retries else reason)
 
-    async def _post(self, content: bytes) -> bytes:
+    async def _send(self, verb: str, content: bytes | None) -> bytes:
         import httpx2
 
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Accept": "application/json"} | ({} if content is None else {"Content-Type": "application/json"})
         if self.key_env:
             headers["Authorization"] = f"Bearer {self._secret}"
         try:
             async with asyncio.timeout(self.timeout):
                 with _clients(os.getpid()).one() as client:
-                    async with client.stream("POST", self.address, content=content, headers=headers) as response:
+                    async with client.stream(verb, self.address, content=content, headers=headers) as response:
                         if not response.is_success:
                             raise await _of_status(response)
                         return await _limited(response)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rlllm.rewards.http.transport import Refusal, Server, in_parallel
+from rlllm.network.transport import Refusal, Server, in_parallel
 
 
 class _Listening(ThreadingHTTPServer):
