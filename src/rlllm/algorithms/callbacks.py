@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from rlllm.core import processes
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, append_jsonl
 from rlllm.core.verdict import Diagnostics
@@ -74,6 +75,17 @@ class Recorder(TrainerCallback):
         row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
         append_jsonl(self.run.path / "metrics.jsonl", [row])
         self.progress.step(state.global_step, values)
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        """Write the numbers of an evaluation; the time that it took is no time of training."""
+        values = metrics or {}
+        then, tokens = self._last
+        self._last = (then + values.get("eval_runtime", 0.0), tokens)
+        row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
+        if processes.is_main():
+            append_jsonl(self.run.path / "metrics.jsonl", [row])
 
     def _update_diagnostics(self, values: dict[str, float]) -> None:
         gradient = values.get("grad_norm")

@@ -2,10 +2,11 @@
 
     config.json   settings, TRL's and hardware, as used       recipe.yaml    the recipe as given
     env.json      versions, device, threads                    lineage.json   parents, data, reward code, template
-    metrics.jsonl one line a logged step                       samples.jsonl  every rollout with each reward's score
+    metrics.jsonl one line a logged step or evaluation         samples.jsonl  every rollout with each reward's score
     checkpoints/  resumable states with a manifest of hashes   model/         the result
     status.json   running | done | failed | interrupted        verdict.json   outcome, and what speaks against the run
     report.html   the same for a reader                        quarantine.jsonl what a reward failed on, and why
+    evaluations.jsonl  held-out rows during training, with intervals
 
 Files that are read back are written to a temporary name and renamed, so a killed run never leaves half of one.
 """
@@ -119,7 +120,12 @@ class Run:
         return read_json(path) if path.exists() else {}
 
     def metrics(self) -> list[dict[str, Any]]:
-        return list(read_jsonl(self.path / "metrics.jsonl"))
+        """Rows of the logged steps; those of evaluations between them, which have no loss, are `evaluations`."""
+        return [row for row in read_jsonl(self.path / "metrics.jsonl") if "eval_runtime" not in row]
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """Evaluations of held-out rows during training, that of the start first; empty where there were none."""
+        return list(read_jsonl(self.path / "evaluations.jsonl"))
 
     def samples(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.path / "samples.jsonl")
@@ -138,7 +144,7 @@ class Run:
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step`, so that a resumed run continues its own files."""
-        for name in ("metrics.jsonl", "samples.jsonl"):
+        for name in ("metrics.jsonl", "samples.jsonl", "evaluations.jsonl"):
             path = self.path / name
             if path.exists():
                 kept = [row for row in read_jsonl(path) if row.get("step", 0) <= step]

@@ -131,13 +131,35 @@ def check(configs: tuple[str, ...], name: str, value: Any) -> Any:
     if name in WITHOUT_EFFECT and value not in (None, False, {}):
         raise ConfigError(f"{name} has no effect", given=f"{name}={value}", hint=WITHOUT_EFFECT[name])
     _check_package(name, value)
-    if name == "eval_strategy" and value not in ("no", None):
-        raise ConfigError(
-            "no rows are evaluated between steps",
-            given=f"{name}={value}",
-            hint="leave it out: held-out rows are measured before and after (eval.rows)",
-        )
+    _check_evaluation(name, value)
     return value
+
+
+_EVALUATION: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "eval_strategy": (("no", None), "eval.every=50 evaluates every 50 steps, and so does eval_steps=50 alone"),
+    "eval_delay": ((0, None), "the first evaluation is that of the start, and the next that of step eval.every"),
+    "eval_on_start": ((False, None), "leave it out: the model is always measured before the first step"),
+    "load_best_model_at_end": ((False, None), "eval.keep=best, beside eval.every=50"),
+    "metric_for_best_model": (
+        (None,),
+        "leave it out: eval.keep=best chooses by the run's main measure, such as pass@1 or the first reward",
+    ),
+    "greater_is_better": ((None,), "leave it out: the run's main measure knows which side is the better one"),
+}
+"""Field of transformers' own evaluation -> values that ask for nothing, and what to type."""
+
+
+def _check_evaluation(name: str, value: Any) -> None:
+    """Refuse transformers' own evaluation: it measures a loss, and keeps the model by it."""
+    without, hint = _EVALUATION.get(name, ((value,), ""))
+    if name == "save_strategy" and value == "best":
+        without, hint = (), "eval.keep=best, beside eval.every=50"
+    if value not in without:
+        raise ConfigError(
+            "held-out rows are evaluated by rlllm, with the measures of before and after",
+            given=f"{name}={value}",
+            hint=hint,
+        )
 
 
 _PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {

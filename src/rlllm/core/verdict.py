@@ -73,6 +73,8 @@ class Diagnostics:
     """Mean over these steps of the share of groups whose rewards were all equal."""
     stopped_flat: int = field(default=0, metadata=_OWN)
     """Steps without any difference in reward after which `stop_when_flat` ended the run; 0 where it did not."""
+    stopped_early: dict[str, int] | None = field(default=None, metadata=_OWN)
+    """Where evaluations without a gain ended the run: `step`, `of` steps, the `best` step, and how many `evaluations` since."""
     mean_rewards: tuple[float, float] | None = field(default=None, metadata=_OWN)
     """Mean reward of the first and of the last logged step."""
     least_cut: float | None = field(default=None, metadata=_OWN)
@@ -530,6 +532,20 @@ def _stopped_flat(diagnostics: Diagnostics) -> Reason | None:
     )
 
 
+def _stopped_early(diagnostics: Diagnostics) -> Reason | None:
+    early = diagnostics.stopped_early
+    if early is None:
+        return None
+    best = f"that of step {early['best']}" if early["best"] else "that of the start"
+    return Reason(
+        "stopped_early",
+        f"ended at step {early['step']} of {early['of']}: none of the last {early['evaluations']} evaluations of held-out rows "
+        f"was better than {best}",
+        "eval.stop_after=0 trains on; a small gain may be hidden by chance: more rows (eval.during_rows) show smaller ones",
+        fatal=False,
+    )
+
+
 def _stopped_after_signal(diagnostics: Diagnostics) -> bool:
     """Whether `stop_when_flat` ended a run that did have a signal before; one that never had any has failed."""
     return diagnostics.stopped_flat > 0 and diagnostics.reward_spread != 0
@@ -585,6 +601,7 @@ _RULES = (
     _weights_unchanged,
     _steps_missing,
     _stopped_flat,
+    _stopped_early,
     _little_signal,
     _reward_never_paid,
     _all_completions_cut,

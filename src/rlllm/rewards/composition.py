@@ -138,6 +138,10 @@ class Composition:
         """The same rewards with the same counts, which write the samples they fail on to `quarantine.jsonl` of a run."""
         return replace(self, quarantine=Quarantine(folder / FILE))
 
+    def counted_apart(self) -> Composition:
+        """The same rewards with counts of their own: what they fail on says nothing of what these have scored."""
+        return replace(self, tallies={}, _lock=Lock())
+
     def faults(self) -> list[dict[str, Any]]:
         """Every reward that failed or leaked memory: `reward`, samples `seen` and `failed`, the `first` error message, and
         the bytes by which its process has `grown` while it scored (0 for less than `LEAK`)."""

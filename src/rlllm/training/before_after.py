@@ -28,7 +28,8 @@ def measure_alignment(job: Job[Plan[Any]], model: Any) -> list[Measured]:
     """`Trainer.measure` of every alignment method: completions of held-out prompts, sampled once and scored by each reward.
 
     The eval reward comes first (with its win rate over the start model), then each reward of the run, then the KL divergence
-    from the start model. Empty without held-out prompts or without rewards.
+    from the start model, which is left out during training: the start is not in memory then. Empty without held-out prompts or
+    without rewards.
     """
     from rlllm.evals.before_after import measure_kl, measure_utility
 
@@ -46,6 +47,8 @@ def measure_alignment(job: Job[Plan[Any]], model: Any) -> list[Measured]:
         samples=plan.config.eval.samples,
         seed=plan.config.seed,
     )
+    if job.during:
+        return measured
     return [*measured, measure_kl(model, _start_model(job, model), job.tokenizer, samples)]
 
 

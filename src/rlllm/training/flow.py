@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -22,7 +23,9 @@ from rlllm.core.yaml_io import dump
 from rlllm.policies.chat import stop_ids
 from rlllm.policies.vision import processor_of
 from rlllm.training.images import blind
+from rlllm.training.looks import summary_of
 from rlllm.training.plan import Plan
+from rlllm.training.random_state import random_state_kept
 from rlllm.training.row_checks import (
     check_images_fit,
     check_plan_templates,
@@ -36,6 +39,7 @@ from rlllm.training.shared_measurements import SharedMeasurements
 if TYPE_CHECKING:
     from rlllm.algorithms.callbacks import GracefulStop
     from rlllm.core.hardware import Hardware
+    from rlllm.training.looking import Looking
 
 PlanT = TypeVar("PlanT", bound=Plan[Any])
 PlanT_co = TypeVar("PlanT_co", bound=Plan[Any], covariant=True)
@@ -52,6 +56,8 @@ class Job(Generic[PlanT_co]):
     model: Any
     progress: ProgressCallback
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    during: bool = False
+    """Whether what is measured is a model in training, beside which no other is in memory."""
 
     @property
     def processing_class(self) -> Any:
@@ -105,9 +111,13 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
         checkpoint = run.latest_checkpoint() if options.resume else None
         trained, stop = _constructed(job, checkpoint, options.stop_after)
         measure(job, "before", options.measurements)
+        looking = None if options.stop_after else _looking(job, trained)
         _fit(job, trained, stop, checkpoint)
         if not diagnostics.interrupted and diagnostics.failure is None and not options.stop_after:
-            _save(job, trained)
+            if looking is not None:
+                looking.bring_back()
+            if diagnostics.failure is None:
+                _save(job, trained)
             if (
                 not diagnostics.non_finite_steps and diagnostics.failure is None
             ):  # nothing can be sampled from a diverged model
@@ -302,25 +312,6 @@ def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
             store.write(place, job.plan, measured)
 
 
-@contextmanager
-def random_state_kept() -> Iterator[None]:
-    """The generators of Python, NumPy and torch go on afterwards as if nothing had been drawn inside."""
-    import random
-
-    import numpy as np
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator()
-    devices = range(torch.accelerator.device_count()) if accelerator else ()
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices, device_type=accelerator.type if accelerator else "cuda"):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
 def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tuple[Any, GracefulStop]:
     """The trainer, and its callback that catches Ctrl-C. Its settings as they are used stand in the run's config then.
 
@@ -337,6 +328,29 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
     job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)
     return trainer, stop
+
+
+def _looking(job: Job[Any], trainer: Any) -> Looking | None:
+    """The evaluations of a run, after that of its start; None without any."""
+    looks = job.plan.looks
+    if looks is None:
+        return None
+    from rlllm.training.looking import Looking
+
+    config = job.plan.config
+    same_rows = not looks.apart and config.eval.during_rows is None
+    looking = Looking(
+        looks,
+        partial(job.plan.trainer.measure, replace(job, plan=looks.asked(job.plan), during=True)),
+        job.run,
+        job.diagnostics,
+        job.progress,
+        config.seed,
+        job.run.path / "measured_before.json" if same_rows else None,
+        trainer,
+    )
+    looking.begin()
+    return looking
 
 
 def _fit(job: Job[Any], trainer: Any, stop: GracefulStop, checkpoint: Path | None) -> None:
@@ -467,7 +481,9 @@ def compare(job: Job[Any]) -> None:
     before, after = ([Measured(**row) for row in read_json(path)] for path in paths)
     measures = zip(before, after, strict=True)
     rows = [row for then, now in measures for row in difference(then, now, seed=job.plan.config.seed)]
-    write_json(job.run.path / "results.json", {"measures": rows})
+    looks = job.plan.looks
+    seen = summary_of(job.run.evaluations(), looks) if looks else {}
+    write_json(job.run.path / "results.json", {"measures": rows, **({"evaluations": seen} if seen else {})})
     texts = before_after_rows(before[0], after[0])
     if texts:
         (job.run.path / "before_after.jsonl").unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.combinations import check_combinations
 from rlllm.training.images import check_images
+from rlllm.training.looks import Looks, looks_of
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.size_defaults import ROLLOUT_NAMES, SizeDefaults, given_rollout, size_defaults
@@ -87,6 +88,11 @@ class Plan(Generic[ConfigT]):
     def measured_on(self) -> list[Any]:
         """The held-out records that a measurement takes, at most `eval.rows`."""
         return self.loaded.holdout[: self.config.eval.rows]
+
+    @property
+    def looks(self) -> Looks | None:
+        """The evaluations during training; None without any. Raises ConfigError for too few held-out rows."""
+        return looks_of(self)
 
     @property
     def has_images(self) -> bool:
@@ -166,6 +172,7 @@ class Plan(Generic[ConfigT]):
         rows += [("reward card" if number == 0 else "", line) for number, line in enumerate(self.cards)]
         if self.eval_reward:
             rows.append(("eval reward", ", ".join(self.eval_reward.names)))
+        rows += self.looks.lines(self) if self.looks else []
         rows += self._trainer_lines()
         if self.idle_dropout:
             rows.append(("note", self.idle_dropout))
@@ -215,6 +222,7 @@ class Plan(Generic[ConfigT]):
             },
             "rewards": list(self.rewards.names) if self.rewards else [],
             **({"cards": list(self.cards)} if self.cards else {}),
+            **({"during": self.looks.to_json(self)} if self.looks else {}),
             "trainer": dict(self.settings),
             "defaults": self.sizes.to_json(),
             "settings": self.origins(),

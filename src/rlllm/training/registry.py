@@ -10,6 +10,7 @@ from typing import Any
 from rlllm.algorithms.methods.base import Method
 from rlllm.core.errors import PluginError
 from rlllm.core.registry import Builtin, Registry
+from rlllm.training.looks import check_looks
 from rlllm.training.plan import Plan, resolve_method
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.trainers.base import Trainer
@@ -70,4 +71,5 @@ def plan_run(config: TrainingConfig) -> Plan[Any]:
     trainer = trainer_of(method)
     plan = trainer.plan(config, method, trainer)
     trainer.check(plan)
+    check_looks(plan)
     return plan

@@ -41,7 +41,6 @@ def check_role_adapters(config: RLSettings, components: Components, settings: Ma
         "use_adaptive_entropy": settings.get("use_adaptive_entropy")
         and "the entropy bonus is that of rows of all roles",
         "use_liger_kernel": settings.get("use_liger_kernel") and "the kernel takes rows of all roles at once",
-        "load_best_model_at_end": settings.get("load_best_model_at_end") and "transformers loads one adapter only",
     }
     for name, reason in against.items():
         if reason:

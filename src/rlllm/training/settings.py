@@ -32,14 +32,24 @@ FailOn = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_check_o
 
 
 class HoldoutConfig(Section):
-    """Measuring the model before and after training, on rows it never trains on."""
+    """Measuring the model before, during and after training, on rows it never trains on."""
 
     rows: int = Field(128, ge=0)
     """Held-out rows to measure on; 0 measures nothing. Without a held-out part (`data.holdout`) nothing is measured."""
+    every: int = Field(0, ge=0)
+    """Optimizer steps from one evaluation during training to the next (TRL's `eval_steps`); 0 makes none."""
+    during_rows: int | None = Field(None, ge=1)
+    """Held-out rows of an evaluation during training. Default: as many as `rows`, where there are so many."""
+    keep: Literal["last", "best"] = "last"
+    """Whose weights become the model: those of the last step, or of the step with the `best` evaluation by the main measure.
+    Rows that choose do not report: with `best` or `stop_after`, evaluations during training take other held-out rows than the
+    measurement before and after."""
+    stop_after: int = Field(0, ge=0)
+    """End the run after so many evaluations in a row whose main measure is no better than the best before; 0 never does."""
 
 
 class SampledHoldoutConfig(HoldoutConfig):
-    """Measuring the completions of the model before and after training, on rows it never trains on."""
+    """Measuring the completions of the model before, during and after training, on rows it never trains on."""
 
     samples: int = Field(4, ge=1)
     """Completions sampled for each row."""
@@ -88,7 +98,10 @@ class TrainingConfig(StageConfig):
         return frozenset()
 
 
+HOLDOUT_ALIASES: Mapping[str, str] = {"eval_steps": "eval.every"}
+"""Names that users of TRL type for evaluations during training."""
 SAMPLING_ALIASES: Mapping[str, str] = {
+    **HOLDOUT_ALIASES,
     "max_completion_length": "rollout.max_new_tokens",
     "max_new_tokens": "rollout.max_new_tokens",
     "temperature": "rollout.temperature",
@@ -96,7 +109,7 @@ SAMPLING_ALIASES: Mapping[str, str] = {
     "top_k": "rollout.top_k",
     "reward": "rewards",
 }
-"""Names that users of TRL type for settings of sampling and rewards."""
+"""The same for settings of sampling and rewards as well."""
 ROLLOUT_ALIASES: Mapping[str, str] = {**SAMPLING_ALIASES, "num_generations": "rollout.group_size"}
 """The same where groups of completions are sampled."""
 
@@ -125,7 +138,7 @@ class RewardModelSettings(TrainingConfig):
     """Settings of `rlllm train-rm` with a trainer that learns from recorded rows."""
 
     stage: ClassVar[str] = "train-rm"
-    aliases: ClassVar[Mapping[str, str]] = {"kind": "method"}
+    aliases: ClassVar[Mapping[str, str]] = {**HOLDOUT_ALIASES, "kind": "method"}
     trl_configs: ClassVar[tuple[str, ...]] = ("RewardConfig",)
 
     eval: HoldoutConfig = HoldoutConfig(rows=512)

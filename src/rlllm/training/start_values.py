@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 from rlllm.core.runs import read_json, write_json
-from rlllm.training.flow import Job, random_state_kept
+from rlllm.training.flow import Job
 from rlllm.training.plan import RLPlan
+from rlllm.training.random_state import random_state_kept
 
 FILE = "start_values.json"
 """In a run directory: the reward that judged, and its values by row; null where it could not judge."""

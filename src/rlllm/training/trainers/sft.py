@@ -28,9 +28,7 @@ class SFTSettings(TrainingConfig):
     """Settings of `rlllm sft`."""
 
     stage: ClassVar[str] = "sft"
-    aliases: ClassVar[Mapping[str, str]] = {
-        key: place for key, place in SAMPLING_ALIASES.items() if place.startswith("rollout.")
-    }
+    aliases: ClassVar[Mapping[str, str]] = {key: place for key, place in SAMPLING_ALIASES.items() if key != "reward"}
     trl_configs: ClassVar[tuple[str, ...]] = ("SFTConfig",)
 
     eval: SampledHoldoutConfig = SampledHoldoutConfig()
