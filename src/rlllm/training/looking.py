@@ -186,8 +186,7 @@ class Looking(TrainerCallback):
 
     def _best(self) -> dict[str, Any] | None:
         """The best evaluation after a step, where the best model is kept."""
-        best = best_of(self.history, from_step=1) if self.looks.keep == "best" else None
-        return best  # type: ignore[return-value]
+        return best_of(self.history, from_step=1) if self.looks.keep == "best" else None
 
     def _ends(self, state: Any) -> bool:
         """Whether the run ends here, as the diagnostics then say."""

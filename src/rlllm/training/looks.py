@@ -8,7 +8,7 @@ does not: the best of several evaluations is too high on average, and the rows t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.interval_text import interval_text
 from rlllm.data.load import split_key
 
-Row = Mapping[str, Any]
+Row = dict[str, Any]
 """One evaluation: `step`, `rows`, `seconds`, and `measures`, the main one first; as `evaluations.jsonl` has it."""
 
 
@@ -73,7 +73,7 @@ class Looks:
         return int(1 + steps // self.every + last)
 
     def cost(self, plan: Any) -> dict[str, int]:
-        """Completions and tokens that all evaluations sample at most; empty where they sample none, or it is not known how many."""
+        """Completions and tokens that all evaluations sample at most; empty where they sample none or their number is open."""
         count = self.count(plan)
         samples = getattr(plan.config.eval, "samples", 0)
         sampled = plan.rewards or plan.eval_reward
