@@ -1,4 +1,4 @@
-"""Evaluations during training, as they are made: the run's own measurement between two steps, which leaves no trace in training.
+"""Evaluations during training, as they are made: the run's own measurement between two steps, without a trace in training.
 
 transformers asks a trainer's `evaluate` after the log of a step and before its checkpoint. What is asked here is the
 measurement of before and after, on other rows; the numbers go the way of transformers' own (`log_history`, trackers,
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import Trainer, TrainerCallback
 

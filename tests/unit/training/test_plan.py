@@ -210,7 +210,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
     ("align", {"method": "online-dpo", "reward": "gold", "kl.target": 6}, ConfigError, "kl.where=nowhere"),
     ("align", {"method": "ppo", "reward": "gold", "beta": -0.1}, ConfigError, "beta is not below 0"),
     ("sft", {"learning_rate": -1.0}, ConfigError, "learning_rate is not below 0"),
-    ("reason", {"eval_strategy": "steps"}, ConfigError, "no rows are evaluated between steps"),
+    ("reason", {"eval_strategy": "steps"}, ConfigError, "held-out rows are evaluated by rlllm"),
     ("train-rm", {"members": 4}, ConfigError, "method bt does not read members"),
     ("train-rm", {"kind": "process", "center_rewards_coefficient": 0.1}, ConfigError, "no effect on a process"),
     ("sft", {"method": "posixpath:join"}, ConfigError, "posixpath:join is not a method"),
