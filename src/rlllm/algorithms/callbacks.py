@@ -88,11 +88,24 @@ class Recorder(TrainerCallback):
             append_jsonl(self.run.path / "metrics.jsonl", [row])
 
     def _update_diagnostics(self, values: dict[str, float]) -> None:
+        self._update_mismatch(values)
         gradient = values.get("grad_norm")
         if not math.isfinite(values["loss"]) or (gradient is not None and not math.isfinite(gradient)):
             self.diagnostics.non_finite_steps += 1
         elif gradient is not None:
             self.diagnostics.largest_gradient = max(self.diagnostics.largest_gradient or 0.0, gradient)
+
+    def _update_mismatch(self, values: dict[str, float]) -> None:
+        """Keep the means over all logged steps of what `algorithms.mismatch` measures."""
+        facts, outside = self.diagnostics, values.get("rollout_corr/ratio_fraction_outside")
+        if outside is None:
+            return
+        facts.mismatch_steps += 1
+        means = (facts.mismatch_outside or 0.0, facts.mismatch_kl or 0.0)
+        fresh = (outside, values["rollout_corr/k3_kl"])
+        facts.mismatch_outside, facts.mismatch_kl = (
+            mean + (new - mean) / facts.mismatch_steps for mean, new in zip(means, fresh, strict=True)
+        )
 
     def _add_speed(self, values: dict[str, float]) -> None:
         now, tokens = time.monotonic(), values.get("num_tokens")

@@ -17,6 +17,7 @@ from torch import Tensor
 from rlllm.algorithms.cpu.fast_path import FastPath
 from rlllm.algorithms.losses.base import LossInputs, aggregate, k3, log_ratios, per_step
 from rlllm.algorithms.losses.trl import TRLLoss
+from rlllm.algorithms.mismatch.in_loop import WEIGHTS
 from rlllm.algorithms.ppo.critic import Critic, value_loss
 from rlllm.algorithms.protocols import Loss
 from rlllm.algorithms.tensor_dict import MULTIMODAL, loss_mask, prompts_with_completions, take_rows
@@ -45,6 +46,8 @@ class LossComputation:
     current_gradient_accumulation_steps: int
     _metrics: Any
 
+    _weighted: Any
+    _note_mismatch_of_loss: Any
     _entropies: Tensor | None = None
     """(B, T) entropies of the last forward pass that computed them, without gradient."""
     onednn = False
@@ -83,10 +86,12 @@ class LossComputation:
 
     def _part_loss(self, model: Any, inputs: Mapping[str, Any]) -> Tensor:
         if isinstance(self.slots.loss, TRLLoss):
-            loss = super()._compute_loss(model, inputs)  # type: ignore[misc]
+            with self._weighted(inputs):
+                loss = super()._compute_loss(model, inputs)  # type: ignore[misc]
             self._note_whole_entropy(inputs)
         else:
             loss = self._own_loss(model, inputs, self.slots.loss)
+        self._note_mismatch_of_loss(inputs, inputs.get(ALL_TOKENS, loss_mask(inputs)))
         return loss if self.critic is None else self._with_critic(loss, inputs)
 
     def _note_whole_entropy(self, inputs: Mapping[str, Any]) -> None:
@@ -106,8 +111,8 @@ class LossComputation:
             raise PluginError(f"the loss {name} returned {shape} for log-probabilities of shape {tuple(logps.shape)}")
         if getattr(self, "top_entropy_quantile", 1.0) < 1:
             losses = losses * self.get_high_entropy_mask(entropies, mask, 1 - self.top_entropy_quantile)
-        if "importance_sampling_ratio" in inputs and self.vllm_importance_sampling_correction:
-            losses = losses * inputs["importance_sampling_ratio"]
+        if WEIGHTS in inputs:
+            losses = losses * inputs[WEIGHTS]
         if self.beta != 0:
             kl = k3(logps, inputs["ref_per_token_logps"])
             if self.args.use_bias_correction_kl:
@@ -125,7 +130,6 @@ class LossComputation:
 
     get_high_entropy_mask: Any
     top_entropy_quantile: float
-    vllm_importance_sampling_correction: bool
     router_aux_loss_coef: float
 
     def _loss_inputs(self, logps: Tensor, entropies: Tensor | None, inputs: Mapping[str, Any]) -> LossInputs:
@@ -210,6 +214,7 @@ class LossComputation:
         plain forward over the real completion positions gives the same numbers several times sooner."""
         logps, entropies, aux_loss = self._scored(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
         self._entropies = None if entropies is None else entropies.detach()
+        self._logps = logps.detach()
         return logps, entropies, aux_loss
 
     def _scored(

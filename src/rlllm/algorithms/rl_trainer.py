@@ -8,6 +8,7 @@ says what is expected of each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from rlllm.algorithms.kl_controller import KLController
 from rlllm.algorithms.loss_computation import ALL_TOKENS, SIGNAL_PREFIX, LossComputation
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
 from rlllm.algorithms.masks.all_tokens import AllTokens
+from rlllm.algorithms.mismatch.correction import RolloutCorrection
+from rlllm.algorithms.mismatch.in_loop import MismatchInLoop
 from rlllm.algorithms.off_policy.demonstrations import inserted
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
@@ -67,7 +70,7 @@ from rlllm.policies.completion_text import completion_texts
 from rlllm.policies.padding import padded
 from rlllm.policies.rope import by_row
 from rlllm.rewards.composition import Composition, Scores
-from rlllm.rollouts.engines.base import sample_completions
+from rlllm.rollouts.engines.base import sample_completions, sampled_logps
 from rlllm.rollouts.environments.base import finished
 
 _SLOTS = ("sampler", "advantage", "mask", "loss", "off_policy", "erase", "dialogue", "reflect")
@@ -95,6 +98,8 @@ class Slots:
     """Asks for a second answer; None samples single answers."""
     kl: KLController | None = None
     """The KL penalty; None adds TRL's `beta` to the loss."""
+    correction: RolloutCorrection | None = None
+    """What is done about a mismatch of sampler and trainer; None measures it alone."""
     entropy_target: EntropyTarget | None = None
     """Sets TRL's `entropy_target` to the policy's own entropy on the first rollout; None leaves the setting as it is."""
 
@@ -158,6 +163,7 @@ class RLTrainer(
     TwoPassRollouts,
     ImageRollouts,
     LossComputation,
+    MismatchInLoop,
     GRPOTrainer,
 ):
     """GRPOTrainer with slots.
@@ -300,7 +306,7 @@ class RLTrainer(
         images, fields, num_generations, *rest = args
         each = num_generations * len(sampled_prompts) // len(prompt_ids)
         sampled, logprobs = self._generate_samples(sampled_prompts, images, fields, each, *rest, **kwargs)
-        unknown = {place: [0.0] * len(ids) for place, ids in demonstrations.items()}
+        unknown = {place: [math.nan] * len(ids) for place, ids in demonstrations.items()}
         return inserted(demonstrations, sampled), None if logprobs is None else inserted(unknown, logprobs)
 
     def _generate_samples(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
@@ -314,7 +320,8 @@ class RLTrainer(
         engine = self.slots.engine(model, self._tokenizer)
         if self.slots.erase is not None and self.model.training:
             return self._generate_segments(engine, self.slots.erase, prompt_ids), None
-        return sample_completions(engine, prompt_ids, self.sampling), None
+        completions = sample_completions(engine, prompt_ids, self.sampling)
+        return completions, sampled_logps(engine, completions)
 
     @contextmanager
     def _limited(self) -> Iterator[None]:
@@ -425,7 +432,8 @@ class RLTrainer(
         advantages = output["advantages"] = self._called("advantage", batch)
         batch = replace(batch, advantages=advantages)
         self._prepare_critic(output, batch)
-        self._apply_mask(output, self._called("mask", batch), batch.loss_mask)
+        mask = self._settle_mismatch(output, batch, self._called("mask", batch))
+        self._apply_mask(output, mask, batch.loss_mask)
         self._keep_loss_signals(output, batch)
         self._settle_kl(output, batch)
         self._settle_entropy_target(rollout, batch)
@@ -475,7 +483,8 @@ class RLTrainer(
     def _signals(self, rollout: Rollout) -> dict[str, Any]:
         """Name -> value of every signal that a component needs, or that the KL term or the critic needs."""
         wanted, output = dict(self.signals), rollout.output
-        if self.kl.coefficient > 0 or self.critic is not None or (self._old_logps_needed(output)):
+        corrects = self.slots.correction is not None
+        if self.kl.coefficient > 0 or self.critic is not None or corrects or self._old_logps_needed(output):
             wanted.setdefault("logps", Logps())
         values: dict[str, Any] = {}
         if "old_per_token_logps" in output:

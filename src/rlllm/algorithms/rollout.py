@@ -115,8 +115,9 @@ class Rollout:
 
 
 def join(rollouts: Sequence[Rollout], pad_id: int) -> Rollout:
-    """One after the other. Their `advantages` and `num_items_in_batch` do not describe the whole and are left out."""
-    names = _columns(rollouts[0].output)
+    """One after the other. Their `advantages` and `num_items_in_batch` do not describe the whole and are left out, and so is
+    what only some of them have: an engine may report log-probabilities for some prompts alone."""
+    names = [name for name in _columns(rollouts[0].output) if all(name in part.output for part in rollouts)]
     return Rollout(
         rows=[row for part in rollouts for row in part.rows],
         output={

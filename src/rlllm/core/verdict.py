@@ -83,6 +83,14 @@ class Diagnostics:
     """Whether completions that ended there are left out of the loss."""
     never_paid: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
     """Rewards with a weight that were 0 or undefined for every completion: `reward`, completions `seen` and `undefined`."""
+    mismatch_steps: int = field(default=0, metadata=_OWN)
+    """Logged steps that say how far the sampler's probabilities are from the trainer's."""
+    mismatch_outside: float | None = field(default=None, metadata=_OWN)
+    """Mean over these of the share of tokens whose ratio of trainer to sampler is outside of 0.5 to 2."""
+    mismatch_kl: float | None = field(default=None, metadata=_OWN)
+    """Mean over these of the k3 estimate of KL(sampler || trainer), nats a token."""
+    correction: str = field(default="", metadata=_OWN)
+    """What `rollout_correction` does about it; empty where nothing."""
     pairs: int | None = field(default=None, metadata=_OWN)
     """Preference pairs."""
     identical_pairs: int = field(default=0, metadata=_OWN)
@@ -590,6 +598,26 @@ def _steps_missing(diagnostics: Diagnostics) -> Reason | None:
     return Reason("steps_missing", f"{diagnostics.steps_done} of {diagnostics.steps_requested} requested steps ran")
 
 
+_MISMATCH = 0.02
+"""Share of tokens on which sampler and trainer disagree above which a run is warned about."""
+
+
+def _sampler_mismatch(diagnostics: Diagnostics) -> Reason | None:
+    if diagnostics.mismatch_outside is None or diagnostics.mismatch_outside <= _MISMATCH:
+        return None
+    done = f"corrected by {diagnostics.correction}" if diagnostics.correction else "not corrected"
+    look = "see whether new weights reach the sampler and in which number format; top_k and top_p make another policy of it"
+    return Reason(
+        "sampler_mismatch",
+        f"sampler and trainer disagree: {diagnostics.mismatch_outside:.1%} of the tokens have a ratio outside of 0.5 to 2 "
+        f"(KL {diagnostics.mismatch_kl or 0.0:.2g} nats a token), {done}",
+        look
+        if diagnostics.correction
+        else f"{look}; rollout_correction.rollout_is=token weights the loss by the ratio",
+        fatal=False,
+    )
+
+
 _RULES = (
     _failure,
     _too_little_data,
@@ -605,6 +633,7 @@ _RULES = (
     _little_signal,
     _reward_never_paid,
     _all_completions_cut,
+    _sampler_mismatch,
     _template,
     _rows_dropped,
     _rows_cut,

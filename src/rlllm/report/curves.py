@@ -31,6 +31,8 @@ CURVES: dict[str, tuple[str, str]] = {
     "reward_std": ("Reward spread", "standard deviation"),
     "clip_ratio/region_mean": ("Clipped ratios", "share of tokens outside the trust region"),
     "cispo_clip_ratio": ("Clipped weights", "share of tokens whose importance weight was cut"),
+    "rollout_corr/k3_kl": ("Mismatch", "KL of the trainer from the sampler, nats per token"),
+    "rollout_corr/ratio_fraction_outside": ("Mismatched tokens", "share with a ratio outside of 0.5 to 2"),
     "grad_norm": ("Gradient norm", "before clipping"),
     "tokens_per_second": ("Speed", "tokens per second"),
 }
@@ -38,6 +40,8 @@ CURVES: dict[str, tuple[str, str]] = {
 _MAX_CURVES = 12
 _ALWAYS = {"reward", "rewards/accuracies", "accuracy", "step_accuracy", "loss", "grad_norm"}
 """Drawn even when flat: a flat line is then the finding."""
+_NOISE = {"rollout_corr/k3_kl": 1e-4}
+"""Metric name -> value up to which it is rounding: a curve that stays below is not drawn."""
 _BOOKKEEPING = {"step", "time", "epoch"}
 
 
@@ -57,7 +61,8 @@ def learning_curves(rows: Sequence[dict[str, Any]]) -> Html | None:
     figures: list[Html] = []
     for name in names:
         points = finite_points(rows, name)
-        moved = len({value for _, value in points}) > 1
+        floor = _NOISE.get(name, -math.inf)
+        moved = len({value for _, value in points}) > 1 and max(value for _, value in points) > floor
         if len(figures) < _MAX_CURVES and points and (moved or name in _ALWAYS):
             title, note = CURVES[name.removeprefix("eval_")]
             figures.append(learning_curve(f"{title}, held out" if name.startswith("eval_") else title, note, points))

@@ -17,6 +17,9 @@ ENGINES = Registry(
     "rlllm doctor",
 )
 
+SILENT_ENGINES = frozenset({"hf"})
+"""Those of them that report no log-probabilities of what they sample (`Engine.reports_logps`)."""
+
 ENVIRONMENTS = Registry(
     "environment",
     "rlllm.environments",

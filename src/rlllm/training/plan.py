@@ -276,12 +276,14 @@ class RLPlan(Plan[RLConfigT]):
 
     def _trainer_lines(self) -> list[tuple[str, str]]:
         measured = [("entropy target", "the policy's own entropy on its first rollout")]
+        correction = self.config.rollout_correction.correction
         return [
             *self._environment_lines(),
             ("slots", ", ".join(f"{name}={spec.name}" for name, spec in self.slots.items())),
             *([("filter", self._filter_text())] if self.filter_reward else []),
             *([("measured", _ONE_ANSWER)] if "reflect" in self.slots else []),
             ("batch", self.batches.describe()),
+            *([("correction", correction.describe())] if correction else []),
             *(measured if self.entropy_target_is_measured else []),
             *self._equality_lines(),
         ]

@@ -36,6 +36,7 @@ from rlllm.training.plan import Plan, RLPlan
 from rlllm.training.reward_specs import named_models, resolve_rewards
 from rlllm.training.rl_settings import KLConfig, RLSettings
 from rlllm.training.role_adapters import check_role_adapters
+from rlllm.training.rollout_correction import check_correction
 
 if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
@@ -82,6 +83,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     )
     check_engine(rollout.engine, images=plan.has_images)
     _check_engine_settings(rollout.engine, settings)
+    settings |= check_correction(config.rollout_correction, rollout.engine, slots, settings)
     settings |= several_updates(
         plan.method.updates, settings, config.trainer, rollout.group_size, len(plan.loaded.train), world_size()
     )

@@ -11,6 +11,7 @@ from rlllm.algorithms.components import SlotSpec
 from rlllm.core.config import Section
 from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import RolloutConfig
+from rlllm.training.rollout_correction import RolloutCorrectionConfig
 from rlllm.training.settings import ROLLOUT_ALIASES, TrainingConfig
 
 
@@ -57,6 +58,8 @@ class RLSettings(TrainingConfig):
     them run by a server of SandboxFusion's protocol."""
     rollout: RolloutConfig = RolloutConfig()
     """How completions are sampled."""
+    rollout_correction: RolloutCorrectionConfig = RolloutCorrectionConfig()
+    """What is done where sampler and trainer compute different probabilities. Default: it is measured alone."""
     sampler: SlotSpec | None = None
     """Which prompts, how often. Default: the method's."""
     advantage: SlotSpec | None = None

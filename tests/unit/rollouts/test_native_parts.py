@@ -33,7 +33,7 @@ def hills(size: int, height: float = 5.0) -> Tensor:
 def test_tokens_are_drawn_with_the_softmax_of_their_logits(size: int) -> None:
     torch.manual_seed(0)
     logits = hills(size)
-    drawn = choose(logits.repeat(ROWS, 1), SamplingConfig()).numpy()
+    drawn = choose(logits.repeat(ROWS, 1), SamplingConfig())[0].numpy()
     assert fits(drawn, logits.softmax(-1))
 
 
@@ -56,22 +56,22 @@ def test_a_nucleus_is_that_of_transformers(top_p: float, size: int, height: floa
     torch.manual_seed(0)
     logits = hills(size, height) + torch.linspace(0, 0.01, size)
     wanted = TopPLogitsWarper(top_p)(None, logits.unsqueeze(0)).softmax(-1)[0]
-    drawn = choose(logits.repeat(8000, 1), SamplingConfig(top_p=top_p))
+    drawn, _ = choose(logits.repeat(8000, 1), SamplingConfig(top_p=top_p))
     assert (wanted[drawn] > 0).all()
     assert fits(drawn.numpy(), wanted)
 
 
 def test_a_nucleus_wider_than_the_head_is_found() -> None:
     torch.manual_seed(0)
-    drawn = choose(torch.zeros(4000, 10 * HEAD), SamplingConfig(top_p=0.8))
+    drawn, _ = choose(torch.zeros(4000, 10 * HEAD), SamplingConfig(top_p=0.8))
     assert len(set(drawn.tolist())) > 2 * HEAD
 
 
 def test_all_that_tie_with_the_last_of_top_k_stay() -> None:
     torch.manual_seed(0)
     logits = torch.tensor([[2.0, 1.0, 1.0, 1.0, 0.0]]).repeat(500, 1)
-    assert set(choose(logits, SamplingConfig(top_k=2)).tolist()) == {0, 1, 2, 3}
-    assert set(choose(logits, SamplingConfig(top_k=2, top_p=0.99)).tolist()) == {0, 1, 2, 3}
+    assert set(choose(logits, SamplingConfig(top_k=2))[0].tolist()) == {0, 1, 2, 3}
+    assert set(choose(logits, SamplingConfig(top_k=2, top_p=0.99))[0].tolist()) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("size", [3, LARGE])
@@ -79,7 +79,7 @@ def test_tokens_of_no_probability_are_never_drawn(size: int) -> None:
     torch.manual_seed(0)
     logits = torch.full((2000, size), -torch.inf)
     logits[:, 1] = 0
-    assert set(choose(logits, SamplingConfig()).tolist()) == {1}
+    assert set(choose(logits, SamplingConfig())[0].tolist()) == {1}
 
 
 @pytest.mark.parametrize("size", [3, LARGE])
@@ -94,7 +94,7 @@ def test_no_distribution_is_an_error(size: int, wrong: float, settings: dict[str
 
 def test_the_likeliest_token_is_taken_without_a_draw() -> None:
     before = torch.get_rng_state()
-    assert choose(torch.tensor([[0.0, 2.0, 1.0]]), SamplingConfig(temperature=0)).tolist() == [1]
+    assert choose(torch.tensor([[0.0, 2.0, 1.0]]), SamplingConfig(temperature=0))[0].tolist() == [1]
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -39,6 +39,12 @@ class Engine(ABC):
     reads_images: bool = False
     """Whether `generate` takes prompts with images: `rlllm.policies.vision.PromptWithImages`, lists of ids that know them."""
 
+    reports_logps: bool = False
+    """Whether `generate` sets `logps`; the mismatch between sampler and trainer is then measured, and can be corrected."""
+    logps: list[list[float]] | None = None
+    """Of the last `generate`, for each completion and token its log-probability in nats in the distribution that it was drawn
+    from, so after temperature, `top_k` and `top_p`; nan where one is not known. None: the last call reports none."""
+
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -66,7 +72,17 @@ class Engine(ABC):
         return stop_ids(self.model, self.tokenizer)
 
 
-_DECLARED = ("generate", "stop_ids", "tier", "reason", "reads_images", "model", "tokenizer")
+_DECLARED = (
+    "generate",
+    "stop_ids",
+    "tier",
+    "reason",
+    "reads_images",
+    "reports_logps",
+    "logps",
+    "model",
+    "tokenizer",
+)
 _NEARLY = 0.8
 """Similarity from which the name of a helper method is taken for a misspelt one."""
 _CALLS = {"__init__": ("model", "tokenizer"), "generate": ("prompts", "sampling"), "stop_ids": ()}
@@ -137,6 +153,28 @@ def sample_completions(
             hint="generate returns a list with at least one token id for each prompt, in the order of the prompts",
         )
     return completions
+
+
+def sampled_logps(engine: Engine, completions: Sequence[TokenIds], name: str | None = None) -> list[list[float]] | None:
+    """What the engine reports of the completions that it just returned; None where it reports nothing.
+
+    Raises:
+        PluginError: an engine with `reports_logps` has one number for each token of each completion, and this one has not.
+    """
+    if not engine.reports_logps or engine.logps is None:
+        return None
+    given = [len(row) for row in engine.logps]
+    wanted = [len(ids) for ids in completions]
+    if given != wanted:
+        numbers = f"{len(given)} rows for {len(wanted)} completions"
+        if len(given) == len(wanted):
+            place = next(at for at, length in enumerate(wanted) if given[at] != length)
+            numbers = f"{given[place]} numbers for the {wanted[place]} tokens of completion {place + 1}"
+        raise PluginError(
+            f"the engine {name or type(engine).__name__} reports log-probabilities that do not fit: {numbers}",
+            hint="generate sets self.logps to a list of one float for each token of each completion, nan where unknown",
+        )
+    return engine.logps
 
 
 def _blind(name: str) -> ConfigError:

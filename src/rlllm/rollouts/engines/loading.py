@@ -6,7 +6,7 @@ from typing import Any
 
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.rollouts.engines.base import Engine, checked_engine, refuse_blind
-from rlllm.rollouts.registry import ENGINES
+from rlllm.rollouts.registry import ENGINES, SILENT_ENGINES
 
 
 def check_engine(name: str, *, images: bool = False) -> None:
@@ -22,6 +22,15 @@ def check_engine(name: str, *, images: bool = False) -> None:
         kind = load_engine(name)
         if images:
             refuse_blind(kind, name)
+
+
+def reports_logps(name: str) -> bool:
+    """Whether an engine reports log-probabilities of what it samples. One that ships with rlllm is not imported for that.
+
+    Raises:
+        RlllmError: as `load_engine`.
+    """
+    return name not in SILENT_ENGINES if name in ENGINES.builtins else load_engine(name).reports_logps
 
 
 def load_engine(name: str) -> type[Engine]:

@@ -164,6 +164,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
         kl=KLController(
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),
+        correction=config.rollout_correction.correction,
         entropy_target=EntropyTarget() if job.plan.entropy_target_is_measured else None,
         **by_slot,
     )
@@ -335,6 +336,7 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
 
     diagnostics, rewards = job.diagnostics, trainer.slots.rewards
     diagnostics.truncated_masked = bool(trainer.args.mask_truncated_completions)
+    diagnostics.correction = trainer.slots.correction.describe() if trainer.slots.correction else ""
     diagnostics.reward_rows = trainer.reward_rows
     diagnostics.reward_undefined = trainer.reward_undefined
     diagnostics.reward_spread = trainer.reward_spread

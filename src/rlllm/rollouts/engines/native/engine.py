@@ -35,6 +35,7 @@ class NativeEngine(Engine):
     """
 
     reads_images = True
+    reports_logps = True
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model, tokenizer)
@@ -46,15 +47,18 @@ class NativeEngine(Engine):
         """Completion token ids for each prompt, up to and including the first end-of-sequence token.
 
         Equal prompts are decoded together, at most `sampling.batch_size` rows at once, longest first; the order of the
-        result is the order of `prompts`. Draws from the global torch RNG: seed it for repeatable results.
+        result is the order of `prompts`. Draws from the global torch RNG: seed it for repeatable results. Sets `logps`, unless
+        transformers' `generate` decodes.
 
         Raises:
             NoDistributionError: the model's logits are no distribution.
         """
         tier = self._tier_for(prompts, sampling)
+        self.logps = None
         if tier is None:
             return self._hf.generate(prompts, sampling)
         completions: list[list[int]] = [[] for _ in prompts]
+        logps: list[list[float]] = [[] for _ in prompts]
         if not prompts:
             return completions
         stops = self.stop_ids()
@@ -64,9 +68,10 @@ class NativeEngine(Engine):
             with tier.gradless():
                 decoder = tier.decoder(self.model)
                 for batch in batches(prompts, sampling.batch_size):
-                    _decode(decoder, batch, sampling, stops, completions)
+                    _decode(decoder, batch, sampling, stops, (completions, logps))
         finally:
             self.model.train(was_training)
+        self.logps = logps
         return completions
 
     def _tier_for(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> Tier | None:
@@ -80,18 +85,26 @@ class NativeEngine(Engine):
 
 
 def _decode(
-    decoder: Any, batch: Batch, sampling: SamplingConfig, stops: set[int], completions: list[list[int]]
+    decoder: Any,
+    batch: Batch,
+    sampling: SamplingConfig,
+    stops: set[int],
+    into: tuple[list[list[int]], list[list[float]]],
 ) -> None:
-    """Continue every row of a batch, into its list of `completions`."""
+    """Continue every row of a batch, into its lists of tokens and of their log-probabilities."""
+    completions, logps = into
     rows = [row for _, members in batch for row in members]
     owners = [index for index, (_, members) in enumerate(batch) for _ in members]
     states = decoder.prefill([prompt for prompt, _ in batch], owners, sampling.max_new_tokens)
     alive = list(range(len(rows)))
     for left in reversed(range(sampling.max_new_tokens)):
-        tokens = torch.cat([choose(decoder.logits(part), sampling) for part in states.split(_CHOICE_ROWS)])
-        new_tokens = tokens.tolist()
+        chosen = [choose(decoder.logits(part), sampling) for part in states.split(_CHOICE_ROWS)]
+        tokens = torch.cat([part for part, _ in chosen])
+        new_tokens, new_logps = tokens.tolist(), torch.cat([part for _, part in chosen]).log().tolist()
         for position in alive:
-            completions[rows[position]].append(new_tokens[position])
+            row = rows[position]
+            completions[row].append(new_tokens[position])
+            logps[row].append(new_logps[position])
         alive = [position for position in alive if new_tokens[position] not in stops]
         if not alive or not left:
             return

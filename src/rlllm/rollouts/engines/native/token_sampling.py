@@ -21,21 +21,23 @@ class NoDistributionError(RuntimeError):
     """Logits are nan or infinite: the policy has diverged, even if its weights still are numbers."""
 
 
-def choose(logits: Tensor, sampling: SamplingConfig) -> Tensor:
-    """One token a row.
+def choose(logits: Tensor, sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
+    """One token a row, and how likely it was.
 
     Args:
         logits: (rows, V); may be overwritten.
         sampling: a temperature of 0 takes the likeliest token.
 
     Returns:
-        (rows,) token ids. Draws come from the global generator of the device.
+        (rows,) token ids, and (rows,) probabilities of these in the distribution they were drawn from; those of a temperature
+        of 0 are 1. Draws come from the global generator of the device.
 
     Raises:
         NoDistributionError: a row has no distribution (nan or infinite logits).
     """
     if sampling.temperature == 0:
-        return logits.argmax(-1)
+        tokens = logits.argmax(-1)
+        return tokens, torch.ones_like(tokens, dtype=torch.float32)
     scores = logits.float()
     if sampling.temperature != 1:
         scores = scores.div_(sampling.temperature)
@@ -47,7 +49,8 @@ def choose(logits: Tensor, sampling: SamplingConfig) -> Tensor:
     probabilities = scores.softmax(-1)
     if sampling.top_p < 1:
         return _draw_nucleus(probabilities, sampling.top_p, limit)
-    return _draw(probabilities)
+    tokens = _draw(probabilities)
+    return tokens, probabilities.gather(1, tokens.unsqueeze(1)).squeeze(1)
 
 
 def _draw(probabilities: Tensor) -> Tensor:
@@ -66,8 +69,8 @@ def _draw(probabilities: Tensor) -> Tensor:
     return start.squeeze(1).add_(_invert(chances, second))
 
 
-def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int) -> Tensor:
-    """(rows,) indices among the likeliest tokens that together first reach `top_p`."""
+def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int) -> tuple[Tensor, Tensor]:
+    """(rows,) indices among the likeliest tokens that together first reach `top_p`, and their shares of these."""
     size = probabilities.size(1)
     count = min(size, max(HEAD, limit))
     while True:
@@ -77,8 +80,10 @@ def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int) -> Tensor:
         if count == size or not bool((before[:, -1] + chances[:, -1] < top_p).any()):
             break
         count = min(size, count * 8)
-    picked = _invert(chances.masked_fill_(before >= top_p, 0), _uniform(chances, 1)[0])
-    return tokens.gather(1, picked.unsqueeze(1)).squeeze(1)
+    chances = chances.masked_fill_(before >= top_p, 0)
+    picked = _invert(chances, _uniform(chances, 1)[0]).unsqueeze(1)
+    shares = chances.gather(1, picked) / chances.sum(-1, keepdim=True)
+    return tokens.gather(1, picked).squeeze(1), shares.squeeze(1)
 
 
 def _uniform(like: Tensor, count: int) -> Tensor:
