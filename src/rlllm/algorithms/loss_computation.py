@@ -17,7 +17,7 @@ from torch import Tensor
 from rlllm.algorithms.cpu.fast_path import FastPath
 from rlllm.algorithms.losses.base import LossInputs, aggregate, k3, log_ratios, per_step
 from rlllm.algorithms.losses.trl import TRLLoss
-from rlllm.algorithms.mismatch.in_loop import WEIGHTS
+from rlllm.algorithms.mismatch.in_loop import WEIGHTS, MismatchInLoop
 from rlllm.algorithms.ppo.critic import Critic, value_loss
 from rlllm.algorithms.protocols import Loss
 from rlllm.algorithms.tensor_dict import MULTIMODAL, loss_mask, prompts_with_completions, take_rows
@@ -30,7 +30,7 @@ ALL_TOKENS = "all_tokens"
 """Among the tensors of a micro-batch: (B, T) 0/1 tokens that could learn, where a mask lets fewer of them learn."""
 
 
-class LossComputation:
+class LossComputation(MismatchInLoop):
     """Mixin before GRPOTrainer: wraps `_compute_loss`, `_get_per_token_logps_and_entropies`, `training_step` and
     `create_scheduler`."""
 
@@ -46,8 +46,6 @@ class LossComputation:
     current_gradient_accumulation_steps: int
     _metrics: Any
 
-    _weighted: Any
-    _note_mismatch_of_loss: Any
     _entropies: Tensor | None = None
     """(B, T) entropies of the last forward pass that computed them, without gradient."""
     onednn = False

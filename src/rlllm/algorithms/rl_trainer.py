@@ -35,7 +35,6 @@ from rlllm.algorithms.loss_computation import ALL_TOKENS, SIGNAL_PREFIX, LossCom
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
 from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.mismatch.correction import RolloutCorrection
-from rlllm.algorithms.mismatch.in_loop import MismatchInLoop
 from rlllm.algorithms.off_policy.demonstrations import inserted
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
@@ -163,7 +162,6 @@ class RLTrainer(
     TwoPassRollouts,
     ImageRollouts,
     LossComputation,
-    MismatchInLoop,
     GRPOTrainer,
 ):
     """GRPOTrainer with slots.

@@ -20,8 +20,8 @@ WEIGHTS = "importance_sampling_ratio"
 
 
 class MismatchInLoop:
-    """Mixin of the trainer. Without a correction, and where no other part needs the policy's log-probabilities, they are those
-    of the pass that computes the first loss on a rollout, so that measuring costs no pass of its own."""
+    """Base of the mixin that computes the loss. Without a correction, and where no other part needs the policy's
+    log-probabilities, they are those of the pass that computes the first loss on a rollout: measuring costs no pass."""
 
     slots: Any
     accelerator: Any
