@@ -80,6 +80,8 @@ def measured(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Estimates with their 95 % intervals: before and after training, or each task of an evaluation."""
     for row in results.get("measures") or ():
         yield row["name"], _change(row)
+    if text := (results.get("evaluations") or {}).get("text"):
+        yield "kept", text
     for text in results.get("findings") or ():
         yield "finding", text
     for task, details in (results.get("tasks") or {}).items():

@@ -390,3 +390,22 @@ def test_two_runs_differ_in_what_they_used(rlllm: Rlllm) -> None:
     assert json.loads(rlllm("runs diff a b --json").out)["differ"]["TRL"] == {"learning_rate": ["0.001", "0.002"]}
     assert json.loads(rlllm("runs diff a a --json").out) == {"equal": True, "differ": {}, "not_recorded": []}
     assert rlllm("runs diff a c").code == 2
+
+
+def test_evaluations_during_training_are_shown_with_their_intervals_and_the_kept_one_is_named(
+    make: Make, rlllm: Rlllm
+) -> None:
+    said = "the model is that of step 10, chosen on 64 held-out rows"
+    run = make(results={**changed(0.26, 0.34), "evaluations": {"kept": 10, "text": said}})
+    for step, value, change in ((0, 0.4, None), (10, 0.7, interval(0.3))):
+        measure = {"name": "pass@1", "higher_is_better": True, "value": interval(value), "difference": change}
+        append_jsonl(run.path / "evaluations.jsonl", [{"step": step, "rows": 64, "measures": [measure]}])
+    shown = rlllm("runs show runs/one").out
+    assert said in shown
+    lines = [line.split(maxsplit=2) for line in shown.splitlines() if line.startswith("step ")]
+    assert lines == [
+        ["step", "0", "pass@1 0.400 [0.350, 0.450]"],
+        ["step", "10", "pass@1 0.700 [0.650, 0.750], +0.300 [0.250, 0.350] since the start (kept)"],
+    ]
+    found = rlllm("runs show runs/one --json").json
+    assert [row["step"] for row in found["evaluations"]] == [0, 10]

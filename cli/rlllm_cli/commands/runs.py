@@ -60,10 +60,14 @@ def show(
     if json:
         metrics = opened.metrics()
         last = {"metrics": metrics[-1] if metrics else None, "samples": chosen}
+        if evaluations := opened.evaluations():
+            last["evaluations"] = evaluations
         console.emit_json({**outcome.to_json(opened), "config": _config(opened), **last})
         return
     if not samples:
-        console.fields([*_head(opened), *outcome.measured(opened.results), *_last_metrics(opened)])
+        console.fields(
+            [*_head(opened), *outcome.measured(opened.results), *_evaluations(opened), *_last_metrics(opened)]
+        )
         outcome.show_reasons(opened.verdict)
     elif not chosen:
         console.say("this run has logged no completions")
@@ -126,6 +130,17 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
         yield "command", config["command"]
     if (run.path / "report.html").exists():
         yield "report", str(run.path / "report.html")
+
+
+def _evaluations(run: Run) -> Iterator[tuple[str, str]]:
+    """The evaluations during training, one a line: the main measure with its interval, and its change since the start."""
+    from rlllm.training.looks import look_text
+
+    evaluations, kept = run.evaluations(), (run.results.get("evaluations") or {}).get("kept")
+    if evaluations:
+        yield "", ""
+    for row in evaluations:
+        yield f"step {row['step']}", look_text(row) + (" (kept)" if row["step"] == kept else "")
 
 
 def _last_metrics(run: Run) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from rlllm.report.controls import experiment, member_curves
 from rlllm.report.curves import learning_curves, metric_table
 from rlllm.report.difficulty import Difficulty, difficulty_table
 from rlllm.report.entropy_law import entropy_figure
+from rlllm.report.evaluations import evaluation_curves
 from rlllm.report.gain_decomposition import gain_table
 from rlllm.report.layout import Part, json_of, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
@@ -123,6 +124,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
         ("controls", "Controls" if run.results.get("controls") else "Seeds", experiment(run.results)),
         ("members", "Curves of the runs", member_curves(run)),
         ("card", "Reward model card", card_tables(json_of(run, "card.json"), run.results)),
+        ("evaluations", "Evaluations during training", evaluation_curves(run.evaluations(), run.results)),
         ("curves", "Learning curves", learning_curves(metrics)),
         ("entropy", "Reward against entropy", entropy_figure(metrics)),
         ("difficulty", "Pass rate by difficulty", difficulty_table(samples.difficulty) if verified else None),

@@ -119,8 +119,8 @@ class Looking(TrainerCallback):
         numbers = logged(row)
         Trainer.log(trainer, dict(numbers))  # TRL's own would add what the loop has gathered for its next log
         trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, numbers)
-        self.progress.phase("training")
         self._follow(row)
+        self.progress.phase("training")
         return numbers
 
     def bring_back(self) -> None:

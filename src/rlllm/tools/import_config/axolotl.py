@@ -539,7 +539,9 @@ _RULES: dict[str, Rule] = {
     "evaluation_strategy": unless("no", NO_EVAL),
     "batch_size": left("the batch is micro_batch_size times gradient_accumulation_steps"),
     "full_finetune": unless(True, "adapters are trained: adapter"),
-    "early_stopping": left(NO_EVAL),
+    "early_stopping": left(
+        "data.holdout=256 eval.every=50 eval.stop_after=3 ends a run after three evaluations without a gain"
+    ),
     "revision_of_model": revision,
     "cosine_constant_lr_ratio": unless(0, "the rate falls to the end of the run"),
     "dataset_exact_deduplication": _without_repeats,
@@ -575,7 +577,9 @@ _RULES: dict[str, Rule] = {
     "plugins": _plugins,
     "evals_per_epoch": left(NO_EVAL),
     "eval_table_size": left(NO_EVAL),
-    "early_stopping_patience": left(NO_EVAL),
+    "early_stopping_patience": left(
+        "data.holdout=256 eval.every=50 eval.stop_after=3 ends a run after three evaluations without a gain"
+    ),
     "saves_per_epoch": _SAVES,
     "wandb_project": _WANDB,
     "wandb_entity": _WANDB,

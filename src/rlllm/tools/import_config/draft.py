@@ -363,7 +363,7 @@ def refuse_launcher(config: Mapping[str, Any]) -> None:
 
 QUANTISED = "models are trained in full or with LoRA, never quantised"
 PROMPT_LENGTH = "prompts are never cut: drop long ones from the data"
-NO_EVAL = "no rows are evaluated between steps; held-out rows are measured before and after: data.holdout"
+NO_EVAL = "held-out rows are measured by rlllm: data.holdout=256, and eval.every=50 to evaluate during training"
 BY_HARDWARE = "the number format is chosen by the hardware"
 ATTENTION = "attention is chosen by transformers"
 TEMPLATE = "the tokenizer's own chat template is used; look at it with: rlllm data show DATA --tokens"

@@ -270,6 +270,7 @@ def _padding_free(recipe: Draft, key: str, value: Any) -> None:
         recipe.leave(key, value, "TRL has batches without padding in supervised training only")
 
 
+BEST = "the best model is that of the run's own measure: data.holdout=256 eval.every=50 eval.keep=best"
 _VLLM = left("rollouts are sampled by rlllm's own engines: rollout.engine")
 
 SHARED: dict[str, Rule] = {
@@ -294,7 +295,9 @@ SHARED: dict[str, Rule] = {
     "per_device_eval_batch_size": left(NO_EVAL),
     "do_train": unless(True, "a recipe trains"),
     "do_eval": left(NO_EVAL),
-    "load_best_model_at_end": unless(False, NO_EVAL),
+    "load_best_model_at_end": unless(False, BEST),
+    "metric_for_best_model": left(BEST),
+    "greater_is_better": left(BEST),
     "wandb_project": left(SHELL),
     "wandb_entity": left(SHELL),
     **{f"trackio_{name}": left(SHELL) for name in ("space_id", "project_name", "run_name")},
