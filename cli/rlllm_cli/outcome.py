@@ -120,11 +120,13 @@ def next_commands(run: Run) -> list[str]:
         words.insert(2, metric_for_reward_model(settings.get("method", "")))
         rewards = None  # a metric of models that score takes none
     elif stage == "align":
+        from rlllm.core.config import model_reference
+
         judged = any(row["name"].endswith("win rate") for row in run.results.get("measures") or ())
         if not judged:  # nothing to win by was measured
             return [f"rlllm runs show {run.path}"]
         words.insert(2, "reward-win-rate")
-        words += ["--baseline", settings["model"]]
+        words += ["--baseline", model_reference(settings["model"])]
         rewards = [settings["eval_reward"]] if settings.get("eval_reward") else None
     return [shlex.join([*words, *_data_words(settings["data"]), *_reward_words(rewards)])]
 

@@ -103,12 +103,19 @@ def diff(
         console.emit(f"not recorded by both: {', '.join(missing)}")
 
 
+def _model(run: Run) -> str | None:
+    from rlllm.core.config import model_reference
+
+    recorded = _config(run).get("settings", {}).get("model")
+    return model_reference(recorded) if recorded else None
+
+
 def _line(run: Run) -> dict[str, Any]:
     measured = next(outcome.measured(run.results), None)
     return {
         "run": str(run.path),
         "stage": _config(run).get("stage"),
-        "model": _config(run).get("settings", {}).get("model"),
+        "model": _model(run),
         "verdict": outcome.verdict_words(run).partition(",")[0],
         "outcome": run.outcome.state if run.outcome else None,
         "result": " ".join(measured) if measured else None,

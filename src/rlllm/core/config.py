@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
@@ -81,6 +81,50 @@ class HardwareConfig(Section):
     measured to be faster for the model's shape."""
 
 
+class LoadingConfig(Section):
+    """In which numbers a model is loaded, and what computes its attention."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] | None = None
+    """Number format of the weights in memory, in which they are trained and saved; `auto` takes that of the files. Default:
+    float32 on a CPU, bfloat16 on a GPU that has it."""
+    attention: Literal["sdpa", "eager", "flash_attention_2"] | None = None
+    """What computes attention (TRL: attn_implementation). Default: what transformers takes for the model, mostly sdpa."""
+    quantisation: Literal["4bit", "8bit"] | None = None
+    """Linear layers in 4 bits (NF4, its constants quantised as well) or 8, by bitsandbytes; with `lora` in 4 bits that is QLoRA
+    (Dettmers et al. 2023, arXiv 2305.14314)."""
+
+
+class ModelConfig(LoadingConfig):
+    """The model, by its name alone (`model: nano`) or with how it is loaded."""
+
+    name: str = "nano"
+    """`nano`, a folder, a Hub id, a run directory, or a folder with an adapter; `ADAPTER@BASE` is an adapter on its base."""
+    base: str | None = None
+    """The model that an adapter was trained on, where the adapter does not say, or it has moved."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("base") and not value.get("name"):
+            raise ConfigError("model.base is the base of an adapter", hint="name the adapter with --model")
+        return {"name": value} if isinstance(value, str) else value
+
+    @property
+    def reference(self) -> str:
+        """What `resolve_model` takes."""
+        return f"{self.name}@{self.base}" if self.base else self.name
+
+    def short(self) -> str | dict[str, Any]:
+        """As it is written down: the reference alone where nothing says how it is loaded, else a mapping with `name`."""
+        loading = {name: getattr(self, name) for name in LoadingConfig.model_fields if getattr(self, name) is not None}
+        return {"name": self.reference, **loading} if loading else self.reference
+
+
+def model_reference(recorded: Any) -> str:
+    """The name of a model as `ModelConfig.short` wrote it into a run's settings."""
+    return str(recorded["name"]) if isinstance(recorded, Mapping) else str(recorded)
+
+
 class StageConfig(Section):
     """What every verb shares. Other settings classes add their fields and name the TRL config behind `trainer`."""
 
@@ -91,9 +135,10 @@ class StageConfig(Section):
     aliases: ClassVar[Mapping[str, str]] = {}
     """Other names users type, mapped to dotted paths; TRL's names for what rlllm keeps in a section of its own."""
 
-    model: str = "nano"
+    model: ModelConfig = ModelConfig()
     """`nano`, a folder, a Hub id, a run directory, or a folder with an adapter; `ADAPTER@BASE`, or `model.base=BASE` beside
-    it, names the model that the adapter was trained on."""
+    it, names the model that the adapter was trained on. A mapping says how it is loaded, too: `name`, `dtype`, `attention`,
+    `quantisation`."""
     output_dir: Path | None = None
     """Run directory; default `runs/STAGE-TIME`."""
     seed: int = 0
@@ -101,17 +146,9 @@ class StageConfig(Section):
     hardware: HardwareConfig = HardwareConfig()
     """CPU threads and matrix product."""
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _adapter_on_base(cls, value: Any) -> Any:
-        """`{name: ADAPTER, base: BASE}` as the reference `ADAPTER@BASE`."""
-        if not isinstance(value, Mapping):
-            return value
-        if unknown_keys := sorted(value.keys() - {"name", "base"}):
-            raise ConfigError("model has the parts name and base", given=f"model.{unknown_keys[0]}")
-        if not isinstance(value.get("name"), str):
-            raise ConfigError("model.base is the base of an adapter", hint="name the adapter with --model")
-        return f"{value['name']}@{value['base']}" if value.get("base") else value["name"]
+    @field_serializer("model")
+    def _model_in_short(self, model: ModelConfig) -> str | dict[str, Any]:
+        return model.short()
 
     @model_validator(mode="before")
     @classmethod
@@ -138,7 +175,23 @@ _COMMON_ALIASES = {
     "on_bad_row": "data.on_bad_row",
     "row_schema": "data.row_schema",
     "system_prompt": "data.system_prompt",
+    "dtype": "model.dtype",
+    "attn_implementation": "model.attention",
+    "lora_r": "lora.r",
+    "lora_alpha": "lora.alpha",
+    "lora_dropout": "lora.dropout",
+    "lora_target_modules": "lora.target_modules",
+    "use_rslora": "lora.use_rslora",
+    "use_dora": "lora.use_dora",
 }
+"""TRL's and transformers' names for what rlllm keeps in a section; those of a section that a verb does not have are unknown
+there."""
+_SWITCHES: Mapping[str, tuple[list[str], Any]] = {
+    "load_in_4bit": (["model", "quantisation"], "4bit"),
+    "load_in_8bit": (["model", "quantisation"], "8bit"),
+    "use_peft": (["lora"], {}),
+}
+"""TRL's switches -> the setting that they mean, and its value where the switch is on; off is the default."""
 
 
 def resolve(
@@ -228,7 +281,8 @@ def _check_trl_field(cls: type[StageConfig], name: str, value: Any) -> Any:
 
 def known_keys(cls: type[StageConfig]) -> list[str]:
     """Every key a user may type for this stage: fields, dotted fields, aliases and TRL names."""
-    keys = [*cls.model_fields, *cls.aliases, *_COMMON_ALIASES]
+    switches = [name for name, (path, _) in _SWITCHES.items() if path[0] in cls.model_fields]
+    keys = [*cls.model_fields, *cls.aliases, *_common_aliases(cls), *switches]
     for name, section in _sections(cls).items():
         keys += [f"{name}.{field}" for field in section.model_fields]
     keys += trl_fields.union(cls.trl_configs)
@@ -275,6 +329,13 @@ def _once(cls: type[StageConfig], places: list[_Place]) -> list[_Place]:
 def _places(cls: type[StageConfig], key: str, value: Any) -> Iterator[tuple[list[str], Any]]:
     """Where a setting belongs. Of a `trainer` mapping, TRL's names for what rlllm keeps elsewhere go there."""
     path = _path(cls, key)
+    switch = _SWITCHES.get(key.replace("-", "_"))
+    if switch is not None:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{key} is on or off", given=f"{key}={value}", hint=f"{key}=true")
+        if value:
+            yield switch
+        return
     if path != ["trainer"] or not isinstance(value, Mapping):
         yield path, value
         return
@@ -305,7 +366,10 @@ def _known_path(cls: type[StageConfig], key: str) -> list[str] | None:
     head = _spell(head, cls.model_fields)
     if rest and head in cls.model_fields:
         return _trainer_path(cls, rest) if head == "trainer" and cls.trl_configs else [head, *rest.split(".")]
-    for alias in (cls.aliases, _COMMON_ALIASES):
+    switch = _SWITCHES.get(key.replace("-", "_"))
+    if switch is not None and switch[0][0] in cls.model_fields:
+        return switch[0]
+    for alias in (cls.aliases, _common_aliases(cls)):
         spelled = _spell(key, alias)
         if spelled in alias:
             return alias[spelled].split(".")
@@ -316,6 +380,10 @@ def _known_path(cls: type[StageConfig], key: str) -> list[str] | None:
     if spelled in names:
         return ["trainer", spelled]
     return None
+
+
+def _common_aliases(cls: type[StageConfig]) -> dict[str, str]:
+    return {name: path for name, path in _COMMON_ALIASES.items() if path.partition(".")[0] in cls.model_fields}
 
 
 def _trainer_path(cls: type[StageConfig], name: str) -> list[str]:
@@ -361,8 +429,6 @@ def _assign(cls: type[StageConfig], values: dict[str, Any], path: list[str], val
         values[head] = value
         return
     current = values.get(head)
-    if current is not None and not isinstance(current, Mapping) and head == "model":
-        current = {"name": current}
     if current is not None and not isinstance(current, Mapping) and head not in _sections(cls):
         raise ConfigError(f"{head} has no parts", given=".".join(path))
     current = {} if current is None else _widened(cls, head, current)

@@ -30,7 +30,7 @@ MANAGED = {
 }
 """Fields rlllm sets itself, with what to use instead."""
 WITHOUT_EFFECT = {
-    "model_init_kwargs": "models are loaded in float32, or in bf16 with bf16=true, and transformers chooses the attention",
+    "model_init_kwargs": "say how the model is loaded with model.dtype, model.attention, model.quantisation",
     "trust_remote_code": "code of a model's folder is never run",
 }
 """Fields that only TRL's own loading of a model reads, with what holds instead; the model is loaded before TRL gets it."""

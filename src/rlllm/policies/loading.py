@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import ModelError, describe
+from rlllm.core.hardware import Hardware
 from rlllm.policies.adapters import (
     FIRST,
+    head_of,
     loaded_again,
+    loader_of,
     merged,
     put_on,
     refuse_difference,
@@ -17,7 +20,7 @@ from rlllm.policies.adapters import (
     save_adapter,
     with_adapter,
 )
-from rlllm.policies.model_sources import ModelSource, refuse_scorers, weight_shapes
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model, weight_shapes
 from rlllm.policies.role_adapters import StoredRoles
 from rlllm.policies.vision import processor_of, with_processor
 from rlllm.policies.vocabulary import check_loaded
@@ -59,12 +62,11 @@ def load_policy(source: ModelSource, *, bf16: bool = False) -> Any:
         ModelError: it does not load, has no vector for a token of its tokenizer, or is no model that writes: with tied
             embeddings a reward model would load without a word, and write noise.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     refuse_scorers(source)
     loader = AutoModelForImageTextToText if _reads_images(source) else AutoModelForCausalLM
-    model = _load_model(loader, source, dtype=torch.bfloat16 if bf16 else torch.float32)
+    model = _load_model(loader, source, **_loading_settings(source, bf16))
     if source.kind == "hub" or not Path(source.tokenizer_path, "tokenizer.json").is_file():
         check_loaded(model, load_tokenizer(source), source.name)  # of other folders `resolve_model` has read the files
     return model
@@ -111,16 +113,65 @@ def load_step_classifier(source: ModelSource, tokenizer: Any, *, bf16: bool = Fa
     return _load_with_head(AutoModelForTokenClassification, source, tokenizer, bf16, **labels)
 
 
-def _load_with_head(loader: Any, source: ModelSource, tokenizer: Any, bf16: bool, **labels: Any) -> Any:
+def _loading_settings(source: ModelSource, bf16: bool) -> dict[str, Any]:
+    """What `from_pretrained` takes for the numbers and the attention of a model.
+
+    Args:
+        bf16: whether weights of which nothing is said are bfloat16, and not float32.
+    """
     import torch
+
+    loading = source.loading
+    default = "bfloat16" if bf16 else "float32"
+    dtype = "auto" if loading.dtype == "auto" else getattr(torch, loading.dtype or default)
+    settings: dict[str, Any] = {"dtype": dtype}
+    if loading.attention is not None:
+        settings["attn_implementation"] = loading.attention
+    if loading.quantisation is not None:
+        settings |= {
+            "quantization_config": _quantisation(loading.quantisation, torch.float32 if dtype == "auto" else dtype),
+            "device_map": {"": torch.cuda.current_device() if torch.cuda.is_available() else "cpu"},
+        }
+    return settings
+
+
+def _quantisation(bits: str, dtype: Any) -> Any:
+    """QLoRA's settings: NF4 with quantised constants; products are computed in `dtype`. Heads keep their numbers."""
+    from transformers import BitsAndBytesConfig
+
+    whole = ["lm_head", "score", "classifier"]
+    if bits == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=whole)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=whole,
+    )
+
+
+def _keep_gradients(model: Any) -> None:
+    """Have 4-bit layers on a CPU stay as they are: at the first pass without gradients bitsandbytes (0.50) would pack them for
+    a product that has no derivative, and what is trained later would get no gradient through them."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def placed(model: Any, hardware: Hardware) -> Any:
+    """A loaded model on the device of the run; a quantised one was put there as it was loaded, and stays."""
+    return model if getattr(model, "is_quantized", False) or hardware.device == "cpu" else model.to(hardware.device)
+
+
+def _load_with_head(loader: Any, source: ModelSource, tokenizer: Any, bf16: bool, **labels: Any) -> Any:
     from transformers.utils import logging
 
     _refuse_other_heads(source, len(labels.get("id2label", (0,))))
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # "score.weight newly initialised" is what is wanted here
     try:
-        dtype = torch.bfloat16 if bf16 else torch.float32
-        model = _load_model(loader, source, new_head=True, dtype=dtype, **labels)
+        model = _load_model(loader, source, new_head=True, **_loading_settings(source, bf16), **labels)
     finally:
         logging.set_verbosity(verbosity)
     check_loaded(model, tokenizer, source.name)
@@ -141,10 +192,16 @@ def _refuse_other_heads(source: ModelSource, outputs: int) -> None:
         )
 
 
-def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
-    """Write a folder every other verb can name as `--model`; returns the model, LoRA adapters merged into their base.
+def save_model(model: Any, tokenizer: Any, folder: Path, *, merge: bool = False, stored: str | None = None) -> Any:
+    """Write a folder every other verb can name as `--model`; returns the model that was trained, whole where it can be.
 
-    The adapter as it was trained is kept beside it, in `adapter/`. What was written is loaded again and compared.
+    Adapters are written as they are, with the tokenizer, and name their base. With `merge` the folder holds the whole model
+    instead, and `adapter/` beside it what was trained. What was written is loaded again and compared. The weights of a
+    quantised base are not those that were read, so that its adapter stays on it in memory, and is not merged.
+
+    Args:
+        merge: write adapters merged into their base.
+        stored: number format of the base's files, such as `bfloat16`, which a merged model takes; None keeps that in memory.
 
     Raises:
         ModelError: merged or saved, the model computes something else than before; the folder then has another name.
@@ -154,33 +211,85 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> Any:
         model.set_adapter(FIRST)  # others are a critic's, a reward model's or another role's
     expected = sample_outputs(model)
     try:
-        if adapted:
-            save_adapter(model, folder.with_name("adapter"))
-            model = merged(model)
-            refuse_difference("merging the adapter", expected, sample_outputs(model), model, folder)
-        model.save_pretrained(folder)
-        (processor_of(tokenizer) or tokenizer).save_pretrained(folder)
-        saved = loaded_again(model, folder)
-        refuse_difference("saving the model", expected, sample_outputs(saved), model, folder)
+        if not adapted:
+            _write(model, tokenizer, folder)
+            _refuse_other_copy(loaded_again(model, folder), expected, model, folder)
+            return model
+        save_adapter(model, folder.with_name("adapter") if merge else folder)
+        quantised = getattr(model.get_base_model(), "is_quantized", False)
+        if not merge:
+            _write_settings(model.get_base_model(), tokenizer, folder)
+            _refuse_other_copy(_adapted_again(model, folder), expected, model, folder)
+        if quantised:
+            return model
+        model = merged(model)
+        refuse_difference("merging the adapter", expected, sample_outputs(model), model, folder)
+        return _write_merged(model, tokenizer, folder, expected, stored) if merge else model
     except ModelError:
         if folder.is_dir():  # what does not hold must not be found under the name of the result
             shutil.rmtree(folder.with_name("model-refused"), ignore_errors=True)
             folder.rename(folder.with_name("model-refused"))
         raise
-    return model
+
+
+def _write(model: Any, tokenizer: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    (processor_of(tokenizer) or tokenizer).save_pretrained(folder)
+
+
+def _write_settings(base: Any, tokenizer: Any, folder: Path) -> None:
+    """What an adapter's folder needs beside it: tokenizer or processor, and how to sample."""
+    (processor_of(tokenizer) or tokenizer).save_pretrained(folder)
+    if getattr(base, "generation_config", None) is not None:
+        base.generation_config.save_pretrained(folder)
+
+
+def _write_merged(model: Any, tokenizer: Any, folder: Path, expected: Any, stored: str | None) -> Any:
+    """Write a merged model in the format of its base's files; returns it as it was written, in the format of `model`."""
+    import torch
+
+    dtype = model.dtype
+    _write(model.to(getattr(torch, stored) if stored else dtype), tokenizer, folder)
+    again = loaded_again(model, folder)
+    _refuse_other_copy(again, expected, model, folder)
+    return again.to(dtype)
+
+
+def _refuse_other_copy(again: Any, expected: Any, model: Any, folder: Path) -> None:
+    refuse_difference("saving the model", expected, sample_outputs(again), model, folder)
+
+
+def _adapted_again(model: Any, folder: Path) -> Any:
+    """The base of an adapted model as its adapter names it, loaded again like this one, with the adapter of a folder."""
+    base = model.get_base_model()
+    source = resolve_model(str(folder)).base
+    assert source is not None, "an adapter has a base"
+    quantised = getattr(base.config, "quantization_config", None)
+    settings: dict[str, Any] = {"quantization_config": quantised, "device_map": {"": base.device}} if quantised else {}
+    labels = {name: getattr(base.config, name) for name in ("id2label", "label2id")} if head_of(base) else {}
+    again = _load_model(loader_of(base), source, new_head=bool(labels), dtype=base.dtype, **labels, **settings)
+    again = put_on(again, str(folder))
+    return again if quantised else again.to(base.device)
 
 
 def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **settings: Any) -> Any:
     """Transformers fills weights a folder lacks with random numbers; here only a new head may be random.
 
-    An adapter is loaded onto its base and merged into it.
+    An adapter is loaded onto its base and merged into it, unless the base is quantised: its weights would be rounded once more.
     """
+    from transformers import GenerationConfig
+
     if source.base is not None:
-        return with_adapter(_load_model(loader, source.base, new_head=new_head, **settings), source.path)
+        base = _load_model(loader, source.base, new_head=new_head, **settings)
+        whole = put_on(base, source.path) if source.loading.quantisation else with_adapter(base, source.path)
+        if Path(source.path, "generation_config.json").is_file():
+            whole.generation_config = GenerationConfig.from_pretrained(source.path)
+        return whole
     from rlllm.policies.rope import by_row
 
     model, report = _load(loader, source, use_safetensors=True, output_loading_info=True, **settings)
     by_row(model)
+    _keep_gradients(model)
     backbone = f"{model.base_model_prefix}."
     missing = sorted(key for key in report["missing_keys"] if not new_head or key.startswith(backbone))
     if missing:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rlllm.core.config import LoadingConfig, ModelConfig
 from rlllm.core.errors import ModelError, closest, describe
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import ENSEMBLE, file_hash, read_json
 from rlllm.core.user_cache import cache_root
 from rlllm.policies import nano_vision
+from rlllm.policies.loading_checks import check_loading
 from rlllm.policies.vocabulary import check_vocabulary
 
 NANO = Path(__file__).resolve().parents[1] / "assets" / "nano"
@@ -36,6 +39,9 @@ _SIZE_IN_NAME = re.compile(
 _UNITS = {"m": 10**6, "b": 10**9}
 
 
+_AS_THE_DEVICE_HAS_IT = LoadingConfig()
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSource:
     """Where a model comes from.
@@ -43,6 +49,7 @@ class ModelSource:
     `path` is what `from_pretrained` takes: a folder, or a Hub id when `kind` is "hub".
     `base` is the model that an adapter was trained on, when `kind` is "adapter"; `path` is the adapter's folder then.
     `revision` is a branch, tag or commit of a Hub id; None is its default one.
+    `loading` says in which numbers it is loaded, its base as well.
     """
 
     path: str
@@ -50,6 +57,7 @@ class ModelSource:
     name: str
     base: ModelSource | None = None
     revision: str | None = None
+    loading: LoadingConfig = _AS_THE_DEVICE_HAS_IT
 
     @property
     def folder(self) -> Path | None:
@@ -80,6 +88,17 @@ class ModelSource:
         text: Mapping[str, Any] = settings.get("text_config") or settings
         names = ("max_position_embeddings", "n_positions", "max_seq_len")
         return next((text[name] for name in names if text.get(name)), None)
+
+    def stored_dtype(self) -> str | None:
+        """Number format of most of the weights, `bfloat16` for one, from the headers of their files; of an adapter that of its
+        base. None for a Hub id, and where the files are quantised."""
+        if self.base is not None:
+            return self.base.stored_dtype()
+        return None if self.folder is None else stored_dtype(self.folder)
+
+    def loaded_as(self, loading: LoadingConfig) -> ModelSource:
+        """The same model, loaded otherwise."""
+        return replace(self, loading=loading, base=self.base and self.base.loaded_as(loading))
 
     @property
     def reads_images(self) -> bool:
@@ -164,6 +183,8 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
             raise ModelError(
                 "that run has no model: it did not finish", given=reference, hint=f"rlllm runs show {path}"
             )
+        if _is_adapter(path / "model"):
+            return replace(_adapter(path / "model", reference, None), kind="run", name=path.name)
         return ModelSource(str(_checked(path / "model", reference)), "run", path.name)
     if _is_adapter(path):
         return _adapter(path, reference, None)
@@ -171,7 +192,7 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
         return ModelSource(str(_checked(path, reference)), "folder", path.name)
     folder, at, base = reference.partition("@")
     if at and Path(folder).expanduser().is_dir():
-        return _adapter(Path(folder).expanduser(), reference, base)
+        return _adapter(_adapter_folder(Path(folder).expanduser()), reference, base)
     hub = _HUB_ID.match(reference)
     if hub and not reference.startswith((".", "/", "runs/")):
         return ModelSource(hub["id"], "hub", hub["name"], revision=hub["revision"])
@@ -181,6 +202,19 @@ def resolve_model(reference: str, *, ensembles: bool = False) -> ModelSource:
         given=reference,
         hint=f"did you mean {near}?" if near else "the embedded models are called nano and nano-vision",
     )
+
+
+def source_of(model: ModelConfig, *, ensembles: bool = False) -> ModelSource:
+    """The model of a setting, with how it is loaded; `ensembles` as in `resolve_model`.
+
+    Raises:
+        ModelError: nothing loadable is there.
+        ConfigError: it cannot be loaded so here.
+    """
+    check_loading(model)
+    source = resolve_model(model.reference, ensembles=ensembles)
+    loading = LoadingConfig(dtype=model.dtype, attention=model.attention, quantisation=model.quantisation)
+    return source.loaded_as(loading)
 
 
 def _nano_vision() -> Path:
@@ -212,7 +246,13 @@ def _nano_vision() -> Path:
 
 def is_adapter(reference: str) -> bool:
     """Whether a reference names the folder of an adapter, alone or with its base."""
-    return any(_is_adapter(Path(name).expanduser()) for name in (reference, reference.partition("@")[0]))
+    folders = (Path(name).expanduser() for name in (reference, reference.partition("@")[0]))
+    return any(_is_adapter(_adapter_folder(folder)) for folder in folders)
+
+
+def _adapter_folder(folder: Path) -> Path:
+    """Where the adapter is: of a run in its `model/`, else in the folder itself."""
+    return folder / "model" if (folder / "status.json").is_file() else folder
 
 
 def _is_adapter(folder: Path) -> bool:
@@ -257,7 +297,8 @@ def _adapter(folder: Path, reference: str, base: str | None) -> ModelSource:
         raise ModelError(
             f"the base of the adapter cannot be used: {error.what}", given=f"{reference}, base {named}", hint=hint
         ) from error
-    return ModelSource(str(folder), "adapter", folder.parent.name if folder.name == "adapter" else folder.name, source)
+    inner = folder.name == "adapter" or (folder.parent / "status.json").is_file()
+    return ModelSource(str(folder), "adapter", folder.parent.name if inner else folder.name, source)
 
 
 def _moved(base: str, adapter: Path) -> str:
@@ -273,13 +314,30 @@ def _moved(base: str, adapter: Path) -> str:
 
 def weight_shapes(folder: Path) -> dict[str, list[int]] | None:
     """Name and shape of every weight, from the headers of the *.safetensors files; None if one cannot be read."""
-    shapes: dict[str, list[int]] = {}
+    entries = _weight_entries(folder)
+    return entries and {name: entry["shape"] for name, entry in entries.items()}
+
+
+def stored_dtype(folder: Path) -> str | None:
+    """Torch's name of the number format that most of the weights in a folder have; None where it is none of `_FORMATS`."""
+    sizes: Counter[str] = Counter()
+    for entry in (_weight_entries(folder) or {}).values():
+        sizes[entry["dtype"]] += math.prod(entry["shape"])
+    return _FORMATS.get(max(sizes, key=lambda name: sizes[name])) if sizes else None
+
+
+_FORMATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
+
+
+def _weight_entries(folder: Path) -> dict[str, Any] | None:
+    """Name of every weight -> what the header of its file says; None if one cannot be read, or there are none."""
+    entries: dict[str, Any] = {}
     for path in sorted(folder.glob("*.safetensors")):
         header = _header(path)
         if header is None:
             return None
-        shapes |= {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
-    return shapes or None
+        entries |= {name: entry for name, entry in header.items() if name != "__metadata__"}
+    return entries or None
 
 
 def _header(path: Path) -> dict[str, Any] | None:

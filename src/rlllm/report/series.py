@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
+from rlllm.core.config import model_reference
 from rlllm.core.runs import Run
 from rlllm.report.layout import json_of
 from rlllm.report.markup import Html, tag
@@ -58,7 +59,7 @@ def legend(series: Sequence[Series]) -> Html:
         config = json_of(member.run, "config.json")
         settings = config.get("settings") or {}
         words = [str(config.get("stage") or "run"), str(settings.get("method") or "")]
-        words += [f"model {shortened(named(settings['model']), 60)}"] if settings.get("model") else []
+        words += [f"model {shortened(named(model_reference(settings['model'])), 60)}"] if settings.get("model") else []
         verdict = member.run.verdict.get("ok")
         sign = "" if verdict is None else "✓ ok" if verdict else "✕ failed"
         state = tag("span", sign, class_="ok" if verdict else "failed") if sign else None

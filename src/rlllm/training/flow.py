@@ -88,6 +88,8 @@ class Job(Generic[PlanT_co]):
             lora_alpha=lora.alpha,
             lora_dropout=lora.dropout,
             target_modules=lora.target_modules,
+            use_rslora=lora.use_rslora,
+            use_dora=lora.use_dora,
             revision=self.plan.source.revision,
             task_type=self.plan.trainer.task,
         )
@@ -202,7 +204,7 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     from transformers import set_seed
 
     from rlllm.policies.chat import add_end_of_turn
-    from rlllm.policies.loading import load_tokenizer
+    from rlllm.policies.loading import load_tokenizer, placed
 
     set_seed(plan.config.seed)
     tokenizer = load_tokenizer(plan.source)
@@ -212,8 +214,7 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     if plan.trainer.task == "CAUSAL_LM" and (added := add_end_of_turn(model, tokenizer)):
         options.progress.note(added)
     _check_rows(plan, model, tokenizer, diagnostics, options.progress)
-    if hardware.device != "cpu":
-        model.to(hardware.device)
+    model = placed(model, hardware)
     hardware = choice.choose(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
     lineage = _lineage(plan, tokenizer)
@@ -266,7 +267,7 @@ def _check_same_inputs(run: Run, lineage: Mapping[str, Any]) -> None:
 
 def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     return {
-        "parents": [plan.config.model] if plan.source.kind == "run" else [],
+        "parents": [plan.config.model.reference] if plan.source.kind == "run" else [],
         "model": {"name": plan.source.name, "path": plan.source.reference, "weights": plan.source.fingerprint()},
         "data": {
             "source": plan.loaded.source,
@@ -452,12 +453,22 @@ def _save(job: Job[Any], trained: Any) -> None:
     from rlllm.policies.loading import save_model
 
     job.progress.phase("saving")
+    lora, stored = job.plan.config.lora, job.plan.source.stored_dtype()
     try:
         model = _without_autocast(trained.accelerator.unwrap_model(trained.model))
         job.plan.trainer.keep(job, trained)
-        job.model = save_model(model, job.tokenizer, job.run.model)
+        job.model = save_model(
+            model, job.tokenizer, job.run.model, merge=lora is not None and lora.merge, stored=stored
+        )
     except ModelError as error:
         job.diagnostics.failure = str(error)
+        return
+    trained_in = str(job.model.dtype).removeprefix("torch.")
+    if lora is None and stored not in (None, trained_in):
+        job.progress.note(
+            f"model/ is {trained_in}, as it was trained, and the base is {stored}: rlllm export {job.run.path} --merge "
+            f"--dtype {stored} writes it in that, model.dtype=auto trains in it"
+        )
 
 
 def _without_autocast(model: Any) -> Any:

@@ -17,12 +17,13 @@ from rlllm.core.processes import world_size
 from rlllm.core.records import has_images, tools_of
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
-from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of
 from rlllm.rewards.composition import Composition
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.combinations import check_combinations
 from rlllm.training.images import check_images
 from rlllm.training.looks import Looks, looks_of
+from rlllm.training.precision import check_precision, precision_lines
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.size_defaults import ROLLOUT_NAMES, SizeDefaults, given_rollout, size_defaults
@@ -164,6 +165,7 @@ class Plan(Generic[ConfigT]):
         rows = [
             *self._headline(),
             ("model", f"{self.source.name} ({self.source.kind}) {self.source.reference}"),
+            *precision_lines(self.config, self.source, float(self.setting("learning_rate"))),
         ]
         rows += [("data" if number == 0 else "", line) for number, line in enumerate(check(self.loaded).lines())]
         if self.rewards:
@@ -335,7 +337,7 @@ def start_plan(config: ConfigT, method: Method, trainer: Trainer[Any, Any]) -> P
         ConfigError: a TRL setting that this trainer does not take.
         ModelError, DataError: the model or the data do not exist or cannot be read.
     """
-    source, loaded = resolve_model(config.model), load(config.data, trainer.record)
+    source, loaded = source_of(config.model), load(config.data, trainer.record)
     return plan_of(config, method, trainer, source, loaded)
 
 
@@ -367,6 +369,7 @@ def plan_of(
         changes=preset_changes(config, method),
     )
     check_combinations(trainer.trl_config, trainer.task, plan.settings, config.lora)
+    check_precision(config, source)
     return plan
 
 

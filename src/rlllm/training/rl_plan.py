@@ -21,6 +21,7 @@ from rlllm.algorithms.protocols import (
     Setup,
 )
 from rlllm.core import trl_fields
+from rlllm.core.config import LoadingConfig
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.core.processes import world_size
@@ -396,7 +397,7 @@ def critic_source(config: RLSettings, policy: ModelSource) -> ModelSource:
         ModelError: the model it names does not exist.
     """
     if config.critic.init == "policy":
-        return policy
+        return policy.loaded_as(LoadingConfig())  # all of its weights are trained, in float32
     if config.critic.init != "reward":
         return resolve_model(config.critic.init)
     models = [spec for spec in named_models(config.rewards) if spec.name == "model" and "path" in spec.params]

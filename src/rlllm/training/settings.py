@@ -66,6 +66,13 @@ class LoraConfig(Section):
     """Dropout on the adapter's input."""
     target_modules: str | list[str] = "all-linear"
     """Module names to adapt."""
+    use_rslora: bool = False
+    """Scale by alpha / sqrt(r) (rank-stabilised LoRA, Kalajdzievski 2023, arXiv 2312.03732)."""
+    use_dora: bool = False
+    """Train a magnitude for each output beside the low-rank direction (DoRA, Liu et al. 2024, arXiv 2402.09353); slower."""
+    merge: bool = False
+    """Save the merged model, in the number format of the base's files, and the adapter in `adapter/`. Otherwise `model/` is the
+    adapter, and `rlllm export RUN --merge` merges it."""
 
 
 class TrainingConfig(StageConfig):

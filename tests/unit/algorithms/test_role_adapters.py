@@ -18,7 +18,8 @@ from rlllm.algorithms.protocols import CONTEXT
 from rlllm.core.errors import RlllmError
 from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import Run, read_json, read_jsonl
-from rlllm.policies.loading import load_roles
+from rlllm.policies.loading import load_policy, load_roles
+from rlllm.policies.model_sources import resolve_model
 from rlllm.policies.role_adapters import stored_roles
 from rlllm.stages.catalog import plan, resolve_settings
 from rlllm.training.cost import cost_of
@@ -94,7 +95,7 @@ def test_a_run_keeps_an_adapter_for_each_role_and_is_played_again_with_them(
         tasks=["arithmetic"], model=str(run.path), rows=4, max_new_tokens=10, output_dir=tmp_path / "a"
     )
     assert alone.ok
-    merged = load_file(run.model / "model.safetensors")
+    merged = load_policy(resolve_model(str(run.path))).state_dict()
     inside = roles.merge_and_unload().state_dict()  # the first role's: what answers without a dialogue
     assert all(torch.allclose(inside[name], value, atol=1e-6) for name, value in merged.items())
 

@@ -23,6 +23,7 @@ from transformers import (
 import rlllm
 from rlllm.assets.build_nano import build_tokenizer
 from rlllm.core.errors import ModelError
+from rlllm.core.runs import read_json
 from rlllm.policies.adapters import refuse_difference, sample_outputs
 from rlllm.policies.loading import load_classifier, load_policy, load_step_classifier, load_tokenizer, save_model
 from rlllm.policies.model_sources import resolve_model
@@ -61,13 +62,14 @@ def adapted(source: str, modules: list[str], **settings: Any) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore:.*tie")
+@pytest.mark.parametrize("merge", [True, False])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_what_was_trained_is_what_is_saved_whatever_weights_are_shared(name: str, tmp_path: Path) -> None:
+def test_what_was_trained_is_what_is_saved_whatever_weights_are_shared(name: str, merge: bool, tmp_path: Path) -> None:
     config, modules = ARCHITECTURES[name]
     source = written(tmp_path / "base", config)
     model = adapted(source, modules)
     before, base = sample_outputs(model), sample_outputs(load_policy(resolve_model(source)))
-    save_model(model, load_tokenizer(resolve_model(source)), tmp_path / "run" / "model")
+    save_model(model, load_tokenizer(resolve_model(source)), tmp_path / "run" / "model", merge=merge)
     after = sample_outputs(load_policy(resolve_model(str(tmp_path / "run" / "model"))))
     torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-3)
     assert not torch.allclose(before, base, atol=1e-2)
@@ -183,12 +185,15 @@ TRAINING: dict[str, Any] = {"data": DATA, "max_steps": 1, "learning_rate": 1e-2,
 
 def test_an_adapter_is_trained_on_and_named_again_as_the_base_of_the_next(tiny_model: str, tmp_path: Path) -> None:
     first = rlllm.sft(model=tiny_model, lora={"r": 2}, output_dir=tmp_path / "first", **TRAINING)
-    of_merged = rlllm.sft(model=str(first.path), lora={"r": 2}, output_dir=tmp_path / "second", **TRAINING)
-    of_adapter = rlllm.sft(model=str(first.path / "adapter"), lora={"r": 2}, output_dir=tmp_path / "third", **TRAINING)
-    for run in (of_merged, of_adapter):
+    lora = {"r": 2, "merge": True}
+    of_run = rlllm.sft(model=str(first.path), lora=lora, output_dir=tmp_path / "second", **TRAINING)
+    of_folder = rlllm.sft(model=str(first.model), lora=lora, output_dir=tmp_path / "third", **TRAINING)
+    assert resolve_model(str(first.path)).base is not None
+    assert read_json(of_run.path / "lineage.json")["parents"] == [str(first.path)]
+    for run in (of_run, of_folder):
         assert run.ok
         whole, from_adapter = (
-            sample_outputs(load_policy(resolve_model(str(path)))) for path in (run.model, run.path / "adapter")
+            sample_outputs(load_policy(resolve_model(str(path)))) for path in (run.path, run.path / "adapter")
         )
         torch.testing.assert_close(from_adapter, whole, atol=1e-4, rtol=1e-4)
 
@@ -209,7 +214,7 @@ def test_an_adapter_of_a_reward_model_scores_like_its_merged_model(tiny_model: s
     from rlllm.rewards.models.reward_model import RewardModel
     from rlllm.training.reward_specs import reward_of
 
-    run = rlllm.train_rm(model=tiny_model, lora={"r": 2}, output_dir=tmp_path / "rm", **TRAINING)
+    run = rlllm.train_rm(model=tiny_model, lora={"r": 2, "merge": True}, output_dir=tmp_path / "rm", **TRAINING)
     samples = [Sample("1+1=", text) for text in ("2", "a longer text")]
     assert reward_of(str(run.path / "adapter")) == "model"
     scores = [

@@ -202,7 +202,7 @@ def test_rloos_settings_that_rlllm_lacks_are_listed(tmp_path: Path) -> None:
 def test_the_head_of_a_recipe_says_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     text = imported("trl/sft.yaml", monkeypatch).text("mine.yaml")
     assert text.startswith("# Imported from TRL: sft.yaml\n#\n#   rlllm sft mine.yaml\n#\n# Not carried over:\n")
-    assert "#   load_in_4bit=True: models are trained in full or with LoRA, never quantised\n" in text
+    assert "#   load_in_4bit=True: the recipe loads the weights whole; model.quantisation=4bit quantises" in text
 
 
 SFT: dict[str, Any] = {"model_name_or_path": "a/b", "packing": True, "dataset_name": "c/d"}

@@ -278,7 +278,7 @@ def test_a_saved_model_keeps_its_processor(blank: str, rows: dict[str, str], tmp
     source = resolve_model(str(done.path))
     assert source.reads_images
     assert processor_of(load_tokenizer(source)) is not None
-    assert read_json(done.path / "adapter" / "adapter_config.json")["r"] == 4
+    assert read_json(done.model / "adapter_config.json")["r"] == 4
 
 
 @pytest.mark.parametrize(

@@ -1,38 +1,98 @@
-"""Adapters are trained in place of all weights, and what is saved is a whole model again."""
+"""Adapters are trained in place of all weights, and what is saved is the adapter, or a whole model again."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors import safe_open
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 import rlllm
 from rlllm.core.errors import ConfigError
+from rlllm.core.events import NullProgress
+from rlllm.core.runs import read_json
 
 DATA = {"name": "arithmetic", "level": 1, "rows": 16, "holdout": 4}
 
 
+TRAINING: dict[str, Any] = {"data": DATA, "max_steps": 2, "learning_rate": 1e-2, "eval": {"rows": 0}}
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
 @pytest.mark.parametrize("verb", ["sft", "train_rm", "align"])
-def test_a_run_with_adapters_saves_a_merged_model_of_its_own(verb: str, tiny_model: str, tmp_path: Path) -> None:
-    run = getattr(rlllm, verb)(
-        model=tiny_model,
-        data=DATA,
-        lora={"r": 2},
-        max_steps=2,
-        learning_rate=1e-2,
-        eval={"rows": 0},
-        output_dir=tmp_path / "run",
-    )
-    assert run.ok
-    with (
-        safe_open(run.model / "model.safetensors", "pt") as saved,
-        safe_open(f"{tiny_model}/model.safetensors", "pt") as old,
+def test_a_run_with_adapters_keeps_the_adapter_and_merges_it_where_it_is_asked_to(
+    verb: str, tiny_model: str, tmp_path: Path
+) -> None:
+    train = getattr(rlllm, verb)
+    kept = train(model=tiny_model, lora={"r": 2}, output_dir=tmp_path / "kept", **TRAINING)
+    merged = train(model=tiny_model, lora={"r": 2, "merge": True}, output_dir=tmp_path / "merged", **TRAINING)
+    assert kept.ok
+    assert merged.ok
+    assert not (kept.model / "model.safetensors").exists()
+    adapter = load_file(kept.model / "adapter_model.safetensors")
+    assert {name: value.tolist() for name, value in adapter.items()} == {
+        name: value.tolist() for name, value in load_file(merged.path / "adapter" / "adapter_model.safetensors").items()
+    }
+    saved, old = weights(merged.model), weights(Path(tiny_model))
+    assert not [name for name in saved if "lora" in name]
+    assert [name for name in old if not saved[name].equal(old[name])]
+
+
+@pytest.fixture
+def bf16_model(tiny_model: str, tmp_path: Path) -> Path:
+    """The tiny model, stored in bfloat16."""
+    folder = tmp_path / "bf16"
+    shutil.copytree(tiny_model, folder)
+    AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.bfloat16).save_pretrained(folder)
+    return folder
+
+
+def formats(folder: Path) -> set[torch.dtype]:
+    return {value.dtype for value in weights(folder).values()}
+
+
+def test_what_is_saved_has_the_number_format_of_the_base_or_that_of_the_training(
+    bf16_model: Path, tmp_path: Path
+) -> None:
+    size = (bf16_model / "model.safetensors").stat().st_size
+    merged = rlllm.sft(model=str(bf16_model), lora={"r": 2, "merge": True}, output_dir=tmp_path / "merged", **TRAINING)
+    in_bf16 = rlllm.sft(model={"name": str(bf16_model), "dtype": "auto"}, output_dir=tmp_path / "in-bf16", **TRAINING)
+    notes = Notes()
+    whole = rlllm.sft(model=str(bf16_model), progress=notes, output_dir=tmp_path / "whole", **TRAINING)
+    for run, dtype, bytes_of_it in (
+        (merged, torch.bfloat16, size),
+        (in_bf16, torch.bfloat16, size),
+        (whole, torch.float32, 2 * size),
     ):
-        assert not [name for name in saved.keys() if "lora" in name]  # noqa: SIM118 - no mapping
-        moved = [name for name in old.keys() if not saved.get_tensor(name).equal(old.get_tensor(name))]  # noqa: SIM118
-    assert moved
+        assert run.ok, run.verdict
+        assert formats(run.model) == {dtype}
+        assert (run.model / "model.safetensors").stat().st_size == pytest.approx(bytes_of_it, rel=0.1)
+    assert [text for text in notes.texts if "model/ is float32, as it was trained, and the base is bfloat16" in text]
+
+
+class Notes(NullProgress):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("kind", ["use_rslora", "use_dora"])
+def test_kinds_of_low_rank_adapters_are_those_of_peft(kind: str, tiny_model: str, tmp_path: Path) -> None:
+    run = rlllm.sft(model=tiny_model, lora_r=2, **{kind: True}, output_dir=tmp_path / "run", **TRAINING)
+    assert run.ok
+    config = read_json(run.model / "adapter_config.json")
+    assert (config["r"], config[kind]) == (2, True)
+    has_magnitude = any("magnitude" in name for name in load_file(run.model / "adapter_model.safetensors"))
+    assert has_magnitude == (kind == "use_dora")
 
 
 @pytest.mark.parametrize("adapters", [{}, {"lora": {"r": 2}}])
@@ -47,7 +107,7 @@ def test_a_run_in_mixed_precision_saves_what_it_trained(adapters: dict[str, Any]
     }
     run = rlllm.sft(model="nano", data=DATA, bf16=True, **settings)
     assert run.ok, run.verdict["reasons"]
-    assert (run.model / "model.safetensors").exists()
+    assert (run.model / ("adapter_model.safetensors" if adapters else "model.safetensors")).exists()
 
 
 MISFITS = [

@@ -116,11 +116,12 @@ def _learn(model: Any, parameters: list[Any]) -> None:
 
 
 def adapter_of(run_model: Path, base: str) -> Path | None:
-    """The adapter a run kept beside its merged model, if it was trained on this base; None otherwise."""
-    folder = run_model.parent / "adapter"
-    settings = folder / "adapter_config.json"
-    if not settings.is_file():
+    """The adapter that is a run's model, or lies beside the merged one, if it was trained on this base; None otherwise."""
+    folders = (run_model, run_model.parent / "adapter")
+    folder = next((folder for folder in folders if (folder / "adapter_config.json").is_file()), None)
+    if folder is None:
         return None
+    settings = folder / "adapter_config.json"
     trained_on = json.loads(settings.read_text(encoding="utf-8"))["base_model_name_or_path"]
     return folder if Path(trained_on).resolve() == Path(base).resolve() else None
 

@@ -8,6 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlllm.core.config import model_reference
 from rlllm.core.errors import ConfigError, describe
 from rlllm.core.runs import Run, read_jsonl
 
@@ -63,7 +64,7 @@ def earlier_evaluation(reference: str) -> Run | None:
 
 def model_of(run: Run) -> str:
     """The model that an evaluation measured, as its settings name it."""
-    return run.config["settings"]["model"]
+    return model_reference(run.config["settings"]["model"])
 
 
 def matching_tasks(run: Run, hashes: Mapping[str, str]) -> EarlierEvaluation:

@@ -42,7 +42,7 @@ class LoadedModels:
                 if source.folder
                 else self._commit(source)
             )
-            described = [content, self.hardware.device, self.hardware.bf16]
+            described = [content, self.hardware.device, self.hardware.bf16, source.loading.model_dump()]
             self.identities[source.reference] = fingerprint(described) if content else None
         return self.identities[source.reference]
 
@@ -50,13 +50,13 @@ class LoadedModels:
         return getattr(self._get(source)[0].config, "_commit_hash", None)
 
     def _get(self, source: ModelSource, roles: StoredRoles | None = None) -> tuple[Any, Any]:
-        from rlllm.policies.loading import load_policy, load_roles, load_tokenizer
+        from rlllm.policies.loading import load_policy, load_roles, load_tokenizer, placed
 
         key = source.reference if roles is None else f"{source.reference} by {', '.join(roles.folders)}"
         if key not in self.loaded:
             bf16 = self.hardware.bf16
             model = load_policy(source, bf16=bf16) if roles is None else load_roles(roles, bf16=bf16)
-            model = model.to(self.hardware.device)
+            model = placed(model, self.hardware)
             if not self.loaded:
                 self.hardware = self.choose(model)
             tokenizer = load_tokenizer(source)

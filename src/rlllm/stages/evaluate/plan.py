@@ -16,7 +16,7 @@ from rlllm.evals.metrics.base import ExternalTask, Metric
 from rlllm.evals.metrics.plugin_dry_run import rehearse
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.evals.request import EvalRequest
-from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model, source_of
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.engines.loading import check_engine
@@ -164,7 +164,7 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
     """What an evaluation with these settings will do. Raises RlllmError for anything that cannot work."""
     metrics = [_load_metric(spec.metric) for spec in config.tasks]
     only_scorers = all(metric.needs_model == "scorer" for metric in metrics)
-    source = resolve_model(config.model, ensembles=only_scorers)
+    source = source_of(config.model, ensembles=only_scorers)
     earlier = earlier_evaluation(config.baseline) if config.baseline else None
     baseline = resolve_model(config.baseline) if config.baseline and not earlier else None
     tasks = [_plan_task(config, spec, metric) for spec, metric in zip(config.tasks, metrics, strict=True)]

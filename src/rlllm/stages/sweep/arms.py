@@ -208,7 +208,7 @@ def _checked_before(sweep: Sweep) -> dict[str, str]:
         except RlllmError as error:
             raise _with_name(error, step.name) from error
         if isinstance(config, TrainingConfig):
-            starts[step.name] = str(config.model)
+            starts[step.name] = config.model.reference
     return starts
 
 

@@ -22,7 +22,7 @@ from rlllm.core.records import PromptTask, Sample
 from rlllm.core.runs import append_jsonl
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
-from rlllm.policies.model_sources import ModelSource, resolve_model
+from rlllm.policies.model_sources import ModelSource, source_of
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.models.process_reward_model import SEPARATOR, split_steps
@@ -127,7 +127,7 @@ def label_steps(config: StepLabelConfig, listener: ProgressCallback | None = Non
     listener = listener or NullProgress()
     if config.output.exists():
         raise ConfigError("the output file exists", given=config.output, hint="name another, or remove it")
-    source = resolve_model(config.model)
+    source = source_of(config.model)
     loaded = load(_limited(config.data, config.rows), PromptTask)
     tasks, rewards = loaded.train, resolve_rewards(config.rewards, loaded)
     if not tasks:
@@ -166,10 +166,10 @@ def _load(config: StepLabelConfig, source: ModelSource, rewards: Composition, li
     import torch
 
     from rlllm.launch import local
-    from rlllm.policies.loading import load_policy, load_tokenizer
+    from rlllm.policies.loading import load_policy, load_tokenizer, placed
 
     hardware = local.prepare()
-    model, tokenizer = load_policy(source, bf16=hardware.bf16).to(hardware.device), load_tokenizer(source)
+    model, tokenizer = placed(load_policy(source, bf16=hardware.bf16), hardware), load_tokenizer(source)
     torch.manual_seed(config.seed)
     return _Labeller(config, open_engine(config.sampling.engine, model, tokenizer), tokenizer, rewards)
 

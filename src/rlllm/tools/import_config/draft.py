@@ -361,7 +361,7 @@ def refuse_launcher(config: Mapping[str, Any]) -> None:
         )
 
 
-QUANTISED = "models are trained in full or with LoRA, never quantised"
+QUANTISED = "the recipe loads the weights whole; model.quantisation=4bit quantises them (bitsandbytes)"
 PROMPT_LENGTH = "prompts are never cut: drop long ones from the data"
 NO_EVAL = "held-out rows are measured by rlllm: data.holdout=256, and eval.every=50 to evaluate during training"
 BY_HARDWARE = "the number format is chosen by the hardware"

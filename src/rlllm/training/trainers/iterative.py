@@ -26,7 +26,7 @@ from rlllm.core.records import Sample, task_of
 from rlllm.core.runs import Run, RunOptions, write_jsonl
 from rlllm.core.verdict import Diagnostics
 from rlllm.policies.chat import encode_prompts
-from rlllm.policies.model_sources import resolve_model
+from rlllm.policies.model_sources import source_of
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.training import flow
 from rlllm.training.child_runs import continue_metrics, record_like, train_child
@@ -138,7 +138,7 @@ def _try_settings(job: Job[Any]) -> None:
     with TemporaryDirectory() as folder:
         pairs = Path(folder) / "pairs.jsonl"
         write_jsonl(pairs, [{"prompt": "1 + 1 =", "chosen": "2", "rejected": "3"}])
-        plan = _iteration_plan(job, 1, job.plan.config.model, pairs)
+        plan = _iteration_plan(job, 1, job.plan.config.model.reference, pairs)
         tried = replace(job, plan=plan, model=deepcopy(job.model), diagnostics=Diagnostics(), progress=NullProgress())
         flow.built(tried, [])
 
@@ -146,7 +146,7 @@ def _try_settings(job: Job[Any]) -> None:
 def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run | None:
     """The last iteration's run; None where one failed or was interrupted, and the diagnostics say why."""
     total = job.plan.config.iterations
-    start, child = job.plan.config.model, None
+    start, child = job.plan.config.model.reference, None
     (job.run.path / "metrics.jsonl").unlink(missing_ok=True)
     for number in range(1, total + 1):
         label = f"iteration {number} of {total}"
@@ -196,7 +196,7 @@ def _iteration_plan(job: Job[Any], number: int, start: str, pairs: Path) -> Plan
     settings = dpo.DPOSettings.checked(
         {
             "method": "dpo",
-            "model": start,
+            "model": job.plan.config.model.model_copy(update={"name": start, "base": None}),
             "data": {"name": str(pairs.resolve())},
             "defaults": config.defaults,
             "trainer": {**plan.settings, **({} if steps is None else {"max_steps": steps})},
@@ -228,5 +228,7 @@ def _seed(config: IterativeSettings, number: int) -> int:
 
 
 def _policy(job: Job[Any], model: str) -> Any:
-    policy = job.plan.trainer.load(resolve_model(model), job.tokenizer, job.hardware)
-    return policy.to(job.hardware.device)
+    from rlllm.policies.loading import placed
+
+    source = source_of(job.plan.config.model.model_copy(update={"name": model, "base": None}))
+    return placed(job.plan.trainer.load(source, job.tokenizer, job.hardware), job.hardware)

@@ -18,6 +18,7 @@ from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import PromptTask, images_of, task_of
 from rlllm.core.runs import append_jsonl
 from rlllm.core.verdict import alarm_text
+from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.binding import display_names
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
@@ -284,7 +285,8 @@ def _model_rewards(job: Job[RLPlan[Any]]) -> dict[str, str]:
     config = job.plan.config
     specs = named_models(config.rewards)
     named = zip(display_names(specs), specs, strict=True)
-    return {name: str(spec.params["path"]) for name, spec in named if spec.name == "model" and "path" in spec.params}
+    models = {name: str(spec.params["path"]) for name, spec in named if spec.name == "model" and "path" in spec.params}
+    return {name: resolve_model(path, ensembles=True).path for name, path in models.items()}
 
 
 def _critic_settings(config: RLSettings) -> dict[str, Any]:
