@@ -8,6 +8,7 @@ from typing import Any
 
 from rlllm.algorithms import _trl
 from rlllm.algorithms.preference.settings import LOSS_SETTINGS, dpo_settings
+from rlllm.algorithms.trackers import run_name
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
 from rlllm.core.redaction import without_secrets
@@ -30,6 +31,8 @@ def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path
     defaults = {
         "logging_steps": 1,
         "report_to": "none",
+        "run_name": run_name(checkpoints.parent),
+        "project": "rlllm",
         "disable_tqdm": True,
         "use_cpu": on_cpu,
         "bf16": hardware.bf16,

@@ -282,11 +282,11 @@ def _check_trl_field(cls: type[StageConfig], name: str, value: Any) -> Any:
 def known_keys(cls: type[StageConfig]) -> list[str]:
     """Every key a user may type for this stage: fields, dotted fields, aliases and TRL names."""
     switches = [name for name, (path, _) in _SWITCHES.items() if path[0] in cls.model_fields]
-    keys = [*cls.model_fields, *cls.aliases, *_common_aliases(cls), *switches]
+    keys = [*cls.model_fields, *cls.aliases]
     for name, section in _sections(cls).items():
         keys += [f"{name}.{field}" for field in section.model_fields]
     keys += trl_fields.union(cls.trl_configs)
-    return keys
+    return [*keys, *_common_aliases(cls), *switches]
 
 
 def _recipe_values(cls: type[StageConfig], recipe: dict[str, Any]) -> dict[str, Any]:

@@ -112,20 +112,28 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
         job = prepare(plan, run, diagnostics, options)
         checkpoint = run.latest_checkpoint() if options.resume else None
         trained, stop = _constructed(job, checkpoint, options.stop_after)
-        measure(job, "before", options.measurements)
-        looking = None if options.stop_after else _looking(job, trained)
-        _fit(job, trained, stop, checkpoint)
-        if not diagnostics.interrupted and diagnostics.failure is None and not options.stop_after:
-            if looking is not None:
-                looking.bring_back()
-            if diagnostics.failure is None:
-                _save(job, trained)
-            if (
-                not diagnostics.non_finite_steps and diagnostics.failure is None
-            ):  # nothing can be sampled from a diverged model
-                measure(job, "after")
-                compare(job)
+        from rlllm.algorithms.trackers import tracked
+
+        with tracked(run, trained, job.progress):
+            _learn(job, trained, stop, checkpoint, options)
     return run
+
+
+def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | None, options: RunOptions) -> None:
+    """Measure, train, save and measure again, as far as the run gets."""
+    diagnostics = job.diagnostics
+    measure(job, "before", options.measurements)
+    looking = None if options.stop_after else _looking(job, trained)
+    _fit(job, trained, stop, checkpoint)
+    if diagnostics.interrupted or diagnostics.failure is not None or options.stop_after:
+        return
+    if looking is not None:
+        looking.bring_back()
+    if diagnostics.failure is None:
+        _save(job, trained)
+    if not diagnostics.non_finite_steps and diagnostics.failure is None:  # nothing can be sampled from a diverged model
+        measure(job, "after")
+        compare(job)
 
 
 @contextmanager
