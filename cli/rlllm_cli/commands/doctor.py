@@ -86,8 +86,24 @@ def _machine() -> dict[str, str]:
         "engines": ", ".join(ENGINES.names()),
         "environments": ", ".join(ENVIRONMENTS.names()),
         "telemetry": "off: every run switches off the pings of the Hub and of TRL",
+        "trackers": _installed("trackio", "tensorboard", "wandb", "mlflow"),
+        "quantised weights": _installed("bitsandbytes"),
+        "flash attention": _installed("flash-attn"),
         "model hub": "offline (HF_HUB_OFFLINE)" if offline else "reached when a Hub id is named",
     }
+
+
+def _installed(*names: str) -> str:
+    """Which of these optional packages are there, with their versions, and which are not."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    there, missing = [], []
+    for name in names:
+        try:
+            there.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    return "; ".join([*there, *([f"not installed: {', '.join(missing)}"] if missing else [])])
 
 
 def _measure(name: str) -> None:

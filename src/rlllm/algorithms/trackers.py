@@ -88,9 +88,7 @@ class Trackers(TrainerCallback):
         if "wandb" in self.integrations and state.is_world_process_zero:
             import wandb
 
-            wandb.finish(
-                quiet=True
-            )  # the integration leaves its run open, and the next run of this process would go on in it
+            wandb.finish()  # the integration leaves its run open, and the next run of this process would go on in it
 
     def _tell(self, call: Callable[[Any], None]) -> None:
         for name, integration in list(self.integrations.items()):
@@ -141,12 +139,9 @@ def measured(results: Mapping[str, Any]) -> dict[str, float]:
     values = {}
     for row in results.get("measures", ()):
         for part in ("before", "after", "difference"):
-            interval = row.get(part) or {}
-            values |= {
-                f"eval_{row['name']}/{part}{'' if key == 'value' else f'_{key}'}": float(interval[key])
-                for key in ("value", "low", "high")
-                if interval.get(key) is not None
-            }
+            for key, end in (("estimate", ""), ("low", "_low"), ("high", "_high")):
+                if (row.get(part) or {}).get(key) is not None:
+                    values[f"eval_{row['name']}/{part}{end}"] = float(row[part][key])
     return values
 
 

@@ -55,7 +55,7 @@ def test_tensorboard_gets_every_step_the_settings_and_what_was_measured(tmp_path
         assert told == pytest.approx(logged, abs=1e-6)
     (row,) = run.results["measures"][:1]
     (after,) = events.Scalars(f"eval/{row['name']}/after")
-    assert (after.step, after.value) == (3, pytest.approx(row["after"]["value"], abs=1e-6))
+    assert (after.step, after.value) == (3, pytest.approx(row["after"]["estimate"], abs=1e-6))
     (text,) = events.Tensors("rlllm/text_summary")
     assert b'"group_size": 4' in text.tensor_proto.string_val[0]
 
@@ -101,7 +101,7 @@ rewards = [row["train/reward"] for row in rows if "train/reward" in row]
 assert rewards == [row["reward"] for row in run.metrics()], rewards
 name = run.results["measures"][0]["name"]
 assert [row[f"eval/{{name}}/after"] for row in rows if f"eval/{{name}}/after" in row] == [
-    run.results["measures"][0]["after"]["value"]
+    run.results["measures"][0]["after"]["estimate"]
 ]
 config = SQLiteStorage.get_run_config("rlllm", "tracked")
 assert config["rlllm"]["rollout"]["group_size"] == 4, config
@@ -153,6 +153,6 @@ def test_a_run_under_another_is_named_after_both(tmp_path: Path) -> None:
 
 
 def test_measures_without_a_value_are_left_out() -> None:
-    rows = [{"name": "kl", "before": None, "after": {"value": 0.5, "low": 0.25, "high": None}, "difference": None}]
+    rows = [{"name": "kl", "before": None, "after": {"estimate": 0.5, "low": 0.25, "high": None}, "difference": None}]
     assert measured({"measures": rows}) == {"eval_kl/after": 0.5, "eval_kl/after_low": 0.25}
     assert measured({}) == {}
