@@ -22,7 +22,6 @@ from rlllm.core.runs import Run, read_json, write_json
 
 _IDS = "trackers.json"
 """In a run's directory: tracker -> the id of its run there."""
-_ID_VARIABLES = {"wandb": "WANDB_RUN_ID", "mlflow": "MLFLOW_RUN_ID"}
 _PROJECT_VARIABLES = {"wandb": "WANDB_PROJECT", "mlflow": "MLFLOW_EXPERIMENT_NAME"}
 """Variables by which the integrations find the project; trackio's is an argument of TRL's config."""
 
@@ -50,6 +49,8 @@ class Trackers(TrainerCallback):
         for name, integration in self.integrations.items():
             try:
                 with _environment(self._variables(name, args)):
+                    if name == "wandb" and state.is_world_process_zero:
+                        self._reopen_wandb(args)
                     integration.on_train_begin(args, state, control, **more)
                 if state.is_world_process_zero:
                     _tell_settings(name, integration, self.run.config.get("settings", {}))
@@ -99,16 +100,26 @@ class Trackers(TrainerCallback):
                 self.progress.note(f"warning: the tracker {name} is left out from here on: {describe(error)[:300]}")
 
     def _variables(self, name: str, args: Any) -> dict[str, str]:
-        path = self.run.path / _IDS
-        known = read_json(path).get(name) if path.is_file() else None
-        variables = {_ID_VARIABLES[name]: known, "WANDB_RESUME": "allow"} if known else {}
-        project = _PROJECT_VARIABLES.get(name)
+        """Variables that an integration reads as it starts: the project, and MLflow's run to go on in."""
+        known, project = self._ids().get(name), _PROJECT_VARIABLES.get(name)
+        variables = {"MLFLOW_RUN_ID": known} if name == "mlflow" and known else {}
         return {**variables, **({project: args.project} if project and project not in os.environ else {})}
+
+    def _reopen_wandb(self, args: Any) -> None:
+        """Go on in the run of an earlier start; the integration takes one that is open."""
+        import wandb
+
+        known = self._ids().get("wandb")
+        if known and wandb.run is None:
+            wandb.init(project=os.environ["WANDB_PROJECT"], name=args.run_name, id=known, resume="allow")
+
+    def _ids(self) -> dict[str, str]:
+        path = self.run.path / _IDS
+        return read_json(path) if path.is_file() else {}
 
     def _remember(self, name: str) -> None:
         if (number := _id_of(name)) is not None:
-            path = self.run.path / _IDS
-            write_json(path, {**(read_json(path) if path.is_file() else {}), name: number})
+            write_json(self.run.path / _IDS, {**self._ids(), name: number})
 
 
 @contextmanager
