@@ -35,6 +35,7 @@ SET = {
     "docs/guides/rewards.md": ["256 MB", "16 MB", "0.333", "0.333333"],
     "docs/guides/sandbox.md": ["20 ms"],
     "docs/guides/reward-replay.md": ["0.025"],
+    "docs/scale.md": ["80 GB"],
     "docs/methods/ict.md": ["0.375", "0.216", "0.380", "0.497", "3 GB"],
 }
 """Numbers that only look so: limits and settings that somebody chose, and terms of a formula."""

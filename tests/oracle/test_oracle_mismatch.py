@@ -220,6 +220,21 @@ def test_the_weights_are_those_of_trl(llama: str, tmp_path: Path, mode: str, mon
     assert bool((theirs[mask.bool()] == (0 if "mask" in mode else bounds["clip_max"])).any())
 
 
+def test_on_a_gpu_the_trainers_probabilities_come_from_the_fused_head(
+    llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for path in ("fast", None):
+        loop = fed_loop(llama, tmp_path, {}, engine=Reporting, correction=RolloutCorrection("token", 2.0))
+        if path is None:
+            monkeypatch.setattr(loop, "fast_path", None)
+            monkeypatch.setattr(loop, "_passes_over", lambda *_, **__: pytest.fail("logits of the whole vocabulary"))
+        loop.model.train()
+        inputs = [loop.train_dataset[index // GROUP] for index in range(GROUP * len(TASKS))]
+        found.append(loop._generate_and_score_completions(inputs)["importance_sampling_ratio"])
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo"])
 def test_weighted_losses_have_the_gradients_of_trl(llama: str, tmp_path: Path, loss: str) -> None:
     pair: Twins = twins(llama, tmp_path, {"loss_type": loss, "beta": 0.04})

@@ -35,6 +35,7 @@ from rlllm.algorithms.loss_computation import ALL_TOKENS, SIGNAL_PREFIX, LossCom
 from rlllm.algorithms.losses.trl import BY_LOSS_TYPE, TRLLoss
 from rlllm.algorithms.masks.all_tokens import AllTokens
 from rlllm.algorithms.mismatch.correction import RolloutCorrection
+from rlllm.algorithms.mismatch.stale_sampler import StaleSampler
 from rlllm.algorithms.off_policy.demonstrations import inserted
 from rlllm.algorithms.ppo.critic import Critic, explained_variance
 from rlllm.algorithms.prompt_order import EpochPromptSampler
@@ -99,6 +100,8 @@ class Slots:
     """The KL penalty; None adds TRL's `beta` to the loss."""
     correction: RolloutCorrection | None = None
     """What is done about a mismatch of sampler and trainer; None measures it alone."""
+    staleness: int = 0
+    """Optimizer steps that the weights which sample may be behind those that train."""
     entropy_target: EntropyTarget | None = None
     """Sets TRL's `entropy_target` to the policy's own entropy on the first rollout; None leaves the setting as it is."""
 
@@ -208,6 +211,14 @@ class RLTrainer(
         self._full_weights = self.reward_weights.clone()
         self.sampler.begin(len(self.train_dataset), self.args.seed)
         self._in_flight = _InFlight({})
+        self.stale = StaleSampler(self.slots.staleness)
+        sharded = str(self.accelerator.distributed_type.value)
+        if self.slots.staleness and sharded in ("FSDP", "DEEPSPEED"):
+            raise ConfigError(
+                "older weights of the sampler are a copy beside the model, and here each process holds a part of it",
+                given=f"rollout.staleness={self.slots.staleness}, {sharded}",
+                hint="rollout.staleness=0, or launch=ddp",
+            )
 
     # sampler ----------------------------------------------------------------------------------------------------------
     def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -297,6 +308,14 @@ class RLTrainer(
         return ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        if not self.slots.staleness or not self.model.training:
+            return self._turn(prompt_ids, *args, **kwargs)
+        with self.stale.sampling(self.accelerator.unwrap_model(self.model_wrapped), self.state.global_step) as age:
+            self._note({"sampling/staleness": age})
+            return self._turn(prompt_ids, *args, **kwargs)
+
+    def _turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        """One turn of every completion, demonstrations at their places."""
         demonstrations, self._in_flight.demonstrations = self._in_flight.demonstrations, {}  # a later turn has none
         if not demonstrations:
             return self._generate_samples(prompt_ids, *args, **kwargs)
@@ -493,12 +512,26 @@ class RLTrainer(
         wanted = {name: signal for name, signal in wanted.items() if name not in values}
         groups_fit = self._rows_of_whole_groups(context) > 0
         shared = {n: s for n, s in wanted.items() if s.cost == "shared pass" and (groups_fit or not s.compares_groups)}
+        if shared.keys() == {"logps"} and self.fast_path is None and not self._one_by_one(rollout.rows):
+            shared, values["logps"] = {}, self._fused_logps(output)
         values.update(self._shared_pass(shared, context))
         for name, signal in wanted.items():
-            if name not in shared:
+            if name not in shared and name not in values:
                 with torch.no_grad(), plugin_boundary("signal", name, signal):
                     values[name] = signal.compute(context)
         return values
+
+    def _one_by_one(self, rows: Sequence[int]) -> bool:
+        """Whether rows pass through the model in parts of their own: those with images, and those of several roles."""
+        return bool(self._role_of_rows) or self._has_images(rows)
+
+    @torch.no_grad()
+    def _fused_logps(self, output: Mapping[str, Any]) -> Tensor:
+        """(B, T) log-probabilities by TRL's fused head, which never holds the logits of a whole vocabulary: on a GPU these
+        would take more memory than the model."""
+        ids, mask = prompts_with_completions(output)
+        keep, rows = output["completion_ids"].size(1), self.args.per_device_train_batch_size
+        return self._get_per_token_logps_and_entropies(self.model, ids, mask, keep, batch_size=rows)[0]
 
     def _old_logps_needed(self, output: Mapping[str, Any]) -> bool:
         """TRL's own losses take the ratio of a token that was not sampled against probability 1 only if they are told to."""
@@ -672,6 +705,8 @@ class RLTrainer(
         write_json(folder / "slots.json", {name: state for name, state in states.items() if state})
         if self.critic is not None:
             self.critic.save(folder)
+        if self.slots.staleness:
+            self.stale.save(folder)
 
     def load_state(self, folder: Path) -> None:
         super().load_state(folder)
@@ -681,3 +716,5 @@ class RLTrainer(
                 part.load_state_dict(states[name])
         if self.critic is not None:
             self.critic.load(folder)
+        if self.slots.staleness:
+            self.stale.load(folder, self.accelerator.device)

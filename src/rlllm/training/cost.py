@@ -138,7 +138,8 @@ def cost_of(plan: object) -> Cost | None:
     turns, behind = (dialogue.turns, dialogue.utterances_behind) if isinstance(dialogue, Dialogue) else (0, 0)
     greedy = rollouts * batches.prompts_per_rollout if components.needs("rollout") else 0
     critic = components.needs("critic")
-    policy = critic or _scores_again(plan, batches) or components.needs("shared pass")
+    corrects = plan.config.rollout_correction.correction is not None
+    policy = critic or corrects or _scores_again(plan, batches) or components.needs("shared pass")
     own_passes = sum(signal.cost == "pass" for signal in components.signals.values())
     scored = policy + _has_reference(plan) + critic + own_passes
     return Cost(

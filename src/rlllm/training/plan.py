@@ -286,9 +286,20 @@ class RLPlan(Plan[RLConfigT]):
             *([("measured", _ONE_ANSWER)] if "reflect" in self.slots else []),
             ("batch", self.batches.describe()),
             *([("correction", correction.describe())] if correction else []),
+            *self._staleness_lines(),
             *(measured if self.entropy_target_is_measured else []),
             *self._equality_lines(),
         ]
+
+    def _staleness_lines(self) -> list[tuple[str, str]]:
+        """How old the sampler's weights get, and what is missing where nothing is done about it."""
+        steps = self.config.rollout.staleness
+        if not steps:
+            return []
+        rows = [("staleness", f"completions are sampled with weights that are up to {steps} optimizer steps old")]
+        if self.config.rollout_correction.correction is None:
+            rows.append(("", "and learned from as if they were new; rollout_correction.rollout_is=token weights them"))
+        return rows
 
     def _environment_lines(self) -> list[tuple[str, str]]:
         if self.environment is None:

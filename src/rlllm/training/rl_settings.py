@@ -43,6 +43,14 @@ class CriticConfig(Section):
     """Policy, reference, critic and adapter-trained reward models on one frozen backbone; needs `lora`."""
 
 
+class OnlineRolloutConfig(RolloutConfig):
+    """How groups of completions are sampled while the policy learns."""
+
+    staleness: int = Field(0, ge=0)
+    """Optimizer steps that the weights which sample may be behind those that train, as in asynchronous training: the sampler
+    gets new ones when its own would be older. 0 samples from the newest."""
+
+
 class RLSettings(TrainingConfig):
     """What every trainer reads that samples completions and learns from their rewards."""
 
@@ -56,7 +64,7 @@ class RLSettings(TrainingConfig):
     sandbox: SandboxPlace = "full"
     """How rewards isolate programs that the model wrote. `none` runs them as you, with your files and your network; a URL has
     them run by a server of SandboxFusion's protocol."""
-    rollout: RolloutConfig = RolloutConfig()
+    rollout: OnlineRolloutConfig = OnlineRolloutConfig()
     """How completions are sampled."""
     rollout_correction: RolloutCorrectionConfig = RolloutCorrectionConfig()
     """What is done where sampler and trainer compute different probabilities. Default: it is measured alone."""

@@ -78,7 +78,7 @@ def check_correction(
     if correction is None:
         _refuse_unread(config)
         return {}
-    if not reports_logps(engine):
+    if not reports_logps(engine) and not settings.get("use_vllm"):
         able = [name for name in ENGINES.builtins if reports_logps(name)]
         raise ConfigError(
             "rollout_correction needs the log-probabilities of the sampler, and this engine reports none",

@@ -189,3 +189,33 @@ def test_columns_of_images_are_named_where_they_have_another_name(tmp_path: Path
     reward.write_text("def reward_func(queries, prompts, labels):\n    return [0.0 for _ in queries]\n")
     made = script(f"{command} --remote_rm_url {reward}", "openrlhf", tmp_path)
     assert made.recipe["data"]["columns"]["images"] == "pictures"
+
+
+CORRECTIONS = [
+    (
+        "rollout_is=token algorithm.rollout_correction.rollout_is_threshold=3.0",
+        {"rollout_is": "token", "rollout_is_threshold": 3.0},
+    ),
+    (
+        "rollout_rs=seq_mean_k1 algorithm.rollout_correction.rollout_rs_threshold=0.99_1.01",
+        {"rollout_rs": "seq_mean_k1", "rollout_rs_threshold": "0.99_1.01"},
+    ),
+    # an earlier version of verl: bounds of trainer over sampler
+    (
+        "rollout_rs=geometric algorithm.rollout_correction.rollout_rs_threshold=4 "
+        "algorithm.rollout_correction.rollout_rs_threshold_lower=0.5",
+        {"rollout_rs": "seq_mean_k1", "rollout_rs_threshold": "0.25_2"},
+    ),
+    ("rollout_is=null algorithm.rollout_correction.rollout_is_threshold=2.0", None),
+]
+
+
+@pytest.mark.parametrize(("words", "wanted"), CORRECTIONS)
+def test_verls_correction_of_the_mismatch_keeps_its_keys(
+    words: str, wanted: dict[str, object] | None, tmp_path: Path
+) -> None:
+    estimator = "algorithm.adv_estimator=grpo"
+    text = (CONFIGS / "verl/grpo_sums.sh").read_text(encoding="utf-8")
+    given = text.replace(estimator, f"{estimator} algorithm.rollout_correction.{words}")
+    recipe = script(given, "verl", tmp_path).recipe
+    assert recipe.get("rollout_correction") == wanted

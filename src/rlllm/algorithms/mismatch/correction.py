@@ -22,7 +22,7 @@ CRITERIA = (
     "seq_max_k3",
 )
 """verl's criteria: a divergence (k1, k2 or k3) of a token, or its sum, mean or maximum over a completion."""
-_FORMER = {"token": "token_k1", "sequence": "seq_sum_k1", "geometric": "seq_mean_k1"}
+FORMER_CRITERIA = {"token": "token_k1", "sequence": "seq_sum_k1", "geometric": "seq_mean_k1"}
 """Names of criteria in earlier versions of verl."""
 Bounds = tuple[float | None, float]
 """Lower and upper bound; a lower one of None is no bound."""
@@ -76,7 +76,7 @@ class RolloutCorrection:
         names = list(dict.fromkeys(name.strip() for name in (self.rollout_rs or "").split(",") if name.strip()))
         for name in names:
             if name not in CRITERIA:
-                near = _FORMER.get(name) or closest(name, CRITERIA)
+                near = FORMER_CRITERIA.get(name) or closest(name, CRITERIA)
                 raise ConfigError(
                     f"rollout_correction.rollout_rs knows no {name}",
                     given=str(self.rollout_rs),

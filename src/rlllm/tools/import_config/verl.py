@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlllm.algorithms.mismatch.correction import FORMER_CRITERIA
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.yaml_io import parse_scalar
 from rlllm.tools.import_config import shell
@@ -112,6 +113,7 @@ def _reinforcement(given: dict[str, Any]) -> Draft:
     _kl(recipe, rest)
     _rewards(recipe, rest)
     _adapters(recipe, rest, _MODEL)
+    _correction(recipe, rest)
     for key, place in _PLACES.items():
         if key in rest:
             _put(recipe, place, rest.pop(key), key)
@@ -250,6 +252,23 @@ def _losses(recipe: Draft, rest: dict[str, Any]) -> None:
     recipe.put_trl("epsilon_high", high, f"{_ACTOR}clip_ratio_high")
 
 
+def _correction(recipe: Draft, rest: dict[str, Any]) -> None:
+    """verl's `rollout_correction`, whose keys are the same here; criteria of its earlier versions under their later names."""
+    section = "algorithm.rollout_correction."
+    given = {key: rest.pop(key) for key in list(rest) if key.startswith(f"{section}rollout_")}
+    values = {key.removeprefix(section): value for key, value in given.items() if value not in (None, "null")}
+    name, lower = values.get("rollout_rs"), values.pop("rollout_rs_threshold_lower", None)
+    if name in FORMER_CRITERIA:
+        values["rollout_rs"] = FORMER_CRITERIA[name]
+        upper = float(values.get("rollout_rs_threshold", 2.0))
+        least = 1 / upper if lower is None else float(lower)
+        # earlier versions bounded trainer over sampler, a k1 bounds sampler over trainer
+        values["rollout_rs_threshold"] = f"{1 / upper:g}_{1 / least:g}"
+    if "rollout_is" in values or "rollout_rs" in values:
+        for key, value in values.items():
+            recipe.put(f"rollout_correction.{key}", value)
+
+
 def _with_entropy(recipe: Draft, how: str, entropy: float, ends: Mapping[str, Any]) -> None:
     """An entropy bonus goes with TRL's losses, which clip once."""
     losses = {"token-mean": "dapo", "seq-mean-token-mean": "grpo", "seq-mean-token-sum-norm": "dr_grpo"}
@@ -351,7 +370,7 @@ _GROUPS = (
     ("truncation", PROMPT_LENGTH),
     ("filter_overlong", PROMPT_LENGTH),
     ("quantiz", QUANTISED),
-    ("rollout_correction", "rollouts and training share one model and one engine, so that nothing is to be corrected"),
+    ("rollout_correction", "the ratio of new to old policy starts at the trainer's own probabilities"),
     ("critic.model.path", "the critic starts where critic.init says"),
     ("critic.", "the critic shares the policy's batches and schedule"),
     ("reward_model.", "the reward says how it computes"),

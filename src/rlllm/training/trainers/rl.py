@@ -22,7 +22,6 @@ from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.binding import display_names
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
-from rlllm.rollouts.config import RolloutConfig
 from rlllm.rollouts.engines.loading import open_engine
 from rlllm.training import dialogues, environment_runs, start_values
 from rlllm.training.before_after import ground_truth_reward, measure_alignment, measure_reasoning
@@ -33,7 +32,7 @@ from rlllm.training.plan import RLPlan, start_plan
 from rlllm.training.reward_cards import with_cards
 from rlllm.training.reward_specs import named_models, resolve_rewards
 from rlllm.training.rl_plan import critic_source, plan_rl
-from rlllm.training.rl_settings import RLSettings
+from rlllm.training.rl_settings import OnlineRolloutConfig, RLSettings
 from rlllm.training.settings import SampledHoldoutConfig
 from rlllm.training.trainers.base import Trainer
 from rlllm.training.truncation import note_beyond_context
@@ -53,7 +52,7 @@ class AlignRLSettings(RLSettings):
     eval_reward: RewardSpec | None = None
     """The reward that measures held-out completions before and after (a name, or `{name: model, path: RUN}`), and is monitored
     in training. Default: the ground-truth utility, for data of the procedural world."""
-    rollout: RolloutConfig = RolloutConfig(max_new_tokens=256)
+    rollout: OnlineRolloutConfig = OnlineRolloutConfig(max_new_tokens=256)
     """How completions are sampled, in training and when the model is measured."""
 
 
@@ -166,6 +165,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),
         correction=config.rollout_correction.correction,
+        staleness=config.rollout.staleness,
         entropy_target=EntropyTarget() if job.plan.entropy_target_is_measured else None,
         **by_slot,
     )
@@ -338,7 +338,7 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
 
     diagnostics, rewards = job.diagnostics, trainer.slots.rewards
     diagnostics.truncated_masked = bool(trainer.args.mask_truncated_completions)
-    diagnostics.correction = trainer.slots.correction.describe() if trainer.slots.correction else ""
+    diagnostics.correction = _correction(trainer)
     diagnostics.reward_rows = trainer.reward_rows
     diagnostics.reward_undefined = trainer.reward_undefined
     diagnostics.reward_spread = trainer.reward_spread
@@ -347,6 +347,14 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
     diagnostics.divergences = divergences(rows, _expected_to_follow(job.plan))
     diagnostics.never_paid = _never_paid(rows, rewards)
     diagnostics.gain_decomposition = decompose_gains(rows, rewards.monitored, seed=job.plan.config.seed)
+
+
+def _correction(trainer: Any) -> str:
+    """What is done about a mismatch of sampler and trainer, by rlllm or, where TRL asks vLLM itself, by TRL."""
+    if trainer.slots.correction is not None:
+        return str(trainer.slots.correction.describe())
+    by_trl = trainer.use_vllm and trainer.vllm_importance_sampling_correction
+    return f"vllm_importance_sampling_mode={trainer.vllm_importance_sampling_mode}" if by_trl else ""
 
 
 def _expected_to_follow(plan: RLPlan[Any]) -> list[str]:
