@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from rlllm_cli import console
+from rlllm_cli import console, ranks
 from rlllm_cli.commands import (
     chat,
     claim,
@@ -145,10 +145,13 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     show_traceback = "--traceback" in words or os.environ.get("RLLLM_TRACEBACK", "") not in ("", "0")
     words = [word for word in words if word != "--traceback"]
-    command = get_command(build())
+    command, own = get_command(build()), None
     try:
+        own = ranks.Console()
         code = command.main(words, prog_name="rlllm", standalone_mode=False, obj=Invocation(tuple(words)))
     except Exception as error:
+        if own is not None:
+            own.last_word(f"error: {error}".partition("\n")[0])
         if show_traceback:
             raise
         return show(error)

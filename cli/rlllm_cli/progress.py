@@ -123,7 +123,7 @@ def listening() -> Iterator[ProgressCallback]:
 
 @contextmanager
 def _display() -> Iterator[ProgressCallback]:
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty():  # as in a process that is not the first of its run
         yield LineProgress()
         return
     from rich.console import Console

@@ -136,9 +136,19 @@ def test_the_value_loss_takes_the_larger_of_free_and_clipped_error(seed: int, cl
 
 def test_explained_variance_is_one_for_a_perfect_critic_and_zero_for_a_constant_one() -> None:
     returns, mask = torch.tensor([[1.0, 2.0, 4.0]]), torch.ones(1, 3)
-    assert explained_variance(returns, returns, mask) == pytest.approx(1.0)
-    assert explained_variance(torch.zeros(1, 3), returns, mask) == pytest.approx(0.0)
-    assert explained_variance(torch.ones(1, 3), torch.ones(1, 3), mask) == 0.0
+    moments = masked_moments
+    assert explained_variance(returns, returns, mask, moments) == pytest.approx(1.0)
+    assert explained_variance(torch.zeros(1, 3), returns, mask, moments) == pytest.approx(0.0)
+    assert explained_variance(torch.ones(1, 3), torch.ones(1, 3), mask, moments) == 0.0
+    assert explained_variance(returns, returns, 0 * mask, moments) == 0.0
+
+
+def masked_moments(values: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean, biased variance and number of the chosen values, as a rollout has them in one process."""
+    chosen = values[mask.bool()]
+    if not len(chosen):
+        return torch.zeros(()), torch.zeros(()), torch.zeros(())
+    return chosen.mean(), chosen.var(correction=0), torch.tensor(len(chosen))
 
 
 @pytest.mark.parametrize(

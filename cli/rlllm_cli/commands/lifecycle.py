@@ -153,6 +153,7 @@ def launch(
     switches: options.Switches,
 ) -> None:
     """Resolve the settings, then plan or run. Raises RlllmError before the run starts, typer.Exit after it."""
+    from rlllm.core.processes import is_main
     from rlllm.core.recipes import as_given, find_recipe, read_recipe
     from rlllm.core.runs import RunOptions
     from rlllm.stages.catalog import resolve_settings, stage_function
@@ -176,6 +177,8 @@ def launch(
             progress, switches.resume, switches.overwrite, as_given(path) if path else None, str(ctx.obj)
         )
         run = stage_function(verb)(config, run_options)
+    if not is_main():  # the first process of a run speaks for it, by its exit code as well
+        return
     outcome.conclude(run, ctx.obj, switches.json)
 
 

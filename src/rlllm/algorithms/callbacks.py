@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 import signal
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
-from rlllm.core import processes
 from rlllm.core.events import ProgressCallback
-from rlllm.core.runs import Run, append_jsonl
+from rlllm.core.runs import Run
 from rlllm.core.verdict import Diagnostics
 
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 _CUT_LIMIT = 5
 """Steps in a row after which a run ends whose completions were all cut at the length limit and never differed in reward."""
 
@@ -73,7 +75,7 @@ class Recorder(TrainerCallback):
             control.should_training_stop = True
             self.progress.note(f"stopping: {flat} steps without any difference in reward")
         row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
-        append_jsonl(self.run.path / "metrics.jsonl", [row])
+        self.run.append("metrics.jsonl", [row])
         self.progress.step(state.global_step, values)
 
     def on_evaluate(
@@ -84,8 +86,7 @@ class Recorder(TrainerCallback):
         then, tokens = self._last
         self._last = (then + values.get("eval_runtime", 0.0), tokens)
         row = {"step": state.global_step, "time": round(time.monotonic() - self._started, 3), **values}
-        if processes.is_main():
-            append_jsonl(self.run.path / "metrics.jsonl", [row])
+        self.run.append("metrics.jsonl", [row])
 
     def _update_diagnostics(self, values: dict[str, float]) -> None:
         self._update_mismatch(values)
@@ -152,11 +153,11 @@ def _cut_text(*, equal_rewards: bool) -> str:
 
 
 class GracefulStop(TrainerCallback):
-    """Ctrl-C saves a checkpoint and stops; a second Ctrl-C stops at once.
+    """Ctrl-C, or SIGTERM, saves a checkpoint and stops; a second one stops at once. One process of several stops all.
 
     Args:
         diagnostics: its `interrupted` is set.
-        progress: gets a note at the first Ctrl-C.
+        progress: gets a note at the first signal.
         boundary: optimizer steps between which a checkpoint cannot be resumed exactly (one rollout's worth).
     """
 
@@ -164,26 +165,26 @@ class GracefulStop(TrainerCallback):
         self.diagnostics = diagnostics
         self.progress = progress
         self.boundary = boundary
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> GracefulStop:
-        try:
-            self._previous = signal.signal(signal.SIGINT, self._on_signal)
-        except ValueError:  # signals can be caught in the main thread only
-            self._previous = None
+        with suppress(ValueError):  # signals can be caught in the main thread only
+            self._previous = {number: signal.signal(number, self._on_signal) for number in _STOPS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.diagnostics.interrupted:
             raise KeyboardInterrupt
         self.diagnostics.interrupted = True
-        self.progress.note("Ctrl-C: saving a checkpoint after this step (again to stop at once)")
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        self.progress.note(f"{name}: saving a checkpoint after this step (again to stop at once)")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.diagnostics.interrupted = _in_any_process(self.diagnostics.interrupted, args)
         if not self.diagnostics.interrupted:
             return
         if state.global_step >= state.max_steps:
@@ -191,6 +192,15 @@ class GracefulStop(TrainerCallback):
         elif state.global_step % self.boundary == 0:
             control.should_save = True
             control.should_training_stop = True
+
+
+def _in_any_process(said: bool, args: Any) -> bool:
+    """Whether one process says so: a signal reaches each at another moment, and they have to stop after the same step."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return said
+    together = torch.tensor(float(said), device=args.device)
+    torch.distributed.all_reduce(together, torch.distributed.ReduceOp.MAX)
+    return bool(together)
 
 
 class StopAfter(TrainerCallback):

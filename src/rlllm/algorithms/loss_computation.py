@@ -238,7 +238,7 @@ class LossComputation(MismatchInLoop):
 
     @property
     def _one_process(self) -> bool:
-        return self.accelerator.num_processes == 1
+        return self.accelerator.distributed_type == "NO"  # torchrun with one process wraps the model as well
 
     def _with_critic(self, loss: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         assert self.critic is not None

@@ -126,7 +126,7 @@ class Resampling:
         start = sum(counts[: self.accelerator.process_index])
         own = stored[start : start + len(zero_variance)]
         to_store = rollout.groups([group for group, accepted in enumerate(informative) if accepted])
-        self.sampler.store(_gather_objects(packed(to_store, self.filter_column)))
+        self.sampler.store(gather_objects(packed(to_store, self.filter_column)))
         self._note({"sampling/replayed_share": len(stored) / (len(informative) * self.accelerator.num_processes)})
         if not own:
             return rollout, [], bool(stored)
@@ -183,7 +183,8 @@ class Resampling:
         return list(numbers[start : start + share])
 
 
-def _gather_objects(objects: list[Any]) -> list[Any]:
+def gather_objects(objects: list[Any]) -> list[Any]:
+    """The objects of all processes, one after the other."""
     from accelerate.utils import gather_object
 
     return gather_object(objects)

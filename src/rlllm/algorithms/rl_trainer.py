@@ -23,6 +23,7 @@ from rlllm.algorithms._trl import GRPOTrainer
 from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
+from rlllm.algorithms.completion_seeds import CompletionSeeds
 from rlllm.algorithms.components import signals_of
 from rlllm.algorithms.dialogues.playing import DialoguePlay
 from rlllm.algorithms.dialogues.role_policies import RolePolicies
@@ -54,15 +55,17 @@ from rlllm.algorithms.protocols import (
     as_component,
 )
 from rlllm.algorithms.reflecting.two_passes import TwoAnswers, TwoPassRollouts
-from rlllm.algorithms.resampling import Resampling
+from rlllm.algorithms.resampling import Resampling, gather_objects
 from rlllm.algorithms.rollout import Rollout
 from rlllm.algorithms.samplers.order import Shuffle
+from rlllm.algorithms.shared_log import SharedLog
 from rlllm.algorithms.signals.base import Signal, SignalContext
 from rlllm.algorithms.signals.entropies import Entropies
 from rlllm.algorithms.signals.logps import Logps
 from rlllm.algorithms.tensor_dict import loss_mask, prompts_with_completions
 from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.core.processes import launched
 from rlllm.core.records import REFLECTED, PromptTask, Sample, images_of
 from rlllm.core.runs import read_json, write_json
 from rlllm.policies.chat import template_arguments
@@ -164,6 +167,7 @@ class RLTrainer(
     RolePolicies,
     TwoPassRollouts,
     ImageRollouts,
+    SharedLog,
     LossComputation,
     GRPOTrainer,
 ):
@@ -219,6 +223,7 @@ class RLTrainer(
                 given=f"rollout.staleness={self.slots.staleness}, {sharded}",
                 hint="rollout.staleness=0, or launch=ddp",
             )
+        self._seeds = CompletionSeeds(args.seed) if launched() else None
 
     # sampler ----------------------------------------------------------------------------------------------------------
     def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -337,6 +342,9 @@ class RLTrainer(
         engine = self.slots.engine(model, self._tokenizer)
         if self.slots.erase is not None and self.model.training:
             return self._generate_segments(engine, self.slots.erase, prompt_ids), None
+        if self._seeds is not None:
+            first = self.accelerator.process_index * len(prompt_ids)
+            engine.seeds = self._seeds.draw(self.state.global_step, first, len(prompt_ids))
         completions = sample_completions(engine, prompt_ids, self.sampling)
         return completions, sampled_logps(engine, completions)
 
@@ -463,7 +471,7 @@ class RLTrainer(
             self._metrics["train"]["frac_reward_zero_std"][-1] = float(zero.float().mean())
         step = self.state.global_step + 1
         tables = [rollout.table(self._weights, step, per_row), *(part.table(self._weights, step) for part in rejected)]
-        self.on_rollout([row for table in tables for row in table])
+        self.on_rollout(gather_objects([row for table in tables for row in table]))
         return output
 
     def _called(self, slot: str, batch: RolloutBatch) -> Tensor:
@@ -614,10 +622,9 @@ class RLTrainer(
         output["values"] = batch.values
         output["returns"] = self.slots.advantage.value_targets(batch)
         output.setdefault("old_per_token_logps", batch.logps)
-        explained = explained_variance(batch.values, output["returns"], batch.loss_mask)
-        learning = output["advantages"][batch.loss_mask.bool()]
-        deviation = float(learning.std(correction=0)) if len(learning) else 0.0
-        self._note({"explained_variance": explained, "advantage_std": deviation})
+        explained = explained_variance(batch.values, output["returns"], batch.loss_mask, batch.moments)
+        _, variance, _ = batch.moments(output["advantages"], batch.loss_mask)
+        self._note({"explained_variance": explained, "advantage_std": float(variance.sqrt())})
 
     def _apply_mask(self, output: dict[str, Any], mask: Tensor, everything: Tensor) -> None:
         if mask is everything:
@@ -688,9 +695,13 @@ class RLTrainer(
         values = (row[signal] for row in rows if row.get("kept", True) or not self._label_free)
         totals = torch.tensor([torch.nan if value is None else value for value in values])
         if totals.numel():
-            self._observe(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
+            self._count(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
 
     def _observe(self, grouped: Tensor) -> None:
+        """Count this process's (N, G) rewards, and those of all others."""
+        self._count(self.accelerator.gather(grouped))
+
+    def _count(self, grouped: Tensor) -> None:
         self.reward_rows += grouped.numel()
         self.reward_undefined += int(grouped.isnan().sum())
         spread = grouped.nan_to_num(nan=-torch.inf).amax(1) - grouped.nan_to_num(nan=torch.inf).amin(1)

@@ -4,6 +4,7 @@
     env.json      versions, device, threads                    lineage.json   parents, data, reward code, template
     metrics.jsonl one line a logged step or evaluation         samples.jsonl  every rollout with each reward's score
     checkpoints/  resumable states with a manifest of hashes   model/         the result
+    logs/         what the processes beside the first print, in a run of several
     status.json   running | done | failed | interrupted        verdict.json   outcome, and what speaks against the run
     report.html   the same for a reader                        quarantine.jsonl what a reward failed on, and why
     evaluations.jsonl  held-out rows during training, with intervals
@@ -73,6 +74,8 @@ class Run:
     """One execution's directory; what every verb of the Python API returns."""
 
     path: Path
+    writes: bool = True
+    """False in a process that is not the run's first: what it is told to write is left out, since rank 0 writes the same."""
 
     @property
     def model(self) -> Path:
@@ -130,12 +133,31 @@ class Run:
     def samples(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.path / "samples.jsonl")
 
+    def write(self, name: str, value: Any) -> None:
+        """Atomically write a JSON file of the run."""
+        if self.writes:
+            write_json(self.path / name, value)
+
+    def write_text(self, name: str, text: str) -> None:
+        if self.writes:
+            (self.path / name).write_text(text, encoding="utf-8")
+
+    def append(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Append rows to a JSON-lines file of the run."""
+        if self.writes:
+            append_jsonl(self.path / name, rows)
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the run, if it is there."""
+        if self.writes:
+            (self.path / name).unlink(missing_ok=True)
+
     def add_to_config(self, **more: Any) -> None:
         """Write what became known after the start into `config.json`, beside the settings."""
-        write_json(self.path / "config.json", {**self.config, **more})
+        self.write("config.json", {**self.config, **more})
 
     def set_status(self, state: str, **details: Any) -> None:
-        write_json(self.path / "status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S"), **details})
+        self.write("status.json", {"state": state, "time": time.strftime("%Y-%m-%dT%H:%M:%S"), **details})
 
     def latest_checkpoint(self) -> Path | None:
         """The newest checkpoint whose manifest is there and whose files match it; half-written ones do not count."""
@@ -144,6 +166,8 @@ class Run:
 
     def rewind(self, step: int) -> None:
         """Drop what was logged after `step`, so that a resumed run continues its own files."""
+        if not self.writes:
+            return
         for name in ("metrics.jsonl", "samples.jsonl", "evaluations.jsonl"):
             path = self.path / name
             if path.exists():

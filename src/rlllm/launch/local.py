@@ -12,7 +12,7 @@ from typing import Any
 from rlllm.core.code_hash import package_hash
 from rlllm.core.hardware import Hardware
 from rlllm.core.processes import world_size
-from rlllm.core.runs import Run, write_json
+from rlllm.core.runs import Run
 from rlllm.launch.choice import processor
 
 PACKAGES = ("rlllm", "torch", "transformers", "trl", "accelerate", "datasets", "peft", "numpy", "math-verify")
@@ -52,7 +52,7 @@ def _default_threads() -> int:
 
 def record(run: Run, hardware: Hardware) -> None:
     """Write what a run computes on into its `env.json` and `config.json`."""
-    write_json(run.path / "env.json", environment(hardware))
+    run.write("env.json", environment(hardware))
     run.add_to_config(hardware={"processor": processor(), **hardware.to_json()})
 
 

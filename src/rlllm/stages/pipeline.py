@@ -21,6 +21,7 @@ from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.training.child_runs import run_child
+from rlllm.training.plan import refuse_several_processes
 from rlllm.training.settings import FailOn, TrainingConfig
 
 
@@ -117,6 +118,7 @@ class PipelineRun:
 
 def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
     """Validate a pipeline recipe. Raises ConfigError with the first problem."""
+    refuse_several_processes("pipelines")
     try:
         pipeline = Pipeline.model_validate(dict(values))
     except ValidationError as error:

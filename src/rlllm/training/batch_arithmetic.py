@@ -37,6 +37,18 @@ class BatchPlan:
         )
 
 
+def rows_of_step(trl_config: str, settings: Mapping[str, Any], processes: int) -> int:
+    """Rows, or completions in the loop, that one optimizer step takes over all processes.
+
+    Args:
+        trl_config: name of the TRL config that the settings are of.
+        settings: TRL fields as they will be passed; missing ones take TRL's defaults.
+        processes: training processes.
+    """
+    read = partial(trl_fields.value, trl_config, settings)
+    return read("per_device_train_batch_size") * read("gradient_accumulation_steps") * processes
+
+
 def plan_batches(settings: Mapping[str, Any], group_size: int, processes: int = 1) -> BatchPlan:
     """Resolve TRL's batch settings.
 

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from rlllm.core.config import HardwareConfig, StageConfig
 from rlllm.core.errors import RunDirectoryError
-from rlllm.core.runs import Run, RunOptions, append_jsonl
+from rlllm.core.runs import Run, RunOptions
 from rlllm.core.verdict import Diagnostics
+from rlllm.launch import process_group
 from rlllm.training.plan import Plan
 
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
@@ -33,11 +34,17 @@ def run_child(config: StageConfig, start: Callable[[RunOptions], Run], options: 
     if config.output_dir is None:
         raise RunDirectoryError("a run inside another run needs an output directory", given=config.stage)
     child = Run(config.output_dir)
-    begun = options.resume and (child.path / "config.json").exists()
-    if begun and child.carried_out and child.config["digest"] == config.digest():
+    begun, done = process_group.on_main(lambda: _how_far(child, config, resume=options.resume))
+    if done:
         options.progress.note(f"{child.path}: already done")
         return child
     return start(replace(options, resume=begun))
+
+
+def _how_far(child: Run, config: StageConfig, *, resume: bool) -> tuple[bool, bool]:
+    """Whether a child was begun, and whether it was carried out under the same settings."""
+    begun = resume and (child.path / "config.json").exists()
+    return begun, begun and child.carried_out and child.config["digest"] == config.digest()
 
 
 def like_first(config: ConfigT, first: Run | None) -> ConfigT:
@@ -76,4 +83,4 @@ def train_child(plan: Plan[Any], label: str, diagnostics: Diagnostics, options: 
 def continue_metrics(run: Run, child: Run) -> None:
     """Append a child's logged steps to its parent's, numbered on from the parent's last."""
     done = max((row.get("step", 0) for row in run.metrics()), default=0)
-    append_jsonl(run.path / "metrics.jsonl", [{**row, "step": row.get("step", 0) + done} for row in child.metrics()])
+    run.append("metrics.jsonl", [{**row, "step": row.get("step", 0) + done} for row in child.metrics()])

@@ -19,13 +19,14 @@ from typing import Any
 
 from rlllm.algorithms.components import SlotSpec
 from rlllm.core.errors import ConfigError
-from rlllm.core.runs import Run, RunOptions, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, read_json
 from rlllm.core.verdict import Diagnostics
+from rlllm.launch import process_group
 from rlllm.rewards.config import RewardSpec
 from rlllm.training.child_runs import like_first, record_like, train_child
 from rlllm.training.control_rewards import CONTROLS, TRUE, Control, Specs
 from rlllm.training.flow import Job, judged_run
-from rlllm.training.plan import ExperimentPlan, Plan, RLPlan, refuse_several_processes
+from rlllm.training.plan import ExperimentPlan, Plan, RLPlan
 from rlllm.training.rl_plan import plan_rl
 from rlllm.training.trainers.base import Trainer
 from rlllm.training.trainers.rl import ReasonSettings
@@ -43,7 +44,7 @@ def expand(plan: RLPlan[ReasonSettings]) -> RLPlan[ReasonSettings]:
     """An experiment's plan where controls or several seeds are asked for, else the plan itself. Each child is planned once.
 
     Raises:
-        ConfigError: nothing is held out to compare on, the first reward does not train, several processes, or a reward that
+        ConfigError: nothing is held out to compare on, the first reward does not train, or a reward that
             the method cannot do without.
     """
     config = plan.config
@@ -55,7 +56,6 @@ def expand(plan: RLPlan[ReasonSettings]) -> RLPlan[ReasonSettings]:
             given=f"eval.rows={config.eval.rows}, {len(plan.loaded.holdout)} rows held out",
             hint="data.holdout=128 eval.rows=128",
         )
-    refuse_several_processes("controls and seeds")
     if config.controls and not _true_specs(plan)[0].weight > 0:
         raise ConfigError(
             "the first reward decides what passes, and it has to train the run that controls are compared with",
@@ -148,8 +148,8 @@ def run(plan: ExperimentPlan[ReasonSettings], options: RunOptions) -> Run:
         children = _run_children(plan, run, diagnostics, options)
         if diagnostics.failure is None and not diagnostics.interrupted:
             _join(run, list(children.values()))
-            results = compare(children, seed=plan.config.seed)
-            write_json(run.path / "results.json", results)
+            results = process_group.on_main(lambda: compare(children, seed=plan.config.seed))
+            run.write("results.json", results)
             diagnostics.controls = results["controls"]
     return run
 
@@ -201,9 +201,9 @@ def _lenient(trainer: Trainer[Any, Any], control: Control) -> Trainer[Any, Any]:
 
 def _join(run: Run, children: Sequence[Run]) -> None:
     """Environment, settings, lineage and model of the experiment: those of its first child."""
-    write_json(run.path / "env.json", read_json(children[0].path / "env.json"))
+    run.write("env.json", read_json(children[0].path / "env.json"))
     record_like(run, children[0])
     lineage = read_json(children[0].path / "lineage.json")
-    write_json(run.path / "lineage.json", {**lineage, "parts": [child.path.name for child in children]})
-    if not run.model.exists():
+    run.write("lineage.json", {**lineage, "parts": [child.path.name for child in children]})
+    if run.writes and not run.model.exists():
         os.symlink(Path(children[0].path.name) / "model", run.model)

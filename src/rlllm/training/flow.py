@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,21 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlllm.core import runs, trl_fields
-from rlllm.core.config import StageConfig
+from rlllm.core.config import HardwareConfig, StageConfig
 from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError, describe
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
+from rlllm.core.processes import is_main, rank
 from rlllm.core.records import fingerprint
 from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
+from rlllm.launch import process_group
 from rlllm.policies.chat import stop_ids
 from rlllm.policies.vision import processor_of
 from rlllm.training.images import blind
 from rlllm.training.looks import summary_of
 from rlllm.training.plan import Plan
 from rlllm.training.random_state import random_state_kept
+from rlllm.training.resumed_batch import same_batch
 from rlllm.training.row_checks import (
     check_images_fit,
     check_plan_templates,
@@ -109,7 +114,7 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
     with judged_run(plan.config, diagnostics, options) as run:
         if diagnostics.untrainable:
             return run
-        job = prepare(plan, run, diagnostics, options)
+        job = prepare(same_batch(plan, run, resume=options.resume), run, diagnostics, options)
         checkpoint = run.latest_checkpoint() if options.resume else None
         trained, stop = _constructed(job, checkpoint, options.stop_after)
         from rlllm.algorithms.trackers import tracked
@@ -129,8 +134,7 @@ def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | N
         return
     if looking is not None:
         looking.bring_back()
-    if diagnostics.failure is None:
-        _save(job, trained)
+    diagnostics.failure = process_group.on_main(lambda: diagnostics.failure or _save(job, trained))
     if not diagnostics.non_finite_steps and diagnostics.failure is None:  # nothing can be sampled from a diverged model
         measure(job, "after")
         compare(job)
@@ -148,14 +152,35 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         options: how the run is started.
     """
     started = time.monotonic()
-    run = _open_run_directory(config, options)
+    with _terminated_like_interrupted(), process_group.together(lambda: _open_run_directory(config, options)) as run:
+        try:
+            yield run
+        except BaseException as raised:
+            error = process_group.settled(raised)
+            text = without_secrets(repr(error), secrets_in(config.model_dump(mode="json")))
+            run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
+            if error is raised:
+                raise
+            raise error from raised
+        seconds = time.monotonic() - started
+        process_group.on_main(lambda: _conclude(run, config, diagnostics, options.progress, seconds))
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, by which launchers and batch systems end a program, is what Ctrl-C is: the run's status is written."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # signals can be caught there only
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield run
-    except BaseException as error:
-        text = without_secrets(repr(error), secrets_in(config.model_dump(mode="json")))
-        run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
-        raise
-    _conclude(run, config, diagnostics, options.progress, time.monotonic() - started)
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
@@ -195,10 +220,12 @@ def _conclude(
         verdict = judge(diagnostics, outcome_of(run.results), config.fail_on)
     else:
         verdict = judge(diagnostics)
-    write_json(run.path / "verdict.json", verdict.to_json())
+    run.write("verdict.json", verdict.to_json())
     state = "interrupted" if diagnostics.interrupted else "done" if verdict.carried_out else "failed"
-    run.set_status(state, stage=run.config["stage"], seconds=round(run.status.get("seconds", 0.0) + seconds, 1))
-    (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
+    error = {} if diagnostics.failure is None else {"error": diagnostics.failure}
+    spent = round(run.status.get("seconds", 0.0) + seconds, 1)
+    run.set_status(state, stage=run.config["stage"], seconds=spent, **error)
+    run.write_text("report.html", render_run(run))
     progress.finished(run.path)
 
 
@@ -223,13 +250,22 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
         options.progress.note(added)
     _check_rows(plan, model, tokenizer, diagnostics, options.progress)
     model = placed(model, hardware)
-    hardware = choice.choose(model, hardware, plan.config.hardware, earlier)
+    hardware = _same_choice(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
     lineage = _lineage(plan, tokenizer)
     if options.resume:
         _check_same_inputs(run, lineage)
-    write_json(run.path / "lineage.json", lineage)
-    return Job(plan.quarantined(run.path), run, hardware, tokenizer, model, options.progress, diagnostics)
+    run.write("lineage.json", lineage)
+    quarantine = run.path if run.writes else run.path / "logs" / f"rank-{rank()}"
+    return Job(plan.quarantined(quarantine), run, hardware, tokenizer, model, options.progress, diagnostics)
+
+
+def _same_choice(model: Any, hardware: Hardware, wanted: HardwareConfig, earlier: Mapping[str, Any] | None) -> Hardware:
+    """Threads and matrix product as rank 0 chooses them: processes that compute differently would drift apart."""
+    from rlllm.launch import choice
+
+    chosen = process_group.on_main(lambda: choice.choose(model, hardware, wanted, earlier))
+    return chosen if is_main() else choice.choose(model, hardware, HardwareConfig(), chosen.to_json())
 
 
 def _check_rows(
@@ -294,7 +330,7 @@ def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
 
 
 def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
-    """Measure and keep the numbers; a resumed run keeps the `before` of its first start.
+    """Measure and keep the numbers; a resumed run keeps the `before` of its first start. Of several processes one measures.
 
     The state of the random generators is the same afterwards, so that training does not depend on what was measured.
 
@@ -303,6 +339,10 @@ def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
         when: `before` or `after` training.
         shared: folder of measurements of start models; an equal one is taken from there, and a new one kept.
     """
+    process_group.on_main(lambda: _measure(job, when, shared))
+
+
+def _measure(job: Job[Any], when: str, shared: Path | None) -> None:
     path = job.run.path / f"measured_{when}.json"
     if path.exists() and when == "before":
         return
@@ -329,7 +369,7 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
     """
     from rlllm.algorithms.callbacks import GracefulStop, Recorder, StopAfter
 
-    job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
+    process_group.on_main(lambda: job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0))
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
     trainer = built(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
@@ -380,15 +420,40 @@ def _fit(job: Job[Any], trainer: Any, stop: GracefulStop, checkpoint: Path | Non
     except AlreadyFinishedError:
         pass
     except RlllmError as error:
+        process_group.go_on_alone(error)
         job.diagnostics.failure = str(error)
     except ImportError as error:
+        process_group.go_on_alone(error)
         job.diagnostics.failure = f"a setting needs a package that is not installed: {error}"
     except RuntimeError as error:
-        if finite(trainer.model) and not isinstance(error, NoDistributionError):
+        if loss := process_group.lost_process(error):
+            _end_after_loss(job, loss)
+        elif finite(trainer.model) and not isinstance(error, NoDistributionError):
             raise
-        job.diagnostics.non_finite_steps += 1  # torch refuses to sample from a diverged model before the step is logged
+        else:
+            process_group.go_on_alone(error)
+            job.diagnostics.non_finite_steps += (
+                1  # torch refuses to sample from a diverged model before the step is logged
+            )
+    _agree(job.diagnostics)
     job.diagnostics.weights_changed = checksum(trainer.model) != start
     job.plan.trainer.observe(job, trainer)
+
+
+def _end_after_loss(job: Job[Any], loss: RlllmError) -> None:
+    """Rank 0 goes on to the verdict, which says who was lost. Raises the loss in another process."""
+    if not is_main():
+        raise loss
+    job.diagnostics.interrupted = False  # by the launcher, which ends what is left of the run
+    job.diagnostics.failure = str(loss)
+
+
+def _agree(diagnostics: Diagnostics) -> None:
+    """All processes take rank 0's word on how training ended, since they go on together by it."""
+    names = ("interrupted", "failure", "non_finite_steps")
+    said = process_group.on_main(lambda: [getattr(diagnostics, name) for name in names])
+    for name, value in zip(names, said, strict=True):
+        setattr(diagnostics, name, value)
 
 
 def built(job: Job[Any], callbacks: list[Any]) -> Any:
@@ -457,7 +522,8 @@ def _drop_printers(trainer: Any) -> None:
         trainer.remove_callback(callback)
 
 
-def _save(job: Job[Any], trained: Any) -> None:
+def _save(job: Job[Any], trained: Any) -> str | None:
+    """Write the model; returns why what was written does not hold, None if it does."""
     from rlllm.policies.loading import save_model
 
     job.progress.phase("saving")
@@ -469,14 +535,14 @@ def _save(job: Job[Any], trained: Any) -> None:
             model, job.tokenizer, job.run.model, merge=lora is not None and lora.merge, stored=stored
         )
     except ModelError as error:
-        job.diagnostics.failure = str(error)
-        return
+        return str(error)
     trained_in = str(job.model.dtype).removeprefix("torch.")
     if lora is None and stored not in (None, trained_in):
         job.progress.note(
             f"model/ is {trained_in}, as it was trained, and the base is {stored}: rlllm export {job.run.path} --merge "
             f"--dtype {stored} writes it in that, model.dtype=auto trains in it"
         )
+    return None
 
 
 def _without_autocast(model: Any) -> Any:
@@ -492,6 +558,10 @@ def _without_autocast(model: Any) -> Any:
 
 def compare(job: Job[Any]) -> None:
     """Write `results.json`, and the texts before and after, once both ends were measured."""
+    process_group.on_main(lambda: _compare(job))
+
+
+def _compare(job: Job[Any]) -> None:
     paths = [job.run.path / f"measured_{when}.json" for when in ("before", "after")]
     if not all(path.exists() for path in paths):
         return

@@ -19,7 +19,7 @@ from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of
 from rlllm.rewards.composition import Composition
-from rlllm.training.batch_arithmetic import BatchPlan
+from rlllm.training.batch_arithmetic import BatchPlan, plan_batches, rows_of_step
 from rlllm.training.combinations import check_combinations
 from rlllm.training.images import check_images
 from rlllm.training.looks import Looks, looks_of
@@ -152,6 +152,10 @@ class Plan(Generic[ConfigT]):
             name: {"value": value, "origin": self.origin(name)} for name, value in {**shown, **self.settings}.items()
         }
 
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """The plan with other TRL settings, and what follows from them."""
+        return replace(self, settings=settings)
+
     def quarantined(self, folder: Path) -> Self:
         """The plan whose rewards write what they fail on into a run's directory."""
         return replace(
@@ -180,7 +184,21 @@ class Plan(Generic[ConfigT]):
             rows.append(("note", self.idle_dropout))
         if len(self.loaded.train) < self.rows_needed:
             rows.append(("warning", f"one step takes {self.rows_needed} rows: this data is too small to train on"))
-        return rows + self._settings_lines()
+        return [*rows, *self._process_lines(), *self._settings_lines()]
+
+    @property
+    def rows_of_step(self) -> int:
+        """Rows, or completions in the loop, that one optimizer step takes over all processes."""
+        return rows_of_step(self.trainer.trl_config, self.settings, world_size())
+
+    def _process_lines(self) -> list[tuple[str, str]]:
+        """How several processes share a step; nothing for one."""
+        if world_size() == 1:
+            return []
+        micro, passes = self.setting("per_device_train_batch_size"), self.setting("gradient_accumulation_steps")
+        parts = f"per_device_train_batch_size={micro} x {world_size()} processes x gradient_accumulation_steps={passes}"
+        what = "completions" if self.trainer.size_defaults == "loop" else "rows"
+        return [("processes", f"{world_size()}: {parts} = {self.rows_of_step} {what} a step")]
 
     def _headline(self) -> list[tuple[str, str]]:
         """Stage and method; the method's own summary stands for itself only where nothing of it was changed."""
@@ -229,6 +247,7 @@ class Plan(Generic[ConfigT]):
             "defaults": self.sizes.to_json(),
             "settings": self.origins(),
             "rows_needed": self.rows_needed,
+            "processes": {"number": world_size(), "rows_of_step": self.rows_of_step},
         }
 
 
@@ -253,6 +272,9 @@ class RLPlan(Plan[RLConfigT]):
     filter_reward: str | None = None
     equals: Equality | None = None
     idle: tuple[str, ...] = ()
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        return replace(self, settings=settings, batches=plan_batches(settings, self.batches.group_size, world_size()))
 
     @property
     def rows_needed(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rlllm.core.events import ProgressCallback
 from rlllm.core.records import PreferencePair
-from rlllm.core.runs import Run, write_json
+from rlllm.core.runs import Run
 
 if TYPE_CHECKING:
     from rlllm.evals.rm_card import Row
@@ -31,9 +31,9 @@ def add_card(
 
     scores = pair_scores(scorer, pairs)
     rows = card(scorer, pairs, [a for a, _ in scores], [b for _, b in scores], seed)
-    write_json(run.path / "card.json", card_json(rows))
+    run.write("card.json", card_json(rows))
     _add_results(run, rows)
-    (run.path / "report.html").write_text(render_run(run), encoding="utf-8")
+    run.write_text("report.html", render_run(run))
 
 
 def _add_results(run: Run, rows: Sequence[Row]) -> None:
@@ -51,4 +51,4 @@ def _add_results(run: Run, rows: Sequence[Row]) -> None:
         for row in rows
         if row.main and row.value is not None and row.name not in named
     ]
-    write_json(run.path / "results.json", {**run.results, "measures": measures})
+    run.write("results.json", {**run.results, "measures": measures})

@@ -488,16 +488,16 @@ def size_defaults(
     rollout_steps = method.settings.get("steps_per_generation")
     if rollout_steps and "gradient_accumulation_steps" in own:  # the method counts optimizer steps, TRL passes
         own["steps_per_generation"] = rollout_steps * own["gradient_accumulation_steps"]
-    if _steps(trl_config, {**own, **config.trainer}, len(records)) < _WARM:
+    if _steps(trl_config, {**own, **config.trainer}, len(records), processes) < _WARM:
         own.pop("warmup_steps", None)
     return SizeDefaults(row=row, parameters=parameters, lora=lora, settings=own, rollout=rollout)
 
 
-def _steps(trl_config: str, settings: Mapping[str, Any], rows: int) -> float:
+def _steps(trl_config: str, settings: Mapping[str, Any], rows: int, processes: int) -> float:
     """Optimizer steps of a run on recorded rows, about; of the loop at least so many where `max_steps` is not set."""
     names = ("max_steps", "num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps")
     steps, epochs, micro, passes = (trl_fields.value(trl_config, settings, name) for name in names)
-    return steps if steps > 0 else epochs * math.ceil(rows / max(micro * passes, 1))
+    return steps if steps > 0 else epochs * math.ceil(rows / max(micro * passes * processes, 1))
 
 
 def given_rollout(config: TrainingConfig) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rlllm.core.runs import read_json, write_json
+from rlllm.core.runs import read_json
+from rlllm.launch import process_group
 from rlllm.training.flow import Job
 from rlllm.training.plan import RLPlan
 from rlllm.training.random_state import random_state_kept
@@ -23,7 +24,7 @@ def give(job: Job[RLPlan[Any]], loop: Any) -> None:
 
     The random generators go on as if nothing had been drawn.
     """
-    values = _values(job, loop) if loop.sampler.start_samples else []
+    values = process_group.on_main(lambda: _values(job, loop)) if loop.sampler.start_samples else []
     loop.sampler.measured(loop.tasks, values)
 
 
@@ -44,5 +45,5 @@ def _values(job: Job[RLPlan[Any]], loop: Any) -> list[list[float | None]]:
         replace(rewards, rewards=(reward,)).score([completion for group in groups for completion in group]).values[0]
     )
     values = [list(judged[start : start + count]) for start in range(0, len(judged), count)]
-    write_json(path, {"reward": reward.name, "samples": count, "values": values})
+    job.run.write(FILE, {"reward": reward.name, "samples": count, "values": values})
     return values

@@ -151,11 +151,16 @@ def value_loss(
     return 0.5 * (errors * mask).sum() / (mask.sum().clamp(min=1.0) if tokens is None else tokens)
 
 
-def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(R - V) / Var(R) over the tokens of `mask`: 1 is a perfect critic, 0 one that knows only the mean."""
-    chosen = mask.bool()
-    target = returns[chosen]
-    if not len(target):
-        return 0.0
-    spread = target.var(correction=0)
-    return float(1 - (target - values[chosen]).var(correction=0) / spread) if spread > 0 else 0.0
+Moments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor, moments: Moments) -> float:
+    """1 - Var(R - V) / Var(R) over the tokens of `mask`: 1 is a perfect critic, 0 one that knows only the mean.
+
+    Args:
+        values, returns, mask: (B, T).
+        moments: values and mask to mean, biased variance and number, over all processes; see `RolloutBatch.moments`.
+    """
+    _, spread, _ = moments(returns, mask)
+    _, left, _ = moments(returns - values, mask)
+    return float(1 - left / spread) if spread > 0 else 0.0

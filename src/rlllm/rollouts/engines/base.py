@@ -44,6 +44,9 @@ class Engine(ABC):
     logps: list[list[float]] | None = None
     """Of the last `generate`, for each completion and token its log-probability in nats in the distribution that it was drawn
     from, so after temperature, `top_k` and `top_p`; nan where one is not known. None: the last call reports none."""
+    seeds: Sequence[int] | None = None
+    """Of each prompt of the next `generate`, the seed that an engine may draw its completion from: it depends on no completion
+    beside it then. With None, or an engine that cannot do so, draws are from torch's global random generator."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
@@ -80,6 +83,7 @@ _DECLARED = (
     "reads_images",
     "reports_logps",
     "logps",
+    "seeds",
     "model",
     "tokenizer",
 )

@@ -25,6 +25,7 @@ from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
 from rlllm.training.dialogues import PlannedDialogue, planned_dialogue
 from rlllm.training.environment import PlannedEnvironment, check_reward, default_rewards, planned_environment
 from rlllm.training.images import check_images
+from rlllm.training.plan import refuse_several_processes
 from rlllm.training.reward_specs import resolve_rewards
 
 
@@ -162,6 +163,7 @@ class EvalPlan:
 
 def plan_evaluation(config: EvalSettings) -> EvalPlan:
     """What an evaluation with these settings will do. Raises RlllmError for anything that cannot work."""
+    refuse_several_processes("evaluations")
     metrics = [_load_metric(spec.metric) for spec in config.tasks]
     only_scorers = all(metric.needs_model == "scorer" for metric in metrics)
     source = source_of(config.model, ensembles=only_scorers)

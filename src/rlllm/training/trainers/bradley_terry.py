@@ -8,6 +8,7 @@ from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.errors import DataError
 from rlllm.core.records import PreferencePair
 from rlllm.core.runs import Run, RunOptions
+from rlllm.launch import process_group
 from rlllm.training.flow import Job, train
 from rlllm.training.pairs import note_pairs
 from rlllm.training.plan import Plan, start_plan
@@ -26,8 +27,11 @@ def _run(plan: Plan[RewardModelSettings], options: RunOptions) -> Run:
     if run.ok:
         from rlllm.rewards.models.reward_model import RewardModel
 
-        scorer = RewardModel(str(run.model))
-        add_card(run, scorer, plan.measured_on, seed=plan.config.seed, progress=options.progress)
+        def judge() -> None:
+            scorer = RewardModel(str(run.model))
+            add_card(run, scorer, plan.measured_on, seed=plan.config.seed, progress=options.progress)
+
+        process_group.on_main(judge)
     return run
 
 

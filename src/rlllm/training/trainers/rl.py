@@ -16,7 +16,6 @@ from rlllm.algorithms.components import Components, component
 from rlllm.algorithms.protocols import Advantage
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import PromptTask, images_of, task_of
-from rlllm.core.runs import append_jsonl
 from rlllm.core.verdict import alarm_text
 from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.binding import display_names
@@ -208,7 +207,7 @@ def _start_on_disk(job: Job[RLPlan[Any]]) -> Iterator[None]:
         yield
         return
     name = job.model.config.name_or_path
-    with TemporaryDirectory(dir=job.run.path) as folder:
+    with TemporaryDirectory(dir=job.run.path if job.run.writes else None) as folder:
         job.model.save_pretrained(folder)
         job.model.config.name_or_path = folder
         yield
@@ -223,7 +222,7 @@ def recorder(job: Job[RLPlan[Any]]) -> Callable[[list[dict[str, Any]]], None]:
     monitor.add(job.run.samples())
 
     def record(batch: list[dict[str, Any]]) -> None:
-        append_jsonl(job.run.path / "samples.jsonl", batch)
+        job.run.append("samples.jsonl", batch)
         for alarm in monitor.add(batch):
             job.progress.note(f"warning: {alarm_text(alarm)}")
 

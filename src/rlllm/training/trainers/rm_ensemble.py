@@ -17,8 +17,9 @@ from pydantic import Field
 
 from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.records import PreferencePair
-from rlllm.core.runs import Run, RunOptions, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, read_json
 from rlllm.core.verdict import Diagnostics
+from rlllm.launch import process_group
 from rlllm.training.child_runs import like_first, record_like, train_child
 from rlllm.training.flow import judged_run
 from rlllm.training.pairs import note_pairs
@@ -52,10 +53,15 @@ def _run(plan: Plan[EnsembleSettings], options: RunOptions) -> Run:
             return run
         members = _train_members(plan, run, diagnostics, options)
         if diagnostics.failure is None and not diagnostics.interrupted:
-            scorer = _assemble(plan, run, members)
-            write_json(run.path / "results.json", {"measures": _results(plan, members, scorer)})
-            add_card(run, scorer, plan.measured_on, seed=plan.config.seed, progress=options.progress)
+            process_group.on_main(lambda: _finish(plan, run, members, options))
     return run
+
+
+def _finish(plan: Plan[EnsembleSettings], run: Run, members: Sequence[Run], options: RunOptions) -> None:
+    """Put the members together, and measure what became of them."""
+    scorer = _assemble(plan, run, members)
+    run.write("results.json", {"measures": _results(plan, members, scorer)})
+    add_card(run, scorer, plan.measured_on, seed=plan.config.seed, progress=options.progress)
 
 
 def member_plan(plan: Plan[EnsembleSettings], number: int, folder: Path) -> Plan[RewardModelSettings]:
@@ -99,11 +105,11 @@ def _assemble(plan: Plan[EnsembleSettings], run: Run, members: Sequence[Run]) ->
     pairs = (plan.loaded.holdout or plan.loaded.train)[:_CENTRED_ON]
     centres = [_centre(member.model, pairs) for member in members]
     write_ensemble(run.model, [Member(m.model, centre) for m, centre in zip(members, centres, strict=True)])
-    write_json(run.path / "env.json", read_json(members[0].path / "env.json"))
+    run.write("env.json", read_json(members[0].path / "env.json"))
     record_like(run, members[0])
     lineage = read_json(members[0].path / "lineage.json")
     places = [str(member.path.relative_to(run.path)) for member in members]
-    write_json(run.path / "lineage.json", {**lineage, "members": places})
+    run.write("lineage.json", {**lineage, "members": places})
     return RewardModel(str(run.model))
 
 

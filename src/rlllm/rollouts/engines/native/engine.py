@@ -16,7 +16,7 @@ from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine
 from rlllm.rollouts.engines.hf import HFEngine
 from rlllm.rollouts.engines.native.decoder_selection import TIERS, Tier, best_tier
-from rlllm.rollouts.engines.native.token_sampling import choose
+from rlllm.rollouts.engines.native.token_sampling import choose, seeded
 from rlllm.rollouts.engines.native.weight_layout import window
 
 _CHOICE_ROWS = 64
@@ -68,7 +68,7 @@ class NativeEngine(Engine):
             with tier.gradless():
                 decoder = tier.decoder(self.model)
                 for batch in batches(prompts, sampling.batch_size):
-                    _decode(decoder, batch, sampling, stops, (completions, logps))
+                    _decode(decoder, batch, sampling, stops, (completions, logps), self.seeds)
         finally:
             self.model.train(was_training)
         self.logps = logps
@@ -90,15 +90,22 @@ def _decode(
     sampling: SamplingConfig,
     stops: set[int],
     into: tuple[list[list[int]], list[list[float]]],
+    seeds: Sequence[int] | None,
 ) -> None:
-    """Continue every row of a batch, into its lists of tokens and of their log-probabilities."""
+    """Continue every row of a batch, into its lists of tokens and of their log-probabilities.
+
+    With a seed for each of all rows, each is drawn by random numbers of its own.
+    """
     completions, logps = into
     rows = [row for _, members in batch for row in members]
     owners = [index for index, (_, members) in enumerate(batch) for _ in members]
     states = decoder.prefill([prompt for prompt, _ in batch], owners, sampling.max_new_tokens)
     alive = list(range(len(rows)))
+    draws = None if seeds is None else seeded([seeds[row] for row in rows], sampling.max_new_tokens, states.device)
     for left in reversed(range(sampling.max_new_tokens)):
-        chosen = [choose(decoder.logits(part), sampling) for part in states.split(_CHOICE_ROWS)]
+        now = None if draws is None else draws[:, sampling.max_new_tokens - 1 - left].split(_CHOICE_ROWS)
+        parts = enumerate(states.split(_CHOICE_ROWS))
+        chosen = [choose(decoder.logits(part), sampling, now and now[index]) for index, part in parts]
         tokens = torch.cat([part for part, _ in chosen])
         new_tokens, new_logps = tokens.tolist(), torch.cat([part for _, part in chosen]).log().tolist()
         for position in alive:
@@ -111,6 +118,7 @@ def _decode(
         if (len(rows) - len(alive)) * _DROPPED_SHARE >= len(rows):
             decoder.keep(alive)
             tokens = tokens[alive]
+            draws = None if draws is None else draws[alive]
             rows = [rows[position] for position in alive]
             alive = list(range(len(rows)))
         states = decoder.advance(tokens)

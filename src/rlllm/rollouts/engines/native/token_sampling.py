@@ -6,6 +6,9 @@ draws one random number for each token of the vocabulary, which for a large voca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,16 +24,24 @@ class NoDistributionError(RuntimeError):
     """Logits are nan or infinite: the policy has diverged, even if its weights still are numbers."""
 
 
-def choose(logits: Tensor, sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
+def seeded(seeds: Sequence[int], steps: int, device: Any) -> Tensor:
+    """(rows, steps, 2) uniform numbers, those of each row from its own seed."""
+    generator = torch.Generator()
+    rows = [torch.rand(steps, 2, generator=generator.manual_seed(seed), dtype=torch.float64) for seed in seeds]
+    return torch.stack(rows).to(device)
+
+
+def choose(logits: Tensor, sampling: SamplingConfig, uniform: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """One token a row, and how likely it was.
 
     Args:
         logits: (rows, V); may be overwritten.
         sampling: a temperature of 0 takes the likeliest token.
+        uniform: (rows, 2) uniform numbers to draw by; None draws them from the global generator of the device.
 
     Returns:
         (rows,) token ids, and (rows,) probabilities of these in the distribution they were drawn from; those of a temperature
-        of 0 are 1. Draws come from the global generator of the device.
+        of 0 are 1.
 
     Raises:
         NoDistributionError: a row has no distribution (nan or infinite logits).
@@ -48,28 +59,28 @@ def choose(logits: Tensor, sampling: SamplingConfig) -> tuple[Tensor, Tensor]:
         scores = scores.masked_fill(scores < least, -torch.inf)
     probabilities = scores.softmax(-1)
     if sampling.top_p < 1:
-        return _draw_nucleus(probabilities, sampling.top_p, limit)
-    tokens = _draw(probabilities)
+        return _draw_nucleus(probabilities, sampling.top_p, limit, uniform)
+    tokens = _draw(probabilities, uniform)
     return tokens, probabilities.gather(1, tokens.unsqueeze(1)).squeeze(1)
 
 
-def _draw(probabilities: Tensor) -> Tensor:
+def _draw(probabilities: Tensor, uniform: Tensor | None) -> Tensor:
     """(rows,) indices drawn with (rows, V) probabilities: first a block of the vocabulary, then a token of it."""
     size = probabilities.size(1)
     if size <= 2 * BLOCK:
-        return _invert(probabilities, _uniform(probabilities, 1)[0])
+        return _invert(probabilities, _uniform(probabilities, 1, uniform)[0])
     full_blocks = size // BLOCK
     sums = probabilities[:, : full_blocks * BLOCK].unflatten(1, (full_blocks, BLOCK)).sum(-1)
     if size % BLOCK:
         sums = torch.cat((sums, probabilities[:, full_blocks * BLOCK :].sum(-1, keepdim=True)), 1)
-    first, second = _uniform(probabilities, 2)
+    first, second = _uniform(probabilities, 2, uniform)
     start = _invert(sums, first).mul_(BLOCK).unsqueeze(1)
     members = start + torch.arange(BLOCK, device=start.device)
     chances = probabilities.gather(1, members.clamp(max=size - 1)).masked_fill_(members >= size, 0)
     return start.squeeze(1).add_(_invert(chances, second))
 
 
-def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int) -> tuple[Tensor, Tensor]:
+def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
     """(rows,) indices among the likeliest tokens that together first reach `top_p`, and their shares of these."""
     size = probabilities.size(1)
     count = min(size, max(HEAD, limit))
@@ -81,12 +92,15 @@ def _draw_nucleus(probabilities: Tensor, top_p: float, limit: int) -> tuple[Tens
             break
         count = min(size, count * 8)
     chances = chances.masked_fill_(before >= top_p, 0)
-    picked = _invert(chances, _uniform(chances, 1)[0]).unsqueeze(1)
+    picked = _invert(chances, _uniform(chances, 1, uniform)[0]).unsqueeze(1)
     shares = chances.gather(1, picked) / chances.sum(-1, keepdim=True)
     return tokens.gather(1, picked).squeeze(1), shares.squeeze(1)
 
 
-def _uniform(like: Tensor, count: int) -> Tensor:
+def _uniform(like: Tensor, count: int, given: Tensor | None) -> Tensor:
+    """(count, rows) uniform numbers: the given ones, or new ones."""
+    if given is not None:
+        return given[:, :count].T
     return torch.rand(count, like.size(0), dtype=torch.float64, device=like.device)
 
 

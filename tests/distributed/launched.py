@@ -1,0 +1,67 @@
+"""Runs under torchrun: a list of jobs, made one after another by the same processes, since importing torch takes longest.
+
+    python -m torch.distributed.run --nproc_per_node 2 launched.py JOBS.json
+
+A job has the verb, the settings and the rows of an optimizer step, which the processes share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+REWARDS = """
+def vowels(sample):
+    return sum(letter in "aeiou" for letter in sample.completion) + 0.01 * len(sample.completion.encode())
+
+
+def rarely(sample):
+    return float(vowels(sample) >= 1)
+"""
+
+
+def write_rewards(folder: Path) -> Path:
+    path = folder / "rewards.py"
+    path.write_text(REWARDS)
+    return path
+
+
+def launch(command: Sequence[str], processes: int, **environment: str) -> subprocess.Popen[str]:
+    """Start a command of Python in so many processes; they share the output, which is read from `stdout`."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    return subprocess.Popen(
+        [*launcher, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+    )
+
+
+def run_jobs(jobs: Mapping[str, Any], folder: Path, processes: int) -> None:
+    """Make every job's run in `folder/NAME`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {name: {**job, "output_dir": str(folder / name)} for name, job in jobs.items()}
+    (folder / "jobs.json").write_text(json.dumps(list(places.values())))
+    process = launch([__file__, str(folder / "jobs.json")], processes)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-4000:]
+
+
+def main(jobs: Sequence[Mapping[str, Any]]) -> None:
+    import rlllm
+
+    verbs = {"sft": rlllm.sft, "train-rm": rlllm.train_rm, "align": rlllm.align, "reason": rlllm.reason}
+    for job in jobs:
+        share = job["rows"] // int(os.environ["WORLD_SIZE"])
+        settings = {**job["settings"], "per_device_train_batch_size": share}
+        verbs[job["verb"]](output_dir=job["output_dir"], **settings)
+
+
+if __name__ == "__main__":
+    main(json.loads(Path(sys.argv[1]).read_text()))
