@@ -74,6 +74,7 @@ def _requirements() -> Iterator[tuple[str, Any]]:
 
 def _machine() -> dict[str, str]:
     """What can be said without importing torch."""
+    from rlllm.rollouts.engines.choice import AUTO, chosen_engine, missing
     from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -83,7 +84,9 @@ def _machine() -> dict[str, str]:
         "executable": sys.executable,
         "cpus": f"{usable} usable, OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'not set')}",
         "gpu driver": "found" if shutil.which("nvidia-smi") else "none found",
-        "engines": ", ".join(ENGINES.names()),
+        "engines": ", ".join(name for name in ENGINES.names() if missing(name) is None),
+        **{f"engine {name}": f"cannot run here: {lacks}" for name in ENGINES.names() if (lacks := missing(name))},
+        "engine auto": " because ".join(filter(None, chosen_engine(AUTO))),
         "environments": ", ".join(ENVIRONMENTS.names()),
         "telemetry": "off: every run switches off the pings of the Hub and of TRL",
         "trackers": _installed("trackio", "tensorboard", "wandb", "mlflow"),

@@ -340,12 +340,15 @@ class RLTrainer(
             return self._sampled_by_role(prompt_ids), None
         model = self.accelerator.unwrap_model(self.model_wrapped)
         engine = self.slots.engine(model, self._tokenizer)
+        with self.accelerator.main_process_first():
+            engine.sync()
         if self.slots.erase is not None and self.model.training:
             return self._generate_segments(engine, self.slots.erase, prompt_ids), None
         if self._seeds is not None:
             first = self.accelerator.process_index * len(prompt_ids)
             engine.seeds = self._seeds.draw(self.state.global_step, first, len(prompt_ids))
         completions = sample_completions(engine, prompt_ids, self.sampling)
+        self._note(engine.metrics)
         return completions, sampled_logps(engine, completions)
 
     @contextmanager

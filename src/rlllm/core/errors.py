@@ -111,6 +111,14 @@ class RewardError(RlllmError, RuntimeError):
     """A reward raised, or returned something that is no score, more often than `max_reward_errors` allows."""
 
 
+class EngineError(RlllmError, RuntimeError):
+    """What samples is gone, or answers what no engine may; nothing that it gave is trained on."""
+
+
+class WeightSyncError(EngineError):
+    """The copy of the policy that samples does not have the policy's weights after they were brought to it."""
+
+
 def describe(error: BaseException) -> str:
     """`Type: message` on one line, the way a user can search for it."""
     text = " ".join(str(error).split())

@@ -43,7 +43,7 @@ def sample(
     """`samples` completions of every task, drawn from one seeded stream; the outer list follows `tasks`."""
     import torch
 
-    engine = open_engine(sampling.engine, model, tokenizer)
+    engine = open_engine(sampling.engine, model, tokenizer, sampling)
     torch.manual_seed(seed)
     return draw(engine, tokenizer, tasks, sampling, samples=samples)
 
@@ -146,7 +146,7 @@ def block_key(model: str, prompts: Sequence[Prompt], sampling: SamplingConfig, *
     described = {
         "model": model,
         "prompts": list(prompts),
-        "sampling": sampling.model_dump(exclude={"batch_size"}),
+        "sampling": sampling.model_dump(exclude={"batch_size", "servers", "serving"}),
         "samples": samples,
         "together": min(samples, sampling.batch_size),
         "stream": stream if sampling.temperature else None,

@@ -13,6 +13,14 @@ ENGINES = Registry(
             "rlllm.rollouts.engines.native.engine:NativeEngine",
             "shared prompts, ended rows dropped, fused layers; in this process",
         ),
+        "vllm": Builtin(
+            "rlllm.rollouts.engines.served.in_process:VLLMEngine",
+            "vLLM in this process, on a GPU; each sync of weights is proven",
+        ),
+        "vllm-server": Builtin(
+            "rlllm.rollouts.engines.served.server_engine:ServerEngine",
+            "running vLLM servers, by rollout.servers; each sync of weights is proven",
+        ),
     },
     "rlllm doctor",
 )

@@ -57,7 +57,9 @@ class PlannedDialogue:
         from rlllm.rollouts.engines.loading import open_engine
 
         adapters = None if self.roles is None else RoleAdapters(model, tuple(self.roles.folders))
-        speak = speaker(partial(open_engine, sampling.engine, model, tokenizer), tokenizer, sampling, adapters)
+        speak = speaker(
+            partial(open_engine, sampling.engine, model, tokenizer, sampling), tokenizer, sampling, adapters
+        )
         answers = self._dialogue().answers([task for task in tasks for _ in range(samples)], speak)
         return [answers[start : start + samples] for start in range(0, len(answers), samples)]
 

@@ -97,7 +97,7 @@ class PlannedEnvironment:
         from rlllm.rollouts.environments.multi_turn import MultiTurnSampler
 
         return MultiTurnSampler(
-            open_engine(sampling.engine, model, tokenizer),
+            open_engine(sampling.engine, model, tokenizer, sampling),
             tokenizer,
             self.factory(tasks),
             sampling,

@@ -19,6 +19,7 @@ from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of
 from rlllm.rewards.composition import Composition
+from rlllm.rollouts.engines.choice import engine_text
 from rlllm.training.batch_arithmetic import BatchPlan, plan_batches, rows_of_step
 from rlllm.training.combinations import check_combinations
 from rlllm.training.images import check_images
@@ -307,6 +308,7 @@ class RLPlan(Plan[RLConfigT]):
             *([("filter", self._filter_text())] if self.filter_reward else []),
             *([("measured", _ONE_ANSWER)] if "reflect" in self.slots else []),
             ("batch", self.batches.describe()),
+            *([("engine", engine)] if (engine := engine_text(self.config.rollout)) else []),
             *([("correction", correction.describe())] if correction else []),
             *self._staleness_lines(),
             *(measured if self.entropy_target_is_measured else []),

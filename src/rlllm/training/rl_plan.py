@@ -82,7 +82,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     composition = resolve_rewards(
         rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
     )
-    check_engine(rollout.engine, images=plan.has_images)
+    check_engine(rollout.engine, images=plan.has_images, settings=rollout)
     _check_engine_settings(rollout.engine, settings)
     settings |= check_correction(config.rollout_correction, rollout.engine, slots, settings)
     settings |= several_updates(
@@ -341,6 +341,12 @@ def _check_signals(signals: Mapping[str, Signal], settings: Mapping[str, Any]) -
 
 def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
     """Raise ConfigError for settings of sampling that the engine does not read."""
+    if settings.get("use_vllm") and engine != "hf":
+        raise ConfigError(
+            "TRL's own use of vLLM belongs to the engine hf; rlllm's engines prove that the weights arrive",
+            given=f"rollout.engine={engine} use_vllm=true",
+            hint=f"{_in_place_of_trl(settings)}; or TRL's own way: rollout.engine=hf use_vllm=true",
+        )
     fields = trl_fields.table("GRPOConfig")
     unread = [name for name in _GENERATE_ONLY if name in settings and settings[name] != fields[name]["default"]]
     if unread and engine != "hf":
@@ -349,6 +355,15 @@ def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
             given=", ".join(f"{name}={settings[name]}" for name in unread),
             hint="rollout.engine=hf, or leave it out",
         )
+
+
+def _in_place_of_trl(settings: Mapping[str, Any]) -> str:
+    """What to type for TRL's settings of vLLM."""
+    if settings.get("vllm_mode") != "server":
+        return "rollout.engine=vllm in place of use_vllm=true"
+    host, port = settings.get("vllm_server_host", "localhost"), settings.get("vllm_server_port", 8000)
+    url = settings.get("vllm_server_base_url") or f"http://{host}:{port}"
+    return f"rollout.engine=vllm-server rollout.servers={url} in place of use_vllm=true vllm_mode=server"
 
 
 def _check_words(settings: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ class EngineLM(HFLM):
     def __init__(self, model: Any, tokenizer: Any, sampling: SamplingConfig) -> None:
         super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=sampling.batch_size)
         self.settings = sampling
-        self.engine = open_engine(sampling.engine, model, tokenizer)
+        self.engine = open_engine(sampling.engine, model, tokenizer, sampling)
         self.shares = refusal(model) is None
         taken = inspect.signature(model.forward).parameters
         self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in taken else {}

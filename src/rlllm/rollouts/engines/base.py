@@ -51,6 +51,8 @@ class Engine(ABC):
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
+        self.metrics: dict[str, float] = {}
+        """What to log of the last rollout beside the run's own numbers, such as how long weights took to arrive."""
 
     @abstractmethod
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingConfig) -> list[list[int]]:
@@ -70,6 +72,11 @@ class Engine(ABC):
             of `stop_ids()`. A completion without such a token counts as truncated.
         """
 
+    def sync(self) -> None:
+        """Bring the model's weights to where they sample, where that is not the model itself. Called by every process of a run
+        before a rollout, by the first one first; a process that samples alone need not call it."""
+        return
+
     def stop_ids(self) -> set[int]:
         """Every token that ends a completion: the tokenizer's, the generation config's and the end of turn of the template."""
         return stop_ids(self.model, self.tokenizer)
@@ -77,6 +84,7 @@ class Engine(ABC):
 
 _DECLARED = (
     "generate",
+    "sync",
     "stop_ids",
     "tier",
     "reason",
@@ -84,12 +92,18 @@ _DECLARED = (
     "reports_logps",
     "logps",
     "seeds",
+    "metrics",
     "model",
     "tokenizer",
 )
 _NEARLY = 0.8
 """Similarity from which the name of a helper method is taken for a misspelt one."""
-_CALLS = {"__init__": ("model", "tokenizer"), "generate": ("prompts", "sampling"), "stop_ids": ()}
+_CALLS: dict[str, tuple[str, ...]] = {
+    "__init__": ("model", "tokenizer"),
+    "generate": ("prompts", "sampling"),
+    "sync": (),
+    "stop_ids": (),
+}
 """Method -> the positional arguments it is called with."""
 
 
@@ -147,7 +161,7 @@ def sample_completions(
     """
     name = name or type(engine).__name__
     if any(isinstance(prompt, PromptWithImages) for prompt in prompts) and not engine.reads_images:
-        raise _blind(name)
+        raise blind(name)
     with plugin_boundary("engine", name, engine):
         completions = engine.generate(prompts, sampling)
     problem = _problem(completions, len(prompts))
@@ -181,7 +195,8 @@ def sampled_logps(engine: Engine, completions: Sequence[TokenIds], name: str | N
     return engine.logps
 
 
-def _blind(name: str) -> ConfigError:
+def blind(name: str) -> ConfigError:
+    """What to say of an engine that is given images and reads text."""
     return ConfigError(
         f"the engine {name} reads text, and prompts have images",
         given="reads_images = False",
@@ -192,7 +207,7 @@ def _blind(name: str) -> ConfigError:
 def refuse_blind(kind: type[Engine], name: str) -> None:
     """Raise ConfigError for an engine that takes no prompts with images."""
     if not kind.reads_images:
-        raise _blind(name)
+        raise blind(name)
 
 
 def _problem(completions: Any, prompts: int) -> str | None:

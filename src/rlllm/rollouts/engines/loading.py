@@ -4,24 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
+from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.rollouts.engines.base import Engine, checked_engine, refuse_blind
+from rlllm.rollouts.config import EngineSettings
+from rlllm.rollouts.engines.base import Engine, blind, checked_engine, refuse_blind
+from rlllm.rollouts.engines.choice import ASKING, OUTSIDE, START, chosen_engine, missing
 from rlllm.rollouts.registry import ENGINES, SILENT_ENGINES
 
 
-def check_engine(name: str, *, images: bool = False) -> None:
+def check_engine(name: str, *, images: bool = False, settings: EngineSettings | None = None) -> None:
     """Check the engine of a recipe when a run is planned. One that ships with rlllm is not imported, since that loads torch.
 
     Args:
-        images: whether prompts have images, which those that ship take.
+        images: whether prompts have images.
+        settings: where it samples; None where nothing says.
 
     Raises:
-        RlllmError: as `load_engine`, or the engine takes no images.
+        RlllmError: as `load_engine`, this machine lacks something for it, it takes no images, or servers are named for an
+            engine that asks none, or none for one that does.
     """
+    name = chosen_engine(name)[0]
     if name not in ENGINES.builtins:
         kind = load_engine(name)
         if images:
             refuse_blind(kind, name)
+    elif images and name in OUTSIDE:
+        raise blind(name)
+    lacks = missing(name)
+    if lacks is not None:
+        raise ConfigError(
+            f"the engine {name} cannot run here: {lacks}",
+            given=f"rollout.engine={name}",
+            hint="rollout.engine=auto takes the best that can; rlllm doctor says what each lacks",
+        )
+    servers = [] if settings is None else settings.servers
+    if name in ASKING and not servers:
+        raise ConfigError(
+            f"the engine {name} samples with servers, and none is named",
+            given=f"rollout.engine={name}",
+            hint=f"rollout.servers=http://localhost:8000 after: {START}",
+        )
+    if servers and name not in ASKING:
+        raise ConfigError(
+            f"the engine {name} asks no servers",
+            given=f"rollout.servers={','.join(servers)}",
+            hint="rollout.engine=vllm-server",
+        )
 
 
 def reports_logps(name: str) -> bool:
@@ -30,6 +58,7 @@ def reports_logps(name: str) -> bool:
     Raises:
         RlllmError: as `load_engine`.
     """
+    name = chosen_engine(name)[0]
     return name not in SILENT_ENGINES if name in ENGINES.builtins else load_engine(name).reports_logps
 
 
@@ -44,12 +73,16 @@ def load_engine(name: str) -> type[Engine]:
     return checked_engine(ENGINES.load(name), name)
 
 
-def open_engine(name: str, model: Any, tokenizer: Any) -> Engine:
+def open_engine(name: str, model: Any, tokenizer: Any, settings: EngineSettings | None = None) -> Engine:
     """An engine for a model.
+
+    Args:
+        settings: servers and how they are asked, which engines read that sample outside of the model; others need none.
 
     Raises:
         RlllmError: as `load_engine`, or its constructor raised an exception (PluginError).
     """
-    kind = load_engine(name)
+    name = chosen_engine(name)[0]
+    kind: Any = load_engine(name)
     with plugin_boundary("engine", name, kind):
-        return kind(model, tokenizer)
+        return kind(model, tokenizer, settings) if name in OUTSIDE else kind(model, tokenizer)

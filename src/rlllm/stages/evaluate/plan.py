@@ -19,6 +19,7 @@ from rlllm.evals.request import EvalRequest
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model, source_of
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
+from rlllm.rollouts.config import OUTSIDE_SETTINGS
 from rlllm.rollouts.engines.loading import check_engine
 from rlllm.stages.evaluate.baseline import EarlierEvaluation, earlier_evaluation, matching_tasks, model_of
 from rlllm.stages.evaluate.settings import EvalSettings, TaskSpec
@@ -59,7 +60,7 @@ class PlannedTask:
                 self.metric.name,
                 [record_hash(record) for record in self.records],
                 self.rewards.fingerprint() if self.rewards else None,
-                config.sampling.model_dump(exclude={"batch_size", "engine"}),
+                config.sampling.model_dump(exclude={"batch_size", *OUTSIDE_SETTINGS}),
                 *([params] if params else []),
                 *([played] if played else []),
             ]
@@ -182,6 +183,8 @@ def plan_evaluation(config: EvalSettings) -> EvalPlan:
         baseline = resolve_model(model_of(earlier))
     _check_settings(config, metrics, baseline)
     _check_images(config, source, baseline, tasks)
+    if any(task.metric.samples for task in tasks):
+        check_engine(config.sampling.engine, settings=config.sampling)
     for task in tasks:
         rehearse(task.metric, _small_request(config, task, source))
     compared = matching_tasks(earlier, {task.name: task.hash(config) for task in tasks}) if earlier else None
@@ -208,7 +211,7 @@ def _check_images(
                 hint="leave environment and dialogue out",
             )
         if task.metric.samples:
-            check_engine(config.sampling.engine, images=True)
+            check_engine(config.sampling.engine, images=True, settings=config.sampling)
 
 
 def _load_metric(name: str) -> Metric:

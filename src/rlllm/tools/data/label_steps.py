@@ -171,7 +171,7 @@ def _load(config: StepLabelConfig, source: ModelSource, rewards: Composition, li
     hardware = local.prepare()
     model, tokenizer = placed(load_policy(source, bf16=hardware.bf16), hardware), load_tokenizer(source)
     torch.manual_seed(config.seed)
-    return _Labeller(config, open_engine(config.sampling.engine, model, tokenizer), tokenizer, rewards)
+    return _Labeller(config, open_engine(config.sampling.engine, model, tokenizer, config.sampling), tokenizer, rewards)
 
 
 @dataclass(frozen=True)

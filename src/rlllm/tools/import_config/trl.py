@@ -75,7 +75,7 @@ def draft(config: Mapping[str, Any], stage: str | None, path: Path) -> Draft:
     rest = _peft(recipe, config)
     _data(recipe, rest)
     put_rewards(recipe, rest)
-    recipe.read(rest, _RULES)
+    recipe.read(rest if rest.get("use_vllm") else _without_vllm(rest), _RULES)
     if command == "sft" and not {"completion_only_loss", "assistant_only_loss"} & config.keys():
         reason = "TRL learns prompts too where rows are messages or text; the recipe learns answers: completion_only_loss=false"
         recipe.leave("completion_only_loss", None, reason)
@@ -271,7 +271,38 @@ def _padding_free(recipe: Draft, key: str, value: Any) -> None:
 
 
 BEST = "the best model is that of the run's own measure: data.holdout=256 eval.every=50 eval.keep=best"
-_VLLM = left("rollouts are sampled by rlllm's own engines: rollout.engine")
+_VLLM = left("settings of TRL's own vLLM; those of rlllm's engines are under rollout.serving")
+
+
+def _without_vllm(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without settings that TRL reads with `use_vllm` alone."""
+    return {key: value for key, value in config.items() if not key.startswith("vllm_")}
+
+
+def _use_vllm(recipe: Draft, key: str, value: Any) -> None:
+    """vLLM in the process that trains, where it can run; a server's address is in other settings."""
+    if value and "engine" not in recipe.values.get("rollout", {}):
+        recipe.put("rollout.engine", "auto")
+
+
+def _vllm_mode(recipe: Draft, key: str, value: Any) -> None:
+    if value == "server":
+        recipe.put("rollout.engine", "vllm-server")
+        recipe.values["rollout"].setdefault("servers", ["http://localhost:8000"])
+
+
+def _vllm_server(recipe: Draft, key: str, value: Any) -> None:
+    recipe.put("rollout.engine", "vllm-server")
+    recipe.put("rollout.servers", [str(value)])
+
+
+def _vllm_memory(recipe: Draft, key: str, value: Any) -> None:
+    recipe.put("rollout.serving.memory", value)
+
+
+def _vllm_length(recipe: Draft, key: str, value: Any) -> None:
+    recipe.put("rollout.serving.max_length", value)
+
 
 SHARED: dict[str, Rule] = {
     "output_dir": to("output_dir"),
@@ -304,7 +335,13 @@ SHARED: dict[str, Rule] = {
     "hub_private_repo": left("push the run's model folder yourself"),
     "hub_always_push": left("push the run's model folder yourself"),
     "hub_token": left(SHELL),
-    "use_vllm": unless(False, "rollouts are sampled by rlllm's own engines: rollout.engine"),
+    "use_vllm": _use_vllm,
+    "vllm_mode": _vllm_mode,
+    "vllm_server_base_url": _vllm_server,
+    "vllm_server_host": left("the server's address is written whole: rollout.servers=http://HOST:PORT"),
+    "vllm_server_port": left("the server's address is written whole: rollout.servers=http://HOST:PORT"),
+    "vllm_gpu_memory_utilization": _vllm_memory,
+    "vllm_max_model_length": _vllm_length,
     "max_prompt_length": left(PROMPT_LENGTH),
     "deepspeed": left(LAUNCHER),
     "fsdp": left(LAUNCHER),
@@ -316,14 +353,8 @@ SHARED: dict[str, Rule] = {
     **{
         f"vllm_{name}": _VLLM
         for name in (
-            "mode",
-            "server_host",
-            "server_port",
-            "server_base_url",
             "server_timeout",
-            "gpu_memory_utilization",
             "tensor_parallel_size",
-            "max_model_length",
             "enable_sleep_mode",
             "device",
             "max_model_len",

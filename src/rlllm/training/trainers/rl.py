@@ -159,7 +159,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
     by_trl = config.rollout.engine == "hf" and not {"erase", "dialogue", "reflect"} & by_slot.keys()
     slots = Slots(
         rewards=job.plan.rewards,
-        engine=None if by_trl else partial(open_engine, config.rollout.engine),
+        engine=None if by_trl else partial(open_engine, config.rollout.engine, settings=config.rollout),
         kl=KLController(
             config.kl.where, float(job.plan.settings.get("beta", 0.0)), config.kl.target, config.kl.horizon
         ),
