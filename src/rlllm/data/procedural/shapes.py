@@ -1,7 +1,8 @@
 """The dataset `shapes`: questions on a small picture of drawn shapes. The picture is in the prompt, and no text tells of it.
 
-Level 1: the colour of one large shape, out of four; 2: colour or side of two shapes; 3: also how many, of up to four shapes;
-4: also above or below and which shape, of up to six shapes in six colours.
+Level 1: the colour of one large shape, out of four; 2: the colour, the side and the number of two shapes, which are named by
+place and colour; 3: also above or below, of up to four shapes; 4: up to six shapes in six colours, which are named by kind and
+colour, and which shape has a colour.
 
 A picture is 32 pixels wide and high. Its pixels are set by whole numbers and stored in a PNG without compression, so that its
 bytes, and with them the hash of a record, are the same with every version of every library.
@@ -16,6 +17,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 
 from rlllm.core.records import Prompt
 from rlllm.data.procedural.problems import Problem, Solution
@@ -71,20 +73,22 @@ class _Tier:
     """Shapes of a picture."""
     colours: int
     questions: tuple[str, ...]
+    kinds: bool = False
+    """Whether a question names shapes by their kind: a circle is harder to tell from a square than red from blue."""
 
 
 _TIERS: Mapping[int, _Tier] = {
     1: _Tier(1, 1, 1, 1, 4, ("colour",)),
-    2: _Tier(2, 1, 2, 2, 4, ("colour", "side")),
-    3: _Tier(2, 2, 1, 4, 4, ("colour", "side", "count")),
-    4: _Tier(3, 3, 3, 6, 6, ("colour", "side", "count", "height", "kind")),
+    2: _Tier(2, 1, 2, 2, 4, ("colour", "side", "count")),
+    3: _Tier(2, 2, 2, 4, 4, ("side", "count", "height")),
+    4: _Tier(3, 3, 3, 6, 6, ("colour", "side", "count", "height", "kind"), kinds=True),
 }
 
 
 def _draw(level: int, generator: random.Random) -> Problem:
     tier = _TIERS[level]
     ask = _QUESTIONS[generator.choice(tier.questions)]
-    while (asked := ask(_scene(tier, generator), generator)) is None:
+    while (asked := ask(_scene(tier, generator), generator, tier.kinds)) is None:
         pass
     scene = ", ".join(shape.name for shape in asked.shapes)
     places = " ".join(f"{shape.name}@{shape.x},{shape.y},{shape.radius}" for shape in asked.shapes)
@@ -127,29 +131,34 @@ def _scene(tier: _Tier, generator: random.Random) -> list[Shape]:
     return shapes
 
 
-def _colour(shapes: list[Shape], generator: random.Random) -> _Question | None:
+def _colour(shapes: list[Shape], generator: random.Random, kinds: bool) -> _Question | None:
     if len(shapes) == 1:
-        return _Question(shapes, "What colour is the shape?", shapes[0].colour, _but(COLOURS, shapes[0].colour)[:3])
-    single = [shape for shape in shapes if [other.kind for other in shapes].count(shape.kind) == 1]
-    if not single:
-        return None
-    shape = generator.choice(single)
-    return _Question(shapes, f"What colour is the {shape.kind}?", shape.colour, _but(COLOURS, shape.colour)[:3])
+        shape, text = shapes[0], "What colour is the shape?"
+    elif kinds:
+        single = _alone(shapes, _KIND)
+        if not single:
+            return None
+        shape = generator.choice(single)
+        text = f"What colour is the {shape.kind}?"
+    else:
+        shape = generator.choice(shapes)
+        text = f"What colour is the {_SIDES[shape.column]} shape?"
+    return _Question(shapes, text, shape.colour, _but(COLOURS, shape.colour)[:3])
 
 
-def _kind(shapes: list[Shape], generator: random.Random) -> _Question | None:
-    single = [shape for shape in shapes if [other.colour for other in shapes].count(shape.colour) == 1]
+def _kind(shapes: list[Shape], generator: random.Random, kinds: bool) -> _Question | None:
+    single = _alone(shapes, _COLOUR)
     if not single:
         return None
     shape = generator.choice(single)
     return _Question(shapes, f"What shape is {shape.colour}?", shape.kind, _but(KINDS, shape.kind))
 
 
-def _count(shapes: list[Shape], generator: random.Random) -> _Question:
+def _count(shapes: list[Shape], generator: random.Random, kinds: bool) -> _Question:
     """How many there are of a kind or colour. The number is drawn first, and the shapes are changed to fit: none is rare."""
     number = generator.randint(0, min(_MOST_COUNTED, len(shapes)))
     counted = set(generator.sample(range(len(shapes)), number))
-    of_kind = generator.random() < 0.5
+    of_kind = kinds and generator.random() < 0.5
     names = KINDS if of_kind else tuple(COLOURS)[:4]
     name = generator.choice(names)
     changed = []
@@ -161,25 +170,34 @@ def _count(shapes: list[Shape], generator: random.Random) -> _Question:
 
 
 def _relation(
-    shapes: list[Shape], generator: random.Random, place: Callable[[Shape], int], less: str, more: str
+    shapes: list[Shape], generator: random.Random, kinds: bool, place: Callable[[Shape], int], less: str, more: str
 ) -> _Question | None:
-    single = [shape for shape in shapes if [other.kind for other in shapes].count(shape.kind) == 1]
+    """Where one shape is from another. `less` and `more` are the answers; `place` is smaller where `less` is right."""
+    name = _KIND if kinds else _COLOUR
+    single = _alone(shapes, name)
     pairs = [(one, other) for one in single for other in single if place(one) != place(other)]
     if not pairs:
         return None
     one, other = generator.choice(pairs)
-    text = f"Is the {one.kind} {less} or {more} the {other.kind}?"
-    sides = [side.removesuffix(" of") for side in (less, more)]
-    answer = sides[place(one) > place(other)]
-    return _Question(shapes, text.replace("left of or", "left or"), answer, _but(sides, answer))
+    first, second = (f"the {name(shape)}" if kinds else name(shape) for shape in (one, other))
+    text = f"Is {first} {less} or {more} {'of ' if more in _SIDES else ''}{second}?"
+    answer = more if place(one) > place(other) else less
+    return _Question(shapes, text, answer, _but((less, more), answer))
 
 
-_QUESTIONS: Mapping[str, Callable[[list[Shape], random.Random], _Question | None]] = {
+def _alone(shapes: list[Shape], name: Callable[[Shape], str]) -> list[Shape]:
+    """The shapes whose name no other has."""
+    return [shape for shape in shapes if [name(other) for other in shapes].count(name(shape)) == 1]
+
+
+_KIND, _COLOUR = attrgetter("kind"), attrgetter("colour")
+_SIDES = ("left", "right")
+_QUESTIONS: Mapping[str, Callable[[list[Shape], random.Random, bool], _Question | None]] = {
     "colour": _colour,
     "kind": _kind,
     "count": _count,
-    "side": partial(_relation, place=lambda shape: shape.column, less="left of", more="right of"),
-    "height": partial(_relation, place=lambda shape: shape.row, less="above", more="below"),
+    "side": partial(_relation, place=attrgetter("column"), less="left", more="right"),
+    "height": partial(_relation, place=attrgetter("row"), less="above", more="below"),
 }
 
 
