@@ -292,13 +292,15 @@ def _seen(run: Run) -> dict[str, tuple[float, float]]:
     return shares
 
 
-_KINDS = ("colour of one shape", "colour of one of two", "side")
+_KINDS = ("colour of one shape", "colour of one of two", "side", "number")
 
 
 def _kind_of(prompt: str) -> str:
-    if "Is the" in prompt:
+    if "How many" in prompt:
+        return "number"
+    if "left or right" in prompt:
         return "side"
-    return "colour of one shape" if "the shape?" in prompt else "colour of one of two"
+    return "colour of one shape" if "is the shape?" in prompt else "colour of one of two"
 
 
 TABLES: dict[str, Callable[[Run], list[dict[str, Any]]]] = {
