@@ -13,8 +13,8 @@ _IMAGE = "<image>"
 """The token that stands for a picture in a prompt; the processor repeats it for each of the picture's tokens."""
 _PIXELS, _PATCH = 32, 8
 _POSITIONS = 0.3
-"""Standard deviation of the position embeddings, that of the patch embeddings of a drawn picture. CLIP's own is .02, beside which
-a patch hardly tells where it is: sides were not learned."""
+"""Standard deviation of the position embeddings: about that of the patch embeddings of a drawn picture. Beside CLIP's own, .02,
+a patch hardly tells where it is, and sides are not learned."""
 _SEED = 0
 _CONTENT = "{{ '<|' ~ message.role ~ '|>' ~ message.content }}"
 _PARTS = (
