@@ -168,9 +168,32 @@ def test_every_recipe_that_ships_resolves(rlllm: Rlllm) -> None:
 def test_a_pipeline_is_planned_step_by_step(rlllm: Rlllm) -> None:
     said = rlllm("run duo --dry-run")
     assert (said.code, said.err) == (0, "")
-    assert [line.split()[:3] for line in said.out.splitlines()[1:]] == [["one", "reason", "short"]]
-    assert rlllm("run duo --dry-run --json --seed 3").json["seed"] == 3
+    _, step, heading, *plan = said.out.splitlines()
+    assert (step.split()[:3], heading) == (["one", "reason", "short"], "one")
+    assert {"model", "data", "cost", "memory"} <= {line.split()[0] for line in plan}
+    document = rlllm("run duo --dry-run --json --seed 3").json
+    assert document["seed"] == 3
+    assert document["planned"]["one"]["stage"] == "reason"
     assert rlllm("run duo --dry-run --json seed=4 output_dir=out").json["seed"] == 4
+
+
+def test_a_pipeline_whose_data_cannot_be_reached_shows_its_steps_and_says_why(rlllm: Rlllm) -> None:
+    said = rlllm("run gsm8k --dry-run")
+    assert said.code == 2
+    assert [line.split()[:2] for line in said.out.splitlines()[1:4]] == [
+        ["before", "eval"],
+        ["reason", "reason"],
+        ["after", "eval"],
+    ]
+    assert "the Hub cannot be reached" in said.err
+    assert "openai/gsm8k" in said.err
+
+
+def test_a_pipeline_takes_another_model_and_other_data(rlllm: Rlllm, model: str) -> None:
+    said = rlllm(f"run gsm8k model={model} data=arithmetic test=arithmetic reason.rollout.max_new_tokens=32 --dry-run")
+    assert (said.code, said.err) == (0, "")
+    assert "gsm8k: pass on 1319 rows of arithmetic" in said.out
+    assert "100 steps, 100 rollouts, 16,000 completions" in said.out
 
 
 def test_eval_recipes_are_told_from_tasks(rlllm: Rlllm, model: str) -> None:

@@ -30,6 +30,7 @@ HISTORY = {"decisions.md"}
 SET = {
     "README.md": ["24 GB"],
     "docs/guides/data.md": ["0.045"],
+    "docs/guides/gsm8k.md": ["24 GB", "2 GB", "6 GB"],
     "docs/guides/judges.md": ["60 s", "1 s"],
     "docs/guides/physics.md": ["2 s"],
     "docs/guides/rewards.md": ["256 MB", "16 MB", "0.333", "0.333333"],

@@ -14,6 +14,7 @@ from rlllm_cli.invocation import as_typed
 from rlllm_cli.progress import clock, listening
 
 if TYPE_CHECKING:
+    from rlllm.stages.catalog import StagePlan
     from rlllm.stages.pipeline import Pipeline, PipelineRun
 
 DEMO = "demo"
@@ -21,7 +22,8 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[KEY=VALUE]...",
-        help="output_dir, seed, fail_on or title of the pipeline, or STEP.KEY of a step: sft.max_steps=20.",
+        help="output_dir, seed, fail_on, title, model, data, test (data of evaluations) or published of the pipeline, or "
+        "STEP.KEY of a step: sft.max_steps=20.",
         show_default=False,
     ),
 ]
@@ -104,15 +106,46 @@ def _given(words: Sequence[str] | None, flags: Mapping[str, Any]) -> overrides.O
 
 
 def show_steps(pipeline: Pipeline, as_json: bool) -> None:
-    """What would run, to stdout."""
+    """What would run, to stdout. Steps that begin with nothing of an earlier one are planned.
+
+    Raises:
+        RlllmError: one of these cannot work, as where its data needs a network that there is not.
+    """
     if as_json:
-        console.emit_json(pipeline.model_dump(mode="json"))
+        console.emit_json(
+            {**pipeline.model_dump(mode="json"), "planned": {n: p.to_json() for n, p in _plans(pipeline)}}
+        )
         return
     rows = [
         (step.name, step.stage, step.recipe, ", ".join(f"{key}={value}" for key, value in step.settings.items()))
         for step in pipeline.steps
     ]
     console.table(("step", "stage", "recipe", "settings"), rows)
+    shared = {"model": pipeline.model, "data": pipeline.data, "test": pipeline.test}
+    console.fields((key, str(value)) for key, value in shared.items() if value is not None)
+    for name, planned in _plans(pipeline):
+        console.heading(name)
+        console.fields(_cost(planned))
+
+
+def _plans(pipeline: Pipeline) -> Iterator[tuple[str, StagePlan]]:
+    from rlllm.stages.catalog import plan
+
+    for name, config in pipeline.plannable():
+        yield name, plan(config)
+
+
+def _cost(planned: StagePlan) -> Iterator[tuple[str, str]]:
+    """What is read, what it costs and what memory it takes, of a plan."""
+    from rlllm.training.cost import cost_of
+
+    yield from (
+        (label, value)
+        for label, value in planned.lines()
+        if label in ("model", "data", "task", "completions", "during")
+    )
+    cost = cost_of(planned)
+    yield from cost.lines() if cost else ()
 
 
 def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
@@ -127,6 +160,7 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
     else:
         console.table(("step", "measure", "before", "after", "change", "time", "outcome"), _rows(done))
         console.emit("")
+        show_published(done)
         outcomes = summary_of({name: run.outcome for name, run in done.runs.items()})
         places = [("outcome", outcomes), ("run", done.path), ("report", done.path / "report.html")]
         console.fields([*places, *(("next", command) for command in following)])
@@ -136,6 +170,32 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
     outcome.show_reasons(last.verdict)
     if not done.ok:
         raise typer.Exit(1)
+
+
+def show_published(done: PipelineRun) -> None:
+    """Published results beside those of the pipeline, and what the answers mean."""
+    from rlllm.stages.published import NOT_COMPARABLE, NOTE
+
+    if not done.published:
+        return
+    heads = ("published", "training", "there", "here", "here - there", "answer")
+    rows = [
+        (
+            row["name"],
+            row["when"],
+            outcome.interval(row["published"]),
+            outcome.interval(row["here"]),
+            outcome.interval(row.get("difference")),
+            f"{row['answer']}: {row['text']}",
+        )
+        for row in done.published
+    ]
+    console.table(heads, rows)
+    notes = dict.fromkeys(f"{row['name']}, {row['when']}: {row['note']}" for row in done.published if row["note"])
+    judged = any(row["answer"] != NOT_COMPARABLE for row in done.published)
+    for text in (*notes, *([NOTE] if judged else [])):
+        console.emit(text)
+    console.emit("")
 
 
 def _next_commands(done: PipelineRun) -> list[str]:

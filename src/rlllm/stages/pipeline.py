@@ -6,20 +6,21 @@ step, so `model: "@align"` is the model that step made. A step that does not suc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rlllm.core.config import Section, StageConfig
-from rlllm.core.errors import ConfigError, RunDirectoryError
+from rlllm.core.errors import ConfigError, RunDirectoryError, unknown
 from rlllm.core.recipes import as_given, find_recipe, read_recipe
 from rlllm.core.redaction import without_secrets
 from rlllm.core.runs import Run, RunOptions, write_json
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
+from rlllm.stages.published import PublishedSpec, compare_published, sentences
 from rlllm.training.child_runs import run_child
 from rlllm.training.plan import refuse_several_processes
 from rlllm.training.settings import FailOn, TrainingConfig
@@ -53,17 +54,24 @@ class Step(Section):
         """The recipe as it is given; None without one."""
         return as_given(find_recipe(self.recipe, self.stage).path) if self.recipe else None
 
-    def resolve(self, steps: Mapping[str, Path], seed: int, fail_on: Sequence[str] = ()) -> StageConfig:
+    def resolve(
+        self,
+        steps: Mapping[str, Path],
+        seed: int,
+        fail_on: Sequence[str] = (),
+        shared: Mapping[str, Any] | None = None,
+    ) -> StageConfig:
         """The stage's config, with references to earlier steps filled in.
 
         Args:
             steps: name of an earlier step -> its run directory.
             seed: of a step that sets none.
             fail_on: outcomes that fail a step that trains and sets none.
+            shared: settings of the pipeline, which lie over the recipe and under the step's own.
         """
         settings = {"seed": seed, **self.settings}
         overrides = [(key, _fill(value, steps, self.name)) for key, value in settings.items()]
-        config = resolve_settings(self.stage, self.recipe_values(), overrides)
+        config = resolve_settings(self.stage, {**self.recipe_values(), **(shared or {})}, overrides)
         if fail_on and isinstance(config, TrainingConfig) and "fail_on" not in config.model_fields_set:
             return config.model_copy(update={"fail_on": list(fail_on)})
         return config
@@ -76,11 +84,24 @@ class Pipeline(Section):
     """Heading of the report."""
     seed: int = 0
     """Seed of every step that sets none."""
+    model: str | None = None
+    """Model of every step that sets none."""
+    data: Any = None
+    """Data of every step that trains and sets none."""
+    test: Any = None
+    """Data of every step that evaluates and sets none."""
+    published: PublishedSpec | None = None
+    """Published results that those of the steps are compared with, such as `gsm8k`."""
     fail_on: FailOn = Field(default_factory=list)
     """Outcomes that fail a step that trains, and with it the pipeline, beside a main measure that got worse: `no-gain` (no
     measurable change) and `not-measured`. A step that sets its own keeps it."""
     steps: list[Step] = Field(min_length=1)
     """What to do, in order."""
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Pipeline:
@@ -93,7 +114,32 @@ class Pipeline(Section):
         """Resolve every step against the steps before it. Raises ConfigError for the first that does not resolve."""
         earlier: dict[str, Path] = {}
         for step in self.steps:
-            step.resolve(earlier, self.seed, self.fail_on)
+            self.resolve(step, earlier)
+            earlier[step.name] = Path(step.name)
+        if self.published is not None:
+            self.published.read()
+            evaluated = [step.name for step in self.steps if step.stage == "eval"]
+            for name in (self.published.before, self.published.after):
+                if name not in evaluated:
+                    raise unknown("step that evaluates", name, evaluated)
+
+    def resolve(self, step: Step, places: Mapping[str, Path]) -> StageConfig:
+        """The config of a step; `places` has the run directories of the steps before it."""
+        return step.resolve(places, self.seed, self.fail_on, self.shared(step))
+
+    def shared(self, step: Step) -> dict[str, Any]:
+        """What the pipeline sets for a step that does not: its model and data."""
+        data = self.test if step.stage == "eval" else self.data
+        given = {"model": self.model, "data": data}
+        return {key: value for key, value in given.items() if value is not None and key not in step.settings}
+
+    def plannable(self) -> Iterator[tuple[str, StageConfig]]:
+        """Name and config of the steps that begin with nothing that an earlier one makes."""
+        earlier: dict[str, Path] = {}
+        for step in self.steps:
+            config = self.resolve(step, earlier)
+            if "@" not in {str(value)[:1] for value in _leaves({**self.shared(step), **step.settings})}:
+                yield step.name, config
             earlier[step.name] = Path(step.name)
 
 
@@ -105,6 +151,8 @@ class PipelineRun:
     runs: dict[str, Run]
     rows: list[SummaryRow]
     complete: bool
+    published: list[dict[str, Any]] = field(default_factory=list)
+    """Published results beside these; see `stages.published`."""
 
     @property
     def ok(self) -> bool:
@@ -113,7 +161,8 @@ class PipelineRun:
     def to_json(self) -> dict[str, Any]:
         steps = {name: str(run.path) for name, run in self.runs.items()}
         outcomes = {name: run.verdict.get("outcome") for name, run in self.runs.items()}
-        return {"ok": self.ok, "outcomes": outcomes, "steps": steps, "summary": [asdict(row) for row in self.rows]}
+        found = {"ok": self.ok, "outcomes": outcomes, "steps": steps, "summary": [asdict(row) for row in self.rows]}
+        return {**found, "published": self.published} if self.published else found
 
 
 def load_pipeline(values: Mapping[str, Any]) -> Pipeline:
@@ -171,31 +220,38 @@ def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> P
     outcome = PipelineRun(output_dir, {}, [], complete=False)
     for step in pipeline.steps:
         places = {name: run.path for name, run in outcome.runs.items()}
-        config = step.resolve(places, pipeline.seed, pipeline.fail_on)
-        config = config.model_copy(update={"output_dir": output_dir / step.name})
-        run = _run_step(step, config, options)
+        config = pipeline.resolve(step, places).model_copy(update={"output_dir": output_dir / step.name})
+        run = _run_step(pipeline, step, config, options)
         outcome.runs[step.name] = run
         outcome.rows.extend(_summary(step, run))
         if not run.ok:
             break
-    outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete=len(outcome.runs) == len(pipeline.steps))
+    complete = len(outcome.runs) == len(pipeline.steps)
+    beside = compare_published(pipeline.published, outcome.runs) if pipeline.published and complete else []
+    outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete, beside)
     write_json(output_dir / "pipeline.json", outcome.to_json())
     commands = [without_secrets(options.command or "rlllm run")] + [
         str(run.config["command"]) for run in outcome.runs.values()
     ]
-    page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, [])
+    page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, sentences(beside))
     (output_dir / "report.html").write_text(page, encoding="utf-8")
     return outcome
 
 
-def _run_step(step: Step, config: StageConfig, options: RunOptions) -> Run:
-    own = replace(options, recipe=step.recipe_text(), command=_command(step, config))
+def _run_step(pipeline: Pipeline, step: Step, config: StageConfig, options: RunOptions) -> Run:
+    own = replace(options, recipe=step.recipe_text(), command=_command(pipeline, step, config))
     return run_child(config, lambda given: stage_function(step.stage)(config, given), own)
 
 
-def _command(step: Step, config: StageConfig) -> str:
+def _command(pipeline: Pipeline, step: Step, config: StageConfig) -> str:
     """The line that repeats this step alone."""
-    settings = {"seed": config.seed, **step.settings}
+    shared = {
+        key: {part: item for part, item in value.items() if f"{key}.{part}" not in step.settings}
+        if isinstance(value, Mapping)
+        else value
+        for key, value in pipeline.shared(step).items()
+    }
+    settings = {"seed": config.seed, **shared, **step.settings}
     shown = [f"{key}={_shell(_fill(value, {}, step.name, config))}" for key, value in settings.items()]
     return " ".join(["rlllm", step.stage, *([step.recipe] if step.recipe else []), *shown])
 
@@ -251,6 +307,16 @@ def _fill(value: Any, steps: Mapping[str, Path], step: str, config: StageConfig 
     if name not in steps:
         raise ConfigError(f"step {step} refers to {value}, which is no earlier step", exists=[f"@{s}" for s in steps])
     return str(steps[name])
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values at any depth of mappings and lists."""
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    if parts is None:
+        yield value
+    else:
+        for part in parts:
+            yield from _leaves(part)
 
 
 def _check_output(path: Path, options: RunOptions) -> None:

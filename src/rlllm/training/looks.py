@@ -57,8 +57,9 @@ class Looks:
         how_many = f"{count} evaluations, one at the start" if count else "evaluations, one at the start"
         answers = f"; {cost['completions']:,} completions" if cost.get("completions") else ""
         tokens = f", at most {cost['tokens']:,} tokens sampled" if cost.get("tokens") else ""
-        rows = f"{self.rows:,} held-out rows{'' if self.apart else ', those of before and after'}"
-        yield "during", f"every {self.every} steps: {how_many}, of {rows}{answers}{tokens}"
+        rows = f"{self.rows:,} held-out rows{'' if self.apart else ' of those of before and after'}"
+        steps = "step" if self.every == 1 else f"{self.every} steps"
+        yield "during", f"every {steps}: {how_many}, at {rows}{answers}{tokens}"
         if self.keep == "best":
             yield "", "the model is that of the step with the best evaluation, measured afterwards on other rows"
         if self.stop_after:

@@ -54,7 +54,7 @@ def test_those_that_decide_take_others_with_other_prompts(tiny_model: str, tmp_p
 def test_the_plan_counts_evaluations_completions_and_tokens(tiny_model: str) -> None:
     keys = {"eval.every": 5, "eval.rows": 6, "eval.samples": 3, "max_steps": 12, "rollout.max_new_tokens": 10}
     lines = planned("reason", tiny_model, data=HELD_OUT, **keys).lines()
-    assert ("during", _said(3, "6 held-out rows, those of before and after", 54)) in lines
+    assert ("during", _said(3, "6 held-out rows of those of before and after", 54)) in lines
     best = planned("reason", tiny_model, data=HELD_OUT, **keys, **{"eval.keep": "best", "eval.stop_after": 2})
     assert [value for label, value in best.lines() if value.startswith(("every 5", "the model is", "ends after"))] == [
         _said(4, "6 held-out rows", 72),
@@ -67,7 +67,7 @@ def test_the_plan_counts_evaluations_completions_and_tokens(tiny_model: str) -> 
 
 def _said(count: int, rows: str, completions: int) -> str:
     return (
-        f"every 5 steps: {count} evaluations, one at the start, of {rows}; {completions} completions, at most "
+        f"every 5 steps: {count} evaluations, one at the start, at {rows}; {completions} completions, at most "
         f"{10 * completions} tokens sampled"
     )
 
