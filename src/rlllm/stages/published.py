@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
-from rlllm.core.config import Section
+from rlllm.core.config import Section, model_reference
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.interval_text import interval_text
 from rlllm.core.recipes import builtin_folder
@@ -158,7 +158,7 @@ def _words(consistent: bool, detectable: float, mine: int, theirs: int) -> str:
 
 def _differences(published: Published, start: Mapping[str, Any], step: Mapping[str, Any]) -> Iterator[str]:
     """Why the rates are not of the same thing."""
-    model = str(start["model"]).partition("@")[0]
+    model = model_reference(start["model"]).partition("@")[0]
     if model != published.model:
         yield f"another model: {model}, not {published.model}"
     task = (step.get("tasks") or [{}])[0]
