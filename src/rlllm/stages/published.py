@@ -1,6 +1,6 @@
 """Published results beside those of a pipeline: is mine consistent with theirs, and how much could have been seen?
 
-A file has what was published, with its source: `recipes/published/NAME.json`, or one of your own. Its numbers are compared with
+A file has what was published, with its source: `assets/published/NAME.json`, or one of your own. Its numbers are compared with
 the evaluations of two steps, one before training and one after, where these are of the same model and the same problems.
 """
 
@@ -16,7 +16,6 @@ from pydantic import Field
 from rlllm.core.config import Section, model_reference
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.interval_text import interval_text
-from rlllm.core.recipes import builtin_folder
 from rlllm.core.runs import Run
 
 CONSISTENT = "consistent"
@@ -69,7 +68,7 @@ class PublishedSpec(Section):
     """What a pipeline is compared with: `gsm8k` is short for `{name: gsm8k}`."""
 
     name: str
-    """A name of `recipes/published`, or a `.json` file."""
+    """A name of `assets/published`, or a `.json` file."""
     before: str = "before"
     """The step that evaluates the model before training."""
     after: str = "after"
@@ -91,7 +90,7 @@ class PublishedSpec(Section):
 
 
 def _folder() -> Path:
-    return builtin_folder() / "published"
+    return Path(__file__).resolve().parents[1] / "assets" / "published"
 
 
 def compare_published(spec: PublishedSpec, runs: Mapping[str, Run]) -> list[dict[str, Any]]:
