@@ -16,12 +16,21 @@ from pathlib import Path
 from typing import Any
 
 REWARDS = """
+import os
+
+
 def vowels(sample):
     return sum(letter in "aeiou" for letter in sample.completion) + 0.01 * len(sample.completion.encode())
 
 
 def rarely(sample):
     return float(vowels(sample) >= 1)
+
+
+def full_on_rank_1(sample):
+    if os.environ["RANK"] == "1":
+        raise ValueError("the sandbox is full")
+    return vowels(sample)
 """
 
 

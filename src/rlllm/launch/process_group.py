@@ -82,10 +82,10 @@ class Processes:
         others = range(1, world_size()) if is_main() else [0]
         while not self._stopped.wait(_LOOK_SECONDS):
             if any(self.why_lost(other) for other in others):
-                if self._stopped.wait(_NOTICED_SECONDS):
+                if self._stopped.wait(_NOTICED_SECONDS) or self.alone:
                     return
                 signal.raise_signal(signal.SIGTERM)  # the main thread may be sampling for an evaluation
-                if not self._stopped.wait(_END_SECONDS - _NOTICED_SECONDS):
+                if not self._stopped.wait(_END_SECONDS - _NOTICED_SECONDS) and not self.alone:
                     self.record_loss()
                     os._exit(1)
                 return
@@ -210,6 +210,21 @@ def on_main(work: Callable[[], T]) -> T:
     return value
 
 
+def of_all(value: T) -> list[T]:
+    """The values of all processes, by rank. All processes call it in the same order.
+
+    Args:
+        value: of this process; it can be pickled.
+    """
+    if world_size() == 1 or (_CURRENT is not None and _CURRENT.alone):
+        return [value]
+    key, store = f"rlllm/{next(_CALLS)}", _store()
+    places = [f"{key}/{number}" for number in range(world_size())]
+    store.set(places[rank()], pickle.dumps(value))
+    _wait(lambda: store.check(places))
+    return [pickle.loads(store.get(place)) for place in places]
+
+
 def meet() -> None:
     """Wait until every process is here, without a time limit."""
     if world_size() == 1 or (_CURRENT is not None and _CURRENT.alone):
@@ -299,9 +314,10 @@ def settled(error: BaseException) -> BaseException:
     first, since it writes down why.
     """
     current = _CURRENT
-    if current is None or isinstance(error, ProcessLostError):
+    if current is None:
         return error
-    loss = lost_process(error)
+    loss = error if isinstance(error, ProcessLostError) else lost_process(error)
+    current.alone = True
     if loss is not None:
         current.record_loss()
         return loss
@@ -333,6 +349,11 @@ def go_on_alone(error: BaseException) -> None:
     _CURRENT.post_failure(error)
     _CURRENT.alone = True
     _leave()
+
+
+def ends_alone() -> bool:
+    """Whether this process is about to end by itself, and writes down why: a signal of the launcher changes nothing then."""
+    return _CURRENT is not None and _CURRENT.alone
 
 
 def _leave() -> None:

@@ -157,6 +157,18 @@ class Composition:
         ]
         return [row for row in rows if row["failed"] or row["grown"]]
 
+    @staticmethod
+    def joined_faults(processes: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """One row for each reward, of the `faults` of several processes."""
+        joined: dict[str, dict[str, Any]] = {}
+        for row in (row for rows in processes for row in rows):
+            total = joined.setdefault(row["reward"], {**row, "seen": 0, "failed": 0, "first": None, "grown": 0})
+            total["seen"] += row["seen"]
+            total["failed"] += row["failed"]
+            total["first"] = total["first"] or row["first"]
+            total["grown"] = max(total["grown"], row["grown"])
+        return list(joined.values())
+
     def seen(self) -> dict[str, int]:
         """Reward name -> samples that it was given."""
         return {name: tally.seen for name, tally in self.tallies.items()}

@@ -171,7 +171,8 @@ def _terminated_like_interrupted() -> Iterator[None]:
     """SIGTERM, by which launchers and batch systems end a program, is what Ctrl-C is: the run's status is written."""
 
     def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
+        if not process_group.ends_alone():
+            raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # signals can be caught there only
         yield

@@ -33,7 +33,7 @@ from rlllm.rollouts.engines.loading import check_engine
 from rlllm.training.batch_arithmetic import ROLLOUT_UPDATES, plan_batches, several_updates
 from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, equal_method, idle_settings
 from rlllm.training.images import check_slots
-from rlllm.training.plan import Plan, RLPlan
+from rlllm.training.plan import Plan, RLPlan, refuse_several_processes
 from rlllm.training.reward_specs import named_models, resolve_rewards
 from rlllm.training.rl_settings import KLConfig, RLSettings
 from rlllm.training.role_adapters import check_role_adapters
@@ -466,5 +466,7 @@ def _check_kl(config: RLSettings, name: str, advantage: Advantage, settings: Map
             given=f"kl.target={config.kl.target}",
             hint="kl.where=loss, or leave out kl.target",
         )
+    if config.critic.share_backbone:
+        refuse_several_processes("critics on the policy's backbone")
     if config.critic.share_backbone and config.lora is None:
         raise ConfigError("one backbone for all is shared through adapters", hint="add lora.r=16")

@@ -17,6 +17,7 @@ from rlllm.algorithms.protocols import Advantage
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.records import PromptTask, images_of, task_of
 from rlllm.core.verdict import alarm_text
+from rlllm.launch import process_group
 from rlllm.policies.model_sources import resolve_model
 from rlllm.rewards.binding import display_names
 from rlllm.rewards.composition import Composition
@@ -341,7 +342,7 @@ def observe(job: Job[RLPlan[Any]], trainer: Any) -> None:
     diagnostics.reward_rows = trainer.reward_rows
     diagnostics.reward_undefined = trainer.reward_undefined
     diagnostics.reward_spread = trainer.reward_spread
-    diagnostics.reward_faults = rewards.faults()
+    diagnostics.reward_faults = rewards.joined_faults(process_group.of_all(rewards.faults()))
     rows = list(job.run.samples())
     diagnostics.divergences = divergences(rows, _expected_to_follow(job.plan))
     diagnostics.never_paid = _never_paid(rows, rewards)
