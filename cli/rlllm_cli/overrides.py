@@ -370,9 +370,8 @@ def _no_such_option(settings: type[StageConfig], key: str, names: Sequence[str])
 
 def _initials(key: str, names: Sequence[str]) -> str | None:
     """`lr` was meant as `learning_rate`."""
-    return next(
-        (name for name in names if key == "".join(part[:1] for part in name.rpartition(".")[2].split("_"))), None
-    )
+    plain = (name for name in names if "." not in name)
+    return next((name for name in plain if key == "".join(part[:1] for part in name.split("_"))), None)
 
 
 def _meant(verb: str, word: str, following: Sequence[str]) -> str | None:
