@@ -18,6 +18,7 @@ from rlllm_cli.commands import (
     compare_report,
     config_import,
     doctor,
+    export,
     lifecycle,
     listings,
     pipelines,
@@ -45,6 +46,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Look": {
         "compare": compare_report.compare,
         "report": compare_report.report,
+        "export": export.export,
         "claim": claim.claim,
         "verify": verify.verify,
         "chat": chat.chat,

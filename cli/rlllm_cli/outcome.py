@@ -21,9 +21,10 @@ def conclude(run: Run, invocation: Invocation, as_json: bool) -> None:
     interrupted = run.status.get("state") == "interrupted"
     following = [*map(as_typed, [invocation.to_resume(run.path)] if interrupted else next_commands(run))]
     if as_json:
-        console.emit_json({**to_json(run), "next": following})
+        console.emit_json({**to_json(run), "next": following, "serve": serving(run)})
     else:
-        console.fields([*summary(run), *(("next", command) for command in following)])
+        commands = [*(("next", command) for command in following), *(("serve", command) for command in serving(run))]
+        console.fields([*summary(run), *commands])
     if interrupted:
         console.say(f"interrupted; continue with: {following[0]}")
         raise typer.Exit(130)
@@ -103,6 +104,20 @@ def show_reasons(verdict: Mapping[str, Any]) -> None:
         console.say(f"{'error' if reason['fatal'] else 'warning'}: {reason['text']}")
         if reason.get("hint"):
             console.say(f"hint: {reason['hint']}")
+
+
+def serving(run: Run) -> list[str]:
+    """How other programs serve the model that a run has made; nothing for one that scores, or where there is none."""
+    if not run.carried_out or not run.model.is_dir():
+        return []
+    from rlllm.core.errors import ModelError
+    from rlllm.policies.model_sources import resolve_model
+    from rlllm.tools.export.serve import serve_commands
+
+    try:
+        return list(serve_commands(str(run.model), resolve_model(str(run.path))))
+    except ModelError:
+        return []  # an ensemble
 
 
 def next_commands(run: Run) -> list[str]:

@@ -16,6 +16,7 @@ _PUBLIC = {
     "align": "rlllm.api",
     "reason": "rlllm.api",
     "evaluate": "rlllm.api",
+    "export": "rlllm.api",
     "compare": "rlllm.api",
     "run_pipeline": "rlllm.api",
     "claim": "rlllm.tools.claims.pack",

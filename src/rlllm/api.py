@@ -18,8 +18,9 @@ from rlllm.tools.compare import compare
 
 if TYPE_CHECKING:
     from rlllm.stages.pipeline import PipelineRun
+    from rlllm.tools.export.run import Exported
 
-__all__ = ["align", "compare", "evaluate", "reason", "run_pipeline", "sft", "sweep", "train_rm"]
+__all__ = ["align", "compare", "evaluate", "export", "reason", "run_pipeline", "sft", "sweep", "train_rm"]
 
 Recipe = str | Mapping[str, Any]
 """A recipe's name (`quickstart`), a YAML file, or the settings as a mapping."""
@@ -236,6 +237,58 @@ def sweep(
         else settings.compose(recipe, None, options)
     )
     return sweep_run.run_sweep(wanted, Path(output_dir), RunOptions(progress or NullProgress(), resume, overwrite))
+
+
+def export(
+    model: str | Path,
+    *,
+    merge: bool = False,
+    gguf: bool = False,
+    card: bool = False,
+    push: str | None = None,
+    output: str | Path | None = None,
+    dtype: str | None = None,
+    private: bool = True,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a model for others: merged, as GGUF, with a model card, or to the Hub.
+
+        rlllm.export("runs/with-lora", merge=True).merged
+
+    Args:
+        model: a run's directory, or any model.
+        merge: write the whole model, an adapter merged into its base.
+        gguf: write one file for llama.cpp and Ollama; of decoders of the Llama and Qwen kind.
+        card: write a model card into the folder that is exported.
+        push: repository of the Hub, `ORG/NAME`, that the merged model or the run's is uploaded to.
+        output: folder of the merged model, or the GGUF file; by default both lie in the run's directory.
+        dtype: `float32`, `bfloat16` or `float16`, for GGUF also `q8_0`; by default that of the base's files.
+        private: whether a repository that is made is private.
+        overwrite: replace what is there.
+
+    Returns:
+        Where things are.
+
+    Raises:
+        RlllmError: the model cannot be exported so, or what was written does not hold.
+    """
+    from rlllm.tools.export.run import export as write
+    from rlllm.tools.export.run import plan_export
+
+    place = None if output is None else Path(output)
+    return write(
+        plan_export(
+            str(model),
+            merge=merge,
+            gguf=gguf,
+            card=card,
+            push=push,
+            output=place,
+            dtype=dtype,
+            private=private,
+            overwrite=overwrite,
+        )
+    )
 
 
 def _run(verb: str, recipe: Recipe | None, options: RunOptions, settings: Mapping[str, Any]) -> Run:

@@ -164,7 +164,9 @@ def loaded_again(model: Any, folder: Path) -> Any:
     return again.to(next(model.parameters()).device)
 
 
-def refuse_difference(step: str, expected: Any, given: Any, model: Any, folder: Path) -> None:
+def refuse_difference(
+    step: str, expected: Any, given: Any, model: Any, folder: Path, allowed: float | None = None
+) -> None:
     """Raise ModelError where outputs differ by more than rounding.
 
     Args:
@@ -173,6 +175,7 @@ def refuse_difference(step: str, expected: Any, given: Any, model: Any, folder: 
         given: the same afterwards.
         model: whose precision says how much rounding there is.
         folder: for the message.
+        allowed: largest difference as a share of the largest output and 1; None takes that of the model's precision.
     """
     if (
         expected is None or given is None or not bool(expected.isfinite().all())
@@ -180,7 +183,7 @@ def refuse_difference(step: str, expected: Any, given: Any, model: Any, folder: 
         return
     difference, scale = float((expected - given).abs().max()), float(expected.abs().max())
     coarsest = min(parameter.element_size() for parameter in model.parameters() if parameter.is_floating_point())
-    allowed = _ALLOWED.get(coarsest, 5e-2)
+    allowed = _ALLOWED.get(coarsest, 5e-2) if allowed is None else allowed
     if difference <= allowed * (1 + scale):
         return
     raise ModelError(

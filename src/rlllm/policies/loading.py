@@ -232,6 +232,15 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, merge: bool = False,
         raise
 
 
+def write_whole(model: Any, tokenizer: Any, folder: Path, dtype: str | None) -> None:
+    """Write a whole model in a number format, None for its own; what was written is loaded again and compared.
+
+    Raises:
+        ModelError: it computes something else than before.
+    """
+    _write_merged(model, tokenizer, folder, sample_outputs(model), dtype)
+
+
 def _write(model: Any, tokenizer: Any, folder: Path) -> None:
     model.save_pretrained(folder)
     (processor_of(tokenizer) or tokenizer).save_pretrained(folder)
