@@ -15,7 +15,7 @@ A page holds blocks. A table has a row for each item of a list (or value of a ma
 
 `<!-- results: NAME text`, followed by Markdown with the same placeholders, is for everything else, and
 `<!-- r: NAME {PATH:FORMAT} -->0.70<!-- /r -->` is one number inside a sentence. The first block of a file on a page is followed
-by the command and the date of the recording.
+by the command and the date of the recording. A `?` behind the name of a block's file leaves the block open until there is one.
 
 A path has steps with a dot between them: keys, numbers of items, and `[key=value]`, which is the item of a list whose `key` has
 that value. `$name` in such a value is the row's own. A key that holds a sign of this notation is quoted. Paths count from the
@@ -48,6 +48,7 @@ _INLINE = re.compile(r"(?P<open><!-- r: (?P<name>\S+) (?P<cell>[^>]*?) -->)[^<]*
 _PLACEHOLDER = re.compile(r"\{(?P<path>(?:\"[^\"]*\"|[^{}:\"?])+)(?P<optional>\?)?(?::(?P<format>[^{}]+))?\}")
 _STEP = re.compile(r"\"(?P<quoted>[^\"]*)\"|\[(?P<key>[^=\]]+)=(?P<value>[^\]]*)\]|(?P<plain>[^.\[\]\"]+)")
 _OWN_FORMAT = re.compile(r"(?P<sign>\+?)(?P<kind>interval|range|list)\.(?P<digits>\d+)")
+_OPEN = "Not recorded yet."
 _SOURCE = "Recorded {date} by `{command}`: [{name}.json]({link})."
 
 
@@ -101,7 +102,10 @@ def read_results(root: Path, name: str) -> dict[str, Any]:
 
 
 def _block(match: re.Match[str], page: Path, root: Path, named: set[str]) -> str:
-    name, content = match["name"], read_results(root, match["name"])
+    name = match["name"].removesuffix("?")
+    if name != match["name"] and not results_file(root, name).is_file():
+        return "\n".join([match["open"], _OPEN, "", "<!-- /results -->"])
+    content = read_results(root, name)
     if match["kind"] == "text":
         body = _filled(match["spec"].rstrip("\n"), content["results"], {}, name)
     else:

@@ -140,6 +140,18 @@ def test_numbers_stand_in_sentences_and_in_free_text(project: Path) -> None:
     assert "2.5 (2.0 to 3.5), 2, 4, 2, 31 %, +0.7" in shown
 
 
+def test_a_block_can_wait_for_its_file(project: Path) -> None:
+    block = "<!-- results: y? text\n{steps} steps\n-->\n<!-- /results -->\n"
+    assert "Not recorded yet." in rendered(project, block)
+    file = {"command": "python bench/y.py", "recorded": "2026-11-29", "code": None, "results": {"steps": 12}}
+    (project / "docs" / "results" / "y.json").write_text(json.dumps(file))
+    shown = rendered(project, rendered(project, block))
+    assert "12 steps" in shown
+    assert "Not recorded" not in shown
+    with pytest.raises(PageError, match="no results file"):
+        rendered(project, block.replace("y?", "z"))
+
+
 def test_rendering_twice_changes_nothing(project: Path) -> None:
     page = project / "docs" / "page.md"
     page.write_text("<!-- results: x each arms\nmethod = {key}\n-->\n<!-- /results -->\n")
