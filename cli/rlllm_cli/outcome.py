@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 def conclude(run: Run, invocation: Invocation, as_json: bool) -> None:
     """Print a finished run. Raises typer.Exit where it was interrupted (130), failed or got worse (1)."""
+    if run.status.get("state") == "queued":
+        console.fields(
+            [("run", str(run.path)), ("status", "queued"), ("next", as_typed(f"rlllm runs show {run.path}"))]
+        )
+        return
     interrupted = run.status.get("state") == "interrupted"
     following = [*map(as_typed, [invocation.to_resume(run.path)] if interrupted else next_commands(run))]
     if as_json:

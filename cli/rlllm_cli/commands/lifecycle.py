@@ -153,7 +153,7 @@ def launch(
     switches: options.Switches,
 ) -> None:
     """Resolve the settings, then plan or run. Raises RlllmError before the run starts, typer.Exit after it."""
-    from rlllm.core.processes import is_main
+    from rlllm.core.processes import is_main, supervised
     from rlllm.core.recipes import as_given, find_recipe, read_recipe
     from rlllm.core.runs import RunOptions
     from rlllm.stages.catalog import resolve_settings, stage_function
@@ -170,30 +170,40 @@ def launch(
         raise typer.Exit(2)
     config = resolve_settings(verb, recipe, settings)
     if switches.dry_run:
-        show_plan(config, switches.json)
+        show_plan(config, switches.json, ctx.obj.arguments)
         return
     with listening() as progress:
         run_options = RunOptions(
-            progress, switches.resume, switches.overwrite, as_given(path) if path else None, str(ctx.obj)
+            progress,
+            switches.resume,
+            switches.overwrite,
+            as_given(path) if path else None,
+            words=ctx.obj.arguments,
+            command=str(ctx.obj),
         )
         run = stage_function(verb)(config, run_options)
-    if not is_main():  # the first process of a run speaks for it, by its exit code as well
+    if supervised() or not is_main():  # the first process of a run speaks for it, by its exit code as well
         return
     outcome.conclude(run, ctx.obj, switches.json)
 
 
-def show_plan(config: Any, as_json: bool) -> None:
-    """What would run, to stdout."""
+def show_plan(config: Any, as_json: bool, words: Sequence[str] = ()) -> None:
+    """What would run, and what would start its processes, to stdout. `words` follow `rlllm` on the command line."""
     from rlllm.stages.catalog import plan
     from rlllm.training.cost import cost_of
-    from rlllm.training.plan import Plan
+    from rlllm.training.launched import launch_of
+    from rlllm.training.plan import Plan, starts_processes
     from rlllm.training.row_checks import look_at_templates
 
     planned = plan(config)
     cost = cost_of(planned)
     findings = look_at_templates(planned) if isinstance(planned, Plan) else []
+    launch = launch_of(planned, words) if isinstance(planned, Plan) and starts_processes(config) else None
     if as_json:
         more = {**({"cost": cost.to_json()} if cost else {}), **({"template": findings} if findings else {})}
+        more |= {"launch": launch.to_json()} if launch else {}
         console.emit_json({**planned.to_json(), **more})
     else:
         console.fields([*planned.lines(), *(("warning", text) for text in findings), *(cost.lines() if cost else ())])
+        if launch:
+            console.fields(launch.lines())

@@ -53,8 +53,8 @@ class LossComputation(MismatchInLoop):
 
     @cached_property
     def fast_path(self) -> FastPath | None:
-        """The CPU's cheaper passes; None on other devices."""
-        if self.accelerator.device.type != "cpu":
+        """The CPU's cheaper passes; None on other devices, and where a pass has to gather its weights first."""
+        if self.accelerator.device.type != "cpu" or self.accelerator.distributed_type in ("FSDP", "DEEPSPEED"):
             return None
         # checkpointed layers are computed again in the backward pass, where no context of ours reaches them
         return FastPath(self.onednn and not self.args.gradient_checkpointing, self._one_process)

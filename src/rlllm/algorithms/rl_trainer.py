@@ -72,6 +72,7 @@ from rlllm.policies.chat import template_arguments
 from rlllm.policies.completion_text import completion_texts
 from rlllm.policies.padding import padded
 from rlllm.policies.rope import by_row
+from rlllm.policies.sharded_weights import whole_weights
 from rlllm.rewards.composition import Composition, Scores
 from rlllm.rollouts.engines.base import sample_completions, sampled_logps
 from rlllm.rollouts.environments.base import finished
@@ -313,6 +314,11 @@ class RLTrainer(
         return ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+            return self._turn_by_age(prompt_ids, *args, **kwargs)
+
+    def _turn_by_age(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        """One turn of every completion, by the policy's weights or by older ones."""
         if not self.slots.staleness or not self.model.training:
             return self._turn(prompt_ids, *args, **kwargs)
         with self.stale.sampling(self.accelerator.unwrap_model(self.model_wrapped), self.state.global_step) as age:

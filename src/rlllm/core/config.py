@@ -8,6 +8,7 @@ A verb may have several settings classes; which of them holds is decided before 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
@@ -162,9 +163,13 @@ class StageConfig(Section):
     def digest(self) -> str:
         """Content hash of everything that shapes the run's result; where it is written and how it is judged do not count.
 
-        Nor does the hardware: a resume keeps the recorded one.
+        Nor does the hardware: a resume keeps the recorded one. Nor does what starts its processes.
         """
-        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "fail_on", "hardware"}))
+        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "fail_on", "hardware", "launch"}))
+
+    def directory(self) -> Path:
+        """The run directory: the one that was named, or `runs/STAGE-TIME`."""
+        return self.output_dir or Path("runs") / f"{self.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 Config = TypeVar("Config", bound=StageConfig)

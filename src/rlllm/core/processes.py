@@ -6,6 +6,9 @@ import os
 
 from rlllm.core.errors import ConfigError
 
+SUPERVISED = "RLLLM_SUPERVISED"
+"""In the environment of processes that the setting `launch` started."""
+
 
 def launched() -> bool:
     """Whether a launcher started this process: `RANK` and `WORLD_SIZE` are in its environment."""
@@ -27,6 +30,11 @@ def local_rank() -> int:
     if not launched():
         return 0
     return _number("LOCAL_RANK") if os.environ.get("LOCAL_RANK") else rank()
+
+
+def supervised() -> bool:
+    """Whether rlllm's own setting `launch` started this process: the first process, which did, says how the run ended."""
+    return launched() and bool(os.environ.get(SUPERVISED))
 
 
 def is_main() -> bool:

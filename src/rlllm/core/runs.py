@@ -5,6 +5,7 @@
     metrics.jsonl one line a logged step or evaluation         samples.jsonl  every rollout with each reward's score
     checkpoints/  resumable states with a manifest of hashes   model/         the result
     logs/         what the processes beside the first print, in a run of several
+    launch/       in a run of several processes: the files that started them
     status.json   running | done | failed | interrupted        verdict.json   outcome, and what speaks against the run
     report.html   the same for a reader                        quarantine.jsonl what a reward failed on, and why
     evaluations.jsonl  held-out rows during training, with intervals
@@ -29,6 +30,8 @@ from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.outcome import Outcome
 
 MANIFEST = "manifest.json"
+_OF_THE_LAUNCHER = ("launch", "logs")
+"""Folders in a run's directory that are there before its processes have started."""
 ENSEMBLE = "ensemble.json"
 """In a `model/` folder without weights: the members of an ensemble of reward models."""
 
@@ -92,8 +95,10 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
+        """State of the run, and more; `queued` before the first process of a launched run has begun."""
         path = self.path / "status.json"
-        return read_json(path) if path.exists() else {"state": "unknown"}
+        queued = (self.path / "launch").is_dir()
+        return read_json(path) if path.exists() else {"state": "queued" if queued else "unknown"}
 
     @property
     def verdict(self) -> dict[str, Any]:
@@ -197,6 +202,8 @@ class RunOptions:
     stop_after: int = 0
     """End after so many optimizer steps, without saving or measuring; 0 trains to the end. Schedules are those of the whole
     run: these are its first steps, and not a shorter run."""
+    words: tuple[str, ...] | None = None
+    """What follows `rlllm` on the command line of exactly this run; None where it was not typed."""
 
 
 def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = False) -> Run:
@@ -214,7 +221,7 @@ def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = F
     path = path.expanduser()
     if path.exists() and not path.is_dir():
         raise RunDirectoryError("the output directory is a file", given=path)
-    filled = path.is_dir() and any(path.iterdir())
+    filled = path.is_dir() and any(entry.name not in _OF_THE_LAUNCHER for entry in path.iterdir())
     if resume:
         _check_resumable(path, filled, digest)
     elif filled and overwrite:

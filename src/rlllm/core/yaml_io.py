@@ -12,6 +12,8 @@ from rlllm.core.errors import ConfigError
 
 _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][-+]?\d+)$")
 
+_INTEGER = re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
+
 
 class _Loader(yaml.SafeLoader):
     """SafeLoader plus floats in scientific notation without a dot, and without keys that stand twice in one mapping."""
@@ -35,6 +37,10 @@ def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
+_Loader.yaml_implicit_resolvers = {  # 24:00:00 is a time, and not the number 86400
+    first: [(tag, _INTEGER if tag == "tag:yaml.org,2002:int" else pattern) for tag, pattern in resolvers]
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
+}
 for _kind in (_Loader, _Dumper):
     _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789"))
 _Dumper.add_representer(str, _represent_text)

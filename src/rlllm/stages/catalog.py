@@ -12,7 +12,7 @@ from rlllm.core.config import StageConfig, accepts, resolve
 from rlllm.core.errors import ConfigError, unknown
 from rlllm.core.registry import load_target
 from rlllm.core.runs import Run, RunOptions
-from rlllm.training.plan import resolve_method
+from rlllm.training.plan import resolve_method, starts_processes
 from rlllm.training.registry import TRAINERS, trainer_of
 from rlllm.training.settings import TrainingConfig
 
@@ -171,8 +171,17 @@ def plan(config: StageConfig) -> StagePlan:
 
 
 def stage_function(verb: str) -> Callable[[Any, RunOptions], Run]:
-    """`run(config, options) -> Run` of a verb."""
-    return load_target(f"{_entry(verb).module}:run")
+    """`run(config, options) -> Run` of a verb. Settings with a launcher are run by processes of their own."""
+    run: Callable[[Any, RunOptions], Run] = load_target(f"{_entry(verb).module}:run")
+
+    def start(config: StageConfig, options: RunOptions) -> Run:
+        if not starts_processes(config):
+            return run(config, options)
+        from rlllm.training.launched import run_launched
+
+        return run_launched(config, options, plan)
+
+    return start
 
 
 def _entry(verb: str) -> StageEntry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -26,7 +25,9 @@ from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.launch import process_group
 from rlllm.policies.chat import stop_ids
+from rlllm.policies.sharded_weights import make_whole
 from rlllm.policies.vision import processor_of
+from rlllm.training.engine_limits import check_resumed
 from rlllm.training.images import blind
 from rlllm.training.looks import summary_of
 from rlllm.training.plan import Plan
@@ -73,14 +74,17 @@ class Job(Generic[PlanT_co]):
     def arguments(self) -> Any:
         """The TRL config object of this run."""
         from rlllm.algorithms.trl_args import trl_arguments
+        from rlllm.launch.cpu_fsdp import shard_on_cpu
 
-        return trl_arguments(
+        arguments = trl_arguments(
             self.plan.trainer.trl_config,
             self.plan.settings,
             checkpoints=self.run.checkpoints,
             seed=self.plan.config.seed,
             hardware=self.hardware,
         )
+        shard_on_cpu()
+        return arguments
 
     def adapters(self) -> Any:
         """The PEFT config for `lora`, or None for full training."""
@@ -135,6 +139,7 @@ def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | N
         return
     if looking is not None:
         looking.bring_back()
+    make_whole(trained.model, keep=is_main())
     diagnostics.failure = process_group.on_main(lambda: diagnostics.failure or _save(job, trained))
     if not diagnostics.non_finite_steps and diagnostics.failure is None:  # nothing can be sampled from a diverged model
         measure(job, "after")
@@ -153,10 +158,7 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         options: how the run is started.
     """
     started = time.monotonic()
-    with (
-        _terminated_like_interrupted(),
-        process_group.together(lambda: _open_run_directory(config, options), _meeting(config)) as run,
-    ):
+    with _terminated_like_interrupted(), process_group.together(lambda: _open_run_directory(config, options)) as run:
         try:
             yield run
         except BaseException as raised:
@@ -170,21 +172,11 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         process_group.on_main(lambda: _conclude(run, config, diagnostics, options.progress, seconds))
 
 
-def _meeting(config: StageConfig) -> dict[str, Any]:
-    """How the processes of a run meet, as TRL's settings `ddp_backend` and `ddp_timeout` say."""
-    given = config.trainer if isinstance(config, TrainingConfig) else {}
-    return {name: given[f"ddp_{name}"] for name in ("backend", "timeout") if given.get(f"ddp_{name}") is not None}
-
-
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
     """SIGTERM, by which launchers and batch systems end a program, is what Ctrl-C is: the run's status is written."""
 
-    own = os.getpid()
-
     def interrupt(number: int, frame: Any) -> None:
-        if os.getpid() != own:  # a worker that was forked: the signal is to end it
-            os._exit(128 + number)
         if not process_group.ends_alone():
             raise KeyboardInterrupt
 
@@ -200,9 +192,8 @@ def _terminated_like_interrupted() -> Iterator[None]:
 
 def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
     """Make or reopen the run directory and write down what is about to run."""
-    path = config.output_dir or Path("runs") / f"{config.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
     digest = config.digest()
-    run = runs.create(path, digest=digest, overwrite=options.overwrite, resume=options.resume)
+    run = runs.create(config.directory(), digest=digest, overwrite=options.overwrite, resume=options.resume)
     spent = run.status.get("seconds", 0.0) if options.resume else 0.0
     if not options.resume:
         settings, given = (
@@ -246,6 +237,8 @@ def _conclude(
 
 def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions) -> Job[PlanT]:
     """Load what a plan names, and write down the environment and the lineage."""
+    if options.resume:
+        check_resumed(run, plan.config.launch)
     options.progress.phase("loading")
     from rlllm.launch import choice, local
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeGuard, TypeVar
 
 from rlllm.algorithms.registry import METHODS
 from rlllm.core import trl_fields
+from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
-from rlllm.core.processes import world_size
+from rlllm.core.processes import launched
 from rlllm.core.records import has_images, tools_of
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
+from rlllm.launch.settings import LaunchConfig
+from rlllm.launch.topology import processes_of
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of
 from rlllm.rewards.composition import Composition
 from rlllm.rollouts.engines.choice import engine_text
@@ -190,16 +193,17 @@ class Plan(Generic[ConfigT]):
     @property
     def rows_of_step(self) -> int:
         """Rows, or completions in the loop, that one optimizer step takes over all processes."""
-        return rows_of_step(self.trainer.trl_config, self.settings, world_size())
+        return rows_of_step(self.trainer.trl_config, self.settings, processes_of(self.config.launch))
 
     def _process_lines(self) -> list[tuple[str, str]]:
         """How several processes share a step; nothing for one."""
-        if world_size() == 1:
+        processes = processes_of(self.config.launch)
+        if processes == 1:
             return []
         micro, passes = self.setting("per_device_train_batch_size"), self.setting("gradient_accumulation_steps")
-        parts = f"per_device_train_batch_size={micro} x {world_size()} processes x gradient_accumulation_steps={passes}"
+        parts = f"per_device_train_batch_size={micro} x {processes} processes x gradient_accumulation_steps={passes}"
         what = "completions" if self.trainer.size_defaults == "loop" else "rows"
-        return [("processes", f"{world_size()}: {parts} = {self.rows_of_step} {what} a step")]
+        return [("processes", f"{processes}: {parts} = {self.rows_of_step} {what} a step")]
 
     def _headline(self) -> list[tuple[str, str]]:
         """Stage and method; the method's own summary stands for itself only where nothing of it was changed."""
@@ -248,7 +252,7 @@ class Plan(Generic[ConfigT]):
             "defaults": self.sizes.to_json(),
             "settings": self.origins(),
             "rows_needed": self.rows_needed,
-            "processes": {"number": world_size(), "rows_of_step": self.rows_of_step},
+            "processes": {"number": processes_of(self.config.launch), "rows_of_step": self.rows_of_step},
         }
 
 
@@ -275,7 +279,11 @@ class RLPlan(Plan[RLConfigT]):
     idle: tuple[str, ...] = ()
 
     def with_settings(self, settings: Mapping[str, Any]) -> Self:
-        return replace(self, settings=settings, batches=plan_batches(settings, self.batches.group_size, world_size()))
+        return replace(
+            self,
+            settings=settings,
+            batches=plan_batches(settings, self.batches.group_size, processes_of(self.config.launch)),
+        )
 
     @property
     def rows_needed(self) -> int:
@@ -390,7 +398,13 @@ def plan_of(
         refuse_scorers(source)
     check_images(source, method.name, trainer.reads_images, [*loaded.train, *loaded.holdout])
     sizes = size_defaults(
-        config, method, trainer.size_defaults, trainer.trl_config, source, loaded.train, processes=world_size()
+        config,
+        method,
+        trainer.size_defaults,
+        trainer.trl_config,
+        source,
+        loaded.train,
+        processes=processes_of(config.launch),
     )
     plan = Plan(
         config=with_defaults(config, method, sizes),
@@ -458,9 +472,18 @@ def _trl_names(rollout: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(ROLLOUT_NAMES.get(name, name) for name in rollout)
 
 
-def refuse_several_processes(what: str) -> None:
-    """Raise ConfigError under a launcher: `what` is made of whole runs, and is started in one process."""
-    if world_size() > 1:
-        raise ConfigError(
-            f"{what} run in one process", given=f"{world_size()} processes", hint="start without a launcher"
-        )
+def starts_processes(config: StageConfig) -> TypeGuard[TrainingConfig]:
+    """Whether this process is to start others, and not to train itself."""
+    return isinstance(config, TrainingConfig) and config.launch.name != "local" and not launched()
+
+
+def refuse_several_processes(what: str, launch: LaunchConfig | None = None) -> None:
+    """Raise ConfigError under a launcher: `what` is made of whole runs, and is started in one process.
+
+    Args:
+        what: the noun of the message.
+        launch: the setting of these runs, where it would start processes for all of them.
+    """
+    number = processes_of(launch or LaunchConfig())
+    if number > 1:
+        raise ConfigError(f"{what} run in one process", given=f"{number} processes", hint="start without a launcher")

@@ -10,6 +10,7 @@ from typing import Any
 from rlllm.algorithms.methods.base import Method
 from rlllm.core.errors import PluginError
 from rlllm.core.registry import Builtin, Registry
+from rlllm.training.engine_limits import check_engine
 from rlllm.training.looks import check_looks
 from rlllm.training.plan import Plan, resolve_method
 from rlllm.training.settings import TrainingConfig
@@ -71,5 +72,6 @@ def plan_run(config: TrainingConfig) -> Plan[Any]:
     trainer = trainer_of(method)
     plan = trainer.plan(config, method, trainer)
     trainer.check(plan)
+    check_engine(plan)
     check_looks(plan)
     return plan

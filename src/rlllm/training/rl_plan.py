@@ -24,7 +24,7 @@ from rlllm.core import trl_fields
 from rlllm.core.config import LoadingConfig
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.core.processes import world_size
+from rlllm.launch.topology import processes_of
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
@@ -85,10 +85,9 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     check_engine(rollout.engine, images=plan.has_images, settings=rollout)
     _check_engine_settings(rollout.engine, settings)
     settings |= check_correction(config.rollout_correction, rollout.engine, slots, settings)
-    settings |= several_updates(
-        plan.method.updates, settings, config.trainer, rollout.group_size, len(plan.loaded.train), world_size()
-    )
-    batches = plan_batches(settings, rollout.group_size, world_size())
+    processes, rows = processes_of(config.launch), len(plan.loaded.train)
+    settings |= several_updates(plan.method.updates, settings, config.trainer, rollout.group_size, rows, processes)
+    batches = plan_batches(settings, rollout.group_size, processes)
     _check_kl(config, slots["advantage"].name, advantage, settings)
     _check_components(components, slots, _setup(plan, components, composition, settings), settings)
     check_role_adapters(config, components, settings)

@@ -28,7 +28,7 @@ def check_role_adapters(config: RLSettings, components: Components, settings: Ma
             given=f"{given}, without lora",
             hint=f"lora.r=8 lora.alpha=16, or {hint}",
         )
-    refuse_several_processes("adapters of roles")
+    refuse_several_processes("adapters of roles", config.launch)
     loss = cast(PolicyLoss, components.by_slot["loss"])
     against = {
         "advantage=gae": "values" in components.signals and "its critic learns from rows of all roles at once",

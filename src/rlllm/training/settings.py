@@ -11,6 +11,7 @@ from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import unknown
 from rlllm.core.outcome import FAIL_ON
 from rlllm.data.config import DataConfig
+from rlllm.launch.settings import LaunchConfig
 from rlllm.rewards.config import RewardSpec, SandboxPlace
 from rlllm.rollouts.config import CompletionConfig
 
@@ -91,6 +92,8 @@ class TrainingConfig(StageConfig):
     """Measurement before and after."""
     lora: LoraConfig | None = None
     """Adapters instead of full weights."""
+    launch: LaunchConfig = LaunchConfig()
+    """What starts the processes that train together (a launcher's name, or a mapping)."""
     fail_on: FailOn = Field(default_factory=list)
     """Outcomes that fail the run (exit code 1) beside a main measure that got worse: `no-gain` (no measurable change) and
     `not-measured`."""

@@ -64,7 +64,7 @@ def check(plan: Plan[IterativeSettings]) -> None:
         DataError: a row without a prompt.
     """
     steps_per_iteration(plan.settings, plan.config.iterations)
-    refuse_several_processes("iterations")
+    refuse_several_processes("iterations", plan.config.launch)
     refuse_looks(plan, "iterations")
     for number, record in enumerate(plan.loaded.train, start=1):
         if not record.prompt:
