@@ -28,6 +28,12 @@ def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path
     if loss is not None:
         config, settings = "DPOConfig", dpo_settings(loss, settings)
     on_cpu = hardware.device == "cpu"
+    if on_cpu and settings.get("activation_offloading"):
+        raise ConfigError(
+            "activations are moved from an accelerator to the CPU, and this run has no accelerator",
+            given="activation_offloading=true",
+            hint="leave it out; gradient_checkpointing=true saves memory here",
+        )
     defaults = {
         "logging_steps": 1,
         "report_to": "none",

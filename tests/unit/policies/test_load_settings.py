@@ -81,3 +81,10 @@ def test_a_plan_says_which_steps_are_lost_in_bfloat16() -> None:
     assert any("a step of 1e-06 is lost on weights above 0.00051" in text for _, text in planned.lines())
     with_adapters = plan(resolve_settings("sft", {**recipe, "lora": {"r": 2}}))
     assert not any("is lost on weights" in text for _, text in with_adapters.lines())
+
+
+def test_activations_are_not_offloaded_from_a_cpu(tiny_model: str, tmp_path: Path) -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("there is an accelerator here")
+    with pytest.raises(ConfigError, match="this run has no accelerator"):
+        rlllm.sft(model=tiny_model, activation_offloading=True, output_dir=tmp_path / "run", **TRAINING)
