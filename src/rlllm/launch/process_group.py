@@ -87,6 +87,7 @@ class Processes:
                 signal.raise_signal(signal.SIGTERM)  # the main thread may be sampling for an evaluation
                 if not self._stopped.wait(_END_SECONDS - _NOTICED_SECONDS) and not self.alone:
                     self.record_loss()
+                    print(f"error: {self.loss()}", file=sys.stderr, flush=True)
                     os._exit(1)
                 return
 
@@ -137,8 +138,11 @@ class Processes:
             run.set_status("failed", error=error.what)
 
     def wait_for_main(self) -> None:
-        """Wait until rank 0 has ended, at most as long as a launcher would: it writes down what this process failed by."""
-        end = time.monotonic() + _END_SECONDS
+        """Wait a moment for the end of rank 0, which may fail by the same and say so.
+
+        Where it waits for this process in an operation over all, it goes on once this process is gone.
+        """
+        end = time.monotonic() + _NOTICED_SECONDS
         while time.monotonic() < end and self._is_locked(self._place(0)):
             time.sleep(0.1)
 
@@ -310,8 +314,7 @@ def _without_traces(run: Run) -> Path:
 def settled(error: BaseException) -> BaseException:
     """The error by which a run ends here: that another process was lost, where this is why; else the error itself.
 
-    The other processes are told, and those that wait for this one in an operation over all of them fail at once. Rank 0 ends
-    first, since it writes down why.
+    The other processes are told. Those that wait for this one in an operation over all of them fail when it has ended.
     """
     current = _CURRENT
     if current is None:
@@ -323,7 +326,6 @@ def settled(error: BaseException) -> BaseException:
         return loss
     current.post_failure(error)
     if not is_main():
-        _leave()
         current.wait_for_main()
     return error
 
@@ -348,20 +350,11 @@ def go_on_alone(error: BaseException) -> None:
         raise error
     _CURRENT.post_failure(error)
     _CURRENT.alone = True
-    _leave()
 
 
 def ends_alone() -> bool:
     """Whether this process is about to end by itself, and writes down why: a signal of the launcher changes nothing then."""
     return _CURRENT is not None and _CURRENT.alone
-
-
-def _leave() -> None:
-    """Close the connections to the others, so that what waits for this process fails at once."""
-    import torch
-
-    with suppress(Exception):
-        torch.distributed.destroy_process_group()
 
 
 def _log_into(path: Path) -> None:

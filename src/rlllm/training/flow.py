@@ -265,6 +265,7 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
         _check_same_inputs(run, lineage)
     run.write("lineage.json", lineage)
     quarantine = run.path if run.writes else run.path / "logs" / f"rank-{rank()}"
+    quarantine.mkdir(parents=True, exist_ok=True)
     return Job(plan.quarantined(quarantine), run, hardware, tokenizer, model, options.progress, diagnostics)
 
 
