@@ -25,6 +25,7 @@ from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, append_jsonl, read_json, verify_manifest, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.before_after import Measured, difference
+from rlllm.launch import process_group
 from rlllm.training.looks import Looks, best_of, better, logged, look_text, without_gain
 from rlllm.training.random_state import undisturbed
 
@@ -206,10 +207,4 @@ class Looking(TrainerCallback):
 
 def _from_main(row: dict[str, Any]) -> dict[str, Any]:
     """What the first process has, in all of them: last bits may differ, and what follows must not."""
-    if processes.world_size() == 1:
-        return row
-    from accelerate.utils import broadcast_object_list
-
-    rows = [row]
-    broadcast_object_list(rows)
-    return rows[0]
+    return process_group.on_main(lambda: row)

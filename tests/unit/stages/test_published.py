@@ -167,7 +167,7 @@ def test_model_and_data_of_a_pipeline_are_those_of_each_step_that_names_none() -
     pipeline = load_pipeline(with_settings(recipe, {"model": "org/two"}))
     places = {name: Path(name) for name in ("e", "s", "own")}
     resolved = [pipeline.resolve(step, places) for step in pipeline.steps]
-    assert [config.model for config in resolved] == ["org/two", "org/two", "s", "org/two"]
+    assert [config.model.name for config in resolved] == ["org/two", "org/two", "s", "org/two"]
     data = [config.model_dump()["data"] for config in resolved]
     assert [(part["name"], part["rows"], part["level"]) for part in data] == [
         ("arithmetic", 7, None),
