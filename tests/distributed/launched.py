@@ -34,6 +34,10 @@ def full_on_rank_1(sample):
 """
 
 
+LIMIT = 900
+"""Seconds after which something hangs, on a machine however busy."""
+
+
 def write_rewards(folder: Path) -> Path:
     path = folder / "rewards.py"
     path.write_text(REWARDS)
@@ -57,8 +61,11 @@ def run_jobs(jobs: Mapping[str, Any], folder: Path, processes: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     places = {name: {**job, "output_dir": str(folder / name)} for name, job in jobs.items()}
     (folder / "jobs.json").write_text(json.dumps(list(places.values())))
-    process = launch([__file__, str(folder / "jobs.json")], processes)
-    said, _ = process.communicate(timeout=300)
+    with launch([__file__, str(folder / "jobs.json")], processes) as process:
+        try:
+            said, _ = process.communicate(timeout=LIMIT)
+        finally:
+            process.terminate()  # the launcher ends the others
     assert process.returncode == 0, said[-4000:]
 
 

@@ -12,12 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from launched import launch, write_rewards
+from launched import LIMIT, launch, write_rewards
 
 from rlllm.core.runs import Run
-
-LIMIT = 240
-"""Seconds after which a run hangs."""
 
 
 def words(model: str, output: Path, reward: str, steps: int = 300) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import time
 from contextlib import suppress
@@ -166,6 +167,7 @@ class GracefulStop(TrainerCallback):
         self.progress = progress
         self.boundary = boundary
         self._previous: dict[int, Any] = {}
+        self._process = os.getpid()
 
     def __enter__(self) -> GracefulStop:
         with suppress(ValueError):  # signals can be caught in the main thread only
@@ -177,6 +179,8 @@ class GracefulStop(TrainerCallback):
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a worker that was forked: the signal is to end it
+            os._exit(128 + number)
         if self.diagnostics.interrupted:
             raise KeyboardInterrupt
         self.diagnostics.interrupted = True

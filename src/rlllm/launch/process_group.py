@@ -16,8 +16,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,10 +170,13 @@ _WORKING = False
 """Whether the others wait for this process: what it does then, it does by itself."""
 
 
-def join() -> None:
+def join(settings: Mapping[str, Any]) -> None:
     """Meet the other processes of this run. Nothing happens for one process, or the second time.
 
     The process group is accelerate's own: `gloo` on a CPU, `nccl` on NVIDIA GPUs, or what its environment asks for.
+
+    Args:
+        settings: `backend`, and `timeout` of an operation over all processes in seconds; torch's own where they are missing.
     """
     if world_size() == 1:
         return
@@ -183,7 +187,8 @@ def join() -> None:
     from accelerate import PartialState
 
     os.environ.setdefault("LOCAL_RANK", str(rank()))
-    PartialState(cpu=not torch.accelerator.is_available())
+    limit = {"timeout": timedelta(seconds=settings["timeout"])} if "timeout" in settings else {}
+    PartialState(cpu=not torch.accelerator.is_available(), backend=settings.get("backend"), **limit)
 
 
 def on_main(work: Callable[[], T]) -> T:
@@ -263,13 +268,14 @@ def _portable(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def together(open_run: Callable[[], Run]) -> Iterator[Run]:
+def together(open_run: Callable[[], Run], settings: Mapping[str, Any]) -> Iterator[Run]:
     """The run directory that rank 0 opens, for all processes of the run; the others only read it.
 
     A run inside a run is opened likewise; its processes are watched already.
 
     Args:
         open_run: makes or reopens the directory; called in rank 0.
+        settings: as for `join`.
 
     Raises:
         RlllmError: the directory cannot be had, or not all processes see it.
@@ -278,7 +284,7 @@ def together(open_run: Callable[[], Run]) -> Iterator[Run]:
     if world_size() == 1:
         yield open_run()
         return
-    join()
+    join(settings)
     path = on_main(lambda: _without_traces(open_run()))
     run = Run(path, writes=is_main())
     if _CURRENT is not None:

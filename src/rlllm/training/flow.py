@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -158,7 +159,10 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         options: how the run is started.
     """
     started = time.monotonic()
-    with _terminated_like_interrupted(), process_group.together(lambda: _open_run_directory(config, options)) as run:
+    with (
+        _terminated_like_interrupted(),
+        process_group.together(lambda: _open_run_directory(config, options), _meeting(config)) as run,
+    ):
         try:
             yield run
         except BaseException as raised:
@@ -172,11 +176,21 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         process_group.on_main(lambda: _conclude(run, config, diagnostics, options.progress, seconds))
 
 
+def _meeting(config: StageConfig) -> dict[str, Any]:
+    """How the processes of a run meet, as TRL's settings `ddp_backend` and `ddp_timeout` say."""
+    given = config.trainer if isinstance(config, TrainingConfig) else {}
+    return {name: given[f"ddp_{name}"] for name in ("backend", "timeout") if given.get(f"ddp_{name}") is not None}
+
+
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
     """SIGTERM, by which launchers and batch systems end a program, is what Ctrl-C is: the run's status is written."""
 
+    own = os.getpid()
+
     def interrupt(number: int, frame: Any) -> None:
+        if os.getpid() != own:  # a worker that was forked: the signal is to end it
+            os._exit(128 + number)
         if not process_group.ends_alone():
             raise KeyboardInterrupt
 
