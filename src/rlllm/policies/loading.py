@@ -310,22 +310,27 @@ def _load_model(loader: Any, source: ModelSource, *, new_head: bool = False, **s
     return model
 
 
-def load_adapted(loader: Any, source: ModelSource, dtype: Any) -> tuple[Any, set[str]]:
-    """A base with an adapter merged into it, on the CPU, and the weights that neither of them has; `source` is an adapter."""
+def load_adapted(loader: Any, source: ModelSource, dtype: Any, labels: int | None = None) -> tuple[Any, set[str]]:
+    """A base with an adapter merged into it, on the CPU, and the weights that neither of them has; `source` is an adapter.
+
+    Args:
+        labels: outputs of the head, where the adapter brings none: that of another adapter, which lies on this one, does.
+    """
     from rlllm.policies.rope import by_row
 
     assert source.base is not None
+    labels = source.head_labels or labels
     if source.base.base is not None:
-        raise ModelError(
-            "an adapter on top of another adapter is no reward model here",
-            given=source.name,
-            hint="use the merged model of its run: name the run",
+        model, missing = load_adapted(loader, source.base, dtype, labels)
+    else:
+        settings: dict[str, Any] = {"num_labels": labels} if labels else {}
+        model, report = _load(
+            loader, source.base, use_safetensors=True, output_loading_info=True, dtype=dtype, **settings
         )
-    labels: dict[str, Any] = {"num_labels": source.head_labels} if source.head_labels else {}
-    model, report = _load(loader, source.base, use_safetensors=True, output_loading_info=True, dtype=dtype, **labels)
-    by_row(model)
+        by_row(model)
+        missing = set(report["missing_keys"])
     own = {name.removeprefix("base_model.model.") for name in weight_shapes(Path(source.path)) or {}}
-    return with_adapter(model, source.path), set(report["missing_keys"]) - own
+    return with_adapter(model, source.path), missing - own
 
 
 def _load(loader: Any, source: ModelSource, *, path: str | None = None, **settings: Any) -> Any:

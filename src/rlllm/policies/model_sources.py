@@ -63,6 +63,11 @@ class ModelSource:
     def folder(self) -> Path | None:
         return None if self.kind == "hub" else Path(self.path)
 
+    @property
+    def whole(self) -> ModelSource:
+        """The whole model under an adapter, or under adapters on one another; the model itself without any."""
+        return self if self.base is None else self.base.whole
+
     def fingerprint(self) -> str | None:
         """Hash of the weights of a local model; None for a Hub id."""
         if self.folder is None:

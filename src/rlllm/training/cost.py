@@ -6,9 +6,8 @@ key-value cache take by arithmetic; activations come on top and depend on the ke
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,9 +17,12 @@ from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.images import pixel_bytes
 from rlllm.training.plan import ExperimentPlan, RLPlan
+from rlllm.training.precision import planned_dtype
 
-_BYTES = 4
-"""Of a weight, a gradient, and each of Adam's two moments: the loop trains in 32 bits unless the device has bfloat16."""
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+"""Of a number in a format; of weights whose format the device decides, float32 is counted."""
+_QUANTISED = {"4bit": 0.516, "8bit": 1.0}
+"""Bytes of a quantised weight. NF4: 4 bits, and for 64 weights a constant of 8 bits, which has 32 for 256 constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Memory:
     """Gradients and Adam's two moments."""
     cache: int | None
     """Keys and values of a rollout whose completions all reach the limit, without their prompts; None if not known."""
+    format: str = "32 bits"
+    """Of the weights, in words."""
     pixels: int = 0
     """Of the images of a rollout, held for each completion."""
 
@@ -184,7 +188,7 @@ def _has_reference(plan: RLPlan[Any]) -> bool:
 
 
 def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
-    folder, config = plan.source.folder, plan.config
+    folder, config = plan.source.whole.folder, plan.config
     shapes = weight_shapes(folder) if folder else None
     if folder is None or shapes is None:
         return None
@@ -194,13 +198,18 @@ def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
     models = 1 + (_has_reference(plan) and config.lora is None) + own_critic
     learning = trained + (count if own_critic else trained if critic else 0)
     limit = plan.batches.completions_per_rollout * config.rollout.max_new_tokens
-    per_token = _cache_per_token(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    dtype, bits = planned_dtype(plan.source), config.model.quantisation
+    width = _BYTES.get(dtype or "float32", 4)
+    per_token = _cache_per_token(plan.source.settings(), width)
+    whole = sum(math.prod(shape) for name, shape in shapes.items() if not _is_linear(name, shape)) if bits else count
+    learned = 2 if bits else 4 if config.lora else width  # of QLoRA's adapters, of others, of all weights
     return Memory(
         parameters=count,
         trained=trained,
-        weights=models * count * _BYTES,
-        training=3 * learning * _BYTES,
+        weights=models * (whole * width + (round((count - whole) * _QUANTISED[bits]) if bits else 0)),
+        training=3 * learning * learned,
         cache=per_token and per_token * limit,
+        format={"4bit": "4 bits", "8bit": "8 bits"}[bits] if bits else f"{8 * width} bits",
         pixels=plan.batches.completions_per_rollout * pixel_bytes(plan.source, plan.loaded.train),
     )
 
@@ -213,20 +222,24 @@ def _policies(plan: RLPlan[Any]) -> int:
 
 def _adapters(shapes: Mapping[str, list[int]], rank: int) -> int:
     """Numbers in low-rank adapters on every linear layer but the embeddings and the head, peft's `all-linear`."""
-    linear = (shape for name, shape in shapes.items() if len(shape) == 2 and not _OUTSIDE & set(name.split(".")))
-    return sum(rank * sum(shape) for shape in linear)
+    return sum(rank * sum(shape) for name, shape in shapes.items() if _is_linear(name, shape))
+
+
+def _is_linear(name: str, shape: Sequence[int]) -> bool:
+    """Whether a weight is a matrix of a linear layer, and not an embedding or the head."""
+    return len(shape) == 2 and not _OUTSIDE & set(name.split("."))
 
 
 _OUTSIDE = {"embed_tokens", "wte", "wpe", "embed_in", "lm_head", "embed_out"}
 
 
-def _cache_per_token(config: Mapping[str, Any]) -> int | None:
+def _cache_per_token(config: Mapping[str, Any], width: int) -> int | None:
     """Bytes of keys and values of one token, from the usual names of config.json; None where these are missing."""
     text = config.get("text_config") or config
     try:
         heads = text.get("num_key_value_heads") or text["num_attention_heads"]
         size = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
-        return int(2 * text["num_hidden_layers"] * heads * size * _BYTES)
+        return int(2 * text["num_hidden_layers"] * heads * size * width)
     except KeyError:
         return None
 
@@ -237,7 +250,7 @@ def _describe(memory: Memory) -> str:
     cache += f", images of a rollout {_size(memory.pixels)}" if memory.pixels else ""
     return (
         f"{_short(memory.parameters)} parameters{trained}: weights {_size(memory.weights)}, gradients and Adam "
-        f"{_size(memory.training)}{cache}; in 32 bits, activations not counted"
+        f"{_size(memory.training)}{cache}; in {memory.format}, activations not counted"
     )
 
 

@@ -110,7 +110,7 @@ class SharedMeasurements:
             "config": config,
             "trainer": plan.trainer.name,
             "weights": weights,
-            "model": plan.source.path,
+            "model": [plan.source.path, plan.source.loading.model_dump()],
             "tokenizer": fingerprint(
                 [tokenizer.get_vocab(), tokenizer.chat_template, str(tokenizer.special_tokens_map)]
             ),

@@ -227,6 +227,22 @@ def test_an_adapter_of_a_reward_model_scores_like_its_merged_model(tiny_model: s
         load_policy(resolve_model(str(run.path / "adapter")))
 
 
+def test_a_reward_model_by_adapters_may_begin_with_a_run_by_adapters(tiny_model: str, tmp_path: Path) -> None:
+    from rlllm.core.records import Sample
+    from rlllm.rewards.models.reward_model import RewardModel
+
+    first = rlllm.sft(model=tiny_model, lora={"r": 2}, output_dir=tmp_path / "first", **TRAINING)
+    lora = {"r": 2, "merge": True}
+    run = rlllm.train_rm(model=str(first.path), lora=lora, output_dir=tmp_path / "rm", **TRAINING)
+    assert run.carried_out
+    samples = [Sample("1+1=", text) for text in ("2", "a longer text")]
+    whole, adapter = (
+        [score.value for score in RewardModel(str(path)).score_batch(samples)]
+        for path in (run.model, run.path / "adapter")
+    )
+    assert adapter == pytest.approx(whole, abs=1e-4)
+
+
 def test_the_reference_of_a_loop_on_an_adapter_is_the_adapted_model(adapter: Path, tmp_path: Path) -> None:
     """TRL would load its reference from the folder that the weights came from: that of the base."""
     run = rlllm.reason(

@@ -96,6 +96,28 @@ def test_adapters_train_little_and_need_no_second_reference() -> None:
     assert adapted.weights * 2 == whole.weights
 
 
+def test_memory_follows_the_number_format_and_an_adapter_counts_its_base(tiny_model: str, tmp_path: Path) -> None:
+    import rlllm
+
+    in_float32 = cost({"max_steps": 1}).memory
+    in_bf16 = cost({"max_steps": 1}, model={"name": "nano", "dtype": "bfloat16"}).memory
+    assert in_float32 is not None
+    assert in_bf16 is not None
+    assert (in_bf16.weights * 2, in_bf16.training * 2) == (in_float32.weights, in_float32.training)
+    assert in_bf16.cache is not None
+    assert in_bf16.cache * 2 == in_float32.cache
+    run = rlllm.sft(
+        model=tiny_model,
+        data="arithmetic#16",
+        lora={"r": 2},
+        max_steps=1,
+        eval={"rows": 0},
+        output_dir=tmp_path / "run",
+    )
+    on_base, on_adapter = (cost({"max_steps": 1}, model=model).memory for model in (tiny_model, str(run.path)))
+    assert on_base == on_adapter
+
+
 def test_a_file_that_is_no_safetensors_gives_no_estimate(tmp_path: Path) -> None:
     assert weight_shapes(tmp_path) is None
     for content in (b"", b"short", (10**12).to_bytes(8, "little"), (4).to_bytes(8, "little") + b"{..."):
