@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from results_file import add_output, write_results
+from results_file import ROOT, add_output, write_results
 
+from rlllm.core import yaml_io
 from rlllm.training.scale_plan import (
     BETWEEN,
     DEVICES,
     EFFICIENCY,
+    SHARDED,
     Job,
     Shape,
     communication,
@@ -58,37 +60,14 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """Sizes as published in the config.json of each model."""
-LENGTHS = {"prompt": 512, "completion": 2048, "group": 8, "passes": 1}
-"""One pass by the policy that sampled: with vLLM the mismatch is always measured."""
-JOBS: Mapping[str, tuple[str, dict[str, Any]]] = {
-    "scale-7b": (
-        "Qwen2.5-7B",
-        {"how": "fsdp", "processes": 8, "completions": 8, "accumulation": 16, "sampler": "colocate"},
-    ),
-    "scale-32b": (
-        "Qwen2.5-32B",
-        {
-            "how": "fsdp",
-            "processes": 16,
-            "completions": 4,
-            "accumulation": 16,
-            "sampler": "colocate",
-            "tensor_parallel": 4,
-        },
-    ),
-    "scale-70b": (
-        "Llama-3.1-70B",
-        {
-            "how": "fsdp",
-            "processes": 64,
-            "completions": 4,
-            "accumulation": 4,
-            "sampler": "colocate",
-            "tensor_parallel": 8,
-        },
-    ),
+PROMPT = 512
+"""Tokens of a prompt: recipes do not say."""
+SAMPLERS: Mapping[str, tuple[str, int]] = {
+    "scale-7b": ("Qwen2.5-7B", 1),
+    "scale-32b": ("Qwen2.5-32B", 4),
+    "scale-70b": ("Llama-3.1-70B", 8),
 }
-"""Recipe -> model, and how it is trained."""
+"""Recipe -> model, and GPUs that hold one copy for vLLM, which samples on the GPUs that train."""
 GB = 1e9
 
 
@@ -108,19 +87,38 @@ def main() -> None:
         },
         "between_gb_per_second": BETWEEN / GB,
         "efficiency": dict(EFFICIENCY),
-        "lengths": LENGTHS,
-        "plans": [plan(name) for name in JOBS],
+        "plans": [plan(name) for name in SAMPLERS],
         "engines": engines("scale-7b"),
     }
     for row in results["plans"]:
         print(row)
-    write_results(options.output, results, sources=["src/rlllm/training/scale_plan.py"])
+    write_results(
+        options.output,
+        results,
+        sources=["src/rlllm/training/scale_plan.py", *(f"recipes/reason/{name}.yaml" for name in SAMPLERS)],
+    )
 
 
 def job_of(name: str) -> Job:
-    """The step of a recipe."""
-    model, settings = JOBS[name]
-    return Job(shape=Shape.of_config(CONFIGS[model]), **LENGTHS, **settings)
+    """The step of a recipe, as its file says; weights are kept in float32."""
+    recipe = yaml_io.read(ROOT / "recipes" / "reason" / f"{name}.yaml")
+    model, copy = SAMPLERS[name]
+    trainer, launch, rollout = (recipe[section] for section in ("trainer", "launch", "rollout"))
+    return Job(
+        shape=Shape.of_config(CONFIGS[model]),
+        how=launch["engine"],
+        processes=launch["nodes"] * launch["processes"],
+        per_machine=launch["processes"],
+        completions=trainer["per_device_train_batch_size"],
+        accumulation=trainer["gradient_accumulation_steps"],
+        prompt=PROMPT,
+        completion=rollout["max_new_tokens"],
+        group=rollout["group_size"],
+        checkpointing=trainer["gradient_checkpointing"],
+        passes=1,  # by the policy that sampled: the mismatch of vLLM is measured
+        sampler="colocate",
+        tensor_parallel=copy,
+    )
 
 
 def plan(name: str) -> dict[str, Any]:
@@ -129,7 +127,7 @@ def plan(name: str) -> dict[str, Any]:
     rows = job.completions * job.accumulation * job.processes
     return {
         "recipe": name,
-        "model": JOBS[name][0],
+        "model": SAMPLERS[name][0],
         "parameters": job.shape.parameters,
         "machines": -(-job.processes // job.per_machine),
         "gpus": job.processes,
@@ -169,11 +167,12 @@ def timed(job: Job, name: str) -> dict[str, Any]:
 
 
 def engines(name: str) -> list[dict[str, Any]]:
-    """A recipe under every engine of `launch`, with all weights and with adapters of rank 16."""
+    """A recipe under every engine of `launch`, with all weights and, where the engine trains these, adapters of rank 16."""
     job = job_of(name)
     rows = []
     for how in ("ddp", "deepspeed-zero2", "deepspeed-zero3", "fsdp"):
-        for weights, trained in (("all", None), ("LoRA, rank 16", adapters(job.shape, CONFIGS[JOBS[name][0]], 16))):
+        ways = [("all", None), ("LoRA, rank 16", adapters(job.shape, CONFIGS[SAMPLERS[name][0]], 16))]
+        for weights, trained in ways if "weights" not in SHARDED[how] else ways[:1]:
             changed = replace(job, how=how, trained=trained, weight_bytes=4 if trained is None else 2)
             rows.append({"engine": how, "learns": weights, **described(changed)})
     return rows

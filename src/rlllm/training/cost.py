@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rlllm.algorithms.components import Components
@@ -18,6 +18,7 @@ from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.images import pixel_bytes
 from rlllm.training.plan import ExperimentPlan, RLPlan
 from rlllm.training.precision import planned_dtype
+from rlllm.training.scale_rows import Scale, scale_of
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Of a number in a format; of weights whose format the device decides, float32 is counted."""
@@ -77,9 +78,12 @@ class Cost:
     """Completions of training rows by the start model, before the first step, for a sampler that orders rows by them."""
     max_tokens: int | None = None
     """The budget of tokens that may end the run before all of this."""
+    scale: Scale | None = None
+    """Memory, communication and time of a step on several GPUs; None for one process."""
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        counts = asdict(replace(self, scale=None))
+        return {**counts, "scale": self.scale.to_json() if self.scale else None}
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Label and value rows for a person."""
@@ -119,6 +123,8 @@ class Cost:
             )
         if self.memory:
             yield "memory", _describe(self.memory)
+        if self.scale:
+            yield from self.scale.lines()
 
 
 def cost_of(plan: object) -> Cost | None:
@@ -146,6 +152,7 @@ def cost_of(plan: object) -> Cost | None:
     policy = critic or corrects or _scores_again(plan, batches) or components.needs("shared pass")
     own_passes = sum(signal.cost == "pass" for signal in components.signals.values())
     scored = policy + _has_reference(plan) + critic + own_passes
+    memory = _memory(plan, critic)
     return Cost(
         runs=len(plan.runs) if isinstance(plan, ExperimentPlan) else 1,
         steps=steps,
@@ -158,9 +165,10 @@ def cost_of(plan: object) -> Cost | None:
         tokens_of_dialogues=(turns * rollouts * batches.prompts_per_rollout + behind * completions) * limit,
         forward=trained * (1 + critic) + completions * scored,
         backward=trained * (1 + critic),
-        memory=_memory(plan, critic),
+        memory=memory,
         measured_at_start=sampler.start_samples * len(plan.loaded.train) if isinstance(sampler, Sampler) else 0,
         max_tokens=plan.config.max_tokens,
+        scale=scale_of(plan, scored, memory.trained if memory and plan.config.lora else None),
     )
 
 
