@@ -22,6 +22,12 @@ def check_engine(plan: Plan[Any]) -> None:
         ConfigError: names what cannot be done and the launcher that can.
     """
     launch = plan.config.launch
+    if isinstance(plan, RLPlan) and plan.config.rollout.staleness and launch.how != "ddp":
+        raise ConfigError(
+            "older weights of the sampler are a copy beside the model, which here is shared by processes",
+            given=f"rollout.staleness={plan.config.rollout.staleness}, {launch.how}",
+            hint="launch.engine=ddp" if launch.engine else "launch=ddp",
+        )
     if not launch.shards:
         return
     against = [

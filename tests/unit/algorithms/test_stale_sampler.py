@@ -113,3 +113,15 @@ def test_an_older_sampler_is_corrected_by_the_ratio_of_new_weights_to_old_ones(t
     assert means[0] == pytest.approx(1, abs=1e-4)
     assert abs(means[2] - 1) > 1e-4
     assert all(row["rollout_corr/rollout_is_eff_sample_size"] <= 1 + 1e-6 for row in rows)
+
+
+@pytest.mark.parametrize("engine", ["fsdp", "deepspeed-zero2", "deepspeed-zero3"])
+def test_where_processes_share_the_model_older_weights_are_refused(
+    tiny_model: str, tmp_path: Path, engine: str
+) -> None:
+    from rlllm.core.errors import ConfigError
+    from rlllm.stages.catalog import plan
+
+    launch = {"name": "slurm", "engine": engine, "processes": 2}
+    with pytest.raises(ConfigError, match="a copy beside the model"):
+        plan(resolve_settings("reason", settings(tiny_model, tmp_path, launch=launch)))
