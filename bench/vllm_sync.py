@@ -256,8 +256,8 @@ def main() -> None:
             results = measure(url, folder, Path(place), arguments.injections, seed=0)
         if arguments.bfloat16:
             results["a_server_in_bfloat16"] = in_bfloat16(venv, folder, Path(place), arguments.port + 1)
-    version = [path.name.split("-")[1] for path in (venv / "lib").glob("python*/site-packages/vllm*.dist-info")]
-    results["vllm"] = version[0] if version else None
+    found_in = (venv / "lib").glob("python*/site-packages/vllm*.dist-info")
+    results["vllm"] = next((path.name.split("-")[1].split("+")[0].removesuffix(".dist") for path in found_in), None)
     write_results(arguments.output, results, sources=SOURCES, threads=1)
 
 

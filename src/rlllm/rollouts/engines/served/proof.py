@@ -4,7 +4,7 @@ Four things are looked at, since each alone lets something through:
 
 * how far the copy's log-probabilities are from the policy's, against a tolerance for the number format;
 * whether the copy's moved at all when the policy's did: bit for bit the same means that nothing was loaded, however small the
-  step;
+  step (a copy that was wrong before may be right by accident, such as one that was left in a trial);
 * which share of the policy's move the copy did not make. Where the formats' noise is larger than a step, the share is still
   found, because noise does not point into the direction of the step: the share's error falls with the number of tokens;
 * whether the distance grew to several times that of the sync before, by more than a step of that size explains.
@@ -24,12 +24,14 @@ _LARGEST = 10.0
 """The largest difference of a token may be so many tolerances."""
 _RESOLUTION = 1e-3
 """Share of the tolerance from which a move of the policy is one that a copy has to show, too."""
-_MISSING, _MISSING_IN_NOISE = 0.02, 0.1
-"""Share of the policy's move that may be missing, and where the copy was not exact before."""
 _EXACT = 1e-3
 """Nats (root mean square) up to which a copy counts as exact."""
-_GROWN, _SHARE_OF_MOVE = 3.0, 0.02
-"""Times that the distance may grow from one sync to the next, and the share of the policy's move that it may be."""
+_MISSING = {True: 0.003, False: 0.1}
+"""Whether the copy was exact before -> share of the policy's move that may be missing."""
+_GROWN = 2.0
+"""Times that the distance may grow from one sync to the next,"""
+_SHARE_OF_MOVE = {True: 0.002, False: 0.02}
+"""or, whether the copy was exact before -> the share of the policy's move that it may be."""
 _CERTAIN = 6.0
 """Standard errors by which a missing share has to stand out."""
 
@@ -88,9 +90,10 @@ def judge(now: Scores, before: Scores | None, tolerance: float) -> Finding | Non
     finding = Finding("different", largest, mean, tolerance)
     moved = None if before is None else now.policy - before.policy
     if before is not None and moved is not None and _size(moved) > tolerance * _RESOLUTION:
-        if bool((now.copy == before.copy).all()):
+        right_before = float(before.distance.mean()) <= tolerance
+        if bool((now.copy == before.copy).all()) and (right_before or mean > tolerance):
             return Finding("stale", largest, mean, tolerance, 1.0)
-        if float(before.distance.mean()) <= tolerance:
+        if right_before:
             finding = _of_move(finding, now, before, moved)
     if finding.kind != "different" or mean > tolerance or largest > _LARGEST * tolerance:
         return finding
@@ -100,11 +103,11 @@ def judge(now: Scores, before: Scores | None, tolerance: float) -> Finding | Non
 def _of_move(finding: Finding, now: Scores, before: Scores, moved: Tensor) -> Finding:
     """The finding by how the copy, which was right before, followed the policy's move."""
     missing, error = _missing(now, before, moved)
-    kind, noise = finding.kind, _size(before.distance)
-    allowed = _MISSING if noise < _EXACT else _MISSING_IN_NOISE
-    if abs(missing) > max(allowed, _CERTAIN * error):
+    kind, noise = finding.kind, max(_size(before.distance), finding.tolerance * _RESOLUTION)
+    exact = noise < _EXACT
+    if abs(missing) > max(_MISSING[exact], _CERTAIN * error):
         kind = "stale" if 0.95 < missing < 1.05 else "partial"
-    elif _size(now.distance) > max(_GROWN * noise, _SHARE_OF_MOVE * _size(moved)):
+    elif _size(now.distance) > max(_GROWN * noise, _SHARE_OF_MOVE[exact] * _size(moved)):
         kind = "partial"
     return Finding(kind, finding.largest, finding.mean, finding.tolerance, missing)
 
