@@ -17,6 +17,10 @@ ENGINES = Registry(
             "rlllm.rollouts.engines.served.in_process:VLLMEngine",
             "vLLM in this process, on a GPU; each sync of weights is proven",
         ),
+        "openai": Builtin(
+            "rlllm.rollouts.engines.served.openai:OpenAIEngine",
+            "endpoints of a fixed model, by sampling.servers; for evaluations",
+        ),
         "vllm-server": Builtin(
             "rlllm.rollouts.engines.served.server_engine:ServerEngine",
             "running vLLM servers, by rollout.servers; each sync of weights is proven",
@@ -25,7 +29,7 @@ ENGINES = Registry(
     "rlllm doctor",
 )
 
-SILENT_ENGINES = frozenset({"hf"})
+SILENT_ENGINES = frozenset({"hf", "openai"})
 """Those of them that report no log-probabilities of what they sample (`Engine.reports_logps`)."""
 
 ENVIRONMENTS = Registry(

@@ -82,7 +82,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     composition = resolve_rewards(
         rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
     )
-    check_engine(rollout.engine, images=plan.has_images, settings=rollout)
+    check_engine(rollout.engine, images=plan.has_images, settings=rollout, trains=True)
     _check_engine_settings(rollout.engine, settings)
     settings |= check_correction(config.rollout_correction, rollout.engine, slots, settings)
     processes, rows = processes_of(config.launch), len(plan.loaded.train)

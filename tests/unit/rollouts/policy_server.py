@@ -92,6 +92,8 @@ class PolicyServer:
             return {"checksums": {f"dp0:pp0:pcp0:tp0:{name}": _digest(w) for name, w in self.scores.named_parameters()}}
         if path != "/v1/completions":
             return self._facts(path)
+        if isinstance(body["prompt"], str):
+            return {"choices": [self._text(body)]}
         if "prompt_logprobs" in body:
             return {"choices": [self._scored(row) for row in body["prompt"]]}
         if body.get("ignore_eos"):
@@ -143,6 +145,15 @@ class PolicyServer:
             ids = engine.generate([body["prompt"]] * body["n"], sampling)
         assert engine.logps is not None
         return list(zip(ids, engine.logps, strict=True))
+
+    def _text(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """As OpenAI's interface has it: text for text, without the token that ended it."""
+        ids = self.tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]
+        sampling = SamplingConfig(max_new_tokens=body["max_tokens"], temperature=body["temperature"])
+        written = NativeEngine(self.writes, self.tokenizer).generate([ids], sampling)[0]
+        ended = written[-1] == self.tokenizer.eos_token_id
+        text = self.tokenizer.decode(written[:-1] if ended else written, skip_special_tokens=False)
+        return {"text": text, "finish_reason": "stop" if ended else "length"}
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self

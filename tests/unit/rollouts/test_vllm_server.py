@@ -234,6 +234,17 @@ def test_a_server_of_another_model_is_refused_by_its_tokens(policy: tuple[Any, A
             open_engine("vllm-server", model, tokenizer, sampling(server)).sync()
 
 
+def test_an_endpoint_writes_what_its_model_would(policy: tuple[Any, Any], nano: str, stack: ExitStack) -> None:
+    model, tokenizer = policy
+    servers = [stack.enter_context(served(nano)) for _ in range(2)]
+    settings = sampling(*servers, engine="openai", temperature=0.0)
+    engine = open_engine("openai", model, tokenizer, settings)
+    assert sample_completions(engine, PROMPTS, settings) == NativeEngine(model, tokenizer).generate(PROMPTS, settings)
+    assert all("/v1/completions" in server.paths for server in servers)
+    with pytest.raises(ConfigError, match="cannot be given weights"):
+        check_engine("openai", settings=settings, trains=True)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

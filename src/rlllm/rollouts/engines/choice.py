@@ -13,6 +13,8 @@ OUTSIDE = ("vllm", "vllm-server", "openai")
 
 ASKING = ("vllm-server", "openai")
 """Those of them that ask servers."""
+FIXED = ("openai",)
+"""Those of them whose model stays as it is."""
 START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --logprobs-mode processed_logprobs --port 8000"
 """What to type where there is no server of `vllm-server`."""
 

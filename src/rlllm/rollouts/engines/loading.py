@@ -8,16 +8,19 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
 from rlllm.rollouts.config import EngineSettings
 from rlllm.rollouts.engines.base import Engine, blind, checked_engine, refuse_blind
-from rlllm.rollouts.engines.choice import ASKING, OUTSIDE, START, chosen_engine, missing
+from rlllm.rollouts.engines.choice import ASKING, FIXED, OUTSIDE, START, chosen_engine, missing
 from rlllm.rollouts.registry import ENGINES, SILENT_ENGINES
 
 
-def check_engine(name: str, *, images: bool = False, settings: EngineSettings | None = None) -> None:
+def check_engine(
+    name: str, *, images: bool = False, settings: EngineSettings | None = None, trains: bool = False
+) -> None:
     """Check the engine of a recipe when a run is planned. One that ships with rlllm is not imported, since that loads torch.
 
     Args:
         images: whether prompts have images.
         settings: where it samples; None where nothing says.
+        trains: whether the model's weights change between rollouts.
 
     Raises:
         RlllmError: as `load_engine`, this machine lacks something for it, it takes no images, or servers are named for an
@@ -36,6 +39,12 @@ def check_engine(name: str, *, images: bool = False, settings: EngineSettings | 
             f"the engine {name} cannot run here: {lacks}",
             given=f"rollout.engine={name}",
             hint="rollout.engine=auto takes the best that can; rlllm doctor says what each lacks",
+        )
+    if trains and name in FIXED:
+        raise ConfigError(
+            f"the engine {name} samples with a model that cannot be given weights, so it would not be the policy that learns",
+            given=f"rollout.engine={name}",
+            hint="rollout.engine=vllm-server; rlllm eval takes it",
         )
     servers = [] if settings is None else settings.servers
     if name in ASKING and not servers:
