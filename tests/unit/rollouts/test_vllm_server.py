@@ -102,7 +102,7 @@ FAULTS = {
     "a-layer": "only a part of the weights was loaded",
     "a-matrix": "",
     "norms": "",
-    "order": "another order of tokens",
+    "order": "",
     "format": "it computes in bfloat16, and the policy in float32",
     "cache": "its prefix cache was not emptied",
     "base": "nothing was loaded",
