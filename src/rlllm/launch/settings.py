@@ -105,7 +105,9 @@ class LaunchConfig(Section):
     @model_validator(mode="after")
     def _fits(self) -> LaunchConfig:
         """Refuse what the launcher would not read."""
-        given = {name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default}
+        fields = type(self).model_fields
+        defaults = {name: fields[name].get_default(call_default_factory=True) for name in self.model_fields_set}
+        given = {name for name, default in defaults.items() if getattr(self, name) != default}
         slurm = {"partition", "account", "qos", "constraint", "time", "memory", "setup", "wait"} & given
         cluster = {"engine", "gpus_per_node", "cpus_per_process", "nodes"} & given
         unread = [

@@ -114,7 +114,7 @@ def test_training_does_not_depend_on_what_was_measured(tiny_model: str, tmp_path
             output_dir=tmp_path / name,
         )
         assert (run.path / "measured_before.json").exists() == bool(rows)
-        return (run.model / "model.safetensors").read_bytes()
+        return (run.model / "adapter_model.safetensors").read_bytes()
 
     assert weights("measured", 8) == weights("not", 0)
 
