@@ -21,6 +21,8 @@ from results_file import TRAINING, add_output, write_results
 from rlllm.core.runs import Run
 
 COUNTS = (1, 2)
+GROUP = 8
+"""Completions of a prompt."""
 
 
 def program(processes: int) -> list[str]:
@@ -35,7 +37,7 @@ def settings(verb: str, given: argparse.Namespace, processes: int) -> list[str]:
     words += [f"max_steps={given.steps}", "logging_steps=1", "gradient_accumulation_steps=1"]
     words += [f"per_device_train_batch_size={given.rows // processes}"]
     if verb == "reason":
-        words += ["num_generations=8", f"max_completion_length={given.new}", "stop_when_flat=0"]
+        words += [f"num_generations={GROUP}", f"max_completion_length={given.new}", "stop_when_flat=0"]
     return words
 
 
@@ -47,7 +49,7 @@ def measured(verb: str, given: argparse.Namespace, processes: int, folder: Path)
     ended = subprocess.run([*program(processes), *words], env=environment, capture_output=True, text=True)
     rows = [row for row in Run(output).metrics() if "num_tokens" in row]
     if len(rows) < given.steps:
-        raise SystemExit(f"{verb} with {processes} processes ended after {len(rows)} steps:\n{ended.stderr[-2000:]}")
+        raise SystemExit(f"{verb} with {processes} processes ended after {len(rows)} steps:\n{ended.stderr}")
     tokens, seconds = (rows[-1][name] - rows[0][name] for name in ("num_tokens", "time"))
     return {"tokens": tokens, "seconds": round(seconds, 2), "tokens_per_second": round(tokens / seconds, 1)}
 
@@ -59,6 +61,8 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=48, help="tokens of a completion at most")
     add_output(parser)
     given = parser.parse_args()
+    if given.rows % (GROUP * max(COUNTS)):
+        parser.error(f"--rows is a multiple of {GROUP * max(COUNTS)}: every process takes whole groups of {GROUP}")
     with tempfile.TemporaryDirectory() as folder:
         runs = {
             verb: {str(count): measured(verb, given, count, Path(folder)) for count in COUNTS}
