@@ -115,7 +115,8 @@ def test_llamafactorys_preference_settings_are_trls(monkeypatch: pytest.MonkeyPa
 
 def test_axolotls_grpo_section_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     made = imported("axolotl/grpo.yml", monkeypatch)
-    assert made.recipe["rollout"] == {"group_size": 4, "max_new_tokens": 512, "temperature": 0.8}
+    expected = {"group_size": 4, "max_new_tokens": 512, "temperature": 0.8, "engine": "auto"}  # use_vllm
+    assert made.recipe["rollout"] == expected
     assert made.recipe["data"] == {"name": "openai/gsm8k", "subset": "main", "split": "train"}
     assert made.recipe["trainer"]["per_device_train_batch_size"] == 4
     assert made.recipe["trainer"]["beta"] == 0.001
