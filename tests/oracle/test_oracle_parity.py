@@ -213,7 +213,7 @@ def test_with_several_processes_every_row_is_passed_since_trl_gathers_by_row(
     llama: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop, inputs = twins(llama, tmp_path, {"loss_type": "dapo"}).loop, rollout()
-    monkeypatch.setattr(type(loop.accelerator), "num_processes", 2)
+    monkeypatch.setattr(type(loop.accelerator), "distributed_type", "MULTI_CPU")
     assert loop._parts(inputs, inputs["completion_mask"]) == [None]
 
 
