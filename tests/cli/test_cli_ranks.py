@@ -52,7 +52,7 @@ def test_the_second_process_is_silent_and_names_its_rank_in_an_error() -> None:
     ("words", "what"),
     [
         (("eval", "--model", "nano", "--data", "arithmetic"), "evaluations run in one process"),
-        (("align", "--method", "iterative-dpo", "--data", "arithmetic"), "iterations run in one process"),
+        (("align", "--method", "iterative-dpo", "--data", "arithmetic", "--reward", "exact"), "one process"),
         (
             ("reason", "--data", "arithmetic", "--method", "ppo", "critic.share_backbone=true", "lora.r=4"),
             "one process",

@@ -104,7 +104,12 @@ def test_one_directory_is_written_by_the_first_and_the_second_logs_into_it(first
         one, two = (Run(first[processes] / name) for processes in (1, 2))
         names = {path.name for path in two.path.iterdir()}
         assert names == {path.name for path in one.path.iterdir()} | {"logs"}
-        assert {path.name for path in (two.path / "logs").iterdir()} == {"rank-0.json", "rank-1.json", "rank-1.log"}
+        assert {path.name for path in (two.path / "logs").iterdir()} == {
+            "rank-0.json",
+            "rank-1",
+            "rank-1.json",
+            "rank-1.log",
+        }
         assert two.config["processes"] == {"number": 2, "rows_of_step": FIRST[name]["rows"]}
         assert len(two.results["measures"]) == len(one.results["measures"])
 
