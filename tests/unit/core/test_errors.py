@@ -14,6 +14,8 @@ from rlllm.core.errors import ConfigError, ExitCode, RlllmError, UnknownNameErro
 OWN = [error for error in RlllmError.__subclasses__() if error.__module__ == errors.__name__]
 EVERY_ERROR = [RlllmError, *OWN, UnknownNameError]
 EXIT_CODES = {
+    "EngineError": 1,
+    "WeightSyncError": 1,
     "RlllmError": 1,
     "ConfigError": 2,
     "UnknownNameError": 2,

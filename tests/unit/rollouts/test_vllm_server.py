@@ -250,6 +250,7 @@ def test_an_endpoint_writes_what_its_model_would(policy: tuple[Any, Any], nano: 
     [
         ({"engine": "vllm-server"}, "samples with servers, and none is named"),
         ({"engine": "native", "servers": "http://localhost:8000"}, "the engine native asks no servers"),
+        ({"engine": "hf", "serving": {"folder": "weights"}}, "reads nothing of rollout.serving"),
         ({"engine": "vllm"}, "the engine vllm cannot run here"),
     ],
 )

@@ -95,7 +95,7 @@ def test_an_outcome_that_fails_a_step_ends_the_pipeline(
 
 
 def test_an_address_with_an_at_sign_inside_is_no_reference() -> None:
-    assert load_pipeline(steps({**SFT, "model": "org@home"})).steps[0].resolve({}, 0).model == "org@home"
+    assert load_pipeline(steps({**SFT, "model": "org@home"})).steps[0].resolve({}, 0).model.reference == "org@home"
 
 
 def two_steps(tiny_model: str, second: dict[str, Any]) -> dict[str, Any]:

@@ -184,7 +184,7 @@ STARTED: dict[str, Any] = {
 def test_arms_that_start_from_runs_still_to_be_made_are_planned_with_the_model_of_those() -> None:
     for arm in plan_arms(load_sweep(STARTED)):
         assert arm.plan is not None
-        assert (arm.plan.config.model, dict(arm.overrides)["model"]) == ("nano", "@start")
+        assert (arm.plan.config.model.reference, dict(arm.overrides)["model"]) == ("nano", "@start")
         assert arm.planned_with == ("nano in the place of @start",)
     with pytest.raises(ConfigError, match="the same max_steps"):
         plan_arms(load_sweep({**STARTED, "equal": "steps"}))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rlllm.core.errors import ConfigError, PluginError, closest
@@ -47,12 +48,12 @@ class Engine(ABC):
     seeds: Sequence[int] | None = None
     """Of each prompt of the next `generate`, the seed that an engine may draw its completion from: it depends on no completion
     beside it then. With None, or an engine that cannot do so, draws are from torch's global random generator."""
+    metrics: Mapping[str, float] = MappingProxyType({})
+    """What to log of the last rollout beside the run's own numbers, such as how long weights took to arrive."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.metrics: dict[str, float] = {}
-        """What to log of the last rollout beside the run's own numbers, such as how long weights took to arrive."""
 
     @abstractmethod
     def generate(self, prompts: Sequence[TokenIds], sampling: SamplingConfig) -> list[list[int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.plugin_errors import plugin_boundary
-from rlllm.rollouts.config import EngineSettings
+from rlllm.rollouts.config import EngineSettings, ServingConfig
 from rlllm.rollouts.engines.base import Engine, blind, checked_engine, refuse_blind
 from rlllm.rollouts.engines.choice import ASKING, FIXED, OUTSIDE, START, chosen_engine, missing
 from rlllm.rollouts.registry import ENGINES, SILENT_ENGINES
@@ -58,6 +58,14 @@ def check_engine(
             f"the engine {name} asks no servers",
             given=f"rollout.servers={','.join(servers)}",
             hint="rollout.engine=vllm-server",
+        )
+    if settings is not None and name not in OUTSIDE and settings.serving != ServingConfig():
+        given = settings.serving.model_dump(exclude_defaults=True)
+        raise ConfigError(
+            f"the engine {name} samples in this process, from the model itself, and reads nothing of rollout.serving",
+            given=", ".join(f"rollout.serving.{key}={value}" for key, value in given.items()),
+            exists=OUTSIDE,
+            hint="leave them out, or name the engine",
         )
 
 
