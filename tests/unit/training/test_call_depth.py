@@ -20,9 +20,9 @@ run(["reason", "--model", {model!r}, "data.rows=16", "data.holdout=0", "max_new_
 """
 
 
-def test_at_most_six_frames_of_ours_lie_between_the_command_and_the_training_loop(
+def test_at_most_eight_frames_of_ours_lie_between_the_command_and_the_training_loop(
     tiny_model: str, tmp_path: Path
 ) -> None:
     code = STACK.format(model=tiny_model)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["run", "reason", "launch", "run", "train", "_fit"]
+    assert done.stdout.split() == ["run", "reason", "launch", "start", "run", "train", "_learn", "_fit"]
