@@ -15,7 +15,7 @@ from run_files import VERBS, differing_weights, learned_metrics, loop_state, opt
 from rlllm.core.runs import Run
 
 Train = Callable[..., Run]
-LOOKS = {"every": 2, "during_rows": 3}
+EVALUATIONS = {"every": 2, "during_rows": 3}
 
 
 class CtrlC:
@@ -48,11 +48,11 @@ def train(tiny_model: str, tmp_path: Path) -> Train:
     rewards = write_rewards(tmp_path)
 
     def call(verb: str, name: str, **settings: Any) -> Run:
-        looks = settings.pop("looks", {})
+        evaluations = settings.pop("evaluations", {})
         common: dict[str, Any] = {
             "model": tiny_model,
             "data": {"name": "arithmetic", "rows": 6, "holdout": 12},
-            "eval": {"rows": 4, **looks, **({"samples": 2} if verb in ("align", "reason") else {})},
+            "eval": {"rows": 4, **evaluations, **({"samples": 2} if verb in ("align", "reason") else {})},
             "max_steps": 6,
             "save_strategy": "no",
             "learning_rate": 1e-2,
@@ -89,7 +89,7 @@ def test_training_is_the_same_bit_for_bit_with_evaluations_and_without(
     train: Train, verb: str, settings: dict[str, Any]
 ) -> None:
     plain = train(verb, "plain", **saving(settings))
-    watched = train(verb, "watched", looks=LOOKS, **saving(settings))
+    watched = train(verb, "watched", evaluations=EVALUATIONS, **saving(settings))
     assert plain.ok
     assert watched.ok
     assert differing_weights(plain, watched) == []
@@ -106,7 +106,7 @@ def test_training_is_the_same_bit_for_bit_with_evaluations_and_without(
 
 def test_an_evaluation_is_the_measurement_of_before_and_after(train: Train) -> None:
     """On the same rows the first is that of before, and the last that of after, digit by digit."""
-    run = train("reason", "run", looks={"every": 3})
+    run = train("reason", "run", evaluations={"every": 3})
     first, *_, last = run.evaluations()
     measure = run.results["measures"][0]
     assert first["measures"][0]["value"] == measure["before"]
@@ -116,7 +116,7 @@ def test_an_evaluation_is_the_measurement_of_before_and_after(train: Train) -> N
 
 
 def test_numbers_of_evaluations_stand_in_the_log_and_in_checkpoints_under_transformers_names(train: Train) -> None:
-    run = train("train-rm", "run", looks=LOOKS, save_strategy="steps", save_steps=4)
+    run = train("train-rm", "run", evaluations=EVALUATIONS, save_strategy="steps", save_steps=4)
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     logged = [row for row in rows if "eval_runtime" in row]
     assert [row["step"] for row in logged] == [2, 4, 6]
@@ -136,11 +136,11 @@ def test_numbers_of_evaluations_stand_in_the_log_and_in_checkpoints_under_transf
 def test_a_run_that_keeps_its_best_step_resumes_exactly(
     train: Train, verb: str, settings: dict[str, Any], step: int
 ) -> None:
-    looks = {"every": 2, "during_rows": 8, "keep": "best"}
-    whole = train(verb, "whole", looks=looks, **settings)
-    stopped = train(verb, "run", looks=looks, progress=CtrlC(step), **settings)
+    evaluations = {"every": 2, "during_rows": 8, "keep": "best"}
+    whole = train(verb, "whole", evaluations=evaluations, **settings)
+    stopped = train(verb, "run", evaluations=evaluations, progress=CtrlC(step), **settings)
     assert stopped.status["state"] == "interrupted"
-    resumed = train(verb, "run", looks=looks, resume=True, **settings)
+    resumed = train(verb, "run", evaluations=evaluations, resume=True, **settings)
     assert resumed.ok
     assert differing_weights(whole, resumed) == []
     assert resumed.results == whole.results
@@ -153,8 +153,8 @@ def _measured(row: Mapping[str, Any]) -> list[Any]:
 
 def test_the_model_is_that_of_the_best_step_and_checkpoints_that_were_saved_for_less_are_gone(train: Train) -> None:
     heard = CtrlC(step=-1)
-    looks = {"every": 1, "during_rows": 8, "keep": "best"}
-    run = train("reason", "run", looks=looks, progress=heard)
+    evaluations = {"every": 1, "during_rows": 8, "keep": "best"}
+    run = train("reason", "run", evaluations=evaluations, progress=heard)
     values = {row["step"]: row["measures"][0]["value"]["estimate"] for row in run.evaluations() if row["step"]}
     best = max(values, key=lambda step: (values[step], -step))
     assert best < 6  # else this test would hold without the best being kept
@@ -173,7 +173,7 @@ def _weights(folder: Path) -> dict[str, list[float]]:
 
 
 def test_rows_that_choose_are_others_than_those_that_report(train: Train) -> None:
-    run = train("reason", "run", looks={"every": 3, "keep": "best"})
+    run = train("reason", "run", evaluations={"every": 3, "keep": "best"})
     chose = json.loads((run.path / "evaluated_start.json").read_text())[0]["prompts"]
     reported = json.loads((run.path / "measured_after.json").read_text())[0]["prompts"]
     assert (len(chose), len(reported)) == (4, 4)
@@ -182,7 +182,12 @@ def test_rows_that_choose_are_others_than_those_that_report(train: Train) -> Non
 
 def test_a_run_ends_after_evaluations_without_a_gain_and_says_so(train: Train) -> None:
     """With a learning rate of 0 nothing is ever gained: the second evaluation ends it, and a resume ends it again."""
-    settings = {"learning_rate": 0.0, "save_strategy": "steps", "save_steps": 4, "looks": {"every": 2, "stop_after": 2}}
+    settings = {
+        "learning_rate": 0.0,
+        "save_strategy": "steps",
+        "save_steps": 4,
+        "evaluations": {"every": 2, "stop_after": 2},
+    }
     run = train("sft", "run", **settings)
     assert [row["step"] for row in run.evaluations()] == [0, 2, 4]
     early = {"step": 4, "of": 6, "best": 0, "evaluations": 2}

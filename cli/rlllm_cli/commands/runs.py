@@ -141,13 +141,13 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
 
 def _evaluations(run: Run) -> Iterator[tuple[str, str]]:
     """The evaluations during training, one a line: the main measure with its interval, and its change since the start."""
-    from rlllm.training.looks import look_text
+    from rlllm.training.evaluations import evaluation_text
 
     evaluations, kept = run.evaluations(), (run.results.get("evaluations") or {}).get("kept")
     if evaluations:
         yield "", ""
     for row in evaluations:
-        yield f"step {row['step']}", look_text(row) + (" (kept)" if row["step"] == kept else "")
+        yield f"step {row['step']}", evaluation_text(row) + (" (kept)" if row["step"] == kept else "")
 
 
 def _last_metrics(run: Run) -> Iterator[tuple[str, str]]:

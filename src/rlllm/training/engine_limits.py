@@ -36,7 +36,11 @@ def check_engine(plan: Plan[Any]) -> None:
             f"method={plan.method.name}",
             "its trainer reads whole weights while it trains",
         ),
-        (bool(plan.looks), "evaluations during training", "one process measures then, which has a part of the weights"),
+        (
+            bool(plan.evaluations),
+            "evaluations during training",
+            "one process measures then, which has a part of the weights",
+        ),
         (plan.config.lora is not None, "lora", "adapters are small, and each process has room for them"),
     ]
     if isinstance(plan, RLPlan):

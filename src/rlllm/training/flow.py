@@ -29,8 +29,8 @@ from rlllm.policies.chat import stop_ids
 from rlllm.policies.sharded_weights import make_whole
 from rlllm.policies.vision import processor_of
 from rlllm.training.engine_limits import check_resumed
+from rlllm.training.evaluations import summary_of
 from rlllm.training.images import blind
-from rlllm.training.looks import summary_of
 from rlllm.training.plan import Plan
 from rlllm.training.random_state import random_state_kept
 from rlllm.training.resumed_batch import same_batch
@@ -47,7 +47,7 @@ from rlllm.training.shared_measurements import SharedMeasurements
 if TYPE_CHECKING:
     from rlllm.algorithms.callbacks import GracefulStop
     from rlllm.core.hardware import Hardware
-    from rlllm.training.looking import Looking
+    from rlllm.training.evaluation_callback import EvaluationCallback
 
 PlanT = TypeVar("PlanT", bound=Plan[Any])
 PlanT_co = TypeVar("PlanT_co", bound=Plan[Any], covariant=True)
@@ -134,12 +134,12 @@ def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | N
     """Measure, train, save and measure again, as far as the run gets."""
     diagnostics = job.diagnostics
     measure(job, "before", options.measurements)
-    looking = None if options.stop_after else _looking(job, trained)
+    evaluations = None if options.stop_after else _evaluation_callback(job, trained)
     _fit(job, trained, stop, checkpoint)
     if diagnostics.interrupted or diagnostics.failure is not None or options.stop_after:
         return
-    if looking is not None:
-        looking.bring_back()
+    if evaluations is not None:
+        evaluations.bring_back()
     make_whole(trained.model, keep=is_main())
     diagnostics.failure = process_group.on_main(lambda: diagnostics.failure or _save(job, trained))
     if not diagnostics.non_finite_steps and diagnostics.failure is None:  # nothing can be sampled from a diverged model
@@ -402,18 +402,18 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
     return trainer, stop
 
 
-def _looking(job: Job[Any], trainer: Any) -> Looking | None:
+def _evaluation_callback(job: Job[Any], trainer: Any) -> EvaluationCallback | None:
     """The evaluations of a run, after that of its start; None without any."""
-    looks = job.plan.looks
-    if looks is None:
+    evaluations = job.plan.evaluations
+    if evaluations is None:
         return None
-    from rlllm.training.looking import Looking
+    from rlllm.training.evaluation_callback import EvaluationCallback
 
     config = job.plan.config
-    same_rows = not looks.apart and config.eval.during_rows is None
-    looking = Looking(
-        looks,
-        partial(job.plan.trainer.measure, replace(job, plan=looks.asked(job.plan), during=True)),
+    same_rows = not evaluations.apart and config.eval.during_rows is None
+    callback = EvaluationCallback(
+        evaluations,
+        partial(job.plan.trainer.measure, replace(job, plan=evaluations.asked(job.plan), during=True)),
         job.run,
         job.diagnostics,
         job.progress,
@@ -421,8 +421,8 @@ def _looking(job: Job[Any], trainer: Any) -> Looking | None:
         job.run.path / "measured_before.json" if same_rows else None,
         trainer,
     )
-    looking.begin()
-    return looking
+    callback.begin()
+    return callback
 
 
 def _fit(job: Job[Any], trainer: Any, stop: GracefulStop, checkpoint: Path | None) -> None:
@@ -593,8 +593,8 @@ def _compare(job: Job[Any]) -> None:
     before, after = ([Measured(**row) for row in read_json(path)] for path in paths)
     measures = zip(before, after, strict=True)
     rows = [row for then, now in measures for row in difference(then, now, seed=job.plan.config.seed)]
-    looks = job.plan.looks
-    seen = summary_of(job.run.evaluations(), looks) if looks else {}
+    evaluations = job.plan.evaluations
+    seen = summary_of(job.run.evaluations(), evaluations) if evaluations else {}
     write_json(job.run.path / "results.json", {"measures": rows, **({"evaluations": seen} if seen else {})})
     texts = before_after_rows(before[0], after[0])
     if texts:

@@ -25,8 +25,8 @@ from rlllm.rewards.composition import Composition
 from rlllm.rollouts.engines.choice import engine_text
 from rlllm.training.batch_arithmetic import BatchPlan, plan_batches, rows_of_step
 from rlllm.training.combinations import check_combinations
+from rlllm.training.evaluations import EvaluationPlan, evaluations_of
 from rlllm.training.images import check_images
-from rlllm.training.looks import Looks, looks_of
 from rlllm.training.precision import check_precision, precision_lines
 from rlllm.training.rl_settings import RLSettings
 from rlllm.training.settings import TrainingConfig
@@ -95,9 +95,9 @@ class Plan(Generic[ConfigT]):
         return self.loaded.holdout[: self.config.eval.rows]
 
     @property
-    def looks(self) -> Looks | None:
+    def evaluations(self) -> EvaluationPlan | None:
         """The evaluations during training; None without any. Raises ConfigError for too few held-out rows."""
-        return looks_of(self)
+        return evaluations_of(self)
 
     @property
     def has_images(self) -> bool:
@@ -182,7 +182,7 @@ class Plan(Generic[ConfigT]):
         rows += [("reward card" if number == 0 else "", line) for number, line in enumerate(self.cards)]
         if self.eval_reward:
             rows.append(("eval reward", ", ".join(self.eval_reward.names)))
-        rows += self.looks.lines(self) if self.looks else []
+        rows += self.evaluations.lines(self) if self.evaluations else []
         rows += self._trainer_lines()
         if self.idle_dropout:
             rows.append(("note", self.idle_dropout))
@@ -247,7 +247,7 @@ class Plan(Generic[ConfigT]):
             },
             "rewards": list(self.rewards.names) if self.rewards else [],
             **({"cards": list(self.cards)} if self.cards else {}),
-            **({"during": self.looks.to_json(self)} if self.looks else {}),
+            **({"during": self.evaluations.to_json(self)} if self.evaluations else {}),
             "trainer": dict(self.settings),
             "defaults": self.sizes.to_json(),
             "settings": self.origins(),

@@ -11,7 +11,7 @@ from rlllm.algorithms.methods.base import Method
 from rlllm.core.errors import PluginError
 from rlllm.core.registry import Builtin, Registry
 from rlllm.training.engine_limits import check_engine
-from rlllm.training.looks import check_looks
+from rlllm.training.evaluations import check_evaluations
 from rlllm.training.plan import Plan, resolve_method
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.trainers.base import Trainer
@@ -73,5 +73,5 @@ def plan_run(config: TrainingConfig) -> Plan[Any]:
     plan = trainer.plan(config, method, trainer)
     trainer.check(plan)
     check_engine(plan)
-    check_looks(plan)
+    check_evaluations(plan)
     return plan

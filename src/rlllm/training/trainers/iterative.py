@@ -30,8 +30,8 @@ from rlllm.policies.model_sources import source_of
 from rlllm.rollouts.config import RolloutConfig
 from rlllm.training import flow
 from rlllm.training.child_runs import continue_metrics, record_like, train_child
+from rlllm.training.evaluations import refuse_evaluations
 from rlllm.training.flow import Job
-from rlllm.training.looks import refuse_looks
 from rlllm.training.plan import Plan, refuse_several_processes, resolve_method
 from rlllm.training.settings import ROLLOUT_ALIASES, PreferenceSettings
 from rlllm.training.trainers import dpo
@@ -65,7 +65,7 @@ def check(plan: Plan[IterativeSettings]) -> None:
     """
     steps_per_iteration(plan.settings, plan.config.iterations)
     refuse_several_processes("iterations", plan.config.launch)
-    refuse_looks(plan, "iterations")
+    refuse_evaluations(plan, "iterations")
     for number, record in enumerate(plan.loaded.train, start=1):
         if not record.prompt:
             raise DataError(

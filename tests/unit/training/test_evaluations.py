@@ -11,7 +11,7 @@ import pytest
 from rlllm.core.errors import ConfigError
 from rlllm.data.load import split_key
 from rlllm.stages.catalog import plan, resolve_settings
-from rlllm.training.looks import best_of, logged, summary_of, without_gain
+from rlllm.training.evaluations import best_of, logged, summary_of, without_gain
 
 
 def planned(verb: str, model: str, **settings: Any) -> Any:
@@ -23,7 +23,7 @@ HELD_OUT = {"name": "arithmetic", "rows": 20, "holdout": 12}
 
 def test_without_evaluations_a_plan_says_nothing_of_them(tiny_model: str) -> None:
     made = planned("reason", tiny_model)
-    assert made.looks is None
+    assert made.evaluations is None
     assert "during" not in made.to_json()
     assert "during" not in dict(made.lines())
 
@@ -35,8 +35,8 @@ def test_the_name_of_trl_means_the_same(tiny_model: str) -> None:
 
 def test_evaluations_that_decide_nothing_take_the_rows_of_before_and_after(tiny_model: str) -> None:
     made = planned("reason", tiny_model, data=HELD_OUT, **{"eval.every": 5, "eval.rows": 8, "max_steps": 12})
-    assert made.looks.asked(made).measured_on == made.measured_on
-    assert not made.looks.apart
+    assert made.evaluations.asked(made).measured_on == made.measured_on
+    assert not made.evaluations.apart
 
 
 def test_those_that_decide_take_others_with_other_prompts(tiny_model: str, tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_those_that_decide_take_others_with_other_prompts(tiny_model: str, tmp_p
     data = {"name": str(path), "holdout": 16}
     keys = {"data": data, "rewards": "exact", "max_steps": 12, "eval.every": 5, "eval.rows": 7, "eval.keep": "best"}
     made = planned("reason", tiny_model, **keys)
-    looked = made.looks.asked(made).measured_on
+    looked = made.evaluations.asked(made).measured_on
     assert len(looked) == 7
     assert not {split_key(record) for record in looked} & {split_key(record) for record in made.measured_on}
 
@@ -147,14 +147,18 @@ def test_bounds_that_are_not_known_are_not_logged() -> None:
 
 
 def test_the_result_says_that_the_best_of_several_is_flattered_and_who_was_asked(tiny_model: str) -> None:
-    looks = planned("sft", tiny_model, data=HELD_OUT, **{"eval.every": 2, "eval.rows": 6, "eval.keep": "best"}).looks
+    evaluations = planned(
+        "sft", tiny_model, data=HELD_OUT, **{"eval.every": 2, "eval.rows": 6, "eval.keep": "best"}
+    ).evaluations
     history = [row(0, 0.1), row(2, 0.5), row(4, 0.3)]
-    summary = summary_of(history, looks)
+    summary = summary_of(history, evaluations)
     assert (summary["kept"], summary["evaluations"]) == (2, 2)
     assert "the best of 2 and so too high on average); before and after were measured on others" in summary["text"]
-    assert "too low on average" in summary_of([row(2, 0.5, higher=False), row(4, 0.3, higher=False)], looks)["text"]
-    assert "on average" not in summary_of(history[:2], looks)["text"]
-    assert summary_of(history[:1], looks) == {}
+    assert (
+        "too low on average" in summary_of([row(2, 0.5, higher=False), row(4, 0.3, higher=False)], evaluations)["text"]
+    )
+    assert "on average" not in summary_of(history[:2], evaluations)["text"]
+    assert summary_of(history[:1], evaluations) == {}
 
 
 def test_the_time_of_an_evaluation_is_no_time_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

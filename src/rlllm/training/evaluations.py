@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class EvaluationPlan:
     """The evaluations of a run.
 
     Args:
@@ -95,7 +95,7 @@ class Looks:
         }
 
 
-def looks_of(plan: Any) -> Looks | None:
+def evaluations_of(plan: Any) -> EvaluationPlan | None:
     """The evaluations during training of a plan; None without any.
 
     Raises:
@@ -125,21 +125,21 @@ def looks_of(plan: Any) -> Looks | None:
     rows = config.during_rows or min(config.rows, there)
     if not there or rows > there:
         raise _too_few(plan, rows or 1, there, given)
-    return Looks(config.every, tuple(free), rows, bool(given), config.keep, config.stop_after)
+    return EvaluationPlan(config.every, tuple(free), rows, bool(given), config.keep, config.stop_after)
 
 
-def check_looks(plan: Any) -> None:
+def check_evaluations(plan: Any) -> None:
     """Refuse evaluations that a run cannot make, or that would decide what they must not.
 
     Raises:
         ConfigError: with the reason.
     """
-    looks = plan.looks
-    if looks is None:
+    evaluations = plan.evaluations
+    if evaluations is None:
         return
     config = plan.config
-    given = f"eval.every={looks.every}"
-    if 0 < plan.setting("max_steps") < looks.every:
+    given = f"eval.every={evaluations.every}"
+    if 0 < plan.setting("max_steps") < evaluations.every:
         raise ConfigError(
             "the run ends before its first evaluation", given=f"{given}, max_steps={plan.setting('max_steps')}"
         )
@@ -153,15 +153,15 @@ def check_looks(plan: Any) -> None:
             given=f"{given}, dialogue={plan.slots['dialogue'].name}",
             hint="leave eval.every out",
         )
-    if looks.stop_after and getattr(config, "controls", []):
+    if evaluations.stop_after and getattr(config, "controls", []):
         raise ConfigError(
             "runs beside their controls take equally many steps, and one that ends early would not",
-            given=f"eval.stop_after={looks.stop_after}, controls={','.join(config.controls)}",
+            given=f"eval.stop_after={evaluations.stop_after}, controls={','.join(config.controls)}",
             hint="leave one out",
         )
     boundary = plan.steps_per_rollout
-    if looks.keep == "best" and looks.every % boundary:
-        below = max(looks.every // boundary, 1) * boundary
+    if evaluations.keep == "best" and evaluations.every % boundary:
+        below = max(evaluations.every // boundary, 1) * boundary
         raise ConfigError(
             "the best model is kept as a checkpoint, and this one would fall inside a rollout",
             given=f"{given}, one rollout lasts {boundary} optimizer steps",
@@ -169,7 +169,7 @@ def check_looks(plan: Any) -> None:
         )
 
 
-def refuse_looks(plan: Any, what: str) -> None:
+def refuse_evaluations(plan: Any, what: str) -> None:
     """Raise ConfigError where evaluations during training are asked for, and `what` makes none."""
     if plan.config.eval.every:
         raise ConfigError(
@@ -237,7 +237,7 @@ def without_gain(history: Sequence[Row]) -> int:
     return 0 if best is None else sum(row["step"] > best["step"] for row in history)
 
 
-def look_text(row: Row) -> str:
+def evaluation_text(row: Row) -> str:
     """One evaluation in words: `pass@1 0.412 [0.360, 0.466], +0.051 [0.010, 0.092] since the start`."""
     main = row["measures"][0]
     change = main.get("difference")
@@ -245,14 +245,14 @@ def look_text(row: Row) -> str:
     return f"{main['name']} {interval_text(main['value'])}{since}"
 
 
-def summary_of(history: Sequence[Row], looks: Looks) -> dict[str, Any]:
+def summary_of(history: Sequence[Row], evaluations: EvaluationPlan) -> dict[str, Any]:
     """What `results.json` says of the evaluations; empty where none was made after a step."""
     trained = [row for row in history if row["step"] > 0]
     if not trained:
         return {}
     best = best_of(trained)
     assert best is not None
-    main, kept = best["measures"][0], best if looks.keep == "best" else trained[-1]
+    main, kept = best["measures"][0], best if evaluations.keep == "best" else trained[-1]
     summary = {
         "measure": main["name"],
         "higher_is_better": main["higher_is_better"],
@@ -260,7 +260,7 @@ def summary_of(history: Sequence[Row], looks: Looks) -> dict[str, Any]:
         "evaluations": len(trained),
         "best": {"step": best["step"], "value": main["value"]},
     }
-    if looks.keep != "best":
+    if evaluations.keep != "best":
         return summary
     flattered = "high" if main["higher_is_better"] else "low"
     of_several = f", the best of {len(trained)} and so too {flattered} on average" if len(trained) > 1 else ""

@@ -26,30 +26,30 @@ from rlllm.core.runs import Run, append_jsonl, read_json, verify_manifest, write
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.before_after import Measured, difference
 from rlllm.launch import process_group
-from rlllm.training.looks import Looks, best_of, better, logged, look_text, without_gain
+from rlllm.training.evaluations import EvaluationPlan, best_of, better, evaluation_text, logged, without_gain
 from rlllm.training.random_state import undisturbed
 
 START = "evaluated_start.json"
 """In a run directory: the scores of the start model, with which those of later steps are paired."""
 
 
-class Looking(TrainerCallback):
+class EvaluationCallback(TrainerCallback):
     """The evaluations of one run.
 
     Args:
-        looks: when, and what follows.
+        plan: when, and what follows.
         measure: model -> what is measured on the rows of an evaluation, the main measure first.
         run: where they are written.
         diagnostics: told where the run ends early.
         progress: told what was found.
         seed: of intervals by resampling.
         same_rows: file of the measurement before training, where it took the rows of an evaluation; None where it took others.
-        trainer: transformers' Trainer; its `evaluate` becomes `look`.
+        trainer: transformers' Trainer; its `evaluate` becomes that of this callback.
     """
 
     def __init__(
         self,
-        looks: Looks,
+        plan: EvaluationPlan,
         measure: Callable[[Any], list[Measured]],
         run: Run,
         diagnostics: Diagnostics,
@@ -58,7 +58,7 @@ class Looking(TrainerCallback):
         same_rows: Path | None,
         trainer: Any,
     ) -> None:
-        self.looks = looks
+        self.plan = plan
         self.measure = measure
         self.run = run
         self.diagnostics = diagnostics
@@ -68,7 +68,7 @@ class Looking(TrainerCallback):
         self.trainer = trainer
         self.history: list[dict[str, Any]] = []
         self._start: list[Measured] = []
-        trainer.evaluate = self.look
+        trainer.evaluate = self.evaluate
         trainer.add_callback(self)
 
     def begin(self) -> None:
@@ -93,8 +93,8 @@ class Looking(TrainerCallback):
             raise AlreadyFinishedError
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        last = control.should_training_stop and self.looks.keep == "best" and not self.diagnostics.interrupted
-        if state.global_step % self.looks.every == 0 or last:
+        last = control.should_training_stop and self.plan.keep == "best" and not self.diagnostics.interrupted
+        if state.global_step % self.plan.every == 0 or last:
             control.should_evaluate = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -106,7 +106,7 @@ class Looking(TrainerCallback):
             if row["saved"] and row["step"] != best["step"]:
                 shutil.rmtree(self._checkpoint(row["step"]), ignore_errors=True)
 
-    def look(self, **_: Any) -> dict[str, float]:
+    def evaluate(self, **_: Any) -> dict[str, float]:
         """Evaluate the model as it is; returns the numbers as transformers names them.
 
         A diverged model is not evaluated: it can be sampled from no more, and the verdict says so.
@@ -134,7 +134,7 @@ class Looking(TrainerCallback):
         if problem is not None:
             self.diagnostics.failure = f"the checkpoint of the best step cannot be used: {folder} {problem}"
             return
-        self.progress.note(f"keeping step {best['step']}, the best evaluation: {look_text(best)}")
+        self.progress.note(f"keeping step {best['step']}, the best evaluation: {evaluation_text(best)}")
         self.trainer.state.best_model_checkpoint = str(folder)
         if self.trainer.is_deepspeed_enabled:
             self.trainer._load_best_model()
@@ -162,7 +162,7 @@ class Looking(TrainerCallback):
         row = {"step": step, "rows": len(measured[0].scores), "seconds": round(seconds, 1), "measures": measures}
         row = _from_main({**row, "saved": False})
         earlier = self._best()
-        if self.looks.keep == "best" and step and (earlier is None or better(row, earlier)):
+        if self.plan.keep == "best" and step and (earlier is None or better(row, earlier)):
             # beside the checkpoints that are saved anyway
             row["saved"] = not self.trainer.control.should_save
         self.history.append(row)
@@ -173,7 +173,7 @@ class Looking(TrainerCallback):
     def _follow(self, row: dict[str, Any]) -> None:
         """Save a new best model, say what was found, and end the run where nothing was gained for long enough."""
         trainer, best = self.trainer, self._best()
-        note = f"step {row['step']}: {look_text(row)}"
+        note = f"step {row['step']}: {evaluation_text(row)}"
         if best is row:
             trainer.state.best_global_step, trainer.state.best_metric = (
                 row["step"],
@@ -187,12 +187,12 @@ class Looking(TrainerCallback):
 
     def _best(self) -> dict[str, Any] | None:
         """The best evaluation after a step, where the best model is kept."""
-        return best_of(self.history, from_step=1) if self.looks.keep == "best" else None
+        return best_of(self.history, from_step=1) if self.plan.keep == "best" else None
 
     def _ends(self, state: Any) -> bool:
         """Whether the run ends here, as the diagnostics then say."""
         since, steps = without_gain(self.history), state.max_steps
-        ends = 0 < self.looks.stop_after <= since and state.global_step < steps
+        ends = 0 < self.plan.stop_after <= since and state.global_step < steps
         if ends:
             best = best_of(self.history)
             assert best is not None
