@@ -42,3 +42,8 @@ class Hardware:
             "matmul_from": self.matmul_from,
             "matmul_seconds": dict(self.matmul_seconds),
         }
+
+
+def bytes_text(count: float) -> str:
+    """A number of bytes for a person: `3.5 MB`, `1.20 GB`."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -13,6 +13,7 @@ from typing import Any
 
 from rlllm.algorithms.components import Components
 from rlllm.algorithms.protocols import Dialogue, Erasure, Sampler
+from rlllm.core.hardware import bytes_text
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.images import pixel_bytes
@@ -254,11 +255,11 @@ def _cache_per_token(config: Mapping[str, Any], width: int) -> int | None:
 
 def _describe(memory: Memory) -> str:
     trained = "" if memory.trained == memory.parameters else f" and {_short(memory.trained)} in adapters"
-    cache = f", keys and values up to {_size(memory.cache)}" if memory.cache else ""
-    cache += f", images of a rollout {_size(memory.pixels)}" if memory.pixels else ""
+    cache = f", keys and values up to {bytes_text(memory.cache)}" if memory.cache else ""
+    cache += f", images of a rollout {bytes_text(memory.pixels)}" if memory.pixels else ""
     return (
-        f"{_short(memory.parameters)} parameters{trained}: weights {_size(memory.weights)}, gradients and Adam "
-        f"{_size(memory.training)}{cache}; in {memory.format}, activations not counted"
+        f"{_short(memory.parameters)} parameters{trained}: weights {bytes_text(memory.weights)}, gradients and Adam "
+        f"{bytes_text(memory.training)}{cache}; in {memory.format}, activations not counted"
     )
 
 
@@ -267,7 +268,3 @@ def _short(count: int) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return str(count)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

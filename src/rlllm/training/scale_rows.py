@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rlllm.core.errors import ConfigError
+from rlllm.core.hardware import bytes_text
 from rlllm.core.records import Message
 from rlllm.launch.topology import processes_of, topology
 from rlllm.policies.model_sources import weight_shapes
@@ -37,14 +38,12 @@ class Scale:
         """Label and value rows for a person."""
         job, device = self.job, DEVICES["h100-80gb"]
         parts = memory(job, device)
-        sizes = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in parts.items() if size >= 5e7)
-        yield (
-            "scale",
-            f"{job.processes} processes by {job.how}: about {sum(parts.values()) / 1e9:.1f} GB in each ({sizes})",
-        )
+        total = sum(parts.values())
+        sizes = ", ".join(f"{name} {bytes_text(size)}" for name, size in parts.items() if size >= total / 100)
+        yield "scale", f"{job.processes} processes by {job.how}: about {bytes_text(total)} in each ({sizes})"
         sent = communication(job)
         if sent:
-            yield "", f"each sends {sum(sent.values()) / 1e9:.1f} GB a step ({', '.join(sent)})"
+            yield "", f"each sends {bytes_text(sum(sent.values()))} a step ({', '.join(sent)})"
         if self.gpus:
             phases = seconds(job, device)
             low, high = phases["at least"], phases["at most"]

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlllm.core.hardware import bytes_text
 from rlllm.rollouts.engines.native.attention import Heads
 from rlllm.rollouts.engines.native.linear import Linear, laid_out
 
@@ -74,7 +75,7 @@ def _too_large(base: Any) -> str | None:
     size, free = sum(weight.nbytes for weight in base.parameters()), _free_memory(base.device)
     if free is None or size < free * COPY_SHARE:
         return None
-    return f"a second copy of its weights takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free"
+    return f"a second copy of its weights takes {bytes_text(size)}, and {bytes_text(free)} are free"
 
 
 def _free_memory(device: torch.device) -> int | None:
