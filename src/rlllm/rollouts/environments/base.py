@@ -8,7 +8,6 @@ Here `get_reward` may ask for the transcript, and a class whose tools follow fro
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import inspect
 import re
@@ -279,11 +278,14 @@ def tool_calls(sample: Sample) -> int:
 
 def settled(result: Any) -> Any:
     """A method's result; awaited if the method is async."""
+    if not inspect.isawaitable(result):
+        return result
+    import asyncio
 
     async def wait() -> Any:
         return await result
 
-    return asyncio.run(wait()) if inspect.isawaitable(result) else result
+    return asyncio.run(wait())
 
 
 def _reward_columns(environment: Any, transcript: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
