@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from curves import STEPS, assert_one_curve, settings_of
 from launched import run_jobs, write_rewards
 
 from rlllm.core.runs import Run
 
-STEPS = 4
-CLOCKS = {"time", "tokens_per_second", "step_time"}
 FIRST: dict[str, dict[str, Any]] = {
     "sft": {"verb": "sft", "rows": 4},
     "grpo": {"verb": "reason", "rows": 16, "settings": {"method": "grpo", "beta": 0.05}},
@@ -31,26 +29,6 @@ UNEQUAL: dict[str, dict[str, Any]] = {
 """Each process fills up its own share of the groups: other groups than one process would take."""
 
 
-def settings_of(job: dict[str, Any], model: str, rewards: Path) -> dict[str, Any]:
-    """A job with all settings of its run: the model's own text is short, and what it learns from is seen at once."""
-    common = {
-        "model": model,
-        "data": {"name": "arithmetic", "rows": 32, "holdout": 2},
-        "eval": {"rows": 2},
-        "max_steps": STEPS,
-        "save_steps": 2,
-        "logging_steps": 1,
-        "learning_rate": 1e-2,
-        "gradient_accumulation_steps": 1,
-        **job.get("settings", {}),
-    }
-    if job["rows"] == 16:
-        names = common.get("rewards", ["vowels"])
-        common |= {"num_generations": 4, "max_completion_length": 6}
-        common["rewards"] = [{"name": f"{rewards}:{name}", "deadline": 0} for name in names]
-    return {**job, "settings": common}
-
-
 def made(jobs: dict[str, dict[str, Any]], model: str, root: Path) -> dict[int, Path]:
     """Number of processes -> where they made the runs of all jobs."""
     jobs = {name: settings_of(job, model, write_rewards(root)) for name, job in jobs.items()}
@@ -67,24 +45,6 @@ def first(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int
 @pytest.fixture(scope="module")
 def others(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return made(OTHERS | UNEQUAL, tiny_model, tmp_path_factory.mktemp("others"))
-
-
-def logged(run: Run) -> list[dict[str, float]]:
-    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in run.metrics()]
-
-
-def assert_one_curve(one: Run, two: Run, within: float = 2e-3) -> None:
-    alone, together = logged(one), logged(two)
-    assert [row.keys() for row in alone] == [row.keys() for row in together]
-    assert len(alone) == STEPS
-    differing = [
-        f"step {row['step']} {key}: {row[key]} {other[key]}"
-        for row, other in zip(alone, together, strict=True)
-        for key in row
-        if not math.isclose(row[key], other[key], rel_tol=within, abs_tol=within / 10)
-    ]
-    assert not differing, "\n".join(differing)
-    assert [row["loss"] for row in alone] != [alone[0]["loss"]] * STEPS
 
 
 @pytest.mark.parametrize("name", FIRST)

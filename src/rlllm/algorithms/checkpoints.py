@@ -7,6 +7,7 @@ from typing import Any
 
 from rlllm.core.runs import write_manifest
 from rlllm.policies.model_sources import weight_shapes
+from rlllm.policies.sharded_weights import load_parameters, save_parameters
 
 REFERENCE = "reference.safetensors"
 """In a checkpoint: the weights of a reference model that moves."""
@@ -30,9 +31,9 @@ class SealedCheckpoints:
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         self.accelerator.wait_for_everyone()  # every process writes the state of its own random generators
-        if self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-            self.save_state(folder)
+        folder, writes = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.args.should_save
+        self.save_state(folder, writes=writes)
+        if writes:
             write_manifest(folder)
 
     def _save(self, *args: Any, **kwargs: Any) -> None:
@@ -50,28 +51,27 @@ class SealedCheckpoints:
         read, with a warning at most; `from_pretrained` knows both.
         """
         super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+        if self.accelerator.is_fsdp2:  # reads a file of its own, under the names of the model at hand
+            return
         own = self.accelerator.unwrap_model(self.model if model is None else model)
         stored = weight_shapes(Path(resume_from_checkpoint)) or {}
         if any(name.startswith("base_model.") for name in stored) or stored.keys() <= own.state_dict().keys():
             return
         own.load_state_dict(type(own).from_pretrained(resume_from_checkpoint, dtype=own.dtype).state_dict())
 
-    def save_state(self, folder: Path) -> None:
+    def save_state(self, folder: Path, *, writes: bool = True) -> None:
         """Write what the trainer itself must keep beside what transformers saves; sealed with it.
 
         That is a reference model that moves (`sync_ref_model`): a resumed run would begin again with that of the start.
+        All processes call it, since it may be spread over them; one of them `writes`.
         """
         if self._moving_reference is not None:
-            from safetensors.torch import save_model
-
-            save_model(self._moving_reference, str(folder / REFERENCE))
+            save_parameters(self._moving_reference.named_parameters(), folder / REFERENCE, writes=writes)
 
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` wrote."""
         if self._moving_reference is not None:
-            from safetensors.torch import load_model
-
-            load_model(self._moving_reference, str(folder / REFERENCE))
+            load_parameters(self._moving_reference.named_parameters(), folder / REFERENCE)
 
     def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[misc]

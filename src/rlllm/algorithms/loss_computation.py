@@ -252,7 +252,8 @@ class LossComputation(MismatchInLoop):
 
     def create_scheduler(self, num_training_steps: int, *args: Any, **kwargs: Any) -> Any:
         if self.critic is not None:
-            self.critic.start(self.accelerator.device, num_training_steps)
+            plugin = self.accelerator.state.fsdp_plugin if self.accelerator.is_fsdp2 else None
+            self.critic.start(self.accelerator.device, num_training_steps, plugin)
         return super().create_scheduler(num_training_steps, *args, **kwargs)  # type: ignore[misc]
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:

@@ -719,12 +719,14 @@ class RLTrainer(
             self.reward_spread = max(self.reward_spread, float(finite.max()))
 
     # state ------------------------------------------------------------------------------------------------------------
-    def save_state(self, folder: Path) -> None:
-        super().save_state(folder)
+    def save_state(self, folder: Path, *, writes: bool = True) -> None:
+        super().save_state(folder, writes=writes)
+        if self.critic is not None:
+            self.critic.save(folder, writes=writes)
+        if not writes:
+            return
         states = {name: part.state_dict() for name, part in self.slots.stateful.items()}
         write_json(folder / "slots.json", {name: state for name, state in states.items() if state})
-        if self.critic is not None:
-            self.critic.save(folder)
         if self.slots.staleness:
             self.stale.save(folder)
 

@@ -318,7 +318,7 @@ def _moved(base: str, adapter: Path) -> str:
 
 
 def weight_shapes(folder: Path) -> dict[str, list[int]] | None:
-    """Name and shape of every weight, from the headers of the *.safetensors files; None if one cannot be read."""
+    """Name and shape of every weight, from the headers of the model's *.safetensors files; None if one cannot be read."""
     entries = _weight_entries(folder)
     return entries and {name: entry["shape"] for name, entry in entries.items()}
 
@@ -337,7 +337,7 @@ _FORMATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "floa
 def _weight_entries(folder: Path) -> dict[str, Any] | None:
     """Name of every weight -> what the header of its file says; None if one cannot be read, or there are none."""
     entries: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.glob("*model*.safetensors")):  # a checkpoint has critic and reference beside the model
         header = _header(path)
         if header is None:
             return None

@@ -6,8 +6,9 @@ nothing, or what one expects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -30,6 +31,77 @@ def whole_tensor(parameter: Any) -> Any:
         with deepspeed.zero.GatheredParameters([parameter]):
             return parameter.detach().clone()
     return parameter.detach()
+
+
+def whole_tensors(state: Any, *, keep: bool) -> Any:
+    """A nest of mappings and lists with every part among its values made whole, on the CPU; without them unless `keep`."""
+    if isinstance(state, dict):
+        return {name: whole_tensors(value, keep=keep) for name, value in state.items()}
+    if isinstance(state, list):
+        return [whole_tensors(value, keep=keep) for value in state]
+    if not _is_part(state):
+        return state
+    whole = whole_tensor(state)
+    return whole.cpu() if keep else None
+
+
+def own_tensor(whole: Any, like: Any) -> Any:
+    """Of a whole tensor that all processes have, what this one has of a parameter that FSDP2 shards; else the tensor itself."""
+    if not hasattr(like, "full_tensor"):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)
+
+
+def own_tensors(state: Any, like: Any) -> Any:
+    """An optimizer's state of one parameter as `own_tensor` has it, of all tensors that have the parameter's shape."""
+    return {
+        name: own_tensor(value.to(like.device), like) if getattr(value, "shape", None) == like.shape else value
+        for name, value in state.items()
+    }
+
+
+def save_parameters(named: Iterable[tuple[str, Any]], path: Path, *, writes: bool) -> None:
+    """Parameters with their names into a safetensors file, whole; one process `writes`."""
+    from safetensors.torch import save_file
+
+    whole = {}
+    for name, parameter in named:
+        tensor = whole_tensor(parameter)
+        if writes:
+            whole[name] = tensor.contiguous().cpu()
+    if writes:
+        save_file(whole, path)
+
+
+def load_parameters(named: Iterable[tuple[str, Any]], path: Path) -> None:
+    """Read what `save_parameters` wrote, by any number of processes."""
+    import torch
+    from safetensors.torch import load_file
+
+    saved = load_file(path)
+    with torch.no_grad():
+        for name, parameter in named:
+            parameter.copy_(own_tensor(saved[name].to(parameter.device), parameter))
+
+
+def shard(model: Any, plugin: Any) -> None:
+    """Spread a model's parameters over all processes by FSDP2, in place: each layer that transformers keeps together by itself,
+    the rest together. They are computed with in the number format that they have.
+
+    Args:
+        model: the same in all processes.
+        plugin: accelerate's settings of FSDP2.
+    """
+    from torch.distributed.fsdp import fully_shard
+
+    options = {"reshard_after_forward": plugin.reshard_after_forward, "offload_policy": plugin.cpu_offload}
+    layers = {name for module in model.modules() for name in getattr(module, "_no_split_modules", None) or ()}
+    for module in [*model.modules()][:0:-1]:
+        if type(module).__name__ in layers:
+            fully_shard(module, **options)
+    fully_shard(model, **options)
 
 
 def own_part(parameter: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
@@ -11,7 +12,7 @@ from rlllm.launch.settings import LaunchConfig
 from rlllm.launch.topology import processes_of
 from rlllm.training.plan import Plan, RLPlan
 
-_SHARDED = ("sft", "dpo", "bt", "rl")
+_SHARDED = ("sft", "dpo", "kto", "bt", "rl")
 """Trainers whose model may be spread over processes; others read weights where no process has all of them."""
 
 
@@ -37,17 +38,12 @@ def check_engine(plan: Plan[Any]) -> None:
             "its trainer reads whole weights while it trains",
         ),
         (
-            bool(plan.evaluations),
-            "evaluations during training",
-            "one process measures then, which has a part of the weights",
+            bool(plan.source.loading.quantisation),
+            f"model.quantisation={plan.source.loading.quantisation}",
+            "weights in 4 or 8 bits were never divided among processes here",
         ),
-        (plan.config.lora is not None, "lora", "adapters are small, and each process has room for them"),
+        *(_against_zero3(plan) if launch.how == "deepspeed-zero3" else ()),
     ]
-    if isinstance(plan, RLPlan):
-        critic = plan.slots["advantage"].name == "gae"
-        against.append((critic, f"method={plan.method.name}", "its critic is a second model, and one is shared"))
-        settings = plan.settings
-        against.append((bool(settings.get("beta")), f"beta={settings.get('beta')}", "its reference is a second model"))
     for refused, given, why in against:
         if refused:
             raise ConfigError(
@@ -55,6 +51,17 @@ def check_engine(plan: Plan[Any]) -> None:
                 given=given,
                 hint="launch.engine=ddp" if launch.engine else "launch=ddp, or deepspeed-zero2 to share the optimizer",
             )
+
+
+def _against_zero3(plan: Plan[Any]) -> Iterator[tuple[bool, str, str]]:
+    """What FSDP2 trains, and DeepSpeed's engine does not or was never seen to: it was not run here."""
+    yield plan.trainer.name == "kto", "method=kto", "its trainer was never run with it here"
+    yield plan.config.lora is not None, "lora", "its adapters were never trained with it here"
+    yield bool(plan.evaluations), "evaluations during training", "its weights were never gathered for one here"
+    if isinstance(plan, RLPlan):
+        critic, beta = plan.slots["advantage"].name == "gae", plan.settings.get("beta")
+        yield critic, f"method={plan.method.name}", "its critic is a second model, and the engine takes one"
+        yield bool(beta), f"beta={beta}", "its reference is a second model, and the engine takes one"
 
 
 def check_resumed(run: Run, launch: LaunchConfig) -> None:

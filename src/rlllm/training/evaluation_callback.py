@@ -26,6 +26,7 @@ from rlllm.core.runs import Run, append_jsonl, read_json, verify_manifest, write
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.before_after import Measured, difference
 from rlllm.launch import process_group
+from rlllm.policies.sharded_weights import whole_weights
 from rlllm.training.evaluations import EvaluationPlan, best_of, better, evaluation_text, logged, without_gain
 from rlllm.training.random_state import undisturbed
 
@@ -143,7 +144,7 @@ class EvaluationCallback(TrainerCallback):
 
     def _measured(self) -> list[Measured]:
         model = self.trainer.accelerator.unwrap_model(self.trainer.model)
-        with undisturbed(model):
+        with whole_weights(model), undisturbed(model):
             return self.measure(model)
 
     def _record(self, step: int, measured: list[Measured], seconds: float) -> dict[str, Any]:

@@ -466,6 +466,6 @@ def _check_kl(config: RLSettings, name: str, advantage: Advantage, settings: Map
             hint="kl.where=loss, or leave out kl.target",
         )
     if config.critic.share_backbone:
-        refuse_several_processes("critics on the policy's backbone")
+        refuse_several_processes("critics on the policy's backbone", config.launch)
     if config.critic.share_backbone and config.lora is None:
         raise ConfigError("one backbone for all is shared through adapters", hint="add lora.r=16")

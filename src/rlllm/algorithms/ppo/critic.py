@@ -10,6 +10,14 @@ import torch
 from torch import Tensor
 
 from rlllm.algorithms.forward_pass import completion_values
+from rlllm.policies.sharded_weights import (
+    load_parameters,
+    own_tensors,
+    save_parameters,
+    shard,
+    whole_tensor,
+    whole_tensors,
+)
 
 _FILES = ("critic.safetensors", "critic_optimizer.pt")
 
@@ -41,12 +49,10 @@ class Critic:
         self.args = args
         self.clip = clip
         self.warmup_steps = warmup_steps
-        rate = 5 * args.learning_rate if learning_rate is None else learning_rate
-        betas = (args.adam_beta1, args.adam_beta2)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters(), lr=rate, betas=betas, eps=args.adam_epsilon, weight_decay=args.weight_decay
-        )
+        self.learning_rate = 5 * args.learning_rate if learning_rate is None else learning_rate
+        self.optimizer: Any = None
         self.scheduler: Any = None
+        self._spread: _ValueModel | None = None
 
     def _named(self) -> list[tuple[str, Any]]:
         """Everything the critic learns; on a shared backbone that is an adapter and the head."""
@@ -56,15 +62,29 @@ class Critic:
         """What the optimizer moves."""
         return [parameter for _, parameter in self._named()]
 
-    def start(self, device: Any, steps: int) -> None:
-        """Move to the device and lay out the learning-rate schedule over `steps` optimizer steps."""
+    def start(self, device: Any, steps: int, plugin: Any = None) -> None:
+        """Move to the device, and lay out the optimizer and its learning-rate schedule over `steps` optimizer steps.
+
+        Args:
+            device: where the policy is.
+            steps: optimizer steps of the run.
+            plugin: accelerate's FSDP settings; weights, gradients and optimizer are then spread over the processes. None
+                keeps all in each of them.
+        """
         from transformers import get_scheduler
 
         for module in (self.trunk, self.head):
             if isinstance(module, torch.nn.Module):  # with its buffers; a shared trunk is where the policy is
                 module.to(device)
         self._share(lambda parameter: torch.distributed.broadcast(parameter.data, 0))
+        if plugin is not None:
+            self._spread = _ValueModel(self.trunk, self.head)
+            shard(self._spread, plugin)
         args = self.args
+        betas = (args.adam_beta1, args.adam_beta2)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, betas=betas, eps=args.adam_epsilon, weight_decay=args.weight_decay
+        )
         self.scheduler = get_scheduler(
             args.lr_scheduler_type,
             self.optimizer,
@@ -78,19 +98,23 @@ class Critic:
         Its weights learn only from here to the next `step`: on a shared backbone they are parameters of the policy's model
         too, and must not be taken for the policy's.
         """
+        if self._spread is not None:
+            return self._spread(input_ids, attention_mask, keep)
         self._learn(torch.is_grad_enabled())
         return completion_values(self.trunk, self.head, input_ids, attention_mask, keep)
 
     def step(self) -> float:
         """One optimizer step on the gradients gathered so far; returns their norm before clipping."""
-        self._share(_average_gradient)
+        if self._spread is None:  # the backward pass has averaged gradients that are spread
+            self._share(_average_gradient)
         limit = self.args.max_grad_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.parameters(), limit)
         self.optimizer.step()
         self.scheduler.step()
         self.optimizer.zero_grad()
-        self._learn(False)
-        return float(norm)
+        if self._spread is None:
+            self._learn(False)
+        return float(whole_tensor(norm))
 
     def _share(self, exchange: Callable[[Any], Any]) -> None:
         """Exchange every parameter with the other processes, if there are any: their critics stay one."""
@@ -102,25 +126,35 @@ class Critic:
         for parameter in self.parameters():
             parameter.requires_grad_(learning)
 
-    def save(self, folder: Path) -> None:
-        """Weights and optimizer into a checkpoint folder."""
-        from safetensors.torch import save_file
-
-        save_file({name: p.detach().contiguous() for name, p in self._named()}, folder / _FILES[0])
-        state = {"optimizer": self.optimizer.state_dict(), "scheduler": self.scheduler.state_dict()}
-        torch.save(state, folder / _FILES[1])
+    def save(self, folder: Path, *, writes: bool = True) -> None:
+        """Weights and optimizer into a checkpoint folder, whole. Collective; one process writes."""
+        save_parameters(self._named(), folder / _FILES[0], writes=writes)
+        optimizer = whole_tensors(self.optimizer.state_dict(), keep=writes)
+        if writes:
+            torch.save({"optimizer": optimizer, "scheduler": self.scheduler.state_dict()}, folder / _FILES[1])
 
     def load(self, folder: Path) -> None:
-        """The state `save` wrote; call after `start`."""
-        from safetensors.torch import load_file
-
-        saved = load_file(folder / _FILES[0])
-        with torch.no_grad():
-            for name, parameter in self._named():
-                parameter.copy_(saved[name])
+        """The state `save` wrote, by any number of processes; call after `start`."""
+        load_parameters(self._named(), folder / _FILES[0])
         state = torch.load(folder / _FILES[1], weights_only=True, map_location="cpu")
-        self.optimizer.load_state_dict(state["optimizer"])
+        optimizer = state["optimizer"]
+        for index, parameter in enumerate(self.parameters()):
+            if index in optimizer["state"]:
+                optimizer["state"][index] = own_tensors(optimizer["state"][index], parameter)
+        self.optimizer.load_state_dict(optimizer)
         self.scheduler.load_state_dict(state["scheduler"])
+
+
+class _ValueModel(torch.nn.Module):
+    """Trunk and head as one module, whose pass gathers the weights of both."""
+
+    def __init__(self, trunk: Any, head: Any) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, keep: int) -> Tensor:
+        return completion_values(self.trunk, self.head, input_ids, attention_mask, keep)
 
 
 def _average_gradient(parameter: Any) -> None:
