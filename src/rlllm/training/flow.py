@@ -271,7 +271,8 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     if plan.trainer.task == "CAUSAL_LM" and (added := add_end_of_turn(model, tokenizer)):
         options.progress.note(added)
     _check_rows(plan, model, tokenizer, diagnostics, options.progress)
-    model = placed(model, hardware)
+    if plan.measured_on or not plan.config.launch.shards:
+        model = placed(model, hardware)  # else the engine brings one layer after another to the device, and shares it out
     hardware = _same_choice(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
     lineage = _lineage(plan, tokenizer)
