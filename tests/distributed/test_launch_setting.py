@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,23 +60,46 @@ def test_a_launched_run_has_the_losses_of_one_process_and_a_whole_model(
         assert (tmp_path / "two" / "logs" / f"rank-{rank}.log").exists()
 
 
-@pytest.mark.slow
-def test_a_killed_rank_ends_the_run_by_its_name(tmp_path: Path, tiny_model: str) -> None:
-    run = tmp_path / "run"
-    words = ["sft", "quickstart", "--model", tiny_model, "max_steps=100000", "eval.rows=0", "launch=ddp"]
-    process = started(run, *words)
+def kill_rank_1(process: subprocess.Popen[str], run: Path, reached: str) -> str:
+    """Kill rank 1 once the run has written a file; returns what the command said on its standard error."""
     try:
         deadline = time.monotonic() + 600
-        while not (run / "metrics.jsonl").exists():
+        while not (run / reached).exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
-            time.sleep(0.5)
+            time.sleep(0.1)
         os.kill(json.loads((run / "logs" / "rank-1.json").read_text())["pid"], signal.SIGKILL)
         _, err = process.communicate(timeout=300)
     finally:
         if process.poll() is None:
             process.kill()
+    return err
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_run_by_its_name(tmp_path: Path, tiny_model: str) -> None:
+    run = tmp_path / "run"
+    words = ["sft", "quickstart", "--model", tiny_model, "max_steps=100000", "eval.rows=0", "launch=ddp"]
+    process = started(run, *words)
+    err = kill_rank_1(process, run, "metrics.jsonl")
     assert process.returncode == 1
     assert "rank 1 of 2 was ended by SIGKILL" in err
     assert "rank-1.log" in err
     assert json.loads((run / "status.json").read_text())["state"] == "failed"
+
+
+@pytest.mark.slow
+def test_a_shared_model_goes_on_after_a_kill_with_two_processes_and_with_one(tmp_path: Path, tiny_model: str) -> None:
+    words = ["sft", "quickstart", "--model", tiny_model, "max_steps=60", "save_steps=2", "eval.rows=0", "data.rows=64"]
+    shared = [*words, "per_device_train_batch_size=4", "launch=fsdp"]
+    process = started(tmp_path / "two", *shared)
+    err = kill_rank_1(process, tmp_path / "two", "checkpoints/checkpoint-4/manifest.json")
+    assert process.returncode == 1
+    assert "rank 1 of 2 was ended by SIGKILL" in err
+    shutil.copytree(tmp_path / "two", tmp_path / "one")
+    code, _, err = finished(tmp_path / "whole", *words, "per_device_train_batch_size=8")
+    assert code == 0, err
+    for name, alone in (("two", []), ("one", ["launch.processes=1"])):
+        code, _, err = finished(tmp_path / name, *shared, *alone, "--resume")
+        assert code == 0, err
+        assert losses(tmp_path / name) == pytest.approx(losses(tmp_path / "whole"), abs=1e-4), name

@@ -12,7 +12,7 @@ from launched import run_jobs, sharding, without_end, write_rewards
 from rlllm.core.runs import Run
 
 pytestmark = pytest.mark.slow
-LOOKS = {"rows": 4, "samples": 2, "every": 2, "during_rows": 8, "keep": "best"}
+EVALUATIONS = {"rows": 4, "samples": 2, "every": 2, "during_rows": 8, "keep": "best"}
 MORE_HELD_OUT = {"name": "arithmetic", "rows": 32, "holdout": 12}
 MOVING = {"sync_ref_model": True, "ref_model_sync_steps": 1}
 JOBS: dict[str, dict[str, Any]] = {
@@ -24,7 +24,11 @@ JOBS: dict[str, dict[str, Any]] = {
     "ppo": {"verb": "align", "rows": 16, "settings": {"method": "ppo", "steps_per_generation": 1, "beta": 0.05}},
     "moving": {"verb": "reason", "rows": 16, "settings": {"method": "grpo", "beta": 0.05, **MOVING}},
     "lora": {"verb": "reason", "rows": 16, "settings": {"method": "grpo", "beta": 0.05, "lora": {"r": 4}}},
-    "watched": {"verb": "reason", "rows": 16, "settings": {"method": "grpo", "eval": LOOKS, "data": MORE_HELD_OUT}},
+    "watched": {
+        "verb": "reason",
+        "rows": 16,
+        "settings": {"method": "grpo", "eval": EVALUATIONS, "data": MORE_HELD_OUT},
+    },
 }
 """`within` is the relative difference that TRL makes, where it makes one."""
 RESUMED = ("sft", "ppo", "moving", "lora")
