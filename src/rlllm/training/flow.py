@@ -272,7 +272,8 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
         options.progress.note(added)
     _check_rows(plan, model, tokenizer, diagnostics, options.progress)
     if plan.measured_on or not plan.config.launch.shards:
-        model = placed(model, hardware)  # else the engine brings one layer after another to the device, and shares it out
+        # else the engine brings one layer after another to the device, and shares it out
+        model = placed(model, hardware)
     hardware = _same_choice(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
     lineage = _lineage(plan, tokenizer)
