@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         "SIGTERM,SIGHUP,SIGQUIT"  # of torchrun, which by its default ends its processes at Ctrl-C
     )
     signal.signal(signal.SIGINT, _hand_on)
-    _end_with(os.environ.pop(PARENT, None))
+    end_with_parent(os.environ.pop(PARENT, None))
     try:
         launch_command(options)
     except ChildFailedError as error:
@@ -76,8 +76,12 @@ def _hand_on(number: int, frame: FrameType | None) -> None:
             continue
 
 
-def _end_with(parent: str | None) -> None:
-    """End as at SIGTERM once the process that waits for this one is gone."""
+def end_with_parent(parent: str | None) -> None:
+    """End as at SIGTERM once the process that waits for this one is gone.
+
+    Args:
+        parent: its number, or None where nobody waits.
+    """
     if parent is None:
         return
 

@@ -15,15 +15,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlllm.core.errors import RlllmError
+from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, read_json
 from rlllm.launch.agent import FAILURES, PARENT, log_of_machine
 from rlllm.launch.plan import FOLDER, LaunchPlan, refuse_missing
+from rlllm.launch.ray_job import REFUSED
 
 _LOOK_SECONDS = 0.2
 _SAME_SIGNAL_SECONDS = 1.0
 """Signals in so short a time are one: `timeout` sends its own to the program and to its group."""
+_QUEUED_SECONDS = 15.0
+"""How long a Slurm job may wait before its reason is told."""
 _LAST_LINES = 12
 """Lines of a failed process's log that its error shows."""
 
@@ -41,7 +44,7 @@ def supervise(plan: LaunchPlan, run: Run, progress: ProgressCallback) -> None:
         progress: gets notes.
 
     Raises:
-        ConfigError: a package or program is missing.
+        ConfigError: a package or program is missing, or the cluster could never run the launch.
         LaunchError: a process failed. Names its rank, exit code or signal, and log.
     """
     refuse_missing(plan.launch)
@@ -54,10 +57,13 @@ def supervise(plan: LaunchPlan, run: Run, progress: ProgressCallback) -> None:
     started = _Started(plan, folder)
     with started.signals(progress), _shown(log_of_machine(run.path, 0)):
         code = started.wait(progress)
-    if plan.launch.name == "slurm" and not plan.launch.wait:
+    if not code and not plan.launch.wait:
         return
+    if (folder / REFUSED).exists():
+        raise ConfigError(**read_json(folder / REFUSED))
     failed = failures(run.path)
-    if code or failed:
+    # a job that is cancelled while it waits is no failure to Slurm
+    if code or failed or run.status.get("state") in ("queued", "running", "unknown"):
         error = _error(plan, run, failed, code, started.stopped)
         if run.status.get("state") in ("running", "unknown"):
             run.set_status("failed", error=error.what)
@@ -80,12 +86,13 @@ class _Started:
         """Signals that came for the run."""
         self._last = float("-inf")
         slurm = plan.launch.name == "slurm"
+        log = (folder / "launcher.log").open("w")
         try:
             self.process = subprocess.Popen(
                 plan.command,
                 env={**os.environ, PARENT: str(os.getpid())} if not slurm else None,
-                stdout=subprocess.PIPE if slurm else (folder / "launcher.log").open("w"),
-                stderr=None if slurm else subprocess.STDOUT,
+                stdout=subprocess.PIPE if slurm else log,
+                stderr=log,
                 text=True,
                 start_new_session=True,  # Ctrl-C in the terminal comes through this process alone
             )
@@ -98,7 +105,16 @@ class _Started:
             self.job = self.process.stdout.readline().strip().partition(";")[0]
             if self.job:
                 progress.note(f"Slurm job {self.job}; squeue --job {self.job} shows where it is")
+                with suppress(subprocess.TimeoutExpired):
+                    return self.process.wait(_QUEUED_SECONDS)
+                if reason := self._queued():
+                    progress.note(f"Slurm job {self.job} waits: {reason}")
         return self.process.wait()
+
+    def _queued(self) -> str:
+        """Why a Slurm job has not begun, in Slurm's word; empty once it has."""
+        asked = ["squeue", "--noheader", "--states=PENDING", "--format=%r", f"--jobs={self.job}"]
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
 
     @contextmanager
     def signals(self, progress: ProgressCallback) -> Iterator[None]:
@@ -126,7 +142,7 @@ class _Started:
 
     def _send(self, number: signal.Signals) -> None:
         if self.plan.launch.name == "slurm":
-            gently = ["--signal=INT"] if number == signal.SIGINT else []
+            gently = ["--signal=INT"] if number == signal.SIGINT and not self._queued() else []
             subprocess.run(["scancel", *gently, self.job], check=False)
         elif self.process.poll() is None:
             self.process.send_signal(number)
@@ -151,8 +167,9 @@ def _error(plan: LaunchPlan, run: Run, failed: list[dict[str, Any]], code: int, 
     if not failed:
         log = log_of_machine(run.path, 0)
         log = log if log.exists() and log.stat().st_size else run.path / FOLDER / "launcher.log"
+        how = how_it_ended(code) if code else "ended before the run did"
         return LaunchError(
-            f"the launcher {plan.launch.name} {how_it_ended(code)}{_tail(log)}",
+            f"the launcher {plan.launch.name} {how}{_tail(log)}",
             given=log,
             hint="--resume continues from the last checkpoint" if stopped else None,
         )
