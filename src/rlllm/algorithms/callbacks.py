@@ -14,10 +14,13 @@ import torch
 from transformers import TrainerCallback
 
 from rlllm.core.events import ProgressCallback
+from rlllm.core.processes import launched
 from rlllm.core.runs import Run
 from rlllm.core.verdict import Diagnostics
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+_SAME_SIGNAL_SECONDS = 1.0
+"""Signals in so short a time are one under a launcher: Slurm sends its own to all processes, and each launcher hands it on."""
 _CUT_LIMIT = 5
 """Steps in a row after which a run ends whose completions were all cut at the length limit and never differed in reward."""
 
@@ -168,6 +171,7 @@ class GracefulStop(TrainerCallback):
         self.boundary = boundary
         self._previous: dict[int, Any] = {}
         self._process = os.getpid()
+        self._signalled = float("-inf")
 
     def __enter__(self) -> GracefulStop:
         with suppress(ValueError):  # signals can be caught in the main thread only
@@ -181,7 +185,11 @@ class GracefulStop(TrainerCallback):
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker that was forked: the signal is to end it
             os._exit(128 + number)
+        again = time.monotonic() - self._signalled < _SAME_SIGNAL_SECONDS
+        self._signalled = time.monotonic()
         if self.diagnostics.interrupted:
+            if again and launched():
+                return
             raise KeyboardInterrupt
         self.diagnostics.interrupted = True
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

@@ -12,7 +12,7 @@ from rlllm.launch.topology import Topology
 JOB = "job.sbatch"
 MACHINE = "machine.sh"
 _NOTICE_SECONDS = 120
-"""Seconds before the time limit at which processes are told to save a checkpoint."""
+"""Seconds before the time limit at which processes are told to save a checkpoint; of a short limit the half of it."""
 
 
 def slurm_files(
@@ -46,8 +46,10 @@ def _job(launch: LaunchConfig, place: Topology, folder: Path, name: str, directo
     if launch.cpus_per_process:
         yield f"export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-{launch.cpus_per_process}}}"
     yield "# one task a machine; torchrun gives each process in it RANK, LOCAL_RANK and WORLD_SIZE"
+    # since Slurm 22.05 srun does not take over the job's CPUs of a task
+    cpus = f"--cpus-per-task={count} " if (count := _cpus(launch, place)) else ""
     yield (
-        f"srun --nodes={place.nodes} --ntasks={place.nodes} --ntasks-per-node=1 --kill-on-bad-exit=1 "
+        f"srun --nodes={place.nodes} --ntasks={place.nodes} --ntasks-per-node=1 {cpus}--kill-on-bad-exit=1 "
         f"bash {shlex.quote(str(folder / MACHINE))}"
     )
 
@@ -58,8 +60,8 @@ def _options(launch: LaunchConfig, place: Topology, folder: Path, name: str) -> 
     yield "ntasks-per-node", 1
     if place.gpus:
         yield "gpus-per-node", place.gpus
-    if launch.cpus_per_process:
-        yield "cpus-per-task", launch.cpus_per_process * place.processes
+    if count := _cpus(launch, place):
+        yield "cpus-per-task", count
     for option, value in (
         ("partition", launch.partition),
         ("account", launch.account),
@@ -72,7 +74,24 @@ def _options(launch: LaunchConfig, place: Topology, folder: Path, name: str) -> 
             yield option, value
     yield "output", folder.parent / "logs" / "slurm-%j.log"
     yield "open-mode", "append"
-    yield "signal", f"INT@{_NOTICE_SECONDS}"
+    yield "signal", f"INT@{min(_NOTICE_SECONDS, seconds_of(launch.time) // 2) if launch.time else _NOTICE_SECONDS}"
+
+
+def _cpus(launch: LaunchConfig, place: Topology) -> int | None:
+    """Of each machine; None leaves it to the cluster, which often gives so many for each GPU."""
+    if launch.cpus_per_process is None and place.gpus:
+        return None
+    return (launch.cpus_per_process or 1) * place.processes
+
+
+def seconds_of(limit: str) -> int:
+    """Seconds of a time limit as `sbatch --time` reads it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S."""
+    days, dash, rest = limit.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if not dash:
+        parts = [0, *parts, 0] if len(parts) == 1 else [0, *parts] if len(parts) == 2 else parts
+    hours, minutes, seconds = [*parts, 0, 0][:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _machine(start: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -215,6 +216,17 @@ def test_ctrl_c_saves_where_a_resume_is_exact(boundary: int, pressed: int, saved
 def test_a_second_ctrl_c_is_an_interrupt() -> None:
     stop = GracefulStop(Diagnostics(), Ears())
     stop._on_signal(2, None)
+    with pytest.raises(KeyboardInterrupt):
+        stop._on_signal(2, None)
+
+
+def test_under_a_launcher_a_signal_that_comes_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    stop = GracefulStop(Diagnostics(), Ears())
+    for number in (2, 15, 2):
+        stop._on_signal(number, None)
+    time.sleep(1.05)
     with pytest.raises(KeyboardInterrupt):
         stop._on_signal(2, None)
 

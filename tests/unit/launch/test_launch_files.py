@@ -16,6 +16,7 @@ from rlllm.core import yaml_io
 from rlllm.core.errors import ConfigError
 from rlllm.launch.plan import LaunchPlan, plan_launch
 from rlllm.launch.settings import LaunchConfig
+from rlllm.launch.slurm import seconds_of
 
 WORDS = ["sft", "quickstart", "data=a file.jsonl", "--output-dir", "runs/x"]
 SBATCH_OPTIONS = {
@@ -135,6 +136,44 @@ def test_every_line_of_a_job_file_is_an_option_of_sbatch(tmp_path: Path) -> None
         line.startswith("#SBATCH") for line in head[1 : len(lines) + 1]
     )  # sbatch reads no option behind a command
     assert head.index("module load cuda") < next(number for number, line in enumerate(head) if line.startswith("srun "))
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        ("90", 5400),
+        ("2:30", 150),
+        ("1:00:05", 3605),
+        ("2-0", 172_800),
+        ("1-02:30", 95_400),
+        ("1-02:00:07", 93_607),
+    ],
+)
+def test_a_time_limit_is_read_as_sbatch_does(limit: str, seconds: int) -> None:
+    assert seconds_of(limit) == seconds
+
+
+@pytest.mark.parametrize(("limit", "notice"), [(None, 120), ("24:00:00", 120), ("3", 90)])
+def test_a_checkpoint_is_asked_for_before_the_limit_and_not_at_the_start(
+    limit: str | None, notice: int, tmp_path: Path
+) -> None:
+    values = {"name": "slurm", "processes": 2, **({"time": limit} if limit else {})}
+    assert f"#SBATCH --signal=INT@{notice}\n" in planned(values, tmp_path).files["job.sbatch"]
+
+
+@pytest.mark.parametrize(
+    ("values", "cpus"),
+    [
+        ({"cpus_per_process": 3}, 6),
+        ({"gpus_per_node": 0}, 2),
+        ({"gpus_per_node": 0, "cpus_per_process": 2}, 4),
+        ({}, None),
+    ],
+)
+def test_the_cpus_of_a_job_are_those_of_its_step(values: dict[str, int], cpus: int | None, tmp_path: Path) -> None:
+    text = planned({"name": "slurm", "processes": 2, **values}, tmp_path).files["job.sbatch"]
+    found = re.findall(r"--cpus-per-task=(\d+)", text)
+    assert found == ([str(cpus)] * 2 if cpus else [])
 
 
 def test_scripts_of_slurm_are_valid_shell_and_start_each_machine_with_its_number(tmp_path: Path) -> None:
