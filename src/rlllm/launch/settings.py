@@ -64,7 +64,7 @@ class LaunchConfig(Section):
     gpus_per_node: int | None = Field(None, ge=0)
     """GPUs of each machine of `slurm` and `ray`, one a process; 0 trains on CPUs. Default: `processes`."""
     cpus_per_process: int | None = Field(None, ge=1)
-    """CPU cores of each process, for `slurm` and `ray`."""
+    """CPU cores of each process, for `slurm` and `ray`. Default: 1; on GPUs `slurm` gives what the cluster does."""
     offload: bool = False
     """Keep optimizer states in CPU memory, with ZeRO-3 and FSDP the weights as well; slower, and fits more."""
     checkpoints: Literal["full", "sharded"] = "full"
@@ -79,13 +79,14 @@ class LaunchConfig(Section):
     constraint: str | None = None
     """Slurm: features that the machines must have."""
     time: Annotated[str, BeforeValidator(_time)] | None = None
-    """Slurm: time limit, such as 24:00:00. A checkpoint is saved two minutes before its end."""
+    """Slurm: time limit, such as 24:00:00. A checkpoint is saved two minutes before its end, of a short one at its half."""
     memory: str | None = None
     """Slurm: memory of each machine, such as 500G; 0 is all of it."""
     setup: Annotated[list[str], BeforeValidator(_lines)] = Field(default_factory=list)
     """Slurm: lines of shell before the start, such as `module load cuda`."""
     address: str | None = None
-    """Ray: address of a cluster; `auto` finds the one of this machine. Default: RAY_ADDRESS, else this machine alone."""
+    """Ray: address of a cluster; `auto` finds the one of this machine. Default: RAY_ADDRESS, else the
+    cluster that runs on this machine, else one that is started for the run."""
     wait: bool = True
     """Slurm: end when the job ends, with its exit code; false returns as soon as it is queued."""
 
