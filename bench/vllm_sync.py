@@ -7,8 +7,7 @@ RLLLM_TEST_VLLM_URL names a server that runs already, with such a model.
 The policy is nano, trained by AdamW on its own text between syncs, at learning rates from 1e-6 to 1e-4. After each right sync
 the policy makes a step, and the next sync is broken in one of the ways of `FAULTS`: the call is left out, or what the server
 reads is not what was written. `in the first step` counts syncs that are broken from the beginning of a run, when the server has
-the policy's weights anyway. The head is untied: vLLM 0.32's build for processors keeps an own copy of a tied one
-through a reload, which this proof found.
+the policy's weights anyway. The head is untied; see `vllm_server.untied`.
 """
 
 from __future__ import annotations
@@ -17,18 +16,17 @@ import argparse
 import os
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from results_file import add_output, write_results
 from safetensors.torch import load_file, save_file
+from vllm_server import untied, vllm_serve
 
 from rlllm.core.errors import WeightSyncError
 from rlllm.network.event_loop import run_on
@@ -41,49 +39,6 @@ from rlllm.rollouts.engines.served.sync import WeightSync
 SOURCES = [f"src/rlllm/rollouts/engines/served/{name}.py" for name in ("proof", "sync", "weights", "client")]
 LEARNING_RATES = (1e-6, 1e-5, 1e-4)
 TEXT = "Tom has 3 apples and buys 4 more. How many does he have? 3 + 4 = 7\n#### 7"
-
-
-def untied(folder: Path, reference: str) -> Path:
-    """A copy of a model whose head is a weight of its own."""
-    source = resolve_model(reference)
-    model, tokenizer = load_policy(source), load_tokenizer(source)
-    weights = {name: weight.detach().clone() for name, weight in model.state_dict().items()}
-    model.config.tie_word_embeddings = False
-    model.save_pretrained(folder, state_dict=weights)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@contextmanager
-def vllm_serve(venv: Path, model: Path, port: int, *options: str) -> Iterator[str]:
-    """A real `vllm serve` on this processor, for as long as the block lasts; gives its URL."""
-    environment = {
-        **os.environ,
-        "VLLM_SERVER_DEV_MODE": "1",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [venv / "bin/vllm", "serve", model, "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
-    given = ["--max-model-len", "512", "--max-num-seqs", "64", "--logprobs-mode", "processed_logprobs", *options]
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([*map(str, command), *given], env=environment, stdout=log, stderr=log)
-        url = f"http://127.0.0.1:{port}"
-        try:
-            server = VLLMServer(url, ServingConfig())
-            deadline = time.monotonic() + 1200
-            while not run_on("http", server.alive()):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    sys.exit(f"vllm serve did not start:\n{log.read()[-3000:].decode(errors='replace')}")
-                time.sleep(2)
-            yield url
-        finally:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
 
 
 class Injected(VLLMServer):

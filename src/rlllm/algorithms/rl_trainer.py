@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ from rlllm.algorithms.protocols import (
     Sampler,
     as_component,
 )
+from rlllm.algorithms.proven_vllm import ProvenVLLM
 from rlllm.algorithms.reflecting.two_passes import TwoAnswers, TwoPassRollouts
 from rlllm.algorithms.resampling import Resampling, gather_objects
 from rlllm.algorithms.rollout import Rollout
@@ -74,6 +75,7 @@ from rlllm.policies.padding import padded
 from rlllm.policies.rope import by_row
 from rlllm.policies.sharded_weights import whole_weights
 from rlllm.rewards.composition import Composition, Scores
+from rlllm.rollouts.config import ServingConfig
 from rlllm.rollouts.engines.base import sample_completions, sampled_logps
 from rlllm.rollouts.environments.base import finished
 
@@ -168,6 +170,7 @@ class RLTrainer(
     RolePolicies,
     TwoPassRollouts,
     ImageRollouts,
+    ProvenVLLM,
     SharedLog,
     LossComputation,
     GRPOTrainer,
@@ -180,6 +183,7 @@ class RLTrainer(
         on_rollout: called with every batch's rows for `samples.jsonl`.
         critic: the value model of an advantage estimator that needs `values` (PPO).
         onednn: compute linear layers through oneDNN; see `cpu.onednn_linear`.
+        serving: how it is proven that the weights arrive where TRL asks vLLM itself.
         kwargs: those of GRPOTrainer, without `reward_funcs`.
     """
 
@@ -191,6 +195,7 @@ class RLTrainer(
         on_rollout: Callable[[list[dict[str, Any]]], None],
         critic: Critic | None = None,
         onednn: bool = False,
+        serving: ServingConfig | None = None,
         **kwargs: Any,
     ) -> None:
         args = kwargs["args"]
@@ -211,6 +216,7 @@ class RLTrainer(
         super().__init__(reward_funcs=list(self.reward_functions), **kwargs)
         if self.ref_model is not None:
             by_row(self.ref_model)  # TRL loads it
+        self._prove_syncs(serving or ServingConfig())
         self._add_roles()
         self._prepare_reflection()
         self._full_weights = self.reward_weights.clone()
@@ -314,7 +320,8 @@ class RLTrainer(
         return ids, None, {}
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-        with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+        by_trl = self.slots.engine is None and self.use_vllm  # TRL gathers one weight at a time, and expects parts
+        with nullcontext() if by_trl else whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
             return self._turn_by_age(prompt_ids, *args, **kwargs)
 
     def _turn_by_age(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rlllm.algorithms.component_dry_run import try_out
@@ -29,6 +30,7 @@ from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
+from rlllm.rollouts.engines.choice import PROVEN_OF_TRL
 from rlllm.rollouts.engines.loading import check_engine
 from rlllm.training.batch_arithmetic import ROLLOUT_UPDATES, plan_batches, several_updates
 from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, equal_method, idle_settings
@@ -82,7 +84,8 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     composition = resolve_rewards(
         rewards, plan.loaded, monitored_only=advantage.ignores_rewards, sandbox=config.sandbox
     )
-    check_engine(rollout.engine, images=plan.has_images, settings=rollout, trains=True)
+    read = PROVEN_OF_TRL if settings.get("use_vllm") else ()
+    check_engine(rollout.engine, images=plan.has_images, settings=rollout, trains=True, serving=read)
     _check_engine_settings(rollout.engine, settings)
     settings |= check_correction(config.rollout_correction, rollout.engine, slots, settings)
     processes, rows = processes_of(config.launch), len(plan.loaded.train)
@@ -93,6 +96,8 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     check_role_adapters(config, components, settings)
     if plan.has_images:
         check_slots(slots, components.signals)
+    if settings.get("use_vllm"):
+        _check_trl_vllm(settings)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
     if "values" in components.signals:
@@ -342,7 +347,7 @@ def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
     """Raise ConfigError for settings of sampling that the engine does not read."""
     if settings.get("use_vllm") and engine != "hf":
         raise ConfigError(
-            "TRL's own use of vLLM belongs to the engine hf; rlllm's engines prove that the weights arrive",
+            "TRL's own use of vLLM belongs to the engine hf",
             given=f"rollout.engine={engine} use_vllm=true",
             hint=f"{_in_place_of_trl(settings)}; or TRL's own way: rollout.engine=hf use_vllm=true",
         )
@@ -353,6 +358,16 @@ def _check_engine_settings(engine: str, settings: Mapping[str, Any]) -> None:
             f"the engine {engine} does not read {', '.join(unread)}",
             given=", ".join(f"{name}={settings[name]}" for name in unread),
             hint="rollout.engine=hf, or leave it out",
+        )
+
+
+def _check_trl_vllm(settings: Mapping[str, Any]) -> None:
+    """Raise ConfigError where TRL would refuse its own use of vLLM once the model is loaded."""
+    if find_spec("vllm") is None:
+        raise ConfigError(
+            "TRL's own use of vLLM needs vLLM in the environment that trains, also where a server samples",
+            given="use_vllm=true",
+            hint=f"pip install vllm, or {_in_place_of_trl(settings)}",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from rlllm.rollouts.config import EngineSettings
@@ -15,16 +16,20 @@ ASKING = ("vllm-server", "openai")
 """Those of them that ask servers."""
 FIXED = ("openai",)
 """Those of them whose model stays as it is."""
+PROVEN_OF_TRL = ("tolerance", "trial")
+"""What the proof of TRL's own use of vLLM reads of `rollout.serving`."""
 START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --logprobs-mode processed_logprobs --port 8000"
 """What to type where there is no server of `vllm-server`."""
 
 
 def chosen_engine(name: str) -> tuple[str, str]:
-    """The engine behind a name, and why where the name leaves it open: `vllm` if it can run here, else `native`."""
+    """The engine behind a name, and why where the name leaves it open: `vllm` on a GPU if it can run here, else `native`."""
     if name != AUTO:
         return name, ""
     lacks = missing("vllm")
-    return ("vllm", "vLLM and a GPU are here") if lacks is None else ("native", f"vllm cannot run here: {lacks}")
+    if lacks is not None:
+        return "native", f"vllm cannot run here: {lacks}"
+    return ("vllm", "vLLM and a GPU are here") if _has_gpu() else ("native", "without a GPU it is faster than vllm")
 
 
 def engine_text(settings: EngineSettings) -> str:
@@ -42,4 +47,16 @@ def missing(name: str) -> str | None:
         return None
     if find_spec("vllm") is None:
         return "not installed (pip install vllm); vllm-server needs it on the server alone"
-    return None if shutil.which("nvidia-smi") else "no GPU was found, without which native is the faster one"
+    return None if _has_gpu() or _built_for_processors() else "no GPU was found, and this vLLM is built for GPUs"
+
+
+def _has_gpu() -> bool:
+    return shutil.which("nvidia-smi") is not None
+
+
+def _built_for_processors() -> bool:
+    """As vLLM decides it itself: by the version it was installed under."""
+    try:
+        return "cpu" in version("vllm")
+    except PackageNotFoundError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rlllm.core.errors import ConfigError
@@ -13,7 +14,12 @@ from rlllm.rollouts.registry import ENGINES, SILENT_ENGINES
 
 
 def check_engine(
-    name: str, *, images: bool = False, settings: EngineSettings | None = None, trains: bool = False
+    name: str,
+    *,
+    images: bool = False,
+    settings: EngineSettings | None = None,
+    trains: bool = False,
+    serving: Sequence[str] = (),
 ) -> None:
     """Check the engine of a recipe when a run is planned. One that ships with rlllm is not imported, since that loads torch.
 
@@ -21,6 +27,7 @@ def check_engine(
         images: whether prompts have images.
         settings: where it samples; None where nothing says.
         trains: whether the model's weights change between rollouts.
+        serving: settings of `rollout.serving` that are read though the engine samples in this process.
 
     Raises:
         RlllmError: as `load_engine`, this machine lacks something for it, it takes no images, or servers are named for an
@@ -59,14 +66,21 @@ def check_engine(
             given=f"rollout.servers={','.join(servers)}",
             hint="rollout.engine=vllm-server",
         )
-    if settings is not None and name not in OUTSIDE and settings.serving != ServingConfig():
-        given = settings.serving.model_dump(exclude_defaults=True)
-        raise ConfigError(
-            f"the engine {name} samples in this process, from the model itself, and reads nothing of rollout.serving",
-            given=", ".join(f"rollout.serving.{key}={value}" for key, value in given.items()),
-            exists=OUTSIDE,
-            hint="leave them out, or name the engine",
-        )
+    if settings is not None and name not in OUTSIDE:
+        _refuse_unread(name, settings.serving, serving)
+
+
+def _refuse_unread(name: str, settings: ServingConfig, read: Sequence[str]) -> None:
+    given = settings.model_dump(exclude_defaults=True, exclude=set(read))
+    if not given:
+        return
+    but = f" but {' and '.join(read)}" if read else ""
+    raise ConfigError(
+        f"the engine {name} samples in this process, from the model itself, and reads nothing of rollout.serving{but}",
+        given=", ".join(f"rollout.serving.{key}={value}" for key, value in given.items()),
+        exists=OUTSIDE,
+        hint="leave them out, or name the engine",
+    )
 
 
 def reports_logps(name: str) -> bool:

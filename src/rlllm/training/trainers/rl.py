@@ -187,6 +187,7 @@ def build(job: Job[RLPlan[Any]], callbacks: list[Any]) -> Any:
             peft_config=job.adapters(),
             callbacks=[*callbacks, *_budget(job)],
             onednn=job.hardware.matmul == "onednn",
+            serving=config.rollout.serving,
             **environment_runs.arguments(job),
         )
     if config.critic.share_backbone:

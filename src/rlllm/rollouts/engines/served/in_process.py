@@ -13,7 +13,7 @@ import torch
 from rlllm.core.errors import EngineError, describe
 from rlllm.rollouts.config import EngineSettings, SamplingConfig
 from rlllm.rollouts.engines.base import Engine
-from rlllm.rollouts.engines.served.sync import Copy, WeightSync
+from rlllm.rollouts.engines.served.sync import Copy, WeightSync, number_format
 from rlllm.rollouts.engines.served.weights import checkpoint_weights, write_weights
 
 _OPEN: dict[tuple[int, str], tuple[VLLMCopy, WeightSync]] = {}
@@ -26,16 +26,18 @@ class VLLMCopy(Copy):
     Args:
         folder: model and tokenizer to start with.
         settings: the share of the device's memory it may take, and its limits.
+        dtype: number format it computes in, such as `float32`; by itself vLLM halves a model in float32.
     """
 
     name = "vLLM in this process"
 
-    def __init__(self, folder: Path, settings: EngineSettings) -> None:
+    def __init__(self, folder: Path, settings: EngineSettings, dtype: str) -> None:
         from vllm import LLM
 
         serving = settings.serving
         self._llm = LLM(
             model=str(folder),
+            dtype=dtype,
             gpu_memory_utilization=serving.memory,
             max_model_len=serving.max_length,
             enforce_eager=serving.eager,
@@ -131,7 +133,9 @@ class VLLMEngine(Engine):
             folder = Path(mkdtemp(prefix="rlllm-vllm-")) / "model"
             write_weights(self.model, checkpoint_weights(self.model), folder)
             self.tokenizer.save_pretrained(folder)
-            _OPEN[key] = VLLMCopy(folder, self._settings), WeightSync(self.tokenizer, self._settings.serving)
+            dtype = str(number_format(self.model)).removeprefix("torch.")
+            copy = VLLMCopy(folder, self._settings, "float32" if dtype == "float64" else dtype)
+            _OPEN[key] = copy, WeightSync(self.tokenizer, self._settings.serving)
         return _OPEN[key]
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: SamplingConfig) -> list[list[int]]:

@@ -32,7 +32,7 @@ _LONG_ROWS, _LONG, _WRITTEN = 2, 144, 8
 """Rows that the copies continue, long enough to fill a block of a server's cache, and how many tokens they write."""
 _BY_DECODING = 10.0
 """What a copy says of tokens that it writes one by one may be so many times farther off than of a row that it reads at once."""
-_TRIAL_SEED = 20_260
+TRIAL_SEED = 20_260
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """SHA-256 of nothing: a server that has repacked a weight has none to hash."""
 _FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
@@ -116,7 +116,7 @@ class WeightSync:
         if untried:
             for copy in untried:
                 self._before[copy.name] = self._scores(model, copy)
-            with shifted(model, _TRIAL_SEED):
+            with shifted(model, TRIAL_SEED):
                 self._bring(model, untried, "in the trial before the first step")
             self._tried |= {copy.name for copy in untried}
         self._bring(
@@ -134,13 +134,7 @@ class WeightSync:
     def _prepare(self, model: Any) -> None:
         if self._rows:
             return
-        size = model.get_input_embeddings().weight.shape[0]
-        image = image_token(model)
-        outside = set() if image is None else {image}
-        ids = [token for token in self._tokenizer(_TEXT, add_special_tokens=False)["input_ids"] if token < size]
-        self._rows = probe_rows(size, outside, ids, _ROWS, _LENGTH)
-        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _LONG + _WRITTEN
-        self._long = probe_rows(size, outside, ids, _LONG_ROWS, min(_LONG, limit - _WRITTEN))
+        self._rows, self._long = probes(model, self._tokenizer)
 
     def _bring(self, model: Any, copies: Sequence[Copy], when: str) -> None:
         weights = checkpoint_weights(model)
@@ -247,8 +241,8 @@ class WeightSync:
         self._digests[copy.name] = (dict(sums), digests)
 
     def _cause(self, model: Any, copy: Copy, finding: Finding, now: Scores, tolerance: float) -> str:
-        if _has_adapters(model):
-            with _without_adapters(model):
+        if has_adapters(model):
+            with without_adapters(model):
                 base = scores_by(model, self._rows)
             if float((now.copy - base).abs().mean()) < min(tolerance, finding.mean / 4):
                 return "it computes with the base model, and ignores the adapter"
@@ -260,6 +254,18 @@ class WeightSync:
         if finding.kind == "partial":
             return "only a part of the weights was loaded, such as some of the layers"
         return "other weights, another model, or another order of tokens"
+
+
+def probes(model: Any, tokenizer: Any) -> tuple[list[list[int]], list[list[int]]]:
+    """Fixed rows that both sides score, and rows that a copy continues, long enough to fill a block of a server's cache."""
+    size = model.get_input_embeddings().weight.shape[0]
+    size = size or model.config.get_text_config().vocab_size  # ZeRO-3 leaves each process a part without a shape
+    image = image_token(model)
+    outside = set() if image is None else {image}
+    ids = [token for token in tokenizer(_TEXT, add_special_tokens=False)["input_ids"] if token < size]
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or _LONG + _WRITTEN
+    long = probe_rows(size, outside, ids, _LONG_ROWS, min(_LONG, limit - _WRITTEN))
+    return probe_rows(size, outside, ids, _ROWS, _LENGTH), long
 
 
 def number_format(model: Any) -> torch.dtype:
@@ -292,12 +298,12 @@ def _changed(name: str, before: Mapping[str, str], now: Mapping[str, str]) -> bo
     return any(part in now and part in before and now[part] != before[part] for part in parts)
 
 
-def _has_adapters(model: Any) -> bool:
+def has_adapters(model: Any) -> bool:
     return any(hasattr(module, "base_layer") for module in model.modules())
 
 
 @contextmanager
-def _without_adapters(model: Any) -> Iterator[None]:
+def without_adapters(model: Any) -> Iterator[None]:
     layers = [module for module in model.modules() if hasattr(module, "base_layer") and not module.disable_adapters]
     for layer in layers:
         layer.enable_adapters(False)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rlllm.core.errors import ConfigError
+from rlllm.policies.sharded_weights import own_part
 
 _SHARD = "2GB"
 _SHIFT = 0.05
@@ -33,7 +34,7 @@ def checkpoint_weights(model: Any) -> dict[str, Tensor]:
     _refuse_what_cannot_be_written(model, base)
     adapted = {name: module for name, module in base.named_modules() if _is_adapted(module)}
     weights: dict[str, Tensor] = {}
-    for name, weight in base.state_dict().items():
+    for name, weight in _named(base).items():
         owner = next((place for place in adapted if name.startswith(f"{place}.")), None)
         if owner is None:
             weights[name] = weight.detach()
@@ -41,6 +42,13 @@ def checkpoint_weights(model: Any) -> dict[str, Tensor]:
         for place, module in adapted.items():
             weights |= {f"{place}.{name}": weight for name, weight in _merged(module)}
     return weights
+
+
+def _named(base: Any) -> Mapping[str, Tensor]:
+    """Every weight by its name; of FSDP2, which `state_dict` would have spread again, those that are gathered."""
+    from torch.distributed.fsdp import FSDPModule
+
+    return dict(base.named_parameters(remove_duplicate=False)) if isinstance(base, FSDPModule) else base.state_dict()
 
 
 def _refuse_what_cannot_be_written(model: Any, base: Any) -> None:
@@ -141,13 +149,20 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _held(weight: Any) -> Any:
+    """What this process computes with: all of a weight that is whole or gathered for now, else its part."""
+    return own_part(weight) if hasattr(weight, "full_tensor") or not weight.numel() else weight
+
+
 @contextmanager
 def shifted(model: Any, seed: int) -> Iterator[None]:
     """The model with noise on everything that trains (on everything, where nothing does); as it was afterwards, bit for bit.
 
-    The copies that restore it lie in the memory of the host.
+    Of weights that are spread over processes each changes its part. The copies that restore it lie in the memory of the host.
     """
-    parameters = [weight for weight in model.parameters() if weight.requires_grad] or list(model.parameters())
+    trained = [weight for weight in model.parameters() if weight.requires_grad] or list(model.parameters())
+    with torch.no_grad():
+        parameters = [part for part in map(_held, trained) if part.numel()]
     kept = [weight.detach().to("cpu", copy=True) for weight in parameters]
     generators: dict[torch.device, torch.Generator] = {}
     with torch.no_grad():
