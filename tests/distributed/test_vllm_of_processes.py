@@ -41,12 +41,14 @@ def finished(folder: Path, model: str, rewards: str, *more: str) -> subprocess.C
         *(f'rewards=[{{"name":"{folder / "rewards.py"}:letters","deadline":0}}]', "--output-dir", str(folder / "run")),
     ]
     command = [sys.executable, "-m", "rlllm_cli", *words, *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ})
+    environment = {**os.environ, "PATH": f"{folder / 'stand-in'}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
 
 
 def by_trl(folder: Path, model: str, fault: str) -> subprocess.CompletedProcess[str]:
     (folder / "stand-in" / "vllm").mkdir(parents=True)
     (folder / "stand-in" / "vllm" / "__init__.py").touch()
+    (folder / "stand-in" / "nvidia-smi").touch(0o755)
     text = BY_TRL.format(stand_in=str(folder / "stand-in"), here=str(UNIT / "algorithms"), fault=fault)
     return finished(
         folder, model, f"{text}{LETTERS}", "rollout.engine=hf", "use_vllm=true", "launch=fsdp", "launch.processes=2"

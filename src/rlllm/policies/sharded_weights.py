@@ -141,6 +141,15 @@ def whole_weights(model: Any) -> Iterator[None]:
             module.reshard()
 
 
+def spread_again(model: Any) -> None:
+    """Take away what FSDP2 leaves gathered after a forward pass without a backward one: the outermost module's weights."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
 def _reshards(module: Any) -> bool:
     group = module._get_fsdp_state()._fsdp_param_group
     return bool(group is not None and group._reshard_after_forward)

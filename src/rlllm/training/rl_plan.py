@@ -30,7 +30,7 @@ from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import RolloutConfig
-from rlllm.rollouts.engines.choice import PROVEN_OF_TRL
+from rlllm.rollouts.engines.choice import PROVEN_OF_TRL, has_gpu
 from rlllm.rollouts.engines.loading import check_engine
 from rlllm.training.batch_arithmetic import ROLLOUT_UPDATES, plan_batches, several_updates
 from rlllm.training.equal_methods import DEFAULT_COMPONENTS, UPDATE_SETTINGS, equal_method, idle_settings
@@ -368,6 +368,12 @@ def _check_trl_vllm(settings: Mapping[str, Any]) -> None:
             "TRL's own use of vLLM needs vLLM in the environment that trains, also where a server samples",
             given="use_vllm=true",
             hint=f"pip install vllm, or {_in_place_of_trl(settings)}",
+        )
+    if not has_gpu():
+        raise ConfigError(
+            "TRL's own use of vLLM needs a GPU: it cannot bring weights to vLLM's build for processors",
+            given="use_vllm=true",
+            hint=_in_place_of_trl(settings),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from rlllm.stages.catalog import plan, resolve_settings
 
 
 class LLM:
-    """What TRL uses of vLLM's class of this name. It samples greedily, with a real model."""
+    """What TRL uses of vLLM's class of this name. It samples with a real model; what is written for the proof, greedily."""
 
     def __init__(self, folder: str, fault: str = "") -> None:
         self.fault, self.loads = fault, 0
@@ -60,16 +61,17 @@ class LLM:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Any], sampling_params: Any, use_tqdm: bool) -> list[Any]:
-        return [self._completed(row["prompt_token_ids"], sampling_params.max_tokens) for row in prompts]
+        greedy = getattr(sampling_params, "ignore_eos", False)
+        return [self._completed(row["prompt_token_ids"], sampling_params.max_tokens, greedy) for row in prompts]
 
-    def _completed(self, prompt: list[int], tokens: int) -> Any:
+    def _completed(self, prompt: list[int], tokens: int, greedy: bool) -> Any:
         ids, logprobs, past = list(prompt), [], None
         for _ in range(tokens):
             new = ids if past is None else ids[-1:]
             output = self.policy(input_ids=torch.tensor([new]), past_key_values=past, use_cache=True)
             past, logps = output.past_key_values, output.logits[0, -1].float().log_softmax(-1)
-            ids.append(int(logps.argmax()))
-            logprobs.append({ids[-1]: SimpleNamespace(logprob=float(logps.max()), rank=1)})
+            ids.append(int(logps.argmax() if greedy else logps.exp().multinomial(1)))
+            logprobs.append({ids[-1]: SimpleNamespace(logprob=float(logps[ids[-1]]), rank=1)})
         written = SimpleNamespace(token_ids=ids[len(prompt) :], logprobs=logprobs)
         return SimpleNamespace(prompt_token_ids=prompt, outputs=[written])
 
@@ -156,9 +158,10 @@ def test_an_adapter_that_is_ignored_is_named(policy: Any, nano: str) -> None:
 
 def test_a_copy_that_sleeps_has_the_weights_when_it_is_asked(policy: Any, nano: str) -> None:
     """Between rollouts it throws them away, and what is written for the proof is a rollout."""
-    made = generation(policy, enable_sleep_mode=True, max_completion_length=4)
+    settings = {"max_completion_length": 4, "generation_kwargs": {"ignore_eos": True}}
+    made = generation(policy, enable_sleep_mode=True, **settings)
     proven(made, nano)
-    awake = generation(policy, max_completion_length=4)
+    awake = generation(policy, **settings)
     for _ in range(2):  # the second time it brings its weights itself
         assert made.generate([[72, 101, 108]], None, 1) == awake.generate([[72, 101, 108]], None, 1)
     assert made.llm.slept == 5  # after the trial, the sync, two rollouts, and the proof of the sync before the second
@@ -180,10 +183,12 @@ def reasoned(model: str, folder: Path, **settings: Any) -> rlllm.Run:
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that a plan finds."""
+    """A package and a driver that a plan finds."""
     (tmp_path / "vllm").mkdir()
     (tmp_path / "vllm" / "__init__.py").touch()
+    (tmp_path / "nvidia-smi").touch(0o755)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(grpo_trainer, "VLLMGeneration", Generation)
 
 
@@ -209,6 +214,11 @@ def test_a_plan_says_what_is_missing_and_which_settings_of_the_proof_are_read(
 ) -> None:
     given = {"model": tiny_model, "use_vllm": True, "rollout.engine": "hf", "data": {"name": "arithmetic", "rows": 16}}
     with pytest.raises(ConfigError, match="needs vLLM in the environment that trains"):
+        plan(resolve_settings("reason", {}, [*given.items()]))
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="needs a GPU"):
         plan(resolve_settings("reason", {}, [*given.items()]))
     given |= {"rollout.serving.tolerance": 0.1, "rollout.serving.retries": 1}
     with pytest.raises(ConfigError, match=r"but tolerance and trial\ngiven: rollout\.serving\.retries=1"):

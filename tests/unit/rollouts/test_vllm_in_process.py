@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-import rlllm
+from rlllm.core.runs import Run
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.model_sources import resolve_model
 
@@ -33,37 +34,37 @@ def untied(nano: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(folder)
 
 
-def reasoned(model: str, folder: Path, **settings: Any) -> rlllm.Run:
-    (folder / "rewards.py").write_text("def letters(sample): return float(sum(map(str.isalpha, sample.completion)))\n")
-    torch.manual_seed(0)
-    return rlllm.reason(
-        model=model,
-        rewards=f"{folder / 'rewards.py'}:letters",
-        data={"name": "arithmetic", "rows": 16, "holdout": 0},
-        output_dir=folder / "run",
-        learning_rate=1e-4,
-        num_generations=4,
-        defaults="trl",
-        max_steps=4,
-        logging_steps=1,
-        **{"rollout.max_new_tokens": 16, **settings},
-    )
+VLLM = ["rollout.engine=vllm", "rollout.serving.max_length=256", "rollout.serving.eager=true"]
+BY_TRL = ["rollout.engine=hf", "use_vllm=true", "vllm_max_model_length=256", "rollout.serving.tolerance=0.1"]
+
+
+NO_GPU = pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="TRL's own use of vLLM needs a GPU")
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {"rollout.engine": "vllm", "rollout.serving": {"max_length": 256, "eager": True}},
-        {"rollout.engine": "hf", "use_vllm": True, "vllm_max_model_length": 256, "rollout.serving": {"tolerance": 0.1}},
-    ],
-    ids=["vllm", "trl"],
+    ("settings", "largest"), [(VLLM, 1e-4), pytest.param(BY_TRL, 0.1, marks=NO_GPU)], ids=["vllm", "trl"]
 )
-def test_grpo_samples_with_vllm_in_the_process_that_trains(
-    untied: str, tmp_path: Path, settings: dict[str, Any]
+def test_grpo_samples_with_vllm_in_the_process_that_trains_and_ends(
+    untied: str, tmp_path: Path, settings: list[str], largest: float
 ) -> None:
-    done = reasoned(untied, tmp_path, **settings)
-    assert done.ok, done.verdict
-    logged = [row for row in done.metrics() if "sync/seconds" in row]
+    (tmp_path / "rewards.py").write_text(
+        "def letters(sample): return float(sum(map(str.isalpha, sample.completion)))\n"
+    )
+    words = [
+        *("reason", "--model", untied, "--data", "arithmetic", "data.rows=16", "data.holdout=0", "eval.rows=0"),
+        *(
+            "defaults=trl",
+            "max_steps=4",
+            "logging_steps=1",
+            "save_strategy=no",
+            "num_generations=4",
+            "stop_when_flat=0",
+        ),
+        *("rollout.max_new_tokens=16", "learning_rate=0.0001", f"rewards={tmp_path / 'rewards.py'}:letters"),
+    ]
+    command = [sys.executable, "-m", "rlllm_cli", *words, *settings, "--output-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    logged = [row for row in Run(tmp_path / "run").metrics() if "sync/seconds" in row]
     assert len(logged) == 4
-    largest = 0.1 if "use_vllm" in settings else 1e-4
     assert all(row["sync/mean_abs_dlogp"] < largest for row in logged)

@@ -29,7 +29,7 @@ def chosen_engine(name: str) -> tuple[str, str]:
     lacks = missing("vllm")
     if lacks is not None:
         return "native", f"vllm cannot run here: {lacks}"
-    return ("vllm", "vLLM and a GPU are here") if _has_gpu() else ("native", "without a GPU it is faster than vllm")
+    return ("vllm", "vLLM and a GPU are here") if has_gpu() else ("native", "without a GPU it is faster than vllm")
 
 
 def engine_text(settings: EngineSettings) -> str:
@@ -47,10 +47,11 @@ def missing(name: str) -> str | None:
         return None
     if find_spec("vllm") is None:
         return "not installed (pip install vllm); vllm-server needs it on the server alone"
-    return None if _has_gpu() or _built_for_processors() else "no GPU was found, and this vLLM is built for GPUs"
+    return None if has_gpu() or _built_for_processors() else "no GPU was found, and this vLLM is built for GPUs"
 
 
-def _has_gpu() -> bool:
+def has_gpu() -> bool:
+    """Whether a driver of GPUs is installed."""
     return shutil.which("nvidia-smi") is not None
 
 

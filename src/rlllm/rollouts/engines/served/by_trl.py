@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rlllm.core.errors import WeightSyncError
+from rlllm.policies.sharded_weights import spread_again
 from rlllm.rollouts.config import ServingConfig
 from rlllm.rollouts.engines.served.proof import TOLERANCES, Finding, Scores, judge, scores_by
 from rlllm.rollouts.engines.served.sync import TRIAL_SEED, has_adapters, number_format, probes, without_adapters
@@ -68,13 +69,13 @@ class TRLSyncProof:
         started = time.monotonic()
         if not self._tried:
             with shifted(generation.model, TRIAL_SEED):
-                stock()
+                _sync(generation, stock)
                 self._prove(generation, "in the trial before the first step")
             self._tried = True
-        stock()
+        _sync(generation, stock)
         self._prove(generation, f"in sync {self._count}")
         if getattr(generation, "_llm_weights_sleeping", False):
-            stock()  # a copy that sleeps between rollouts threw its weights away after it wrote
+            _sync(generation, stock)  # a copy that sleeps between rollouts threw its weights away after it wrote
         self._count += 1
         self.metrics["sync/seconds"] = time.monotonic() - started
 
@@ -105,6 +106,12 @@ class TRLSyncProof:
         rows, long = probes(generation.model, self._tokenizer)
         room = getattr(generation, "max_model_length", None) or max(map(len, long)) + _WRITTEN
         return [row[: max(room - _WRITTEN, 1)] for row in (*rows[::2], *long)]
+
+
+def _sync(generation: Any, stock: Callable[[], None]) -> None:
+    """TRL's own, which expects the parts of weights that processes share, and not what a forward pass left gathered."""
+    spread_again(generation.model)
+    stock()
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
@@ -47,6 +49,10 @@ class VLLMCopy(Copy):
         config = self._llm.llm_engine.model_config
         self.format = str(config.dtype).removeprefix("torch.")
         self.window = int(config.max_model_len)
+
+    def close(self) -> None:
+        """End the processes that vLLM started."""
+        self._llm.llm_engine.engine_core.shutdown()
 
     def load(self, folder: Path, version: str) -> None:
         try:
@@ -106,6 +112,14 @@ class VLLMCopy(Copy):
         return list(self._llm.generate(prompts, list(wanted), use_tqdm=False))
 
 
+def _close_all() -> None:
+    """Before the interpreter ends, which would wait for vLLM's processes, as these wait for work."""
+    for copy, sync in _OPEN.values():
+        copy.close()
+        sync.close()
+    _OPEN.clear()
+
+
 def _written(output: Any) -> tuple[list[int], list[float]]:
     completion = output.outputs[0]
     ids = list(completion.token_ids)
@@ -131,10 +145,13 @@ class VLLMEngine(Engine):
         key = (os.getpid(), self._settings.serving.model_dump_json())
         if key not in _OPEN:
             folder = Path(mkdtemp(prefix="rlllm-vllm-")) / "model"
+            if not _OPEN:
+                atexit.register(_close_all)
             write_weights(self.model, checkpoint_weights(self.model), folder)
             self.tokenizer.save_pretrained(folder)
             dtype = str(number_format(self.model)).removeprefix("torch.")
             copy = VLLMCopy(folder, self._settings, "float32" if dtype == "float64" else dtype)
+            shutil.rmtree(folder.parent)
             _OPEN[key] = copy, WeightSync(self.tokenizer, self._settings.serving)
         return _OPEN[key]
 
