@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl import DPOTrainer, GRPOConfig, GRPOTrainer, KTOTrainer, RewardTrainer, SFTTrainer
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.trainer.utils import RepeatSampler
 
 from rlllm.algorithms import to_trl_dataset
@@ -37,6 +38,8 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
     ),
     (GRPOTrainer._calculate_rewards, ["self", "inputs", "prompts", "completions", "completion_ids_list"]),
     (GRPOTrainer._generate_and_score_completions, ["self", "inputs"]),
+    (VLLMGeneration.sync_weights, ["self"]),
+    (VLLMGeneration.generate, ["self", "prompts", "images", "num_generations", "profiler"]),
     (GRPOTrainer._compute_loss, ["self", "model", "inputs"]),
     (GRPOTrainer._load_optimizer_and_scheduler, ["self", "checkpoint"]),
     (GRPOTrainer._save, ["self", "output_dir", "state_dict"]),
@@ -92,6 +95,13 @@ HOOKS: list[tuple[Callable[..., Any], list[str]]] = [
 @pytest.mark.parametrize(("hook", "parameters"), HOOKS, ids=[hook.__qualname__ for hook, _ in HOOKS])
 def test_a_hook_takes_the_parameters_that_are_passed_on(hook: Callable[..., Any], parameters: list[str]) -> None:
     assert list(inspect.signature(hook).parameters) == parameters
+
+
+def test_trl_brings_weights_by_the_method_that_the_proof_wraps_also_where_a_copy_sleeps() -> None:
+    assert "sync_weights" in GRPOTrainer._generate_single_turn.__code__.co_names
+    assert {"sync_weights", "_llm_weights_sleeping"} <= set(VLLMGeneration.generate.__code__.co_names)
+    given = inspect.signature(VLLMGeneration.__init__).parameters
+    assert {"max_completion_length", "generation_kwargs", "logprobs", "structured_outputs_regex"} <= given.keys()
 
 
 def test_every_private_override_is_under_contract() -> None:
