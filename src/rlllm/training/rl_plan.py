@@ -25,6 +25,7 @@ from rlllm.core import trl_fields
 from rlllm.core.config import LoadingConfig
 from rlllm.core.errors import ConfigError, closest, unknown
 from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.launch.settings import CLUSTERS
 from rlllm.launch.topology import processes_of
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.rewards.composition import Composition
@@ -96,7 +97,7 @@ def plan_rl(plan: Plan[RLConfigT], rewards: Sequence[RewardSpec]) -> RLPlan[RLCo
     check_role_adapters(config, components, settings)
     if plan.has_images:
         check_slots(slots, components.signals)
-    if settings.get("use_vllm"):
+    if settings.get("use_vllm") and config.launch.name not in CLUSTERS:  # their machines make the plan once more
         _check_trl_vllm(settings)
     if batches.completions_per_rollout < 2:
         raise ConfigError("a rollout has at least two completions", given="1", hint="raise the batch size")
