@@ -80,7 +80,7 @@ def learned(critic: Critic, rows: torch.Tensor) -> float:
 def spread_steps(rank: int, folder: Path) -> None:
     """Steps of a critic whose parts lie in two processes, each with a row of its own; saved between, and loaded again."""
     plugin = SimpleNamespace(reshard_after_forward=True, cpu_offload=OffloadPolicy())
-    critic, path = critic_of(rank), folder / "critic"
+    critic, path = critic_of(0), folder / "critic"
     critic.start("cpu", 3, plugin)
     norms = [learned(critic, IDS[rank : rank + 1])]
     path.mkdir(exist_ok=True)

@@ -73,13 +73,14 @@ class Critic:
         """
         from transformers import get_scheduler
 
-        for module in (self.trunk, self.head):
-            if isinstance(module, torch.nn.Module):  # with its buffers; a shared trunk is where the policy is
-                module.to(device)
-        self._share(lambda parameter: torch.distributed.broadcast(parameter.data, 0))
-        if plugin is not None:
+        if plugin is not None:  # brings one layer after another to the device, where a whole critic may have no room
             self._spread = _ValueModel(self.trunk, self.head)
             shard(self._spread, plugin)
+        else:
+            for module in (self.trunk, self.head):
+                if isinstance(module, torch.nn.Module):  # with its buffers; a shared trunk is where the policy is
+                    module.to(device)
+            self._share(lambda parameter: torch.distributed.broadcast(parameter.data, 0))
         args = self.args
         betas = (args.adam_beta1, args.adam_beta2)
         self.optimizer = torch.optim.AdamW(
