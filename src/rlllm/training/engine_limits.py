@@ -79,10 +79,13 @@ def check_resumed(run: Run, launch: LaunchConfig) -> None:
     processes = read_json(run.path / "env.json").get("processes", 1)
     now = processes_of(launch)
     if before.how != launch.how or before.checkpoints != launch.checkpoints:
+        alone = ", launch.processes=1 for one process" if before.name == "fsdp" and before.checkpoints == "full" else ""
         raise RunDirectoryError(
             f"checkpoints of {before.how} are not read by {launch.how}",
             given=f"{run.path}, begun with launch={before.name}",
-            hint=f"--resume with launch={before.name}" + (f" launch.engine={before.engine}" if before.engine else ""),
+            hint=f"--resume with launch={before.name}"
+            + (f" launch.engine={before.engine}" if before.engine else "")
+            + alone,
         )
     fixed = before.how.startswith("deepspeed") or before.checkpoints == "sharded"
     if fixed and now != processes:

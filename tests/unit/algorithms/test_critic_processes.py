@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from accelerate import FullyShardedDataParallelPlugin
 from torch import nn
-from torch.distributed.fsdp import OffloadPolicy
 from transformers import LlamaConfig, LlamaModel
 
 from rlllm.algorithms.ppo.critic import Critic
@@ -79,7 +78,7 @@ def learned(critic: Critic, rows: torch.Tensor) -> float:
 
 def spread_steps(rank: int, folder: Path) -> None:
     """Steps of a critic whose parts lie in two processes, each with a row of its own; saved between, and loaded again."""
-    plugin = SimpleNamespace(reshard_after_forward=True, cpu_offload=OffloadPolicy())
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
     critic, path = critic_of(0), folder / "critic"
     critic.start("cpu", 3, plugin)
     norms = [learned(critic, IDS[rank : rank + 1])]
