@@ -74,7 +74,8 @@ def _options(launch: LaunchConfig, place: Topology, folder: Path, name: str) -> 
             yield option, value
     yield "output", folder.parent / "logs" / "slurm-%j.log"
     yield "open-mode", "append"
-    yield "signal", f"INT@{min(_NOTICE_SECONDS, seconds_of(launch.time) // 2) if launch.time else _NOTICE_SECONDS}"
+    half = seconds_of(launch.time) // 2 if launch.time else 0  # as Slurm reads it, 0 is no limit
+    yield "signal", f"INT@{min(_NOTICE_SECONDS, half or _NOTICE_SECONDS)}"
 
 
 def _cpus(launch: LaunchConfig, place: Topology) -> int | None:
