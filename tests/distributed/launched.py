@@ -61,15 +61,16 @@ def launch(
     )
 
 
-def sharding(folder: Path, processes: int) -> list[str]:
-    """`accelerate launch` with the file that `launch=fsdp` writes."""
+def sharding(folder: Path, processes: int, how: str = "fsdp") -> list[str]:
+    """`accelerate launch` with the files that `launch` writes for an engine."""
     from rlllm.launch.engine_files import ACCELERATE, engine_files
     from rlllm.launch.settings import LaunchConfig
     from rlllm.launch.topology import Topology
 
-    files = engine_files(LaunchConfig.checked("fsdp"), Topology(1, processes, 0), folder, precision="no")
+    files = engine_files(LaunchConfig.checked(how), Topology(1, processes, 0), folder, precision="no")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ACCELERATE).write_text(files[ACCELERATE])
+    for name, text in files.items():
+        (folder / name).write_text(text)
     return ["accelerate.commands.launch", "--config_file", str(folder / ACCELERATE), "--main_process_port", "0"]
 
 

@@ -39,10 +39,12 @@ def losses(run: Path) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["ddp", "fsdp"])
+@pytest.mark.parametrize("engine", ["ddp", "fsdp", "deepspeed-zero2", "deepspeed-zero3"])
 def test_a_launched_run_has_the_losses_of_one_process_and_a_whole_model(
     engine: str, tmp_path: Path, tiny_model: str
 ) -> None:
+    if engine.startswith("deepspeed"):
+        pytest.importorskip("deepspeed")
     words = ["sft", "quickstart", "--model", tiny_model, *SHORT]
     code, _, err = finished(tmp_path / "one", *words, "per_device_train_batch_size=8")
     assert code == 0, err

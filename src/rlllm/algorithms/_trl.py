@@ -18,10 +18,12 @@ import trl
 _ELSEWHERE = {
     "FusedCausalLMOutput": "trl.trainer.utils",
     "RepeatSampler": "trl.trainer.utils",
+    "add_hooks": "trl.models.utils",
     "add_response_schema": "trl.chat_template_utils",
     "disable_dropout_in_model": "trl.trainer.utils",
     "get_training_chat_template": "trl.chat_template_utils",
     "is_chat_template_prefix_preserving": "trl.chat_template_utils",
+    "remove_hooks": "trl.models.utils",
     "supports_tool_calling": "trl.chat_template_utils",
 }
 """Names that are not to be had from `trl` itself, and the module that has them."""

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlllm.algorithms._trl import GRPOTrainer
+from rlllm.algorithms._trl import GRPOTrainer, add_hooks, remove_hooks
 from rlllm.algorithms.advantages.group import Group
 from rlllm.algorithms.batch import RolloutBatch
 from rlllm.algorithms.checkpoints import SealedCheckpoints
@@ -321,8 +321,22 @@ class RLTrainer(
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         by_trl = self.slots.engine is None and self.use_vllm  # TRL gathers one weight at a time, and expects parts
-        with nullcontext() if by_trl else whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+        with nullcontext() if by_trl else self._whole_weights():
             return self._turn_by_age(prompt_ids, *args, **kwargs)
+
+    @contextmanager
+    def _whole_weights(self) -> Iterator[None]:
+        """Every process has all weights inside. ZeRO-3's hooks are off, which would take them away again after a pass."""
+        zero3 = self.is_deepspeed_enabled and self.accelerator.state.deepspeed_plugin.zero_stage == 3
+        with whole_weights(self.accelerator.unwrap_model(self.model_wrapped)):
+            if not zero3:
+                yield
+                return
+            remove_hooks(self.model_wrapped)
+            try:
+                yield
+            finally:
+                add_hooks(self.model_wrapped)
 
     def _turn_by_age(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
         """One turn of every completion, by the policy's weights or by older ones."""

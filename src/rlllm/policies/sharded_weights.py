@@ -155,35 +155,47 @@ def _reshards(module: Any) -> bool:
     return bool(group is not None and group._reshard_after_forward)
 
 
-def make_whole(model: Any, *, keep: bool) -> None:
-    """Make an ordinary model of one that FSDP2 shards, in place, after its training: its optimizer does not know it any more.
+def make_whole(model: Any, *, keep: bool, engine: Any = None) -> None:
+    """Make an ordinary model of one that is sharded, in place, after its training: its optimizer does not know it any more.
 
     Args:
         model: as it was trained.
         keep: whether this process gets the weights, on its CPU; the others lose theirs.
+        engine: DeepSpeed's, around a model that ZeRO-3 shards; it ends here.
     """
-    if not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
+    if not is_sharded(model):
         return
     import torch
-    from torch.distributed.fsdp import FSDPModule
 
     new: dict[int, Any] = {}  # tied weights stay one parameter
     for module in model.modules():
         for name, parameter in module._parameters.items():
-            if not hasattr(parameter, "full_tensor"):
+            if not _is_part(parameter):
                 continue
             if id(parameter) not in new:
                 tensor = whole_tensor(parameter)
                 tensor = tensor.cpu() if keep else torch.empty(0, dtype=tensor.dtype)
                 new[id(parameter)] = (torch.nn.Parameter(tensor, requires_grad=parameter.requires_grad), parameter)
             module._parameters[name] = new[id(parameter)][0]
+    if engine is not None:
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        engine.destroy()
+        unset_hf_deepspeed_config()  # else transformers loads any model in parts, and waits for all processes
+    else:
+        _release_all(model)
+    if keep:
+        model.to("cpu")
+
+
+def _release_all(model: Any) -> None:
+    from torch.distributed.fsdp import FSDPModule
+
     for module in model.modules():
         if isinstance(module, FSDPModule):
             _release(module)
         for name in ("_is_fsdp_managed_module", "_fsdp_use_orig_params"):
             module.__dict__.pop(name, None)
-    if keep:
-        model.to("cpu")
 
 
 def _release(module: Any) -> None:

@@ -140,7 +140,7 @@ def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | N
         return
     if evaluations is not None:
         evaluations.bring_back()
-    make_whole(trained.model, keep=is_main())
+    make_whole(trained.model, keep=is_main(), engine=trained.model_wrapped if trained.is_deepspeed_enabled else None)
     diagnostics.failure = process_group.on_main(lambda: diagnostics.failure or _save(job, trained))
     if not diagnostics.non_finite_steps and diagnostics.failure is None:  # nothing can be sampled from a diverged model
         measure(job, "after")
