@@ -2,11 +2,10 @@
 
     SMOLLM2=FOLDER RLLLM_TEST_VLLM=VENV python bench/vllm_runs.py --smollm2 $SMOLLM2 --output docs/results/vllm-runs.json
 
-The trainer computes in float32, the server in float32 or bfloat16, which vLLM's build for processors emulates where these have
-no instructions for it; so nano alone is asked in bfloat16. The mismatch is what the runs log: of every token of a completion
-with a gradient, mean over the steps; `ratio_min` and `ratio_max` are the smallest and the largest of all. Tokens a second are
-those of the server, asked for 32 completions of 64 tokens at once after the run. Reward is the number of letters, so that
-completions of one prompt differ.
+The trainer computes in float32, the server in float32 or bfloat16 (nano alone). The mismatch is what the runs log: of every
+token of a completion with a gradient, mean over the steps; `ratio_min` and `ratio_max` are the smallest and the largest of
+all. Tokens a second are those of the server, asked for 32 completions of 64 tokens at once after the run. Reward is the
+number of letters, so that completions of one prompt differ.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-5,
     },
 }
-TOLERANCE = {"float32": 1e-3, "bfloat16": 1e-1}
+TOLERANCE = {"float32": 1e-3, "bfloat16": 2e-1}
 """Of the proof: what rounding in the server's format may make."""
 MEANS = ("kl", "k3_kl", "ratio_mean", "ratio_fraction_outside", "chi2_token", "seq_ratio_fraction_outside")
 

@@ -29,7 +29,7 @@ class ServingConfig(Section):
     """Where weights are left for the servers, who must see it under the same path. Default: a temporary folder here."""
     tolerance: float | None = Field(None, gt=0)
     """Mean difference in nats between the policy's log-probabilities and a copy's that rounding may make. Default: by the
-    policy's number format, 0.001 for float32, 0.02 for float16, 0.1 for bfloat16."""
+    policy's number format, 0.001 for float32, 0.02 for float16, 0.2 for bfloat16."""
     checksum: Literal["first", "every", "off"] = "first"
     """Compare the checksums of single weights, which a server takes long to compute: at the first syncs, at every, or never."""
     memory: float = Field(0.3, gt=0, le=1)
