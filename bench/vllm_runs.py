@@ -2,7 +2,7 @@
 
     SMOLLM2=FOLDER RLLLM_TEST_VLLM=VENV python bench/vllm_runs.py --smollm2 $SMOLLM2 --output docs/results/vllm-runs.json
 
-The trainer computes in float32, the server in float32 or bfloat16 (nano alone). The mismatch is what the runs log: of every
+The trainer computes in float32, the server in float32 or bfloat16. The mismatch is what the runs log: of every
 token of a completion with a gradient, mean over the steps; `ratio_min` and `ratio_max` are the smallest and the largest of
 all. Tokens a second are those of the server, asked for 32 completions of 64 tokens at once after the run. Reward is the
 number of letters, so that completions of one prompt differ.
@@ -133,7 +133,7 @@ def main() -> None:
     venv = Path(os.environ["RLLLM_TEST_VLLM"])
     torch.set_num_threads(1)
     models = {"nano": "nano", **({"SmolLM2-135M": arguments.smollm2} if arguments.smollm2 else {})}
-    arms = [*((name, "float32") for name in models), ("nano", "bfloat16")]
+    arms = [(name, dtype) for dtype in TOLERANCE for name in models]
     rows = [
         measured(venv, models[name], name, dtype, arguments.port + number) for number, (name, dtype) in enumerate(arms)
     ]

@@ -8,9 +8,10 @@ import signal
 import tempfile
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("same", deadline=None, derandomize=True)  # a busy machine is no bug; a red run is one for all
+# a busy machine is no bug; a red run is one for all
+settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("search", deadline=None, max_examples=1_000)  # new examples each time: look for bugs with it
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 signal.signal(

@@ -28,7 +28,12 @@ def test_a_right_sync_is_never_called_wrong(seed: int, step: float, noise: float
     assert judge(now, None, TOLERANCE) is None
 
 
-@given(st.integers(0, 10_000), st.sampled_from([1e-4, 1e-2, 1.0]), st.floats(0.0, 0.9), st.sampled_from([1e-7, 1e-6]))
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from([1e-4, 1e-2, 1.0]),
+    st.floats(0.0, 0.02) | st.floats(0.08, 0.9),  # a share of .05 may be called either
+    st.sampled_from([1e-7, 1e-6]),
+)
 def test_a_share_of_a_step_that_is_missing_is_found_below_the_tolerance(
     seed: int, step: float, made: float, noise: float
 ) -> None:
