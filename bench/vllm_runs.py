@@ -11,7 +11,6 @@ number of letters, so that completions of one prompt differ.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 from results_file import add_output, write_results
-from vllm_server import untied, vllm_serve
+from vllm_server import untied, vllm_serve, vllm_venv
 
 import rlllm
 from rlllm.policies.loading import load_policy, load_tokenizer
@@ -128,9 +127,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8141)
     add_output(parser)
     arguments = parser.parse_args()
-    if not os.environ.get("RLLLM_TEST_VLLM"):
-        sys.exit("name the virtual environment of a vLLM: RLLLM_TEST_VLLM=/path/to/venv")
-    venv = Path(os.environ["RLLLM_TEST_VLLM"])
+    venv = vllm_venv()
     torch.set_num_threads(1)
     models = {"nano": "nano", **({"SmolLM2-135M": arguments.smollm2} if arguments.smollm2 else {})}
     arms = [(name, dtype) for dtype in TOLERANCE for name in models]

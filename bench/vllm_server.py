@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,13 @@ from rlllm.rollouts.engines.served.client import VLLMServer
 
 _START = 1200.0
 """Seconds that a start may take, on a machine however busy."""
+
+
+def vllm_venv() -> Path:
+    """The virtual environment with a vLLM that RLLLM_TEST_VLLM names; without it the process ends."""
+    if not os.environ.get("RLLLM_TEST_VLLM"):
+        sys.exit("name the virtual environment of a vLLM: RLLLM_TEST_VLLM=/path/to/venv")
+    return Path(os.environ["RLLLM_TEST_VLLM"])
 
 
 def untied(folder: Path, reference: str) -> Path:

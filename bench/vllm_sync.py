@@ -16,7 +16,6 @@ import argparse
 import os
 import random
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,7 +25,7 @@ from typing import Any
 import torch
 from results_file import add_output, write_results
 from safetensors.torch import load_file, save_file
-from vllm_server import untied, vllm_serve
+from vllm_server import untied, vllm_serve, vllm_venv
 
 from rlllm.core.errors import WeightSyncError
 from rlllm.network.event_loop import run_on
@@ -200,9 +199,7 @@ def main() -> None:
     parser.add_argument("--bfloat16", action="store_true", help="ask a server in bfloat16 as well, which takes minutes")
     add_output(parser)
     arguments = parser.parse_args()
-    if not os.environ.get("RLLLM_TEST_VLLM"):
-        sys.exit("name the virtual environment of a vLLM: RLLLM_TEST_VLLM=/path/to/venv")
-    venv = Path(os.environ["RLLLM_TEST_VLLM"])
+    venv = vllm_venv()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         folder = untied(Path(place) / "nano", "nano")

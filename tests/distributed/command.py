@@ -67,3 +67,14 @@ def assert_interrupted_with_a_checkpoint(run: Path, said: str) -> int:
     step = int(last.name.rsplit("-", 1)[1])
     assert step == steps(run)
     return step
+
+
+def assert_ends_by_a_killed_rank(process: subprocess.Popen[str], run: Path, step: int) -> None:
+    """Kill rank 1 of a run of two processes once it has made a step: the command ends by its name, and the run has failed."""
+    wait_for_step(process, run, step)
+    kill_rank(run, 1)
+    code, said = end(process)
+    assert code == 1
+    assert "rank 1 of 2 was ended by SIGKILL" in said
+    assert "rank-1.log" in said
+    assert Run(run).status["state"] == "failed"

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 import slurm_machine
-from command import ENDLESS, SHORT, assert_interrupted_with_a_checkpoint, end, kill_rank, start, steps, wait_for_step
+from command import (
+    ENDLESS,
+    SHORT,
+    assert_ends_by_a_killed_rank,
+    assert_interrupted_with_a_checkpoint,
+    end,
+    start,
+    steps,
+    wait_for_step,
+)
 from launched import LIMIT
 
 from rlllm.core.runs import Run
@@ -61,13 +70,7 @@ def test_a_job_that_is_interrupted_goes_on_and_ends_by_a_killed_rank(
     saved = assert_interrupted_with_a_checkpoint(run, said)
     assert code == 130
     process = start(run, *words, "--resume", **cluster)
-    wait_for_step(process, run, saved + 2)
-    kill_rank(run, 1)
-    code, said = end(process)
-    assert code == 1
-    assert "rank 1 of 2 was ended by SIGKILL" in said
-    assert "rank-1.log" in said
-    assert Run(run).status["state"] == "failed"
+    assert_ends_by_a_killed_rank(process, run, saved + 2)
 
 
 def test_scancel_saves_a_checkpoint_of_a_job_that_nobody_waits_for(
