@@ -151,7 +151,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         own = ranks.Console()
         code = command.main(words, prog_name="rlllm", standalone_mode=False, obj=Invocation(tuple(words)))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the sys.exit of somebody else's code is no success
         if own is not None:
             own.last_word(f"error: {error}".partition("\n")[0])
         if show_traceback:
@@ -160,7 +162,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def show(error: Exception) -> int:
+def show(error: BaseException) -> int:
     """An error as one screen on stderr; returns its exit code."""
     from rlllm.core.errors import RlllmError
 
@@ -189,7 +191,7 @@ def _usage_error(error: typer.TyperException) -> RlllmError:
     return ConfigError(f"{message[:1].lower()}{message[1:]}", hint=hint)
 
 
-def _unexpected(error: Exception) -> RlllmError:
+def _unexpected(error: BaseException) -> RlllmError:
     """Names the file and line of a plugin, where one had a part in the error; otherwise it is a bug in rlllm."""
     from rlllm.core.errors import PluginError, RlllmError, describe
     from rlllm.core.plugin_errors import existing_attributes, plugin_place

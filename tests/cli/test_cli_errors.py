@@ -124,3 +124,19 @@ def test_a_bug_is_one_screen_unless_the_traceback_is_asked_for(
 
 def test_errors_are_not_coloured_in_a_pipe(rlllm: Rlllm) -> None:
     assert "\x1b" not in rlllm("reasn").err
+
+
+@pytest.mark.parametrize("ending", ["sys.exit()", "sys.exit(0)", "raise GeneratorExit", "raise BaseException"])
+def test_a_file_that_ends_the_program_never_passes_for_success(ending: str, rlllm: Rlllm, tmp_path: Path) -> None:
+    (tmp_path / "at_import.py").write_text(f"import sys\ndef f(sample): return 1.0\n{ending}\n")
+    (tmp_path / "at_call.py").write_text(f"import sys\ndef rows(request):\n    {ending}\n")
+    for words, file in [
+        ("--reward at_import.py:f", "at_import.py"),
+        ("--reward exact --data at_import.py:f", "at_import.py"),
+        ("--reward exact environment=at_import.py:f", "at_import.py"),
+        ("--reward exact --data at_call.py:rows", "at_call.py"),
+    ]:
+        said = rlllm(f"reason --model nano {words} --dry-run")
+        assert (said.code != 0, said.out, "Traceback" in said.err) == (True, "", False), words
+        assert f"{file}, line 3" in said.err
+        assert "bug in rlllm" not in said.err

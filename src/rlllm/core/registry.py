@@ -78,7 +78,7 @@ class Registry:
         Raises:
             UnknownNameError: nobody knows the name.
             ConfigError: a file or module the user named does not import, or lacks the attribute.
-            PluginError: an installed plugin is broken, or two claim the name.
+            PluginError: an installed plugin is broken, or two claim the name; or a file ends the program when it is imported.
         """
         if name in self.builtins:
             return load_target(self.builtins[name].target)
@@ -104,7 +104,9 @@ class Registry:
     def _load_point(self, point: EntryPoint) -> Any:
         try:
             return point.load()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise PluginError(
                 f"the {self.noun} {point.name} of {_distribution(point)} does not load: {_with_place(error)}",
                 given=point.value,
@@ -113,17 +115,26 @@ class Registry:
 
     def _load_path(self, name: str) -> Any:
         place, _, attribute = name.rpartition(":")
-        try:
-            module = _module_from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-        except FileNotFoundError as error:
+        is_file = place.endswith(".py")
+        if is_file and not _resolved(place).is_file():
             raise ConfigError(
                 f"no such file for the {self.noun}: {place}", given=name, hint="give it as path/to/file.py:function"
-            ) from error
+            )
+        try:
+            module = _module_from_file(_resolved(place)) if is_file else importlib.import_module(place)
+        except KeyboardInterrupt:
+            raise
         except Exception as error:
             raise ConfigError(
                 f"the {self.noun} file does not import: {_with_place(error)}",
                 given=name,
-                hint=f"try it alone: python {place}" if place.endswith(".py") else f"try: python -c 'import {place}'",
+                hint=f"try it alone: python {place}" if is_file else f"try: python -c 'import {place}'",
+            ) from error
+        except BaseException as error:  # sys.exit at import must not end rlllm, least of all with code 0
+            raise PluginError(
+                f"the {self.noun} file ends the program when it is imported: {_with_place(error)}",
+                given=name,
+                hint="put what the file does as a program under: if __name__ == '__main__':",
             ) from error
         try:
             return getattr(module, attribute)
@@ -132,7 +143,7 @@ class Registry:
             raise unknown(f"{self.noun} in {place}", attribute, public) from error
 
 
-def _with_place(error: Exception) -> str:
+def _with_place(error: BaseException) -> str:
     """The exception with the file and line of the user's code that raised it, where there is one."""
     place = plugin_place(error)
     return describe(error) + (f" ({place})" if place else "")
@@ -148,10 +159,11 @@ def load_target(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def _resolved(place: str) -> Path:
+    return Path(place).expanduser().resolve()
+
+
 def _module_from_file(path: Path) -> Any:
-    path = path.expanduser().resolve()
-    if not path.is_file():
-        raise FileNotFoundError(path)
     name = f"rlllm_file_{path.stem}_{abs(hash(str(path))):x}"
     if name in sys.modules:
         return sys.modules[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.core.errors import ConfigError, ExitCode, UnknownNameError, describe
+from rlllm.core.errors import ConfigError, ExitCode, PluginError, UnknownNameError, describe
 from rlllm.core.registry import Builtin, Registry
 
 PARTS = Registry(
@@ -126,3 +126,31 @@ def test_a_file_that_failed_is_read_again_after_its_repair(folder: Path) -> None
 def test_an_error_is_described_on_one_line() -> None:
     assert describe(ValueError("two\n  lines")) == "ValueError: two lines"
     assert describe(KeyError()) == "KeyError"
+
+
+ENDINGS = {
+    "sys.exit(3)": "SystemExit: 3",
+    "raise SystemExit": "SystemExit",
+    "sys.exit(0)": "SystemExit: 0",
+    "raise GeneratorExit": "GeneratorExit",
+    "raise BaseException('left')": "BaseException: left",
+    "argparse.ArgumentParser().parse_args(['--unknown'])": "SystemExit: 2",
+}
+
+
+@pytest.mark.parametrize(("line", "shown"), ENDINGS.items())
+def test_a_file_that_ends_the_program_when_it_is_imported_is_a_broken_plugin(
+    tmp_path: Path, line: str, shown: str
+) -> None:
+    (tmp_path / "ends.py").write_text(f"import argparse, sys\ndef f(sample): return 1.0\n{line}\n")
+    with pytest.raises(PluginError) as caught:
+        PARTS.load(f"{tmp_path / 'ends.py'}:f")
+    assert caught.value.what == f"the part file ends the program when it is imported: {shown} (ends.py, line 3)"
+    assert caught.value.exit_code == ExitCode.PLUGIN
+    assert "if __name__ ==" in str(caught.value)
+
+
+def test_a_file_that_lacks_a_file_of_its_own_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "reads.py").write_text("TEXT = open('nowhere.json').read()\n")
+    with pytest.raises(ConfigError, match=r"does not import: FileNotFoundError: .*nowhere.json.* \(reads.py, line 1\)"):
+        PARTS.load(f"{tmp_path / 'reads.py'}:f")
