@@ -15,11 +15,27 @@ from rlllm.core.redaction import without_secrets
 from rlllm.core.registry import load_target
 
 
-def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path, seed: int, hardware: Hardware) -> Any:
+def trl_arguments(
+    config: str,
+    settings: Mapping[str, Any],
+    *,
+    checkpoints: Path,
+    seed: int,
+    hardware: Hardware,
+    trusted: bool = False,
+) -> Any:
     """The TRL dataclass `config`, or that of "module:Class"; DPOConfig without their own settings for the losses of
     `algorithms/preference`.
 
     bf16 is always set: TRL's own default raises on a CPU, and `use_cpu` alone silently turns on emulated bf16.
+
+    Args:
+        config: name of the dataclass.
+        settings: TRL's, as they were given.
+        checkpoints: folder of the run's checkpoints.
+        seed: of the run.
+        hardware: what the run computes on.
+        trusted: whether the model's own code may run where TRL loads the model again, as the reference of a KL penalty.
 
     Raises:
         ConfigError: TRL refuses the combination.
@@ -44,7 +60,7 @@ def trl_arguments(config: str, settings: Mapping[str, Any], *, checkpoints: Path
         "bf16": hardware.bf16,
         "gradient_checkpointing": not on_cpu,
     }
-    managed = {"output_dir": str(checkpoints), "seed": seed}
+    managed = {"output_dir": str(checkpoints), "seed": seed, **({"trust_remote_code": True} if trusted else {})}
     make = load_target(config) if ":" in config else getattr(_trl, config)
     try:
         return make(**{**defaults, **settings, **managed})

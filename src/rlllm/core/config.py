@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
@@ -93,6 +93,22 @@ class LoadingConfig(Section):
     quantisation: Literal["4bit", "8bit"] | None = None
     """Linear layers in 4 bits (NF4, its constants quantised as well) or 8, by bitsandbytes; with `lora` in 4 bits that is QLoRA
     (Dettmers et al. 2023, arXiv 2305.14314)."""
+    trust_remote_code: str | None = None
+    """The model again, by the name it was given: Python code in its repository may run on this machine, with your files and
+    your network. Default: no code of a repository runs."""
+
+    @field_validator("trust_remote_code", mode="before")
+    @classmethod
+    def _names_a_model(cls, value: Any) -> Any:
+        if isinstance(value, bool) or value in ("true", "True"):
+            if value is False:
+                return None
+            raise ConfigError(
+                "code is trusted by the name of its repository, not of all",
+                given="model.trust_remote_code=true",
+                hint="model.trust_remote_code=MODEL, with what --model was given",
+            )
+        return value
 
 
 class ModelConfig(LoadingConfig):
@@ -139,7 +155,7 @@ class StageConfig(Section):
     model: ModelConfig = ModelConfig()
     """`nano`, a folder, a Hub id, a run directory, or a folder with an adapter; `ADAPTER@BASE`, or `model.base=BASE` beside
     it, names the model that the adapter was trained on. A mapping says how it is loaded, too: `name`, `dtype`, `attention`,
-    `quantisation`."""
+    `quantisation`, `trust_remote_code`."""
     output_dir: Path | None = None
     """Run directory; default `runs/STAGE-TIME`."""
     seed: int = 0

@@ -31,7 +31,7 @@ MANAGED = {
 """Fields rlllm sets itself, with what to use instead."""
 WITHOUT_EFFECT = {
     "model_init_kwargs": "say how the model is loaded with model.dtype, model.attention, model.quantisation",
-    "trust_remote_code": "code of a model's folder is never run",
+    "trust_remote_code": "code of a model's repository runs where model.trust_remote_code=MODEL names it",
 }
 """Fields that only TRL's own loading of a model reads, with what holds instead; the model is loaded before TRL gets it."""
 _KINDS = {int: "int", float: "float", bool: "bool", str: "str", list: "list", dict: "dict", type(None): "none"}

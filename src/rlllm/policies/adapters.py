@@ -155,10 +155,16 @@ def loader_of(model: Any) -> Any:
     return getattr(transformers, writes)
 
 
+def runs_own_code(model: Any) -> bool:
+    """Whether the class of a loaded model comes from its repository: then its code was trusted, and runs already."""
+    return type(model).__module__.startswith("transformers_modules.")
+
+
 def loaded_again(model: Any, folder: Path) -> Any:
     """The model as other verbs load it from a folder, in the precision of this one."""
     try:
-        again = loader_of(model).from_pretrained(folder, dtype=model.dtype, use_safetensors=True)
+        settings = {"dtype": model.dtype, "use_safetensors": True}
+        again = loader_of(model).from_pretrained(folder, trust_remote_code=runs_own_code(model), **settings)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"the saved model does not load: {describe(error)[:300]}", given=folder) from error
     return again.to(next(model.parameters()).device)

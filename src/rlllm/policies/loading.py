@@ -1,8 +1,10 @@
-"""Loading policies, tokenizers and classifiers: safetensors only, no remote code, float32 on a CPU."""
+"""Loading policies, tokenizers and classifiers: safetensors only, float32 on a CPU, and no code of a repository that was not
+named in `model.trust_remote_code`."""
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from rlllm.policies.adapters import (
     merged,
     put_on,
     refuse_difference,
+    runs_own_code,
     sample_outputs,
     save_adapter,
     with_adapter,
 )
-from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model, weight_shapes
+from rlllm.policies.model_sources import ModelSource, code_refused, refuse_scorers, resolve_model, weight_shapes
 from rlllm.policies.role_adapters import StoredRoles
 from rlllm.policies.vision import processor_of, with_processor
 from rlllm.policies.vocabulary import check_loaded
@@ -273,6 +276,7 @@ def _adapted_again(model: Any, folder: Path) -> Any:
     base = model.get_base_model()
     source = resolve_model(str(folder)).base
     assert source is not None, "an adapter has a base"
+    source = replace(source, trusted=runs_own_code(base))
     quantised = getattr(base.config, "quantization_config", None)
     settings: dict[str, Any] = {"quantization_config": quantised, "device_map": {"": base.device}} if quantised else {}
     labels = {name: getattr(base.config, name) for name in ("id2label", "label2id")} if head_of(base) else {}
@@ -339,10 +343,18 @@ def _load(loader: Any, source: ModelSource, *, path: str | None = None, **settin
 
     if source.revision is not None:
         settings["revision"] = source.revision
+    place = path or source.path
+    trusted = source.trusts(place)
     try:
-        return loader.from_pretrained(path or source.path, **settings)
+        return loader.from_pretrained(place, trust_remote_code=trusted, **settings)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, StrictDataclassError) as error:
+        if "trust_remote_code" in str(error) and not trusted:
+            raise code_refused(source) from error
         hint = "give the folder of a model on this machine, or nano" if source.kind == "hub" else None
         raise ModelError(
             f"the model does not load: {describe(error)[:400]}", given=f"{source.name} ({source.path})", hint=hint
         ) from error
+    except Exception as error:
+        if not trusted:
+            raise
+        raise ModelError(f"the model's own code failed: {describe(error)[:400]}", given=place) from error

@@ -6,14 +6,14 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from rlllm.core.config import LoadingConfig, ModelConfig
-from rlllm.core.errors import ModelError, closest, describe
+from rlllm.core.errors import ConfigError, ModelError, closest, describe
 from rlllm.core.records import fingerprint
 from rlllm.core.runs import ENSEMBLE, file_hash, read_json
 from rlllm.core.user_cache import cache_root
@@ -50,6 +50,7 @@ class ModelSource:
     `base` is the model that an adapter was trained on, when `kind` is "adapter"; `path` is the adapter's folder then.
     `revision` is a branch, tag or commit of a Hub id; None is its default one.
     `loading` says in which numbers it is loaded, its base as well.
+    `trusted` says that Python code in this repository may run; that of its base has its own word.
     """
 
     path: str
@@ -58,6 +59,7 @@ class ModelSource:
     base: ModelSource | None = None
     revision: str | None = None
     loading: LoadingConfig = _AS_THE_DEVICE_HAS_IT
+    trusted: bool = False
 
     @property
     def folder(self) -> Path | None:
@@ -110,6 +112,10 @@ class ModelSource:
         """Whether it is a vision-language model with its processor; False for a Hub id, whose files are not here."""
         folder = Path(self.tokenizer_path)
         return "vision_config" in self.settings() and any((folder / name).is_file() for name in _PROCESSORS)
+
+    def trusts(self, path: str) -> bool:
+        """Whether Python code in a folder of this model, its own or its base's, may run."""
+        return self.trusted if path == self.path or self.base is None else self.base.trusts(path)
 
     @property
     def reference(self) -> str:
@@ -218,8 +224,67 @@ def source_of(model: ModelConfig, *, ensembles: bool = False) -> ModelSource:
     """
     check_loading(model)
     source = resolve_model(model.reference, ensembles=ensembles)
-    loading = LoadingConfig(dtype=model.dtype, attention=model.attention, quantisation=model.quantisation)
+    loading = LoadingConfig(**{name: getattr(model, name) for name in LoadingConfig.model_fields})
+    source = _trusting(source, model) if model.trust_remote_code is not None else source
+    _refuse_unknown_code(source)
     return source.loaded_as(loading)
+
+
+def _trusting(source: ModelSource, model: ModelConfig) -> ModelSource:
+    """The model, or the base under it, that `trust_remote_code` names, with the word that its code may run.
+
+    Raises:
+        ConfigError: it names none of them.
+    """
+    trusted = model.trust_remote_code
+    base = source.base
+    if trusted in (source.reference, model.base and model.reference):  # ADAPTER@BASE names both
+        return replace(source, trusted=True, base=base and replace(base, trusted=True))
+    if trusted == model.name:
+        return replace(source, trusted=True)
+    if base is not None and trusted in (model.base, base.reference):
+        return replace(source, base=replace(base, trusted=True))
+    exists = [model.reference, *([base.reference] if base else [])]
+    raise ConfigError(
+        "model.trust_remote_code names another repository than the one that is loaded",
+        given=f"model.trust_remote_code={trusted}",
+        exists=exists,
+        hint=f"model.trust_remote_code={exists[0]}, if you have read its code; leave it out otherwise",
+    )
+
+
+def _refuse_unknown_code(source: ModelSource) -> None:
+    """Raise ModelError for a folder whose architecture is defined by Python code of its own, which is not trusted."""
+    path = Path(source.path, "config.json")
+    if source.base is not None:
+        _refuse_unknown_code(source.base)
+    if source.folder is None or source.trusted or not path.is_file():
+        return
+    settings = read_json(path)
+    if "auto_map" not in settings:
+        return
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    if settings["model_type"] not in CONFIG_MAPPING_NAMES:
+        raise code_refused(source)
+
+
+def trusted_code(source: ModelSource) -> Iterator[str]:
+    """What is said of each repository whose code runs."""
+    if source.trusted:
+        yield f"Python code of {source.reference} runs here, with your files and your network (model.trust_remote_code)"
+    if source.base is not None:
+        yield from trusted_code(source.base)
+
+
+def code_refused(source: ModelSource) -> ModelError:
+    """What is said of a model that needs Python code of its own repository to load."""
+    return ModelError(
+        "the model is defined by Python code in its repository, which is not run",
+        given=f"{source.name} ({source.path})",
+        hint="name a model that transformers knows; or read the code, and if you trust it: "
+        f"model.trust_remote_code={source.reference}",
+    )
 
 
 def _nano_vision() -> Path:

@@ -35,7 +35,7 @@ def _processor(nano: Path) -> Any:
     from transformers import AutoTokenizer, LlavaProcessor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    tokenizer = AutoTokenizer.from_pretrained(nano)
+    tokenizer = AutoTokenizer.from_pretrained(nano, trust_remote_code=False)
     tokenizer.add_special_tokens({"extra_special_tokens": [*tokenizer.extra_special_tokens, _IMAGE]})
     template = tokenizer.chat_template.replace(_CONTENT, _PARTS).replace(_ANSWER, _ANSWER_PARTS)
     tokenizer.chat_template = template
@@ -56,7 +56,7 @@ def _model(folder: Path) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, CLIPVisionConfig, LlavaConfig, LlavaForConditionalGeneration
 
-    nano = AutoModelForCausalLM.from_pretrained(folder)
+    nano = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
     text = nano.config.to_dict() | {"vocab_size": nano.config.vocab_size + 1}
     tower = CLIPVisionConfig(
         hidden_size=64,

@@ -26,6 +26,7 @@ from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.launch import process_group
 from rlllm.policies.chat import stop_ids
+from rlllm.policies.model_sources import trusted_code
 from rlllm.policies.sharded_weights import make_whole
 from rlllm.policies.vision import processor_of
 from rlllm.training.engine_limits import check_resumed
@@ -83,6 +84,7 @@ class Job(Generic[PlanT_co]):
             checkpoints=self.run.checkpoints,
             seed=self.plan.config.seed,
             hardware=self.hardware,
+            trusted=self.plan.source.trusted,
         )
         shard_on_cpu()
         return arguments
@@ -264,6 +266,8 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
     from rlllm.policies.loading import load_tokenizer, placed
 
     set_seed(plan.config.seed)
+    for text in trusted_code(plan.source):
+        options.progress.note(text)
     tokenizer = load_tokenizer(plan.source)
     if plan.has_images and processor_of(tokenizer) is None:
         raise blind(plan.source, plan.source.reference)
@@ -337,7 +341,12 @@ def _check_same_inputs(run: Run, lineage: Mapping[str, Any]) -> None:
 def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     return {
         "parents": [plan.config.model.reference] if plan.source.kind == "run" else [],
-        "model": {"name": plan.source.name, "path": plan.source.reference, "weights": plan.source.fingerprint()},
+        "model": {
+            "name": plan.source.name,
+            "path": plan.source.reference,
+            "weights": plan.source.fingerprint(),
+            "trust_remote_code": plan.config.model.trust_remote_code,
+        },
         "data": {
             "source": plan.loaded.source,
             "hash": plan.loaded.hash,

@@ -20,7 +20,7 @@ from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
 from rlllm.launch.settings import LaunchConfig
 from rlllm.launch.topology import processes_of
-from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of, trusted_code
 from rlllm.rewards.composition import Composition
 from rlllm.rollouts.engines.choice import engine_text
 from rlllm.training.batch_arithmetic import BatchPlan, plan_batches, rows_of_step
@@ -184,6 +184,7 @@ class Plan(Generic[ConfigT]):
             rows.append(("eval reward", ", ".join(self.eval_reward.names)))
         rows += self.evaluations.lines(self) if self.evaluations else []
         rows += self._trainer_lines()
+        rows += [("note", text) for text in trusted_code(self.source)]
         if self.idle_dropout:
             rows.append(("note", self.idle_dropout))
         if len(self.loaded.train) < self.rows_needed:

@@ -53,8 +53,9 @@ def load(kind: str, path: str, role: str, dtype: str = "float32") -> tuple[Any, 
         model, missing = load_adapted(loader, source, dtype)
         return load_tokenizer(source), _placed(model), missing
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-        model, report = loader.from_pretrained(path, dtype=dtype, use_safetensors=True, output_loading_info=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        settings = {"dtype": dtype, "use_safetensors": True, "output_loading_info": True}
+        model, report = loader.from_pretrained(path, trust_remote_code=False, **settings)
     except Exception as error:
         raise ModelError(f"the {role} does not load: {describe(error)[:400]}", given=path) from error
     return tokenizer, _placed(model), set(report["missing_keys"])

@@ -112,7 +112,7 @@ def _templated_tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             "the tokenizer of the reward calls does not load", given=model, hint="a folder or Hub id"

@@ -16,7 +16,7 @@ from rlllm.evals.metrics.base import ExternalTask, Metric
 from rlllm.evals.metrics.plugin_dry_run import rehearse
 from rlllm.evals.registry import DEFAULT_METRIC, METRICS
 from rlllm.evals.request import EvalRequest
-from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model, source_of
+from rlllm.policies.model_sources import ModelSource, refuse_scorers, resolve_model, source_of, trusted_code
 from rlllm.rewards.composition import Composition
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import OUTSIDE_SETTINGS
@@ -94,6 +94,7 @@ class EvalPlan:
     def lines(self) -> list[tuple[str, str]]:
         """Label and value rows for a person."""
         rows = [("stage", "eval"), ("model", f"{self.source.name} ({self.source.kind}) {self.source.reference}")]
+        rows += [("note", text) for text in trusted_code(self.source)]
         if self.baseline:
             rows.append(("baseline", f"{self.baseline.name} ({self.baseline.kind})"))
         if self.earlier:

@@ -20,7 +20,7 @@ from rlllm.evals.request import EvalRequest, Evaluation, PolicyName
 from rlllm.evals.sample_cache import BlockStores, CompletionLog, SampleCache, cache_folder
 from rlllm.evals.sampling import CompletionSampler
 from rlllm.evals.statistics.paired_tests import holm
-from rlllm.policies.model_sources import ModelSource
+from rlllm.policies.model_sources import ModelSource, trusted_code
 from rlllm.stages.evaluate.models import LoadedModels
 from rlllm.stages.evaluate.plan import EvalPlan, PlannedTask, plan_evaluation
 from rlllm.stages.evaluate.settings import EvalSettings
@@ -53,6 +53,8 @@ def run(config: EvalSettings, options: RunOptions) -> Run:
         if diagnostics.untrainable:
             return run
         options.progress.started("eval", len(planned.tasks), run.path)
+        for text in trusted_code(planned.source):
+            options.progress.note(text)
         for label, text in planned.lines():
             if label in ("greedy", "completions", "detects"):
                 options.progress.note(f"{label}: {text}")

@@ -131,7 +131,8 @@ def _read_back(path: Path) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        settings = {"gguf_file": path.name, "dtype": torch.float32}
+        return AutoModelForCausalLM.from_pretrained(path.parent, trust_remote_code=False, **settings)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"the GGUF file does not load: {describe(error)[:300]}", given=path) from error
 

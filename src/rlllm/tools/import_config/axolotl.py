@@ -515,7 +515,7 @@ _RULES: dict[str, Rule] = {
     "model_type": left("the model's config says what it is"),
     "tokenizer_type": left("the model's tokenizer is used"),
     "tokenizer_config": left("the model's tokenizer is used"),
-    "trust_remote_code": unless(False, "code from model repositories is never run"),
+    "trust_remote_code": unless(False, "code of a repository runs where model.trust_remote_code names it"),
     "load_in_8bit": unless(False, QUANTISED),
     "load_in_4bit": unless(False, QUANTISED),
     "strict": unless(False, "every key of a recipe is checked"),

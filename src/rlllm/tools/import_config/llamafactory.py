@@ -350,7 +350,7 @@ _RULES: dict[str, Rule] = {
     **SHARED,
     "model_name_or_path": to("model"),
     "adapter_name_or_path": left("merge the adapter into the model first: an adapter is no model here"),
-    "trust_remote_code": unless(False, "code from model repositories is never run"),
+    "trust_remote_code": unless(False, "code of a repository runs where model.trust_remote_code names it"),
     "quantization_bit": left(QUANTISED),
     "quantization_method": left(QUANTISED),
     "flash_attn": unless("auto", ATTENTION),

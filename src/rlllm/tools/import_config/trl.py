@@ -384,7 +384,7 @@ _RULES: dict[str, Rule] = {
     "dtype": unless("auto", BY_HARDWARE),
     "torch_dtype": unless("auto", BY_HARDWARE),
     "attn_implementation": left(ATTENTION),
-    "trust_remote_code": unless(False, "code from model repositories is never run"),
+    "trust_remote_code": unless(False, "code of a repository runs where model.trust_remote_code names it"),
     "load_in_4bit": unless(False, QUANTISED),
     "load_in_8bit": unless(False, QUANTISED),
     "bnb_4bit_quant_type": left(QUANTISED),

@@ -374,7 +374,7 @@ _GROUPS = (
     ("critic.model.path", "the critic starts where critic.init says"),
     ("critic.", "the critic shares the policy's batches and schedule"),
     ("reward_model.", "the reward says how it computes"),
-    ("trust_remote_code", "code from model repositories is never run"),
+    ("trust_remote_code", "code of a repository runs where model.trust_remote_code names it"),
     ("lora_adapter_path", "name the adapter's folder as model: it is a model here"),
     ("override_config", "the model's config is its own"),
     ("critic_warmup", "the method has no critic"),

@@ -43,6 +43,7 @@ class VLLMCopy(Copy):
             gpu_memory_utilization=serving.memory,
             max_model_len=serving.max_length,
             enforce_eager=serving.eager,
+            trust_remote_code=False,
             logprobs_mode="processed_logprobs",
             seed=int(os.environ.get("RANK", "0")),
         )
