@@ -42,6 +42,7 @@ def to_json(run: Run) -> dict[str, Any]:
     """Everything about a run's end, for scripts."""
     return {
         "run": str(run.path),
+        "state": run.state,
         "ok": run.ok,
         "outcome": run.verdict.get("outcome"),
         "status": run.status,
@@ -75,8 +76,8 @@ def headline(run: Run) -> Iterator[tuple[str, str]]:
 
 def verdict_words(run: Run) -> str:
     """`ok`, or `failed` with the names of the reasons against it, or the state of a run that has not ended."""
-    state, verdict = run.status.get("state", "unknown"), run.verdict
-    if state == "interrupted":
+    state, verdict = run.state, run.verdict
+    if state in ("interrupted", "killed", "running"):  # its verdict is that of an earlier start
         return state
     codes = [reason["code"] for reason in verdict.get("reasons", ()) if reason.get("fatal")]
     return "ok" if verdict.get("ok") else f"failed: {', '.join(codes)}" if codes else state

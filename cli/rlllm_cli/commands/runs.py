@@ -131,7 +131,7 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
     config = _config(run)
     yield "run", str(run.path)
     yield "stage", config.get("stage", "unknown")
-    yield "state", f"{run.status.get('state')}, {run.status.get('time', '')}"
+    yield "state", ", ".join(filter(None, (run.state, run.status.get("time"))))
     yield from outcome.headline(run)
     if config.get("command"):
         yield "command", config["command"]

@@ -1,4 +1,4 @@
-"""Callbacks of every training run: metrics and diagnostics, a clean stop on Ctrl-C, and a budget of tokens."""
+"""Callbacks of every training run: metrics and diagnostics, a clean stop on signals, and a budget of tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import time
-from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -16,9 +15,9 @@ from transformers import TrainerCallback
 from rlllm.core.events import ProgressCallback
 from rlllm.core.processes import launched
 from rlllm.core.runs import Run
+from rlllm.core.stop_signals import caught, put_back
 from rlllm.core.verdict import Diagnostics
 
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 _SAME_SIGNAL_SECONDS = 1.0
 """Signals in so short a time are one under a launcher: Slurm sends its own to all processes, and each launcher hands it on."""
 _CUT_LIMIT = 5
@@ -157,7 +156,7 @@ def _cut_text(*, equal_rewards: bool) -> str:
 
 
 class GracefulStop(TrainerCallback):
-    """Ctrl-C, or SIGTERM, saves a checkpoint and stops; a second one stops at once. One process of several stops all.
+    """Ctrl-C, or a signal like it, saves a checkpoint and stops; a second one stops at once. One process of several stops all.
 
     Args:
         diagnostics: its `interrupted` is set.
@@ -169,18 +168,16 @@ class GracefulStop(TrainerCallback):
         self.diagnostics = diagnostics
         self.progress = progress
         self.boundary = boundary
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[signal.Signals, Any] = {}
         self._process = os.getpid()
         self._signalled = float("-inf")
 
     def __enter__(self) -> GracefulStop:
-        with suppress(ValueError):  # signals can be caught in the main thread only
-            self._previous = {number: signal.signal(number, self._on_signal) for number in _STOPS}
+        self._previous = caught(self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        put_back(self._previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker that was forked: the signal is to end it

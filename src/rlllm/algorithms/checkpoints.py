@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rlllm.core.run_lock import check_held
 from rlllm.core.runs import write_manifest
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.policies.sharded_weights import load_parameters, save_parameters
@@ -29,6 +30,7 @@ class SealedCheckpoints:
         """TRL writes a README into the parent of every checkpoint; the run directory already says what it would."""
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        check_held(Path(self.args.output_dir).parent)  # else a directory that is gone would be made anew
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         self.accelerator.wait_for_everyone()  # every process writes the state of its own random generators
         folder, writes = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.args.should_save

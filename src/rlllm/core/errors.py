@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     UNDECIDED = 4
     """`rlllm verify` can neither confirm nor refute a claim with so many problems, or by so short a run."""
     INTERRUPTED = 130
-    """Ctrl-C. A run keeps a checkpoint, and `--resume` continues it."""
+    """Ctrl-C, SIGTERM, SIGHUP or SIGUSR1. A run keeps a checkpoint, and `--resume` continues it."""
 
 
 class RlllmError(Exception):
@@ -96,6 +96,10 @@ class RunDirectoryError(RlllmError, ValueError):
     """The output directory is in use, or cannot be resumed."""
 
     exit_code = ExitCode.USAGE
+
+
+class RunLostError(RlllmError, OSError):
+    """The run directory was removed, renamed or taken over under a run, or its disk is full or read-only."""
 
 
 class PluginError(RlllmError, ImportError):

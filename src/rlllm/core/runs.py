@@ -9,8 +9,10 @@
     status.json   running | done | failed | interrupted        verdict.json   outcome, and what speaks against the run
     report.html   the same for a reader                        quarantine.jsonl what a reward failed on, and why
     evaluations.jsonl  held-out rows during training, with intervals
+    lock.json     while a process works here: which one
 
-Files that are read back are written to a temporary name and renamed, so a killed run never leaves half of one.
+Files that are read back are written to a temporary name and renamed, so a killed run never leaves half of one. What is damaged
+all the same, by a full disk or a loss of power, is left out or named.
 """
 
 from __future__ import annotations
@@ -18,20 +20,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rlllm.core import run_lock
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.outcome import Outcome
 
 MANIFEST = "manifest.json"
-_OF_THE_LAUNCHER = ("launch", "logs")
-"""Folders in a run's directory that are there before its processes have started."""
+_BEFORE_THE_RUN = ("launch", "logs", run_lock.LOCK)
+"""What is in a run's directory before its processes have started."""
+_LOGS = ("metrics.jsonl", "samples.jsonl", "evaluations.jsonl")
 ENSEMBLE = "ensemble.json"
 """In a `model/` folder without weights: the members of an ensemble of reward models."""
 
@@ -40,22 +46,66 @@ def write_json(path: Path, value: Any) -> None:
     """Atomically write JSON; Python objects JSON does not know become their text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n", encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())  # else a loss of power after the renaming leaves an empty file
     os.replace(partial, path)
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The value in a JSON file.
+
+    Raises:
+        RunDirectoryError: the file is damaged.
+    """
+    text = path.read_bytes()
+    try:
+        return json.loads(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        why = str(error) if text.strip(b"\0 \n") else "it is empty"
+        raise _damaged(path, why) from error
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON-lines file; a last line cut short by a kill is left out."""
-    if not path.exists():
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        RunDirectoryError: the file is damaged.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise _damaged(path, f"it holds no object, but {json.dumps(value)[:40]}")
+    return value
+
+
+def _damaged(path: Path, why: str) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path.name} is damaged: {why}", given=path, hint="put a copy of it back, or start afresh with --overwrite"
+    )
+
+
+def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON-lines file. A last line cut short by a kill is left out, and so is a line that is no JSON object.
+
+    Args:
+        path: the file; one that is not there has no rows.
+        broken: numbers of the other lines that are left out, from 1, are added to it.
+    """
+    if not path.is_file():
         return
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict):
+                yield row
+            elif broken is not None:
+                broken.append(number)
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -91,19 +141,56 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        return read_json(self.path / "config.json")
+        """What is recorded of the settings. Raises RunDirectoryError where the file is not there, or damaged."""
+        path = self.path / "config.json"
+        if not path.is_file():
+            raise RunDirectoryError(
+                "this run has no config.json",
+                given=path,
+                hint="put a copy of it back, or start afresh with --overwrite",
+            )
+        return read_object(path)
 
     @property
     def status(self) -> dict[str, Any]:
         """State of the run, and more; `queued` before the first process of a launched run has begun."""
-        path = self.path / "status.json"
         queued = (self.path / "launch").is_dir()
-        return read_json(path) if path.exists() else {"state": "queued" if queued else "unknown"}
+        return self._object("status.json") or {"state": "queued" if queued else "unknown"}
+
+    @property
+    def state(self) -> str:
+        """The state in its status; `killed` where that is `running` and no process is there that works in the directory."""
+        state = str(self.status.get("state", "unknown"))
+        return "killed" if state == "running" and not run_lock.is_held(self.path) else state
 
     @property
     def verdict(self) -> dict[str, Any]:
-        path = self.path / "verdict.json"
-        return read_json(path) if path.exists() else {}
+        return self._object("verdict.json")
+
+    def _object(self, name: str) -> dict[str, Any]:
+        """What a file holds; nothing where it is not there or damaged, which `damages` tells."""
+        path = self.path / name
+        with suppress(RunDirectoryError):
+            return read_object(path) if path.is_file() else {}
+        return {}
+
+    def damages(self) -> list[str]:
+        """Files of the run that cannot be read as they were written, one sentence each."""
+        found = []
+        for path in sorted(self.path.glob("*.json")):
+            try:
+                read_json(path) if path.name.startswith("measured_") else read_object(path)
+            except RunDirectoryError as error:
+                found.append(error.what)
+            except OSError as error:
+                found.append(f"{path.name} cannot be read: {error.strerror}")
+        for path in sorted(self.path.glob("*.jsonl")):
+            broken: list[int] = []
+            for _ in read_jsonl(path, broken):
+                pass
+            if broken:
+                found.append(f"{path.name} is damaged: {_broken_lines(broken)}")
+        return found
 
     @property
     def ok(self) -> bool:
@@ -124,12 +211,12 @@ class Run:
     @property
     def results(self) -> dict[str, Any]:
         """Evaluation results with their intervals, where the run made any."""
-        path = self.path / "results.json"
-        return read_json(path) if path.exists() else {}
+        return self._object("results.json")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of the logged steps; those of evaluations between them, which have no loss, are `evaluations`."""
-        return [row for row in read_jsonl(self.path / "metrics.jsonl") if "eval_runtime" not in row]
+        rows = read_jsonl(self.path / "metrics.jsonl")
+        return [row for row in rows if "eval_runtime" not in row and isinstance(row.get("step"), int)]
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Evaluations of held-out rows during training, that of the start first; empty where there were none."""
@@ -141,15 +228,18 @@ class Run:
     def write(self, name: str, value: Any) -> None:
         """Atomically write a JSON file of the run."""
         if self.writes:
+            run_lock.check_held(self.path)
             write_json(self.path / name, value)
 
     def write_text(self, name: str, text: str) -> None:
         if self.writes:
+            run_lock.check_held(self.path)
             (self.path / name).write_text(text, encoding="utf-8")
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file of the run."""
         if self.writes:
+            run_lock.check_held(self.path)
             append_jsonl(self.path / name, rows)
 
     def remove(self, name: str) -> None:
@@ -166,19 +256,39 @@ class Run:
 
     def latest_checkpoint(self) -> Path | None:
         """The newest checkpoint whose manifest is there and whose files match it; half-written ones do not count."""
-        folders = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-        return next((folder for folder in reversed(folders) if verify_manifest(folder) is None), None)
+        named = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in self.checkpoints.glob("checkpoint-*")]
+        folders = sorted((int(match[1]), path) for match, path in named if match and path.is_dir())
+        return next((folder for _, folder in reversed(folders) if verify_manifest(folder) is None), None)
 
-    def rewind(self, step: int) -> None:
-        """Drop what was logged after `step`, so that a resumed run continues its own files."""
+    def rewind(self, step: int) -> list[str]:
+        """Drop what was logged after `step`, so that a resumed run continues its own files.
+
+        Returns:
+            What could not be read and is dropped as well, one sentence a file.
+        """
         if not self.writes:
-            return
-        for name in ("metrics.jsonl", "samples.jsonl", "evaluations.jsonl"):
-            path = self.path / name
-            if path.exists():
-                kept = [row for row in read_jsonl(path) if row.get("step", 0) <= step]
-                path.unlink()
-                append_jsonl(path, kept)
+            return []
+        run_lock.check_held(self.path)
+        dropped = []
+        for name in _LOGS:
+            path, broken = self.path / name, list[int]()
+            if not path.exists():
+                continue
+            rows = [row for row in read_jsonl(path, broken) if _step_of(row) <= step]
+            write_jsonl(path, rows)  # beside, and renamed: a kill loses nothing
+            if broken:
+                dropped.append(f"{name} was damaged, and its rows there are lost: {_broken_lines(broken)}")
+        return dropped
+
+
+def _step_of(row: Mapping[str, Any]) -> float:
+    step = row.get("step", 0)
+    return step if isinstance(step, int | float) else float("inf")
+
+
+def _broken_lines(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5])) + (f" and {len(numbers) - 5} more" if len(numbers) > 5 else "")
+    return f"line{'s' if len(numbers) > 1 else ''} {shown} cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +316,15 @@ class RunOptions:
     """What follows `rlllm` on the command line of exactly this run; None where it was not typed."""
 
 
-def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = False) -> Run:
+def create(
+    path: Path,
+    *,
+    digest: str,
+    overwrite: bool = False,
+    resume: bool = False,
+    hold: bool = True,
+    say: Callable[[str], None] = lambda text: None,
+) -> Run:
     """Open a run directory under the rule that nothing is ever overwritten unasked.
 
     Args:
@@ -214,14 +332,79 @@ def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = F
         digest: `StageConfig.digest()` of the settings about to run; a resume must match it.
         overwrite: remove what an earlier *run* left there (a folder that is no run is never removed).
         resume: continue the run that is there.
+        hold: hold the lock of the directory until `run_lock.release`; False in the process that starts those of a launch.
+        say: told of a wait for the lock, and of one that is taken over.
 
     Raises:
         RunDirectoryError: the directory is in use, is no run, or belongs to other settings.
     """
     path = path.expanduser()
+    _check_usable(path, digest, overwrite=overwrite, resume=resume)
+    made = _make(path)
+    try:
+        if hold:
+            run_lock.take(path, say)
+        else:
+            run_lock.refuse_living(path, say)
+        _check_usable(path, digest, overwrite=overwrite, resume=resume)  # another may have been faster
+        if overwrite and not resume:
+            empty(path)
+    except BaseException:
+        run_lock.release(path)
+        if made:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+    return Run(path)
+
+
+@contextmanager
+def held(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """The lock of a directory, for a block that makes it and the runs in it. A directory that stays empty goes again.
+
+    Raises:
+        RunDirectoryError: another process holds it, or it cannot be made.
+    """
+    made = _make(path)
+    try:
+        run_lock.take(path, say)
+        yield
+    finally:
+        run_lock.release(path)
+        if made:
+            with suppress(OSError):
+                path.rmdir()
+
+
+def _make(path: Path) -> bool:
+    made = not path.exists()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"cannot make the output directory: {error.strerror}", given=path) from error
+    return made
+
+
+def empty(path: Path) -> None:
+    """Remove everything in a directory but its lock."""
+    for entry in path.iterdir():
+        if entry.name == run_lock.LOCK:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def is_filled(path: Path) -> bool:
+    """Whether anything is in a directory that a run has left there."""
+    return path.is_dir() and any(entry.name not in _BEFORE_THE_RUN for entry in path.iterdir())
+
+
+def _check_usable(path: Path, digest: str, *, overwrite: bool, resume: bool) -> None:
     if path.exists() and not path.is_dir():
         raise RunDirectoryError("the output directory is a file", given=path)
-    filled = path.is_dir() and any(entry.name not in _OF_THE_LAUNCHER for entry in path.iterdir())
+    filled = is_filled(path)
     if resume:
         _check_resumable(path, filled, digest)
     elif filled and overwrite:
@@ -229,24 +412,18 @@ def create(path: Path, *, digest: str, overwrite: bool = False, resume: bool = F
             raise RunDirectoryError(
                 "will not overwrite a directory that is not a run", given=path, hint="choose another --output-dir"
             )
-        shutil.rmtree(path)
     elif filled:
         raise RunDirectoryError(
             "the output directory is not empty",
             given=path,
             hint="add --resume to continue that run, --overwrite to replace it, or choose another --output-dir",
         )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunDirectoryError(f"cannot make the output directory: {error.strerror}", given=path) from error
-    return Run(path)
 
 
 def _check_resumable(path: Path, filled: bool, digest: str) -> None:
     if not filled or not (path / "config.json").exists():
         raise RunDirectoryError("nothing to resume: no run in this directory", given=path, hint="leave out --resume")
-    before = read_json(path / "config.json").get("digest")
+    before = read_object(path / "config.json").get("digest")
     if before != digest:
         raise RunDirectoryError(
             "the settings differ from those of the run to resume",
@@ -268,7 +445,7 @@ def list_runs(root: Path) -> list[Run]:
     found = [
         path.parent for pattern in ("status.json", "*/status.json", "*/*/status.json") for path in root.glob(pattern)
     ]
-    return [Run(path) for path in sorted(found, key=lambda path: (path / "status.json").stat().st_mtime)]
+    return [Run(path) for path in sorted(found, key=lambda path: (path / "status.json").lstat().st_mtime)]
 
 
 def write_manifest(folder: Path) -> None:
@@ -282,14 +459,20 @@ def verify_manifest(folder: Path) -> str | None:
     if not (folder / MANIFEST).exists():
         return "has no manifest: it was not finished"
     try:
-        manifest: Mapping[str, str] = read_json(folder / MANIFEST)
-    except ValueError:
+        manifest = read_object(folder / MANIFEST)
+    except (ValueError, OSError):
         return "has an unreadable manifest"
+    if not manifest:
+        return "has an empty manifest"
     for name, expected in manifest.items():
         path = folder / name
-        if not path.exists():
+        if not path.is_file():
             return f"lacks {name}"
-        if file_hash(path) != expected:
+        try:
+            changed = file_hash(path) != expected
+        except OSError as error:
+            return f"has an unreadable {name}: {error.strerror}"
+        if changed:
             return f"has a changed {name}"
     return None
 

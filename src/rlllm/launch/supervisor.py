@@ -18,6 +18,7 @@ from typing import Any
 from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, read_json
+from rlllm.core.stop_signals import caught, put_back
 from rlllm.launch.agent import FAILURES, PARENT, log_of_machine
 from rlllm.launch.plan import FOLDER, LaunchPlan, refuse_missing
 from rlllm.launch.ray_job import REFUSED
@@ -118,10 +119,7 @@ class _Started:
 
     @contextmanager
     def signals(self, progress: ProgressCallback) -> Iterator[None]:
-        """Ctrl-C and SIGTERM go to all ranks: the first saves a checkpoint and ends the run, the next ends it at once."""
-        if threading.current_thread() is not threading.main_thread():  # signals can be caught there only
-            yield
-            return
+        """Ctrl-C and its like go to all ranks: the first saves a checkpoint and ends the run, the next ends it at once."""
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             if time.monotonic() - self._last < _SAME_SIGNAL_SECONDS:
@@ -133,12 +131,11 @@ class _Started:
                 progress.note(f"{name}: all processes save a checkpoint after this step (again to stop at once)")
             self._send(signal.SIGINT if self.stopped == 1 else signal.SIGTERM)
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = caught(on_signal)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            put_back(before)
 
     def _send(self, number: signal.Signals) -> None:
         if self.plan.launch.name == "slurm":

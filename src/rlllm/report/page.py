@@ -48,7 +48,7 @@ def render_run(run: Run) -> str:
         "header",
         tag("p", f"rlllm {stage}", class_="eyebrow"),
         tag("h1", run.path.name or str(run.path)),
-        verdict_block(run.verdict, run.status),
+        verdict_block(run.verdict, run.state),
         facts(config, json_of(run, "env.json"), run.metrics()),
         class_="page",
     )
@@ -97,7 +97,7 @@ def _run_article(run: Run, position: int) -> Part:
     prefix = f"run{position}-"
     parts = _run_parts(run, level=3, prefix=prefix)
     content = [
-        verdict_block(run.verdict, run.status),
+        verdict_block(run.verdict, run.state),
         facts(config, json_of(run, "env.json"), run.metrics()),
         [section(3, *part) for part in parts],
     ]

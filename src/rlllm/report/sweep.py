@@ -46,7 +46,7 @@ def _headline(run: Run, results: Mapping[str, Any]) -> Html:
     runs = [entry for arm in results["arms"].values() for entry in arm["seeds"]]
     measured = sum(entry["numbers"] is not None for entry in runs)
     asked = len(results["arms"]) * len(results["seeds"])
-    ok, state = run.verdict.get("ok"), run.status.get("state", "unknown")
+    ok, state = run.verdict.get("ok"), run.state
     words = f"{measured} of {count(asked, 'run')} measured, {count(len(results['arms']), 'arm')}"
     words += "." if ok else f"; the sweep's state is: {state}."
     sign = tag("span", "✓" if ok else "✕", aria_hidden="true", class_="sign")

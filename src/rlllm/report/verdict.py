@@ -12,13 +12,13 @@ from rlllm.report.summary import SummaryRow, total_seconds
 from rlllm.report.wording import count, duration, is_number, number
 
 
-def verdict_block(verdict: Mapping[str, Any], status: Mapping[str, Any]) -> Html:
+def verdict_block(verdict: Mapping[str, Any], state: str) -> Html:
     """Headline, the facts behind it, and the reasons."""
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, Mapping)]
     checked = _checked(verdict.get("diagnostics") or {})
     return tag(
         "div",
-        _headline(verdict, status),
+        _headline(verdict, state),
         tag("ul", [tag("li", fact) for fact in checked], class_="checked") if checked else None,
         tag("ul", [_reason(reason) for reason in reasons], class_="reasons") if reasons else None,
         class_="verdict",
@@ -46,13 +46,13 @@ _GOOD, _OPEN, _BAD = ("ok", "✓"), ("open", "○"), ("failed", "✕")
 """Class and sign of a headline."""
 
 
-def _headline(verdict: Mapping[str, Any], status: Mapping[str, Any]) -> Html:
+def _headline(verdict: Mapping[str, Any], state: str) -> Html:
     """The outcome, unless something kept the run from being carried out."""
     if "ok" not in verdict:
-        return tag("p", f"No verdict yet; the run's state is: {status.get('state', 'unknown')}.", class_="headline")
+        return tag("p", f"No verdict yet; the run's state is: {state}.", class_="headline")
     outcome = Outcome(**verdict["outcome"]) if verdict.get("outcome") else None
     if not verdict["ok"] and not verdict.get("carried_out"):
-        return _mark(_BAD, "The run failed." if status.get("state") != "interrupted" else "The run was interrupted.")
+        return _mark(_BAD, f"The run was {state}." if state in ("interrupted", "killed") else "The run failed.")
     if outcome is None:
         return _mark(_GOOD, "The run was carried out.")
     kind = _BAD if not verdict["ok"] else _GOOD if outcome.state == IMPROVED else _OPEN

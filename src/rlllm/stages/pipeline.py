@@ -17,7 +17,8 @@ from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, RunDirectoryError, unknown
 from rlllm.core.recipes import as_given, find_recipe, read_recipe
 from rlllm.core.redaction import without_secrets
-from rlllm.core.runs import Run, RunOptions, write_json
+from rlllm.core.runs import Run, RunOptions, held, is_filled, write_json
+from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.stages.published import PublishedSpec, compare_published, sentences
@@ -217,6 +218,12 @@ def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> P
         RlllmError: a step's settings, data or model are wrong.
     """
     _check_output(output_dir, options)
+    with like_ctrl_c(), held(output_dir, options.progress.note):
+        _check_output(output_dir, options)  # another may have been faster
+        return _run_steps(pipeline, output_dir, options)
+
+
+def _run_steps(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> PipelineRun:
     outcome = PipelineRun(output_dir, {}, [], complete=False)
     for step in pipeline.steps:
         places = {name: run.path for name, run in outcome.runs.items()}
@@ -320,10 +327,9 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _check_output(path: Path, options: RunOptions) -> None:
-    if path.is_dir() and any(path.iterdir()) and not (options.resume or options.overwrite):
+    if is_filled(path) and not (options.resume or options.overwrite):
         raise RunDirectoryError(
             "the output directory is not empty",
             given=path,
             hint="add --resume to continue, --overwrite to replace it, or choose another --output-dir",
         )
-    path.mkdir(parents=True, exist_ok=True)

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from rlllm.core import runs, trl_fields
+from rlllm.core import run_lock, runs, trl_fields
 from rlllm.core.config import HardwareConfig, StageConfig
-from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError, describe
+from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError, RunLostError, describe
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.processes import is_main, rank
 from rlllm.core.records import fingerprint
 from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
+from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
 from rlllm.launch import process_group
@@ -162,15 +160,17 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
     """
     started = time.monotonic()
     with (
-        _terminated_like_interrupted(),
-        process_group.together(lambda: _open_run_directory(config, options), _meeting(config)) as run,
+        like_ctrl_c(unless=process_group.ends_alone),
+        ExitStack() as held,
+        process_group.together(lambda: _open_run_directory(config, options, held), _meeting(config)) as run,
     ):
         try:
             yield run
         except BaseException as raised:
             error = process_group.settled(raised)
             text = without_secrets(repr(error), secrets_in(config.model_dump(mode="json")))
-            run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
+            if not isinstance(error, RunLostError):  # nothing is written where the directory is another's, or gone
+                run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
             if error is raised:
                 raise
             raise error from raised
@@ -184,32 +184,17 @@ def _meeting(config: StageConfig) -> dict[str, Any]:
     return {name: given[f"ddp_{name}"] for name in ("backend", "timeout") if given.get(f"ddp_{name}") is not None}
 
 
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, by which launchers and batch systems end a program, is what Ctrl-C is: the run's status is written."""
-
-    own = os.getpid()
-
-    def interrupt(number: int, frame: Any) -> None:
-        if os.getpid() != own:  # a worker that was forked: the signal is to end it
-            os._exit(128 + number)
-        if not process_group.ends_alone():
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # signals can be caught there only
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _open_run_directory(config: StageConfig, options: RunOptions) -> Run:
-    """Make or reopen the run directory and write down what is about to run."""
+def _open_run_directory(config: StageConfig, options: RunOptions, held: ExitStack) -> Run:
+    """Make or reopen the run directory, and write down what is about to run. `held` lets go of its lock in the end."""
     digest = config.digest()
-    run = runs.create(config.directory(), digest=digest, overwrite=options.overwrite, resume=options.resume)
+    run = runs.create(
+        config.directory(),
+        digest=digest,
+        overwrite=options.overwrite,
+        resume=options.resume,
+        say=options.progress.note,
+    )
+    held.callback(run_lock.release, run.path)
     spent = run.status.get("seconds", 0.0) if options.resume else 0.0
     if not options.resume:
         settings, given = (
@@ -453,6 +438,8 @@ def _fit(job: Job[Any], trainer: Any, stop: GracefulStop, checkpoint: Path | Non
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except AlreadyFinishedError:
         pass
+    except RunLostError:
+        raise
     except RlllmError as error:
         process_group.go_on_alone(error)
         job.diagnostics.failure = str(error)

@@ -60,7 +60,14 @@ def run_launched(config: TrainingConfig, options: RunOptions, planned: Callable[
     config = config.model_copy(update={"output_dir": config.directory()})
     plan = planned(config)
     launch = launch_of(plan, options.words, resume=options.resume)
-    run = runs.create(config.directory(), digest=config.digest(), overwrite=options.overwrite, resume=options.resume)
+    run = runs.create(
+        config.directory(),
+        digest=config.digest(),
+        overwrite=options.overwrite,
+        resume=options.resume,
+        hold=False,  # rank 0 does, perhaps on another machine
+        say=options.progress.note,
+    )
     if options.words is None:
         settings = config.model_dump(mode="json", exclude_unset=True)
         launch = replace(launch, files={**launch.files, SETTINGS: dump(settings)})

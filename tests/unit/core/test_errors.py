@@ -22,6 +22,7 @@ EXIT_CODES = {
     "DataError": 2,
     "ModelError": 2,
     "RunDirectoryError": 2,
+    "RunLostError": 1,
     "PluginError": 3,
     "RewardError": 1,
 }

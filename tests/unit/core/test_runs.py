@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlllm.core import run_lock
 from rlllm.core.errors import ExitCode, RunDirectoryError
 from rlllm.core.runs import (
     MANIFEST,
@@ -31,6 +33,7 @@ from rlllm.core.runs import (
 def run(tmp_path: Path) -> Run:
     """A run with settings of digest "d1", as a stage leaves it."""
     made = create(tmp_path / "run", digest="d1")
+    run_lock.release(made.path)
     write_json(made.path / "config.json", {"digest": "d1"})
     made.set_status("running", stage="sft")
     return made
@@ -92,13 +95,17 @@ def test_a_directory_that_is_in_use_is_refused(
 
 def test_overwrite_removes_all_an_earlier_run_left(run: Run) -> None:
     checkpoint(run, 2)
-    assert list(create(run.path, digest="d2", overwrite=True).path.iterdir()) == []
+    made = create(run.path, digest="d2", overwrite=True)
+    assert [path.name for path in made.path.iterdir()] == [run_lock.LOCK]
+    run_lock.release(made.path)
+    assert list(made.path.iterdir()) == []
 
 
 def test_resume_with_the_same_settings_keeps_every_file(run: Run) -> None:
     checkpoint(run, 2)
     before = sorted(run.path.rglob("*"))
     assert create(run.path, digest="d1", resume=True) == run
+    run_lock.release(run.path)
     assert sorted(run.path.rglob("*")) == before
 
 
@@ -111,6 +118,14 @@ def test_the_newest_sealed_checkpoint_counts(run: Run) -> None:
     for step in (2, 10, 9):
         checkpoint(run, step)
     assert run.latest_checkpoint() == run.checkpoints / "checkpoint-10"
+
+
+@pytest.mark.parametrize("name", ["checkpoint-9-backup", "checkpoint-tmp", "checkpoint-", "checkpoint-x1"])
+def test_other_folders_beside_the_checkpoints_are_passed_over(run: Run, name: str) -> None:
+    good = checkpoint(run, 2)
+    shutil.copytree(good, run.checkpoints / name)
+    (run.checkpoints / "checkpoint-99").write_text("a file")
+    assert run.latest_checkpoint() == good
 
 
 def test_without_checkpoints_there_is_none(run: Run) -> None:
@@ -131,6 +146,10 @@ TAMPERED = [
     (MANIFEST, lambda path: path.write_text(path.read_text()[:-9]), "has an unreadable manifest"),
     (MANIFEST, lambda path: path.write_bytes(b"\xff"), "has an unreadable manifest"),
     (MANIFEST, lambda path: path.unlink(), "has no manifest"),
+    (MANIFEST, lambda path: path.write_text("[]"), "has an unreadable manifest"),
+    (MANIFEST, lambda path: path.write_text("3"), "has an unreadable manifest"),
+    (MANIFEST, lambda path: path.write_text("{}"), "has an empty manifest"),
+    ("model.safetensors", lambda path: (path.unlink(), path.mkdir()), "lacks model.safetensors"),
 ]
 
 
@@ -179,6 +198,65 @@ def test_rewinding_drops_what_came_after_the_step_and_a_cut_line(run: Run) -> No
     append_jsonl(run.path / "metrics.jsonl", [{"step": 3, "x": "again"}])
     assert [row["x"] for row in run.metrics()] == [1, 2, 2, "again"]
     assert [row["x"] for row in run.samples()] == [1, 2, 2]
+
+
+BROKEN = [
+    (b'{"step": 1, "completion": "\xe4\xbd', [1, 2], []),  # cut inside a character
+    (b"\0" * 4096, [1, 2], []),  # after a loss of power
+    (b"\0" * 4096 + b"\n", [1, 2], [3]),
+    (b'{"step": 2, "x"\n{"step": 3}\n', [1, 2, 3], [3]),
+    (b'[1]\n7\nnull\n{"step": 3}\n', [1, 2, 3], [3, 4, 5]),
+    (b"[" * 100_000 + b"\n", [1, 2], [3]),
+]
+
+
+@pytest.mark.parametrize(("end", "steps", "lost"), BROKEN)
+def test_lines_that_cannot_be_read_are_left_out_and_counted(
+    run: Run, end: bytes, steps: list[int], lost: list[int]
+) -> None:
+    path = run.path / "samples.jsonl"
+    append_jsonl(path, [{"step": 1}, {"step": 2}])
+    with path.open("ab") as file:
+        file.write(end)
+    broken: list[int] = []
+    assert [row["step"] for row in read_jsonl(path, broken)] == steps
+    assert broken == lost
+    dropped = run.rewind(3)
+    assert [row["step"] for row in run.samples()] == steps
+    assert len(dropped) == bool(lost)
+    assert run.damages() == []
+    append_jsonl(path, [{"step": 4}])
+    assert [row["step"] for row in run.samples()] == [*steps, 4]
+
+
+def test_a_kill_while_a_log_is_rewound_loses_nothing(run: Run) -> None:
+    append_jsonl(run.path / "metrics.jsonl", [{"step": step} for step in (1, 2, 3)])
+    (run.path / "metrics.jsonl.partial").write_text('{"step": 1}\n{"st')  # as a kill inside of a rewind leaves it
+    run.rewind(2)
+    assert [row["step"] for row in run.metrics()] == [1, 2]
+
+
+DAMAGES = [(b"", "it is empty"), (b"\0" * 50, "it is empty"), (b'{"a": ', "Expecting value"), (b"[1]", "no object")]
+
+
+@pytest.mark.parametrize(("content", "why"), DAMAGES)
+@pytest.mark.parametrize("name", ["status.json", "verdict.json", "results.json"])
+def test_a_damaged_file_of_an_ended_run_is_named_and_the_others_are_read(
+    run: Run, name: str, content: bytes, why: str
+) -> None:
+    (run.path / name).write_bytes(content)
+    assert (run.verdict, run.results, run.config["digest"]) == ({}, {}, "d1")
+    assert run.state == ("unknown" if name == "status.json" else "killed")
+    assert [name in text and why in text for text in run.damages()] == [True]
+
+
+@pytest.mark.parametrize(("content", "why"), DAMAGES)
+def test_damaged_settings_are_refused_by_name(run: Run, content: bytes, why: str) -> None:
+    (run.path / "config.json").write_bytes(content)
+    with pytest.raises(RunDirectoryError, match=f"config.json is damaged: .*{why}") as caught:
+        create(run.path, digest="d1", resume=True)
+    assert caught.value.given == run.path / "config.json"
+    assert not (run.path / run_lock.LOCK).exists()
 
 
 def test_rewinding_to_the_start_drops_everything(run: Run) -> None:

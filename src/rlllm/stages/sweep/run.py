@@ -12,16 +12,17 @@ comparisons. A run that fails is recorded with its reason, and the sweep goes on
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rlllm.core import runs
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.records import fingerprint
 from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, write_json
+from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.report import render_sweep, sweep_tables
 from rlllm.stages.sweep import arms as arm_plans
 from rlllm.stages.sweep.arms import PlannedArm
@@ -66,13 +67,19 @@ def run_sweep(sweep: Sweep, output_dir: Path, options: RunOptions) -> Run:
         RlllmError: settings, data or model of an arm are wrong, or the directory is in use; nothing was started then.
     """
     planned = arm_plans.plan_arms(sweep)
+    _check_output(output_dir, options)
+    with like_ctrl_c(), runs.held(output_dir, options.progress.note):
+        return _run(sweep, planned, output_dir, options)
+
+
+def _run(sweep: Sweep, planned: list[PlannedArm], output_dir: Path, options: RunOptions) -> Run:
     started = time.monotonic()
     run = _open(sweep, output_dir, options)
     spent = float(run.status.get("seconds", 0.0)) if options.resume else 0.0
     run.set_status("running", stage="sweep", seconds=spent)
     named = sweep.expanded()
-    runs = {arm.name: ArmRuns({}, arm.stage, compare_with=named[arm.name].compare_with) for arm in planned}
-    state = _State(Runner(sweep, output_dir, replace(options, measurements=output_dir / "measured")), planned, runs)
+    of_arms = {arm.name: ArmRuns({}, arm.stage, compare_with=named[arm.name].compare_with) for arm in planned}
+    state = _State(Runner(sweep, output_dir, replace(options, measurements=output_dir / "measured")), planned, of_arms)
     for at, arm in enumerate(planned):
         state.replace_arm(at, arm)
     _load_libraries()
@@ -94,19 +101,23 @@ def _load_libraries() -> None:
     assert rlllm.algorithms.rl_trainer
 
 
-def _open(sweep: Sweep, path: Path, options: RunOptions) -> Run:
-    """The sweep's directory, under the rule that nothing is overwritten unasked."""
-    filled = path.is_dir() and any(path.iterdir())
+def _check_output(path: Path, options: RunOptions) -> None:
+    filled = runs.is_filled(path)
     if filled and not (path / "sweep.json").exists() and (options.resume or options.overwrite):
         raise RunDirectoryError("this directory holds no sweep", given=path, hint="choose another --output-dir")
-    if filled and options.overwrite:
-        shutil.rmtree(path)
-    elif filled and not options.resume:
+    if filled and not options.overwrite and not options.resume:
         raise RunDirectoryError(
             "the output directory is not empty",
             given=path,
             hint="add --resume to make the runs that are missing, --overwrite to replace it, or choose another --output-dir",
         )
+
+
+def _open(sweep: Sweep, path: Path, options: RunOptions) -> Run:
+    """The sweep's directory, under the rule that nothing is overwritten unasked."""
+    _check_output(path, options)
+    if options.overwrite:
+        runs.empty(path)
     settings = sweep.model_dump(mode="json")
     secrets, digest, settings = secrets_in(settings), fingerprint(settings), without_secrets(settings)
     arms = {name: without_secrets(arm.model_dump(mode="json")) for name, arm in sweep.expanded().items()}
