@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -120,6 +121,25 @@ ConfigFile = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", metavar="", help="Check everything, say what would run, and stop.")]
 Resume = Annotated[bool, typer.Option("--resume", metavar="", help="Continue the run in the output directory.")]
+
+
+class Change(StrEnum):
+    """What may have changed before a resume."""
+
+    data = "data"
+    rewards = "rewards"
+    model = "model"
+    code = "code"
+
+
+AcceptChange = Annotated[
+    list[Change] | None,
+    typer.Option(
+        "--accept-change",
+        help="Repeatable; with --resume: go on though this changed, and record both.",
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", metavar="", help="Replace the run in the output directory.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document to stdout.")]
 
@@ -132,6 +152,7 @@ class Switches:
     resume: bool
     overwrite: bool
     json: bool
+    accept_change: Sequence[str] | None = None
 
 
 _TYPED = "rlllm_cli.typed"

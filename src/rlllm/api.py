@@ -6,7 +6,7 @@ run.results["measures"][0]["after"]
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ def sft(
     progress: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    accept_change: Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Imitate example completions (supervised fine-tuning).
@@ -43,6 +44,7 @@ def sft(
         progress: told what happens; silent by default.
         resume: continue the run in `output_dir`.
         overwrite: replace the run in `output_dir`.
+        accept_change: with `resume`: which of `data`, `rewards`, `model` and `code` may have changed since.
         settings: keys that `rlllm sft --help` lists, sections as mappings (`eval={"rows": 64}`), or fields of TRL's SFTConfig.
             They win over the recipe.
 
@@ -52,7 +54,7 @@ def sft(
     Raises:
         RlllmError: before the run started: settings, data or model are wrong.
     """
-    return _run("sft", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+    return _run("sft", recipe, _options(progress, resume, overwrite, accept_change), settings)
 
 
 def train_rm(
@@ -61,6 +63,7 @@ def train_rm(
     progress: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    accept_change: Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Train a reward model: scalar (`bt`), an `ensemble`, of single steps (`process`), or a judge that writes (`generative`).
@@ -72,6 +75,7 @@ def train_rm(
         progress: told what happens; silent by default.
         resume: continue the run in `output_dir`.
         overwrite: replace the run in `output_dir`.
+        accept_change: with `resume`: which of `data`, `rewards`, `model` and `code` may have changed since.
         settings: keys that `rlllm train-rm --help --method METHOD` lists, sections as mappings, or fields of the method's TRL
             config. They win over the recipe.
 
@@ -81,7 +85,7 @@ def train_rm(
     Raises:
         RlllmError: before the run started: settings, data or model are wrong.
     """
-    return _run("train-rm", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+    return _run("train-rm", recipe, _options(progress, resume, overwrite, accept_change), settings)
 
 
 def align(
@@ -90,6 +94,7 @@ def align(
     progress: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    accept_change: Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Learn from preferences, by a loss on pairs or labels (DPO and others), or through a reward (PPO and others).
@@ -101,6 +106,7 @@ def align(
         progress: told what happens; silent by default.
         resume: continue the run in `output_dir`.
         overwrite: replace the run in `output_dir`.
+        accept_change: with `resume`: which of `data`, `rewards`, `model` and `code` may have changed since.
         settings: keys that `rlllm align --help --method METHOD` lists, sections as mappings, or fields of the method's TRL
             config. They win over the recipe.
 
@@ -110,7 +116,7 @@ def align(
     Raises:
         RlllmError: before the run started: settings, data or model are wrong.
     """
-    return _run("align", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+    return _run("align", recipe, _options(progress, resume, overwrite, accept_change), settings)
 
 
 def reason(
@@ -119,6 +125,7 @@ def reason(
     progress: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    accept_change: Sequence[str] = (),
     **settings: Any,
 ) -> Run:
     """Reinforce reasoning with verifiable rewards (GRPO and others).
@@ -130,6 +137,7 @@ def reason(
         progress: told what happens; silent by default.
         resume: continue the run in `output_dir`.
         overwrite: replace the run in `output_dir`.
+        accept_change: with `resume`: which of `data`, `rewards`, `model` and `code` may have changed since.
         settings: keys that `rlllm reason --help --method METHOD` lists, sections as mappings, or fields of TRL's GRPOConfig.
             They win over the recipe.
 
@@ -139,7 +147,7 @@ def reason(
     Raises:
         RlllmError: before the run started: settings, data, rewards or model are wrong.
     """
-    return _run("reason", recipe, RunOptions(progress or NullProgress(), resume, overwrite), settings)
+    return _run("reason", recipe, _options(progress, resume, overwrite, accept_change), settings)
 
 
 def evaluate(
@@ -289,6 +297,12 @@ def export(
             overwrite=overwrite,
         )
     )
+
+
+def _options(
+    progress: ProgressCallback | None, resume: bool, overwrite: bool, accept_change: Sequence[str]
+) -> RunOptions:
+    return RunOptions(progress or NullProgress(), resume, overwrite, accept_change=tuple(accept_change))
 
 
 def _run(verb: str, recipe: Recipe | None, options: RunOptions, settings: Mapping[str, Any]) -> Run:

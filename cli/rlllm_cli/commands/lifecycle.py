@@ -25,12 +25,13 @@ def sft(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """Imitate example completions (supervised fine-tuning)."""
     where = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
     flags = {"model": model, "data": data, "columns": columns, **where}
-    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 def train_rm(
@@ -47,12 +48,13 @@ def train_rm(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """Train a reward model: scalar (bt), an ensemble, of single steps (process), or a judge that writes (generative)."""
     where = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
     flags = {"model": model, "data": data, "columns": columns, "method": method, **where}
-    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 def align(
@@ -70,12 +72,13 @@ def align(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """Learn from preferences, by a loss on pairs or labels (DPO and others), or through a reward (PPO and others)."""
     where = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
-    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 def reason(
@@ -95,12 +98,13 @@ def reason(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """Reinforce reasoning with verifiable rewards (GRPO and others)."""
     where = {"output_dir": output_dir, "seed": seed, "controls": controls, "seeds": seeds, "fail_on": fail_on}
     flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
-    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json))
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 Baseline = Annotated[
@@ -180,6 +184,7 @@ def launch(
             as_given(path) if path else None,
             words=ctx.obj.arguments,
             command=str(ctx.obj),
+            accept_change=tuple(switches.accept_change or ()),
         )
         run = stage_function(verb)(config, run_options)
     if supervised() or not is_main():  # the first process of a run speaks for it, by its exit code as well

@@ -42,11 +42,12 @@ def run(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """Run a pipeline of stages."""
     flags = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
-    launch(ctx, pipeline, words, flags, options.Switches(dry_run, resume, overwrite, json))
+    launch(ctx, pipeline, words, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 def demo(
@@ -58,11 +59,12 @@ def demo(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """The whole lifecycle on the embedded model, offline, in minutes."""
     flags = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
-    launch(ctx, DEMO, words, flags, options.Switches(dry_run, resume, overwrite, json))
+    launch(ctx, DEMO, words, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 def launch(
@@ -86,7 +88,13 @@ def launch(
         return
     folder = Path(output_dir) if output_dir else Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     with listening() as progress:
-        run_options = RunOptions(progress, switches.resume, switches.overwrite, command=str(ctx.obj))
+        run_options = RunOptions(
+            progress,
+            switches.resume,
+            switches.overwrite,
+            command=str(ctx.obj),
+            accept_change=tuple(switches.accept_change or ()),
+        )
         done = run_pipeline(pipeline, folder, run_options)
     conclude(done, ctx, switches.json)
 

@@ -98,6 +98,7 @@ def sweep(
     dry_run: options.DryRun = False,
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
     json: options.Json = False,
 ) -> None:
     """Train arms that differ in method or settings under the same seeds, and compare them with a baseline."""
@@ -114,7 +115,9 @@ def sweep(
         return
     folder = output_dir or Path("runs") / f"sweep-{time.strftime('%Y%m%d-%H%M%S')}"
     with listening() as progress:
-        run = run_sweep(wanted, folder, RunOptions(progress, resume, overwrite, command=str(ctx.obj)))
+        changes = tuple(accept_change or ())
+        own = RunOptions(progress, resume, overwrite, command=str(ctx.obj), accept_change=changes)
+        run = run_sweep(wanted, folder, own)
     conclude(run, ctx, json)
 
 

@@ -103,7 +103,10 @@ class Registry:
 
     def _load_point(self, point: EntryPoint) -> Any:
         try:
-            return point.load()
+            loaded = point.load()
+            if file := getattr(sys.modules.get(point.module), "__file__", None):
+                _FILES[point.name] = Path(file)
+            return loaded
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -136,11 +139,22 @@ class Registry:
                 given=name,
                 hint="put what the file does as a program under: if __name__ == '__main__':",
             ) from error
+        if file := getattr(module, "__file__", None):
+            _FILES[name] = Path(file)
         try:
             return getattr(module, attribute)
         except AttributeError as error:
             public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise unknown(f"{self.noun} in {place}", attribute, public) from error
+
+
+_FILES: dict[str, Path] = {}
+"""Name that was asked for -> the Python file behind it, of parts that are not built in."""
+
+
+def loaded_files() -> dict[str, Path]:
+    """The files of plugins and of the user's own parts that were loaded in this process, by the names they were asked for."""
+    return dict(_FILES)
 
 
 def _with_place(error: BaseException) -> str:

@@ -314,6 +314,8 @@ class RunOptions:
     run: these are its first steps, and not a shorter run."""
     words: tuple[str, ...] | None = None
     """What follows `rlllm` on the command line of exactly this run; None where it was not typed."""
+    accept_change: tuple[str, ...] = ()
+    """With `resume`: which of `data`, `rewards`, `model` and `code` may have changed (`--accept-change`)."""
 
 
 def create(

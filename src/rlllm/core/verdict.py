@@ -95,6 +95,8 @@ class Diagnostics:
     """Preference pairs."""
     identical_pairs: int = field(default=0, metadata=_OWN)
     """Preference pairs whose two completions are the same text."""
+    resumed: list[str] = field(default_factory=list, metadata=_OWN)
+    """What a resume did not find as the run had left it, one sentence each."""
     control: bool = field(default=False, metadata=_OWN)
     """Whether the run is a control. What training does to its model is a result then, and no failure."""
     interrupted: bool = field(default=False, metadata=_ANY)
@@ -618,6 +620,14 @@ def _sampler_mismatch(diagnostics: Diagnostics) -> Reason | None:
     )
 
 
+def _resumed(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.resumed:
+        return None
+    return Reason(
+        "resumed_with_changes", "; ".join(diagnostics.resumed), "lineage.json has what was there before", False
+    )
+
+
 _RULES = (
     _failure,
     _too_little_data,
@@ -634,6 +644,7 @@ _RULES = (
     _reward_never_paid,
     _all_completions_cut,
     _sampler_mismatch,
+    _resumed,
     _template,
     _rows_dropped,
     _rows_cut,

@@ -71,7 +71,12 @@ def train_child(plan: Plan[Any], label: str, diagnostics: Diagnostics, options: 
         diagnostics: of the parent. Their `failure` is set if the child failed; the parent then ends.
         options: of the parent.
     """
-    own = RunOptions(progress=options.progress, resume=options.resume, environment=options.environment)
+    own = RunOptions(
+        progress=options.progress,
+        resume=options.resume,
+        environment=options.environment,
+        accept_change=options.accept_change,
+    )
     child = run_child(plan.config, lambda given: plan.trainer.run(plan, given), own)
     diagnostics.merge(Diagnostics(**child.verdict["diagnostics"]))
     if not child.carried_out and not diagnostics.interrupted:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlllm.core import run_lock, runs, trl_fields
 from rlllm.core.config import HardwareConfig, StageConfig
-from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError, RunLostError, describe
+from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunLostError, describe
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.processes import is_main, rank
-from rlllm.core.records import fingerprint
 from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
 from rlllm.core.stop_signals import like_ctrl_c
@@ -33,6 +32,8 @@ from rlllm.training.images import blind
 from rlllm.training.plan import Plan
 from rlllm.training.random_state import random_state_kept
 from rlllm.training.resumed_batch import same_batch
+from rlllm.training.resumed_inputs import write_lineage
+from rlllm.training.resumed_logs import mend_logs
 from rlllm.training.row_checks import (
     check_images_fit,
     check_plan_templates,
@@ -265,13 +266,22 @@ def prepare(plan: PlanT, run: Run, diagnostics: Diagnostics, options: RunOptions
         model = placed(model, hardware)
     hardware = _same_choice(model, hardware, plan.config.hardware, earlier)
     local.record(run, hardware)
-    lineage = _lineage(plan, tokenizer)
-    if options.resume:
-        _check_same_inputs(run, lineage)
-    run.write("lineage.json", lineage)
+    said = process_group.on_main(
+        lambda: write_lineage(run, plan, tokenizer, resume=options.resume, accepted=options.accept_change)
+    )
+    _say_resumed(run, diagnostics, options.progress, said)
     quarantine = run.path if run.writes else run.path / "logs" / f"rank-{rank()}"
     quarantine.mkdir(parents=True, exist_ok=True)
     return Job(plan.quarantined(quarantine), run, hardware, tokenizer, model, options.progress, diagnostics)
+
+
+def _say_resumed(run: Run, diagnostics: Diagnostics, progress: ProgressCallback, said: list[str]) -> None:
+    """Warn of what a resume did not find as it was; `config.json` keeps it for the verdict of a later start."""
+    for text in said:
+        progress.note(f"warning: {text}")
+    diagnostics.resumed = [*run.config.get("resumed", []), *said]
+    if said:
+        run.add_to_config(resumed=diagnostics.resumed)
 
 
 def _same_choice(model: Any, hardware: Hardware, wanted: HardwareConfig, earlier: Mapping[str, Any] | None) -> Hardware:
@@ -304,48 +314,6 @@ def _check_rows(
         progress.note(f"warning: {text}")
     for text in template_notes(train, tokenizer):
         progress.note(text)
-
-
-def _check_same_inputs(run: Run, lineage: Mapping[str, Any]) -> None:
-    """Raise RunDirectoryError where model or data were replaced under a run: the settings name them as before.
-
-    The model is where adapters lie on, and the reference of DPO and of a KL penalty.
-    """
-    path = run.path / "lineage.json"
-    before = read_json(path) if path.exists() else {}
-    for part, key, what in (("model", "weights", "the weights of the model"), ("data", "hash", "the data")):
-        earlier, now = (recorded.get(part, {}).get(key) for recorded in (before, lineage))
-        if earlier is not None and now is not None and earlier != now:
-            raise RunDirectoryError(
-                f"{what} are not those that the run began with",
-                given=f"{lineage[part].get('path') or lineage[part].get('source')} ({key} {earlier}, now {now})",
-                hint="put back what was there, or start afresh with --overwrite",
-            )
-
-
-def _lineage(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
-    return {
-        "parents": [plan.config.model.reference] if plan.source.kind == "run" else [],
-        "model": {
-            "name": plan.source.name,
-            "path": plan.source.reference,
-            "weights": plan.source.fingerprint(),
-            "trust_remote_code": plan.config.model.trust_remote_code,
-        },
-        "data": {
-            "source": plan.loaded.source,
-            "hash": plan.loaded.hash,
-            "train": len(plan.loaded.train),
-            "holdout": len(plan.loaded.holdout),
-            "columns": dict(plan.loaded.columns),
-            **({"parts": [asdict(part) for part in plan.loaded.parts]} if plan.loaded.parts else {}),
-            "skipped": plan.loaded.skipped,
-            "skipped_examples": list(plan.loaded.skipped_examples),
-            "undecided": plan.loaded.undecided,
-        },
-        "rewards": {"names": plan.rewards.names, "hash": plan.rewards.fingerprint()} if plan.rewards else None,
-        "template": fingerprint(tokenizer.chat_template) if tokenizer.chat_template else None,
-    }
 
 
 def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
@@ -388,7 +356,8 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
     """
     from rlllm.algorithms.callbacks import GracefulStop, Recorder, StopAfter
 
-    process_group.on_main(lambda: job.run.rewind(int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0))
+    said = process_group.on_main(lambda: mend_logs(job.run, job.plan, checkpoint))
+    _say_resumed(job.run, job.diagnostics, job.progress, said)
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
     trainer = built(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])

@@ -21,13 +21,16 @@ _OF_THE_FIRST = ("--overwrite", "--dry-run", "--json")
 """Words that the first process has followed; the others would follow them again."""
 
 
-def launch_of(plan: Plan[Any], words: Sequence[str] | None, *, resume: bool = False) -> LaunchPlan:
+def launch_of(
+    plan: Plan[Any], words: Sequence[str] | None, *, resume: bool = False, accept_change: Sequence[str] = ()
+) -> LaunchPlan:
     """The launch of a planned run.
 
     Args:
         plan: its settings name the launcher.
         words: what follows `rlllm` on the command line; None where there is none, as in the Python API.
         resume: without words: whether the run is continued.
+        accept_change: without words: what may have changed then.
 
     Raises:
         ConfigError: what the launch needs is missing.
@@ -38,6 +41,7 @@ def launch_of(plan: Plan[Any], words: Sequence[str] | None, *, resume: bool = Fa
         place = run.absolute() / FOLDER / SETTINGS
         words = [config.stage, "--config", str(place), "--output-dir", str(run.absolute())]
         words += ["--resume"] if resume else []
+        words += [word for part in accept_change for word in ("--accept-change", part)]
     else:
         words = [word for word in words if word not in _OF_THE_FIRST]
         if config.output_dir is None:
@@ -59,7 +63,7 @@ def run_launched(config: TrainingConfig, options: RunOptions, planned: Callable[
     """
     config = config.model_copy(update={"output_dir": config.directory()})
     plan = planned(config)
-    launch = launch_of(plan, options.words, resume=options.resume)
+    launch = launch_of(plan, options.words, resume=options.resume, accept_change=options.accept_change)
     run = runs.create(
         config.directory(),
         digest=config.digest(),
