@@ -22,6 +22,7 @@ from rlllm_cli.commands import (
     lifecycle,
     listings,
     pipelines,
+    plan,
     recipes,
     runs,
     selftest,
@@ -44,6 +45,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "eval": lifecycle.evaluate,
     },
     "Look": {
+        "plan": plan.plan,
         "compare": compare_report.compare,
         "report": compare_report.report,
         "export": export.export,
@@ -112,8 +114,9 @@ def build() -> typer.Typer:
                 for registered in command.registered_commands:
                     registered.cls = OptionsOnce
                 app.add_typer(command, name=name, cls=Commands, context_settings=_HELP, rich_help_panel=panel)
-            elif panel == "Lifecycle":
-                app.command(name, cls=VerbCommand, context_settings=_OPEN, rich_help_panel=panel)(command)
+            elif panel == "Lifecycle" or command is plan.plan:
+                kind = plan.PlanCommand if command is plan.plan else VerbCommand
+                app.command(name, cls=kind, context_settings=_OPEN, rich_help_panel=panel)(command)
             else:
                 app.command(name, cls=OptionsOnce, context_settings=_HELP, rich_help_panel=panel)(command)
     return app

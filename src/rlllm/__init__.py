@@ -17,6 +17,7 @@ _PUBLIC = {
     "reason": "rlllm.api",
     "evaluate": "rlllm.api",
     "export": "rlllm.api",
+    "plan": "rlllm.api",
     "compare": "rlllm.api",
     "run_pipeline": "rlllm.api",
     "claim": "rlllm.tools.claims.pack",

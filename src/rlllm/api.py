@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlllm.core.errors import ConfigError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.recipes import as_given, find_recipe, read_recipe
 from rlllm.core.runs import Run, RunOptions
@@ -19,8 +20,9 @@ from rlllm.tools.compare import compare
 if TYPE_CHECKING:
     from rlllm.stages.pipeline import PipelineRun
     from rlllm.tools.export.run import Exported
+    from rlllm.tools.planning.forecast import Forecast
 
-__all__ = ["align", "compare", "evaluate", "export", "reason", "run_pipeline", "sft", "sweep", "train_rm"]
+__all__ = ["align", "compare", "evaluate", "export", "plan", "reason", "run_pipeline", "sft", "sweep", "train_rm"]
 
 Recipe = str | Mapping[str, Any]
 """A recipe's name (`quickstart`), a YAML file, or the settings as a mapping."""
@@ -245,6 +247,39 @@ def sweep(
         else settings.compose(recipe, None, options)
     )
     return sweep_run.run_sweep(wanted, Path(output_dir), RunOptions(progress or NullProgress(), resume, overwrite))
+
+
+def plan(
+    recipe: Recipe | None = None,
+    *,
+    stage: str | None = None,
+    progress: ProgressCallback | None = None,
+    seconds: float = 20.0,
+    **settings: Any,
+) -> Forecast:
+    """Say whether a run fits, how long it takes and whether it can learn, by trying its first steps.
+
+        rlllm.plan("reason/quickstart", rollout={"group_size": 4}).verdict
+
+    Args:
+        recipe: a recipe's name (`reason/quickstart`), a YAML file, or the settings as a mapping.
+        stage: the verb that is planned; by default the recipe's.
+        progress: told the phases; silent by default.
+        seconds: how long the steps of the probe may take, about.
+        settings: as the verb takes them. They win over the recipe.
+
+    Returns:
+        What is to be expected; `ok` is False where it does not fit or cannot learn. Nothing is written.
+
+    Raises:
+        RlllmError: what the run itself would raise before or in its first steps.
+    """
+    from rlllm.tools.planning.forecast import forecast
+
+    verb = stage or (find_recipe(recipe).stage if isinstance(recipe, str) else "")
+    if not verb:
+        raise ConfigError("which verb is planned?", given=recipe, hint='rlllm.plan(..., stage="reason")')
+    return forecast(resolve_settings(verb, _recipe(recipe, verb), settings.items()), progress, seconds)
 
 
 def export(

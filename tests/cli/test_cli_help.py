@@ -17,7 +17,7 @@ from rlllm.stages.catalog import STAGES
 
 COMMANDS = {
     "Lifecycle": ["sft", "train-rm", "align", "reason", "eval"],
-    "Look": ["compare", "report", "export", "claim", "verify", "chat", "runs", "traces", "doctor", "selftest"],
+    "Look": ["plan", "compare", "report", "export", "claim", "verify", "chat", "runs", "traces", "doctor", "selftest"],
     "Parts": ["recipes", "methods", "rewards", "data"],
     "Whole": ["demo", "run", "sweep"],
 }

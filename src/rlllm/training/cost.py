@@ -7,7 +7,7 @@ key-value cache take by arithmetic; activations come on top and depend on the ke
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,14 +17,10 @@ from rlllm.core.hardware import bytes_text
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.images import pixel_bytes
+from rlllm.training.memory import BYTES, QUANTISED, adapter_parameters, cache_of_token, is_linear
 from rlllm.training.plan import ExperimentPlan, RLPlan
 from rlllm.training.precision import planned_dtype
 from rlllm.training.scale_rows import Scale, scale_of
-
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Of a number in a format; of weights whose format the device decides, float32 is counted."""
-_QUANTISED = {"4bit": 0.516, "8bit": 1.0}
-"""Bytes of a quantised weight. NF4: 4 bits, and for 64 weights a constant of 8 bits, which has 32 for 256 constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,20 +198,20 @@ def _memory(plan: RLPlan[Any], critic: bool) -> Memory | None:
     if folder is None or shapes is None:
         return None
     count = sum(math.prod(shape) for shape in shapes.values())
-    trained = count if config.lora is None else _adapters(shapes, config.lora.r) * _policies(plan)
+    trained = count if config.lora is None else adapter_parameters(shapes, config.lora.r) * _policies(plan)
     own_critic = critic and not config.critic.share_backbone
     models = 1 + (_has_reference(plan) and config.lora is None) + own_critic
     learning = trained + (count if own_critic else trained if critic else 0)
     limit = plan.batches.completions_per_rollout * config.rollout.max_new_tokens
     dtype, bits = planned_dtype(plan.source), config.model.quantisation
-    width = _BYTES.get(dtype or "float32", 4)
-    per_token = _cache_per_token(plan.source.settings(), width)
-    whole = sum(math.prod(shape) for name, shape in shapes.items() if not _is_linear(name, shape)) if bits else count
+    width = BYTES.get(dtype or "float32", 4)
+    per_token = cache_of_token(plan.source.settings(), width)
+    whole = sum(math.prod(shape) for name, shape in shapes.items() if not is_linear(name, shape)) if bits else count
     learned = 2 if bits else 4 if config.lora else width  # of QLoRA's adapters, of others, of all weights
     return Memory(
         parameters=count,
         trained=trained,
-        weights=models * (whole * width + (round((count - whole) * _QUANTISED[bits]) if bits else 0)),
+        weights=models * (whole * width + (round((count - whole) * QUANTISED[bits]) if bits else 0)),
         training=3 * learning * learned,
         cache=per_token and per_token * limit,
         format={"4bit": "4 bits", "8bit": "8 bits"}[bits] if bits else f"{8 * width} bits",
@@ -227,30 +223,6 @@ def _policies(plan: RLPlan[Any]) -> int:
     """Adapters that are trained: one, or one for each role of a dialogue."""
     dialogue = Components.of(plan.slots).by_slot.get("dialogue")
     return max(1, len(dialogue.role_adapters)) if isinstance(dialogue, Dialogue) else 1
-
-
-def _adapters(shapes: Mapping[str, list[int]], rank: int) -> int:
-    """Numbers in low-rank adapters on every linear layer but the embeddings and the head, peft's `all-linear`."""
-    return sum(rank * sum(shape) for name, shape in shapes.items() if _is_linear(name, shape))
-
-
-def _is_linear(name: str, shape: Sequence[int]) -> bool:
-    """Whether a weight is a matrix of a linear layer, and not an embedding or the head."""
-    return len(shape) == 2 and not _OUTSIDE & set(name.split("."))
-
-
-_OUTSIDE = {"embed_tokens", "wte", "wpe", "embed_in", "lm_head", "embed_out"}
-
-
-def _cache_per_token(config: Mapping[str, Any], width: int) -> int | None:
-    """Bytes of keys and values of one token, from the usual names of config.json; None where these are missing."""
-    text = config.get("text_config") or config
-    try:
-        heads = text.get("num_key_value_heads") or text["num_attention_heads"]
-        size = text.get("head_dim") or text["hidden_size"] // text["num_attention_heads"]
-        return int(2 * text["num_hidden_layers"] * heads * size * width)
-    except KeyError:
-        return None
 
 
 def _describe(memory: Memory) -> str:

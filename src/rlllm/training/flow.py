@@ -361,7 +361,7 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
     trainer = built(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
-    _drop_printers(trainer)
+    drop_printers(trainer)
     job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)
     return trainer, stop
@@ -403,7 +403,7 @@ def _fit(job: Job[Any], trainer: Any, stop: GracefulStop, checkpoint: Path | Non
         job.progress.note(job.plan.idle_dropout)
     job.progress.phase("training")
     try:
-        with stop, _dropout_of(trainer):
+        with stop, dropout_of(trainer):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except AlreadyFinishedError:
         pass
@@ -496,7 +496,7 @@ def _check_rope(job: Job[Any]) -> None:
         )
 
 
-def _dropout_of(trainer: Any) -> AbstractContextManager[None]:
+def dropout_of(trainer: Any) -> AbstractContextManager[None]:
     """Training without dropout where the settings switch it off, in layers that are no modules of torch, too."""
     from rlllm.algorithms.dropout import without_functional_dropout
 
@@ -504,7 +504,7 @@ def _dropout_of(trainer: Any) -> AbstractContextManager[None]:
     return without_functional_dropout(trainer.accelerator.unwrap_model(trainer.model)) if off else nullcontext()
 
 
-def _drop_printers(trainer: Any) -> None:
+def drop_printers(trainer: Any) -> None:
     """Remove transformers' own printers: progress is shown by the run's progress callback."""
     from transformers import PrinterCallback, ProgressCallback
 

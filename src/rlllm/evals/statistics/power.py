@@ -10,7 +10,7 @@ from rlllm.core.errors import ConfigError
 _BETWEEN = 0.5
 """Share of the variance of one completion's correctness that lies between problems. One half is that of chances spread as
 Beta(1/2, 1/2): many problems almost always solved, many almost never."""
-_AGREEMENT = 0.7
+AGREEMENT = 0.7
 """Correlation over problems of the two models' chances: a model and its fine-tuned self find the same problems hard."""
 
 
@@ -20,7 +20,7 @@ def minimum_detectable_effect(
     *,
     paired: bool,
     rate: float = 0.5,
-    agreement: float = _AGREEMENT,
+    agreement: float = AGREEMENT,
     alpha: float = 0.05,
     power: float = 0.8,
     between: float = _BETWEEN,
