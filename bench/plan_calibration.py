@@ -23,7 +23,7 @@ from rlllm.core.events import NullProgress
 from rlllm.core.runs import RunOptions
 from rlllm.evals.statistics.prompt_chances import CONFIDENCE
 from rlllm.stages.catalog import plan, resolve_settings
-from rlllm.tools.planning.learning import learning_of
+from rlllm.tools.planning.learning import Learning, learning_of
 from rlllm.training import flow
 from rlllm.training.probe import probe
 
@@ -37,8 +37,9 @@ REWARDS: Mapping[str, list[Any]] = {
 }
 LIMITS = (24, 48, 96)
 TEMPERATURES = (0.7, 1.0)
-STEPS = 3
-"""Steps of the run that are compared; 64 completions each."""
+COMPARED = {1: "first", 3: "three"}
+"""Steps of the run that are compared, 64 completions each -> their name in the results. From the second step on the rollouts
+are of a policy that has learned, which a plan does not predict."""
 SECONDS = 5.0
 """Of the steps of a probe."""
 QUANTITIES = ("mixed groups", "cut completions", "mean reward", "passed")
@@ -53,9 +54,9 @@ def main() -> None:
     rows = []
     for number, recipe in enumerate(drawn(options.recipes)):
         rows.append({**recipe, **compared(recipe, number)})
-        inside = " ".join(f"{name} {rows[-1]['quantities'][name]['inside']}" for name in QUANTITIES)
+        inside = " ".join(f"{name} {rows[-1]['first'][name]['inside']}" for name in QUANTITIES)
         print(number, recipe, inside, flush=True)
-    results = {"confidence": CONFIDENCE, "steps": STEPS, "summary": summary(rows), "recipes": rows}
+    results = {"confidence": CONFIDENCE, "summary": summary(rows), "recipes": rows}
     for name, value in results["summary"].items():
         print(name, value)
     write_results(options.output, results, sources=[*TRAINING, "src/rlllm/tools/planning"], threads=1)
@@ -102,19 +103,34 @@ def compared(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         planned: Any = plan(settings_of(recipe, seed, f"{folder}/run"))
         tried = probe(planned, NullProgress(), SECONDS)
-        groups = STEPS * planned.batches.prompts_per_rollout
-        learning = learning_of(planned, tried.samples, groups)
-        assert learning is not None
-        run = flow.train(planned, RunOptions(stop_after=STEPS))
-        seen = observed(list(run.samples()), recipe["group_size"], planned.rewards.names[0])
+        predictions = {
+            steps: learning_of(planned, tried.samples, steps * planned.batches.prompts_per_rollout)
+            for steps in COMPARED
+        }
+        run = flow.train(planned, RunOptions(stop_after=max(COMPARED)))
+        samples = list(run.samples())
         times = [row["step_time"] for row in run.metrics()]
+    found: dict[str, Any] = {}
+    for steps, learning in predictions.items():
+        assert learning is not None
+        seen = observed(
+            [row for row in samples if row["step"] <= steps], recipe["group_size"], planned.rewards.names[0]
+        )
+        found[COMPARED[steps]] = _against(learning, seen, recipe["group_size"])
+        found["prompts"] = learning.prompts
+    step = fmean(part.seconds for part in tried.steps[1:])
+    return {**found, "step_ratio": median(times[1:]) / step}
+
+
+def _against(learning: Learning, seen: Mapping[str, float], size: int) -> dict[str, Any]:
+    """Each quantity as it was predicted and as it was seen."""
     predicted = {
-        "mixed groups": learning.mixed[recipe["group_size"]],
+        "mixed groups": learning.mixed[size],
         "cut completions": learning.cut,
         "mean reward": learning.reward,
         "passed": learning.passes,
     }
-    quantities = {
+    return {
         name: {
             "predicted": interval.to_json(),
             "observed": seen[name],
@@ -123,8 +139,6 @@ def compared(recipe: Mapping[str, Any], seed: int) -> dict[str, Any]:
         for name, interval in predicted.items()
         if interval is not None
     }
-    step = fmean(part.seconds for part in tried.steps[1:])
-    return {"prompts": learning.prompts, "quantities": quantities, "step_ratio": median(times[1:]) / step}
 
 
 def observed(samples: Sequence[Mapping[str, Any]], size: int, first: str) -> dict[str, float]:
@@ -141,18 +155,19 @@ def observed(samples: Sequence[Mapping[str, Any]], size: int, first: str) -> dic
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    inside: dict[str, list[bool]] = defaultdict(list)
-    for row in rows:
-        for name, value in row["quantities"].items():
-            inside[name].append(value["inside"])
-    most = [sum(value["inside"] for value in row["quantities"].values()) >= len(QUANTITIES) - 1 for row in rows]
-    return {
-        "recipes": len(rows),
-        "inside": {name: fmean(inside[name]) for name in QUANTITIES},
-        "inside_pooled": fmean(value for values in inside.values() for value in values),
-        "three_of_four": fmean(most),
-        "median_step_ratio": median(row["step_ratio"] for row in rows),
-    }
+    found: dict[str, Any] = {"recipes": len(rows), "median_step_ratio": median(row["step_ratio"] for row in rows)}
+    for kind in COMPARED.values():
+        inside: dict[str, list[bool]] = defaultdict(list)
+        for row in rows:
+            for name, value in row[kind].items():
+                inside[name].append(value["inside"])
+        most = [sum(value["inside"] for value in row[kind].values()) >= len(QUANTITIES) - 1 for row in rows]
+        found[kind] = {
+            "inside": {name: fmean(inside[name]) for name in QUANTITIES},
+            "pooled": fmean(value for values in inside.values() for value in values),
+            "three_of_four": fmean(most),
+        }
+    return found
 
 
 def plot(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -170,7 +185,7 @@ def plot(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _panel(name: str, rows: Sequence[Mapping[str, Any]], left: int, top: int, side: int) -> Iterator[str]:
-    values = [row["quantities"][name] for row in rows]
+    values = [row["first"][name] for row in rows]
     most = max(1.0, *(value["predicted"]["high"] for value in values))
 
     def x(value: float) -> str:
@@ -189,7 +204,7 @@ def _panel(name: str, rows: Sequence[Mapping[str, Any]], left: int, top: int, si
     yield f'<text x="{left + side / 2}" y="{top + side + 36}" text-anchor="middle">predicted, with 80 % interval</text>'
     yield (
         f'<text transform="translate({left - 34},{top + side / 2}) rotate(-90)" text-anchor="middle">'
-        "first rollouts of the run</text>"
+        "first rollout of the run</text>"
     )
     for value in values:
         low, middle, high = (value["predicted"][key] for key in ("low", "estimate", "high"))
