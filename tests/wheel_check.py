@@ -20,7 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST = 8_000_000
 """Bytes; a wheel is downloaded before anything can be tried."""
-INSIDE = ("rlllm/__init__.py", "rlllm/py.typed", "rlllm_cli/main.py", "rlllm/recipes/", "rlllm/core/trl_fields.json")
+INSIDE = (
+    "rlllm/__init__.py",
+    "rlllm/py.typed",
+    "rlllm_cli/main.py",
+    "rlllm/recipes/",
+    "rlllm/core/trl_fields.json",
+    "rlllm/constraints.txt",
+)
 NANO = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md")
 COMMANDS = (["--version"], ["--help"], ["recipes", "ls"], ["reason", "--dry-run"])
 PROBE = """

