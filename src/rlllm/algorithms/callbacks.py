@@ -134,8 +134,6 @@ class Recorder(TrainerCallback):
         if share is not None:
             facts.steps_compared += 1
             facts.steps_flat += share >= 1.0
-            before = facts.zero_variance_share or 0.0
-            facts.zero_variance_share = before + (share - before) / facts.steps_compared
         if (reward := values.get("reward")) is not None and math.isfinite(reward):
             facts.mean_rewards = (facts.mean_rewards[0] if facts.mean_rewards else reward, reward)
         if (cut := values.get("completions/clipped_ratio")) is not None:

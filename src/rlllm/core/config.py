@@ -181,7 +181,8 @@ class StageConfig(Section):
 
         Nor does the hardware: a resume keeps the recorded one. Nor does what starts its processes.
         """
-        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "fail_on", "hardware", "launch"}))
+        judged = {"fail_on", "allow", "monitors"}
+        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", *judged}))
 
     def directory(self) -> Path:
         """The run directory: the one that was named, or `runs/STAGE-TIME`."""

@@ -1,15 +1,15 @@
 """The verdict: whether a run was carried out as asked, and what became of its main measure.
 
-A stage collects `Diagnostics` while it runs; `judge` turns them and the outcome into named reasons. Nothing here looks at a
-loss curve's shape. A rule on diagnostics is a condition under which a run cannot have learned, whatever its log says; a rule on
-the outcome reads the interval of the measured difference.
+A stage collects `Diagnostics` while it runs; `judge` turns them and the outcome into named reasons. A rule on diagnostics is a
+condition under which a run cannot have learned, whatever its log says; a rule on the outcome reads the interval of the measured
+difference. What the shape of a curve says is found by `evals.monitors.dynamics` while the run trains, and handed on here.
 """
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -69,8 +69,6 @@ class Diagnostics:
     """Logged steps that say in which groups all rewards were equal."""
     steps_flat: int = field(default=0, metadata=_OWN)
     """Those of them in which all rewards of every group were equal."""
-    zero_variance_share: float | None = field(default=None, metadata=_OWN)
-    """Mean over these steps of the share of groups whose rewards were all equal."""
     stopped_flat: int = field(default=0, metadata=_OWN)
     """Steps without any difference in reward after which `stop_when_flat` ended the run; 0 where it did not."""
     stopped_early: dict[str, int] | None = field(default=None, metadata=_OWN)
@@ -97,6 +95,9 @@ class Diagnostics:
     """Preference pairs whose two completions are the same text."""
     resumed: list[str] = field(default_factory=list, metadata=_OWN)
     """What a resume did not find as the run had left it, one sentence each."""
+    findings: list[dict[str, Any]] = field(default_factory=list, metadata=_OWN)
+    """What monitors of training dynamics found, in that order: `monitor`, `onset` and `step` at which it was said, `evidence`,
+    `cause`, `hint`, and whether it `ended` the run; see `evals.monitors.dynamics`."""
     control: bool = field(default=False, metadata=_OWN)
     """Whether the run is a control. What training does to its model is a result then, and no failure."""
     interrupted: bool = field(default=False, metadata=_ANY)
@@ -178,11 +179,28 @@ def judge(diagnostics: Diagnostics, outcome: Outcome | None = None, fail_on: Col
     """
     rules = (_failure, _interrupted) if diagnostics.interrupted else _RULES
     reasons = [reason for rule in rules if (reason := rule(diagnostics)) is not None]
+    reasons = _with_findings(reasons, diagnostics.findings)
     if outcome is not None and not diagnostics.interrupted:
         reasons = _with_outcome(reasons, outcome, diagnostics.control, {FAIL_ON[name] for name in fail_on})
     fatal = {reason.code for reason in reasons if reason.fatal}
     carried_out = fatal <= set(OUTCOME_REASONS.values())
     return Verdict(not fatal, carried_out, reasons, outcome, asdict(diagnostics))
+
+
+def _with_findings(reasons: list[Reason], findings: Sequence[Mapping[str, Any]]) -> list[Reason]:
+    """The reasons and what monitors found. What ended the run is its root cause; the rest are warnings."""
+    found = [
+        Reason(
+            row["monitor"],
+            f"from step {row['onset']} on: {row['evidence']}; {row['cause']}",
+            row["hint"] + (f"; --allow {row['monitor']} trains on" if row["ended"] else ""),
+            fatal=row["ended"],
+        )
+        for row in findings
+    ]
+    return sorted(
+        [*found, *reasons], key=lambda reason: (not reason.fatal, reason.code not in ("error", "interrupted"))
+    )
 
 
 def _with_outcome(reasons: list[Reason], outcome: Outcome, control: bool, fatal: Collection[str]) -> list[Reason]:
@@ -336,7 +354,12 @@ def _no_gradient(diagnostics: Diagnostics) -> Reason | None:
 def _weights_unchanged(diagnostics: Diagnostics) -> Reason | None:
     if diagnostics.weights_changed is not False:
         return None
-    return Reason("weights_unchanged", "the model's weights are the ones it started with", "is the learning rate zero?")
+    none_asked = not diagnostics.steps_requested
+    return Reason(
+        "weights_unchanged",
+        "the model's weights are the ones it started with" + (": no step was asked for" if none_asked else ""),
+        "raise max_steps or num_train_epochs" if none_asked else "is the learning rate zero?",
+    )
 
 
 def _overoptimised(diagnostics: Diagnostics) -> Reason | None:
@@ -498,31 +521,6 @@ def _gain_over_control_unclear(diagnostics: Diagnostics) -> Reason | None:
     )
 
 
-_LITTLE_SIGNAL = 0.5
-"""Share of steps without any difference in reward above which the run is warned about."""
-_LITTLE_SIGNAL_GROUPS = 0.9
-"""The same of groups: where most steps have some signal, this share of groups has none."""
-
-
-def _little_signal(diagnostics: Diagnostics) -> Reason | None:
-    compared, flat, share = diagnostics.steps_compared, diagnostics.steps_flat, diagnostics.zero_variance_share or 0.0
-    if not compared or diagnostics.reward_spread == 0:
-        return None
-    if flat > _LITTLE_SIGNAL * compared:
-        text = f"in {flat} of {compared} logged steps all rewards of every group were equal"
-    elif share > _LITTLE_SIGNAL_GROUPS:
-        text = f"in {share:.0%} of the groups all rewards were equal"
-    else:
-        return None
-    return Reason(
-        "little_signal",
-        f"{text}, so that the reward gave no gradient there{_mean_rewards(diagnostics)}",
-        "where the reward fell, lower the learning rate; where the task is too easy or too hard, choose other prompts "
-        "(data.level, sampler=dynamic) or larger groups (num_generations)",
-        fatal=False,
-    )
-
-
 def _mean_rewards(diagnostics: Diagnostics) -> str:
     if diagnostics.mean_rewards is None:
         return ""
@@ -581,21 +579,9 @@ def _never_paid_text(row: Mapping[str, Any]) -> str:
     return f"the reward {row['reward']} never paid: {zeros}{undefined}"
 
 
-def _all_completions_cut(diagnostics: Diagnostics) -> Reason | None:
-    if diagnostics.least_cut is None or diagnostics.least_cut < 1:
-        return None
-    return Reason(
-        "all_completions_cut",
-        "every completion of every logged step ended at the length limit"
-        + ("" if diagnostics.truncated_masked else ", and was trained on as it was cut"),
-        "raise rollout.max_new_tokens; if the model never ends its answer, its chat template or its end token is wrong; "
-        "mask_truncated_completions=true leaves cut completions out of the loss",
-        fatal=False,
-    )
-
-
 def _steps_missing(diagnostics: Diagnostics) -> Reason | None:
-    if diagnostics.steps_done >= diagnostics.steps_requested or _stopped_after_signal(diagnostics):
+    ended = any(row["ended"] for row in diagnostics.findings)
+    if diagnostics.steps_done >= diagnostics.steps_requested or _stopped_after_signal(diagnostics) or ended:
         return None
     return Reason("steps_missing", f"{diagnostics.steps_done} of {diagnostics.steps_requested} requested steps ran")
 
@@ -640,9 +626,7 @@ _RULES = (
     _steps_missing,
     _stopped_flat,
     _stopped_early,
-    _little_signal,
     _reward_never_paid,
-    _all_completions_cut,
     _sampler_mismatch,
     _resumed,
     _template,

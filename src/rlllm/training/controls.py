@@ -21,6 +21,7 @@ from rlllm.algorithms.components import SlotSpec
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, RunOptions, read_json
 from rlllm.core.verdict import Diagnostics
+from rlllm.evals.monitors.dynamics.registry import ALL
 from rlllm.launch import process_group
 from rlllm.rewards.config import RewardSpec
 from rlllm.training.child_runs import like_first, record_like, train_child
@@ -105,6 +106,7 @@ def child_plan(
         if specs != _true_specs(plan):
             changed["sampler"] = _without_reward(config.sampler)
         changed["stop_when_flat"] = 0  # a control that stopped early would have had fewer completions
+        changed["allow"] = [ALL]
         settings |= control.trainer
         trainer = _lenient(trainer, control)
     start = Plan(

@@ -64,6 +64,8 @@ class Job(Generic[PlanT_co]):
     model: Any
     progress: ProgressCallback
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    completions: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of `samples.jsonl` since the last logged step, for the monitors."""
     during: bool = False
     """Whether what is measured is a model in training, beside which no other is in memory."""
 
@@ -355,12 +357,13 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
         ConfigError: TRL refuses the settings, or adapters do not fit the model.
     """
     from rlllm.algorithms.callbacks import GracefulStop, Recorder, StopAfter
+    from rlllm.training.monitoring import MonitorCallback
 
     said = process_group.on_main(lambda: mend_logs(job.run, job.plan, checkpoint))
     _say_resumed(job.run, job.diagnostics, job.progress, said)
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
-    trainer = built(job, [recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
+    trainer = built(job, [recorder, MonitorCallback(job), stop, *([StopAfter(stop_after)] if stop_after else [])])
     drop_printers(trainer)
     job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)

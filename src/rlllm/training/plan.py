@@ -18,6 +18,7 @@ from rlllm.core.processes import launched
 from rlllm.core.records import has_images, tools_of
 from rlllm.data.inspect.summary import check
 from rlllm.data.load import Loaded, load
+from rlllm.evals.monitors.dynamics.registry import check_allowed, own_monitors
 from rlllm.launch.settings import LaunchConfig
 from rlllm.launch.topology import processes_of
 from rlllm.policies.model_sources import ModelSource, refuse_scorers, source_of, trusted_code
@@ -420,6 +421,7 @@ def plan_of(
     )
     check_combinations(trainer.trl_config, trainer.task, plan.settings, config.lora)
     check_precision(config, source)
+    check_allowed(config.allow, own_monitors(config.monitors))
     return plan
 
 

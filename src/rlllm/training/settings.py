@@ -32,6 +32,10 @@ FailOn = Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_check_o
 """Keys of `core.outcome.FAIL_ON`, once each."""
 
 
+Names = Annotated[list[str], BeforeValidator(_as_list)]
+"""Names, which may be typed as one word with commas."""
+
+
 class HoldoutConfig(Section):
     """Measuring the model before, during and after training, on rows it never trains on."""
 
@@ -97,6 +101,10 @@ class TrainingConfig(StageConfig):
     fail_on: FailOn = Field(default_factory=list)
     """Outcomes that fail the run (exit code 1) beside a main measure that got worse: `no-gain` (no measurable change) and
     `not-measured`."""
+    monitors: Names = Field(default_factory=list)
+    """Monitors of training dynamics beside those that are built in: names of plugins, or `path/to/file.py:Class`."""
+    allow: Names = Field(default_factory=list)
+    """Monitors whose finding is a warning, where it would otherwise end the run and fail it; `all` allows all of them."""
 
     @classmethod
     def unread_keys(cls, components: Mapping[str, str]) -> frozenset[str]:

@@ -225,6 +225,7 @@ def recorder(job: Job[RLPlan[Any]]) -> Callable[[list[dict[str, Any]]], None]:
 
     def record(batch: list[dict[str, Any]]) -> None:
         job.run.append("samples.jsonl", batch)
+        job.completions.extend(batch)
         for alarm in monitor.add(batch):
             job.progress.note(f"warning: {alarm_text(alarm)}")
 
