@@ -62,6 +62,7 @@ PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
         "methods": listings.methods,
         "rewards": listings.rewards,
         "metrics": listings.metrics,
+        "monitors": listings.monitors,
         "data": listings.data,
         "config": config_import.app,
     },

@@ -67,6 +67,7 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
     from rlllm.algorithms.registry import SIGNALS, SLOTS
     from rlllm.data.registry import DATASETS
     from rlllm.data.schemas.registry import SCHEMAS
+    from rlllm.evals.monitors.dynamics.registry import MONITORS
     from rlllm.evals.registry import METRICS
     from rlllm.rewards.registry import REWARDS
     from rlllm.rollouts.registry import ENGINES, ENVIRONMENTS
@@ -93,6 +94,12 @@ def _registries() -> dict[str, tuple[str, str, list[Registry]]]:
             "Metrics",
             "Named in `tasks:` or after `rlllm eval`. " + guide.format("evaluation", "guides/evaluation"),
             [METRICS],
+        ),
+        "monitors.md": (
+            "Monitors",
+            "All of them read every run; `allow` makes a finding a warning. "
+            + guide.format("monitors", "guides/monitors"),
+            [MONITORS],
         ),
         "components.md": (
             "Slot components and signals",

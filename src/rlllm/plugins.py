@@ -1,8 +1,8 @@
 """What authors of plugins import: the types that a component receives, returns, or inherits from.
 
-A plugin is a reward, metric, dataset, dataset schema, sampler, advantage, mask, loss, signal, engine, environment, trainer or
-method of your own. `docs/guides/plugins/` has a page for each kind. The names below are loaded on first use, so that importing
-this module loads no model library. A name is public once it stands here or in `rlllm`; other modules may change without notice.
+A plugin is a reward, metric, dataset, dataset schema, sampler, advantage, mask, loss, signal, engine, environment, trainer,
+monitor or method of your own. `docs/guides/plugins/` has a page for each kind. The names below are loaded on first use, so that
+importing this module loads no model library. A name is public once it stands here or in `rlllm`; others may change without notice.
 """
 
 from __future__ import annotations
@@ -54,6 +54,10 @@ if TYPE_CHECKING:  # the same names again, since type checkers cannot follow the
     from rlllm.evals.items import sampled_row as sampled_row
     from rlllm.evals.metrics.base import ExternalTask as ExternalTask
     from rlllm.evals.metrics.base import Metric as Metric
+    from rlllm.evals.monitors.dynamics.base import Finding as Finding
+    from rlllm.evals.monitors.dynamics.base import LoggedStep as LoggedStep
+    from rlllm.evals.monitors.dynamics.base import Monitor as Monitor
+    from rlllm.evals.monitors.dynamics.base import TrainingFacts as TrainingFacts
     from rlllm.evals.request import EvalRequest as EvalRequest
     from rlllm.evals.request import Evaluation as Evaluation
     from rlllm.evals.statistics.intervals import Interval as Interval
@@ -95,12 +99,14 @@ _PUBLIC = {
     "EvalRequest": "rlllm.evals.request",
     "Evaluation": "rlllm.evals.request",
     "ExternalTask": "rlllm.evals.metrics.base",
+    "Finding": "rlllm.evals.monitors.dynamics.base",
     "ForwardView": "rlllm.algorithms.forward_pass",
     "images_of": "rlllm.core.records",
     "Interval": "rlllm.evals.statistics.intervals",
     "Job": "rlllm.training.flow",
     "label_rows": "rlllm.training.trainers.preference",
     "LabelledCompletion": "rlllm.core.records",
+    "LoggedStep": "rlllm.evals.monitors.dynamics.base",
     "Loss": "rlllm.algorithms.protocols",
     "LossInputs": "rlllm.algorithms.losses.base",
     "Mask": "rlllm.algorithms.protocols",
@@ -109,6 +115,7 @@ _PUBLIC = {
     "Method": "rlllm.algorithms.methods.base",
     "Metric": "rlllm.evals.metrics.base",
     "ModelError": "rlllm.core.errors",
+    "Monitor": "rlllm.evals.monitors.dynamics.base",
     "OffPolicy": "rlllm.algorithms.protocols",
     "open_image": "rlllm.core.images",
     "pair_rows": "rlllm.training.trainers.preference",
@@ -143,6 +150,7 @@ _PUBLIC = {
     "train": "rlllm.training.flow",
     "Trainer": "rlllm.training.trainers.base",
     "TrainingConfig": "rlllm.training.settings",
+    "TrainingFacts": "rlllm.evals.monitors.dynamics.base",
 }
 """Name -> module that defines it."""
 __all__ = [*_PUBLIC]

@@ -13,6 +13,7 @@ from rlllm.core.recipes import list_recipes
 from rlllm.core.registry import Registry
 from rlllm.data.registry import DATASETS
 from rlllm.data.schemas.registry import SCHEMAS
+from rlllm.evals.monitors.dynamics.registry import MONITORS
 from rlllm.evals.registry import METRICS
 from rlllm.rewards.registry import REWARDS
 
@@ -50,6 +51,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("methods ls", METHODS),
         ("methods ls --slots", SLOTS),
         ("metrics ls", METRICS),
+        ("monitors ls", MONITORS),
     ],
 )
 def test_lists_name_everything_with_a_line_about_it(words: str, registry: Registry, rlllm: Rlllm) -> None:

@@ -34,7 +34,7 @@ def test_a_collapse_is_a_failure_that_names_measure_and_interval(rlllm: Rlllm) -
     assert "verdict  failed: got_worse" in said.out
     assert "error: pass@1 got worse on the held-out rows: " in said.err
     assert "hint: lower the learning rate" in said.err
-    assert codes(run) == {"got_worse": True, "little_signal": False}
+    assert codes(run) == {"got_worse": True}
     assert run.status["state"] == "done"
     assert f"Got worse: pass@1 {run.outcome.change}." in (run.path / "report.html").read_text()
     assert rlllm("runs ls --json").json[0]["outcome"] == "got worse"
@@ -104,7 +104,7 @@ def test_a_verifier_that_never_pays_and_completions_that_never_end_are_named(rll
     assert said.code == 0, said.err
     assert codes(Run(Path("runs/odd"))) == {
         "reward_never_paid": False,
-        "all_completions_cut": False,
+        "truncation": False,
         "not_measured": False,
     }
     assert "warning: the reward exact never paid: 8 of 8 completions got 0" in said.err

@@ -1,4 +1,4 @@
-"""`rlllm rewards | methods | metrics | data`: what can be named in a recipe. Listing reads names only and imports nothing."""
+"""`rlllm rewards | methods | metrics | monitors | data`: what can be named. Listing reads names only and imports nothing."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 rewards = typer.Typer(help="Rewards: what scores a completion.")
 methods = typer.Typer(help="Methods: named choices of loss, advantage, mask and sampler.")
 metrics = typer.Typer(help="Metrics: what an evaluation measures.")
+monitors = typer.Typer(help="Monitors: what names a worthless run while it trains.")
 data = typer.Typer(help="Data: look at it, check it, prepare it, label it, write it for others.")
 rewards.command("replay")(reward_replay.replay)
 rewards.command("test")(reward_test.reward_test)
@@ -52,6 +53,14 @@ def list_metrics(json: options.Json = False) -> None:
     from rlllm.evals.registry import METRICS
 
     _list(METRICS, json)
+
+
+@monitors.command("ls")
+def list_monitors(json: options.Json = False) -> None:
+    """List monitors of training dynamics: built in and from plugins."""
+    from rlllm.evals.monitors.dynamics.registry import MONITORS
+
+    _list(MONITORS, json)
 
 
 @data.command("ls")

@@ -179,8 +179,8 @@ def judge(diagnostics: Diagnostics, outcome: Outcome | None = None, fail_on: Col
     """
     rules = (_failure, _interrupted) if diagnostics.interrupted else _RULES
     reasons = [reason for rule in rules if (reason := rule(diagnostics)) is not None]
-    reasons = _with_findings(reasons, diagnostics.findings)
-    if outcome is not None and not diagnostics.interrupted:
+    if not diagnostics.interrupted:
+        reasons = _with_findings(reasons, diagnostics.findings)
         reasons = _with_outcome(reasons, outcome, diagnostics.control, {FAIL_ON[name] for name in fail_on})
     fatal = {reason.code for reason in reasons if reason.fatal}
     carried_out = fatal <= set(OUTCOME_REASONS.values())
@@ -203,8 +203,12 @@ def _with_findings(reasons: list[Reason], findings: Sequence[Mapping[str, Any]])
     )
 
 
-def _with_outcome(reasons: list[Reason], outcome: Outcome, control: bool, fatal: Collection[str]) -> list[Reason]:
+def _with_outcome(
+    reasons: list[Reason], outcome: Outcome | None, control: bool, fatal: Collection[str]
+) -> list[Reason]:
     """The reasons and that of the outcome. A run that failed does not also hear that nothing came of it."""
+    if outcome is None:
+        return reasons
     failed = any(reason.fatal for reason in reasons)
     if outcome.state == GOT_WORSE:
         return sorted([*reasons, _got_worse(outcome, fatal=not control)], key=lambda reason: not reason.fatal)

@@ -153,7 +153,6 @@ def test_what_logs_say_of_rewards_and_lengths_is_summed_up(run: Run) -> None:
     last = {**FLAT, "reward": 0.0, "completions/clipped_ratio": 0.25}
     train(Recorder(run, diagnostics, Ears()), [*rewards, last, {"loss": 1.0}])
     assert (diagnostics.steps_compared, diagnostics.steps_flat) == (3, 2)
-    assert diagnostics.zero_variance_share == pytest.approx(2.5 / 3)
     assert (diagnostics.mean_rewards, diagnostics.least_cut) == ((0.4, 0.0), 0.25)
 
 

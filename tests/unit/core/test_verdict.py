@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.verdict import Diagnostics, judge
 
+FOUND = {"monitor": "plateau", "step": 3, "onset": 1, "evidence": "it stands", "cause": "why", "hint": "do"}
 FINE: dict[str, Any] = {
     "steps_requested": 10,
     "steps_done": 10,
@@ -81,23 +82,18 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
         True,
     ),
     ("a monitored reward moved along", {**REWARDED, "divergences": [{"alarm": False}]}, [], True),
+    ("a monitor warned", {**FINE, "findings": [{**FOUND, "ended": False}]}, ["plateau"], True),
     (
-        "most steps had no signal",
-        {**REWARDED, "steps_compared": 12, "steps_flat": 11, "zero_variance_share": 0.96, "mean_rewards": (0.47, 0.0)},
-        ["little_signal"],
-        True,
+        "a monitor ended the run",
+        {**FINE, "steps_done": 3, "findings": [{**FOUND, "ended": True}], "identical_pairs": 1, "pairs": 2},
+        ["plateau", "identical_pairs"],
+        False,
     ),
     (
-        "every step had some signal, and nearly no group had any",
-        {**REWARDED, "steps_compared": 12, "steps_flat": 0, "zero_variance_share": 0.96},
-        ["little_signal"],
-        True,
-    ),
-    (
-        "half of the steps had a signal",
-        {**REWARDED, "steps_compared": 12, "steps_flat": 6, "zero_variance_share": 0.7},
-        [],
-        True,
+        "no step was asked for",
+        {**FINE, "steps_requested": 0, "steps_done": 0, "weights_changed": False},
+        ["weights_unchanged"],
+        False,
     ),
     (
         "it was stopped, since rewards differed no longer",
@@ -123,8 +119,6 @@ TABLE: list[tuple[str, dict[str, Any], list[str], bool]] = [
         ["reward_never_paid"],
         True,
     ),
-    ("every completion was cut off", {**REWARDED, "least_cut": 1.0}, ["all_completions_cut"], True),
-    ("one step had a completion that ended", {**REWARDED, "least_cut": 0.99}, [], True),
     (
         "an error comes before its consequences",
         {**FINE, "failure": "x", "steps_done": 0, "weights_changed": False},

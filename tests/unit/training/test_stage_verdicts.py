@@ -74,7 +74,7 @@ def fatal(run: Run) -> list[str]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_run_that_learned_is_a_success(train: Callable[..., Run], verb: str) -> None:
     run = train(verb)
-    cut = ["all_completions_cut"] if verb == "reason" else []  # six tokens of a random model
+    cut = ["truncation"] if verb == "reason" else []  # six tokens of a random model
     assert (run.ok, codes(run), run.status["state"]) == (True, [*cut, "not_measured"], "done")
     diagnostics = run.verdict["diagnostics"]
     assert (diagnostics["steps_done"], diagnostics["steps_requested"], diagnostics["weights_changed"]) == (3, 3, True)
@@ -127,7 +127,7 @@ def test_a_run_that_never_ends_a_completion_and_cannot_learn_stops_after_five_st
     hints = {reason["code"]: reason["hint"] for reason in run.verdict["reasons"]}
     assert (run.ok, steps) == (False, 9 if masked else 5)
     assert "raise rollout.max_new_tokens" in hints["no_gradient" if masked else "constant_reward"]
-    assert "all_completions_cut" in hints
+    assert "truncation" in hints
 
 
 def test_a_flat_reward_does_not_stop_the_run_if_nobody_wants_that(train: Callable[..., Run]) -> None:

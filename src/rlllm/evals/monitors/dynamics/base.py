@@ -49,7 +49,7 @@ class LoggedStep:
 
     step: int
     values: Mapping[str, float]
-    """The row of `metrics.jsonl`, without what is no number."""
+    """The row of `metrics.jsonl`, without what is no finite number."""
     completions: Sequence[Mapping[str, Any]] = ()
     """Rows of `samples.jsonl`."""
     evaluations: Sequence[Mapping[str, Any]] = ()

@@ -7,6 +7,7 @@ import math
 from rlllm.evals.monitors.dynamics.base import Finding, LoggedStep, Monitor, TrainingFacts
 
 _BOUND = 0.58
+_FEWEST_PAIRS = 150
 _QUARTER = 0.25
 _EARLIEST = 0.45
 _Z = 1.96
@@ -37,7 +38,11 @@ class NoSignal(Monitor):
         self._right += accuracy * self._batch
         self._pairs += self._batch
         share = self._right / self._pairs
-        if step.step < _EARLIEST * self.facts.steps or share + _Z * math.sqrt(0.25 / self._pairs) > _BOUND:
+        if (
+            self._pairs < _FEWEST_PAIRS
+            or step.step < _EARLIEST * self.facts.steps
+            or share + _Z * math.sqrt(0.25 / self._pairs) > _BOUND
+        ):
             return None
         return Finding(
             self._onset,
