@@ -31,6 +31,7 @@ def sevens(sample):
 def never_ends(sample):
     return float(sample.truncated)
 '''
+_FOLDER = "FOLDER"
 _SUMS = {"name": "arithmetic", "level": 2, "rows": 1920, "holdout": 128}
 _LISTS = {"name": "lists", "level": 1, "rows": 2000, "holdout": 128, "params": {"clean": True}}
 _LOOP_TRAINER = {
@@ -58,9 +59,9 @@ HEALTHY: Mapping[str, dict[str, Any]] = {
         "data": {**_SUMS, "rows": 4000},
         "trainer": {
             "learning_rate": 1e-3,
-            "max_steps": 80,
+            "max_steps": 60,
             "per_device_train_batch_size": 32,
-            "warmup_steps": 8,
+            "warmup_steps": 6,
             "lr_scheduler_type": "cosine",
             "max_length": 256,
         },
@@ -116,10 +117,13 @@ class Case:
     codes: frozenset[str]
     changed: Mapping[str, Any] = field(default_factory=dict)
 
-    def settings(self) -> dict[str, Any]:
-        """The settings of the run, with `verb`."""
+    def settings(self, folder: Path) -> dict[str, Any]:
+        """The settings of the run, with `verb`; files are those that `write_files` wrote into the folder."""
         settings = json.loads(json.dumps(HEALTHY[self.like]))
-        for name, value in self.changed.items():
+        if self.codes:
+            settings["eval"] = {**settings.get("eval", {}), "rows": 32}
+        changed = json.loads(json.dumps(dict(self.changed)).replace(_FOLDER, str(folder)))
+        for name, value in changed.items():
             section, _, key = name.rpartition(".")
             if section:
                 settings.setdefault(section, {})[key] = value
@@ -132,8 +136,9 @@ def _case(like: str, *codes: str, **changed: Any) -> Case:
     return Case(like, frozenset(codes), {name.replace("__", "."): value for name, value in changed.items()})
 
 
-def _paid(name: str, **more: Any) -> list[Any]:
-    return [{"name": f"rewards.py:{name}", **more}, {"name": "exact", "weight": 0}]
+def _paid(name: str) -> list[Any]:
+    """The right answer is looked at, and something else is paid for."""
+    return [{"name": "exact", "weight": 0}, f"{_FOLDER}/rewards.py:{name}"]
 
 
 CASES: Mapping[str, Case] = {
@@ -143,10 +148,10 @@ CASES: Mapping[str, Case] = {
         "grpo", "no_movement", trainer__warmup_steps=1_000_000, trainer__lr_scheduler_type="constant_with_warmup"
     ),
     "grpo: beta 1e6": _case("grpo", "kl_dominates", trainer__beta=1e6),
-    "grpo: sums too hard for the model": _case("grpo", "zero_variance_groups", data__level=5, rewards=["exact"]),
-    "grpo: every completion cut": _case("grpo", "truncation", rollout__max_new_tokens=3),
+    "grpo: sums too hard for the model": _case("grpo", "zero_variance_groups", data__level=4, rewards=["exact"]),
+    "grpo: every completion cut": _case("grpo", "truncation", rollout__max_new_tokens=16),
     "grpo: answers that cannot be right": _case(
-        "grpo", "reward_never_paid", data={"name": "unreachable.jsonl", "holdout": 64}
+        "grpo", "reward_never_paid", "reward_composition", data={"name": f"{_FOLDER}/unreachable.jsonl", "holdout": 64}
     ),
     "grpo: paid for length": _case("grpo", "length_explosion", "length_bias", rewards=_paid("longer")),
     "grpo: paid for shortness": _case("grpo", "length_collapse", "length_bias", rewards=_paid("shorter")),
@@ -156,19 +161,25 @@ CASES: Mapping[str, Case] = {
     ),
     "grpo: entropy bonus 5": _case("grpo", "entropy_explosion", trainer__entropy_coef=5.0),
     "grpo: 16 updates of one rollout": _case(
-        "grpo", "clip_saturation", "policy_collapse", trainer__num_iterations=16, trainer__learning_rate=1e-2
+        "grpo",
+        "clip_saturation",
+        "policy_collapse",
+        trainer__num_iterations=16,
+        trainer__learning_rate=1e-2,
+        trainer__save_strategy="no",
     ),
     "grpo: no clipping of gradients": _case(
         "grpo", "policy_collapse", "gradient_spikes", trainer__learning_rate=1e-2, trainer__max_grad_norm=0.0
     ),
-    "entropy-min": _case(
+    "entropy-min: learning rate 2e-3": _case(
         "grpo",
         "entropy_collapse",
+        "kl_blowup",
         method="entropy-min",
         rewards=[{"name": "exact", "weight": 0}],
-        trainer__learning_rate=1e-3,
+        trainer__learning_rate=2e-3,
     ),
-    "grpo: reward turned round": _case("grpo", "got_worse", rewards=[{"name": "exact", "weight": -1}]),
+    "grpo: reward turned round": _case("grpo", "reward_regression", rewards=[{"name": "exact", "weight": -1}]),
     "sft: learning rate 1": _case("sft", "diverging_loss", trainer__learning_rate=1.0),
     "sft: learning rate 10, nothing held out": _case(
         "sft", "diverging_loss", trainer__learning_rate=10.0, data__holdout=0
@@ -182,13 +193,13 @@ CASES: Mapping[str, Case] = {
         "dpo", "diverging_loss", "policy_collapse", "kl_blowup", trainer__learning_rate=1e-1
     ),
     "dpo: pairs that differ by a blank": _case(
-        "dpo", "near_identical_pairs", data={"name": "blank.jsonl", "holdout": 64}
+        "dpo", "identical_pairs", data={"name": f"{_FOLDER}/blank.jsonl", "holdout": 64}
     ),
-    "dpo: random labels": _case("dpo", "no_signal", data={"name": "random.jsonl", "holdout": 64}),
-    "train-rm: random labels": _case("train-rm", "no_signal", data={"name": "random.jsonl", "holdout": 64}),
+    "dpo: random labels": _case("dpo", "no_signal", data={"name": f"{_FOLDER}/random.jsonl", "holdout": 64}),
+    "train-rm: random labels": _case("train-rm", "no_signal", data={"name": f"{_FOLDER}/random.jsonl", "holdout": 64}),
     "train-rm: learning rate 1": _case("train-rm", "diverging_loss", trainer__learning_rate=1.0),
-    "ppo: learning rate 3e-2": _case("ppo", "policy_collapse", trainer__learning_rate=3e-2),
-    "ppo: critic at 10": _case("ppo", "value_divergence", critic__learning_rate=10.0),
+    "ppo: learning rate 3e-2": _case("ppo", "policy_collapse", "entropy_collapse", trainer__learning_rate=3e-2),
+    "ppo: learning rate 10 of the critic": _case("ppo", "non_finite", "policy_collapse", critic__learning_rate=10.0),
 }
 
 

@@ -147,6 +147,22 @@ class PreferencePair:
     """How much better, in reward units; used by the margin term of the Bradley-Terry loss."""
     meta: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def identical(self) -> bool:
+        """Whether both completions are one text, but for white space: such a pair prefers nothing."""
+        chosen, rejected = (
+            text.split() if isinstance(text, str) else [_without_blanks(turn) for turn in text]
+            for text in (self.chosen, self.rejected)
+        )
+        return bool(chosen == rejected)
+
+
+def _without_blanks(turn: Any) -> Any:
+    """A turn of a conversation whose content is a list of words."""
+    if isinstance(turn, Mapping) and isinstance(turn.get("content"), str):
+        return {**turn, "content": turn["content"].split()}
+    return turn
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledCompletion:

@@ -323,7 +323,7 @@ def _identical_pairs(diagnostics: Diagnostics) -> Reason | None:
     return Reason(
         "identical_pairs",
         f"chosen equals rejected in {diagnostics.identical_pairs} of {diagnostics.pairs} pairs",
-        "such a pair teaches nothing; check which columns are mapped to chosen and rejected",
+        "such a pair teaches nothing (white space is no difference); check which columns are mapped to chosen and rejected",
         fatal=everything,
     )
 

@@ -9,7 +9,7 @@ from rlllm.training.plan import Plan
 
 
 def note_pairs(plan: Plan[Any], diagnostics: Diagnostics) -> None:
-    """Count the training pairs whose two completions are one text."""
+    """Count the training pairs whose two completions are one text, but for white space."""
     pairs = plan.loaded.train
     diagnostics.pairs = len(pairs)
-    diagnostics.identical_pairs = sum(pair.chosen == pair.rejected for pair in pairs)
+    diagnostics.identical_pairs = sum(pair.identical for pair in pairs)

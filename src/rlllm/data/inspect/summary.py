@@ -184,7 +184,7 @@ class RecordCounts:
                 self._text_lengths[len(text)] += 1
             if not (text or "").strip():
                 self._empty[name] += 1
-        self._identical += isinstance(record, PreferencePair) and record.chosen == record.rejected
+        self._identical += isinstance(record, PreferencePair) and record.identical
         if size > self._longest[2]:
             self._longest = (split, self._rows[split], size)
         self._imbalances.add(record, prompt)
