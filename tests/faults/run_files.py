@@ -21,9 +21,16 @@ CLOCKS = {"time", "tokens_per_second", "step_time"}
 REWARDS = '''
 import os
 import signal
+import zlib
 
 from rlllm.algorithms.dialogues.tracer import TRACER
 from rlllm.plugins import Score
+
+
+def now_and_then(sample):
+    if zlib.crc32(sample.completion.encode()) % 23 == 0:
+        raise KeyError("nothing to see")
+    return vowels(sample)
 
 
 def vowels(sample):

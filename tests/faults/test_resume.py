@@ -108,6 +108,7 @@ def assert_same_run(one: Run, other: Run) -> None:
     assert learned_metrics(one) == learned_metrics(other)
     assert list(one.samples()) == list(other.samples())
     assert one.results == other.results
+    assert one.verdict == other.verdict
 
 
 def codes(run: Run) -> list[str]:
@@ -371,6 +372,15 @@ def test_a_used_directory_is_refused_unless_told_what_to_do(train: Train) -> Non
         train("sft", "one")
     assert train("sft", "one", overwrite=True, learning_rate=1e-3).ok
     assert first.config["settings"]["trainer"]["learning_rate"] == 1e-3
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_resumed_run_remembers_where_rewards_failed_before(train: Train, whole: Train, step: int) -> None:
+    settings = {"rewards": ["REWARDS:now_and_then"], "per_device_train_batch_size": 16}
+    uninterrupted = whole("reason", **settings)
+    assert "rewards_failed" in codes(uninterrupted)
+    train("reason", "stopped", progress=Stopper(step), **settings)
+    assert_same_run(train("reason", "stopped", resume=True, **settings), uninterrupted)
 
 
 def test_the_verdict_of_a_resumed_run_covers_the_steps_before(train: Train, tmp_path: Path) -> None:

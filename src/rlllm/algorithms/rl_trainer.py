@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,8 @@ from rlllm.rollouts.config import ServingConfig
 from rlllm.rollouts.engines.base import sample_completions, sampled_logps
 from rlllm.rollouts.environments.base import finished
 
+_COUNTS = "rewards.json"
+"""In a checkpoint: what the rewards were given, and where they failed."""
 _SLOTS = ("sampler", "advantage", "mask", "loss", "off_policy", "erase", "dialogue", "reflect")
 
 
@@ -722,9 +725,10 @@ class RLTrainer(
     def recall(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Count the rollouts of an earlier start from its `samples.jsonl`, so that the verdict covers the whole run."""
         signal = "advantage" if self._label_free else "reward"
-        values = (row[signal] for row in rows if row.get("kept", True) or not self._label_free)
-        totals = torch.tensor([torch.nan if value is None else value for value in values])
-        if totals.numel():
+        kept = (row for row in rows if row.get("kept", True) or not self._label_free)
+        for _, rollout in groupby(kept, key=lambda row: row["step"]):
+            totals = torch.tensor([torch.nan if row[signal] is None else row[signal] for row in rollout])
+            # without groups the rewards of one rollout are compared: those of another are of another policy
             self._count(totals.view(-1, self.num_generations) if self.num_generations > 1 else totals.view(1, -1))
 
     def _observe(self, grouped: Tensor) -> None:
@@ -744,8 +748,14 @@ class RLTrainer(
         super().save_state(folder, writes=writes)
         if self.critic is not None:
             self.critic.save(folder, writes=writes)
+        counts = self.slots.rewards.counts()
+        if self.accelerator.num_processes > 1:
+            from accelerate.utils import gather_object
+
+            counts = self.slots.rewards.joined_counts(gather_object([counts]))
         if not writes:
             return
+        write_json(folder / _COUNTS, counts)
         states = {name: part.state_dict() for name, part in self.slots.stateful.items()}
         write_json(folder / "slots.json", {name: state for name, state in states.items() if state})
         if self.slots.staleness:
@@ -753,6 +763,8 @@ class RLTrainer(
 
     def load_state(self, folder: Path) -> None:
         super().load_state(folder)
+        if self.accelerator.is_main_process:
+            self.slots.rewards.restore_counts(read_json(folder / _COUNTS))
         states = read_json(folder / "slots.json")
         for name, part in self.slots.stateful.items():
             if name in states:

@@ -178,6 +178,41 @@ class Composition:
         for name, count in samples.items():
             self.tallies.setdefault(name, _Tally()).seen += count
 
+    def counts(self) -> dict[str, dict[str, Any]]:
+        """Reward name -> what it was given, failed on, and grew by; state of a checkpoint, so that a resume forgets nothing."""
+        return {
+            name: {
+                "seen": tally.seen,
+                "failed": tally.failed,
+                "messages": dict(tally.messages),
+                "first": tally.first,
+                "grown": tally.grown,
+            }
+            for name, tally in self.tallies.items()
+        }
+
+    @staticmethod
+    def joined_counts(processes: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+        """The `counts` of several processes as those of one."""
+        joined: dict[str, dict[str, Any]] = {}
+        for counts in processes:
+            for name, own in counts.items():
+                total = joined.setdefault(name, {"seen": 0, "failed": 0, "messages": {}, "first": None, "grown": 0})
+                total["seen"] += own["seen"]
+                total["failed"] += own["failed"]
+                total["messages"] = dict(Counter(total["messages"]) + Counter(own["messages"]))
+                total["first"] = total["first"] or own["first"]
+                total["grown"] = max(total["grown"], own["grown"])
+        return joined
+
+    def restore_counts(self, counts: Mapping[str, Mapping[str, Any]]) -> None:
+        """Go on from the `counts` of an earlier start."""
+        for name, own in counts.items():
+            tally = self.tallies.setdefault(name, _Tally())
+            tally.seen, tally.failed, tally.grown = own["seen"], own["failed"], own["grown"]
+            tally.messages = Counter(own["messages"])
+            tally.first = tuple(own["first"]) if own["first"] else None
+
     def fingerprint(self) -> str:
         """Hash of every reward's source code, arguments and weight; changes whenever a score could."""
         return fingerprint([[reward.name, reward.fingerprint] for reward in self.rewards])
