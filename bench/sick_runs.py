@@ -5,7 +5,7 @@
 A run of `sick_cases.py` has one mistake in its settings, its data or its reward. It counts as named where its verdict has one
 of the codes of that mistake. The delay is the step at which a monitor said so, as a share of the steps that were asked for;
 what the verdict alone says is said after the last step. The healthy runs have no mistake: each finding of a monitor there, or
-a reason that fails the run, is a false alarm. The runs stay in runs/sick-runs.
+a reason that fails the run, is a false alarm. The runs stay in runs/sick-runs, and are read again where they are there.
 
 With `--tools`, a Python that has rldoctor and rlprobe, both read the same metrics.jsonl: a run counts as named by them where
 they say anything at all that is more than information, which is a lower bar than the right cause.
@@ -66,10 +66,9 @@ def trained(name: str, case: Case, seed: int) -> dict[str, Any]:
     settings = case.settings(ROOT)
     verb = settings.pop("verb")
     folder = ROOT / f"{''.join(sign if sign.isalnum() else '-' for sign in name)}-{seed}"
-    try:
-        run = getattr(rlllm, verb)(model="nano", seed=seed, output_dir=folder, overwrite=True, **settings)
-    except rlllm.RlllmError as error:
-        raise SystemExit(f"{name}: {error}") from error
+    run = Run(folder)
+    if not run.verdict:
+        run = getattr(rlllm, verb)(model="nano", seed=seed, output_dir=folder, overwrite=folder.exists(), **settings)
     row = {"name": name, "seed": seed, **read(run, case)}
     print(json.dumps(row), flush=True)
     return row
