@@ -25,6 +25,13 @@ class SealedCheckpoints:
     model: Any
     accelerator: Any
     ref_model: Any = None
+    step_batches: list[Any] | None = None
+    """What the forward passes of the current optimizer step were given, for the callback that made this a list."""
+
+    def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.step_batches is not None:
+            self.step_batches.append(inputs)
+        return super().training_step(model, inputs, *args, **kwargs)  # type: ignore[misc]
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """TRL writes a README into the parent of every checkpoint; the run directory already says what it would."""

@@ -55,6 +55,8 @@ class Diagnostics:
     """Prompts after which the model's context has no room for a completion of the greatest length."""
     non_finite_steps: int = field(default=0, metadata=_SUM)
     """Logged steps whose loss or gradient norm was NaN or infinite."""
+    rollbacks: list[dict[str, int]] = field(default_factory=list, metadata=_OWN)
+    """Where the run went back after such a step: the `step`, and the checkpoint `to` whose step it went back."""
     largest_gradient: float | None = field(default=None, metadata=_LARGEST)
     """Largest gradient norm that was logged."""
     weights_changed: bool | None = field(default=None, metadata=_ALL)
@@ -333,8 +335,21 @@ def _non_finite(diagnostics: Diagnostics) -> Reason | None:
         return None
     return Reason(
         "non_finite",
-        f"loss or gradient was NaN or infinite at {diagnostics.non_finite_steps} logged steps",
-        "lower the learning rate; on a GPU try bf16 instead of fp16",
+        f"loss or gradient was NaN or infinite at {diagnostics.non_finite_steps} logged steps"
+        + (f", again after the run had gone back {len(diagnostics.rollbacks)} times" if diagnostics.rollbacks else ""),
+        "lower the learning rate; on a GPU try bf16 instead of fp16; the batch stands in nonfinite/",
+    )
+
+
+def _rolled_back(diagnostics: Diagnostics) -> Reason | None:
+    if not diagnostics.rollbacks or diagnostics.non_finite_steps:
+        return None
+    steps = ", ".join(f"{row['step']} (back to {row['to']})" for row in diagnostics.rollbacks)
+    return Reason(
+        "rolled_back",
+        f"loss or gradient was NaN or infinite at step {steps}; the run went on from the checkpoint, with other rows",
+        "the rows of that step stand in nonfinite/; lower the learning rate where it comes again",
+        fatal=False,
     )
 
 
@@ -625,6 +640,7 @@ _RULES = (
     _reward_flat,
     _identical_pairs,
     _non_finite,
+    _rolled_back,
     _no_gradient,
     _weights_unchanged,
     _steps_missing,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from rlllm.algorithms.callbacks import GracefulStop
     from rlllm.core.hardware import Hardware
     from rlllm.training.evaluation_callback import EvaluationCallback
+    from rlllm.training.rollback import NonFiniteStop
 
 PlanT = TypeVar("PlanT", bound=Plan[Any])
 PlanT_co = TypeVar("PlanT_co", bound=Plan[Any], covariant=True)
@@ -123,24 +124,40 @@ def train(plan: Plan[Any], options: RunOptions) -> Run:
     with judged_run(plan.config, diagnostics, options) as run:
         if diagnostics.untrainable:
             return run
-        job = prepare(same_batch(plan, run, resume=options.resume), run, diagnostics, options)
-        checkpoint = run.latest_checkpoint() if options.resume else None
-        trained, stop = _constructed(job, checkpoint, options.stop_after)
         from rlllm.algorithms.trackers import tracked
+        from rlllm.training.rollback import go_back
 
-        with tracked(run, trained, job.progress):
-            _learn(job, trained, stop, checkpoint, options)
+        goes_back = True
+        while goes_back:
+            job = prepare(same_batch(plan, run, resume=options.resume), run, diagnostics, options)
+            checkpoint = run.latest_checkpoint() if options.resume else None
+            trained, stop, finite = _constructed(job, checkpoint, options.stop_after)
+            with tracked(run, trained, job.progress):
+                goes_back = _learn(job, trained, stop, finite, checkpoint, options)
+            if goes_back:
+                plan, options = go_back(plan, run, diagnostics, options.progress), replace(options, resume=True)
     return run
 
 
-def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | None, options: RunOptions) -> None:
-    """Measure, train, save and measure again, as far as the run gets."""
+def _learn(
+    job: Job[Any],
+    trained: Any,
+    stop: GracefulStop,
+    finite: NonFiniteStop,
+    checkpoint: Path | None,
+    options: RunOptions,
+) -> bool:
+    """Measure, train, save and measure again, as far as the run gets; returns whether it has to go back."""
+    from rlllm.training.rollback import can_go_back
+
     diagnostics = job.diagnostics
     measure(job, "before", options.measurements)
     evaluations = None if options.stop_after else _evaluation_callback(job, trained)
     _fit(job, trained, stop, checkpoint)
+    if can_go_back(job.run, diagnostics, finite.last_finite):
+        return True
     if diagnostics.interrupted or diagnostics.failure is not None or options.stop_after:
-        return
+        return False
     if evaluations is not None:
         evaluations.bring_back()
     make_whole(trained.model, keep=is_main(), engine=trained.model_wrapped if trained.is_deepspeed_enabled else None)
@@ -148,6 +165,7 @@ def _learn(job: Job[Any], trained: Any, stop: GracefulStop, checkpoint: Path | N
     if not diagnostics.non_finite_steps and diagnostics.failure is None:  # nothing can be sampled from a diverged model
         measure(job, "after")
         compare(job)
+    return False
 
 
 @contextmanager
@@ -350,25 +368,30 @@ def _measure(job: Job[Any], when: str, shared: Path | None) -> None:
             store.write(place, job.plan, measured)
 
 
-def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tuple[Any, GracefulStop]:
-    """The trainer, and its callback that catches Ctrl-C. Its settings as they are used stand in the run's config then.
+def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tuple[Any, GracefulStop, NonFiniteStop]:
+    """The trainer, and its callbacks that catch Ctrl-C and numbers that are not finite.
+
+    Its settings as they are used stand in the run's config then.
 
     Raises:
         ConfigError: TRL refuses the settings, or adapters do not fit the model.
     """
     from rlllm.algorithms.callbacks import GracefulStop, Recorder, StopAfter
     from rlllm.training.monitoring import MonitorCallback
+    from rlllm.training.rollback import NonFiniteStop
 
     said = process_group.on_main(lambda: mend_logs(job.run, job.plan, checkpoint))
     _say_resumed(job.run, job.diagnostics, job.progress, said)
     stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
     monitors = MonitorCallback(job.plan, job.run, job.diagnostics, job.progress, len(job.tokenizer), job.completions)
-    trainer = built(job, [monitors, recorder, stop, *([StopAfter(stop_after)] if stop_after else [])])
+    finite = NonFiniteStop(job.run, job.progress, job.tokenizer)
+    trainer = built(job, [monitors, recorder, finite, stop, *([StopAfter(stop_after)] if stop_after else [])])
+    finite.trainer = trainer
     drop_printers(trainer)
     job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)
-    return trainer, stop
+    return trainer, stop, finite
 
 
 def _evaluation_callback(job: Job[Any], trainer: Any) -> EvaluationCallback | None:
