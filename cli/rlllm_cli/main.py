@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from rlllm_cli import console, ranks
+from rlllm_cli import console, ranks, streams
 from rlllm_cli.commands import (
     chat,
     claim,
@@ -148,7 +148,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `rlllm`; default: this process's own.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with streams.kept() as out:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        if reason := streams.lost(out):
+            console.say(f"error: what was to be printed is lost: {reason}")
+            return code or 1
+        return code
+
+
+def _run(words: list[str]) -> int:
     show_traceback = "--traceback" in words or os.environ.get("RLLLM_TRACEBACK", "") not in ("", "0")
     words = [word for word in words if word != "--traceback"]
     command, own = get_command(build()), None

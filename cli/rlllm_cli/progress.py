@@ -113,8 +113,10 @@ class LiveProgress:
 @contextmanager
 def listening() -> Iterator[ProgressCallback]:
     """The listener that suits stderr. A Ctrl-C the stage could not turn into a saved run is said here, and passed on."""
+    from rlllm.core.stop_signals import like_ctrl_c
+
     try:
-        with _display() as progress:
+        with like_ctrl_c(), _display() as progress:
             yield progress
     except KeyboardInterrupt:
         say("interrupted at once; a checkpoint that was saved before is continued with --resume")

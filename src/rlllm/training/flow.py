@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from rlllm.training.row_checks import (
 )
 from rlllm.training.settings import TrainingConfig
 from rlllm.training.shared_measurements import SharedMeasurements
+from rlllm.training.storage import check_space, named_faults, storage_error
 
 if TYPE_CHECKING:
     from rlllm.algorithms.callbacks import GracefulStop
@@ -189,14 +190,19 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
             yield run
         except BaseException as raised:
             error = process_group.settled(raised)
+            error = storage_error(raised, run) or error
             text = without_secrets(repr(error), secrets_in(config.model_dump(mode="json")))
             if not isinstance(error, RunLostError):  # nothing is written where the directory is another's, or gone
                 run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
+            elif not isinstance(raised, RunLostError):
+                with suppress(OSError):  # a full disk may have room for this
+                    run.set_status("failed", error=text)
             if error is raised:
                 raise
             raise error from raised
         seconds = time.monotonic() - started
-        process_group.on_main(lambda: _conclude(run, config, diagnostics, options.progress, seconds))
+        with named_faults(run):
+            process_group.on_main(lambda: _conclude(run, config, diagnostics, options.progress, seconds))
 
 
 def _meeting(config: StageConfig) -> dict[str, Any]:
@@ -216,6 +222,12 @@ def _open_run_directory(config: StageConfig, options: RunOptions, held: ExitStac
         say=options.progress.note,
     )
     held.callback(run_lock.release, run.path)
+    with named_faults(run):
+        _record_start(run, config, options, digest)
+    return run
+
+
+def _record_start(run: Run, config: StageConfig, options: RunOptions, digest: str) -> None:
     spent = run.status.get("seconds", 0.0) if options.resume else 0.0
     if not options.resume:
         settings, given = (
@@ -235,7 +247,6 @@ def _open_run_directory(config: StageConfig, options: RunOptions, held: ExitStac
         recipe = options.recipe if isinstance(options.recipe, str) else dump(dict(options.recipe or settings))
         (run.path / "recipe.yaml").write_text(without_secrets(recipe, secrets), encoding="utf-8")
     run.set_status("running", stage=config.stage, seconds=spent)
-    return run
 
 
 def _conclude(
@@ -389,6 +400,7 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
     trainer = built(job, [monitors, recorder, finite, stop, *([StopAfter(stop_after)] if stop_after else [])])
     finite.trainer = trainer
     drop_printers(trainer)
+    process_group.on_main(lambda: check_space(job.run, trainer, job.progress))
     job.run.add_to_config(trl=without_secrets(trainer.args.to_dict()))
     job.diagnostics.rows = len(trainer.train_dataset)
     return trainer, stop, finite
