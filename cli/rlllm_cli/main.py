@@ -148,30 +148,27 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: what follows `rlllm`; default: this process's own.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    show_traceback = "--traceback" in words or os.environ.get("RLLLM_TRACEBACK", "") not in ("", "0")
+    words = [word for word in words if word != "--traceback"]
     with streams.kept() as out:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        code, own = 0, None
+        try:
+            command, own = get_command(build()), ranks.Console()
+            done = command.main(words, prog_name="rlllm", standalone_mode=False, obj=Invocation(tuple(words)))
+            code = done if isinstance(done, int) else 0
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the sys.exit of somebody else's code is no success
+            if own is not None:
+                own.last_word(f"error: {error}".partition("\n")[0])
+            if show_traceback:
+                raise
+            code = show(error)
         if reason := streams.lost(out):
             console.say(f"error: what was to be printed is lost: {reason}")
             return code or 1
-        return code
-
-
-def _run(words: list[str]) -> int:
-    show_traceback = "--traceback" in words or os.environ.get("RLLLM_TRACEBACK", "") not in ("", "0")
-    words = [word for word in words if word != "--traceback"]
-    command, own = get_command(build()), None
-    try:
-        own = ranks.Console()
-        code = command.main(words, prog_name="rlllm", standalone_mode=False, obj=Invocation(tuple(words)))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the sys.exit of somebody else's code is no success
-        if own is not None:
-            own.last_word(f"error: {error}".partition("\n")[0])
-        if show_traceback:
-            raise
-        return show(error)
-    return code if isinstance(code, int) else 0
+    return code
 
 
 def show(error: BaseException) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -211,3 +213,13 @@ def test_doctor_lists_versions_and_the_machine(rlllm: Rlllm) -> None:
     assert "pytest" not in diagnostics, "extras are not needed"
     lines = rlllm("doctor").out.splitlines()
     assert lines[0].split() == ["rlllm", diagnostics["rlllm"]]
+
+
+def test_a_reader_that_has_heard_enough_is_no_error() -> None:
+    command = [Path(sys.executable).with_name("rlllm"), "methods", "ls"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

@@ -82,7 +82,7 @@ def test_a_disk_that_checkpoints_will_fill_is_said_at_the_start(
     assert command_line(words(tiny_model, tmp_path)) == ExitCode.OK
     run = Run(tmp_path / "run")
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in run.checkpoints.iterdir()]
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(2.0 * max(sizes))))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(2.5 * max(sizes))))
     capsys.readouterr()
     assert command_line([*words(tiny_model, tmp_path), *settings, "--overwrite"]) == ExitCode.OK
     said = capsys.readouterr().err
