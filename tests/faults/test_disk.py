@@ -72,19 +72,19 @@ def test_too_little_room_for_a_checkpoint_is_refused_before_anything_is_trained(
 
 @pytest.mark.parametrize(("settings", "warned"), [([], True), (["--save_total_limit", "1"], False)])
 def test_a_disk_that_checkpoints_will_fill_is_said_at_the_start(
-    tiny_model: str,
+    nano: str,
     tmp_path: Path,
     settings: list[str],
     warned: bool,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert command_line(words(tiny_model, tmp_path)) == ExitCode.OK
+    assert command_line(words(nano, tmp_path)) == ExitCode.OK
     run = Run(tmp_path / "run")
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in run.checkpoints.iterdir()]
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=int(2.5 * max(sizes))))
     capsys.readouterr()
-    assert command_line([*words(tiny_model, tmp_path), *settings, "--overwrite"]) == ExitCode.OK
+    assert command_line([*words(nano, tmp_path), *settings, "--overwrite"]) == ExitCode.OK
     said = capsys.readouterr().err
     assert ("checkpoints of " in said and "save_total_limit=" in said) == warned
 
