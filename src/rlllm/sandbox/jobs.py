@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 Isolation = Literal["full", "none"]
-Ending = Literal["exit", "signal", "time", "memory", "output", "setup"]
-"""How a program ended: by itself, killed by a signal, over its time, memory or output limit, or before it ran at all."""
+Ending = Literal["exit", "signal", "time", "memory", "output", "setup", "lost"]
+"""How a program ended: by itself, killed by a signal, over its time, memory or output limit, before it ran at all, or with the
+process that ran it, so that nothing is known about the program."""
 
 
 @dataclass(frozen=True, slots=True)

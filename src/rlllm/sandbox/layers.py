@@ -18,6 +18,8 @@ HINTS = {
     "landlock": "needs Linux 5.13 or newer with landlock among the modules in /sys/kernel/security/lsm",
     "seccomp": "needs a kernel with CONFIG_SECCOMP_FILTER, on x86_64 or aarch64",
     "process accounting": "needs /proc with CONFIG_PROC_CHILDREN, mounted without hidepid",
+    "process handles": "needs Linux 5.3 or newer; a container has to allow pidfd_open and setns, as Docker does from 20.10 on",
+    "processes": "the limit of processes is too low: raise ulimit -u, or the limit of this container (docker run --pids-limit)",
     "packages": "leave it out of packages:, or install a version that works with this interpreter",
     "worker": "run `python -I -S` by hand: the interpreter itself does not start there",
 }

@@ -145,7 +145,7 @@ class IsolatedJob:
                 answer = self._worker.receive(max(0.0, left)) if self._sent else None
                 with self._sending:
                     self._outcome = self._collect(answer)
-                self._pool.give_back(self._worker, usable=answer is not None)
+                self._pool.give_back(self._worker, usable=self._outcome.ended not in ("lost", "setup"))
             return self._outcome
 
     def kill(self) -> None:
@@ -165,7 +165,7 @@ class IsolatedJob:
         self._close_files()
         if answer is None:
             reason = b"the worker ended before the program did"
-            return Outcome("setup", None, b"", reason, time.monotonic() - self._started)
+            return Outcome("lost", None, b"", reason, time.monotonic() - self._started)
         if answer["ended"] == "setup":
             return Outcome("setup", None, b"", answer["reason"].encode(), answer["seconds"])
         ended, code = answer["ended"], answer["code"]

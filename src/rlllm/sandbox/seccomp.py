@@ -2,7 +2,8 @@
 
 Not on the list, on purpose: running files (`execve`), sockets other than pairs, namespaces and mounts, tracing and other
 processes' memory or descriptors, `memfd_create` and System V or POSIX queues (memory that no limit sees), io_uring, bpf, perf,
-keyrings, userfaultfd, changing identity, priority or clocks. A call newer than this table is not on it either.
+keyrings, userfaultfd, changing identity, priority or clocks, and options of sockets, which make buffers as large as the host
+allows. A call newer than this table is not on it either.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ioctl=16/29 dup=32/23 dup2=33/- dup3=292/24 pipe=22/- pipe2=293/59 poll=7/- ppol
 epoll_create=213/- epoll_create1=291/20 epoll_ctl=233/21 epoll_wait=232/- epoll_pwait=281/22 epoll_pwait2=441/441
 eventfd=284/- eventfd2=290/19 timerfd_create=283/85 timerfd_settime=286/86 timerfd_gettime=287/87 signalfd=282/-
 signalfd4=289/74 recvfrom=45/207 recvmsg=47/212 recvmmsg=299/243 sendto=44/206 sendmsg=46/211 sendmmsg=307/269
-shutdown=48/210 getsockname=51/204 getpeername=52/205 getsockopt=55/209 setsockopt=54/208
+shutdown=48/210 getsockname=51/204 getpeername=52/205 getsockopt=55/209
 """
 _MEMORY = """
 mmap=9/222 mprotect=10/226 munmap=11/215 mremap=25/216 madvise=28/233 brk=12/214 msync=26/227 mincore=27/232

@@ -1,11 +1,13 @@
 """Limits of one job, checked from outside its namespaces: wall time, and processor time, memory and output of all processes.
 
 The kernel's own limits hold for each process; the totals are read from /proc a few dozen times a second, so that a job can
-exceed one of them until the next reading.
+exceed one of them until the next reading. Memory is that of the processes and the most that their sockets may hold, which the
+kernel counts to no process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -28,6 +30,8 @@ class Watch:
     def __init__(self, line: int, processes: int) -> None:
         self.line = line
         self.processes = processes
+        with socket.socketpair()[0] as one:
+            self._buffer = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
     def check(self) -> None:
         """Raise `OSError` where this kernel or its /proc does not say who the children of a process are."""
@@ -95,7 +99,19 @@ class Watch:
                 ticks += user + system + sum(of_children)
                 spent[number, fields[_STARTED]] = user + system
                 pages += int(fields[_RESIDENT])
-        return max(ticks, sum(spent.values())) / _TICK, pages * _PAGE
+        return max(ticks, sum(spent.values())) / _TICK, pages * _PAGE + self._sockets() * self._buffer
+
+    def _sockets(self) -> int:
+        """How many sockets there are in the worker's network namespace: those of its one job."""
+        parts = []
+        with contextlib.suppress(OSError):
+            descriptor = os.open("self/net/unix", os.O_RDONLY, dir_fd=self.processes)
+            try:
+                while part := os.read(descriptor, 65536):  # the kernel gives a page at a time
+                    parts.append(part)
+            finally:
+                os.close(descriptor)
+        return max(0, b"".join(parts).count(b"\n") - 1)  # a line each, below a header
 
     def _children(self, number: str) -> list[str]:
         try:

@@ -8,6 +8,7 @@ these travel in descriptors that only the job reads, so no job can find a trace 
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -72,14 +73,14 @@ def main(control: int, parent: int, packages: str | None = None, modules: Sequen
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = socket.socket(fileno=control)
     try:
-        watched = os.pidfd_open(parent)
+        watched = _layer("process handles", os.pidfd_open, parent)
         lacking = missing()
         if lacking:
             raise LayerMissingError(*lacking[0])
         for name in _WARM.split():
             import_module(name)
         _import_packages(packages, modules)
-        processes = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+        processes = _layer("process accounting", os.open, "/proc", os.O_PATH | os.O_DIRECTORY)
         enter(processes, packages)
         worker = _fork_worker()
         if worker:
@@ -106,7 +107,7 @@ def _import_packages(folder: str | None, modules: Sequence[str]) -> None:
 
 def enter(processes: int, packages: str | None = None) -> None:
     """Into namespaces of our own, with the file view as root; root becomes nobody. `processes` is an open /proc."""
-    _write(processes, "self/oom_score_adj", "1000")
+    _layer("process accounting", _write, processes, "self/oom_score_adj", "1000")
     rest = kernel.NAMESPACES & ~kernel.CLONE_NEWUSER & ~kernel.CLONE_NEWNS
     if os.geteuid() == 0:
         _layer("mount namespace", kernel.unshare, kernel.CLONE_NEWNS)
@@ -124,11 +125,12 @@ def enter(processes: int, packages: str | None = None) -> None:
         _layer(f"{name.lower()} namespace", kernel.unshare, flag & rest)
 
 
-def _layer(name: str, step: Any, *arguments: object) -> None:
+def _layer(name: str, step: Any, *arguments: object) -> Any:
+    """What a step gives; the layer is missing where it fails."""
     try:
-        step(*arguments)
+        return step(*arguments)
     except OSError as problem:
-        raise LayerMissingError(name, problem) from problem
+        raise LayerMissingError("processes" if problem.errno == errno.EAGAIN else name, problem) from problem
 
 
 def _become_nobody() -> None:
@@ -153,11 +155,8 @@ def _write(folder: int, path: str, text: str) -> None:
 
 
 def _fork_worker() -> int:
-    guardian = os.pidfd_open(os.getpid())
-    try:
-        worker = os.fork()
-    except OSError as problem:
-        raise LayerMissingError("pid namespace", problem) from problem
+    guardian = _layer("process handles", os.pidfd_open, os.getpid())
+    worker: int = _layer("pid namespace", os.fork)
     if worker == 0:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([guardian], [], [], 0)[0]:
@@ -176,7 +175,7 @@ def _guard(worker: int, parent: int) -> None:
 
 def _serve(line: socket.socket, processes: int, packages: str | None) -> None:
     """Jobs one after the other, until the control socket closes."""
-    home = os.open("self/ns/pid", os.O_RDONLY, dir_fd=processes)
+    home = _layer("pid namespace", lambda: os.open("self/ns/pid", os.O_RDONLY, dir_fd=processes))
     watch = Watch(line.fileno(), processes)
     _layer("process accounting", watch.check)
     folders = [*view.stdlib_folders(), *([packages] if packages else [])]
@@ -185,8 +184,9 @@ def _serve(line: socket.socket, processes: int, packages: str | None) -> None:
         view.HOLDER: landlock.WRITE,
         "/dev/null": landlock.WRITE,
     }
-    walls = program.Walls(landlock.ruleset(rights), seccomp.Filter(seccomp.program()))
+    walls = program.Walls(_layer("landlock", landlock.ruleset, rights), seccomp.Filter(seccomp.program()))
     holder = kernel.NamespaceHolder()
+    _layer("pid namespace", _try_namespace, holder, home)
     kernel.drop_bounding_set()
     sys.path[:] = [place for place in sys.path if place.startswith(tuple(folders))]
     os.environ.update(ENVIRONMENT)
@@ -200,7 +200,31 @@ def _serve(line: socket.socket, processes: int, packages: str | None) -> None:
             return
         order = json.loads(message)
         if "limits" in order:
-            line.send(json.dumps(_job(order, descriptors, home, watch, holder, walls)).encode())
+            try:
+                answer = _job(order, descriptors, home, watch, holder, walls)
+            except LayerMissingError as absent:  # such as a limit of processes that others have used up by now
+                reason = f"no {absent.layer}: {absent.reason}"
+                line.send(json.dumps({"ended": "setup", "code": None, "seconds": 0.0, "reason": reason}).encode())
+                return
+            line.send(json.dumps(answer).encode())
+
+
+def _try_namespace(holder: kernel.NamespaceHolder, home: int) -> None:
+    """Into the namespace of a job and back, so that a kernel or a container that refuses it is known before any job."""
+    first = holder.new()
+    try:
+        os.close(_entered(first))
+        kernel.setns(home, kernel.CLONE_NEWPID)
+    finally:
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+
+
+def _entered(first: int) -> int:
+    """A descriptor of the namespace of its first process; the next child of this process is born there."""
+    namespace = os.pidfd_open(first)
+    kernel.setns(namespace, kernel.CLONE_NEWPID)
+    return namespace
 
 
 def _job(
@@ -215,10 +239,9 @@ def _job(
     report, trouble = os.pipe()
     limits = order["limits"]
     started = time.monotonic()
-    first = holder.new()
-    namespace = os.pidfd_open(first)
-    kernel.setns(namespace, kernel.CLONE_NEWPID)
-    child = os.fork()
+    first = _layer("pid namespace", holder.new)
+    namespace = _layer("pid namespace", _entered, first)
+    child = _layer("pid namespace", os.fork)
     if child == 0:
         program.become(limits, [*descriptors, trouble], walls)
     kernel.setns(home, kernel.CLONE_NEWPID)

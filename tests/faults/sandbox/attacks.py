@@ -57,6 +57,15 @@ if s >= 0 and libc.connect(s, address, 16) == 0: print("BROKE raw connect")
 )
 
 
+BUFFER = """
+import socket
+one, _ = socket.socketpair()
+before = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, before // 4)
+if one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) != before: print("BROKE buffer")
+"""
+
+
 def syscall_attack(name: str, x86: int, arm: int, words: str, bites: Bites = "anybody") -> Attack:
     """A raw system call that has to be refused; it succeeded where it returns no error."""
     number = f'number = {x86} if os.uname().machine == "x86_64" else {arm}\n'
@@ -87,6 +96,7 @@ ATTACKS = [
            "get.restype = ctypes.c_char_p\nif get(b'SECRET'): print('BROKE getenv')"),
     Attack("connect", CONNECT),
     Attack("connect from a child", in_child(CONNECT)),
+    Attack("larger buffers of a socket", BUFFER),
     Attack("connect from a thread", "import threading\ndef go():\n    import socket\n"
            "    socket.create_connection(('127.0.0.1', {port}), 2)\n    print('BROKE thread')\n"
            "t = threading.Thread(target=go); t.start(); t.join()"),

@@ -25,6 +25,24 @@ class Bomb:
 
 _EXIT, _TIME, _MEMORY, _OUTPUT = (frozenset({ending}) for ending in ("exit", "time", "memory", "output"))
 
+_SOCKETS = """import resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+try: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+except (OSError, ValueError): pass
+held = []
+for _ in range({pairs}):
+    try: pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    except OSError: break
+    held.append(pair)
+    for one in pair:
+        try: one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        except OSError: pass
+        one.setblocking(False)
+        try:
+            while True: one.send(bytes(50_000))
+        except OSError: pass
+"""
+
 BOMBS = [
     Bomb(
         "fork bomb",
@@ -91,6 +109,8 @@ BOMBS = [
     Bomb("thread that never ends",
            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()", _TIME,
          "import threading, time\nthreading.Thread(target=time.sleep, args=(2.1,)).start()\nprint('BROKE')"),
+    Bomb("buffers of sockets", "import os\nfor _ in range(4):\n    if os.fork() == 0: break\n"
+         + _SOCKETS.format(pairs=63) + "time.sleep(9)", _MEMORY, _SOCKETS.format(pairs=900) + "print('BROKE')"),
     Bomb("descriptors", "import os\nheld = [os.pipe() for _ in range(5000)]\nprint('BROKE')", _EXIT,
          "import os\nheld = [os.pipe() for _ in range(100)]\nprint('BROKE')"),
 ]  # fmt: skip

@@ -77,6 +77,7 @@ def test_plain_tests_are_scripts_or_calls() -> None:
             "kwargs": ["d", "k", None],
             "expected": [["d", "a", 1]],
             "tolerance": 0.1,
+            "relative_tolerance": 0.0,
         }
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,7 +19,7 @@ from rlllm.rewards.code.run_tests import Bench, Examination, same_output
 from rlllm.rewards.code.suites import suite_of
 from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
-from rlllm.sandbox import open_sandbox
+from rlllm.sandbox import open_sandbox, shared_sandbox
 from rlllm.sandbox.jobs import Limits, Outcome, Program
 from rlllm.sandbox.layers import SandboxError
 
@@ -151,6 +152,16 @@ FUNCTIONS = [
     ({"tests": [{"call": "f", "args": [], "expected": 0.1}]}, "def f(): return 0.1000001", 0.0),
     ({"tests": [{"call": "f", "args": [], "expected": 0.1}], "tolerance": 1e-3}, "def f(): return 0.1000001", 1.0),
     ({"tests": [{"stdin": "", "stdout": "a 0.1"}], "tolerance": 1e-3}, "print('a', 0.1000001)", 1.0),
+    ({"tests": [{"stdin": "", "stdout": "3"}], "tolerance": 1}, "print(4)", 1.0),
+    ({"tests": [{"stdin": "", "stdout": "3"}], "tolerance": 1}, "print(987654321)", 0.0),
+    ({"tests": [{"stdin": "", "stdout": "3"}], "tolerance": 2}, "print(-3)", 0.0),
+    ({"tests": [{"stdin": "", "stdout": "3"}], "tolerance": 2}, "print(0)", 0.0),
+    ({"tests": [{"call": "f", "args": [], "expected": 3}], "tolerance": 1}, "def f(): return 987654321", 0.0),
+    ({"tests": [{"call": "f", "args": [], "expected": [1e9]}], "tolerance": 1}, "def f(): return [1e9 + 2]", 0.0),
+    ({"tests": [{"call": "f", "args": [], "expected": [1e9]}], "relative_tolerance": 1e-6}, "def f(): return [1e9 + 2]", 1.0),
+    ({"tests": [{"stdin": "", "stdout": "1e9"}], "relative_tolerance": 1e-6}, "print(1e9 + 2)", 1.0),
+    ({"tests": [{"stdin": "", "stdout": "1e9"}], "relative_tolerance": 1e-6}, "print(1e9 + 2e4)", 0.0),
+    ({"tests": [{"stdin": "", "stdout": "1"}], "relative_tolerance": 1}, "print(1)", None),
     ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [[2]]}}, "def f(x): return x + 1", 1.0),
     ({"input_output": {"fn_name": "f", "inputs": [[1]], "outputs": [[2, 3]]}}, "def f(x): return x + 1", 0.0),
     ({"answer": "5"}, "def f(x): return x", None),
@@ -306,3 +317,46 @@ def test_every_shipped_case_is_judged_as_labelled() -> None:
     scores = Code(seconds=2.0).score_batch([case.sample for case in found.cases])
     wanted = [case.stated.value if case.stated else float(bool(case.label)) for case in found.cases]
     assert [score.value for score in scores] == wanted
+
+
+def test_a_worker_that_is_killed_loses_its_sample_and_no_other() -> None:
+    slow = "import time\ntime.sleep(2)\ndef add(a, b): return a + b"
+    right = "def add(a, b): return a + b"
+    sandbox = shared_sandbox("full")
+    sandbox.run([Program("1")])
+    threading.Timer(1.0, lambda: [worker.process.kill() for worker in list(sandbox._busy)[:1]]).start()  # type: ignore[attr-defined]
+    found = Code().score_batch([Sample("p", code, meta=ADD) for code in [slow, *[right] * 6]])
+    assert [one.value for one in found] == [None, *[1.0] * 6]
+    assert "the process of the sandbox that ran the program is gone" in str(found[0].note)
+    assert Code().score_batch([Sample("p", right, meta=ADD)])[0].value == 1.0
+
+
+DEEP = "[" * 100_000 + "]" * 100_000
+ODD: dict[str, dict[str, Any]] = {
+    "a sum of 5,000 terms": {"test_list": ["assert f(1) == " + "+".join("1" * 5000)]},
+    "5,000 signs": {"test_list": ["assert f(1) == " + "-" * 5000 + "1"]},
+    "200,000 signs": {"test_list": ["assert f(1) == " + "-" * 200_000 + "1"]},
+    "200,000 signs in a value": {"tests": [{"fn_name": "f", "input": "-" * 200_000 + "1", "output": "1"}]},
+    "signs in what runs before": {"test_list": ["assert f(1) == 1"], "test_setup_code": "x = " + "-" * 200_000 + "1"},
+    "deep tests": {"tests": DEEP},
+    "a deep table": {"input_output": DEEP},
+    "deep metadata": {"tests": [{"input": "1", "output": "1"}], "metadata": DEEP},
+    "a deep value": {"tests": [{"fn_name": "f", "input": DEEP, "output": "1"}]},
+    "half a character": {"test_list": ["assert f(1) == '\ud800'"]},
+    "tests of nothing": {"tests": [None]},
+    "a name that is no name": {"test": "def check(c):\n    assert c(1) == 1", "entry_point": "(" * 3000},
+}
+
+
+def test_odd_rows_are_none_with_a_note_and_the_others_are_judged() -> None:
+    right = Sample("p", "def f(x): return x", meta={"test_list": ["assert f(1) == 1"]})
+    odd = [Sample("p", "def f(x): return x", meta=meta) for meta in ODD.values()]
+    found = Code().score_batch([*odd, right])
+    assert {name: score.value for name, score in zip(ODD, found, strict=False)} == dict.fromkeys(ODD)
+    assert all(score.note for score in found[:-1])
+    assert found[-1].value == 1.0
+
+
+def test_a_row_without_a_message_is_judged_by_its_tests() -> None:
+    meta = {"test": "def check(c):\n    assert c(1) == 1", "entry_point": "f"}
+    assert Code().score_batch([Sample([], "def f(x): return x", meta=meta)])[0].value == 1.0

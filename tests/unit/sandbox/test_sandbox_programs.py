@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.sandbox import missing_layers, open_sandbox
+from rlllm.sandbox import kernel, missing_layers, open_sandbox
 from rlllm.sandbox.jobs import Isolation, Limits, Program, Sandbox
 from rlllm.sandbox.layers import SandboxError, layer_missing
 
@@ -168,7 +168,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_says_so() -> None:
     try:
         job = sandbox.start(Program("import time; time.sleep(60)"))
         job._worker.process.kill()  # type: ignore[attr-defined]
-        assert job.wait().ended == "setup"
+        assert job.wait().ended == "lost"
         idle = sandbox._idle[0]  # type: ignore[attr-defined]
         idle.process.kill()
         idle.process.wait()
@@ -246,7 +246,7 @@ def test_closing_ends_what_is_still_running() -> None:
     job = sandbox.start(Program("import time; time.sleep(60)"))
     threading.Timer(0.2, sandbox.close).start()
     started = time.monotonic()
-    assert job.wait().ended == "setup"
+    assert job.wait().ended == "lost"
     assert time.monotonic() - started < 5
     assert descendants() < before
 
@@ -327,3 +327,37 @@ def test_a_fork_is_refused_and_its_end_leaves_the_sandbox_to_the_parent(isolated
             os._exit(refused)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert [one.stdout for one in isolated.run([Program("print(1)")] * 4)] == [b"1\n"] * 4
+
+
+ORDINARY = "import asyncio, multiprocessing\nasync def three():\n    await asyncio.sleep(0.01)\n    return 3\n"
+
+
+def test_event_loops_and_pipes_work_without_options_of_sockets(sandbox: Sandbox) -> None:
+    source = ORDINARY + "near, far = multiprocessing.Pipe()\nnear.send('x')\nprint(asyncio.run(three()), far.recv())"
+    assert sandbox.run([Program(source)])[0].stdout == b"3 x\n"
+
+
+REFUSING = """
+import sys
+sys.path.insert(0, {sources!r})
+from rlllm.sandbox import kernel, open_sandbox, seccomp
+lines = [seccomp._line(0x20, 0), seccomp._line(0x15, {number}, 0, 1), seccomp._line(6, 0x50001), seccomp._line(6, 0x7FFF0000)]
+kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+seccomp.Filter(b"".join(lines)).install()
+open_sandbox("full", workers=1)
+"""
+REFUSALS = {
+    "pidfd_open": (434, "process handles"),
+    "setns": (308, "pid namespace"),
+    "landlock_add_rule": (445, "landlock"),
+}
+
+
+@pytest.mark.skipif(kernel.machine() != "x86_64", reason="the numbers are those of x86_64")
+@pytest.mark.parametrize(("number", "layer"), REFUSALS.values(), ids=REFUSALS)
+def test_a_call_that_the_kernel_refuses_is_named_by_its_layer_with_the_way_out(number: int, layer: str) -> None:
+    source = REFUSING.format(sources=str(Path(__file__).resolve().parents[3] / "src"), number=number)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"programs cannot be isolated here: no {layer}\ngiven: [Errno 1] " in done.stderr
+    assert "--sandbox none runs them without any isolation" in done.stderr

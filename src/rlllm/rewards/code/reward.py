@@ -1,7 +1,8 @@
 """The `code` reward: 1 if a program passes the row's tests, run in a sandbox with full isolation or without any.
 
 Tests and expected values never enter the sandbox of the program they judge. A program that fails, hangs, uses too much
-or cheats gets 0.0 with a note; tests that cannot be read give None; a sandbox that does not work is an error.
+or cheats gets 0.0 with a note; tests that cannot be read give None, and so does a program whose sandbox was killed from
+outside; a sandbox that does not start is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from threading import Lock
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.code.run_code import RunCodeServer, is_url
-from rlllm.rewards.code.run_tests import Bench, Block
+from rlllm.rewards.code.run_tests import Bench, Block, WorkerLostError
 from rlllm.rewards.code.suites import Suite, UnfitRowError, is_completed, suite_of
 from rlllm.sandbox import processors, shared_sandbox
 from rlllm.sandbox.jobs import Isolation, Limits
@@ -140,7 +141,10 @@ def _score(benches: _Benches, sample: Sample) -> Score:
     if not code.strip():
         return Score(0.0, note="no code")
     bench = benches.of(suite, blocks)
-    verdict = suite.judge(blocks, bench)
+    try:
+        verdict = suite.judge(blocks, bench)
+    except WorkerLostError as lost:
+        return Score(None, parsed=code[:_SHOWN], note=str(lost))
     if verdict.passed is None:
         return Score(None, parsed=code[:_SHOWN], note=verdict.note)
     share = verdict.passed / verdict.total

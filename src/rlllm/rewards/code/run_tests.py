@@ -107,6 +107,7 @@ class ScriptTests:
 
     cases: Sequence[tuple[str, str]]
     tolerance: float = 0.0
+    relative_tolerance: float = 0.0
 
     @property
     def sources(self) -> list[str]:
@@ -124,7 +125,7 @@ class ScriptTests:
         for number, (given, wanted) in enumerate(self.cases, start=1):
             program = Program(source, given.encode("utf-8", "replace"), _roomy(bench.limits, wanted))
             outcome = bench.outcome(program)
-            fault = _script_fault(outcome, wanted, self.tolerance)
+            fault = _script_fault(outcome, wanted, self.tolerance, self.relative_tolerance)
             if fault is None:
                 passed += 1
                 continue
@@ -139,7 +140,8 @@ class Examination:
     """Tests that call functions of the solution."""
 
     tests: Sequence[dict[str, Any]]
-    """Each `{"source": ...}`, or a call: `call`, `args`, `kwargs`, `expected` (any of these; encoded) and `tolerance`."""
+    """Each `{"source": ...}`, or a call: `call`, `args`, `kwargs`, `expected` (any of these; encoded), `tolerance` and
+    `relative_tolerance`."""
     setup: Sequence[str] = ()
     """Sources that run before the tests, in their process, where `names` are known."""
     names: Sequence[str] = ()
@@ -223,6 +225,10 @@ def _report(outcome: Outcome) -> dict[str, Any] | None:
     _, mark, text = outcome.stdout.decode("utf-8", "replace").rpartition(recorded.MARK)
     report: dict[str, Any] | None = json.loads(text) if mark and outcome.ended == "exit" else None
     return report
+
+
+class WorkerLostError(RuntimeError):
+    """The process in which a program ran is gone, by no fault of the program; nothing is known about it."""
 
 
 class _StoppedError(Exception):
@@ -326,6 +332,8 @@ def _outcome(job: Job) -> Outcome:
 
 
 def _ran(outcome: Outcome) -> Outcome:
+    if outcome.ended == "lost":
+        raise WorkerLostError("the process of the sandbox that ran the program is gone; out of memory?")
     if outcome.ended == "setup":
         raise RuntimeError(f"the sandbox did not start a program: {outcome.stderr[-300:].decode('utf-8', 'replace')}")
     return outcome
@@ -336,7 +344,7 @@ def _roomy(limits: Limits, wanted: str) -> Limits:
     return replace(limits, output_kb=max(limits.output_kb, 2 * len(wanted.encode("utf-8", "replace")) // 1024))
 
 
-def _script_fault(outcome: Outcome, wanted: str, tolerance: float) -> str | None:
+def _script_fault(outcome: Outcome, wanted: str, tolerance: float, relative: float) -> str | None:
     """Why a run of a script is no pass; None if it is one."""
     if _ran(outcome).ended != "exit" or outcome.code != 0:
         return f"the solution {_ending(outcome)}"
@@ -344,18 +352,21 @@ def _script_fault(outcome: Outcome, wanted: str, tolerance: float) -> str | None
         output = outcome.stdout.decode()
     except UnicodeDecodeError:
         return "the output is no UTF-8 text"
-    return None if same_output(output, wanted, tolerance) else "the output differs"
+    return None if same_output(output, wanted, tolerance, relative) else "the output differs"
 
 
-def same_output(output: str, expected: str, tolerance: float = 0.0) -> bool:
+def same_output(output: str, expected: str, tolerance: float = 0.0, relative: float = 0.0) -> bool:
     """Equal line by line, apart from blanks at the ends of lines and empty lines at the end.
 
-    With a tolerance, words that are numbers on both sides may differ by that much, absolutely or relatively.
+    Words that are numbers on both sides may differ by `tolerance`, or by the share `relative` of the larger one.
     """
     lines, expected_lines = _lines(output), _lines(expected)
     if len(lines) != len(expected_lines):
         return False
-    return all(a == b or (tolerance > 0 and _near(a, b, tolerance)) for a, b in zip(lines, expected_lines, strict=True))
+    near = tolerance > 0 or relative > 0
+    return all(
+        a == b or (near and _near(a, b, tolerance, relative)) for a, b in zip(lines, expected_lines, strict=True)
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -365,16 +376,16 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def _near(output: str, expected: str, tolerance: float) -> bool:
+def _near(output: str, expected: str, tolerance: float, relative: float) -> bool:
     words, expected_words = output.split(), expected.split()
     if len(words) != len(expected_words):
         return False
-    return all(a == b or _close(a, b, tolerance) for a, b in zip(words, expected_words, strict=True))
+    return all(a == b or _close(a, b, tolerance, relative) for a, b in zip(words, expected_words, strict=True))
 
 
-def _close(output: str, expected: str, tolerance: float) -> bool:
+def _close(output: str, expected: str, tolerance: float, relative: float) -> bool:
     try:
-        return math.isclose(float(output), float(expected), rel_tol=tolerance, abs_tol=tolerance)
+        return math.isclose(float(output), float(expected), rel_tol=relative, abs_tol=tolerance)
     except ValueError:
         return False
 

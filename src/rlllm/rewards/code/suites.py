@@ -45,11 +45,15 @@ def suite_of(sample: Sample) -> Suite:
                 raise
             except SyntaxError as error:
                 raise UnfitRowError(f"the tests do not parse: {error}") from error
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            except _UNREADABLE as error:
                 raise UnfitRowError(f"the column {column} cannot be read: {error!r}"[:300]) from error
             if suite is not None:
                 return suite
     raise UnfitRowError(f"the row has no tests (columns {', '.join(_SHAPES)})")
+
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError, MemoryError)
+"""What reading a row raises that is of an odd form; Python's parser calls too many signs in a row a lack of memory."""
 
 
 def is_completed(suite: Suite) -> bool:
@@ -183,12 +187,12 @@ def _rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _of_tests(sample: Sample, tests: Sequence[Mapping[str, Any]]) -> Suite:
-    tolerance, name = _tolerance(sample.meta), _function_asked_for(sample)
+    tolerances, name = _tolerances(sample.meta), _function_asked_for(sample)
     scripts = [_script(test) for test in tests if not _is_call(test, name)]
-    calls = [_call(*_parts(test, name), tolerance) for test in tests if _is_call(test, name)]
+    calls = [_call(*_parts(test, name), tolerances) for test in tests if _is_call(test, name)]
     if scripts and calls:
         raise ValueError("some tests are runs of a script and some are calls of a function")
-    return ScriptTests(scripts, tolerance) if scripts else Examination(calls, preamble="call" not in tests[0])
+    return ScriptTests(scripts, **tolerances) if scripts else Examination(calls, preamble="call" not in tests[0])
 
 
 def _is_call(test: Mapping[str, Any], name: str) -> bool:
@@ -318,21 +322,22 @@ _SHAPES: dict[str, Callable[[Sample, Any], Suite | None]] = {
 
 
 def _call(
-    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], expected: list[Any], tolerance: float
+    name: str, args: Sequence[Any], kwargs: Mapping[str, Any], expected: list[Any], tolerances: dict[str, float]
 ) -> dict[str, Any]:
     given = wire.encode(list(args), wire.DEEPEST), wire.encode(dict(kwargs), wire.DEEPEST)
     wanted = [wire.encode(value, wire.DEEPEST) for value in expected]
     if max(len(json.dumps(value)) for value in wanted) > wire.LARGEST_ANSWER:
         raise UnfitRowError(f"{name} is to return more than {wire.LARGEST_ANSWER} bytes, which no answer may have")
-    return {"call": str(name), "args": given[0], "kwargs": given[1], "expected": wanted, "tolerance": tolerance}
+    return {"call": str(name), "args": given[0], "kwargs": given[1], "expected": wanted, **tolerances}
 
 
-def _tolerance(meta: Mapping[str, Any]) -> float:
-    """The row's column `tolerance`; 0 without one."""
-    tolerance = float(meta.get("tolerance") or 0)
-    if not (tolerance >= 0 and math.isfinite(tolerance)):
-        raise ValueError(f"tolerance {tolerance}")
-    return tolerance
+def _tolerances(meta: Mapping[str, Any]) -> dict[str, float]:
+    """The row's columns `tolerance`, a difference, and `relative_tolerance`, a share below 1; each 0 without one."""
+    found = {name: float(meta.get(name) or 0) for name in ("tolerance", "relative_tolerance")}
+    for (name, value), most in zip(found.items(), (math.inf, 1.0), strict=True):
+        if not 0 <= value < most:
+            raise ValueError(f"{name} {value}")
+    return found
 
 
 def _listed(column: Any) -> list[Any]:

@@ -111,13 +111,20 @@ def _check_call(solution: Solution, test: dict[str, Any]) -> str | None:
     wire = solution.wire
     arguments, keywords = wire.decode(test["args"]), wire.decode(test["kwargs"])
     returned = solution.ask(test["call"], test["call"], arguments, keywords)
-    if any(_equal(returned, wire.decode(value), test["tolerance"]) for value in test["expected"]):
+    if any(
+        _equal(returned, wire.decode(value), (test["tolerance"], test["relative_tolerance"]))
+        for value in test["expected"]
+    ):
         return None
     return f"{test['call']} returned another value"
 
 
-def _equal(returned: Any, expected: Any, tolerance: float) -> bool:
-    """Equal as Python compares them, but lists, tuples and arrays alike, NaN and NaN, and numbers within a tolerance."""
+def _equal(returned: Any, expected: Any, tolerance: tuple[float, float]) -> bool:
+    """Equal as Python compares them, but lists, tuples and arrays alike, NaN and NaN, and numbers within a tolerance.
+
+    Args:
+        tolerance: the difference that numbers may have, and the share of the larger one that it may be.
+    """
     if type(returned).__module__ == "numpy":
         returned = returned.tolist()
     if isinstance(returned, (list, tuple)) and isinstance(expected, (list, tuple)):
@@ -126,8 +133,8 @@ def _equal(returned: Any, expected: Any, tolerance: float) -> bool:
         return returned.keys() == expected.keys() and all(
             _equal(returned[key], expected[key], tolerance) for key in expected
         )
-    if tolerance and _is_real(returned) and _is_real(expected):
-        return math.isclose(returned, expected, rel_tol=tolerance, abs_tol=tolerance)
+    if any(tolerance) and _is_real(returned) and _is_real(expected):
+        return math.isclose(returned, expected, rel_tol=tolerance[1], abs_tol=tolerance[0])
     if isinstance(returned, float) and isinstance(expected, float) and math.isnan(returned):
         return math.isnan(expected)
     return bool(returned == expected)
