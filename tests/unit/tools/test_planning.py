@@ -115,6 +115,20 @@ def test_a_run_of_several_processes_is_planned_by_arithmetic() -> None:
     assert dict(found.lines())["probe"].startswith("not tried: launch=ddp starts several processes")
 
 
+def test_a_method_that_trains_in_rounds_is_planned_by_arithmetic() -> None:
+    found = rlllm.plan("align/quickstart", method="spin", data={"name": "arithmetic", "rows": 50, "holdout": 8})
+    assert (found.probe, found.duration) == (None, None)
+    assert "spin trains in rounds" in dict(found.lines())["probe"]
+
+
+def test_an_ensemble_takes_as_long_as_all_its_members() -> None:
+    options = {"data": {"rows": 64, "holdout": 8}, "eval": {"rows": 8}, "method": "ensemble", "members": 4}
+    found = rlllm.plan("train-rm/quickstart", seconds=0, max_steps=10, **options)
+    assert found.duration is not None
+    assert found.duration.runs == 4
+    assert 0 < found.duration.total.low < found.duration.total.high
+
+
 def test_json_holds_the_same(planned: Forecast) -> None:
     value = json.loads(json.dumps(planned.to_json()))
     assert (value["ok"], value["learning"]["answer"], value["memory"]["fits"]) == (True, "can", True)

@@ -299,6 +299,8 @@ def _why_not(plan: Plan[Any]) -> str:
     """Why the first steps cannot be tried here; empty if they can."""
     if processes_of(plan.config.launch) > 1:
         return f"launch={plan.config.launch.name} starts several processes, and a probe is one"
+    if hasattr(plan.config, "iterations"):
+        return f"{plan.method.name} trains in rounds, each on pairs of what the model writes by then"
     if len(plan.loaded.train) < plan.rows_needed:
         return f"one step takes {plan.rows_needed} rows, and there are {len(plan.loaded.train)}"
     parts, free = memory_of(plan), memory_use.free("cuda" if _has_gpu() else "cpu")
@@ -327,7 +329,7 @@ def _duration(plan: Plan[Any], tried: Probe) -> Duration:
     from scipy.stats import t
 
     per_rollout, steps = plan.steps_per_rollout, steps_of(plan)
-    runs = len(plan.runs) if isinstance(plan, ExperimentPlan) else 1
+    runs = len(plan.runs) if isinstance(plan, ExperimentPlan) else getattr(plan.config, "members", 1)
     rounds = [tried.steps[at : at + per_rollout] for at in range(0, len(tried.steps), per_rollout)]
     seconds = [sum(step.seconds for step in part) / len(part) for part in (rounds[1:] or rounds)]
     mean, spread = fmean(seconds), stdev(seconds) if len(seconds) > 1 else fmean(seconds) / 2
@@ -343,11 +345,11 @@ def _duration(plan: Plan[Any], tried: Probe) -> Duration:
     total = runs * (rest + steps * mean)
     drawn = spread * math.sqrt(1 / len(seconds) + per_rollout / steps) * steps
     wide = float(t.ppf(0.9, max(len(seconds) - 1, 1))) * drawn * runs
-    wide = math.hypot(wide, _MACHINE * total)
+    wide = 1 + math.hypot(wide, _MACHINE * total) / total
     tokens = [row["tokens"] or 0 for row in tried.samples]
     longer = plan.config.rollout.max_new_tokens / max(fmean(tokens), 1) if tokens else None
     return Duration(
-        total=Interval(total, max(total - wide, 0.0), total + wide, len(seconds), "probe"),
+        total=Interval(total, total / wide, total * wide, len(seconds), "probe"),
         step=mean,
         phases=phases,
         steps=steps,
