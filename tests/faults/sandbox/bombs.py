@@ -29,8 +29,8 @@ _SOCKETS = """import resource, socket, time
 most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 try: resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 except (OSError, ValueError): pass
-held = []
-for _ in range({pairs}):
+held, sent = [], 0
+while len(held) < {pairs} and sent < {mib} << 20:
     try: pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     except OSError: break
     held.append(pair)
@@ -39,7 +39,7 @@ for _ in range({pairs}):
         except OSError: pass
         one.setblocking(False)
         try:
-            while True: one.send(bytes(50_000))
+            while True: sent += one.send(bytes(50_000))
         except OSError: pass
 """
 
@@ -110,7 +110,8 @@ BOMBS = [
            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()", _TIME,
          "import threading, time\nthreading.Thread(target=time.sleep, args=(2.1,)).start()\nprint('BROKE')"),
     Bomb("buffers of sockets", "import os\nfor _ in range(4):\n    if os.fork() == 0: break\n"
-         + _SOCKETS.format(pairs=63) + "time.sleep(9)", _MEMORY, _SOCKETS.format(pairs=900) + "print('BROKE')"),
+         + _SOCKETS.format(pairs=63, mib=9999) + "time.sleep(9)", _MEMORY,
+         _SOCKETS.format(pairs=900, mib=200) + "print('BROKE')"),
     Bomb("descriptors", "import os\nheld = [os.pipe() for _ in range(5000)]\nprint('BROKE')", _EXIT,
          "import os\nheld = [os.pipe() for _ in range(100)]\nprint('BROKE')"),
 ]  # fmt: skip
