@@ -1,7 +1,8 @@
 """Writes a file under `docs/results/`: numbers beside the command, the machine and the code that made them.
 
 Every benchmark takes `--output docs/results/NAME.json`. `python -m rlllm_cli.results` renders such files into the pages. A
-benchmark of SmolLM2-135M is given its folder as `$SMOLLM2`, so that its command names no machine's path.
+benchmark of SmolLM2-135M is given its folder as `$SMOLLM2`, and one that asks other tools their Python as `$TOOLS`, so that
+its command names no machine's path.
 """
 
 from __future__ import annotations
@@ -92,13 +93,13 @@ def made_with_this_code(folder: Path) -> bool:
 
 
 def _command(script: str, words: Sequence[str]) -> str:
-    """The line to type again: without `--output`, and with the folder of SmolLM2 as the variable that names it."""
+    """The line to type again: without `--output`, and with places of one machine as the variables that name them."""
     kept = list(words)
     if "--output" in kept:
         at = kept.index("--output")
         del kept[at : at + 2]
-    folder = os.environ.get("SMOLLM2")
-    return " ".join(["python", script, *("$SMOLLM2" if word == folder else shlex.quote(word) for word in kept)])
+    places = {os.environ[name]: f"${name}" for name in ("SMOLLM2", "TOOLS") if name in os.environ}
+    return " ".join(["python", script, *(places.get(word) or shlex.quote(word) for word in kept)])
 
 
 def _commit() -> str | None:

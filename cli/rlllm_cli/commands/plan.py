@@ -22,6 +22,8 @@ class PlanCommand(options.VerbCommand):
     """A command whose first word is a verb or a recipe, and that takes any setting of that verb."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            self._refuse_repeats(ctx, args)
         bare = [word for word in args if not word.startswith("-")]
         if ctx.resilient_parsing or not bare or {"--help", "-h"} & {*args}:
             return options.OptionsOnce.parse_args(self, ctx, args)
