@@ -159,7 +159,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             code = done if isinstance(done, int) else 0
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # the sys.exit of somebody else's code is no success
+        except BaseException as error:  # the sys.exit of a user's file is no success; that of --show-completion is one
+            if isinstance(error, SystemExit) and not _of_a_plugin(error):
+                raise
             if own is not None:
                 own.last_word(f"error: {error}".partition("\n")[0])
             if show_traceback:
@@ -169,6 +171,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
             console.say(f"error: what was to be printed is lost: {reason}")
             return code or 1
     return code
+
+
+def _of_a_plugin(error: BaseException) -> bool:
+    from rlllm.core.plugin_errors import plugin_place
+
+    return plugin_place(error) is not None
 
 
 def show(error: BaseException) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -108,17 +107,19 @@ def test_a_bug_is_one_screen_unless_the_traceback_is_asked_for(
 ) -> None:
     run = tmp_path / "broken"
     run.mkdir()
-    (run / "status.json").write_text("{ this is no JSON")
+    (run / "status.json").write_text('{"state": "done", "stage": "sft"}')
+    (run / "config.json").write_text('{"stage": "sft", "settings": {}}')
+    (run / "results.json").write_text('{"measures": 3}')
     said = rlllm("runs show broken")
     assert said.code == 1
-    assert said.err.startswith("error: unexpected JSONDecodeError: ")
+    assert said.err.startswith("error: unexpected TypeError: ")
     assert "--traceback" in said.err
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(TypeError):
         rlllm("runs show broken --traceback")
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(TypeError):
         rlllm("--traceback runs show broken")
     monkeypatch.setenv("RLLLM_TRACEBACK", "1")
-    with pytest.raises(json.JSONDecodeError):
+    with pytest.raises(TypeError):
         rlllm("runs show broken")
 
 
