@@ -34,7 +34,12 @@ def lineage_of(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     code = {name: _hash_of(path) for name, path in _named_files(plan)}
     return {
         "parents": [plan.config.model.reference] if plan.source.kind == "run" else [],
-        "model": {"name": plan.source.name, "path": plan.source.reference, "weights": plan.source.fingerprint()},
+        "model": {
+            "name": plan.source.name,
+            "path": plan.source.reference,
+            "weights": plan.source.fingerprint(),
+            "trust_remote_code": plan.config.model.trust_remote_code,
+        },
         "data": {
             "source": plan.loaded.source,
             "hash": plan.loaded.hash,
