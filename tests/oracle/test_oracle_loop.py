@@ -233,7 +233,7 @@ def test_rollouts_are_recorded_in_whole_groups_with_rewards_that_were_scored(tin
 
 def test_the_facts_of_an_earlier_start_are_taken_up(tiny_model: str, tmp_path: Path) -> None:
     trainer = loop(tiny_model, tmp_path, config(tmp_path), [])
-    trainer.recall([{"reward": reward} for reward in (1.0, 1.0, 1.0, 1.0, None, 0.0, 0.0, 0.5)])
+    trainer.recall([{"step": 1, "reward": reward} for reward in (1.0, 1.0, 1.0, 1.0, None, 0.0, 0.0, 0.5)])
     assert (trainer.reward_rows, trainer.reward_undefined, trainer.reward_spread) == (8, 1, 0.5)
     trainer.recall([])
     assert trainer.reward_rows == 8

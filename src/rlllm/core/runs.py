@@ -86,11 +86,14 @@ def _damaged(path: Path, why: str) -> RunDirectoryError:
 
 
 def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON-lines file. A last line cut short by a kill is left out, and so is a line that is no JSON object.
+    """Rows of a JSON-lines file. A last line cut short by a kill is left out.
 
     Args:
         path: the file; one that is not there has no rows.
-        broken: numbers of the other lines that are left out, from 1, are added to it.
+        broken: where it is given, other lines that are no JSON object are left out, and their numbers, from 1, are added to it.
+
+    Raises:
+        RunDirectoryError: a line is no JSON object.
     """
     if not path.is_file():
         return
@@ -104,7 +107,9 @@ def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str
                 row = None
             if isinstance(row, dict):
                 yield row
-            elif broken is not None:
+            elif broken is None:
+                raise _damaged(path, f"line {number} is no JSON object")
+            else:
                 broken.append(number)
 
 
@@ -215,15 +220,15 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of the logged steps; those of evaluations between them, which have no loss, are `evaluations`."""
-        rows = read_jsonl(self.path / "metrics.jsonl")
+        rows = read_jsonl(self.path / "metrics.jsonl", [])
         return [row for row in rows if "eval_runtime" not in row and isinstance(row.get("step"), int)]
 
     def evaluations(self) -> list[dict[str, Any]]:
         """Evaluations of held-out rows during training, that of the start first; empty where there were none."""
-        return list(read_jsonl(self.path / "evaluations.jsonl"))
+        return list(read_jsonl(self.path / "evaluations.jsonl", []))
 
     def samples(self) -> Iterator[dict[str, Any]]:
-        return read_jsonl(self.path / "samples.jsonl")
+        return read_jsonl(self.path / "samples.jsonl", [])
 
     def write(self, name: str, value: Any) -> None:
         """Atomically write a JSON file of the run."""

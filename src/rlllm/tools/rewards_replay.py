@@ -23,7 +23,7 @@ from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, RlllmError, RunDirectoryError
 from rlllm.core.recipes import find_recipe, is_file_reference, read_recipe
 from rlllm.core.records import PromptTask, Sample, prompt_text
-from rlllm.core.runs import Run, open_run, read_json, write_jsonl
+from rlllm.core.runs import Run, open_run, read_json, read_jsonl, write_jsonl
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.rewards.composition import Composition, Scores, build
@@ -259,7 +259,7 @@ def _specs(reward: str | Mapping[str, Any]) -> list[RewardSpec]:
 def _stored(run: Run) -> list[_Row]:
     """All rows of `samples.jsonl`. Raises for a run without, or whose rows cannot be read."""
     try:
-        rows = list(run.samples())
+        rows = list(read_jsonl(run.path / "samples.jsonl"))
     except (ValueError, OSError) as error:
         raise DataError(f"samples.jsonl cannot be read: {error}", given=run.path / "samples.jsonl") from error
     if not rows:

@@ -44,7 +44,7 @@ def _metrics_from(run: Run, checkpoint: Path, step: int) -> list[str]:
         }
         for row in missing
     ]
-    rows = sorted([*read_jsonl(run.path / "metrics.jsonl"), *numbers], key=lambda row: row.get("step", 0))
+    rows = sorted([*read_jsonl(run.path / "metrics.jsonl", []), *numbers], key=lambda row: row.get("step", 0))
     write_jsonl(run.path / "metrics.jsonl", rows)
     first, last = missing[0]["step"], missing[-1]["step"]
     which = f"step {first}" if first == last else f"{len(missing)} steps, {first} to {last}"

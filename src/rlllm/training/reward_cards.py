@@ -52,7 +52,7 @@ def find(spec: RewardSpec) -> dict[str, Any] | None:
     """The card of a reward with these arguments, stale or not; None if there is none that can be read."""
     try:
         card = read_json(_path_of(spec))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError):
         return None
     return card if isinstance(card, dict) and {"key", "ok", "n"} <= card.keys() else None
 

@@ -177,7 +177,7 @@ WRONG: list[tuple[str, type[RlllmError], str]] = [
     ("no samples", RunDirectoryError, "stored no completions"),
     ("a line is no JSON", DataError, "cannot be read"),
     ("a line lacks the completion", DataError, "line 25 of samples.jsonl has no completion"),
-    ("a line is a list", DataError, "line 1 of samples.jsonl has no step"),
+    ("a line is a list", DataError, "line 1 is no JSON object"),
     ("nothing is whole", RunDirectoryError, "one whole group"),
     ("unknown reward", ConfigError, "unknown reward: exactt"),
     ("none named", ConfigError, "no reward to replay"),
