@@ -139,11 +139,6 @@ class Trace:
         return min(value for _, value in self._last)
 
     @property
-    def highest(self) -> float:
-        """Largest of the last values."""
-        return max(value for _, value in self._last)
-
-    @property
     def onset(self) -> int:
         """First of the last steps."""
         return self._last[0][0]
