@@ -2,7 +2,7 @@
 
 A plugin is a reward, metric, dataset, dataset schema, sampler, advantage, mask, loss, signal, engine, environment, trainer,
 monitor or method of your own. `docs/guides/plugins/` has a page for each kind. The names below are loaded on first use, so that
-importing this module loads no model library. A name is public if it stands here or in `rlllm`; others may change any time.
+importing this module loads no model library. A name is public if it stands here or in `rlllm`; others may change at any time.
 """
 
 from __future__ import annotations
