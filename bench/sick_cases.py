@@ -197,7 +197,7 @@ CASES: Mapping[str, Case] = {
     ),
     "dpo: random labels": _case("dpo", "no_signal", data={"name": f"{_FOLDER}/random.jsonl", "holdout": 64}),
     "train-rm: random labels": _case("train-rm", "no_signal", data={"name": f"{_FOLDER}/random.jsonl", "holdout": 64}),
-    "train-rm: learning rate 1": _case("train-rm", "diverging_loss", trainer__learning_rate=1.0),
+    "train-rm: learning rate 10": _case("train-rm", "diverging_loss", trainer__learning_rate=10.0),
     "ppo: learning rate 3e-2": _case("ppo", "policy_collapse", "entropy_collapse", trainer__learning_rate=3e-2),
     "ppo: learning rate 10 of the critic": _case("ppo", "non_finite", "policy_collapse", critic__learning_rate=10.0),
 }

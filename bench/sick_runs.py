@@ -1,11 +1,12 @@
 """Worthless trainings, really trained on nano, and healthy ones: which mistake is named by a verdict, and after how many steps.
 
-    python bench/sick_runs.py [--seeds 1 2 3 4 5] [--healthy 4] [--only WORD ...] [--tools PYTHON]
+    python bench/sick_runs.py [--seeds 6 7 8 9 10] [--healthy 6 7 ... 15] [--only WORD ...] [--tools PYTHON]
 
 A run of `sick_cases.py` has one mistake in its settings, its data or its reward. It counts as named where its verdict has one
 of the codes of that mistake. The delay is the step at which a monitor said so, as a share of the steps that were asked for;
 what the verdict alone says is said after the last step. The healthy runs have no mistake: each finding of a monitor there, or
-a reason that fails the run, is a false alarm. The runs stay in runs/sick-runs, and are read again where they are there.
+a reason that fails the run, is a false alarm. Thresholds were set on other seeds. The runs stay in runs/sick-runs, and are read
+again where they are there.
 
 With `--tools`, a Python that has rldoctor and rlprobe, both read the same metrics.jsonl: a run counts as named by them where
 they say anything at all that is more than information, which is a lower bar than the right cause.
@@ -26,6 +27,7 @@ from sick_cases import CASES, HEALTHY, Case, write_files
 
 import rlllm
 from rlllm.core.runs import Run
+from rlllm.evals.monitors.dynamics.registry import MONITORS
 from rlllm.evals.statistics.intervals import wilson
 
 ROOT = Path("runs/sick-runs").resolve()
@@ -35,8 +37,8 @@ OUTSIDE = Path(__file__).with_name("sick_outside.py")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5], help="of the sick runs")
-    parser.add_argument("--healthy", type=int, default=4, help="seeds of each healthy training")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[*range(6, 11)], help="of the sick runs")
+    parser.add_argument("--healthy", type=int, nargs="*", default=[*range(6, 16)], help="seeds of the healthy runs")
     parser.add_argument("--only", nargs="*", default=[], help="cases whose name holds one of these words")
     parser.add_argument("--tools", type=Path, help="a Python with rldoctor and rlprobe")
     add_output(parser)
@@ -44,7 +46,7 @@ def main() -> None:
     ROOT.mkdir(parents=True, exist_ok=True)
     write_files(ROOT)
     rows = []
-    for seed in range(1, given.healthy + 1):
+    for seed in given.healthy:
         rows += [
             trained(f"healthy {name}", Case(name, frozenset()), seed) for name in HEALTHY if _asked(name, given.only)
         ]
@@ -130,6 +132,10 @@ def summarised(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "recall": wilson(sum(row["step"] is not None for row in sick), len(sick)).to_json() if sick else None,
         "before_half": wilson(len(early), len(sick)).to_json() if sick else None,
         "healthy": len(healthy),
+        "monitors": [
+            {"name": name, "false_alarms": sum(name in row["findings"] for row in healthy), "healthy": len(healthy)}
+            for name in MONITORS.names()
+        ],
         "false_alarms": len(alarmed),
         "false_alarm_rate": wilson(len(alarmed), len(healthy)).to_json() if healthy else None,
         "others_false_alarms": {

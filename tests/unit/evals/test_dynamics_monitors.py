@@ -124,6 +124,12 @@ SICK: dict[str, tuple[str, Series, dict[str, Any], int]] = {
     "no end any more": ("missing_eos", rl(completions__clipped_ratio=lambda s: 0.02 if s < 10 else 0.97), {}, 14),
     "deterministic": ("entropy_collapse", rl(entropy=lambda s: 0.12 if s < 10 else 0.001), {}, 14),
     "noise": ("entropy_explosion", rl(entropy=lambda s: 0.12 * 1.2**s), {}, 10),
+    "noise that costs reward": (
+        "entropy_explosion",
+        rl(entropy=lambda s: 0.12 * 1.08**s, reward=lambda s: max(0.01, 0.4 - 0.03 * s)),
+        {},
+        13,
+    ),
     "longer is better": ("length_bias", rl(completions=lambda s: written("ab", reward=lambda n: n / 40)), {}, 5),
     "shorter is better": ("length_bias", rl(completions=lambda s: written("ab", reward=lambda n: -n / 40)), {}, 5),
     "it grows and earns no more": (
@@ -221,6 +227,9 @@ PASSES: dict[str, tuple[str, Series, dict[str, Any]]] = {
         rl(clip_ratio__region_mean=lambda s: 0.5),
         {"importance_sampling_level": "sequence"},
     ),
+    "exploration that gains reward": ("entropy_explosion", rl(entropy=lambda s: 0.12 * min(2.5, 1.08**s)), {}),
+    "a fifth of the tokens are clipped": ("clip_saturation", rl(clip_ratio__region_mean=lambda s: 0.2), {}),
+    "an untrained model that learns": ("diverging_loss", supervised(imitating, loss=lambda s: 4.7 * 0.99**s), {}),
     "a format that the model has to learn": ("diverging_loss", supervised(imitating, loss=lambda s: 11 * 0.96**s), {}),
     "two spikes": ("gradient_spikes", rl(grad_norm=lambda s: 300.0 if s in (20, 24) else 0.25), {}),
     "a warm-up of half of the run": ("no_movement", supervised(imitating, learning_rate=lambda s: 1e-6 * s / 20), {}),

@@ -121,6 +121,11 @@ class Trace:
         if len(self._first) < self._size:
             self._first.append(value)
         self._last.append((step, value))
+        return self.full
+
+    @property
+    def full(self) -> bool:
+        """Whether both means are known."""
         return len(self._first) == self._size and len(self._last) == self._last.maxlen
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rlllm.evals.monitors.dynamics.base import Finding, LoggedStep, Monitor, Trace, TrainingFacts
 
-_SHARE = 0.3
+_SHARE = 0.25
 
 
 class ClipSaturation(Monitor):
-    """Over 5 logged steps the ratio of 30 % of the tokens lay outside of the clip range.
+    """Over 5 logged steps the ratio of a quarter of the tokens lay outside of the clip range.
 
     Not of ratios of whole completions (GSPO), whose range is a thousandth as wide, so that many lie outside of it.
     """

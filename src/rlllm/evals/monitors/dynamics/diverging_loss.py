@@ -7,7 +7,7 @@ import math
 from rlllm.evals.monitors.dynamics.base import Finding, LoggedStep, Monitor, Trace, TrainingFacts
 
 _TIMES = 3.0
-_GUESSING = 1.2
+_GUESSING = 1.1
 _NOT_FALLEN = 0.9
 _PATIENCE = 10
 
@@ -15,7 +15,7 @@ _PATIENCE = 10
 class DivergingLoss(Monitor):
     """Over 5 logged steps the loss was above that of guessing, at each of them, and 3 times that of the first step.
 
-    Guessing costs ln V a token where a model imitates, and ln 2 a pair where completions are told apart. A loss of 1.2 times
+    Guessing costs ln V a token where a model imitates, and ln 2 a pair where completions are told apart. A loss of 1.1 times
     that at the lowest of the 5 steps, which after 10 steps has not fallen by a tenth, is a finding as well. Runs that sample
     are left out.
     """

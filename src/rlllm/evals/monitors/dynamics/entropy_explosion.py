@@ -6,10 +6,16 @@ from rlllm.evals.monitors.dynamics.base import Finding, LoggedStep, Monitor, Tra
 
 _TIMES = 3.0
 _SHARE_OF_UNIFORM = 0.1
+_TIMES_AT_A_LOSS = 2.0
+_FALL = 0.4
 
 
 class EntropyExplosion(Monitor):
-    """Over 5 logged steps the entropy was 3 times that of the first 3, and above a tenth of ln V, that of a uniform policy."""
+    """Over 5 logged steps the entropy was 3 times that of the first 3, and above a tenth of ln V, that of a uniform policy.
+
+    Twice that of the first steps is enough where the reward fell meanwhile by 0.4 of its deviation at the start: a policy that
+    explores gains by it.
+    """
 
     name = "entropy_explosion"
     summary = "the policy turns to noise"
@@ -18,12 +24,17 @@ class EntropyExplosion(Monitor):
     def __init__(self, facts: TrainingFacts) -> None:
         super().__init__(facts)
         self._entropy = Trace()
+        self._reward = Trace()
+        self._deviation = Trace()
 
     def observe(self, step: LoggedStep) -> Finding | None:
+        self._reward.add(step.step, step.values.get("reward"))
+        self._deviation.add(step.step, step.values.get("reward_std"))
         if not self.facts.samples or not self._entropy.add(step.step, step.values.get("entropy")):
             return None
         first, last = self._entropy.first, self._entropy.last
-        if last < _TIMES * first or last < _SHARE_OF_UNIFORM * self.facts.uniform_loss:
+        noise = last > _TIMES * first and last > _SHARE_OF_UNIFORM * self.facts.uniform_loss
+        if not (noise or (last > _TIMES_AT_A_LOSS * first and self._reward_fell())):
             return None
         return Finding(
             self._entropy.onset,
@@ -31,3 +42,8 @@ class EntropyExplosion(Monitor):
             "an entropy bonus that outweighs the reward, or updates that are too large",
             "lower entropy_coef or the learning rate",
         )
+
+    def _reward_fell(self) -> bool:
+        if not self._reward.full or not self._deviation.full:
+            return False
+        return self._reward.last < self._reward.first - _FALL * self._deviation.first
