@@ -22,6 +22,7 @@ _PUBLIC = {
     "run_pipeline": "rlllm.api",
     "claim": "rlllm.tools.claims.pack",
     "verify": "rlllm.tools.claims.verify",
+    "prove_resume": "rlllm.tools.resume_proof.prove",
     "sweep": "rlllm.api",
     "show_data": "rlllm.tools.data.show",
     "export_data": "rlllm.tools.data.export",

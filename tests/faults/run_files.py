@@ -8,6 +8,7 @@ from typing import Any
 
 import rlllm
 from rlllm.core.runs import Run
+from rlllm.tools.resume_proof.same_run import varying
 
 VERBS: dict[str, Callable[..., Run]] = {
     "sft": rlllm.sft,
@@ -15,8 +16,6 @@ VERBS: dict[str, Callable[..., Run]] = {
     "align": rlllm.align,
     "reason": rlllm.reason,
 }
-CLOCKS = {"time", "tokens_per_second", "step_time"}
-"""Metrics that tell the time and so differ between two equal runs."""
 
 REWARDS = '''
 import os
@@ -96,8 +95,8 @@ def optimizer_differs(one: Run, other: Run) -> bool:
 
 
 def learned_metrics(run: Run) -> list[dict[str, Any]]:
-    """What was logged at every step, without the clocks. Outside its GRPO trainer, TRL counts tokens from every start anew."""
-    left_out = CLOCKS | ({"num_tokens"} if run.config["stage"] != "reason" else set())
+    """What was logged at every step, without the clocks."""
+    left_out = varying(run.config["stage"])
     return [{key: value for key, value in row.items() if key not in left_out} for row in run.metrics()]
 
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rlllm_cli import completion, console, options, outcome
+from rlllm_cli.progress import listening
 
 if TYPE_CHECKING:
     from rlllm.core.runs import Run
+    from rlllm.tools.resume_proof.prove import ResumeProof
 
 app = typer.Typer(help="Runs: directories with everything about one execution.")
 
@@ -101,6 +103,52 @@ def diff(
     console.emit(f"the same: {', '.join(same) or 'nothing'}")
     if missing:
         console.emit(f"not recorded by both: {', '.join(missing)}")
+
+
+@app.command("prove-resume")
+def prove_resume(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run directory; it is only read.", autocompletion=completion.runs)
+    ],
+    kills: Annotated[int, typer.Option("--kills", metavar="N", min=1, help="How many SIGKILLs.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of their moments.")] = 0,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output-dir", metavar="DIR", help="Keep both repetitions there.", show_default=False),
+    ] = None,
+    json: options.Json = False,
+) -> None:
+    """Repeat a run undisturbed and with SIGKILLs at random moments, and compare: bit-equal (exit code 0), or where not (1)."""
+    from rlllm.core.errors import ExitCode
+    from rlllm.tools.resume_proof.prove import prove_resume as prove
+
+    with listening() as progress:
+        proof = prove(run, kills=kills, seed=seed, output_dir=output_dir, progress=progress)
+    if json:
+        console.emit_json(proof.to_json())
+    else:
+        _show_proof(run, proof)
+    if not proof.equal:
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+def _show_proof(run: str, proof: ResumeProof) -> None:
+    from rlllm.tools.resume_proof.prove import KILLED, WHOLE
+
+    if proof.itself:
+        found = proof.itself
+        console.say(f"{run} itself has, at {found.place}, {found.other}, and its repetition here {found.one}")
+        console.say("hint: code, versions or hardware may be others now: rlllm runs diff shows those of two runs")
+    if proof.folder:
+        console.say(f"kept: {' and '.join(str(proof.folder / name / 'run') for name in (WHOLE, KILLED))}")
+    what = f"{run} ({' '.join(filter(None, (proof.stage, proof.method)))}, seed {proof.run_seed})"
+    times = f"{len(proof.kills)} SIGKILL{'s' if len(proof.kills) != 1 else ''}"
+    if proof.difference is None:
+        console.emit(f"{what}: bit-equal after {times}, {proof.files} files compared")
+        return
+    found = proof.difference
+    console.emit(f"{what}: not equal after {times}")
+    console.fields([("first", found.place), ("undisturbed", found.one), ("killed", found.other)])
 
 
 def _model(run: Run) -> str | None:
