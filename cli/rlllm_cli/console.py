@@ -1,6 +1,9 @@
 """What is printed where: data goes to stdout, everything else to stderr, so that output can be piped.
 
 On a terminal, tables are drawn by rich; in a pipe they are plain aligned text. `NO_COLOR` switches colours off.
+
+This is the one border to the terminal. What goes through it comes from rows, models, rewards and servers, too:
+control characters are spelled out, and secrets of this process are left out.
 """
 
 from __future__ import annotations
@@ -22,37 +25,59 @@ _RED, _BOLD, _DIM = "31", "1", "2"
 
 def emit(text: str) -> None:
     """One line of data, to stdout."""
-    print(text)
+    print(_shown(text))
+
+
+def emit_painted(words: Iterable[tuple[str, str | None]]) -> None:
+    """One line of data, to stdout: words, each with its ANSI style or None."""
+    line = "".join(_shown(word) if style is None else paint(_shown(word), style, sys.stdout) for word, style in words)
+    print(line.rstrip())
 
 
 def emit_json(value: Any) -> None:
     """One JSON document, to stdout; nothing else goes there under `--json`. NaN and infinity, which JSON lacks, are null."""
-    print(json.dumps(_finite(value), indent=2, default=str, ensure_ascii=False))
+    print(as_json(_finite(value), indent=2))
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """A JSON document that may be printed."""
+    from rlllm.core.redaction import without_known
+    from rlllm.core.terminal_text import visible_json
+
+    return visible_json(without_known(json.dumps(value, indent=indent, default=str, ensure_ascii=False)))
 
 
 def say(text: str) -> None:
     """One line for the person who watches, to stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(said(text), file=sys.stderr, flush=True)
+
+
+def said(text: str) -> str:
+    """A text for the person who watches, as it may be printed."""
+    from rlllm.core.redaction import without_shapes
+
+    return visible(without_shapes(text))
 
 
 def heading(text: str) -> None:
     """A line above a block of data, to stdout."""
-    print(paint(text, _BOLD, sys.stdout))
+    print(paint(_shown(text), _BOLD, sys.stdout))
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Rows under headers, to stdout. None is shown as an empty cell."""
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else _shown(str(cell)) for cell in row] for row in rows]
+    headers = [_shown(header) for header in headers]
     if sys.stdout.isatty():
         _rich_table(headers, cells)
         return
-    for line in aligned([list(headers), *cells]):
+    for line in aligned([headers, *cells]):
         print(line)
 
 
 def fields(rows: Iterable[tuple[str, Any]]) -> None:
     """Label and value, one pair a line, to stdout; a value of several lines is indented under itself."""
-    pairs = [(label, visible(str(value))) for label, value in rows]
+    pairs = [(_shown(label), _shown(str(value))) for label, value in rows]
     width = max((len(label) for label, _ in pairs), default=0)
     for label, value in pairs:
         first, *rest = value.splitlines() or [""]
@@ -62,8 +87,17 @@ def fields(rows: Iterable[tuple[str, Any]]) -> None:
 
 
 def visible(text: str) -> str:
-    """Text whose control characters are spelled out: what a model wrote must not steer the terminal."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+    """Text whose control characters are spelled out."""
+    from rlllm.core import terminal_text
+
+    return terminal_text.visible(text)
+
+
+def _shown(text: str) -> str:
+    """Data, as it may be printed."""
+    from rlllm.core.redaction import without_known
+
+    return visible(without_known(text))
 
 
 def score_line(name: str, row: Mapping[str, Any]) -> str:
@@ -83,8 +117,7 @@ def aligned(rows: list[list[str]]) -> list[str]:
 
 def show_error(error: RlllmError) -> None:
     """What went wrong, what was given, what exists, what to do: one screen, to stderr."""
-    label = paint("error:", _RED, sys.stderr)
-    say(f"{label} {error.what}")
+    print(paint("error:", _RED, sys.stderr), said(error.what), file=sys.stderr, flush=True)
     if error.given is not None:
         say(f"given: {error.given}")
     if error.exists:
@@ -118,7 +151,7 @@ def _rich_table(headers: Sequence[str], rows: list[list[str]]) -> None:
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for header in headers:
-        drawn.add_column(header)
+        drawn.add_column(Text(header))
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
     Console().print(drawn)

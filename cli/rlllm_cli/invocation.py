@@ -35,11 +35,18 @@ class Invocation:
     arguments: tuple[str, ...]
 
     def __str__(self) -> str:
-        return shlex.join(["rlllm", *self.arguments])
+        return _written(shlex.join(["rlllm", *self.arguments]))
 
     def to_resume(self, run: Path) -> str:
         """The command that continues the run in `run` with the same settings."""
         words = [word for word in self.arguments if word not in ("--resume", "--overwrite")]
         if not any(_OUTPUT_DIR.match(word) for word in words):
             words += ["--output-dir", str(run)]
-        return shlex.join(["rlllm", *words, "--resume"])
+        return _written(shlex.join(["rlllm", *words, "--resume"]))
+
+
+def _written(command: str) -> str:
+    """A command as it may be written down: without the secrets that were typed."""
+    from rlllm.core.redaction import without_secrets
+
+    return without_secrets(command)

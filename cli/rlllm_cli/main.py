@@ -165,6 +165,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             if own is not None:
                 own.last_word(f"error: {error}".partition("\n")[0])
             if show_traceback:
+                sys.excepthook = _show_traceback
                 raise
             code = show(error)
         if reason := streams.lost(out):
@@ -177,6 +178,13 @@ def _of_a_plugin(error: BaseException) -> bool:
     from rlllm.core.plugin_errors import plugin_place
 
     return plugin_place(error) is not None
+
+
+def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Python's traceback, by the border to the terminal: the message of an error holds what others wrote."""
+    import traceback
+
+    console.say("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
 def show(error: BaseException) -> int:

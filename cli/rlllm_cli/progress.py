@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlllm_cli.console import say
+from rlllm_cli.console import said, say
 
 if TYPE_CHECKING:
     from rlllm.core.events import ProgressCallback
@@ -76,11 +76,11 @@ class LiveProgress:
 
         columns = (
             SpinnerColumn(),
-            TextColumn("[bold]{task.fields[stage]}"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[stage]}", style="bold", markup=False),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("eta {task.fields[eta]}  {task.fields[numbers]}"),
+            TextColumn("eta {task.fields[eta]}  {task.fields[numbers]}", markup=False),
         )
         self.display = Progress(*columns, console=console, transient=True)
         self._task = self._add()
@@ -92,14 +92,14 @@ class LiveProgress:
         self.display.update(self._task, total=total_steps, stage=stage, visible=True)
 
     def phase(self, name: str) -> None:
-        self.display.update(self._task, description=name, visible=True)
+        self.display.update(self._task, description=said(name), visible=True)
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         eta = clock(self._pace.eta(step, time.monotonic()))
         self.display.update(self._task, completed=step, eta=eta, numbers="  ".join(numbers(values)))
 
     def note(self, text: str) -> None:
-        self.display.console.print(text, markup=False, highlight=False)
+        self.display.console.print(said(text), markup=False, highlight=False, emoji=False)
 
     def finished(self, run: Path) -> None:
         self.note(f"finished {run}")

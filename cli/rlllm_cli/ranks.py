@@ -35,4 +35,6 @@ class Console:
         """
         if self._stderr >= 0 and os.path.samestat(os.fstat(2), os.stat(os.devnull)):
             time.sleep(_LATER_SECONDS)
-            os.write(self._stderr, f"rank {self._rank}: {text}\n".encode())
+            from rlllm_cli.console import said
+
+            os.write(self._stderr, f"rank {self._rank}: {said(text)}\n".encode())

@@ -8,7 +8,6 @@ both replies are complete; on a narrow one, below each other.
 
 from __future__ import annotations
 
-import json as jsonlib
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -169,7 +168,7 @@ def _print_json(question: str, replies: list[Reply]) -> None:
     for reply in replies:
         row = {"model": reply.model, "prompt": question, "reply": reply.text, "tokens": reply.tokens}
         row |= {"ending": reply.ending, "rewards": dict(reply.rewards)}
-        print(jsonlib.dumps(row, ensure_ascii=False), flush=True)
+        print(console.as_json(row), flush=True)
 
 
 def _talk(chat: Chat, answer: Callable[[Chat, str], None]) -> None:
@@ -196,7 +195,7 @@ def _answer(chat: Chat, question: str) -> None:
     for reply in chat.replies(question, _live if several else lambda _: _write):
         print(flush=True)
         for line in _remarks(reply):
-            print(console.paint(f"  {line}", _DIM, sys.stdout))
+            console.emit_painted([(f"  {line}", _DIM)])
 
 
 def _side_by_side(replies: list[Reply]) -> None:

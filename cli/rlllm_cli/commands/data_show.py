@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -183,7 +182,7 @@ def _print_tokens(label: str, tokens: Sequence[Token], ends: set[int]) -> None:
     lines = textwrap.wrap(" ".join(words), width - 2, break_long_words=False, break_on_hyphens=False)
     console.emit(f"{label}:")
     for line in lines:
-        console.emit("  " + " ".join(_painted(word) for word in line.split(" ")))
+        console.emit_painted([("  ", None), *(pair for word in line.split(" ") for pair in _painted(word))])
 
 
 def _runs_as_one(words: Sequence[str]) -> list[str]:
@@ -197,5 +196,5 @@ def _word(token: Token, ends: bool) -> str:
     return f"{_TRAINS if token.trains else _IDLE}{token.id}={text}" + (" EOS" if ends else "")
 
 
-def _painted(word: str) -> str:
-    return console.paint(word, _GREEN, sys.stdout) if word.startswith(_TRAINS) else word
+def _painted(word: str) -> tuple[tuple[str, str | None], ...]:
+    return (word, _GREEN if word.startswith(_TRAINS) else None), (" ", None)

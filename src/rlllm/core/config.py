@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
 from rlllm.core.records import fingerprint
+from rlllm.core.redaction import refuse_keys_in_addresses, secrets_in, without_secrets
 
 
 class Section(BaseModel):
@@ -176,13 +177,21 @@ class StageConfig(Section):
         lists = _sections(cls, in_lists=True).keys() - _sections(cls).keys()
         return {key: [v] if key in lists and isinstance(v, str | Mapping) else v for key, v in value.items()}
 
+    @model_validator(mode="after")
+    def _no_keys_in_addresses(self) -> Self:
+        given = self.model_dump(mode="json", exclude_unset=True)
+        refuse_keys_in_addresses(given)
+        secrets_in(given)
+        return self
+
     def digest(self) -> str:
         """Content hash of everything that shapes the run's result; where it is written and how it is judged do not count.
 
-        Nor does the hardware: a resume keeps the recorded one. Nor does what starts its processes.
+        Nor does the hardware: a resume keeps the recorded one. Nor does what starts its processes, or a key.
         """
         judged = {"fail_on", "allow", "monitors"}
-        return fingerprint(self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", *judged}))
+        shaping = self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", *judged})
+        return fingerprint(without_secrets(shaping))
 
     def directory(self) -> Path:
         """The run directory: the one that was named, or `runs/STAGE-TIME`."""

@@ -33,6 +33,7 @@ from rlllm.core import run_lock
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.outcome import Outcome
+from rlllm.core.redaction import without_known, without_shapes
 
 MANIFEST = "manifest.json"
 _BEFORE_THE_RUN = ("launch", "logs", run_lock.LOCK)
@@ -46,8 +47,9 @@ def write_json(path: Path, value: Any) -> None:
     """Atomically write JSON; Python objects JSON does not know become their text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps(value, indent=2, default=str, ensure_ascii=False) + "\n")
+    text = without_shapes(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in append_jsonl
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())  # else a loss of power after the renaming leaves an empty file
     os.replace(partial, path)
@@ -124,7 +126,7 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def append_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # half an emoji becomes JSON's own \ud83d
-        file.write("".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows))
+        file.write(without_known("".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ class Run:
     def write_text(self, name: str, text: str) -> None:
         if self.writes:
             run_lock.check_held(self.path)
-            (self.path / name).write_text(text, encoding="utf-8")
+            (self.path / name).write_text(without_shapes(text), encoding="utf-8", errors="backslashreplace")
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file of the run."""

@@ -19,6 +19,7 @@ from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, read_json
 from rlllm.core.stop_signals import caught, put_back
+from rlllm.core.terminal_text import visible
 from rlllm.launch.agent import FAILURES, PARENT, log_of_machine
 from rlllm.launch.plan import FOLDER, LaunchPlan, refuse_missing
 from rlllm.launch.ray_job import REFUSED
@@ -204,7 +205,7 @@ def _shown(log: Path) -> Iterator[None]:
             last = False
             while True:
                 if text := file.read():
-                    sys.stderr.write(text.decode("utf-8", errors="replace"))
+                    sys.stderr.write(visible(text.decode("utf-8", errors="replace")))
                     sys.stderr.flush()
                 elif last:
                     return

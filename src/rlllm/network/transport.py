@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from rlllm.core.errors import ConfigError, describe
+from rlllm.core.redaction import refuse_keys_in_addresses
 from rlllm.network.event_loop import run_on
 
 if TYPE_CHECKING:
@@ -88,12 +89,7 @@ class Server:
             raise ConfigError(
                 "an endpoint is an http or https URL", given=self.address, hint="http://localhost:8000/v1"
             )
-        if "@" in urlsplit(self.address).netloc:
-            raise ConfigError(
-                "a URL with a user name or password is shown in logs and reports",
-                given=urlsplit(self.address).hostname,
-                hint="put the key into an environment variable, and name that with key_env",
-            )
+        refuse_keys_in_addresses(self.address)
         if self.key_env and not os.environ.get(self.key_env):
             raise ConfigError(
                 f"the environment variable {self.key_env} is not set",

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from rlllm.core import runs
+from rlllm.core.errors import ConfigError
+from rlllm.core.redaction import secrets_in
 from rlllm.core.runs import Run, RunOptions
 from rlllm.core.yaml_io import dump
 from rlllm.launch.plan import FOLDER, LaunchPlan, plan_launch
@@ -36,6 +38,7 @@ def launch_of(
         ConfigError: what the launch needs is missing.
     """
     config = plan.config
+    _refuse_secrets(config)
     run = config.directory()
     if words is None:
         place = run.absolute() / FOLDER / SETTINGS
@@ -79,6 +82,16 @@ def run_launched(config: TrainingConfig, options: RunOptions, planned: Callable[
         check_resumed(run, config.launch)
     supervise(launch, run, options.progress)
     return run
+
+
+def _refuse_secrets(config: TrainingConfig) -> None:
+    """Raise ConfigError for a secret among the settings: the files of a launch name all of them, for every process to read."""
+    if secrets_in(config.model_dump(mode="json")):
+        raise ConfigError(
+            "the settings hold a secret, which the files that start the processes would show",
+            given=f"launch: {config.launch.model_dump(mode='json', exclude_defaults=True) or 'local'}",
+            hint="give it by the environment: HF_TOKEN for the Hub, key_env for a server, or a variable that your reward reads",
+        )
 
 
 def _precision(plan: Plan[Any]) -> str | None:
