@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.redaction import refuse_keys_in_addresses, without_secrets, without_shapes
 
@@ -18,9 +17,10 @@ API = "sk-" + "proj-7Yq2Rt5Uw8Xz1Ac4Vb6Nm"
 ENVIRONMENT = "planted-0f9e8d7c6b5a4f3e"
 REWARD = """
 import os
+import zlib
 
 def paid(sample, api_key=None):
-    if "7" in sample.completion:
+    if zlib.crc32(sample.completion.encode()) % 41 == 0:
         raise ValueError("refused with " + os.environ["JUDGE_API_KEY"] + " and " + api_key)
     return len(sample.completion) % 5
 """
@@ -33,8 +33,8 @@ def test_planted_secrets_are_in_no_file_of_a_run_and_in_nothing_printed(tiny_mod
         f"rewards: [{{name: '{tmp_path}/paid.py:paid', api_key: {API}, deadline: 0}}]\n"
         "rollout: {group_size: 4, max_new_tokens: 6}\n"
     )
-    words = ["reason", "recipe.yaml", "--hub_token", HUB, "--max_steps", "2", "--save_steps", "1"]
-    words += ["--per_device_train_batch_size", "8", "--learning_rate", "1e-3", "--output-dir", "run"]
+    words = ["reason", "recipe.yaml", "--hub_token", HUB, "--max_steps", "4", "--save_steps", "2"]
+    words += ["--per_device_train_batch_size", "16", "--learning_rate", "1e-3", "--output-dir", "run"]
     done = subprocess.run(
         [Path(sys.executable).with_name("rlllm"), *words],
         cwd=tmp_path,
@@ -44,7 +44,7 @@ def test_planted_secrets_are_in_no_file_of_a_run_and_in_nothing_printed(tiny_mod
     )
     written = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
     assert (tmp_path / "run" / "verdict.json") in written, done.stderr.decode()[-2000:]
-    assert len([path for path in written if path.name == "training_args.bin"]) == 2
+    assert {path.parent.name for path in written} >= {"checkpoint-2", "checkpoint-4"}
     for secret in (HUB, API, ENVIRONMENT):
         assert [str(path) for path, content in written.items() if secret.encode() in content] == []
         assert secret.encode() not in done.stdout + done.stderr
@@ -91,5 +91,3 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_a_key_in_an_address_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="is shown in logs and reports"):
         refuse_keys_in_addresses({"rewards": [{"url": address}]})
-    assert issubclass(ConfigError, Exception)
-    assert StageConfig is not None
