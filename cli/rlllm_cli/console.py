@@ -41,10 +41,10 @@ def emit_json(value: Any) -> None:
 
 def as_json(value: Any, indent: int | None = None) -> str:
     """A JSON document that may be printed."""
-    from rlllm.core.redaction import without_known
+    from rlllm.core.redaction import without_own_secrets
     from rlllm.core.terminal_text import visible_json
 
-    return visible_json(without_known(json.dumps(value, indent=indent, default=str, ensure_ascii=False)))
+    return visible_json(json.dumps(without_own_secrets(value), indent=indent, default=str, ensure_ascii=False))
 
 
 def say(text: str) -> None:
@@ -54,9 +54,9 @@ def say(text: str) -> None:
 
 def said(text: str) -> str:
     """A text for the person who watches, as it may be printed."""
-    from rlllm.core.redaction import without_shapes
+    from rlllm.core.redaction import without_keys
 
-    return visible(without_shapes(text))
+    return visible(without_keys(text))
 
 
 def heading(text: str) -> None:
@@ -95,9 +95,9 @@ def visible(text: str) -> str:
 
 def _shown(text: str) -> str:
     """Data, as it may be printed."""
-    from rlllm.core.redaction import without_known
+    from rlllm.core.redaction import without_own_secrets
 
-    return visible(without_known(text))
+    return visible(without_own_secrets(text))
 
 
 def score_line(name: str, row: Mapping[str, Any]) -> str:

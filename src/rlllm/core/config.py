@@ -16,9 +16,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, g
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator, model_validator
 
 from rlllm.core import trl_fields
+from rlllm.core.addresses import refuse_keys_in_addresses
 from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
 from rlllm.core.records import fingerprint
-from rlllm.core.redaction import refuse_keys_in_addresses, secrets_in, without_secrets
+from rlllm.core.redaction import secrets_in, without_secrets
 
 
 class Section(BaseModel):

@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
+from rlllm.core.redaction import without_keys
+
 
 class ExitCode(IntEnum):
     """Process exit codes; scripts may rely on them."""
@@ -124,8 +126,8 @@ class WeightSyncError(EngineError):
 
 
 def describe(error: BaseException) -> str:
-    """`Type: message` on one line, the way a user can search for it."""
-    text = " ".join(str(error).split())
+    """`Type: message` on one line, the way a user can search for it, without what looks like a key."""
+    text = without_keys(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

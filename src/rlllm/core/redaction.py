@@ -1,17 +1,20 @@
 """Leave secrets out of what a run writes down and shows: by the name of a setting, by their shape, and by their value.
 
-A run that uses a secret has it in memory as before. What is written has `<redacted>` in its place, and mappings lose the key.
+A run that uses a secret has it in memory as before. What is written has `<redacted>` in its place; of settings, the key is
+left out as well. Three strengths:
+
+    without_secrets       settings and commands        by name, by shape, by value
+    without_keys          messages, pages, verdicts    by shape, by value
+    without_own_secrets   rows, completions, state     by value, since a text of that shape may be what the model is to learn
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
 from typing import Any, overload
-from urllib.parse import parse_qsl, urlsplit
-
-from rlllm.core.errors import ConfigError
 
 _REDACTED = "<redacted>"
 _KINDS_OF_TOKEN = "hub|auth|access|api|refresh|session|security|bearer|secret|hf|wandb|github|gh|gitlab|slack"
@@ -35,31 +38,16 @@ _SHAPES = re.compile(
     r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{30,}|\bya29\.[\w-]{16,}"  # AWS, Google
     r"|\bxox[abeprs]-[\w-]{10,}|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{30,}|\bgsk_[A-Za-z0-9]{20,}"
     r"|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*"  # JSON Web Token
+    r"|\b(?i:bearer|basic) (?=[\w+/.=~-]*\d)[\w+/.=~-]{12,}"  # an Authorization header that a server repeats
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)"  # the user part of a URL
-    r"|(?<=[?&])(?:key|token|sig|signature|auth|pass|pwd|[\w-]*(?:api[_-]?key|_token|-token|secret|password|signature))"
+    r"|(?<=[?&])(?i:key|token|sig|signature|auth|pass|pwd|[\w-]*(?:api[_-]?key|_token|-token|secret|password|signature))"
     r"=[^\s&#\"']+",
-    re.IGNORECASE | re.DOTALL,
-)
-_MARKS = (
-    "hf_",
-    "sk-",
-    "gh",
-    "glpat-",
-    "AKIA",
-    "ASIA",
-    "AIza",
-    "ya29.",
-    "xox",
-    "npm_",
-    "pypi-",
-    "gsk_",
-    "eyJ",
-    "PRIVATE KEY",
+    re.DOTALL,
 )
 _SHORTEST = 8
-_WITHIN: set[str] = set()
-"""Secrets among the settings of this process."""
+_GIVEN: set[str] = set()
+"""Secrets that this process was given, other than by a variable of the environment whose name says so."""
 
 
 @overload
@@ -79,69 +67,63 @@ def without_secrets(content: str | Mapping[str, Any], known: Collection[str] = (
     """
     if not isinstance(content, str):
         return {key: _value(value, known) for key, value in content.items() if not _is_secret(key, value)}
-    for secret in sorted(known, key=len, reverse=True):
-        content = content.replace(secret, _REDACTED)
-    content = _OPTION.sub(rf"\g<1>{_REDACTED}", content)
-    return without_shapes(_IN_TEXT.sub(rf"\g<1>{_REDACTED}", content))
+    content = _OPTION.sub(rf"\g<1>{_REDACTED}", _replaced(content, sorted(known, key=len, reverse=True)))
+    return str(without_keys(_IN_TEXT.sub(rf"\g<1>{_REDACTED}", content)))
 
 
-def without_shapes(text: str) -> str:
-    """A text without what looks like a key of a known service, and without the secrets of this process."""
-    text = without_known(text)
-    if "://" in text or any(mark in text for mark in _MARKS):
-        return _SHAPES.sub(_REDACTED, text)
-    return text
+def without_keys(content: Any) -> Any:
+    """A text, or what JSON can hold, without what looks like a key of a service and without the secrets of this process."""
+    own = _own_secrets()
+    return _each_text(content, lambda text: _SHAPES.sub(_REDACTED, _replaced(text, own)))
 
 
-def without_known(text: str) -> str:
-    """A text without the secrets of this process: those of its settings, and those that its environment names as such.
+def without_own_secrets(content: Any) -> Any:
+    """A text, or what JSON can hold, without the secrets of this process.
 
-    For rows of data, in which a text of that shape may be what the model is to learn.
+    Those are the secrets of its settings, the keys of its servers, and what its environment holds under a telling name.
     """
-    for secret in sorted(_WITHIN | set(_of_environment()), key=len, reverse=True):
-        if secret in text:
-            text = text.replace(secret, _REDACTED)
-    return text
+    own = _own_secrets()
+    return _each_text(content, lambda text: _replaced(text, own)) if own else content
 
 
 def secrets_in(content: Any) -> frozenset[str]:
     """The secrets that stand in nested settings; whatever this process writes from now on is without them."""
     found = frozenset(_secrets(content))
-    _WITHIN.update(secret for secret in found if len(secret) >= _SHORTEST)
+    for secret in found:
+        remember(secret)
     return found
 
 
-def refuse_keys_in_addresses(content: Any, place: str = "") -> None:
-    """Raise ConfigError for a URL among nested settings that holds a password or a key: URLs stand in logs and reports."""
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            refuse_keys_in_addresses(value, f"{place}.{key}" if place else str(key))
-    elif isinstance(content, list | tuple):
-        for item in content:
-            refuse_keys_in_addresses(item, place)
-    elif isinstance(content, str) and (held := _held_by(content)):
-        raise ConfigError(
-            f"a URL with {held} is shown in logs and reports",
-            given=f"{place or 'url'}: {without_shapes(content)}",
-            hint="put the key into an environment variable, and name that with key_env (rewards, judges and servers); "
-            "data that needs one is downloaded first",
-        )
+def remember(secret: str) -> None:
+    """Leave a value out of whatever this process writes from now on. Short ones are not kept: they stand in other words."""
+    if len(secret) >= _SHORTEST:
+        _GIVEN.add(secret)
 
 
-def _held_by(text: str) -> str | None:
-    """What secret an address holds, in words."""
-    start = re.search(r"https?://", text[:40])
-    if start is None or " " in text.strip():
-        return None
-    try:
-        parts = urlsplit(text[start.start() :].strip())
-    except ValueError:
-        return None
-    if "@" in parts.netloc:
-        return "a user name or password"
-    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
-    named = next((name for name in names if _NAME.search(name) or _MAYBE.search(name)), None)
-    return f"a key in its query ({named}=...)" if named else None
+def names_a_secret(parameter: str) -> bool:
+    """Whether the parameter of a URL's query holds a key, whatever its value."""
+    return bool(_NAME.search(parameter) or _MAYBE.search(parameter))
+
+
+def _own_secrets() -> list[str]:
+    """The longest first, since one may be a part of another."""
+    return sorted(_GIVEN.union(_of_environment()), key=len, reverse=True)
+
+
+def _replaced(text: str, secrets: Collection[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _REDACTED)
+    return text
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {key: _each_text(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each_text(item, change) for item in value]
+    return value
 
 
 def _secrets(content: Any) -> Iterator[str]:
@@ -171,19 +153,19 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _of_environment() -> Iterator[str]:
     """Values of environment variables that hold a secret by their name, and look like one."""
-    for name, value in os.environ.items():
-        if (_NAME.search(name) or _MAYBE.search(name) or name.upper().endswith(("TOKEN", "APIKEY"))) and _looks_secret(
-            value
-        ):
-            yield value
+    return (value for name, value in os.environ.items() if _is_secret_variable(name) and _looks_secret(value))
 
 
-def _is_secret(key: Any, value: Any) -> bool:
+@cache
+def _is_secret_variable(name: str) -> bool:
+    return names_a_secret(name) or name.upper().endswith(("TOKEN", "APIKEY"))
+
+
+def _is_secret(name: object, value: object) -> bool:
     """Whether a key, perhaps with the section before it as in `trainer.hub_token`, names a secret."""
-    name = str(key)
-    if _NAME.search(name):
+    if _NAME.search(str(name)):
         return not isinstance(value, bool)
-    return bool(_MAYBE.search(name)) and isinstance(value, str) and _looks_secret(value)
+    return bool(_MAYBE.search(str(name))) and isinstance(value, str) and _looks_secret(value)
 
 
 def _looks_secret(value: str) -> bool:
@@ -197,4 +179,4 @@ def _value(value: Any, known: Collection[str]) -> Any:
         return without_secrets(value, known)
     if isinstance(value, list | tuple):
         return [_value(item, known) for item in value]
-    return without_shapes(value) if isinstance(value, str) else value
+    return without_keys(value) if isinstance(value, str) else value

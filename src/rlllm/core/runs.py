@@ -33,7 +33,7 @@ from rlllm.core import run_lock
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.outcome import Outcome
-from rlllm.core.redaction import without_known, without_shapes
+from rlllm.core.redaction import without_keys, without_own_secrets
 
 MANIFEST = "manifest.json"
 _BEFORE_THE_RUN = ("launch", "logs", run_lock.LOCK)
@@ -47,7 +47,7 @@ def write_json(path: Path, value: Any) -> None:
     """Atomically write JSON; Python objects JSON does not know become their text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    text = without_shapes(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    text = json.dumps(without_own_secrets(value), indent=2, default=str, ensure_ascii=False)
     with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in append_jsonl
         file.write(text + "\n")
         file.flush()
@@ -126,7 +126,8 @@ def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def append_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:  # half an emoji becomes JSON's own \ud83d
-        file.write(without_known("".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in rows)))
+        cleaned = without_own_secrets(rows)
+        file.write("".join(json.dumps(row, default=str, ensure_ascii=False) + "\n" for row in cleaned))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +237,12 @@ class Run:
         """Atomically write a JSON file of the run."""
         if self.writes:
             run_lock.check_held(self.path)
-            write_json(self.path / name, value)
+            write_json(self.path / name, without_keys(value))
 
     def write_text(self, name: str, text: str) -> None:
         if self.writes:
             run_lock.check_held(self.path)
-            (self.path / name).write_text(without_shapes(text), encoding="utf-8", errors="backslashreplace")
+            (self.path / name).write_text(without_keys(text), encoding="utf-8", errors="backslashreplace")
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file of the run."""

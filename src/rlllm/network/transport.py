@@ -20,8 +20,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from rlllm.core.addresses import refuse_keys_in_addresses
 from rlllm.core.errors import ConfigError, describe
-from rlllm.core.redaction import refuse_keys_in_addresses
+from rlllm.core.redaction import remember, without_keys
 from rlllm.network.event_loop import run_on
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Server:
                 given=f"key_env: {self.key_env}",
                 hint="a key is one line of ASCII text; its value is not shown here",
             )
+        remember(self._secret)  # a server may repeat it in its reply
 
     async def ask(self, body: Any, read: Callable[[bytes], _Result]) -> _Result | Refusal:
         """Post JSON; the first success of `retries + 1` attempts, or the last failure in words.
@@ -265,7 +267,7 @@ async def _of_status(response: httpx2.Response) -> Exception:
                 break
     except httpx2.HTTPError:
         raw = raw[:_SHOWN]
-    text = " ".join(raw[:_SHOWN].decode("utf-8", "replace").split())[:200]
+    text = without_keys(" ".join(raw[:_SHOWN].decode("utf-8", "replace").split()))[:200]
     reason = f"HTTP {response.status_code}" + (f": {text}" if text else "")
     if response.status_code >= 500 or response.status_code in _RETRIED:
         return PassingError(reason, _seconds(response.headers.get("Retry-After")))

@@ -19,6 +19,7 @@ from typing import Any
 from rlllm.core.errors import RlllmError, describe
 from rlllm.core.plugin_errors import PluginPlace, existing_attributes, plugin_place
 from rlllm.core.records import Sample, Score
+from rlllm.core.redaction import without_keys
 
 _LONGEST_MESSAGE = 300
 _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
@@ -68,7 +69,7 @@ def read(raw: Any) -> Score | Failure:
             return Failure("returned a number too large for a float")
         if not math.isfinite(value):
             return Failure("returned NaN" if math.isnan(value) else f"returned {value}")
-    return Score(value, _text(score.parsed), _text(score.note))
+    return Score(value, _text(score.parsed), without_keys(_text(score.note)))
 
 
 def failure(error: BaseException, seconds: float | None = None, reward: object = None) -> Failure:
