@@ -71,7 +71,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     if sys.stdout.isatty():
         _rich_table(headers, cells)
         return
-    for line in aligned([headers, *cells]):
+    for line in aligned([[cell.replace("\n", "\\n") for cell in row] for row in (headers, *cells)]):
         print(line)
 
 

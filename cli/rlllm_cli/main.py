@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -151,7 +152,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     show_traceback = "--traceback" in words or os.environ.get("RLLLM_TRACEBACK", "") not in ("", "0")
     words = [word for word in words if word != "--traceback"]
-    with streams.kept() as out:
+    with streams.kept() as out, warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         code, own = 0, None
         try:
             command, own = get_command(build()), ranks.Console()
@@ -178,6 +180,13 @@ def _of_a_plugin(error: BaseException) -> bool:
     from rlllm.core.plugin_errors import plugin_place
 
     return plugin_place(error) is not None
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    """Python's warning, by the border to the terminal: that a server is left out shows what it answered."""
+    console.say(warnings.formatwarning(message, category, filename, lineno).rstrip())
 
 
 def _show_traceback(kind: type[BaseException], error: BaseException, trace: Any) -> None:

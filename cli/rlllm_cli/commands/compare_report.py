@@ -135,9 +135,10 @@ def _holds_runs(folder: Path) -> bool:
 
 def _write(target: Path, page: str) -> None:
     from rlllm.core.errors import ConfigError
+    from rlllm.core.runs import write_text
 
     try:
-        target.write_text(page, encoding="utf-8")
+        write_text(target, page)
     except OSError as error:
         raise ConfigError(f"cannot write the report: {error.strerror}", given=target) from error
 

@@ -172,7 +172,9 @@ def _line(run: Run) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    return run.config if (run.path / "config.json").exists() else {}
+    from rlllm.core.redaction import without_secrets
+
+    return without_secrets(run.config) if (run.path / "config.json").exists() else {}
 
 
 def _head(run: Run) -> Iterator[tuple[str, str]]:

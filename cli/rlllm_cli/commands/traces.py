@@ -66,6 +66,7 @@ def show(
 ) -> None:
     """Draw traces as timelines."""
     from rlllm.core.errors import UnknownNameError
+    from rlllm.core.runs import write_text
     from rlllm.tools.traces.of_runs import traces_in
     from rlllm.tools.traces.timeline import html, rows
 
@@ -81,7 +82,7 @@ def show(
     if len(chosen) < len(found) and not trace:
         console.say(f"{len(chosen)} of {len(found):,} traces; more with --count, one with --trace ID")
     if page is not None:
-        page.write_text(html(chosen), encoding="utf-8")
+        write_text(page, html(chosen))
         console.say(f"page: {page}")
 
 

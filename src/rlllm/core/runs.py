@@ -115,6 +115,11 @@ def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str
                 broken.append(number)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text for people, without what looks like a key; half an emoji is written as in `append_jsonl`."""
+    path.write_text(without_keys(text), encoding="utf-8", errors="backslashreplace")
+
+
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     """Atomically write a JSON-lines file."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -242,7 +247,7 @@ class Run:
     def write_text(self, name: str, text: str) -> None:
         if self.writes:
             run_lock.check_held(self.path)
-            (self.path / name).write_text(without_keys(text), encoding="utf-8", errors="backslashreplace")
+            write_text(self.path / name, text)
 
     def append(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Append rows to a JSON-lines file of the run."""

@@ -205,7 +205,7 @@ def _shown(log: Path) -> Iterator[None]:
             last = False
             while True:
                 if text := file.read():
-                    sys.stderr.write(visible(text.decode("utf-8", errors="replace")))
+                    sys.stderr.write(visible(text.decode("utf-8", errors="replace").replace("\r", "\n")))
                     sys.stderr.flush()
                 elif last:
                     return

@@ -17,7 +17,7 @@ from rlllm.core.config import Section, StageConfig
 from rlllm.core.errors import ConfigError, RunDirectoryError, unknown
 from rlllm.core.recipes import as_given, find_recipe, read_recipe
 from rlllm.core.redaction import without_secrets
-from rlllm.core.runs import Run, RunOptions, held, is_filled, write_json
+from rlllm.core.runs import Run, RunOptions, held, is_filled, write_json, write_text
 from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import resolve_settings, stage_function
@@ -241,7 +241,7 @@ def _run_steps(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> Pip
         str(run.config["command"]) for run in outcome.runs.values()
     ]
     page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, sentences(beside))
-    (output_dir / "report.html").write_text(page, encoding="utf-8")
+    write_text(output_dir / "report.html", page)
     return outcome
 
 

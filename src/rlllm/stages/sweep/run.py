@@ -21,7 +21,7 @@ from rlllm.core import runs
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.records import fingerprint
 from rlllm.core.redaction import secrets_in, without_secrets
-from rlllm.core.runs import Run, RunOptions, write_json
+from rlllm.core.runs import Run, RunOptions, write_json, write_text
 from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.report import render_sweep, sweep_tables
 from rlllm.stages.sweep import arms as arm_plans
@@ -238,7 +238,7 @@ def _write_results(state: _State) -> None:
     )
     write_json(folder / "results.json", results)
     for name, text in sweep_tables(results).items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
 
 
 def _conclude(run: Run, state: _State, seconds: float) -> None:
@@ -250,7 +250,7 @@ def _conclude(run: Run, state: _State, seconds: float) -> None:
         reasons = [_reason("stopped between or inside runs", "interrupted")]
     write_json(run.path / "verdict.json", {"ok": not reasons, "carried_out": not reasons, "reasons": reasons})
     run.set_status("interrupted" if interrupted else "failed" if reasons else "done", stage="sweep", seconds=seconds)
-    (run.path / "report.html").write_text(render_sweep(run), encoding="utf-8")
+    write_text(run.path / "report.html", render_sweep(run))
     state.runner.options.progress.note(f"finished {run.path}")
 
 

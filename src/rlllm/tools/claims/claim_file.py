@@ -14,6 +14,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import fingerprint
+from rlllm.core.redaction import without_keys
 
 FORMAT = "rlllm-claim"
 VERSION = 1
@@ -105,14 +106,14 @@ class Claim:
         return [rows[place] for place in range(deepest) for rows in by_arm.values() if place < len(rows)][:count]
 
     def to_json(self) -> dict[str, Any]:
-        """The sealed document."""
+        """The sealed document, without what looks like a key: it is made to be given away."""
         rows = [asdict(row) for row in self.rows]
         shared = {part: _common([row[part] for row in rows]) for part in _SHARED}
         for row in rows:
             for part in _SHARED:
                 row[part] = {key: value for key, value in row[part].items() if key not in shared[part]}
         content = {"format": FORMAT, "version": VERSION, "title": self.title, "command": self.command}
-        return sealed({**content, "claims": self.claims, "shared": shared, "rows": rows})
+        return sealed(without_keys({**content, "claims": self.claims, "shared": shared, "rows": rows}))
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
-from rlllm.core.runs import Run, file_hash, read_json
+from rlllm.core.runs import Run, file_hash, read_json, write_text
 from rlllm.tools.claims.claim_file import Claim, ClaimRow, text_of
 
 _STEPS = 200
@@ -45,7 +45,7 @@ def claim(run: Path | str, output: Path | str | None = None) -> dict[str, Any]:
     document = pack(Path(run).expanduser()).to_json()
     if output is not None:
         try:
-            Path(output).write_text(text_of(document), encoding="utf-8")
+            write_text(Path(output), text_of(document))
         except OSError as error:
             raise ConfigError(f"cannot write the claim: {error.strerror}", given=output) from error
     return document

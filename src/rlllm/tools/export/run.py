@@ -12,7 +12,7 @@ from typing import Any
 
 from rlllm.core.config import LoadingConfig
 from rlllm.core.errors import ConfigError, ModelError, describe
-from rlllm.core.runs import Run
+from rlllm.core.runs import Run, write_text
 from rlllm.policies.model_sources import ModelSource, resolve_model
 from rlllm.tools.export.card import card_text
 from rlllm.tools.export.gguf_file import check_gguf, write_gguf
@@ -175,7 +175,7 @@ def export(plan: ExportPlan) -> Exported:
     card = None
     if plan.card and plan.run is not None:
         card = plan.folder / _CARD
-        card.write_text(card_text(plan.run, plan.source, merged=plan.merged is not None), encoding="utf-8")
+        write_text(card, card_text(plan.run, plan.source, merged=plan.merged is not None))
     address = _pushed(plan) if plan.push else None
     return Exported(plan.merged, plan.gguf, card, address, notes)
 
