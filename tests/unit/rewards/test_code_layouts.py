@@ -1,9 +1,9 @@
 """The `code` reward on the layouts of public data sets, and on completions as models write them.
 
-`tests/cases/code.jsonl` holds cases from public reports. Debatable ones, decided: a value of a type that the tests name and
-that cannot leave the solution's process (Decimal) is None, since equality with it is not known here; a program without the
-standard imports is right where the benchmark's own harness gives them (LiveCodeBench, APPS, LeetCode's `Solution`), and
-wrong where it does not (HumanEval, MBPP).
+`tests/cases/code.jsonl` holds cases from public reports. Debatable ones, decided: a Decimal is judged as the value that it is,
+where the report has None; a value of another type that the tests name and that cannot leave the solution's process is None,
+since equality with it is not known here; a program without the standard imports is right where the benchmark's own harness
+gives them (LiveCodeBench, APPS, LeetCode's `Solution`), and wrong where it does not (HumanEval, MBPP).
 """
 
 from __future__ import annotations
@@ -288,14 +288,9 @@ UNFIT = [
         "neither they nor the solution define: list_node",
     ),
     (
-        {"test_list": ["assert f(3) == Fraction(3)"], "test_imports": ["from fractions import Fraction"]},
-        "from fractions import Fraction\ndef f(x): return Fraction(x)",
-        "the tests expect a Fraction",
-    ),
-    (
-        {"test_list": ["assert f() == datetime.date(2020, 1, 1)"], "test_imports": ["import datetime"]},
-        "import datetime\ndef f(): return datetime.date(2020, 1, 1)",
-        "the tests expect a date",
+        {"test_list": ["assert f() == UUID(int=1)"], "test_imports": ["from uuid import UUID"]},
+        "import uuid\ndef f(): return uuid.UUID(int=1)",
+        "the tests expect a UUID",
     ),
     (
         {"test": "def test_f():\n    a = Node(1)\n    b = Node(1)\n    assert a == b\n"},

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from run_code_server import RunCode, serving
 from test_code_layouts import CHEATS, COMPLETIONS, LAYOUTS, UNFIT
+from test_code_values import CHEATS as AGREEING
+from test_code_values import JUDGED, UNJUDGED
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample
@@ -49,6 +51,14 @@ def test_every_completion_has_the_same_verdict(server: RunCode) -> None:
 def test_what_cannot_be_judged_and_what_cheats_has_the_same_verdict(server: RunCode) -> None:
     rows = [(fenced(code), meta) for meta, code, _ in UNFIT] + [(fenced(code), meta) for meta, code in CHEATS]
     assert values(server, rows) == [None] * len(UNFIT) + [0.0] * len(CHEATS)
+
+
+def test_values_that_are_not_plain_have_the_same_verdict(server: RunCode) -> None:
+    rows = [
+        *((fenced(code), meta) for code, meta, _ in [*JUDGED, *UNJUDGED]),
+        *((fenced(code), meta) for code, meta in AGREEING),
+    ]
+    assert values(server, rows) == [value for _, _, value in JUDGED] + [None] * len(UNJUDGED) + [0.0] * len(AGREEING)
 
 
 ENDINGS = [

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import array
 import collections
 import contextlib
+import datetime
+import decimal
 import enum
 import fractions
 import json
+import zoneinfo
 from typing import Any
 
 import pytest
@@ -30,6 +34,10 @@ class Liar(int):
 
     def __index__(self) -> int:
         return 99
+
+
+class Half(fractions.Fraction):
+    """Of no use to the other side."""
 
 
 class Loud(str):
@@ -70,6 +78,14 @@ BASES = [
     (collections.Counter("aab"), {"a": 2, "b": 1}),
     (collections.OrderedDict(a=1), {"a": 1}),
     (bytearray(b"ab"), b"ab"),
+    (Half(1, 2), fractions.Fraction(1, 2)),
+    (decimal.Decimal("1.10"), decimal.Decimal("1.10")),
+    (decimal.Decimal("-Infinity"), decimal.Decimal("-Infinity")),
+    (datetime.date(2024, 2, 29), datetime.date(2024, 2, 29)),
+    (datetime.datetime(2024, 2, 29, 1, 2, 3, 4), datetime.datetime(2024, 2, 29, 1, 2, 3, 4)),
+    (datetime.time(1, 2), datetime.time(1, 2)),
+    (datetime.timedelta(-1, 5, 6), datetime.timedelta(-1, 5, 6)),
+    (int, int),
     (range(2, 9, 3), range(2, 9, 3)),
     (float("inf"), float("inf")),
     ("\ud800 \0 \u2028 é", "\ud800 \0 \u2028 é"),
@@ -82,6 +98,12 @@ def test_a_subclass_arrives_as_its_base(sent: Any, arrives: Any) -> None:
     found = crossed(sent)
     assert type(found) is type(arrives)
     assert repr(found) == repr(arrives)
+
+
+def test_a_moment_keeps_its_place_in_time() -> None:
+    sent = datetime.datetime(2024, 7, 1, 12, tzinfo=zoneinfo.ZoneInfo("UTC"))
+    assert crossed(sent) == sent
+    assert crossed(sent).utcoffset() == datetime.timedelta(0)
 
 
 def test_an_integer_of_any_size_arrives() -> None:
@@ -99,7 +121,7 @@ def test_an_iterator_arrives_as_an_iterator() -> None:
     assert list(found) == [2, 4]
 
 
-REFUSED = [object(), len, lambda: None, fractions.Fraction(1, 2), {"a": [object()]}, Exception("x"), type]
+REFUSED = [object(), len, lambda: None, {"a": [object()]}, Exception("x"), Half, array.array("i", [1])]
 
 
 @pytest.mark.parametrize("value", REFUSED)
@@ -133,6 +155,11 @@ FORGED = [
     b'["d", 1]',
     b'["s", ["l"]]',
     b'["f", []]',
+    b'["y", "open"]',
+    b'["x", "os"]',
+    b'["x", "Decimal", "1_0x"]',
+    b'["x", "Fraction", "1", "0"]',
+    b'["x", "date", 5]',
     b"\xff",
     b"[" * 5000,
 ]

@@ -182,6 +182,8 @@ class Examination:
             ran = _ran(bench.outcome(Program(tests, limits=patient)))
             report = _report(ran)
             if report is None:
+                if not plan["answers"]:
+                    return Verdict(None, total, f"the tests {_ending(ran)} before they called the solution")
                 return Verdict(0, total, f"test 1 of {total}: the tests {_ending(ran)}")
             if report["unfit"] is not None:
                 return Verdict(None, total, report["unfit"])
@@ -293,6 +295,7 @@ class _Broker:
 
     def verdict(self, total: int, thorough: bool) -> Verdict:
         notes: list[str | None] = []
+        asked = False
         try:
             while len(notes) < total and (thorough or not any(notes)):
                 kind, payload, _ = self._questions.receive()
@@ -301,11 +304,15 @@ class _Broker:
                 if kind == wire.RESULT:
                     notes.append(json.loads(payload))
                 else:
+                    asked = True
                     self._questions.send(*self._ask(payload))
         except _FaultError as fault:
             notes.append(str(fault))
         except _HungUpError:
-            notes.append(f"the tests {_ending(_outcome(self._tests))}")
+            ending = f"the tests {_ending(_outcome(self._tests))}"
+            if not asked:
+                return Verdict(None, total, f"{ending} before they called the solution")
+            notes.append(ending)
         first = next((f"test {number} of {total}: {note}" for number, note in enumerate(notes, 1) if note), None)
         return Verdict(sum(note is None for note in notes), total, first)
 

@@ -29,6 +29,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "__contains__": operator.contains,
 }
 """Operations on an object, by the special method that Python looks up on its class."""
+_FIXED = (int, float, complex, str, bytes, type(None))
+"""Arguments that no call can change."""
 
 
 def load(assembly: Any, plan: dict[str, Any]) -> types.ModuleType:
@@ -67,11 +69,14 @@ class Answers:
         self._objects: list[Any] = []
 
     def answer(self, payload: bytes) -> tuple[bytes, bytes]:
-        """Kind and content of the answer: a value, an exception, or the type and number of an object."""
+        """Kind and content of the answer: a value, an exception, or the type and number of an object.
+
+        Behind a value stand, after `wire.BEHIND`, the arguments where the call changed them.
+        """
         wire = self._wire
         try:
-            target, arguments, keywords = wire.from_text(payload, wire.DEEPEST_CALL)
-            value = self._value(target, arguments, keywords)
+            request = wire.from_text(payload, wire.DEEPEST_CALL)
+            value = self._value(*request)
         except BaseException as error:
             return wire.RAISED, _describe(wire, error)
         try:
@@ -81,8 +86,21 @@ class Answers:
             return wire.OPAQUE, wire.to_text((str(error)[:200], len(self._objects) - 1))
         except BaseException as error:
             return wire.RAISED, _describe(wire, error)
-        too_large = wire.to_text(("a value too large to send", -1))
-        return (wire.VALUE, text) if len(text) <= wire.LARGEST_ANSWER else (wire.OPAQUE, too_large)
+        if len(text) > wire.LARGEST_ANSWER:
+            return wire.OPAQUE, wire.to_text(("a value too large to send", -1))
+        changed = self._changed(payload, request)
+        return wire.VALUE, text + changed if len(text + changed) <= wire.LARGEST_ANSWER else text
+
+    def _changed(self, payload: bytes, request: Any) -> bytes:
+        """The arguments after the call, where they are others than before; empty where they are not, or cannot be sent."""
+        target, arguments, keywords = request
+        if all(isinstance(value, _FIXED) for value in [*(arguments or ()), *(keywords or {}).values()]):
+            return b""
+        try:
+            after: bytes = self._wire.to_text((target, arguments, keywords), self._wire.DEEPEST_CALL)
+        except Exception:
+            return b""
+        return b"" if after == payload else self._wire.BEHIND + after
 
     def _value(self, target: Any, arguments: Any, keywords: Any) -> Any:
         if isinstance(target, str):

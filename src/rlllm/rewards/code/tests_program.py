@@ -13,7 +13,8 @@ import math
 import random
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 
@@ -38,7 +39,7 @@ def examine(pytest: Any, wire: Any, plan_text: str) -> None:
     try:
         _prepare(solution, plan, space)
         for test in plan["tests"]:
-            note = _fault(solution, pytest, test, space)
+            note = _verdict(solution, pytest, test, space)
             wire.send(wire.RESULT, json.dumps(note).encode())
             if note is not None and not plan["thorough"]:
                 return
@@ -66,7 +67,7 @@ def examine_recorded(recorded: Any, pytest: Any, wire: Any, plan_text: str) -> N
         _prepare(solution, plan, space)
         for test in plan["tests"]:
             line.begin()
-            note = _fault(solution, pytest, test, space)
+            note = _verdict(solution, pytest, test, space)
             report["results"].append(False if line.is_undecided else note)
             if note is not None and False not in report["results"] and not plan["thorough"]:
                 break
@@ -90,6 +91,22 @@ def _run(source: str, space: dict[str, Any]) -> None:
     exec(compile(source, "tests.py", "exec", dont_inherit=True), space)
 
 
+def _verdict(solution: Solution, pytest: Any, test: dict[str, Any], space: dict[str, Any]) -> str | None:
+    """Why the test fails; None if it passes.
+
+    What a call does to its arguments is seen by the tests where it returned None. With a value besides, a program could empty
+    the list that its answer is compared with. Where that alone makes the test fail, the program cannot be judged.
+    """
+    solution.begin()
+    note = _fault(solution, pytest, test, space)
+    if note is None or not solution.hid_changes or getattr(solution.wire, "is_undecided", False):
+        return note
+    solution.begin(shows_changes=True)
+    if _fault(solution, pytest, test, space) is None:
+        raise _UnfitError("the solution changes an argument that the tests look at, and returns a value besides")
+    return note
+
+
 def _fault(solution: Solution, pytest: Any, test: dict[str, Any], space: dict[str, Any]) -> str | None:
     """Why the test fails; None if it passes."""
     random.seed(0)
@@ -111,6 +128,10 @@ def _check_call(solution: Solution, test: dict[str, Any]) -> str | None:
     wire = solution.wire
     arguments, keywords = wire.decode(test["args"]), wire.decode(test["kwargs"])
     returned = solution.ask(test["call"], test["call"], arguments, keywords)
+    if isinstance(returned, _Opaque):
+        return str(returned.refusal)
+    if isinstance(returned, _ORDERED):
+        returned = list(returned)
     if any(
         _equal(returned, wire.decode(value), (test["tolerance"], test["relative_tolerance"]))
         for value in test["expected"]
@@ -127,6 +148,8 @@ def _equal(returned: Any, expected: Any, tolerance: tuple[float, float]) -> bool
     """
     if type(returned).__module__ == "numpy":
         returned = returned.tolist()
+    if type(returned).__name__ in ("Decimal", "Fraction") and isinstance(expected, float):
+        returned = float(returned)
     if isinstance(returned, (list, tuple)) and isinstance(expected, (list, tuple)):
         return len(returned) == len(expected) and all(map(_equal, returned, expected, [tolerance] * len(returned)))
     if isinstance(returned, dict) and isinstance(expected, dict):
@@ -140,6 +163,42 @@ def _equal(returned: Any, expected: Any, tolerance: tuple[float, float]) -> bool
     return bool(returned == expected)
 
 
+_ORDERED: tuple[type[Iterable[Any]], ...] = (
+    Iterator,
+    deque,
+    range,
+    type({}.keys()),
+    type({}.values()),
+    type({}.items()),
+)
+"""What a program may return where a list is expected: its items are compared. No expected value is one of them."""
+
+
+def _restore(old: Any, new: Any) -> Any:
+    """Change a value of the tests to what the solution made of it, in place where it is a container; returns it."""
+    if type(old) is not type(new):
+        return new
+    if isinstance(old, list):
+        shared = [_restore(before, after) for before, after in zip(old, new, strict=False)]
+        old[:] = shared + new[len(shared) :]
+    elif isinstance(old, dict):
+        parts = {key: _restore(old[key], value) if key in old else value for key, value in new.items()}
+        old.clear()
+        old.update(parts)
+    elif isinstance(old, (set, deque)):
+        old.clear()
+        getattr(old, "update", getattr(old, "extend", None))(new)  # type: ignore[misc]
+    elif isinstance(old, tuple):
+        for before, after in zip(old, new, strict=False):
+            _restore(before, after)
+        return old
+    elif type(old).__module__ == "numpy" and old.shape == new.shape:
+        old[...] = new
+    else:
+        return new
+    return old
+
+
 def _is_real(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -149,8 +208,13 @@ class Solution:
 
     def __init__(self, wire: Any, plan: dict[str, Any]) -> None:
         self.wire = wire
+        self.hid_changes = self._shows_changes = False
         self._plan = plan
         self._stand_ins: dict[str, Any] = {}
+
+    def begin(self, shows_changes: bool = False) -> None:
+        """The next test begins; whether it sees what a call did to its arguments where it returned a value as well."""
+        self.hid_changes, self._shows_changes = False, shows_changes
 
     def stand_in(self, name: str) -> Any:
         """A function; a class, where the tests use the name as one; an exception, where it is called one."""
@@ -167,17 +231,24 @@ class Solution:
         """The value that the solution returns. `target`, `arguments` and `keywords` are those of a request.
 
         Raises:
-            TypeError: it is no plain data.
+            TypeError: it is too large, or cannot be read.
         """
         kind, payload = self._reply(target, arguments, keywords)
         if kind == self.wire.UNKNOWN:
             return _Anything()
         if kind == self.wire.OPAQUE:
-            name, _ = self._opaque(payload)
+            name, number = self._opaque(payload)
             if name in self._types_in_tests():
                 raise _UnfitError(f"the tests expect a {name}, which cannot leave the process of the solution")
-            raise TypeError(f"{label} returned no plain data: {name}")
-        return self._value(label, kind, payload)
+            value = _Opaque(self, number, label, name)
+            if number < 0:
+                raise value.refusal
+            return value
+        text, changed = self._parts(kind, payload)
+        value = self._value(label, kind, text)
+        if changed:
+            self._take_changes(value is None, changed, arguments, keywords)
+        return value
 
     def make(self, name: str, arguments: Any, keywords: Any) -> tuple[int | None, Any]:
         """What calling a class of the solution gives: the number of an object that stays there, or None and plain data."""
@@ -186,7 +257,7 @@ class Solution:
             raise _UndecidedError
         if kind == self.wire.OPAQUE:
             return self._opaque(payload)[1], None
-        return None, self._value(name, kind, payload)
+        return None, self._value(name, kind, self._parts(kind, payload)[0])
 
     def attribute(self, number: int, label: str, name: str) -> Any:
         """An attribute of an object: its value where that is plain data, else a method."""
@@ -194,7 +265,7 @@ class Solution:
         if kind == self.wire.UNKNOWN:
             raise _UndecidedError
         if kind != self.wire.OPAQUE:
-            return self._value(label, kind, payload)
+            return self._value(label, kind, self._parts(kind, payload)[0])
         return lambda *arguments, **keywords: self.ask(label, (number, name), arguments, keywords)
 
     def _function(self, name: str) -> Callable[..., Any]:
@@ -219,6 +290,22 @@ class Solution:
         if reply[0] == wire.GONE:
             raise _GoneError(reply[1].decode("utf-8", "replace"))
         return reply[0], reply[1]
+
+    def _parts(self, kind: bytes, payload: bytes) -> tuple[bytes, bytes]:
+        """A value, and what stands behind it: the arguments as the call left them, or nothing."""
+        text, _, changed = payload.partition(self.wire.BEHIND) if kind == self.wire.VALUE else (payload, b"", b"")
+        return text, changed
+
+    def _take_changes(self, returned_nothing: bool, changed: bytes, arguments: Any, keywords: Any) -> None:
+        if not (returned_nothing or self._shows_changes):
+            self.hid_changes = True
+            return
+        try:
+            _, new, named = self.wire.from_text(changed, self.wire.DEEPEST_CALL)
+            _restore(arguments, new)
+            _restore(keywords, named)
+        except Exception:
+            raise TypeError("the solution gave an answer that cannot be read") from None
 
     def _opaque(self, payload: bytes) -> tuple[str, int]:
         """The type and the number of an object that stays with the solution."""
@@ -249,6 +336,9 @@ class Solution:
             if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _UNUSABLE)
         ]
         base: Any = next((kind for kind in usable if kind is not Exception or names[0] == "Exception"), None)
+        built_in = next((kind for kind in usable if kind.__module__ == "builtins" and kind is not Exception), None)
+        if base and built_in and not issubclass(base, built_in):
+            base = type(base.__name__, (base, built_in), {})
         error: Any = base.__new__(base) if base else RuntimeError()
         error.args = (message,) if base else (f"{names[0] if names else '?'}: {message}",)
         error.of_the_solution = True
@@ -282,6 +372,57 @@ class _Anything:
 
     def __getattr__(self, name: str) -> Any:
         raise _UndecidedError
+
+
+class _Opaque:
+    """What a function of the solution returned and is no plain data: it stays there.
+
+    Its text, length and items may be read, and it may be called, since what comes back is data again. Whatever lets it agree
+    fails the test: an object whose methods always agree would pass `assert f(x).startswith(...)`.
+    """
+
+    def __init__(self, solution: Solution, number: int, label: str, kind: str) -> None:
+        self._solution, self._number, self._label, self._kind = solution, number, label, kind
+
+    @property
+    def refusal(self) -> TypeError:
+        return TypeError(f"{self._label} returned no plain data: {self._kind}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or any(hasattr(kind, name) for kind in _PLAIN):
+            raise self.refusal
+        raise _UnfitError(f"the tests want {name} of a {self._kind}, which cannot leave the process of the solution")
+
+    def _refuse(self, *_: Any) -> Any:
+        raise self.refusal
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __contains__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+    def _operate(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        return self._solution.ask(self._label, (self._number, name), arguments, keywords)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self._operate("__call__", *arguments, **keywords)
+
+    def __len__(self) -> int:
+        return self._operate("__len__")
+
+    def __str__(self) -> str:
+        return self._operate("__str__")
+
+    def __repr__(self) -> str:
+        return self._operate("__repr__")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._operate("__iter__"))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._operate("__getitem__", key)
+
+
+_PLAIN = (str, bytes, int, float, complex, list, tuple, dict, set, deque, range)
+"""Types whose methods tests call on what they take for data."""
 
 
 class _Instance:

@@ -1,14 +1,16 @@
 """Plain data between processes that do not trust each other: a typed JSON encoding, and frames on file descriptor 3.
 
-What crosses is None, bool, int, float, str, bytes, complex, list, tuple, set, frozenset, deque, dict and its views, range,
-NumPy's numbers and arrays, and iterators over them, nested. An instance of a subclass crosses as its base, so no method of
-its own reaches the other side; nothing is ever pickled. The text of this file runs inside sandboxes as well: it needs the
-standard library alone.
+What crosses is None, bool, int, float, str, bytes, complex, Decimal, Fraction, dates and times, list, tuple, set, frozenset,
+deque, dict and its views, range, NumPy's numbers and arrays, iterators over them, nested, and the classes that are built in. An
+instance of a subclass crosses as its base, so no method of its own reaches the other side; nothing is ever pickled. The text of
+this file runs inside sandboxes as well: it needs the standard library alone.
 """
 
 from __future__ import annotations
 
+import builtins
 import collections
+import importlib
 import itertools
 import json
 import os
@@ -34,6 +36,8 @@ NO_NONCE = bytes(NONCE)
 CALL, VALUE, RAISED, OPAQUE, RESULT, UNFIT = b"C", b"V", b"X", b"O", b"R", b"U"
 """Call a function; its value, its exception, or the type of a value that is no plain data; of the tests: the result of
 one, or why they cannot judge any solution."""
+BEHIND = b"\t"
+"""Between a value and the arguments that its call changed: no JSON holds it."""
 UNKNOWN, GONE = b"?", b"G"
 """Where calls are recorded: an answer that is not known yet, and a solution that ended before it."""
 
@@ -76,8 +80,19 @@ def encode(value: Any, depth: int) -> Any:
     for base, write in _WRITERS:
         if isinstance(value, base):
             return write(value, depth - 1)
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        return _write_numpy(value, depth - 1)
+    return _write_named(value, depth - 1)
+
+
+def _write_named(value: Any, depth: int) -> Any:
+    """What is known by the name of its class: NumPy's, numbers without rounding, dates. Or a class that is built in."""
+    for kind in type(value).__mro__:
+        if kind.__module__ == "numpy" and hasattr(value, "tolist"):
+            return _write_numpy(value, depth)
+        if (kind.__module__, kind.__name__) in _EXACT:
+            return ["x", kind.__name__, *_EXACT[kind.__module__, kind.__name__][0](value)]
+    name = value.__name__ if isinstance(value, type) else None
+    if name and vars(builtins).get(name) is value:
+        return ["y", name]
     raise NotPlainError(type(value).__name__)
 
 
@@ -137,6 +152,42 @@ _WRITERS: tuple[tuple[Any, Callable[[Any, int], Any]], ...] = (
 )
 
 
+def _duration(value: Any) -> list[Any]:
+    return [value.days, value.seconds, value.microseconds]
+
+
+_EXACT: dict[tuple[str, str], tuple[Callable[[Any], list[Any]], Callable[..., Any]]] = {
+    ("decimal", "Decimal"): (lambda value: [str(value)], lambda kind, text: kind(text)),
+    ("fractions", "Fraction"): (
+        lambda value: [hex(value.numerator), hex(value.denominator)],
+        lambda kind, top, bottom: kind(int(top, 16), int(bottom, 16)),
+    ),
+    ("datetime", "datetime"): (lambda value: [value.isoformat()], lambda kind, text: kind.fromisoformat(text)),
+    ("datetime", "date"): (lambda value: [value.isoformat()], lambda kind, text: kind.fromisoformat(text)),
+    ("datetime", "time"): (lambda value: [value.isoformat()], lambda kind, text: kind.fromisoformat(text)),
+    ("datetime", "timedelta"): (_duration, lambda kind, *parts: kind(*parts)),
+}
+"""Module and name of a class -> how its value is written as texts and numbers, and read again. Found by name, since few
+programs import these modules. A time zone crosses as its offset."""
+_MODULES = {name: module for module, name in _EXACT}
+
+
+def _read_exact(parts: list[Any]) -> Any:
+    name, *texts = parts
+    module = _MODULES[name]
+    try:
+        return _EXACT[module, name][1](getattr(importlib.import_module(module), name), *texts)
+    except ArithmeticError as error:
+        raise ValueError(f"no {name}: {texts}") from error
+
+
+def _read_class(parts: list[Any]) -> Any:
+    found = getattr(builtins, parts[0])
+    if not isinstance(found, type):
+        raise TypeError(f"{parts[0]} is no class")
+    return found
+
+
 def _read_iterator(parts: list[Any]) -> Iterator[Any]:
     if len(parts) > LONGEST_ITERATOR:
         raise ValueError("an iterator longer than any that is written")
@@ -173,6 +224,8 @@ _READERS: dict[str, Callable[[list[Any]], Any]] = {
     "a": _read_array,
     "r": lambda parts: range(*(decode(part) for part in parts)),
     "g": _read_iterator,
+    "x": _read_exact,
+    "y": _read_class,
 }
 
 
