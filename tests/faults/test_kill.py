@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from run_files import VERBS, differing_weights, learned_metrics, optimizer_differs, write_rewards
 
+import rlllm
 from rlllm.core.runs import Run
 
 RUN = """
@@ -101,3 +102,21 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
         kept = [(run.path / "model" / "dialogue.json").read_text(encoding="utf-8") for run in (resumed, whole)]
         assert kept[0] == kept[1]
     assert [row["step"] for row in resumed.metrics()] == list(range(1, STEPS + 1))
+
+
+def test_a_kill_between_the_first_files_of_a_run_leaves_a_directory_that_can_be_used(
+    tiny_model: str, tmp_path: Path
+) -> None:
+    """The lock is being made; config.json is being written; it is written, and recipe.yaml is not."""
+    settings = {"model": tiny_model, "data": {"name": "arithmetic", "rows": 6, "holdout": 0}, "max_steps": 1}
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    (folder / "lock.json.vm.4194305").write_text("{")
+    (folder / "config.json.partial").write_text("{")
+    whole = rlllm.sft(output_dir=folder, **settings)
+    assert not (folder / "lock.json.vm.4194305").exists()
+    recipe = whole.path / "recipe.yaml"
+    text = recipe.read_text(encoding="utf-8")
+    recipe.unlink()
+    assert rlllm.sft(output_dir=folder, resume=True, **settings).ok
+    assert recipe.read_text(encoding="utf-8") == text

@@ -65,6 +65,7 @@ def take(folder: Path, say: Callable[[str], None]) -> None:
                 say(f"{folder}: {_name(holder)}, which worked here, ended without a word; this process takes over")
     except OSError as error:
         raise RunDirectoryError(f"the output directory cannot be written to: {error.strerror}", given=folder) from error
+    _clear(folder)
     lock = _Lock(folder.absolute(), facts, os.open(folder, os.O_RDONLY))
     for path in _names(folder):
         _HELD[path] = lock
@@ -263,6 +264,14 @@ def _removed(folder: Path, holder: Mapping[str, Any]) -> bool:
             os.link(aside, place)
     aside.unlink(missing_ok=True)
     return ours
+
+
+def _clear(folder: Path) -> None:
+    """Remove what processes left that were killed while they made a lock or took one over."""
+    for left in folder.glob(f"{LOCK}.*"):
+        pid = left.name.rpartition(".")[2]
+        if pid.isdigit() and not _started(int(pid)):
+            left.unlink(missing_ok=True)
 
 
 def _refusal(folder: Path, holder: Mapping[str, Any], what: str, hint: str) -> RunDirectoryError:

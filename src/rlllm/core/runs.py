@@ -36,8 +36,8 @@ from rlllm.core.outcome import Outcome
 from rlllm.core.redaction import without_keys, without_own_secrets
 
 MANIFEST = "manifest.json"
-_BEFORE_THE_RUN = ("launch", "logs", run_lock.LOCK)
-"""What is in a run's directory before its processes have started."""
+_BEFORE_THE_RUN = ("launch", "logs", "config.json.partial")
+"""What is in a run's directory before its processes have started, beside the lock; a kill leaves the last."""
 _LOGS = ("metrics.jsonl", "samples.jsonl", "evaluations.jsonl")
 ENSEMBLE = "ensemble.json"
 """In a `model/` folder without weights: the members of an ensemble of reward models."""
@@ -45,11 +45,15 @@ ENSEMBLE = "ensemble.json"
 
 def write_json(path: Path, value: Any) -> None:
     """Atomically write JSON; Python objects JSON does not know become their text."""
+    write_text(path, json.dumps(without_own_secrets(value), indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Atomically write a text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    text = json.dumps(without_own_secrets(value), indent=2, default=str, ensure_ascii=False)
     with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in append_jsonl
-        file.write(text + "\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())  # else a loss of power after the renaming leaves an empty file
     os.replace(partial, path)
@@ -413,7 +417,9 @@ def empty(path: Path) -> None:
 
 def is_filled(path: Path) -> bool:
     """Whether anything is in a directory that a run has left there."""
-    return path.is_dir() and any(entry.name not in _BEFORE_THE_RUN for entry in path.iterdir())
+    return path.is_dir() and any(
+        entry.name not in _BEFORE_THE_RUN and not entry.name.startswith(run_lock.LOCK) for entry in path.iterdir()
+    )
 
 
 def _check_usable(path: Path, digest: str, *, overwrite: bool, resume: bool) -> None:

@@ -17,7 +17,7 @@ from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.processes import is_main, rank
 from rlllm.core.redaction import secrets_in, without_secrets
-from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json
+from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json, write_text
 from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
@@ -229,11 +229,9 @@ def _open_run_directory(config: StageConfig, options: RunOptions, held: ExitStac
 
 def _record_start(run: Run, config: StageConfig, options: RunOptions, digest: str) -> None:
     spent = run.status.get("seconds", 0.0) if options.resume else 0.0
+    settings, given = (without_secrets(config.model_dump(mode="json", exclude_unset=unset)) for unset in (False, True))
+    secrets = secrets_in(config.model_dump(mode="json"))
     if not options.resume:
-        settings, given = (
-            without_secrets(config.model_dump(mode="json", exclude_unset=unset)) for unset in (False, True)
-        )
-        secrets = secrets_in(config.model_dump(mode="json"))
         write_json(
             run.path / "config.json",
             {
@@ -244,8 +242,9 @@ def _record_start(run: Run, config: StageConfig, options: RunOptions, digest: st
                 "settings": settings,
             },
         )
+    if not (run.path / "recipe.yaml").exists():  # also where a kill came between the two
         recipe = options.recipe if isinstance(options.recipe, str) else dump(dict(options.recipe or settings))
-        (run.path / "recipe.yaml").write_text(without_secrets(recipe, secrets), encoding="utf-8")
+        write_text(run.path / "recipe.yaml", without_secrets(recipe, secrets))
     run.set_status("running", stage=config.stage, seconds=spent)
 
 

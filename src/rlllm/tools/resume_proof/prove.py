@@ -99,12 +99,38 @@ def prove_resume(
     folder = _empty_folder(output_dir)
     proof = None
     try:
-        work = _Work(folder, stage, progress or NullProgress())
-        proof = work.prove(original, settings, Random(seed), kills)
+        proof = prove_settings(stage, settings, folder, kills=kills, seed=seed, progress=progress, original=original)
     finally:
         if output_dir is None and (proof is None or proof.equal):
             shutil.rmtree(folder, ignore_errors=True)
     return replace(proof, folder=None) if output_dir is None and proof.equal else proof
+
+
+def prove_settings(
+    stage: str,
+    settings: Mapping[str, Any],
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    progress: ProgressCallback | None = None,
+    original: Run | None = None,
+) -> ResumeProof:
+    """As `prove_resume`, of the settings of a verb, in an empty folder.
+
+    Args:
+        stage: the verb.
+        settings: without an output directory.
+        folder: of the two runs, as an absolute path.
+        kills: how many.
+        seed: of their moments.
+        progress: told what happens; silent by default.
+        original: a run with these settings, which is compared, too.
+
+    Raises:
+        ConfigError: the run ends with an error.
+    """
+    return _Work(folder, stage, progress or NullProgress()).prove(original, settings, Random(seed), kills)
 
 
 def _settings_of(run: Run) -> tuple[str, dict[str, Any]]:
@@ -148,17 +174,17 @@ class _Work:
     stage: str
     progress: ProgressCallback
 
-    def prove(self, original: Run, settings: Mapping[str, Any], moments: Random, count: int) -> ResumeProof:
+    def prove(self, original: Run | None, settings: Mapping[str, Any], moments: Random, count: int) -> ResumeProof:
         self._write(settings)
         self.progress.phase("the whole run, undisturbed")
         whole, life = Run(self._place(WHOLE)), self._live(WHOLE, None, None)
         if life.code != 0:
-            raise ConfigError("the run cannot be repeated", given=original.path, hint=life.errors)
+            raise ConfigError("the run ends with an error where it is repeated", given=life.errors)
         self._write(read_recipe(whole.path / "config.json"))  # with the hardware that it computed on
         kills, last = self._killed(Moments(life, moments), count)
         found = compare_runs(whole.path, self._place(KILLED)) if last.code == 0 else Comparison(0, _ended(last))
-        ended = original.state in ("done", "failed")
-        itself = compare_runs(whole.path, original.path, only=_is_learned).difference if ended else None
+        ended = original if original and original.state in ("done", "failed") else None
+        itself = compare_runs(whole.path, ended.path, only=_is_learned).difference if ended else None
         config = whole.config["settings"]
         return ResumeProof(
             stage=self.stage,
