@@ -38,6 +38,17 @@ _SAMPLED: dict[str, Any] = {
     "per_device_train_batch_size": 16,
     "rewards": ["exact", {"name": "format", "weight": 0.1}],
 }
+_FAILING = '''
+import zlib
+
+
+def seldom(sample):
+    """Fails on some completions, so that what is counted of failures has to survive."""
+    if zlib.crc32(sample.completion.encode()) % 61 == 0:
+        raise KeyError("nothing to see")
+    return len(sample.completion) / 10
+'''
+_SELDOM = {"name": "FAILING:seldom", "weight": 0.1}
 _MOVING = {"sync_ref_model": True, "ref_model_sync_steps": 1, "ref_model_mixup_alpha": 0.5}
 _EVALUATION: dict[str, Any] = {
     "model": "nano",
@@ -75,7 +86,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "advantage": {"name": "lagrange", "cost": "format", "bound": 0.4},
         },
     ),
-    "iterative-dpo": ("align", {**_SAMPLED, "method": "iterative-dpo", "rewards": ["gold"], "max_steps": 6}),
+    "iterative-dpo": ("align", {**_SAMPLED, "method": "iterative-dpo", "rewards": ["gold", _SELDOM], "max_steps": 6}),
     "dialogue of two roles": (
         "reason",
         {**_SAMPLED, "method": "tracer", "dialogue": {"marked": False, "history": 1}, "eval": {"rows": 0}},
@@ -86,9 +97,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 """Name -> verb and settings over the common ones."""
 
 
-def settings_of(name: str) -> tuple[str, dict[str, Any]]:
+def settings_of(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Verb and settings of a case; the file with the reward that fails is written into the folder."""
     verb, own = CASES[name]
-    return verb, {**_COMMON, **own} if verb != "eval" else own
+    settings = {**_COMMON, **own} if verb != "eval" else dict(own)
+    file = folder / "failing.py"
+    file.write_text(_FAILING, encoding="utf-8")
+    return verb, json.loads(json.dumps(settings).replace("FAILING:", f"{file}:"))
 
 
 def row_of(name: str, proof: ResumeProof) -> dict[str, Any]:
@@ -121,7 +136,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="rlllm-kills-") as folder:
             place = Path(folder) if given.keep is None else (given.keep / name).absolute()
             place.mkdir(parents=True, exist_ok=True)
-            verb, settings = settings_of(name)
+            verb, settings = settings_of(name, place)
             proof = prove_settings(verb, settings, place, kills=given.kills, seed=given.seed + number)
         rows.append(row_of(name, proof))
         shown = {key: value for key, value in rows[-1].items() if key != "moments"}

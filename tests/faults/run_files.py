@@ -32,6 +32,12 @@ def now_and_then(sample):
     return vowels(sample)
 
 
+def seldom(sample):
+    if zlib.crc32(sample.completion.encode()) % 61 == 0:
+        raise KeyError("nothing to see")
+    return vowels(sample)
+
+
 def vowels(sample):
     """Presses Ctrl-C at a call of its own choosing."""
     left = int(os.environ.get("CALLS_UNTIL_CTRL_C", "-1"))

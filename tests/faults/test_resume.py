@@ -413,3 +413,33 @@ def test_the_verdict_of_a_resumed_run_covers_the_steps_before(train: Train, tmp_
     assert [resumed.verdict["diagnostics"][key] for key in diagnostics] == [
         uninterrupted.verdict["diagnostics"][key] for key in diagnostics
     ]
+
+
+class StopperAtPhase(Stopper):
+    """Presses Ctrl-C, so that the run ends at once, where a phase begins."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(step=-1)
+        self.name = name
+
+    def phase(self, name: str) -> None:
+        if name == self.name:
+            raise KeyboardInterrupt
+
+
+def test_what_rewards_failed_on_before_the_first_checkpoint_is_remembered(train: Train) -> None:
+    """Held-out rows are measured before training once; a resume does not measure them again."""
+    settings = {
+        "rewards": ["REWARDS:seldom"],
+        "num_generations": 2,
+        "eval": {"rows": 2, "samples": 48},
+        "max_steps": 2,
+    }
+    uninterrupted = train("reason", "whole", **settings)
+    for phase in ("measuring before", "training"):
+        with pytest.raises(KeyboardInterrupt):
+            train("reason", "stopped", progress=StopperAtPhase(phase), resume=phase == "training", **settings)
+    resumed = train("reason", "stopped", resume=True, **settings)
+    faults = uninterrupted.verdict["diagnostics"]["reward_faults"]
+    assert faults[0]["failed"] > 0
+    assert resumed.verdict["diagnostics"]["reward_faults"] == faults

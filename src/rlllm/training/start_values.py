@@ -14,6 +14,7 @@ from rlllm.launch import process_group
 from rlllm.training.flow import Job
 from rlllm.training.plan import RLPlan
 from rlllm.training.random_state import random_state_kept
+from rlllm.training.resumed_counts import keep_counts, recall_counts
 
 FILE = "start_values.json"
 """In a run directory: the reward that judged, and its values by row; null where it could not judge."""
@@ -34,6 +35,7 @@ def _values(job: Job[RLPlan[Any]], loop: Any) -> list[list[float | None]]:
 
     path, count, tasks = job.run.path / FILE, loop.sampler.start_samples, loop.tasks
     if path.exists():
+        recall_counts(job.run, job.plan.rewards)
         return read_json(path)["values"]
     job.progress.phase(f"measuring {len(tasks)} training rows, {count} completions each")
     rewards = loop.slots.rewards
@@ -45,5 +47,6 @@ def _values(job: Job[RLPlan[Any]], loop: Any) -> list[list[float | None]]:
         replace(rewards, rewards=(reward,)).score([completion for group in groups for completion in group]).values[0]
     )
     values = [list(judged[start : start + count]) for start in range(0, len(judged), count)]
+    keep_counts(job.run, job.plan.rewards)
     job.run.write(FILE, {"reward": reward.name, "samples": count, "values": values})
     return values

@@ -27,6 +27,7 @@ VARYING: Mapping[str, str] = {
     "tokens_per_second": "speed",
     "matmul_seconds": "how fast the processor was when it was measured",
     "thread_seconds": "the same",
+    "digest": "hash of settings, among which a path may be; the settings are compared",
     "grown": "memory that a reward kept",
     "num_tokens": "TRL counts them from every start anew, but for `reason`",
     "num_input_tokens_seen": "the same",
@@ -35,6 +36,8 @@ VARYING: Mapping[str, str] = {
 _KEPT_BY_REASON = ("num_tokens", "num_input_tokens_seen")
 _TEXTS = (".json", ".jsonl", ".yaml", ".jinja")
 _ABSENT = object()
+_SETS = ("target_modules",)
+"""Names of lists that are written in any order."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ def _names_of(run: Path) -> re.Pattern[str]:
 
 def _comparable(value: Any, left_out: set[str], names: re.Pattern[str]) -> Any:
     if isinstance(value, Mapping):
-        return {key: _comparable(item, left_out, names) for key, item in value.items() if key not in left_out}
+        kept = {key: _comparable(item, left_out, names) for key, item in value.items() if key not in left_out}
+        return {key: sorted(item) if key in _SETS and _is_list(item) else item for key, item in kept.items()}
     if isinstance(value, list):
         return [_comparable(item, left_out, names) for item in value]
     return names.sub("RUN", value) if isinstance(value, str) else value
