@@ -44,7 +44,7 @@ import zlib
 
 def seldom(sample):
     """Fails on some completions, so that what is counted of failures has to survive."""
-    if zlib.crc32(sample.completion.encode()) % 61 == 0:
+    if zlib.crc32(sample.completion.encode()) % 61 == 19:
         raise KeyError("nothing to see")
     return len(sample.completion) / 10
 '''
@@ -68,7 +68,12 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo, KL target": ("align", {**_SAMPLED, "method": "ppo", "rewards": ["gold"], "kl": {"target": 0.5}}),
     "grpo, best model kept": (
         "reason",
-        {**_SAMPLED, "num_iterations": 2, "eval": {"rows": 6, "every": 2, "keep": "best"}},
+        {
+            **_SAMPLED,
+            "rewards": ["exact", _SELDOM],
+            "num_iterations": 2,
+            "eval": {"rows": 6, "every": 2, "keep": "best"},
+        },
     ),
     "grpo, KL target": ("reason", {**_SAMPLED, "beta": 0.1, "kl": {"target": 0.5}}),
     "dapo": ("reason", {**_SAMPLED, "method": "dapo"}),

@@ -45,11 +45,11 @@ ENSEMBLE = "ensemble.json"
 
 def write_json(path: Path, value: Any) -> None:
     """Atomically write JSON; Python objects JSON does not know become their text."""
-    write_text(path, json.dumps(without_own_secrets(value), indent=2, default=str, ensure_ascii=False) + "\n")
+    _write_whole(path, json.dumps(without_own_secrets(value), indent=2, default=str, ensure_ascii=False) + "\n")
 
 
-def write_text(path: Path, text: str) -> None:
-    """Atomically write a text."""
+def _write_whole(path: Path, text: str) -> None:
+    """Write a text under another name, and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in append_jsonl
@@ -120,8 +120,8 @@ def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text for people, without what looks like a key; half an emoji is written as in `append_jsonl`."""
-    path.write_text(without_keys(text), encoding="utf-8", errors="backslashreplace")
+    """Atomically write a text for people, without what looks like a key; half an emoji is written as in `append_jsonl`."""
+    _write_whole(path, without_keys(text))
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -363,20 +363,21 @@ def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
 def _measure(job: Job[Any], when: str, shared: Path | None) -> None:
     path = job.run.path / f"measured_{when}.json"
     if path.exists() and when == "before":
-        recall_counts(job.run, job.plan.rewards)
+        recall_counts(path, job.plan.rewards)
         return
     job.progress.phase(f"measuring {when}")
     store = SharedMeasurements(shared) if shared else None
     place = store.path(job.plan, job.tokenizer, job.hardware) if store else None
     kept = store.read(place, job.plan) if store and place else None
     if kept is not None:
-        keep_counts(job.run, job.plan.rewards)
+        keep_counts(path, job.plan.rewards)
         write_json(path, kept)
         return
     with random_state_kept():
         measured = job.plan.trainer.measure(job, job.model)
     if measured:
-        keep_counts(job.run, job.plan.rewards)
+        if when == "before":
+            keep_counts(path, job.plan.rewards)
         write_json(path, [asdict(result) for result in measured])
         if store and place:
             store.write(place, job.plan, measured)

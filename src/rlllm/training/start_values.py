@@ -35,7 +35,7 @@ def _values(job: Job[RLPlan[Any]], loop: Any) -> list[list[float | None]]:
 
     path, count, tasks = job.run.path / FILE, loop.sampler.start_samples, loop.tasks
     if path.exists():
-        recall_counts(job.run, job.plan.rewards)
+        recall_counts(path, job.plan.rewards)
         return read_json(path)["values"]
     job.progress.phase(f"measuring {len(tasks)} training rows, {count} completions each")
     rewards = loop.slots.rewards
@@ -47,6 +47,6 @@ def _values(job: Job[RLPlan[Any]], loop: Any) -> list[list[float | None]]:
         replace(rewards, rewards=(reward,)).score([completion for group in groups for completion in group]).values[0]
     )
     values = [list(judged[start : start + count]) for start in range(0, len(judged), count)]
-    keep_counts(job.run, job.plan.rewards)
+    keep_counts(path, job.plan.rewards)
     job.run.write(FILE, {"reward": reward.name, "samples": count, "values": values})
     return values

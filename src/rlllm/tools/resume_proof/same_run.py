@@ -15,6 +15,7 @@ NOT_COMPARED: Mapping[str, str] = {
     "report.html": "made of the other files, with their times",
     "training_args.bin": "names the folder; the settings are compared in config.json",
     "manifest.json": "hashes of files that tell the time; the files are compared",
+    "quarantine.jsonl": "a resumed run adds what fails once more; the counts of failures are compared",
     "logs": "what processes and trackers print",
     "launch": "what started the processes",
 }

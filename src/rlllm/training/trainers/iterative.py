@@ -33,6 +33,7 @@ from rlllm.training.child_runs import continue_metrics, record_like, train_child
 from rlllm.training.evaluations import refuse_evaluations
 from rlllm.training.flow import Job
 from rlllm.training.plan import Plan, refuse_several_processes, resolve_method
+from rlllm.training.resumed_counts import keep_counts, recall_counts
 from rlllm.training.settings import ROLLOUT_ALIASES, PreferenceSettings
 from rlllm.training.trainers import dpo
 
@@ -152,7 +153,9 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]
         label = f"iteration {number} of {total}"
         job.progress.note(label)
         pairs = job.run.path / "iterations" / f"{number}-pairs.jsonl"
-        if not pairs.exists() and not _write_pairs(job, number, start, pairs, make_pairs):
+        if pairs.exists():
+            recall_counts(pairs, job.plan.rewards)
+        elif not _write_pairs(job, number, start, pairs, make_pairs):
             return None
         child = train_child(_iteration_plan(job, number, start, pairs), label, job.diagnostics, options)
         continue_metrics(job.run, child)
@@ -185,6 +188,7 @@ def _write_pairs(job: Job[PlanT], number: int, start: str, path: Path, make_pair
         job.diagnostics.failure = str(error)
         return False
     if rows:
+        keep_counts(path, plan.rewards)
         write_jsonl(path, rows)  # whole or not at all: a file that is there is not sampled again
     return bool(rows)
 
