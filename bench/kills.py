@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -132,19 +133,19 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs there")
     add_output(parser)
     given = parser.parse_args()
     rows = []
     for number, name in enumerate(given.only):
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="rlllm-kills-") as folder:
-            place = Path(folder) if given.keep is None else (given.keep / name).absolute()
-            place.mkdir(parents=True, exist_ok=True)
-            verb, settings = settings_of(name, place)
-            proof = prove_settings(verb, settings, place, kills=given.kills, seed=given.seed + number)
+        place = Path(tempfile.mkdtemp(prefix="rlllm-kills-"))
+        verb, settings = settings_of(name, place)
+        proof = prove_settings(verb, settings, place, kills=given.kills, seed=given.seed + number)
+        if proof.equal:
+            shutil.rmtree(place)
         rows.append(row_of(name, proof))
         shown = {key: value for key, value in rows[-1].items() if key != "moments"}
+        shown |= {} if proof.equal else {"kept": str(place)}
         print(json.dumps({**shown, "took": round(time.monotonic() - began)}), flush=True)
     total = {key: sum(row[key] for row in rows) for key in ("kills", "files", *PARTS)}
     equal = sum(row["kills"] for row in rows if row["equal"])
