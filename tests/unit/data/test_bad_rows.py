@@ -32,7 +32,7 @@ BAD_LINES = [
     ('{"prompt": "\udcff"}', "line 4 of rows.jsonl is not UTF-8 text"),
     ("[1, 2]", "line 4 of rows.jsonl is a list, not an object"),
     ('{"prompt": "a", "prompt": "b"}', "the key 'prompt' stands twice in one object"),
-    ('{"prompt": "\\ud800"}', "surrogates not allowed"),
+    ('{"prompt": "\\ud800"}', "half a character stands alone"),
     ('{"prompt": "a", "x": ' + "[" * 200 + "]" * 200 + "}", "nested more than 100 deep"),
     ('{"prompt": "a", "x": ' + "[" * 99_999 + "}", "RecursionError"),
     ('{"prompt": "a", "answer": 1e999}', "answer at line 4 of rows.jsonl must be a finite number or text"),

@@ -305,6 +305,12 @@ def _parse(text: str, path: Path, line: int | None = None) -> Any:
             if line
             else "the file must be one JSON list of objects",
         ) from error
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"half a character stands alone at line {line or 1}: {error.object[error.start]!a}",
+            given=f"{path}: {excerpt(text, 0)}",
+            hint="a lone surrogate is no text: write the whole character, or leave it out",
+        ) from error
     except (ValueError, RecursionError) as error:
         where = f" at line {line}" if line else ""
         raise DataError(f"JSON that cannot be used{where}: {excerpt(describe(error), 0, 120)}", given=path) from error
