@@ -1,7 +1,7 @@
 """Hooks of MkDocs: pages link to files of the repository outside of `docs/`, which have to be in the site as well.
 
-`README.md`, `CONTRIBUTING.md`, `CHANGELOG.md` and the recipes go under `repository/`, and links between them and the pages of
-`docs/` are rewritten. Entries `folder/*` of the navigation become the pages of that folder.
+`README.md`, `CONTRIBUTING.md`, `SECURITY.md`, `CHANGELOG.md` and the recipes go under `repository/`, and links between
+them and the pages of `docs/` are rewritten. Entries `folder/*` of the navigation become the pages of that folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = "repository"
 """Folder of the site for what stands outside of `docs/`."""
-OUTSIDE = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "recipes/**/*.yaml"]
+OUTSIDE = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "recipes/**/*.yaml"]
 _LINK = re.compile(r"(\]\()([^)\s]+)(?=\))")
 _TITLE = re.compile(r"^( *```\w+ title=)([^\s\"]+)$", re.MULTILINE)
 

@@ -94,7 +94,7 @@ class Fence:
 
 def pages() -> list[Path]:
     """Every documentation page, the front page first."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def fences(text: str) -> list[Fence]:

@@ -16,7 +16,7 @@ pytest.importorskip("material", reason="the extra `docs` is not installed")
 LOADED = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(?:https?:)?//[^>]+>")
 
 
-SOURCES = ("docs", "recipes", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "mkdocs.yml")
+SOURCES = ("docs", "recipes", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE", "mkdocs.yml")
 
 
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:

@@ -97,9 +97,11 @@ def test_what_is_given_away_of_a_run_holds_no_secret(folder: Path, trained: byte
     (folder / "older" / "config.json").write_text(json.dumps(config))
     printed = typed(folder, "claim older --output given.claim.json")
     printed += typed(folder, "report older --output given.html")
-    printed += typed(folder, "export older given --card")
+    printed += typed(folder, "export older --card")
     printed += typed(folder, "runs show older") + typed(folder, "runs show older --samples last --json")
-    assert leaks(printed, folder / "given.claim.json", folder / "given.html", folder / "given") == []
+    given = [folder / name for name in ("given.claim.json", "given.html", "run/model/README.md")]
+    assert all(place.is_file() for place in given), printed.decode()
+    assert leaks(printed, *given) == []
 
 
 def test_a_traceback_holds_no_secret(folder: Path) -> None:

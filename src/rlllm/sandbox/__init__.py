@@ -77,13 +77,12 @@ def missing_layers() -> list[str]:
 
 def layer_states() -> dict[str, str]:
     """Each layer of full isolation -> `holds`, `missing` with the reason, or that it was not tried behind a missing one."""
-    from rlllm.sandbox.layers import HINTS, SandboxError
+    from rlllm.sandbox.layers import LAYERS, SandboxError
 
-    layers = [name for name in HINTS if name not in ("packages", "worker")]
     try:
         open_sandbox("full", workers=1).close()
     except SandboxError as error:
         missing = error.what.rpartition(": no ")[2]
         later = f"not tried: {missing} is missing"
-        return {**dict.fromkeys(layers, later), missing: f"missing: {error.given}"}
-    return dict.fromkeys(layers, "holds")
+        return {**dict.fromkeys(LAYERS, later), missing: f"missing: {error.given}"}
+    return dict.fromkeys(LAYERS, "holds")

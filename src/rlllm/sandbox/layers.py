@@ -24,6 +24,11 @@ HINTS = {
     "worker": "run `python -I -S` by hand: the interpreter itself does not start there",
 }
 """What to do about a missing layer; a namespace not listed here shares the hint of the user namespace."""
+LAYERS = (
+    *(name for name in HINTS if name not in ("packages", "worker")),
+    *(f"{name} namespace" for name in ("pid", "net", "ipc", "uts", "cgroup")),
+)
+"""What a program is isolated by. SECURITY.md names the attack on each."""
 
 
 class SandboxError(RlllmError, RuntimeError):

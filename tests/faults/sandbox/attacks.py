@@ -164,6 +164,9 @@ ATTACKS = [
     Attack("undo the system call filter", _LIBC + "if libc.prctl(21, 0, 0, 0, 0) == 0: print('BROKE no filter')"),
     Attack("system calls of another architecture",
            _LIBC + "if libc.syscall(0x40000000 + 39) > 0: print('BROKE x32')", "nobody"),
+    Attack("change the host's name",
+           "import os, socket\nsocket.sethostname(os.uname().nodename); print('BROKE hostname')", "root"),
+    Attack("name its control group", "print('BROKE cgroup', open('/proc/self/cgroup').read())"),
     Attack("shared memory segment", _LIBC + "if libc.shmget(0, 4096, 0o1666) >= 0: print('BROKE shm')"),
     Attack("message queue", _LIBC + "q = libc.msgget(0, 0o1666)\nif q >= 0:\n"
     "    print('BROKE msg'); libc.msgctl(q, 0, None)"),
