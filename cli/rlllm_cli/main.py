@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -227,9 +228,15 @@ def _usage_error(error: typer.TyperException) -> RlllmError:
 
 def _unexpected(error: BaseException) -> RlllmError:
     """Names the file and line of a plugin, where one had a part in the error; otherwise it is a bug in rlllm."""
-    from rlllm.core.errors import PluginError, RlllmError, describe
+    from rlllm.core.errors import ConfigError, PluginError, RlllmError, describe, shortened
     from rlllm.core.plugin_errors import existing_attributes, plugin_place
 
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # every path is looked up somewhere
+        return ConfigError(
+            "a name that is too long for any file",
+            given=shortened(str(error.filename)),
+            hint="is it a text, or a list?",
+        )
     place = plugin_place(error)
     if place is not None:
         return PluginError(

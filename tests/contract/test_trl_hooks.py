@@ -27,6 +27,7 @@ from rlllm.core import trl_fields
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import Conversation, PreferencePair
 from rlllm.core.runs import verify_manifest
+from rlllm.training.combinations import SCHEDULE_ARGUMENTS
 
 OFFLINE = [DPOTrainer, KTOTrainer]
 """TRL's trainers of recorded preferences."""
@@ -293,3 +294,13 @@ def test_the_margin_column_reaches_the_loss(tiny_model: str, tmp_path: Path) -> 
         trainer.train()
         losses.append(trainer.state.log_history[0]["loss"])
     assert losses[1] > losses[0] + 0.1
+
+
+def test_schedules_take_the_arguments_that_a_dry_run_knows() -> None:
+    from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
+
+    set_by_trainer = {"optimizer", "num_warmup_steps", "num_training_steps", "last_epoch"}
+    functions = {kind.value: function for kind, function in TYPE_TO_SCHEDULER_FUNCTION.items()}
+    for name, arguments in SCHEDULE_ARGUMENTS.items():
+        assert set(inspect.signature(functions[name]).parameters) - set_by_trainer == set(arguments), name
+    assert functions.keys() - SCHEDULE_ARGUMENTS.keys() == {"greedy", "reduce_lr_on_plateau"}, "which take anything"

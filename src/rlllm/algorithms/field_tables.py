@@ -20,12 +20,26 @@ _CONFIGS = (
 
 
 def tables() -> dict[str, dict[str, dict[str, Any]]]:
-    """Config name -> field name -> {"kinds", "default"}, for every init field of each dataclass and each of `LOSS_SETTINGS`."""
+    """Config name -> field name -> what `trl_fields.fields_of` says, for each dataclass and each of `LOSS_SETTINGS`."""
     configs = {name: trl_fields.fields_of(getattr(_trl, name)) for name in _CONFIGS}
+    for name, words in _unlisted_words().items():
+        for fields in configs.values():
+            fields[name]["choices"] = words
     losses: dict[str, dict[str, Any]] = {
         name: field_table(loss, configs["DPOConfig"]) for name, loss in LOSS_SETTINGS.items()
     }
     return {**configs, **losses}
+
+
+def _unlisted_words() -> dict[str, list[str]]:
+    """Field name -> words that transformers knows for it, and looks up when training begins."""
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+    from transformers.trainer_utils import FSDPOption
+
+    return {
+        "report_to": [*INTEGRATION_TO_CALLBACK, "all", "none"],
+        "fsdp": [option.value for option in FSDPOption],
+    }
 
 
 def main() -> None:

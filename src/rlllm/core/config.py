@@ -25,7 +25,9 @@ from rlllm.core.redaction import secrets_in, without_secrets
 class Section(BaseModel):
     """A group of settings. The string under a field is its documentation, in code and in `--help`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     @classmethod
     def checked(cls, values: Any) -> Self:
@@ -160,10 +162,23 @@ class StageConfig(Section):
     `quantisation`, `trust_remote_code`."""
     output_dir: Path | None = None
     """Run directory; default `runs/STAGE-TIME`."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     """Seeds data order, sampling and initialisation."""
     hardware: HardwareConfig = HardwareConfig()
     """CPU threads and matrix product."""
+
+    @field_validator("output_dir")
+    @classmethod
+    def _can_be_made(cls, value: Path | None) -> Path | None:
+        """Refuse a name that no file system takes."""
+        longest = max((len(part.encode(errors="surrogatepass")) for part in value.parts), default=0) if value else 0
+        if longest > _LONGEST_NAME or (value and "\0" in str(value)):
+            raise ConfigError(
+                f"output_dir: a file name has at most {_LONGEST_NAME} bytes, none of them 0",
+                given=f"{str(value)[:60]!r}, {longest} bytes",
+                hint="--output-dir runs/NAME",
+            )
+        return value
 
     @field_serializer("model")
     def _model_in_short(self, model: ModelConfig) -> str | dict[str, Any]:
@@ -199,6 +214,8 @@ class StageConfig(Section):
         return self.output_dir or Path("runs") / f"{self.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name on Linux and macOS."""
 Config = TypeVar("Config", bound=StageConfig)
 _COMMON_ALIASES = {
     "model_name_or_path": "model",

@@ -138,9 +138,14 @@ def closest(name: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | 
     return pool[found[0]] if found else None
 
 
+def shortened(text: str, longest: int = 80) -> str:
+    """The text as a message quotes it: whole, or its beginning and how long it is."""
+    return text if len(text) <= longest else f"{text[: longest - 20]}... ({len(text):,} characters)"
+
+
 def unknown(noun: str, name: str, choices: Iterable[str], *, list_command: str | None = None) -> UnknownNameError:
     """The error for a name nobody knows: a did-you-mean first, else the command that lists what exists."""
     choices = sorted(choices)
     near = closest(name, choices)
     hint = f"did you mean {near}?" if near else (f"list them with: {list_command}" if list_command else None)
-    return UnknownNameError(f"unknown {noun}: {name}", exists=[] if near else choices, hint=hint)
+    return UnknownNameError(f"unknown {noun}: {shortened(name)}", exists=[] if near else choices, hint=hint)

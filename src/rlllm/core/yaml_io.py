@@ -12,6 +12,8 @@ from rlllm.core.errors import ConfigError
 
 _FLOAT = re.compile(r"^[-+]?(?:\d[\d_]*)(?:\.[\d_]*)?(?:[eE][-+]?\d+)$")
 
+_DEEPEST = 100
+_TOO_DEEP = f"nested deeper than {_DEEPEST} levels"
 _INTEGER = re.compile(r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)$")
 
 
@@ -49,22 +51,36 @@ _Dumper.add_representer(str, _represent_text)
 def parse(text: str, *, source: str) -> Any:
     """The value of a YAML text. Raises ConfigError with line and column."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        return _not_too_deep(yaml.load(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"not valid YAML{place}: {error.problem}", given=source) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none, such as 2024-13-45
         raise ConfigError(f"not valid YAML: {error}", given=source) from error
+    except RecursionError as error:
+        raise ConfigError(_TOO_DEEP, given=source, hint="settings have a few levels at most") from error
 
 
 def parse_scalar(text: str) -> Any:
     """A command-line value: number, boolean, null, list or mapping where it reads as one, else the text itself."""
     try:
-        value = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError):
+        value = _not_too_deep(yaml.load(text, Loader=_Loader))
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
     return text if value is None and text.strip().lower() not in ("null", "~") else value
+
+
+def _not_too_deep(value: Any) -> Any:
+    """The value; raises RecursionError where it is nested deeper than what reads it can follow."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise RecursionError(_TOO_DEEP)
+        parts = [item for item in level if isinstance(item, dict | list)]
+        level = [inner for item in parts for inner in (item.values() if isinstance(item, dict) else item)]
+    return value
 
 
 def read(path: Path) -> Any:

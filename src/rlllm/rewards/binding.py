@@ -13,7 +13,8 @@ The binder binds each of these specs first and passes the `BoundReward` in its p
 
 A reward may declare whether it verifies, as an attribute of the class or function: `verifies = True` where its score says
 that a completion is right, `verifies = False` where it only shapes (format, length, repetition). By it a run finds the reward
-that samplers judge groups by (`Composition.group_filter`).
+that samplers judge groups by (`Composition.group_filter`). With `needs_answer = True` it says that it can judge no row without
+an answer; a run on data without any is then refused when it is planned.
 """
 
 from __future__ import annotations
@@ -78,6 +79,9 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
         deadline=deadline,
         concurrency=concurrency,
         verifies=_verifies(spec, target),
+        needs_answer=any(
+            (getattr(target, "needs_answer", False) is True, *(part.needs_answer for part in inner.values()))
+        ),
         convention=convention.tool if convention else None,
     )
 

@@ -37,6 +37,8 @@ class BoundReward:
     """Samples that `score_batch` awaits at once and that could also be given one by one; 1 where a batch belongs together."""
     verifies: bool | None = None
     """Whether its score says that a completion is right, as the reward declares it (see `binding`); None: not declared."""
+    needs_answer: bool = False
+    """Whether it judges by the row's answer alone, so that it can judge no row without one."""
     convention: str | None = None
     """The tool whose reward functions it is one of (see `other_tools`); None for rlllm's own."""
     process_id: Callable[[], int | None] = os.getpid

@@ -138,9 +138,7 @@ def _rollout_steps(settings: Mapping[str, Any], group_size: int, processes: int)
 def _steps_per_rollout(uses: int, accumulation: int) -> int:
     """Optimizer steps after which a rollout of `uses` micro-steps is used up, in whatever epoch."""
     if uses % accumulation and accumulation % uses:
-        near = sorted(
-            (n for n in range(1, 2 * uses + 1) if not uses % n or not n % uses), key=lambda n: abs(n - accumulation)
-        )
+        near = sorted({*_divisors(uses), 2 * uses}, key=lambda n: abs(n - accumulation))
         raise ConfigError(
             "optimizer steps and rollouts do not end together, and a resume would not be exact",
             given=f"gradient_accumulation_steps={accumulation}, one rollout feeds {uses} micro-steps",
@@ -162,11 +160,16 @@ def _check_save_steps(settings: Mapping[str, Any], boundary: int) -> None:
         )
 
 
+def _divisors(number: int) -> set[int]:
+    """The divisors of a number, for a hint; of one above 10^8 those that are below 10^4, and what these leave."""
+    small = [n for n in range(1, min(math.isqrt(number), 10_000) + 1) if number % n == 0]
+    return {*small, *(number // n for n in small)}
+
+
 def _working_sizes(micro: int, rollout_steps: int, group_size: int, local: int) -> str:
     unit = group_size // math.gcd(group_size, rollout_steps)
     below, above = micro // unit * unit, (micro // unit + 1) * unit
     sizes = " or ".join(str(size) for size in (below, above) if size)
-    divisors = [size for size in range(2, local + 1) if local % size == 0]
-    nearest = sorted(divisors, key=lambda size: abs(size - group_size))[:2]
+    nearest = sorted(_divisors(local) - {1}, key=lambda size: abs(size - group_size))[:2]
     groups = f", or group_size={' or '.join(map(str, sorted(nearest)))}" if nearest else ""
     return f"per_device_train_batch_size={sizes}{groups}"

@@ -6,6 +6,7 @@ its tokenizer) is still found there, before anything is measured.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -33,7 +34,7 @@ def check_combinations(trl_config: str, task: str, settings: Mapping[str, Any], 
     values = {name: trl_fields.value(trl_config, settings, name) for name in trl_fields.table(trl_config)}
     rules = {"SFTConfig": _of_sft, "DPOConfig": _of_dpo, "GRPOConfig": _of_grpo}
     problems = rules.get(trl_config, _of_others)(values, lora=lora is not None)
-    for given, problem, hint in chain(_of_the_hub(values, settings), problems):
+    for given, problem, hint in chain(_of_all(values), _of_the_hub(values, settings), problems):
         raise ConfigError(problem, given=given, hint=hint)
 
 
@@ -51,7 +52,95 @@ def _check_adapted_head(lora: LoraConfig | None) -> None:
         )
 
 
+def _of_all(values: Mapping[str, Any]) -> _Problems:
+    """What transformers refuses for every trainer, or trips over in the first step."""
+    if values["fp16"] and values["bf16"]:
+        yield "fp16=true bf16=true", "a run computes in one number format", "bf16=true alone"
+    if values["dataloader_prefetch_factor"] and not values["dataloader_num_workers"]:
+        prefetch = values["dataloader_prefetch_factor"]
+        yield (
+            f"dataloader_prefetch_factor={prefetch}",
+            "rows are fetched ahead by processes of their own, and there are none",
+            "dataloader_num_workers=2 beside it, or leave it out",
+        )
+    words = str(values["optim_args"] or "").replace(" ", "")
+    if words and not all(re.fullmatch(r"[^=]+=[^=]+", word) for word in words.split(",")):
+        yield (
+            f"optim_args={values['optim_args']}",
+            "optim_args has pairs NAME=NUMBER",
+            "optim_args='eps=1e-6,beta1=0.8'",
+        )
+    yield from _of_the_schedule(values)
+
+
+def _to_push(values: Mapping[str, Any]) -> _Problems:
+    from huggingface_hub import constants, get_token
+
+    given = "push_to_hub=true"
+    if constants.is_offline_mode():
+        yield (
+            given,
+            "the Hub cannot be pushed to: HF_HUB_OFFLINE is set",
+            "unset HF_HUB_OFFLINE, or leave push_to_hub out",
+        )
+    if not values["hub_token"] and not get_token():
+        yield given, "the Hub cannot be pushed to without a token", "hf auth login; or HF_TOKEN in the environment"
+
+
+SCHEDULE_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "linear": (),
+    "cosine": ("num_cycles",),
+    "cosine_with_restarts": ("num_cycles",),
+    "polynomial": ("lr_end", "power"),
+    "constant": (),
+    "constant_with_warmup": (),
+    "inverse_sqrt": ("timescale",),
+    "cosine_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("num_cycles", "min_lr", "min_lr_rate", "warmup_lr_rate"),
+    "warmup_stable_decay": (
+        "num_decay_steps",
+        "num_stable_steps",
+        "warmup_type",
+        "decay_type",
+        "min_lr_ratio",
+        "num_cycles",
+    ),
+}
+"""Schedule -> what `lr_scheduler_kwargs` may hold for it; transformers finds out about others in the first step."""
+_NEEDED_OF_SCHEDULE: Mapping[str, tuple[str, ...]] = {
+    "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
+    "cosine_warmup_with_min_lr": ("min_lr", "min_lr_rate"),
+    "warmup_stable_decay": ("num_decay_steps",),
+}
+"""Schedule -> arguments of which it needs one."""
+
+
+def _of_the_schedule(values: Mapping[str, Any]) -> _Problems:
+    name, arguments = values["lr_scheduler_type"], values["lr_scheduler_kwargs"] or {}
+    known, needed = SCHEDULE_ARGUMENTS.get(name), _NEEDED_OF_SCHEDULE.get(name, ())
+    if not isinstance(arguments, Mapping):
+        yield (
+            f"lr_scheduler_kwargs={arguments}",
+            "lr_scheduler_kwargs is a mapping",
+            "lr_scheduler_kwargs={NAME: NUMBER}",
+        )
+    elif known is not None and (unread := sorted(map(str, arguments.keys() - set(known)))):
+        yield (
+            f"lr_scheduler_kwargs={dict(arguments)}",
+            f"the schedule {name} takes no {unread[0]}",
+            f"what it takes: {', '.join(known) or 'nothing'}",
+        )
+    elif needed and not arguments.keys() & set(needed):
+        yield (
+            f"lr_scheduler_type={name}",
+            f"the schedule {name} needs {' or '.join(needed)}",
+            f"lr_scheduler_kwargs={{{needed[0]}: NUMBER}}",
+        )
+
+
 def _of_the_hub(values: Mapping[str, Any], settings: Mapping[str, Any]) -> _Problems:
+    if values.get("push_to_hub"):
+        yield from _to_push(values)
     names = [name for name in settings if name.startswith("hub_") and name != "hub_token" and settings[name]]
     if names and not values.get("push_to_hub"):
         yield (

@@ -396,6 +396,8 @@ def plan_of(
 
     The defaults by size leave out what the method sets; they only scale its `steps_per_generation` to the passes of a step.
     """
+    if not loaded.train:
+        raise ConfigError("there are no rows to train on", given=loaded.source, hint="data.rows=1000, or leave it out")
     if trainer.task == "CAUSAL_LM":
         refuse_scorers(source)
     check_images(source, method.name, trainer.reads_images, [*loaded.train, *loaded.holdout])

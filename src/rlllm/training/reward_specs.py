@@ -33,13 +33,26 @@ def resolve_rewards(
     A reward written for another tool is tried on the first row, with its reference as the completion.
 
     Raises:
-        ConfigError: such a reward fails on it.
+        ConfigError: such a reward fails on it, or a reward judges by answers and no row has one.
     """
     composition = build(chosen_rewards(specs, loaded, sandbox), monitored_only=monitored_only)
+    _check_answers(composition.rewards, loaded)
     for reward in composition.rewards:
         if reward.convention is not None and loaded.train:
             _try(reward, task_of(loaded.train[0]))
     return composition
+
+
+def _check_answers(rewards: Sequence[BoundReward], loaded: Loaded) -> None:
+    """Raise ConfigError for a reward that can judge no row, since it judges by answers and the data has none."""
+    judging = [reward.name for reward in rewards if reward.needs_answer]
+    answers = (task_of(row).answer for row in (*loaded.train, *loaded.holdout))
+    if judging and not any(answer and answer.strip() for answer in answers):
+        raise ConfigError(
+            f"the reward {judging[0]} compares with an answer, and no row has one",
+            given=loaded.source,
+            hint="name the column that holds it: data.columns=answer=COLUMN; or a reward that needs none: majority",
+        )
 
 
 def _try(reward: BoundReward, task: PromptTask) -> None:

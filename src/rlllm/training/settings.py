@@ -69,7 +69,7 @@ class LoraConfig(Section):
     """Scale; the update is multiplied by alpha / r."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout on the adapter's input."""
-    target_modules: str | list[str] = "all-linear"
+    target_modules: Annotated[str | list[str], Field(min_length=1)] = "all-linear"
     """Module names to adapt."""
     use_rslora: bool = False
     """Scale by alpha / sqrt(r) (rank-stabilised LoRA, Kalajdzievski 2023, arXiv 2312.03732)."""

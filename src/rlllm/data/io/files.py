@@ -86,6 +86,12 @@ def is_saved(path: Path) -> bool:
 def missing(path: Path) -> DataError:
     """The error for a path that is not there: the nearest name in its folder first."""
     folder = path.parent
+    if path.is_symlink():
+        return DataError(
+            "a symbolic link to a file that is not there",
+            given=f"{path} -> {path.readlink()}",
+            hint="bring the file back, or name it where it is now",
+        )
     if not folder.is_dir():
         return DataError(
             "no such data file: its folder does not exist", given=path, hint=f"there is no folder {folder}"

@@ -16,10 +16,11 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from rlllm.core.errors import DataError, describe
 from rlllm.data.inspect.bad_rows import BadRows
+from rlllm.data.io.unpacking import LONGEST_LINE, lines_of, open_bytes
 
 
 class Placed(NamedTuple):
@@ -33,7 +34,6 @@ class Placed(NamedTuple):
 
 _Reader = Callable[[Path, BadRows], Iterator[Placed]]
 
-_CSV_CELL_LIMIT = 2**31 - 1
 _DELIMITERS = (",", ";", "\t", "|")
 _STATED_DELIMITER = re.compile(r"sep=(?P<delimiter>[,;|\t])\r?\n?", re.IGNORECASE)
 _EXCERPT = 32
@@ -74,13 +74,9 @@ def _holds_images(feature: Any) -> bool:
     return any(map(_holds_images, inner if listed is None else [listed]))
 
 
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
-
-
 def _read_jsonl(path: Path, bad: BadRows) -> Iterator[Placed]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, start=1):
+    with open_bytes(path) as file:
+        for number, line in enumerate(lines_of(file.readline, path), start=1):
             place = f"line {number} of {path.name}"
             try:
                 text = _decode(line, path, place)
@@ -97,7 +93,7 @@ def _read_json(path: Path, bad: BadRows) -> Iterator[Placed]:
     if _holds_lines(path):
         yield from _read_jsonl(path, bad)
         return
-    with _open(path) as file:
+    with open_bytes(path) as file:
         text = _decode(file.read(), path, path.name)
     for place, value, _ in number_rows(_listed(_parse(text, path), path) if text.strip() else [], path.name):
         try:
@@ -110,8 +106,9 @@ def _read_json(path: Path, bad: BadRows) -> Iterator[Placed]:
 
 def _holds_lines(path: Path) -> bool:
     """Whether the first line with text is a complete JSON object, and another line follows."""
-    with _open(path) as lines:
-        lines_with_text = (line for line in lines if line.strip())
+    with open_bytes(path) as file:
+        begins = iter(partial(file.readline, LONGEST_LINE), b"")
+        lines_with_text = (line for line in begins if line.strip())
         return _is_object(next(lines_with_text, b"")) and next(lines_with_text, None) is not None
 
 
@@ -126,11 +123,11 @@ def _listed(value: Any, path: Path) -> list[Any]:
 
 
 def _read_delimited(path: Path, bad: BadRows, *, delimiter: str) -> Iterator[Placed]:
-    csv.field_size_limit(_CSV_CELL_LIMIT)
+    csv.field_size_limit(LONGEST_LINE)
     # surrogateescape: a byte that is no UTF-8 spoils its own row only, and the reader goes on behind it
-    with io.TextIOWrapper(_open(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         delimiter, skipped = _delimiter(text, delimiter)
-        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        reader = csv.reader(lines_of(text.readline, path, skipped), delimiter=delimiter, strict=True)
         lines = ((f"line {reader.line_num + skipped} of {path.name}", cells) for cells in reader)
         try:
             yield from _under_header(lines, path, bad)
@@ -140,18 +137,23 @@ def _read_delimited(path: Path, bad: BadRows, *, delimiter: str) -> Iterator[Pla
 
 
 def _delimiter(text: io.TextIOWrapper, usual: str) -> tuple[str, int]:
-    """The delimiter of a table by its header, and the number of lines before the header.
+    """The delimiter of a table by its header, and the number of lines before the header, which the text then begins with.
 
     It is the usual one, unless the header is a single cell by the usual one and several by another.
     Spreadsheets in languages with a decimal comma write semicolons into files that are called CSV. A first line `sep=;` says
     the delimiter itself.
     """
-    header = text.readline()
+    header = text.readline(LONGEST_LINE)
     if stated := _STATED_DELIMITER.fullmatch(header):
         return stated["delimiter"], 1
+    blank = 0
+    while header and not header.strip():
+        blank, header = blank + 1, text.readline(LONGEST_LINE)
     text.seek(0)
+    for _ in range(blank):
+        text.readline(LONGEST_LINE)
     cells = {delimiter: len(next(csv.reader([header], delimiter=delimiter), [])) for delimiter in (usual, *_DELIMITERS)}
-    return (usual if cells[usual] > 1 else max(cells, key=lambda delimiter: cells[delimiter])), 0
+    return (usual if cells[usual] > 1 else max(cells, key=lambda delimiter: cells[delimiter])), blank
 
 
 def _under_header(lines: Iterator[tuple[str, list[str]]], path: Path, bad: BadRows) -> Iterator[Placed]:

@@ -23,6 +23,8 @@ from rlllm.core.records import Sample, prompt_text
 from rlllm.rewards.code import wire
 from rlllm.rewards.code.run_tests import Examination, ScriptTests
 
+_LARGEST_TESTS = 256 * 2**20
+"""Bytes to which the hidden tests of a row may unpack."""
 Suite = ScriptTests | Examination
 
 
@@ -273,7 +275,13 @@ def _unpacked(column: Any) -> Any:
     if not isinstance(column, str) or column.lstrip()[:1] == "[":
         return column
     try:
-        return _Texts(io.BytesIO(zlib.decompress(base64.b64decode(column, validate=True)))).load()
+        unpacker = zlib.decompressobj()
+        text = unpacker.decompress(base64.b64decode(column, validate=True), _LARGEST_TESTS)
+        if unpacker.unconsumed_tail:
+            raise zlib.error(f"they unpack to more than {_LARGEST_TESTS // 2**20} MiB")
+        if not unpacker.eof:
+            raise zlib.error("they are cut off")
+        return _Texts(io.BytesIO(text)).load()
     except (zlib.error, binascii.Error, pickle.UnpicklingError, EOFError) as error:
         raise ValueError(f"private_test_cases: {error}") from error
 

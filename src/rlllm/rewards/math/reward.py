@@ -28,6 +28,7 @@ from rlllm.rewards.math.answer_extraction import (
 from rlllm.rewards.math.canonical import canonical
 from rlllm.rewards.math.comparison import equal_answers
 from rlllm.rewards.math.number_sets import repeats_distance, writes_set
+from rlllm.rewards.math.size import too_large
 from rlllm.rewards.math.structures import is_single, offers_several
 from rlllm.rewards.verifiers.exact import NO_REFERENCE, best, reference_answers
 
@@ -44,8 +45,8 @@ class Math:
     percent signs, units and bases; a decimal stands for 1/3 or a root from six significant digits on. Lists are compared in
     any order, tuples and matrices in theirs, intervals and inequalities as sets of numbers; an answer that offers several
     values ("3 or 4"), an inequality or a negation is never a single value. What remains (functions, identities) is
-    math-verify's verdict; an answer that it cannot read whole, or that takes longer than `timeout` seconds, is worth 0.0 and
-    noted, and others of its batch do not wait for it.
+    math-verify's verdict; an answer that it cannot read whole, that takes longer than `timeout` seconds, or that has a power
+    or a factorial of more than 20,000 digits, is worth 0.0 and noted, and others of its batch do not wait for it.
 
     Args:
         timeout: seconds for one reading or comparison.
@@ -57,6 +58,7 @@ class Math:
     workers: int | None = None
     marked: bool = False
     verifies = True
+    needs_answer = True
 
     def __post_init__(self) -> None:
         if not self.timeout > 0:
@@ -127,6 +129,7 @@ class Math:
         return Score(float(reply["equal"]), parsed=answer)
 
 
+_TOO_LARGE = "a number too large to be compared"
 _BARS = re.compile(r"\||vert")
 _BASES = re.compile(r"\bbases?\b|\b(?:binary|octal|hexadecimal|decimal)\b", re.IGNORECASE)
 
@@ -168,8 +171,10 @@ class _Question:
         equal = equal_answers(reference, answer.text, same_base=self.same_base)
         if len(answer.texts) > 1 and equal is not True and self._all_equal():
             equal = equal_answers(reference, answer.texts[-1], same_base=self.same_base)
+        if equal is None and too_large(canonical(reference)):
+            return Score(None, note=f"the reference is {_TOO_LARGE}")
         if equal is None:
-            return None
+            return Score(0.0, parsed=answer.text[-200:], note=_TOO_LARGE) if too_large(canonical(answer.text)) else None
         if equal and _BARS.search(answer.text) and self._repeats_question(reference):
             return Score(0.0, parsed=answer.text[-200:], note="the inequality of the question, unsolved")
         return Score(float(equal), parsed=answer.text[-200:], note=None if equal else self._why_not(reference))

@@ -100,6 +100,7 @@ class Choice:
     labels: str = "letters"
     reference: str = "auto"
     verifies = True
+    needs_answer = True
 
     def __post_init__(self) -> None:
         if self.labels not in _LABELS:

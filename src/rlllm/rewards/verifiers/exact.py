@@ -47,6 +47,7 @@ class Exact:
     """
 
     verifies = True
+    needs_answer = True
 
     def __call__(self, sample: Sample) -> Score:
         references = reference_answers(sample)

@@ -34,6 +34,7 @@ class Numeric:
     relative: float = 0.0
     absolute: float = 0.0
     verifies = True
+    needs_answer = True
 
     def __post_init__(self) -> None:
         if not (0 <= self.relative < inf and 0 <= self.absolute < inf):
