@@ -333,8 +333,11 @@ def _value(settings: type[StageConfig], name: str, following: str | None) -> str
 def _kinds(cls: type[StageConfig], key: str) -> set[str]:
     """Kinds of value a key takes, as far as they matter for parsing: "bool" marks a switch."""
     from rlllm.core import trl_fields
+    from rlllm.core.config import SWITCHES
 
     key = key.replace("-", "_").removeprefix("trainer.")
+    if key in SWITCHES:
+        return {"bool"}
     if key in cls.model_fields:
         return {"bool"} if cls.model_fields[key].annotation is bool else {"any"}
     fields = trl_fields.union(cls.trl_configs)

@@ -235,7 +235,7 @@ _COMMON_ALIASES = {
 }
 """TRL's and transformers' names for what rlllm keeps in a section; those of a section that a verb does not have are unknown
 there."""
-_SWITCHES: Mapping[str, tuple[list[str], Any]] = {
+SWITCHES: Mapping[str, tuple[list[str], Any]] = {
     "load_in_4bit": (["model", "quantisation"], "4bit"),
     "load_in_8bit": (["model", "quantisation"], "8bit"),
     "use_peft": (["lora"], {}),
@@ -330,7 +330,7 @@ def _check_trl_field(cls: type[StageConfig], name: str, value: Any) -> Any:
 
 def known_keys(cls: type[StageConfig]) -> list[str]:
     """Every key a user may type for this stage: fields, dotted fields, aliases and TRL names."""
-    switches = [name for name, (path, _) in _SWITCHES.items() if path[0] in cls.model_fields]
+    switches = [name for name, (path, _) in SWITCHES.items() if path[0] in cls.model_fields]
     keys = [*cls.model_fields, *cls.aliases]
     for name, section in _sections(cls).items():
         keys += [f"{name}.{field}" for field in section.model_fields]
@@ -378,7 +378,7 @@ def _once(cls: type[StageConfig], places: list[_Place]) -> list[_Place]:
 def _places(cls: type[StageConfig], key: str, value: Any) -> Iterator[tuple[list[str], Any]]:
     """Where a setting belongs. Of a `trainer` mapping, TRL's names for what rlllm keeps elsewhere go there."""
     path = _path(cls, key)
-    switch = _SWITCHES.get(key.replace("-", "_"))
+    switch = SWITCHES.get(key.replace("-", "_"))
     if switch is not None:
         if not isinstance(value, bool):
             raise ConfigError(f"{key} is on or off", given=f"{key}={value}", hint=f"{key}=true")
@@ -415,7 +415,7 @@ def _known_path(cls: type[StageConfig], key: str) -> list[str] | None:
     head = _spell(head, cls.model_fields)
     if rest and head in cls.model_fields:
         return _trainer_path(cls, rest) if head == "trainer" and cls.trl_configs else [head, *rest.split(".")]
-    switch = _SWITCHES.get(key.replace("-", "_"))
+    switch = SWITCHES.get(key.replace("-", "_"))
     if switch is not None and switch[0][0] in cls.model_fields:
         return switch[0]
     for alias in (cls.aliases, _common_aliases(cls)):

@@ -62,7 +62,7 @@ def test_a_gzip_bomb_is_refused_within_a_gigabyte(name: str, begins: bytes, tmp_
 
 def test_many_equal_rows_are_a_bomb_as_well(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
-    row = b'{"prompt": "1+1?", "completion": "2"}\n'
+    row = b'{"prompt": "%s", "completion": "2"}\n' % (b"1+" * 2000)
     packer = zlib.compressobj(9, wbits=31)
     path.write_bytes(packer.compress(row * (100 * 2**20 // len(row))) + packer.flush())
     with pytest.raises(DataError, match="more than 200 times"):
