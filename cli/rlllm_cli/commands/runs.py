@@ -183,6 +183,8 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
     yield "stage", config.get("stage", "unknown")
     yield "state", ", ".join(filter(None, (run.state, run.status.get("time"))))
     yield from outcome.headline(run)
+    if not run.verdict and run.status.get("error"):
+        yield "error", str(run.status["error"])
     if config.get("command"):
         yield "command", config["command"]
     if (run.path / "report.html").exists():

@@ -17,6 +17,7 @@ from rlllm.core.processes import launched
 from rlllm.core.runs import Run
 from rlllm.core.stop_signals import caught, put_back
 from rlllm.core.verdict import Diagnostics
+from rlllm.core.watchdog import sign
 
 _SAME_SIGNAL_SECONDS = 1.0
 """Signals in so short a time are one under a launcher: Slurm sends its own to all processes, and each launcher hands it on."""
@@ -63,6 +64,13 @@ class Recorder(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.diagnostics.steps_done = state.global_step
+        sign(step=state.global_step)
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        sign()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        sign()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         values = {key: float(value) for key, value in (logs or {}).items() if isinstance(value, int | float)}

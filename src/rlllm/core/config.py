@@ -166,6 +166,9 @@ class StageConfig(Section):
     """Seeds data order, sampling and initialisation."""
     hardware: HardwareConfig = HardwareConfig()
     """CPU threads and matrix product."""
+    watchdog: float = Field(14_400, ge=0, allow_inf_nan=False)
+    """Seconds without a sign of progress (a phase, a step, a batch that was sampled, a completion that was scored) after which
+    the run writes the stacks of its processes and ends with exit code 75; 0 waits for ever. Linux only."""
 
     @field_validator("output_dir")
     @classmethod
@@ -203,10 +206,11 @@ class StageConfig(Section):
     def digest(self) -> str:
         """Content hash of everything that shapes the run's result; where it is written and how it is judged do not count.
 
-        Nor does the hardware: a resume keeps the recorded one. Nor does what starts its processes, or a key.
+        Nor does the hardware: a resume keeps the recorded one. Nor does what starts its processes and watches over them, or a
+        key.
         """
         judged = {"fail_on", "allow", "monitors"}
-        shaping = self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", *judged})
+        shaping = self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", "watchdog", *judged})
         return fingerprint(without_secrets(shaping))
 
     def directory(self) -> Path:

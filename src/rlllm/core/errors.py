@@ -29,6 +29,9 @@ class ExitCode(IntEnum):
     """A plugin that was asked for by name, installed or a file, is broken."""
     UNDECIDED = 4
     """`rlllm verify` can neither confirm nor refute a claim with so many problems, or by so short a run."""
+    STALLED = 75
+    """A run showed no sign of progress for as long as `watchdog` allows. The stacks of its processes are in its `logs/`, and
+    `--resume` continues it. EX_TEMPFAIL of BSD, which asks to try again."""
     INTERRUPTED = 130
     """Ctrl-C, SIGTERM, SIGHUP or SIGUSR1. A run keeps a checkpoint, and `--resume` continues it."""
 
@@ -102,6 +105,12 @@ class RunDirectoryError(RlllmError, ValueError):
 
 class RunLostError(RlllmError, OSError):
     """The run directory was removed, renamed or taken over under a run, or its disk is full or read-only."""
+
+
+class StalledError(RlllmError, TimeoutError):
+    """A run showed no sign of progress for as long as its watchdog allows."""
+
+    exit_code = ExitCode.STALLED
 
 
 class PluginError(RlllmError, ImportError):

@@ -34,6 +34,7 @@ from rlllm.core.errors import RunDirectoryError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.outcome import Outcome
 from rlllm.core.redaction import without_keys, without_own_secrets
+from rlllm.core.watchdog import heard
 
 MANIFEST = "manifest.json"
 _BEFORE_THE_RUN = ("launch", "logs", "config.json.partial")
@@ -333,6 +334,9 @@ class RunOptions:
     """What follows `rlllm` on the command line of exactly this run; None where it was not typed."""
     accept_change: tuple[str, ...] = ()
     """With `resume`: which of `data`, `rewards`, `model` and `code` may have changed (`--accept-change`)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "progress", heard(self.progress))
 
 
 def create(

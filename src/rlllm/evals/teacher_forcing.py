@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlllm.core.records import Conversation, Sample, full_text
+from rlllm.core.watchdog import sign
 from rlllm.policies import chat
 from rlllm.policies.padding import padded
 from rlllm.policies.turn_masks import Tokens, encode_conversation
@@ -72,6 +73,7 @@ def _as_sampled(tokenizer: Any, sample: Sample) -> tuple[list[int], list[int]]:
 def _entropies(model: Any, tokenizer: Any, rows: list[tuple[list[int], list[int]]]) -> list[float]:
     import torch
 
+    sign()
     inputs = batch(tokenizer, [row for row, _ in rows], [prompt for _, prompt in rows], model.device)
     with torch.inference_mode():
         logits = model(**inputs, use_cache=False).logits.float()

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from rlllm.core.errors import RlllmError, describe
 from rlllm.core.processes import is_main, rank, world_size
 from rlllm.core.runs import Run
+from rlllm.core.watchdog import sign
 
 T = TypeVar("T")
 INTERRUPTED = "was interrupted"
@@ -248,6 +249,7 @@ def _wait(ready: Callable[[], bool]) -> None:
     while not ready():
         if _CURRENT is not None and (error := _CURRENT.loss()):
             raise error
+        sign()  # the others have watchdogs of their own
         time.sleep(pause)
         pause = min(2 * pause, 0.5)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlllm.core.errors import ConfigError, RlllmError
+from rlllm.core.errors import ConfigError, ExitCode, RlllmError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, read_json
+from rlllm.core.stalled import stalled_error
 from rlllm.core.stop_signals import caught, put_back
 from rlllm.core.terminal_text import visible
 from rlllm.launch.agent import FAILURES, PARENT, log_of_machine
@@ -48,6 +49,7 @@ def supervise(plan: LaunchPlan, run: Run, progress: ProgressCallback) -> None:
     Raises:
         ConfigError: a package or program is missing, or the cluster could never run the launch.
         LaunchError: a process failed. Names its rank, exit code or signal, and log.
+        StalledError: the watchdog of a process ended it.
     """
     refuse_missing(plan.launch)
     folder = run.path / FOLDER
@@ -64,6 +66,8 @@ def supervise(plan: LaunchPlan, run: Run, progress: ProgressCallback) -> None:
     if (folder / REFUSED).exists():
         raise ConfigError(**read_json(folder / REFUSED))
     failed = failures(run.path)
+    if any(row["exitcode"] == ExitCode.STALLED for row in failed):
+        raise stalled_error(run, run.path / "logs", str(run.status.get("error", "the run made no progress")))
     # a job that is cancelled while it waits is no failure to Slurm
     if code or failed or run.status.get("state") in ("queued", "running", "unknown"):
         error = _error(plan, run, failed, code, started.stopped)

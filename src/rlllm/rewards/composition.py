@@ -17,6 +17,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, RewardError
 from rlllm.core.records import Sample, Score, fingerprint
+from rlllm.core.watchdog import scoring
 from rlllm.rewards.binding import bind, display_names
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import RewardSpec
@@ -220,7 +221,8 @@ class Composition:
     def _results(self, reward: BoundReward, samples: Sequence[Sample]) -> list[Score | Failure]:
         """Results of one reward; measures the memory of the process that it runs in."""
         process, before = reward.process_id(), resident(reward.process_id())
-        results = scored(reward.score_sample, reward.score_batch, samples)
+        with scoring(reward.name, len(samples)):
+            results = scored(reward.score_sample, reward.score_batch, samples)
         after = resident(process) if process == reward.process_id() else None
         with self._lock:
             tally = self.tallies.setdefault(reward.name, _Tally())

@@ -20,6 +20,7 @@ from rlllm.core.errors import RlllmError, describe
 from rlllm.core.plugin_errors import PluginPlace, existing_attributes, plugin_place
 from rlllm.core.records import Sample, Score
 from rlllm.core.redaction import without_keys
+from rlllm.core.watchdog import scoring_sample
 
 _LONGEST_MESSAGE = 300
 _NO_LISTS = (str, bytes, bytearray, Mapping, set, frozenset)
@@ -96,6 +97,7 @@ def late(limit: float | None, seconds: float, place: str = "") -> Failure:
 
 
 def _read_one(reward: Callable[[Sample], Any], sample: Sample) -> Score | Failure:
+    scoring_sample(sample.prompt, sample.completion)
     return read(reward(sample))
 
 

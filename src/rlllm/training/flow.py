@@ -18,6 +18,7 @@ from rlllm.core.outcome import outcome_of
 from rlllm.core.processes import is_main, rank
 from rlllm.core.redaction import secrets_in, without_secrets
 from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json, write_text
+from rlllm.core.stalled import watched
 from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.core.verdict import Diagnostics, judge
 from rlllm.core.yaml_io import dump
@@ -186,6 +187,7 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         like_ctrl_c(unless=process_group.ends_alone),
         ExitStack() as held,
         process_group.together(lambda: _open_run_directory(config, options, held), _meeting(config)) as run,
+        watched(run.path, config.watchdog),
     ):
         try:
             yield run

@@ -23,6 +23,7 @@ EXIT_CODES = {
     "ModelError": 2,
     "RunDirectoryError": 2,
     "RunLostError": 1,
+    "StalledError": 75,
     "PluginError": 3,
     "RewardError": 1,
 }
@@ -59,6 +60,7 @@ def test_the_exit_codes_are_these() -> None:
         "USAGE": 2,
         "PLUGIN": 3,
         "UNDECIDED": 4,
+        "STALLED": 75,
         "INTERRUPTED": 130,
     }
 

@@ -22,6 +22,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from torch import Tensor
 
 from rlllm.core.errors import ConfigError
+from rlllm.core.watchdog import sign
 from rlllm.policies.padding import padded
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import sample_completions
@@ -109,6 +110,7 @@ class EngineLM(HFLM):
 
     def _scored(self, batch: Sequence[tuple[_Prefix, _Tail]]) -> Iterator[Scored]:
         """The tails of a batch, each after its prefix; prefixes are all empty, or none of them is."""
+        sign()
         tails = [tail for _, tail in batch]
         ids, mask = (torch.tensor(part, device=self.device) for part in padded(tails, 0))
         if batch[0][0]:

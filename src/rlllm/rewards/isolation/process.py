@@ -27,6 +27,7 @@ from typing import IO
 
 from rlllm.core.errors import RewardError, RlllmError
 from rlllm.core.records import Sample, Score
+from rlllm.core.watchdog import scoring_sample
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.isolation.worker import Ready
@@ -122,6 +123,7 @@ class _RewardProcess:
             if lost == bearable:
                 results.append(Failure(f"was not asked: {lost} samples of the batch before it had cost their process"))
                 continue
+            scoring_sample(sample.prompt, sample.completion)
             answer = self._ask([sample], self._deadline)
             lost += isinstance(answer, Failure)
             results.append(answer if isinstance(answer, Failure) else answer[0])

@@ -13,6 +13,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, PluginError, closest
 from rlllm.core.plugin_errors import plugin_boundary
+from rlllm.core.watchdog import sign
 from rlllm.policies.chat import stop_ids
 from rlllm.policies.vision import PromptWithImages
 from rlllm.rollouts.config import SamplingConfig
@@ -164,7 +165,9 @@ def sample_completions(
     if any(isinstance(prompt, PromptWithImages) for prompt in prompts) and not engine.reads_images:
         raise blind(name)
     with plugin_boundary("engine", name, engine):
+        sign(work=None)
         completions = engine.generate(prompts, sampling)
+    sign()
     problem = _problem(completions, len(prompts))
     if problem:
         raise PluginError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from rlllm.core.watchdog import sign
 from rlllm.policies.vision import PromptWithImages
 from rlllm.rollouts.config import SamplingConfig
 from rlllm.rollouts.engines.base import Engine
@@ -103,6 +104,7 @@ def _decode(
     alive = list(range(len(rows)))
     draws = None if seeds is None else seeded([seeds[row] for row in rows], sampling.max_new_tokens, states.device)
     for left in reversed(range(sampling.max_new_tokens)):
+        sign()
         now = None if draws is None else draws[:, sampling.max_new_tokens - 1 - left].split(_CHOICE_ROWS)
         parts = enumerate(states.split(_CHOICE_ROWS))
         chosen = [choose(decoder.logits(part), sampling, now and now[index]) for index, part in parts]
