@@ -46,6 +46,7 @@ def test_a_write_that_the_system_refuses_is_named_and_the_run_goes_on_after_it(
     assert command_line([*words(tiny_model, tmp_path), again]) == ExitCode.OK
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_renamed_ends_the_run_and_is_not_made_anew(tiny_model: str, tmp_path: Path) -> None:
     program = [sys.executable, "-m", "rlllm_cli", *words(tiny_model, tmp_path, 100_000)]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -70,7 +71,9 @@ def test_too_little_room_for_a_checkpoint_is_refused_before_anything_is_trained(
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize(("settings", "warned"), [([], True), (["--save_total_limit", "1"], False)])
+@pytest.mark.parametrize(
+    ("settings", "warned"), [([], True), pytest.param(["--save_total_limit", "1"], False, marks=pytest.mark.slow)]
+)
 def test_a_disk_that_checkpoints_will_fill_is_said_at_the_start(
     nano: str,
     tmp_path: Path,

@@ -366,6 +366,19 @@ def test_data_that_were_replaced_under_a_run_are_refused(train: Train, tmp_path:
         train("sft", "stopped", resume=True, **settings)
 
 
+@pytest.mark.parametrize("half", ['[{"name": "held-out lo', "3\n", '[{"nome": 1}]\n'])
+def test_half_a_measurement_of_the_start_is_found_at_the_start_and_made_again(
+    train: Train, whole: Train, half: str
+) -> None:
+    stopper = Stopper(3)
+    stopped = train("sft", "stopped", progress=stopper)
+    (stopped.path / "measured_before.json").write_text(half)
+    listener = Stopper(0)
+    resumed = train("sft", "stopped", resume=True, progress=listener)
+    assert any("measured_before.json is damaged" in note for note in listener.notes)
+    assert resumed.results == whole("sft").results
+
+
 def test_a_used_directory_is_refused_unless_told_what_to_do(train: Train) -> None:
     first = train("sft", "one")
     with pytest.raises(RunDirectoryError, match="not empty"):

@@ -131,6 +131,7 @@ def test_an_evaluation_a_sweep_and_a_pipeline_go_on_after_it(tmp_path: Path, beg
     assert json.loads(again.stdout)
 
 
+@pytest.mark.slow
 def test_under_nohup_a_closing_terminal_is_ignored(tiny_model: str, tmp_path: Path, begin: list[Begun]) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does, and children inherit it
     try:

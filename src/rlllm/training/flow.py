@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rlllm.core import run_lock, runs, trl_fields
 from rlllm.core.config import HardwareConfig, StageConfig
-from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunLostError, describe
+from rlllm.core.errors import ConfigError, ModelError, RlllmError, RunDirectoryError, RunLostError, describe
 from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.processes import is_main, rank
@@ -50,6 +50,7 @@ from rlllm.training.storage import check_space, named_faults, storage_error
 if TYPE_CHECKING:
     from rlllm.algorithms.callbacks import GracefulStop
     from rlllm.core.hardware import Hardware
+    from rlllm.evals.before_after import Measured
     from rlllm.training.evaluation_callback import EvaluationCallback
     from rlllm.training.rollback import NonFiniteStop
 
@@ -364,9 +365,13 @@ def measure(job: Job[Any], when: str, shared: Path | None = None) -> None:
 
 def _measure(job: Job[Any], when: str, shared: Path | None) -> None:
     path = job.run.path / f"measured_{when}.json"
-    if path.exists() and when == "before":
-        recall_counts(path, job.plan.rewards)
-        return
+    if when == "before" and path.exists():
+        try:
+            _measurements(path)
+            recall_counts(path, job.plan.rewards)
+            return
+        except RunDirectoryError as error:  # found here, and not at the end of the training
+            job.progress.note(f"warning: {error.what}; the start is measured again")
     job.progress.phase(f"measuring {when}")
     store = SharedMeasurements(shared) if shared else None
     place = store.path(job.plan, job.tokenizer, job.hardware) if store else None
@@ -383,6 +388,16 @@ def _measure(job: Job[Any], when: str, shared: Path | None) -> None:
         write_json(path, [asdict(result) for result in measured])
         if store and place:
             store.write(place, job.plan, measured)
+
+
+def _measurements(path: Path) -> list[Measured]:
+    """What a file of measurements holds. Raises RunDirectoryError where it is damaged."""
+    from rlllm.evals.before_after import Measured
+
+    try:
+        return [Measured(**row) for row in read_json(path)]
+    except TypeError as error:
+        raise RunDirectoryError(f"{path.name} is damaged: it holds no measurements", given=path) from error
 
 
 def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tuple[Any, GracefulStop, NonFiniteStop]:
@@ -600,9 +615,9 @@ def _compare(job: Job[Any]) -> None:
     paths = [job.run.path / f"measured_{when}.json" for when in ("before", "after")]
     if not all(path.exists() for path in paths):
         return
-    from rlllm.evals.before_after import Measured, before_after_rows, difference
+    from rlllm.evals.before_after import before_after_rows, difference
 
-    before, after = ([Measured(**row) for row in read_json(path)] for path in paths)
+    before, after = map(_measurements, paths)
     measures = zip(before, after, strict=True)
     rows = [row for then, now in measures for row in difference(then, now, seed=job.plan.config.seed)]
     evaluations = job.plan.evaluations
