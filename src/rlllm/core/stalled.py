@@ -120,7 +120,7 @@ def _processes(run: Run, pid: int) -> list[int]:
 def _reports(pid: int) -> bool:
     """Whether a process writes a report, as this one does."""
     with suppress(OSError):
-        return __spec__.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return f"-m\0{__spec__.name}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 
