@@ -136,7 +136,7 @@ class Repeats(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        body = f"{self.headers['Authorization']} is no key, {FOREIGN} is".encode()
+        body = f"{self.headers['Authorization']} is no key, {FOREIGN} is, \x1b[31m\x9b2J\u202e".encode()
         self.send_response(403)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -146,7 +146,7 @@ class Repeats(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("reward", ["remote, url", "judge, model: any, endpoint"])
-def test_a_server_that_repeats_the_key_brings_it_into_no_message(folder: Path, reward: str) -> None:
+def test_a_server_that_repeats_the_key_brings_neither_it_nor_escapes_into_a_message(folder: Path, reward: str) -> None:
     name = reward.partition(",")[0]
     with ThreadingHTTPServer(("127.0.0.1", 0), Repeats) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -156,7 +156,8 @@ def test_a_server_that_repeats_the_key_brings_it_into_no_message(folder: Path, r
         )
         printed = typed(folder, f"reason {name}.yaml {SETTINGS} --max_steps 2 --output-dir {name}")
         server.shutdown()
-    assert b"HTTP 403: Bearer <redacted> is no key, <redacted> is" in printed
+    assert rb"HTTP 403: Bearer <redacted> is no key, <redacted> is, \x1b[31m\x9b2J\u202e" in printed
+    assert b"\x1b" not in printed
     assert leaks(printed, folder / name) == []
 
 

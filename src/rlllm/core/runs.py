@@ -46,12 +46,15 @@ ENSEMBLE = "ensemble.json"
 
 def write_json(path: Path, value: Any) -> None:
     """Atomically write JSON; Python objects JSON does not know become their text."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     _write_whole(path, json.dumps(without_own_secrets(value), indent=2, default=str, ensure_ascii=False) + "\n")
 
 
 def _write_whole(path: Path, text: str) -> None:
     """Write a text under another name, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file():  # a file would take the place of /dev/stdout
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        return
     partial = path.with_name(path.name + ".partial")
     with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:  # as in append_jsonl
         file.write(text)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from rlllm.core.runs import (
     verify_manifest,
     write_json,
     write_manifest,
+    write_text,
 )
 
 
@@ -303,3 +305,24 @@ def test_runs_are_listed_oldest_first_down_to_the_steps_of_a_pipeline(tmp_path: 
         run.set_status("done")
         os.utime(run.path / "status.json", (1000 - age, 1000 - age))
     assert [str(run.path.relative_to(tmp_path)) for run in list_runs(tmp_path)] == ["early", "demo/sft", "late"]
+
+
+def test_a_page_that_goes_into_a_pipe_leaves_the_pipe_there(tmp_path: Path) -> None:
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")))
+    reader.start()
+    write_text(pipe, "a page")
+    reader.join()
+    assert read == ["a page"]
+    assert pipe.is_fifo()
+
+
+def test_rows_and_state_keep_what_only_looks_like_a_key(run: Run, tmp_path: Path) -> None:
+    looks = "hf_" + "aB3dE6gH9kL2mN5pQ8sT1vW4"
+    append_jsonl(tmp_path / "rows.jsonl", [{"prompt": looks}])
+    write_json(tmp_path / "state.json", {"buffer": looks})
+    run.write("verdict.json", {"reasons": [f'said "{looks}"']})
+    assert list(read_jsonl(tmp_path / "rows.jsonl")) == [{"prompt": looks}]
+    assert read_json(tmp_path / "state.json") == {"buffer": looks}
+    assert read_json(run.path / "verdict.json") == {"reasons": ['said "<redacted>"']}
