@@ -22,8 +22,8 @@ class Case:
 
 LINES: dict[str, list[str]] = {
     "sft": ["--data", "arithmetic#16"],
-    "train-rm": ["--data", "preferences#16"],
-    "align": ["--data", "preferences#16"],
+    "train-rm": ["--data", "world#16"],
+    "align": ["--data", "world#16"],
     "reason": ["--data", "arithmetic#16", "--reward", "exact"],
     "eval": ["arithmetic", "rows=8"],
 }

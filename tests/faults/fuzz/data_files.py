@@ -107,26 +107,27 @@ def _odd_column(rows: Rows, random: Random) -> Rows:
     return [{(other if key == name else key): value for key, value in row.items()} for row in rows]
 
 
-def _damaged(content: bytes, random: Random) -> tuple[bytes, frozenset[int]]:
+def _damaged(content: bytes, suffix: str, random: Random) -> tuple[bytes, frozenset[int]]:
     """Damage of the bytes, and what may come of it."""
+    whole = WRONG if suffix in (".json", ".parquet", ".arrow", ".jsonl.gz") else EITHER  # a part of these is no file
     cut = random.randrange(len(content))
     garbage = bytes(random.randrange(256) for _ in range(random.randrange(1, 60)))
     return random.choice(
         [
             (b"", WRONG),
             (b"\n\n  \n", WRONG),
-            (garbage * 9, EITHER),
-            (content[:cut], EITHER),
+            (garbage * 9, whole),
+            (content[:cut], whole),
             (content[:cut] + garbage + content[cut:], EITHER),
             (content[:cut] + b"\0" * 64 + content[cut:], EITHER),
             (content + b"\0" * 512, EITHER),
             (content[:cut] + bytes([content[cut] ^ 1 << random.randrange(8)]) + content[cut + 1 :], EITHER),
             (b"\xef\xbb\xbf" + content, EITHER),
-            (b"\xff\xfe" + content, EITHER),
+            (b"\xff\xfe" + content, whole),
             (content.replace(b'"', b"'"), EITHER),
             (content.replace(b'"', b'"""', 1), EITHER),
             (content.replace(b"\n", b"\r"), EITHER),
-            (b"[" * 2000 + content, EITHER),
+            (b"[" * 2000 + content, whole),
             (b"null\n" + content, EITHER),
             (content[cut:] + content[:cut], EITHER),
         ]
@@ -151,7 +152,7 @@ def cases(seed: int, number: int) -> Iterator[Case]:
                 raise
             content = b"PAR1"
         if kind == "bytes":
-            content, codes = _damaged(content, random)
+            content, codes = _damaged(content, suffix, random)
         elif kind == "suffix":
             name = f"rows{random.choice(list(FORMATS))}"
         elif kind == "whole" and (command in ("check", "show", "run") or verb == "reason"):
