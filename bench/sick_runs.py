@@ -27,7 +27,6 @@ from sick_cases import CASES, HEALTHY, Case, write_files
 
 import rlllm
 from rlllm.core.runs import Run
-from rlllm.evals.monitors.dynamics.registry import MONITORS
 from rlllm.evals.statistics.intervals import wilson
 
 ROOT = Path("runs/sick-runs").resolve()
@@ -132,10 +131,6 @@ def summarised(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "recall": wilson(sum(row["step"] is not None for row in sick), len(sick)).to_json() if sick else None,
         "before_half": wilson(len(early), len(sick)).to_json() if sick else None,
         "healthy": len(healthy),
-        "monitors": [
-            {"name": name, "false_alarms": sum(name in row["findings"] for row in healthy), "healthy": len(healthy)}
-            for name in MONITORS.names()
-        ],
         "false_alarms": len(alarmed),
         "false_alarm_rate": wilson(len(alarmed), len(healthy)).to_json() if healthy else None,
         "others_false_alarms": {
