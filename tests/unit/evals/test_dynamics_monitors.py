@@ -229,6 +229,11 @@ PASSES: dict[str, tuple[str, Series, dict[str, Any]]] = {
     ),
     "exploration that gains reward": ("entropy_explosion", rl(entropy=lambda s: 0.12 * min(2.5, 1.08**s)), {}),
     "a fifth of the tokens are clipped": ("clip_saturation", rl(clip_ratio__region_mean=lambda s: 0.2), {}),
+    "labels by chance, whose loss is that of guessing": (
+        "diverging_loss",
+        supervised(preferring, loss=lambda s: 0.8 + 0.02 * noise(s)),
+        {},
+    ),
     "an untrained model that learns": ("diverging_loss", supervised(imitating, loss=lambda s: 4.7 * 0.99**s), {}),
     "a format that the model has to learn": ("diverging_loss", supervised(imitating, loss=lambda s: 11 * 0.96**s), {}),
     "two spikes": ("gradient_spikes", rl(grad_norm=lambda s: 300.0 if s in (20, 24) else 0.25), {}),

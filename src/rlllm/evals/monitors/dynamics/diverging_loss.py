@@ -7,7 +7,8 @@ import math
 from rlllm.evals.monitors.dynamics.base import Finding, LoggedStep, Monitor, Trace, TrainingFacts
 
 _TIMES = 3.0
-_GUESSING = 1.1
+_GUESSING_TOKENS = 1.1
+_GUESSING_PAIRS = 1.2
 _NOT_FALLEN = 0.9
 _PATIENCE = 10
 
@@ -16,7 +17,7 @@ class DivergingLoss(Monitor):
     """Over 5 logged steps the loss was above that of guessing, at each of them, and 3 times that of the first step.
 
     Guessing costs ln V a token where a model imitates, and ln 2 a pair where completions are told apart. A loss of 1.1 times
-    that at the lowest of the 5 steps, which after 10 steps has not fallen by a tenth, is a finding as well. Runs that sample
+    that of tokens, or 1.2 times that of pairs, at the lowest of the 5 steps, which after 10 steps has not fallen by a tenth, is a finding as well. Runs that sample
     are left out.
     """
 
@@ -33,10 +34,10 @@ class DivergingLoss(Monitor):
         if self.facts.samples or not self._loss.add(step.step, values.get("loss")):
             return None
         pairs = {"rewards/accuracies", "accuracy", "rewards/margins"} & values.keys()
-        guessing = math.log(2) if pairs else self.facts.uniform_loss
+        guessing, most = (math.log(2), _GUESSING_PAIRS) if pairs else (self.facts.uniform_loss, _GUESSING_TOKENS)
         lowest, first = self._loss.lowest, self._loss.first
         diverged = lowest > _TIMES * first and lowest > guessing
-        drowned = step.step >= _PATIENCE and lowest > _GUESSING * guessing and self._loss.last > _NOT_FALLEN * first
+        drowned = step.step >= _PATIENCE and lowest > most * guessing and self._loss.last > _NOT_FALLEN * first
         if not (diverged or drowned):
             return None
         return Finding(
