@@ -16,9 +16,9 @@ _PATIENCE = 10
 class DivergingLoss(Monitor):
     """Over 5 logged steps the loss was above that of guessing, at each of them, and 3 times that of the first step.
 
-    Guessing costs ln V a token where a model imitates, and ln 2 a pair where completions are told apart. A loss of 1.1 times
-    that of tokens, or 1.2 times that of pairs, at the lowest of the 5 steps, which after 10 steps has not fallen by a tenth, is a finding as well. Runs that sample
-    are left out.
+    Guessing costs ln V a token where a model imitates, and ln 2 a pair where completions are told apart. A loss that at the
+    lowest of the 5 steps is 1.1 times that of tokens, or 1.2 times that of pairs, and after 10 steps has not fallen by a tenth,
+    is a finding as well. Runs that sample are left out.
     """
 
     name = "diverging_loss"
