@@ -456,3 +456,14 @@ def test_what_rewards_failed_on_before_the_first_checkpoint_is_remembered(train:
     faults = uninterrupted.verdict["diagnostics"]["reward_faults"]
     assert faults[0]["failed"] > 0
     assert resumed.verdict["diagnostics"]["reward_faults"] == faults
+
+
+def test_what_rewards_failed_on_in_evaluations_is_remembered(train: Train) -> None:
+    """They count apart from training, and end a run above the same limit."""
+    settings = {"rewards": ["REWARDS:seldom"], "eval": {"rows": 2, "samples": 8, "every": 2}, "max_steps": 6}
+    uninterrupted = train("reason", "whole", **settings)
+    train("reason", "stopped", progress=Stopper(2), **settings)
+    resumed = train("reason", "stopped", resume=True, **settings)
+    counts = [[row["reward_counts"]["seldom"] for row in run.evaluations()[1:]] for run in (resumed, uninterrupted)]
+    assert [count["seen"] for count in counts[1]] == [16, 32, 48]
+    assert counts[0] == counts[1]

@@ -27,6 +27,7 @@ from rlllm.core.verdict import Diagnostics
 from rlllm.evals.before_after import Measured, difference
 from rlllm.launch import process_group
 from rlllm.policies.sharded_weights import whole_weights
+from rlllm.rewards.composition import Composition
 from rlllm.training.evaluations import EvaluationPlan, best_of, better, evaluation_text, logged, without_gain
 from rlllm.training.random_state import undisturbed
 
@@ -46,6 +47,7 @@ class EvaluationCallback(TrainerCallback):
         seed: of intervals by resampling.
         same_rows: file of the measurement before training, where it took the rows of an evaluation; None where it took others.
         trainer: transformers' Trainer; its `evaluate` becomes that of this callback.
+        rewards: those that judge here, and count apart what they fail on; None where nothing is judged.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class EvaluationCallback(TrainerCallback):
         seed: int,
         same_rows: Path | None,
         trainer: Any,
+        rewards: Composition | None,
     ) -> None:
         self.plan = plan
         self.measure = measure
@@ -67,6 +70,7 @@ class EvaluationCallback(TrainerCallback):
         self.seed = seed
         self.same_rows = same_rows
         self.trainer = trainer
+        self.rewards = rewards
         self.history: list[dict[str, Any]] = []
         self._start: list[Measured] = []
         trainer.evaluate = self.evaluate
@@ -78,6 +82,8 @@ class EvaluationCallback(TrainerCallback):
         known = next((file for file in (path, same) if file and file.exists()), None)
         earlier = _from_main({"known": str(known or ""), "history": self.run.evaluations()})
         self.history = earlier["history"]
+        if self.rewards is not None and self.history:
+            self.rewards.restore_counts(self.history[-1].get("reward_counts", {}))
         if earlier["known"]:
             rows = [Measured(**row) for row in read_json(Path(earlier["known"]))]
             self._start = [measured for measured in rows if not measured.from_start]
@@ -161,7 +167,8 @@ class EvaluationCallback(TrainerCallback):
             for change in changes
         ]
         row = {"step": step, "rows": len(measured[0].scores), "seconds": round(seconds, 1), "measures": measures}
-        row = _from_main({**row, "saved": False})
+        counts = {} if self.rewards is None else {"reward_counts": self.rewards.counts()}
+        row = _from_main({**row, "saved": False, **counts})
         earlier = self._best()
         if self.plan.keep == "best" and step and (earlier is None or better(row, earlier)):
             # beside the checkpoints that are saved anyway

@@ -17,7 +17,8 @@ from rlllm.core.interval_text import interval_text
 from rlllm.data.load import split_key
 
 Row = dict[str, Any]
-"""One evaluation: `step`, `rows`, `seconds`, and `measures`, the main one first; as `evaluations.jsonl` has it."""
+"""One evaluation: `step`, `rows`, `seconds`, `measures`, the main one first, and `reward_counts`, what rewards were given
+and failed on in all evaluations so far; as `evaluations.jsonl` has it."""
 
 
 @dataclass(frozen=True, slots=True)

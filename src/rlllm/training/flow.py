@@ -435,16 +435,18 @@ def _evaluation_callback(job: Job[Any], trainer: Any) -> EvaluationCallback | No
     from rlllm.training.evaluation_callback import EvaluationCallback
 
     config = job.plan.config
+    asked = evaluations.asked(job.plan)
     same_rows = not evaluations.apart and config.eval.during_rows is None
     callback = EvaluationCallback(
         evaluations,
-        partial(job.plan.trainer.measure, replace(job, plan=evaluations.asked(job.plan), during=True)),
+        partial(job.plan.trainer.measure, replace(job, plan=asked, during=True)),
         job.run,
         job.diagnostics,
         job.progress,
         config.seed,
         job.run.path / "measured_before.json" if same_rows else None,
         trainer,
+        asked.rewards,
     )
     callback.begin()
     return callback
