@@ -28,7 +28,7 @@ def complete(line: str, cwd: Path) -> list[str]:
     ("line", "expected"),
     [
         ("rlllm re", {"reason", "report", "recipes", "rewards"}),
-        ("rlllm runs ", {"diff", "ls", "show"}),
+        ("rlllm runs ", {"diff", "ls", "prove-resume", "show"}),
         ("rlllm reason --me", {"--method"}),
         ("rlllm reason --method gs", {"gspo"}),
         ("rlllm reason --reward ex", {"exact"}),

@@ -514,6 +514,8 @@ def built(job: Job[Any], callbacks: list[Any]) -> Any:
     Raises:
         ConfigError: TRL refuses the settings, the Hub cannot be pushed to, or adapters cannot be put on this model.
     """
+    from httpx2 import TransportError
+
     _check_rope(job)
     try:
         return job.plan.trainer.build(job, callbacks)
@@ -523,7 +525,7 @@ def built(job: Job[Any], callbacks: list[Any]) -> Any:
         raise ConfigError(
             f"a setting needs a package that is not installed: {error}", given=without_secrets(job.plan.settings)
         ) from error
-    except OSError as error:  # of the Hub: no network, no token, no right to write there
+    except (OSError, TransportError) as error:  # of the Hub: no network, no token, no right to write there
         if not job.plan.settings.get("push_to_hub"):
             raise
         raise ConfigError(

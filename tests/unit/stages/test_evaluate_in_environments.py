@@ -131,10 +131,10 @@ def hash_of(**settings: Any) -> str:
 
 
 def test_what_is_compared_was_played_by_the_same_rules() -> None:
-    plain = hash_of(tasks="guess", rewards="exact")
-    played = hash_of(tasks="guess", rewards="exact", environment="guess")
-    assert plain != played != hash_of(tasks="guess", rewards="exact", environment={"name": "guess", "rounds": 1})
-    assert played == hash_of(tasks=[{"data": "guess", "environment": "guess"}], rewards="exact")
+    plain = hash_of(tasks="guess", rewards="format")
+    played = hash_of(tasks="guess", rewards="format", environment="guess")
+    assert plain != played != hash_of(tasks="guess", rewards="format", environment={"name": "guess", "rounds": 1})
+    assert played == hash_of(tasks=[{"data": "guess", "environment": "guess"}], rewards="format")
 
 
 def test_a_plan_says_what_is_played() -> None:

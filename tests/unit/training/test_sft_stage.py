@@ -42,8 +42,12 @@ def test_settings_of_sampling_are_refused_where_nothing_is_sampled(tiny_model: s
             rlllm.sft(model=tiny_model, **{**SMALL, **settings})
 
 
-def test_a_hub_that_cannot_be_reached_is_said_before_training(tiny_model: str, tmp_path: Path) -> None:
-    """The tests run without network: creating the repository fails as it would without a token."""
+def test_a_hub_that_cannot_be_reached_is_said_before_training(
+    tiny_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tests run without network: creating the repository fails."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # else the plan refuses
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 20)
     with pytest.raises(ConfigError, match="the Hub cannot be pushed to") as caught:
         rlllm.sft(**SMALL, model=tiny_model, push_to_hub=True, eval={"rows": 0}, output_dir=tmp_path / "run")
     assert "push the folder model" in str(caught.value)
