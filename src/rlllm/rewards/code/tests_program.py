@@ -374,7 +374,29 @@ class _Anything:
         raise _UndecidedError
 
 
-class _Opaque:
+class _Remote:
+    """An object that stays with the solution: what is read of it comes back as data."""
+
+    _operate: Callable[..., Any]
+    """The value of a special method, called on the object there."""
+
+    def __len__(self) -> int:
+        return self._operate("__len__")
+
+    def __str__(self) -> str:
+        return self._operate("__str__")
+
+    def __repr__(self) -> str:
+        return self._operate("__repr__")
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._operate("__iter__"))
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._operate("__getitem__", key)
+
+
+class _Opaque(_Remote):
     """What a function of the solution returned and is no plain data: it stays there.
 
     Its text, length and items may be read, and it may be called, since what comes back is data again. Whatever lets it agree
@@ -405,27 +427,12 @@ class _Opaque:
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._operate("__call__", *arguments, **keywords)
 
-    def __len__(self) -> int:
-        return self._operate("__len__")
-
-    def __str__(self) -> str:
-        return self._operate("__str__")
-
-    def __repr__(self) -> str:
-        return self._operate("__repr__")
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._operate("__iter__"))
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._operate("__getitem__", key)
-
 
 _PLAIN = (str, bytes, int, float, complex, list, tuple, dict, set, deque, range)
 """Types whose methods tests call on what they take for data."""
 
 
-class _Instance:
+class _Instance(_Remote):
     """An object that stays with the solution. Its methods are called there, and their values come back as data."""
 
     _solution: Solution
@@ -452,29 +459,14 @@ class _Instance:
 
     __hash__ = object.__hash__
 
-    def _operate(self, name: str, *arguments: Any) -> Any:
-        return self._solution.ask(f"{type(self).__name__}.{name}", (self._number, name), arguments, {})
-
-    def __len__(self) -> int:
-        return self._operate("__len__")
-
-    def __str__(self) -> str:
-        return self._operate("__str__")
-
-    def __repr__(self) -> str:
-        return self._operate("__repr__")
+    def _operate(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        return self._solution.ask(f"{type(self).__name__}.{name}", (self._number, name), arguments, keywords)
 
     def __bool__(self) -> bool:
         return self._operate("__bool__")
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._operate("__iter__"))
-
     def __next__(self) -> Any:
         return self._operate("__next__")
-
-    def __getitem__(self, key: Any) -> Any:
-        return self._operate("__getitem__", key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._operate("__setitem__", key, value)
