@@ -118,8 +118,8 @@ def listening() -> Iterator[ProgressCallback]:
     try:
         with like_ctrl_c(), _display() as progress:
             yield progress
-    except KeyboardInterrupt:
-        say("interrupted at once; a checkpoint that was saved before is continued with --resume")
+    except KeyboardInterrupt as error:
+        say(f"{str(error) or 'interrupted at once'}; a checkpoint that was saved before is continued with --resume")
         raise
 
 

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from run_files import differing_weights, learned_metrics
 
 from rlllm.core.errors import ExitCode
 from rlllm.core.runs import Run
+from rlllm_cli.main import run as command_line
 
 PROGRAM = [sys.executable, "-m", "rlllm_cli"]
 COMMON = ["data.holdout=0", "eval.rows=0", "--per_device_train_batch_size", "8", "--learning_rate", "1e-3"]
@@ -101,6 +103,56 @@ def test_every_verb_that_trains_goes_on_after_it(
     tiny_model: str, tmp_path: Path, begin: list[Begun], verb: str, number: int
 ) -> None:
     of_training(verb, number, tmp_path, tiny_model, begin)
+
+
+SLEEPS = """
+import time
+from pathlib import Path
+
+def last_digits(sample):
+    if Path({flag!r}).exists():
+        Path({reached!r}).touch()
+        {sleep}
+    return sum(sample.completion.encode()) % 7 / 7
+"""
+SLEEP = {
+    "waits": "time.sleep(600)",
+    "swallows all": "\n        try:\n            time.sleep(600)\n        except:\n            return 0.0",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SLEEP)
+def test_a_step_that_lasts_longer_than_the_grace_period_is_given_up_and_nothing_else_is_lost(
+    tiny_model: str, tmp_path: Path, begin: list[Begun], how: str
+) -> None:
+    file, flag, reached = (tmp_path / name for name in ("sleeps.py", "flag", "reached"))
+    file.write_text(SLEEPS.format(flag=str(flag), reached=str(reached), sleep=SLEEP[how]))
+    words = ["reason", "--model", tiny_model, "--data", "arithmetic#64", "--reward", f"{file}:last_digits"]
+    words += ["num_generations=4", "rollout.max_new_tokens=8", *COMMON, "--max_steps", "40", "--save_steps", "2"]
+    stopped = [*words, "grace_period=1", "--output-dir", str(tmp_path / "run")]
+    begin.append(Begun(stopped, tmp_path / "log"))
+    begin[-1].wait_until("run/checkpoints/checkpoint-2/manifest.json", tmp_path)
+    flag.touch()
+    end = time.monotonic() + 60
+    while not reached.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    start = time.monotonic()
+    code, run = begin[-1].signalled(signal.SIGTERM), Run(tmp_path / "run")
+    said = begin[-1].log.read_text()
+    assert (code, run.state) == (ExitCode.INTERRUPTED, "interrupted"), said[-3000:]
+    assert 1 < time.monotonic() - start < 15
+    assert run.status["error"] == "the step did not end within grace_period=1 s"
+    assert "SIGTERM: saving a checkpoint after this step, if it ends within 1 s (again to stop at once)" in said
+    assert "the step did not end within grace_period=1 s; a checkpoint that was saved before is continued" in said
+    before = run.latest_checkpoint()
+    assert before is not None
+    flag.unlink()
+    assert command_line([*stopped, "--resume"]) == ExitCode.OK
+    assert command_line([*words, "--output-dir", str(tmp_path / "whole")]) == ExitCode.OK
+    whole = Run(tmp_path / "whole")
+    assert learned_metrics(run) == learned_metrics(whole)
+    assert differing_weights(run, whole) == []
 
 
 OTHERS: dict[str, tuple[list[str], str, str]] = {

@@ -15,7 +15,7 @@ from transformers import TrainerCallback
 from rlllm.core.events import ProgressCallback
 from rlllm.core.processes import launched
 from rlllm.core.runs import Run
-from rlllm.core.stop_signals import caught, put_back
+from rlllm.core.stop_signals import Deadline, caught, put_back, raise_swallowed_stop, stop_at_once
 from rlllm.core.verdict import Diagnostics
 from rlllm.core.watchdog import sign
 
@@ -168,12 +168,19 @@ class GracefulStop(TrainerCallback):
         diagnostics: its `interrupted` is set.
         progress: gets a note at the first signal.
         boundary: optimizer steps between which a checkpoint cannot be resumed exactly (one rollout's worth).
+        grace_period: seconds from the first signal after which the run stops at once by itself; 0 waits for the step.
     """
 
-    def __init__(self, diagnostics: Diagnostics, progress: ProgressCallback, boundary: int = 1) -> None:
+    def __init__(
+        self, diagnostics: Diagnostics, progress: ProgressCallback, boundary: int = 1, grace_period: float = 0
+    ) -> None:
         self.diagnostics = diagnostics
         self.progress = progress
         self.boundary = boundary
+        self.grace_period = grace_period
+        self._deadline: Deadline | None = None
+        self._over = False
+        """Whether the deadline does not matter any more."""
         self._previous: dict[signal.Signals, Any] = {}
         self._process = os.getpid()
         self._signalled = float("-inf")
@@ -183,27 +190,41 @@ class GracefulStop(TrainerCallback):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._call_off()
         put_back(self._previous)
+
+    def _call_off(self) -> None:
+        self._over = True
+        if self._deadline:
+            self._deadline.call_off()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker that was forked: the signal is to end it
             os._exit(128 + number)
+        late = self._deadline is not None and self._deadline.passed
+        if late and self._over:
+            return
         again = time.monotonic() - self._signalled < _SAME_SIGNAL_SECONDS
         self._signalled = time.monotonic()
         if self.diagnostics.interrupted:
-            if again and launched():
+            if again and launched() and not late:
                 return
-            raise KeyboardInterrupt
+            stop_at_once(*[f"the step did not end within grace_period={self.grace_period:g} s"] * late)
         self.diagnostics.interrupted = True
-        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        self.progress.note(f"{name}: saving a checkpoint after this step (again to stop at once)")
+        name, within = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name, ""
+        if self.grace_period:
+            self._deadline = Deadline(self.grace_period, number)
+            within = f", if it ends within {self.grace_period:g} s"
+        self.progress.note(f"{name}: saving a checkpoint after this step{within} (again to stop at once)")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        raise_swallowed_stop()
         self.diagnostics.interrupted = _in_any_process(self.diagnostics.interrupted, args)
         if not self.diagnostics.interrupted:
             return
         if state.global_step >= state.max_steps:
             self.diagnostics.interrupted = False
+            self._call_off()
         elif state.global_step % self.boundary == 0:
             control.should_save = True
             control.should_training_stop = True

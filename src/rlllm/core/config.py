@@ -210,7 +210,8 @@ class StageConfig(Section):
         key.
         """
         judged = {"fail_on", "allow", "monitors"}
-        shaping = self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", "watchdog", *judged})
+        ended = {"watchdog", "grace_period"}
+        shaping = self.model_dump(mode="json", exclude={"output_dir", "hardware", "launch", *ended, *judged})
         return fingerprint(without_secrets(shaping))
 
     def directory(self) -> Path:

@@ -74,9 +74,9 @@ def plugin_boundary(
     """
     try:
         yield
-    except RlllmError:
+    except (RlllmError, KeyboardInterrupt, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:  # a plugin's sys.exit must not end a run as if it had succeeded
+    except BaseException as error:  # a plugin's sys.exit must not end a run as if it had succeeded
         place = _innermost(_frames(error)[2:], plugin)  # without this function's frame and that of its caller
         if place is None and (plugin is None or _is_own(plugin)) and not built_in_too:
             raise

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 """Ctrl-C; `docker stop`, Kubernetes, `timeout`, Slurm; a terminal that closes; `sbatch --signal=USR1`."""
@@ -28,8 +28,55 @@ def caught(handler: Callable[[int, FrameType | None], None]) -> dict[signal.Sign
 
 
 def put_back(before: dict[signal.Signals, Any]) -> None:
+    global _STOP
     for number, handler in before.items():
         signal.signal(number, handler)
+    _STOP = None
+
+
+def stop_at_once(*why: str) -> NoReturn:
+    """Raise KeyboardInterrupt in a handler, and remember it: code of a user may have a bare `except:`."""
+    global _STOP
+    _STOP = KeyboardInterrupt(*why)
+    raise _STOP
+
+
+def raise_swallowed_stop() -> None:
+    """Raise the last KeyboardInterrupt of `stop_at_once` once more, if there was one since `put_back`."""
+    if _STOP is not None:
+        raise _STOP
+
+
+_STOP: KeyboardInterrupt | None = None
+
+
+class Deadline:
+    """Sends a signal to the main thread of this process after some seconds, wherever Python computes or sleeps there.
+
+    Args:
+        seconds: from now.
+        number: the signal, which has a handler.
+    """
+
+    def __init__(self, seconds: float, number: int) -> None:
+        self.passed = False
+        self._number = number
+        self._timer = threading.Timer(seconds, self._send)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _send(self) -> None:
+        self.passed = True
+        main = threading.main_thread().ident
+        if main is not None:
+            signal.pthread_kill(
+                main, self._number
+            )  # one that is sent to this thread would not end a sleep of the other
+
+    def call_off(self) -> None:
+        """Send it no more. Where it is being sent, it has arrived afterwards."""
+        self._timer.cancel()
+        self._timer.join()
 
 
 @contextmanager
@@ -45,7 +92,7 @@ def like_ctrl_c(unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
         if os.getpid() != own:  # a worker that was forked: the signal is to end it
             os._exit(128 + number)
         if not unless():
-            raise KeyboardInterrupt
+            stop_at_once()
 
     before = caught(interrupt)
     try:

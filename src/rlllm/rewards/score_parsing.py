@@ -20,6 +20,7 @@ from rlllm.core.errors import RlllmError, describe
 from rlllm.core.plugin_errors import PluginPlace, existing_attributes, plugin_place
 from rlllm.core.records import Sample, Score
 from rlllm.core.redaction import without_keys
+from rlllm.core.stop_signals import raise_swallowed_stop
 from rlllm.core.watchdog import scoring_sample
 
 _LONGEST_MESSAGE = 300
@@ -109,10 +110,12 @@ def _attempt(call: Callable[[], Any], reward: object) -> Any:
     start = time.perf_counter()
     try:
         result = call()
-    except RlllmError:
+    except (RlllmError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # sys.exit in a reward must not end the run, least of all with code 0
+    except BaseException as error:  # sys.exit in a reward must not end the run, least of all with code 0
+        raise_swallowed_stop()
         return failure(error, time.perf_counter() - start, reward)
+    raise_swallowed_stop()
     return Failure(result.phrase, time.perf_counter() - start) if isinstance(result, Failure) else result
 
 

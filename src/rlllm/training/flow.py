@@ -195,7 +195,8 @@ def judged_run(config: StageConfig, diagnostics: Diagnostics, options: RunOption
         except BaseException as raised:
             error = process_group.settled(raised)
             error = storage_error(raised, run) or error
-            text = without_secrets(repr(error), secrets_in(config.model_dump(mode="json")))
+            said = str(error) if isinstance(error, KeyboardInterrupt) and error.args else repr(error)
+            text = without_secrets(said, secrets_in(config.model_dump(mode="json")))
             if not isinstance(error, RunLostError):  # nothing is written where the directory is another's, or gone
                 run.set_status("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=text)
             elif not isinstance(raised, RunLostError):
@@ -414,7 +415,7 @@ def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tup
 
     said = process_group.on_main(lambda: mend_logs(job.run, job.plan, checkpoint))
     _say_resumed(job.run, job.diagnostics, job.progress, said)
-    stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout)
+    stop = GracefulStop(job.diagnostics, job.progress, job.plan.steps_per_rollout, job.plan.config.grace_period)
     recorder = Recorder(job.run, job.diagnostics, job.progress, job.plan.flat_steps_limit)
     monitors = MonitorCallback(job.plan, job.run, job.diagnostics, job.progress, len(job.tokenizer), job.completions)
     finite = NonFiniteStop(job.run, job.progress, job.tokenizer)

@@ -98,6 +98,9 @@ class TrainingConfig(StageConfig):
     """Adapters instead of full weights."""
     launch: LaunchConfig = LaunchConfig()
     """What starts the processes that train together (a launcher's name, or a mapping)."""
+    grace_period: float = Field(0, ge=0, allow_inf_nan=False)
+    """Seconds from a signal (SIGTERM and its like) after which the run ends with what its last checkpoint has, where the step
+    at hand has not ended by then; 0 waits for the step. Some seconds less than the platform gives before its SIGKILL."""
     fail_on: FailOn = Field(default_factory=list)
     """Outcomes that fail the run (exit code 1) beside a main measure that got worse: `no-gain` (no measurable change) and
     `not-measured`."""

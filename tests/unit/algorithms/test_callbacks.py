@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,21 +214,47 @@ def test_ctrl_c_saves_where_a_resume_is_exact(boundary: int, pressed: int, saved
 
 
 def test_a_second_ctrl_c_is_an_interrupt() -> None:
-    stop = GracefulStop(Diagnostics(), Ears())
-    stop._on_signal(2, None)
-    with pytest.raises(KeyboardInterrupt):
+    with GracefulStop(Diagnostics(), Ears()) as stop:
         stop._on_signal(2, None)
+        with pytest.raises(KeyboardInterrupt):
+            stop._on_signal(2, None)
+
+
+def test_a_step_that_outlasts_the_grace_period_is_ended_in_its_sleep_with_the_reason() -> None:
+    ears = Ears()
+    with GracefulStop(Diagnostics(), ears, grace_period=0.2):
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt, match=r"^the step did not end within grace_period=0.2 s$"):
+            time.sleep(30)
+    assert ears.notes == [
+        "SIGTERM: saving a checkpoint after this step, if it ends within 0.2 s (again to stop at once)"
+    ]
+
+
+def test_after_training_the_grace_period_ends_nothing() -> None:
+    with GracefulStop(Diagnostics(), Ears(), grace_period=0.1):
+        signal.raise_signal(signal.SIGTERM)
+    time.sleep(0.3)
+
+
+def test_a_stop_that_a_reward_swallowed_ends_the_run_after_the_step() -> None:
+    with GracefulStop(Diagnostics(), Ears()) as stop:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            stop.on_step_end(None, TrainerState(global_step=1, max_steps=10), TrainerControl())
 
 
 def test_under_a_launcher_a_signal_that_comes_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    stop = GracefulStop(Diagnostics(), Ears())
-    for number in (2, 15, 2):
-        stop._on_signal(number, None)
-    time.sleep(1.05)
-    with pytest.raises(KeyboardInterrupt):
-        stop._on_signal(2, None)
+    with GracefulStop(Diagnostics(), Ears()) as stop:
+        for number in (2, 15, 2):
+            stop._on_signal(number, None)
+        time.sleep(1.05)
+        with pytest.raises(KeyboardInterrupt):
+            stop._on_signal(2, None)
 
 
 # step, tokens seen, steps a rollout lasts -> whether a run that begins there has spent its budget of 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -11,11 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlllm.core.records import Sample, Score
+from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.rewards.score_parsing import Failure, read, scored
 
 
 def samples(*completions: str) -> list[Sample]:
     return [Sample("question", completion, "7") for completion in completions]
+
+
+class OwnError(BaseException):
+    pass
 
 
 class HostileError(Exception):
@@ -100,6 +106,7 @@ def test_what_a_batch_returns_is_one_score_a_sample_or_a_named_failure(raw: Any,
         (RecursionError("deep"), "raised RecursionError: deep ("),
         (MemoryError(), "raised MemoryError ("),
         (SystemExit(3), "raised SystemExit: 3 ("),
+        (OwnError("mine"), "raised OwnError: mine (test_score_parsing.py, line "),
         (ValueError("x" * 10_000), "raised ValueError: xxx"),
     ],
 )
@@ -114,6 +121,27 @@ def test_whatever_a_reward_raises_is_named(error: BaseException, words: str) -> 
 def test_ctrl_c_is_not_an_error_of_the_reward() -> None:
     with pytest.raises(KeyboardInterrupt):
         scored(raises(KeyboardInterrupt()), None, samples("a"))
+
+
+def test_ctrl_c_that_a_reward_swallows_is_still_ctrl_c() -> None:
+    def zero_for_everything(sample: Sample) -> float:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            return 1.0
+        except:  # noqa: E722 - as rewards have it
+            return 0.0
+
+    def another_error(sample: Sample) -> float:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            return 1.0
+        except BaseException as error:
+            raise ValueError("not my fault") from error
+
+    for reward in (zero_for_everything, another_error):
+        with pytest.raises(KeyboardInterrupt), like_ctrl_c():
+            scored(reward, None, samples("a", "b"))
+        assert scored(lambda _: 1.0, None, samples("a")) == [Score(1.0)]  # the next run knows nothing of it
 
 
 @given(

@@ -54,7 +54,9 @@ class ConcurrentReward:
                     return await self.function(sample)
             except RlllmError as error:
                 return error
-            except (Exception, SystemExit, asyncio.CancelledError) as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
                 if _is_cancelled():
                     raise
                 seconds = time.perf_counter() - start
