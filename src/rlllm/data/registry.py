@@ -51,6 +51,10 @@ DATASETS = Registry(
             "rlllm.data.procedural.physics.task:physics",
             "questions about scenes of ten families, levels 1 to 4: numbers with units, reverse, formulas, motions",
         ),
+        "text": Builtin(
+            "rlllm.data.corpus.text:text",
+            "any text as positions, a prefix and its continuation, as text:FILE, text:FOLDER or text:HUB-ID",
+        ),
         "humaneval": Builtin(
             "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
         ),

@@ -29,6 +29,10 @@ REWARDS = Registry(
         "steps": Builtin(
             "rlllm.rewards.verifiers.steps:Steps", "share of the worked steps that hold, of a right answer"
         ),
+        "next-token": Builtin(
+            "rlllm.rewards.verifiers.next_token:NextToken",
+            "1 if the prediction is the first tokens of the true continuation (RPT)",
+        ),
         "state-change": Builtin(
             "rlllm.rewards.verifiers.state_change:StateChange",
             "F1 of a predicted next state over the lines that changed (world-model feedback)",
