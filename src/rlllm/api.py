@@ -18,7 +18,7 @@ from rlllm.stages.catalog import resolve_settings, stage_function
 from rlllm.tools.compare import compare
 
 if TYPE_CHECKING:
-    from rlllm.stages.pipeline import PipelineRun
+    from rlllm.stages.pipeline.run import PipelineRun
     from rlllm.tools.export.run import Exported
     from rlllm.tools.planning.forecast import Forecast
 
@@ -198,16 +198,16 @@ def run_pipeline(
         overwrite: replace the steps that are there.
 
     Returns:
-        The steps' runs in order, as far as they came; `ok` is True if all of them succeeded.
+        The steps' runs in order, as far as they came; `ok` is True if all of them succeeded and every gate held.
 
     Raises:
         RlllmError: a step's settings, data or model are wrong.
     """
-    from rlllm.stages import pipeline
+    from rlllm.stages.pipeline import run, settings
 
     options = RunOptions(progress or NullProgress(), resume, overwrite)
-    loaded = pipeline.load_pipeline(_recipe(recipe, "pipelines"))
-    return pipeline.run_pipeline(loaded, Path(output_dir), options)
+    loaded = settings.load_pipeline(_recipe(recipe, "pipelines"))
+    return run.run_pipeline(loaded, Path(output_dir), options)
 
 
 def sweep(

@@ -43,7 +43,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from rlllm.core.runs import Run
-from rlllm.stages.pipeline import PipelineRun
+from rlllm.stages.pipeline.run import PipelineRun
 from rlllm_cli.commands.pipelines import conclude
 from rlllm_cli.invocation import Invocation
 

@@ -15,7 +15,8 @@ from rlllm_cli.progress import clock, listening
 
 if TYPE_CHECKING:
     from rlllm.stages.catalog import StagePlan
-    from rlllm.stages.pipeline import Pipeline, PipelineRun
+    from rlllm.stages.pipeline.run import PipelineRun
+    from rlllm.stages.pipeline.settings import Pipeline
 
 DEMO = "demo"
 Words = Annotated[
@@ -77,7 +78,8 @@ def launch(
     """Resolve every step first, then run them. Raises RlllmError before the first step, typer.Exit after the last."""
     from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
     from rlllm.core.runs import RunOptions
-    from rlllm.stages.pipeline import load_pipeline, run_pipeline, with_settings
+    from rlllm.stages.pipeline.run import run_pipeline
+    from rlllm.stages.pipeline.settings import load_pipeline, with_settings
 
     entry = find_recipe(name, PIPELINES)
     settings = dict(_given(words, flags))
@@ -121,14 +123,25 @@ def show_steps(pipeline: Pipeline, as_json: bool) -> None:
     """
     if as_json:
         console.emit_json(
-            {**pipeline.model_dump(mode="json"), "planned": {n: p.to_json() for n, p in _plans(pipeline)}}
+            {
+                **pipeline.model_dump(mode="json"),
+                "needs": pipeline.needs,
+                "planned": {n: p.to_json() for n, p in _plans(pipeline)},
+            }
         )
         return
     rows = [
-        (step.name, step.stage, step.recipe, ", ".join(f"{key}={value}" for key, value in step.settings.items()))
-        for step in pipeline.steps
+        (
+            step.name,
+            step.stage,
+            ", ".join(pipeline.needs[step.name]),
+            step.recipe,
+            ", ".join(f"{key}={value}" for key, value in step.settings.items()),
+        )
+        for step in pipeline.ordered
     ]
-    console.table(("step", "stage", "recipe", "settings"), rows)
+    console.table(("step", "stage", "needs", "recipe", "settings"), rows)
+    console.fields((f"gate of {step.name}", gate) for step in pipeline.ordered for gate in step.gate)
     shared = {"model": pipeline.model, "data": pipeline.data, "test": pipeline.test}
     console.fields((key, str(value)) for key, value in shared.items() if value is not None)
     for name, planned in _plans(pipeline):
@@ -168,6 +181,7 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
     else:
         console.table(("step", "measure", "before", "after", "change", "time", "outcome"), _rows(done))
         console.emit("")
+        show_gates(done)
         show_published(done)
         outcomes = summary_of({name: run.outcome for name, run in done.runs.items()})
         places = [("outcome", outcomes), ("run", done.path), ("report", done.path / "report.html")]
@@ -176,8 +190,19 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
         console.say(f"interrupted; continue with: {following[0]}")
         raise typer.Exit(130)
     outcome.show_reasons(last.verdict)
+    if done.closed is not None:
+        console.say(f"the gate of {done.closed.step} is closed: {done.closed.failed}")
     if not done.ok:
         raise typer.Exit(1)
+
+
+def show_gates(done: PipelineRun) -> None:
+    """The gates, each with its numbers."""
+    for gate in done.gates:
+        numbers = ", ".join(
+            f"{name} = {'not measured' if n is None else f'{n:.4g}'}" for name, n in gate.numbers.items()
+        )
+        console.fields([(f"gate of {gate.step}", f"{'holds' if gate.holds else 'CLOSED'}: {gate.gate} ({numbers})")])
 
 
 def show_published(done: PipelineRun) -> None:
@@ -209,6 +234,8 @@ def show_published(done: PipelineRun) -> None:
 def _next_commands(done: PipelineRun) -> list[str]:
     """What to type after a pipeline: what follows its last training run, and two recipes to begin with."""
     trained = [run for run in done.runs.values() if run.outcome is not None]
+    if done.closed is not None:
+        return [f"rlllm runs show {done.runs[done.closed.step].path}"]
     if not done.ok or not trained:
         return outcome.next_commands(list(done.runs.values())[-1])
     return [*outcome.next_commands(trained[-1]), "rlllm sft quickstart", "rlllm reason quickstart method=dr-grpo"]

@@ -149,7 +149,7 @@ def _resolve(name: str, stage: str | None) -> None:
         )
     settings = read_recipe(entry.path)
     if entry.stage == PIPELINES:
-        from rlllm.stages.pipeline import load_pipeline
+        from rlllm.stages.pipeline.settings import load_pipeline
 
         load_pipeline(settings)
     elif entry.stage == SWEEPS:

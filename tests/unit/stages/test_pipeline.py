@@ -10,7 +10,7 @@ import pytest
 from rlllm import run_pipeline
 from rlllm.core.errors import ConfigError, ExitCode, RunDirectoryError
 from rlllm.core.runs import read_json
-from rlllm.stages.pipeline import load_pipeline, with_settings
+from rlllm.stages.pipeline.settings import load_pipeline, with_settings
 
 DATA = {"name": "arithmetic", "rows": 8, "holdout": 0}
 
@@ -33,13 +33,13 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     (steps({**SFT, "modle": "nano"}), "unknown key for sft: modle\nhint: did you mean model?"),
     (steps({**SFT, "recipe": "no-such-recipe"}), "unknown recipe: no-such-recipe"),
     (steps(SFT, SFT), "two steps have the same name\ngiven: a, a"),
-    (steps(SFT, {"name": "b", "stage": "sft", "model": "@c"}), "step b refers to @c, which is no earlier step"),
+    (steps(SFT, {"name": "b", "stage": "sft", "model": "@c"}), "step b refers to @c, which is no other step"),
     (steps(SFT, {"name": "b", "stage": "sft", "model": "@c"}), "exists: @a"),
-    (steps({**SFT, "model": "@a"}), "step a refers to @a, which is no earlier step"),
-    (steps({**SFT, "model": "@b"}, {"name": "b", "stage": "sft"}), "step a refers to @b, which is no earlier step"),
+    (steps({**SFT, "model": "@a"}), "step a refers to @a, which is no other step"),
+    (steps({**SFT, "model": "@b"}, {"name": "b", "stage": "sft"}), "given: a needs b, b needs a"),
     (
         steps({"name": "a", "stage": "reason", "rewards": [{"name": "model", "path": "@rm"}]}),
-        "step a refers to @rm, which is no earlier step",
+        "step a refers to @rm, which is no other step",
     ),
 ]
 

@@ -12,7 +12,7 @@ from rlllm import run_pipeline
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, read_json, write_json
 from rlllm.evals.statistics.intervals import wilson
-from rlllm.stages.pipeline import load_pipeline, with_settings
+from rlllm.stages.pipeline.settings import load_pipeline, with_settings
 from rlllm.stages.published import PublishedSpec, compare_published, sentences
 
 GSM8K = {"name": "openai/gsm8k", "subset": "main", "split": "test"}

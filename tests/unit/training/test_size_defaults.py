@@ -10,7 +10,7 @@ from rlllm.core.recipes import PIPELINES, list_recipes, read_recipe
 from rlllm.core.records import PromptTask
 from rlllm.policies.model_sources import NANO, ModelSource
 from rlllm.stages.catalog import resolve_settings
-from rlllm.stages.pipeline import load_pipeline
+from rlllm.stages.pipeline.settings import load_pipeline
 from rlllm.training.plan import Plan, resolve_method
 from rlllm.training.registry import TRAINERS, plan_run, trainer_of
 from rlllm.training.settings import TrainingConfig

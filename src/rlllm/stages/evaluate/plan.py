@@ -251,13 +251,22 @@ def _plan_task(config: EvalSettings, spec: TaskSpec, metric: Metric) -> PlannedT
     specs = list(spec.rewards or config.rewards) or [RewardSpec(name=name) for name in metric.default_rewards]
     specs = specs or default_rewards(environment, loaded)
     rewards = resolve_rewards(specs, loaded, sandbox=config.sandbox) if metric.needs_reward else None
-    name = spec.name or (data.name if metric.name == DEFAULT_METRIC else f"{metric.name}:{data.name}")
+    name = _label(spec, metric.name, data)
     if by is not None:
         group_of(records, by)  # a column that is not there is found before a model is loaded
     check_reward(environment, rewards.names if rewards else ())
     if environment is not None:
         environment.check([task_of(record) for record in records])
     return PlannedTask(name, metric, list(records), loaded.source, rewards, params, by, environment)
+
+
+def label_of(spec: TaskSpec, config: EvalSettings) -> str:
+    """The name of a task in the results, as far as the settings say it: a harness task or a plugin may choose another."""
+    return _label(spec, spec.metric, _data_of(spec, config.data))
+
+
+def _label(spec: TaskSpec, metric: str, data: DataConfig) -> str:
+    return spec.name or (data.name if metric == DEFAULT_METRIC else f"{metric}:{data.name}")
 
 
 def _data_of(spec: TaskSpec, shared: DataConfig) -> DataConfig:

@@ -10,7 +10,7 @@ from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError, RlllmError, RunDirectoryError, describe
 from rlllm.core.runs import Run, RunOptions
 from rlllm.stages.catalog import plan, stage_function
-from rlllm.stages.pipeline import Step
+from rlllm.stages.pipeline.settings import Step
 from rlllm.stages.sweep.arms import Overrides, PlannedArm, fill, references
 from rlllm.stages.sweep.measurements import RunNumbers, finished, numbers_of
 from rlllm.stages.sweep.settings import Sweep

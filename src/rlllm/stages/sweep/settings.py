@@ -15,7 +15,7 @@ from rlllm.core.config import Section
 from rlllm.core.errors import ConfigError
 from rlllm.core.recipes import SWEEPS, find_recipe, read_recipe
 from rlllm.core.records import fingerprint
-from rlllm.stages.pipeline import Step
+from rlllm.stages.pipeline.settings import Step
 
 Equal = Literal["tokens", "steps", "completions", "none"]
 _UNSAFE = re.compile(r"[^\w.+,=-]+")
