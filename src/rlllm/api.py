@@ -187,6 +187,8 @@ def run_pipeline(
     progress: ProgressCallback | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    start: str | None = None,
+    only: str | None = None,
 ) -> PipelineRun:
     """Run verbs one after another, each from what an earlier one made.
 
@@ -194,8 +196,10 @@ def run_pipeline(
         recipe: name, file or mapping of a pipeline: `steps`, each with a `name`, a `stage` and settings.
         output_dir: folder of the pipeline; each step's run is a folder inside it.
         progress: told what happens; silent by default.
-        resume: keep the steps that are done, continue the one that was begun.
+        resume: take steps that are done and depend on nothing that changed, continue the one that was begun.
         overwrite: replace the steps that are there.
+        start: begin with this step, anew; those before it are taken as they are.
+        only: run this step only; those that it needs are taken as they are.
 
     Returns:
         The steps' runs in order, as far as they came; `ok` is True if all of them succeeded and every gate held.
@@ -203,11 +207,12 @@ def run_pipeline(
     Raises:
         RlllmError: a step's settings, data or model are wrong.
     """
-    from rlllm.stages.pipeline import run, settings
+    from rlllm.stages.pipeline import reuse, run, settings
 
-    options = RunOptions(progress or NullProgress(), resume, overwrite)
+    selection = reuse.Selection(start, only)
+    options = RunOptions(progress or NullProgress(), resume or selection != reuse.EVERYTHING, overwrite)
     loaded = settings.load_pipeline(_recipe(recipe, "pipelines"))
-    return run.run_pipeline(loaded, Path(output_dir), options)
+    return run.run_pipeline(loaded, Path(output_dir), options, selection)
 
 
 def sweep(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,9 @@ from rlllm_cli.invocation import as_typed
 from rlllm_cli.progress import clock, listening
 
 if TYPE_CHECKING:
+    from rlllm.core.runs import RunOptions
     from rlllm.stages.catalog import StagePlan
+    from rlllm.stages.pipeline.reuse import Selection
     from rlllm.stages.pipeline.run import PipelineRun
     from rlllm.stages.pipeline.settings import Pipeline
 
@@ -25,6 +28,24 @@ Words = Annotated[
         metavar="[KEY=VALUE]...",
         help="output_dir, seed, fail_on, title, model, data, test (data of evaluations) or published of the pipeline, or "
         "STEP.KEY of a step: sft.max_steps=20.",
+        show_default=False,
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="STEP",
+        help="Begin with this step, anew; those before it are taken as they are. With --output-dir.",
+        show_default=False,
+    ),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="STEP",
+        help="Run this step only; those that it needs are taken as they are. With --output-dir.",
         show_default=False,
     ),
 ]
@@ -44,11 +65,13 @@ def run(
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     accept_change: options.AcceptChange = None,
+    start: From = None,
+    only: Only = None,
     json: options.Json = False,
 ) -> None:
     """Run a pipeline of stages."""
     flags = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
-    launch(ctx, pipeline, words, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
+    launch(ctx, pipeline, words, flags, options.Switches(dry_run, resume, overwrite, json, accept_change), start, only)
 
 
 def demo(
@@ -61,11 +84,13 @@ def demo(
     resume: options.Resume = False,
     overwrite: options.Overwrite = False,
     accept_change: options.AcceptChange = None,
+    start: From = None,
+    only: Only = None,
     json: options.Json = False,
 ) -> None:
     """The whole lifecycle on the embedded model, offline, in minutes."""
     flags = {"output_dir": output_dir, "seed": seed, "fail_on": fail_on}
-    launch(ctx, DEMO, words, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
+    launch(ctx, DEMO, words, flags, options.Switches(dry_run, resume, overwrite, json, accept_change), start, only)
 
 
 def launch(
@@ -74,6 +99,8 @@ def launch(
     words: Sequence[str] | None,
     flags: Mapping[str, Any],
     switches: options.Switches,
+    start: str | None = None,
+    only: str | None = None,
 ) -> None:
     """Resolve every step first, then run them. Raises RlllmError before the first step, typer.Exit after the last."""
     from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
@@ -84,21 +111,37 @@ def launch(
     entry = find_recipe(name, PIPELINES)
     settings = dict(_given(words, flags))
     output_dir = settings.pop("output_dir", None)
+    selection = _selection(start, only, output_dir, switches)
+    resume = switches.resume or bool(start or only)
     pipeline = load_pipeline(with_settings(read_recipe(entry.path), settings))
-    if switches.dry_run:
-        show_steps(pipeline, switches.json)
-        return
     folder = Path(output_dir) if output_dir else Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    accepted = tuple(switches.accept_change or ())
+    if switches.dry_run:
+        there = RunOptions(resume=resume, overwrite=switches.overwrite, accept_change=accepted)
+        show_steps(pipeline, switches.json, (folder, there, selection))
+        return
     with listening() as progress:
-        run_options = RunOptions(
-            progress,
-            switches.resume,
-            switches.overwrite,
-            command=str(ctx.obj),
-            accept_change=tuple(switches.accept_change or ()),
-        )
-        done = run_pipeline(pipeline, folder, run_options)
+        run_options = RunOptions(progress, resume, switches.overwrite, command=str(ctx.obj), accept_change=accepted)
+        done = run_pipeline(pipeline, folder, run_options, selection)
     conclude(done, ctx, switches.json)
+
+
+def _selection(start: str | None, only: str | None, output_dir: object, switches: options.Switches) -> Selection:
+    """Which steps were asked for. Raises ConfigError for words that do not go together."""
+    from rlllm.core.errors import ConfigError
+    from rlllm.stages.pipeline.reuse import Selection
+
+    if start and only:
+        raise ConfigError(
+            "--from and --only do not go together", given=f"--from {start} --only {only}", hint="keep one"
+        )
+    if (start or only) and (output_dir is None or switches.overwrite):
+        raise ConfigError(
+            "--from and --only go on in a pipeline's directory",
+            given="--overwrite" if switches.overwrite else None,
+            hint="name it with --output-dir, without --overwrite",
+        )
+    return Selection(start, only)
 
 
 def _given(words: Sequence[str] | None, flags: Mapping[str, Any]) -> overrides.Overrides:
@@ -115,38 +158,49 @@ def _given(words: Sequence[str] | None, flags: Mapping[str, Any]) -> overrides.O
     return overrides.flag_overrides(flags, settings) + settings
 
 
-def show_steps(pipeline: Pipeline, as_json: bool) -> None:
+def show_steps(pipeline: Pipeline, as_json: bool, there: tuple[Path, RunOptions, Selection]) -> None:
     """What would run, to stdout. Steps that begin with nothing of an earlier one are planned.
+
+    Args:
+        pipeline: the pipeline.
+        as_json: print one JSON document.
+        there: its directory, how it is started, and which steps are asked for.
 
     Raises:
         RlllmError: one of these cannot work, as where its data needs a network that there is not.
     """
+    from rlllm.stages.pipeline.run import forecast
+
+    folder, run_options, selection = there
+    decisions = forecast(pipeline, folder, run_options, selection)
     if as_json:
-        console.emit_json(
-            {
-                **pipeline.model_dump(mode="json"),
-                "needs": pipeline.needs,
-                "planned": {n: p.to_json() for n, p in _plans(pipeline)},
-            }
-        )
+        made = {name: asdict(decision) for name, decision in decisions.items()}
+        plans = {n: p.to_json() for n, p in _plans(pipeline)}
+        console.emit_json({**pipeline.model_dump(mode="json"), "needs": pipeline.needs, "made": made, "planned": plans})
         return
     rows = [
         (
             step.name,
             step.stage,
             ", ".join(pipeline.needs[step.name]),
+            " ".join(filter(None, (decisions[step.name].what, _in_brackets(decisions[step.name].why)))),
             step.recipe,
             ", ".join(f"{key}={value}" for key, value in step.settings.items()),
         )
         for step in pipeline.ordered
     ]
-    console.table(("step", "stage", "needs", "recipe", "settings"), rows)
+    console.table(("step", "stage", "needs", "what", "recipe", "settings"), rows)
     console.fields((f"gate of {step.name}", gate) for step in pipeline.ordered for gate in step.gate)
     shared = {"model": pipeline.model, "data": pipeline.data, "test": pipeline.test}
     console.fields((key, str(value)) for key, value in shared.items() if value is not None)
     for name, planned in _plans(pipeline):
-        console.heading(name)
-        console.fields(_cost(planned))
+        if decisions[name].to_do:
+            console.heading(name)
+            console.fields(_cost(planned))
+
+
+def _in_brackets(text: str) -> str:
+    return f"({text})" if text else ""
 
 
 def _plans(pipeline: Pipeline) -> Iterator[tuple[str, StagePlan]]:
@@ -175,7 +229,9 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
 
     last = list(done.runs.values())[-1]
     interrupted = last.status.get("state") == "interrupted"
-    following = [*map(as_typed, [ctx.obj.to_resume(done.path)] if interrupted else _next_commands(done))]
+    to_resume = ctx.obj.to_resume(done.path)
+    commands = [to_resume] if interrupted else _next_commands(done)
+    following = [*map(as_typed, [*commands, to_resume] if done.closed else commands)]
     if as_json:
         console.emit_json({"run": str(done.path), **done.to_json(), "next": following})
     else:
@@ -184,7 +240,9 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
         show_gates(done)
         show_published(done)
         outcomes = summary_of({name: run.outcome for name, run in done.runs.items()})
-        places = [("outcome", outcomes), ("run", done.path), ("report", done.path / "report.html")]
+        taken = ", ".join(name for name, decision in done.decisions.items() if not decision.to_do)
+        places = [("run", done.path), ("report", done.path / "report.html")]
+        console.fields([("outcome", outcomes), *([("taken", taken)] if taken else [])])
         console.fields([*places, *(("next", command) for command in following)])
     if interrupted:
         console.say(f"interrupted; continue with: {following[0]}")
@@ -192,6 +250,9 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
     outcome.show_reasons(last.verdict)
     if done.closed is not None:
         console.say(f"the gate of {done.closed.step} is closed: {done.closed.failed}")
+        console.say(
+            "hint: change the step, or the gate, and add --resume: what does not depend on it is taken as it is"
+        )
     if not done.ok:
         raise typer.Exit(1)
 

@@ -60,6 +60,17 @@ def lineage_of(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     }
 
 
+def content_of(plan: Plan[Any]) -> dict[str, str]:
+    """Hashes of what a plan reads, by what it is. Where they are equal, the same settings train the same model."""
+    return {
+        "model": str(plan.source.fingerprint()),
+        "data": plan.loaded.hash,
+        **({"rewards": plan.rewards.fingerprint()} if plan.rewards else {}),
+        **({"eval reward": plan.eval_reward.fingerprint()} if plan.eval_reward else {}),
+        **{f"file {name}": _hash_of(path) for name, path in _named_files(plan)},
+    }
+
+
 def write_lineage(run: Run, plan: Plan[Any], tokenizer: Any, *, resume: bool, accepted: Collection[str]) -> list[str]:
     """Write `lineage.json`; of a run that is resumed, first compare it with what is there.
 

@@ -126,16 +126,13 @@ def test_a_step_that_does_not_learn_ends_the_pipeline(tiny_model: str, tmp_path:
     assert not (tmp_path / "out" / "never").exists()
 
 
-def test_resuming_keeps_steps_that_are_done_and_redoes_what_changed(tiny_model: str, tmp_path: Path) -> None:
+def test_resuming_keeps_steps_that_are_done(tiny_model: str, tmp_path: Path) -> None:
     recipe = two_steps(tiny_model, {"stage": "sft", "model": "@start", "learning_rate": 1e-3})
     first = run_pipeline(recipe, tmp_path / "out")
     stamps = [(run.path / "model" / "model.safetensors").stat().st_mtime_ns for run in first.runs.values()]
     again = run_pipeline(recipe, tmp_path / "out", resume=True)
     assert again.ok
     assert [(run.path / "model" / "model.safetensors").stat().st_mtime_ns for run in again.runs.values()] == stamps
-    recipe["steps"][1]["learning_rate"] = 1e-4
-    with pytest.raises(RunDirectoryError, match="the settings differ"):
-        run_pipeline(recipe, tmp_path / "out", resume=True)
 
 
 def test_a_filled_directory_is_not_used_unasked(tiny_model: str, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import stage_function
 from rlllm.stages.pipeline.gates import GateResult
 from rlllm.stages.pipeline.measurable import numbers_of, spelled
-from rlllm.stages.pipeline.settings import Pipeline, PipelineStep, fill
+from rlllm.stages.pipeline.reuse import AGAIN, CONTINUED, EVERYTHING, LEFT_OUT, NEW, TAKEN, Decision, Selection, Steps
+from rlllm.stages.pipeline.settings import Pipeline, PipelineStep, fill, references
 from rlllm.stages.published import compare_published, sentences
-from rlllm.training.child_runs import run_child
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class PipelineRun:
     """Published results beside these; see `stages.published`."""
     gates: list[GateResult] = field(default_factory=list)
     """What became of the gates, in the order in which they were asked."""
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    """What was done with each step: run, continued, run again, or taken from before."""
 
     @property
     def ok(self) -> bool:
@@ -51,38 +53,52 @@ class PipelineRun:
         outcomes = {name: run.verdict.get("outcome") for name, run in self.runs.items()}
         found = {"ok": self.ok, "outcomes": outcomes, "steps": steps, "summary": [asdict(row) for row in self.rows]}
         gates = [asdict(gate) for gate in self.gates]
-        return {**found, "gates": gates, **({"published": self.published} if self.published else {})}
+        made = {name: asdict(decision) for name, decision in self.decisions.items()}
+        return {**found, "gates": gates, "made": made, **({"published": self.published} if self.published else {})}
 
 
-def run_pipeline(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> PipelineRun:
+def run_pipeline(
+    pipeline: Pipeline, output_dir: Path, options: RunOptions, selection: Selection = EVERYTHING
+) -> PipelineRun:
     """Run every step into `output_dir/STEP`; writes `pipeline.json` and `report.html` there.
 
-    When it is resumed, steps that already succeeded with the same settings are kept and an unfinished one continues.
+    When it is resumed, steps that are done are taken as they are unless something that they depend on has changed, and an
+    unfinished one continues.
+
+    Args:
+        pipeline: what to do.
+        output_dir: of the pipeline.
+        options: how it is started; `resume` is True where only some steps are asked for.
+        selection: the steps that are asked for.
 
     Raises:
         RlllmError: a step's settings, data or model are wrong.
     """
+    selection.check(pipeline)
     _check_output(output_dir, options)
     with like_ctrl_c(), held(output_dir, options.progress.note):
         _check_output(output_dir, options)  # another may have been faster
-        return _run_steps(pipeline, output_dir, options)
+        return _run_steps(pipeline, output_dir, options, selection)
 
 
-def _run_steps(pipeline: Pipeline, output_dir: Path, options: RunOptions) -> PipelineRun:
+def _run_steps(pipeline: Pipeline, output_dir: Path, options: RunOptions, selection: Selection) -> PipelineRun:
     outcome = PipelineRun(output_dir, {}, [], complete=False)
-    for step in pipeline.ordered:
-        places = {name: run.path for name, run in outcome.runs.items()}
-        config = pipeline.resolve(step, places).model_copy(update={"output_dir": output_dir / step.name})
-        run = _run_step(pipeline, step, config, options)
+    steps = Steps(output_dir, pipeline, options.accept_change)
+    left_out = selection.left_out(pipeline)
+    wanted = [step for step in pipeline.ordered if step.name not in left_out]
+    for step in wanted:
+        run, outcome.decisions[step.name] = _make(pipeline, step, steps, options, selection)
         outcome.runs[step.name] = run
         outcome.rows.extend(_summary(step, run))
         if run.ok:
             outcome.gates.extend(_gates(step, outcome.runs))
         if not run.ok or outcome.closed is not None:
             break
-    complete = len(outcome.runs) == len(pipeline.steps)
-    beside = compare_published(pipeline.published, outcome.runs) if pipeline.published and complete else []
-    outcome = PipelineRun(output_dir, outcome.runs, outcome.rows, complete, beside, outcome.gates)
+    complete = len(outcome.runs) == len(wanted)
+    beside = (
+        compare_published(pipeline.published, outcome.runs) if pipeline.published and complete and not left_out else []
+    )
+    outcome = replace(outcome, complete=complete, published=beside)
     write_json(output_dir / "pipeline.json", outcome.to_json())
     commands = [without_secrets(options.command or "rlllm run")] + [
         str(run.config["command"]) for run in outcome.runs.values()
@@ -108,9 +124,67 @@ def _spelled(name: str) -> str:
     return f"{step}{dot}{spelled(measure)}"
 
 
-def _run_step(pipeline: Pipeline, step: PipelineStep, config: StageConfig, options: RunOptions) -> Run:
+def _make(
+    pipeline: Pipeline, step: PipelineStep, steps: Steps, options: RunOptions, selection: Selection
+) -> tuple[Run, Decision]:
+    """A step's run, taken from the pipeline's directory or made there, and which of the two."""
+    config = step_config(pipeline, step, steps.folder)
+    if step.name in selection.as_they_are(pipeline):
+        run = steps.done(step, str(selection.only or selection.start))
+        return run, Decision(TAKEN, "as it is")
+    inputs = steps.inputs(step, config)
+    decision = steps.decide(step, config, inputs) if options.resume else Decision(NEW)
+    if step.name == selection.start and decision.what != NEW:
+        decision = Decision(AGAIN, "asked for by --from")
+    say = options.progress.note
+    if decision.what == TAKEN:
+        say(f"{step.name}: taken from {config.output_dir}, {decision.why}")
+        return Run(steps.folder / step.name), decision
+    if decision.what == AGAIN:
+        say(f"{step.name}: runs again, {decision.why}; what was there is kept in {steps.move_aside(step)}")
+    steps.record(step, inputs)
     own = replace(options, recipe=step.recipe_text(), command=_command(pipeline, step, config))
-    return run_child(config, lambda given: stage_function(step.stage)(config, given), own)
+    own = replace(own, resume=decision.what == CONTINUED)
+    return stage_function(step.stage)(config, own), decision
+
+
+def forecast(
+    pipeline: Pipeline, folder: Path, options: RunOptions, selection: Selection = EVERYTHING
+) -> dict[str, Decision]:
+    """What `run_pipeline` would do with each step, as far as that can be known before it begins.
+
+    Raises:
+        RlllmError: as `run_pipeline`.
+    """
+    selection.check(pipeline)
+    _check_output(folder, options)
+    steps = Steps(folder, pipeline, options.accept_change)
+    left_out, as_they_are = selection.left_out(pipeline), selection.as_they_are(pipeline)
+    found: dict[str, Decision] = {}
+    for step in pipeline.ordered:
+        is_there = options.resume and (folder / step.name / "config.json").is_file()
+        waits = sorted(name for name in references(step.settings) if found[name].to_do)
+        if step.name in left_out:
+            found[step.name] = Decision(LEFT_OUT)
+        elif step.name in as_they_are:
+            steps.done(step, str(selection.only or selection.start))
+            found[step.name] = Decision(TAKEN, "as it is")
+        elif step.name == selection.start and is_there:
+            found[step.name] = Decision(AGAIN, "asked for by --from")
+        elif waits and is_there:
+            found[step.name] = Decision(AGAIN, f"unless {', '.join(waits)} makes the same as before")
+        elif is_there:
+            config = step_config(pipeline, step, folder)
+            found[step.name] = steps.decide(step, config, steps.inputs(step, config))
+        else:
+            found[step.name] = Decision(NEW)
+    return found
+
+
+def step_config(pipeline: Pipeline, step: PipelineStep, folder: Path) -> StageConfig:
+    """The settings of a step in a pipeline's directory."""
+    places = {name: folder / name for name in pipeline.needs}
+    return pipeline.resolve(step, places).model_copy(update={"output_dir": folder / step.name})
 
 
 def _command(pipeline: Pipeline, step: PipelineStep, config: StageConfig) -> str:
