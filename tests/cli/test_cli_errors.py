@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import Rlllm
 
+from rlllm.core.runs import Run
+
 
 @pytest.mark.parametrize(
     ("words", "lines"),
@@ -109,7 +111,7 @@ def test_a_bug_is_one_screen_unless_the_traceback_is_asked_for(
     run.mkdir()
     (run / "status.json").write_text('{"state": "done", "stage": "sft"}')
     (run / "config.json").write_text('{"stage": "sft", "settings": {}}')
-    (run / "results.json").write_text('{"measures": 3}')
+    monkeypatch.setattr(Run, "damages", None)
     said = rlllm("runs show broken")
     assert said.code == 1
     assert said.err.startswith("error: unexpected TypeError: ")

@@ -174,7 +174,7 @@ def _line(run: Run) -> dict[str, Any]:
 def _config(run: Run) -> dict[str, Any]:
     from rlllm.core.redaction import without_secrets
 
-    return without_secrets(run.config) if (run.path / "config.json").exists() else {}
+    return without_secrets(run.read_or_empty("config.json"))
 
 
 def _head(run: Run) -> Iterator[tuple[str, str]]:
@@ -187,6 +187,7 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
         yield "error", str(run.status["error"])
     if config.get("command"):
         yield "command", config["command"]
+    yield from (("damaged", text) for text in run.damages())
     if (run.path / "report.html").exists():
         yield "report", str(run.path / "report.html")
 
@@ -223,7 +224,7 @@ def _samples(run: Run, which: Which, count: int) -> list[dict[str, Any]]:
 def _evaluated(run: Run) -> Iterator[dict[str, Any]]:
     from rlllm.core.runs import read_jsonl
 
-    for item in read_jsonl(run.path / "items.jsonl"):
+    for item in read_jsonl(run.path / "items.jsonl", []):
         for text, score in zip(item.get("completions") or (), item["scores"], strict=False):
             yield {key: item.get(key) for key in ("task", "prompt", "answer")} | {"completion": text, "reward": score}
 

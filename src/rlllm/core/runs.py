@@ -34,6 +34,7 @@ from rlllm.core.errors import RunDirectoryError
 from rlllm.core.events import NullProgress, ProgressCallback
 from rlllm.core.outcome import Outcome
 from rlllm.core.redaction import without_keys, without_own_secrets
+from rlllm.core.run_shapes import misfit
 from rlllm.core.watchdog import heard
 
 MANIFEST = "manifest.json"
@@ -77,15 +78,19 @@ def read_json(path: Path) -> Any:
         raise _damaged(path, why) from error
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+def read_run_file(path: Path) -> Any:
+    """The value in a JSON file of a run, which has the shape that files of its name have.
 
     Raises:
-        RunDirectoryError: the file is damaged.
+        RunDirectoryError: the file is not there, or damaged.
     """
+    if not path.is_file():
+        raise RunDirectoryError(
+            f"this run has no {path.name}", given=path, hint="put a copy of it back, or start afresh with --overwrite"
+        )
     value = read_json(path)
-    if not isinstance(value, dict):
-        raise _damaged(path, f"it holds no object, but {json.dumps(value)[:40]}")
+    if why := misfit(path.name, value):
+        raise _damaged(path, why)
     return value
 
 
@@ -96,14 +101,14 @@ def _damaged(path: Path, why: str) -> RunDirectoryError:
 
 
 def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str, Any]]:
-    """Rows of a JSON-lines file. A last line cut short by a kill is left out.
+    """Rows of a JSON-lines file, as a run's file of its name has them. A last line cut short by a kill is left out.
 
     Args:
         path: the file; one that is not there has no rows.
-        broken: where it is given, other lines that are no JSON object are left out, and their numbers, from 1, are added to it.
+        broken: where it is given, other lines that are no such row are left out, and their numbers, from 1, are added to it.
 
     Raises:
-        RunDirectoryError: a line is no JSON object.
+        RunDirectoryError: a line is no such row.
     """
     if not path.is_file():
         return
@@ -115,10 +120,11 @@ def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str
                 row = json.loads(line.decode("utf-8"))
             except (ValueError, RecursionError):
                 row = None
-            if isinstance(row, dict):
+            why = misfit(path.name, row)
+            if why is None:
                 yield row
             elif broken is None:
-                raise _damaged(path, f"line {number} is no JSON object")
+                raise _damaged(path, f"in line {number} {why}")
             else:
                 broken.append(number)
 
@@ -163,20 +169,14 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """What is recorded of the settings. Raises RunDirectoryError where the file is not there, or damaged."""
-        path = self.path / "config.json"
-        if not path.is_file():
-            raise RunDirectoryError(
-                "this run has no config.json",
-                given=path,
-                hint="put a copy of it back, or start afresh with --overwrite",
-            )
-        return read_object(path)
+        config: dict[str, Any] = self.read("config.json")
+        return config
 
     @property
     def status(self) -> dict[str, Any]:
         """State of the run, and more; `queued` before the first process of a launched run has begun."""
         queued = (self.path / "launch").is_dir()
-        return self._object("status.json") or {"state": "queued" if queued else "unknown"}
+        return self.read_or_empty("status.json") or {"state": "queued" if queued else "unknown"}
 
     @property
     def state(self) -> str:
@@ -186,13 +186,13 @@ class Run:
 
     @property
     def verdict(self) -> dict[str, Any]:
-        return self._object("verdict.json")
+        return self.read_or_empty("verdict.json")
 
-    def _object(self, name: str) -> dict[str, Any]:
+    def read_or_empty(self, name: str) -> dict[str, Any]:
         """What a file holds; nothing where it is not there or damaged, which `damages` tells."""
-        path = self.path / name
         with suppress(RunDirectoryError):
-            return read_object(path) if path.is_file() else {}
+            found: dict[str, Any] = self.read(name)
+            return found
         return {}
 
     def damages(self) -> list[str]:
@@ -200,7 +200,7 @@ class Run:
         found = []
         for path in sorted(self.path.glob("*.json")):
             try:
-                read_json(path) if path.name.startswith("measured_") else read_object(path)
+                read_run_file(path)
             except RunDirectoryError as error:
                 found.append(error.what)
             except OSError as error:
@@ -232,7 +232,7 @@ class Run:
     @property
     def results(self) -> dict[str, Any]:
         """Evaluation results with their intervals, where the run made any."""
-        return self._object("results.json")
+        return self.read_or_empty("results.json")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of the logged steps; those of evaluations between them, which have no loss, are `evaluations`."""
@@ -245,6 +245,14 @@ class Run:
 
     def samples(self) -> Iterator[dict[str, Any]]:
         return read_jsonl(self.path / "samples.jsonl", [])
+
+    def read(self, name: str) -> Any:
+        """The value in a JSON file of the run.
+
+        Raises:
+            RunDirectoryError: the file is not there, or damaged.
+        """
+        return read_run_file(self.path / name)
 
     def write(self, name: str, value: Any) -> None:
         """Atomically write a JSON file of the run."""
@@ -451,7 +459,7 @@ def _check_usable(path: Path, digest: str, *, overwrite: bool, resume: bool) -> 
 def _check_resumable(path: Path, filled: bool, digest: str) -> None:
     if not filled or not (path / "config.json").exists():
         raise RunDirectoryError("nothing to resume: no run in this directory", given=path, hint="leave out --resume")
-    before = read_object(path / "config.json").get("digest")
+    before = read_run_file(path / "config.json").get("digest")
     if before != digest:
         raise RunDirectoryError(
             "the settings differ from those of the run to resume",
@@ -487,7 +495,7 @@ def verify_manifest(folder: Path) -> str | None:
     if not (folder / MANIFEST).exists():
         return "has no manifest: it was not finished"
     try:
-        manifest = read_object(folder / MANIFEST)
+        manifest = read_run_file(folder / MANIFEST)
     except (ValueError, OSError):
         return "has an unreadable manifest"
     if not manifest:

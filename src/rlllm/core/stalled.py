@@ -19,7 +19,7 @@ from typing import Any
 from rlllm.core.errors import RunDirectoryError, StalledError
 from rlllm.core.processes import rank, world_size
 from rlllm.core.redaction import without_own_secrets
-from rlllm.core.runs import Run, read_object, write_json
+from rlllm.core.runs import Run, read_run_file, write_json
 from rlllm.core.watchdog import REPORT_SECONDS, SIGN, STACKS, watching
 
 _ANSWER_SECONDS = 0.4
@@ -129,7 +129,7 @@ def _ranks(run: Run) -> dict[str, int]:
     found = {}
     for path in sorted((run.path / "logs").glob("rank-*.json")):
         with suppress(RunDirectoryError, OSError):
-            facts = read_object(path)
+            facts = read_run_file(path)
             if facts.get("host") == os.uname().nodename and isinstance(facts.get("pid"), int):
                 found[path.stem.removeprefix("rank-")] = facts["pid"]
     return found

@@ -15,7 +15,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.records import fingerprint
-from rlllm.core.runs import Run, read_json, read_jsonl
+from rlllm.core.runs import Run, read_jsonl
 from rlllm.evals.statistics.crossover import Crossover, crossover
 from rlllm.evals.statistics.intervals import Interval, item_means, mean_interval, score_bounds
 from rlllm.evals.statistics.length_control import controlled_difference
@@ -271,7 +271,7 @@ def _tasks(run: Run) -> dict[str, dict[str, Any]]:
             "hash": _identity(run, measure),
             "higher_is_better": measure["higher_is_better"],
         }
-        for measure in read_json(run.path / _MEASURED)
+        for measure in run.read(_MEASURED)
     }
 
 
@@ -280,7 +280,7 @@ def _identity(run: Run, measure: Mapping[str, Any]) -> str:
 
     Without prompts, where nothing was sampled, the data and the number of rows.
     """
-    config, lineage = read_json(run.path / "config.json"), read_json(run.path / "lineage.json")
+    config, lineage = run.config, run.read("lineage.json")
     if not measure["prompts"]:
         return fingerprint([lineage["data"]["hash"], len(measure["scores"])])
     settings = config["settings"]
@@ -309,7 +309,7 @@ def _check_hashes(names: list[str], a: Run, tasks_a: dict[str, Any], b: Run, tas
 def _items_of(run: Run) -> dict[str, Evaluated]:
     """Items of a run by task; those of a training run are named by their place."""
     if not _is_evaluation(run):
-        return {measure["name"]: _measured(measure) for measure in read_json(run.path / _MEASURED)}
+        return {measure["name"]: _measured(measure) for measure in run.read(_MEASURED)}
     tasks: dict[str, list[dict[str, Any]]] = {}
     for row in read_jsonl(run.path / "items.jsonl"):
         tasks.setdefault(row["task"], []).append(row)

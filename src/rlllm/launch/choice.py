@@ -20,7 +20,7 @@ from rlllm.core.config import HardwareConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.hardware import Hardware
 from rlllm.core.records import fingerprint
-from rlllm.core.runs import Run, read_json
+from rlllm.core.runs import Run
 from rlllm.core.user_cache import cache_root
 from rlllm.launch.measurement import (
     candidates,
@@ -93,7 +93,7 @@ def recorded(run: Run) -> Mapping[str, Any] | None:
     """What an earlier start of a run chose; None where it did not come so far. Before 2026-11-28 only `env.json` said it."""
     chosen, environment = run.config.get("hardware"), run.path / "env.json"
     if chosen is None and environment.exists():
-        earlier = read_json(environment)
+        earlier: Mapping[str, Any] = run.read("env.json")
         return None if "threads_from" in earlier else earlier
     return chosen
 

@@ -14,7 +14,7 @@ from rlllm.report.comparison_rows import Comparisons, Pairs, comparison_table, e
 from rlllm.report.completions import Sides, before_after
 from rlllm.report.costs import costs_table
 from rlllm.report.differences import differences, used_differences
-from rlllm.report.layout import Part, json_of, page, reproduce, section
+from rlllm.report.layout import Part, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import shared_curves
 from rlllm.report.problems import HELD_OUT, MAP_NOTE, paired_rows
@@ -65,10 +65,10 @@ def render_comparison(
 
 def _parts(series: Sequence[Series], comparisons: Comparisons, pairs: Pairs, commands: Sequence[str]) -> list[Part]:
     tasks = evaluated_tasks(series, comparisons, pairs)
-    lines = [*commands, *filter(None, (command_of(json_of(member.run, "config.json")) for member in series))]
+    lines = [*commands, *filter(None, (command_of(member.run.read_or_empty("config.json")) for member in series))]
     used = [used_settings(member.run) for member in series]
-    lineage = [json_of(member.run, "lineage.json") for member in series]
-    envs = [json_of(member.run, "env.json") for member in series]
+    lineage = [member.run.read_or_empty("lineage.json") for member in series]
+    envs = [member.run.read_or_empty("env.json") for member in series]
     return [
         ("results", "Evaluations", _tasks(tasks, comparisons)),
         ("measures", "Before and after training", _measures(series, pairs, comparisons)),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from rlllm.core.runs import Run, read_json
 from rlllm.report.markup import Child, Html, document, join, style_sheet, tag
 from rlllm.report.provenance import command_block
 
@@ -46,13 +44,6 @@ def reproduce(lines: Sequence[str]) -> Html:
 def scrolled(title: str, table: Html) -> Html:
     """A table that may be wider than the screen: it scrolls by itself, with the keyboard as well."""
     return tag("div", table, class_="scroll", role="region", aria_label=title, tabindex="0")
-
-
-def json_of(run: Run, name: str) -> Mapping[str, Any]:
-    """A JSON file of a run; empty where it is missing or holds something else."""
-    path = run.path / name
-    value = read_json(path) if path.exists() else {}
-    return value if isinstance(value, Mapping) else {}
 
 
 def _contents(parts: Sequence[Part]) -> Html | None:

@@ -14,7 +14,7 @@ from rlllm.report.difficulty import Difficulty, difficulty_table
 from rlllm.report.entropy_law import entropy_figure
 from rlllm.report.evaluations import evaluation_curves
 from rlllm.report.gain_decomposition import gain_table
-from rlllm.report.layout import Part, json_of, page, reproduce, section
+from rlllm.report.layout import Part, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import pass_curves
 from rlllm.report.problems import MAP_NOTE, problem_map
@@ -41,7 +41,7 @@ class _Samples:
 
 def render_run(run: Run) -> str:
     """The report of one run, as the text of an HTML file. Missing files leave their part out."""
-    config = json_of(run, "config.json")
+    config = run.read_or_empty("config.json")
     stage = str(config.get("stage") or "run")
     parts = _run_parts(run, level=2, prefix="")
     header = tag(
@@ -49,7 +49,7 @@ def render_run(run: Run) -> str:
         tag("p", f"rlllm {stage}", class_="eyebrow"),
         tag("h1", run.path.name or str(run.path)),
         verdict_block(run.verdict, run.state),
-        facts(config, json_of(run, "env.json"), run.metrics()),
+        facts(config, run.read_or_empty("env.json"), run.metrics()),
         class_="page",
     )
     return page(f"{run.path.name} · rlllm {stage}", header, parts, [section(2, *part) for part in parts])
@@ -79,7 +79,7 @@ def render_pipeline(
         verdict_of_rows(ok, rows, runs),
         class_="page",
     )
-    lines = list(commands) or [line for run in runs if (line := command_of(json_of(run, "config.json")))]
+    lines = list(commands) or [line for run in runs if (line := command_of(run.read_or_empty("config.json")))]
     parts: list[Part] = []
     if rows:
         parts.append(
@@ -93,12 +93,12 @@ def render_pipeline(
 
 
 def _run_article(run: Run, position: int) -> Part:
-    config = json_of(run, "config.json")
+    config = run.read_or_empty("config.json")
     prefix = f"run{position}-"
     parts = _run_parts(run, level=3, prefix=prefix)
     content = [
         verdict_block(run.verdict, run.state),
-        facts(config, json_of(run, "env.json"), run.metrics()),
+        facts(config, run.read_or_empty("env.json"), run.metrics()),
         [section(3, *part) for part in parts],
     ]
     stage, name = str(config.get("stage", "")), run.path.name
@@ -107,23 +107,25 @@ def _run_article(run: Run, position: int) -> Part:
 
 def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
     """(anchor, title, content) of every part this run has files for."""
-    config, metrics = json_of(run, "config.json"), run.metrics()
+    config, metrics = run.read_or_empty("config.json"), run.metrics()
     command = command_of(config)
     samples = _scan(run.samples())
     verified = config.get("stage") == "reason"  # elsewhere a reward of 1 passes nothing
     judged = run.verdict.get("diagnostics") or {}
     monitored = [change["monitored_reward"] for change in judged.get("divergences") or ()]
-    before_after = list(read_jsonl(run.path / "before_after.jsonl"))
+    before_after = list(read_jsonl(run.path / "before_after.jsonl", []))
     compared = completions.before_after(before_after, level + 1)
     texts = compared or completions.sampled(samples.first, samples.last, level + 1)
+    damages = [tag("li", text) for text in run.damages()]
     parts: list[Part] = [
+        ("damaged", "Damaged files", tag("ul", damages) if damages else None),
         ("results", "Results", results_tables(run.results)),
         ("pass-at-k", "More samples", pass_curves(run.results)),
         ("answers", "Response statistics", further_table(run.results)),
         ("problems", "Problem by problem", _problem_map(before_after)),
         ("controls", "Controls" if run.results.get("controls") else "Seeds", experiment(run.results)),
         ("members", "Curves of the runs", member_curves(run)),
-        ("card", "Reward model card", card_tables(json_of(run, "card.json"), run.results)),
+        ("card", "Reward model card", card_tables(run.read_or_empty("card.json"), run.results)),
         ("evaluations", "Evaluations during training", evaluation_curves(run.evaluations(), run.results)),
         ("curves", "Learning curves", learning_curves(metrics)),
         ("entropy", "Reward against entropy", entropy_figure(metrics)),
@@ -132,7 +134,7 @@ def _run_parts(run: Run, *, level: int, prefix: str) -> list[Part]:
         ("monitored", "Training and monitored rewards", monitored_curves(samples.total, samples.sources, monitored)),
         ("gain-decomposition", "Gain decomposition", gain_table(judged.get("gain_decomposition") or ())),
         ("completions", "Completions before and after" if compared else "Completions", texts),
-        ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl"), level + 1)),
+        ("items", "Items", completions.items(read_jsonl(run.path / "items.jsonl", []), level + 1)),
         ("again", "Run it again", reproduce([command]) if command and not prefix else None),
         ("details", "Details", _details(run, config, metrics, command if prefix else None)),
     ]
@@ -146,8 +148,8 @@ def _details(run: Run, config: Mapping[str, Any], metrics: Sequence[dict[str, An
             folded("Settings", settings_table(config.get("settings") or {})),
             folded("TRL's settings as used", settings_table(config.get("trl") or {})),
             folded("Hardware", settings_table(config.get("hardware") or {})),
-            folded("Lineage", settings_table(json_of(run, "lineage.json"))),
-            folded("Environment", settings_table(json_of(run, "env.json"))),
+            folded("Lineage", settings_table(run.read_or_empty("lineage.json"))),
+            folded("Environment", settings_table(run.read_or_empty("env.json"))),
             folded("All logged metrics", metric_table(metrics)),
         ]
     )

@@ -123,7 +123,7 @@ def _cells(pairs: Sequence[tuple[float, float]]) -> Iterable[tuple[float, float]
 def _problems(run: Run) -> Iterable[tuple[tuple[str, str], tuple[Any, Any, list[dict[str, Any]]]]]:
     """(task, identity) and (prompt, answer, scored completions) of every problem; of a training run as it ended."""
     problems: dict[tuple[str, str], tuple[Any, Any, list[dict[str, Any]]]] = {}
-    for item in read_jsonl(run.path / "items.jsonl"):
+    for item in read_jsonl(run.path / "items.jsonl", []):
         scores, texts = item.get("scores") or [], item.get("completions") or []
         completions = [
             {"completion": text, "score": score}
@@ -133,7 +133,7 @@ def _problems(run: Run) -> Iterable[tuple[tuple[str, str], tuple[Any, Any, list[
             (str(item.get("task")), str(item.get("id"))), (item.get("prompt"), item.get("answer"), [])
         )
         problem[2].extend(completions)
-    for row in read_jsonl(run.path / "before_after.jsonl"):
+    for row in read_jsonl(run.path / "before_after.jsonl", []):
         name = json.dumps([row.get("prompt"), row.get("answer")], sort_keys=True)
         problems.setdefault((HELD_OUT, name), (row.get("prompt"), row.get("answer"), list(row.get("after") or [])))
     return problems.items()

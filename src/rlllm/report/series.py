@@ -9,7 +9,6 @@ from string import ascii_uppercase
 
 from rlllm.core.config import model_reference
 from rlllm.core.runs import Run
-from rlllm.report.layout import json_of
 from rlllm.report.markup import Html, tag
 from rlllm.report.wording import named, shortened
 
@@ -56,7 +55,7 @@ def legend(series: Sequence[Series]) -> Html:
     """Letter, name and line of every run, and what it is in a few words."""
     entries = []
     for member in series:
-        config = json_of(member.run, "config.json")
+        config = member.run.read_or_empty("config.json")
         settings = config.get("settings") or {}
         words = [str(config.get("stage") or "run"), str(settings.get("method") or "")]
         words += [f"model {shortened(named(model_reference(settings['model'])), 60)}"] if settings.get("model") else []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlllm.core.runs import Run
-from rlllm.report.layout import Part, json_of, page, reproduce, scrolled, section
+from rlllm.report.layout import Part, page, reproduce, scrolled, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import shared_curves
 from rlllm.report.provenance import command_of
@@ -18,7 +18,7 @@ from rlllm.report.wording import count, fixed, p_value
 
 def render_sweep(run: Run) -> str:
     """The page of a sweep, as the text of an HTML file; made from the files of its directory."""
-    results, config = run.results, json_of(run, "config.json")
+    results, config = run.results, run.read_or_empty("config.json")
     command = command_of(config)
     parts: list[Part] = [
         ("table", "Table", _whole_table(results)),

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rlllm.core.runs import Run
-from rlllm.report.layout import json_of
 from rlllm.report.provenance import flattened
 
 Used = dict[str, dict[str, str]]
@@ -20,7 +19,7 @@ _VERSIONS = ("code", "python", "platform")
 
 def used_settings(run: Run) -> Used:
     """Everything that decides what a run computes. A group is empty where the run has no file for it."""
-    config, environment, lineage = (json_of(run, f"{name}.json") for name in ("config", "env", "lineage"))
+    config, environment, lineage = (run.read_or_empty(f"{name}.json") for name in ("config", "env", "lineage"))
     hardware = {**environment, **(config.get("hardware") or {})}
     sources = {
         "data": _hash_of(lineage.get("data"), "hash"),

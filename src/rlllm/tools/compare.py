@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlllm.core.errors import ConfigError, RlllmError
 from rlllm.core.interval_text import interval_text
-from rlllm.core.runs import Run, list_runs, open_run, read_json
+from rlllm.core.runs import Run, list_runs, open_run
 from rlllm.report import MAX_RUNS, render_comparison, short_names
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def arms_of(paths: Sequence[Path | str]) -> dict[str, Path]:
     for given in paths:
         path = Path(given).expanduser()
         if (path / "sweep.json").exists():
-            folders += [path / name for name in read_json(path / "sweep.json")["arms"]]
+            folders += [path / name for name in Run(path).read("sweep.json")["arms"]]
         elif not (path / "status.json").exists() and any(path.glob("seed-*/status.json")):
             folders.append(path)
         else:

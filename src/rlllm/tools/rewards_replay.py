@@ -23,7 +23,7 @@ from rlllm.algorithms.registry import METHODS
 from rlllm.core.errors import ConfigError, DataError, RlllmError, RunDirectoryError
 from rlllm.core.recipes import find_recipe, is_file_reference, read_recipe
 from rlllm.core.records import PromptTask, Sample, prompt_text
-from rlllm.core.runs import Run, open_run, read_json, read_jsonl, write_jsonl
+from rlllm.core.runs import Run, open_run, read_jsonl, write_jsonl
 from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.rewards.composition import Composition, Scores, build
@@ -350,7 +350,7 @@ def _tasks(run: Run, settings: Mapping[str, Any], rows: Sequence[_Row]) -> list[
     if not all("row" in row for row in rows):
         return "the run does not say which rows of its data it sampled (it is older than replay)"
     lineage = run.path / "lineage.json"
-    trained_hash = (read_json(lineage).get("data") or {}).get("hash") if lineage.exists() else None
+    trained_hash = (run.read("lineage.json").get("data") or {}).get("hash") if lineage.exists() else None
     try:
         loaded = load(DataConfig.model_validate(settings.get("data")), PromptTask)
     except (RlllmError, ValidationError) as error:

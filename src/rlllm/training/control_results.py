@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from rlllm.core.interval_text import interval_text
-from rlllm.core.runs import Run, read_json
+from rlllm.core.runs import Run
 from rlllm.evals.statistics.intervals import Interval, score_bounds
 from rlllm.evals.statistics.paired_tests import paired_difference
 from rlllm.evals.statistics.seeds import crossed_bootstrap, over_seeds, t_interval
@@ -61,7 +61,8 @@ def judged(*tables: Sequence[Sequence[float | None]]) -> list[_Table]:
 
 
 def _measured(run: Run, when: str) -> Mapping[str, Any]:
-    return read_json(run.path / f"measured_{when}.json")[0]
+    measured: Mapping[str, Any] = run.read(f"measured_{when}.json")[0]
+    return measured
 
 
 def _gains(run: Run) -> list[float | None]:

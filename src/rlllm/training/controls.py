@@ -19,7 +19,7 @@ from typing import Any
 
 from rlllm.algorithms.components import SlotSpec
 from rlllm.core.errors import ConfigError
-from rlllm.core.runs import Run, RunOptions, read_json
+from rlllm.core.runs import Run, RunOptions
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.monitors.dynamics.registry import ALL
 from rlllm.launch import process_group
@@ -203,9 +203,9 @@ def _lenient(trainer: Trainer[Any, Any], control: Control) -> Trainer[Any, Any]:
 
 def _join(run: Run, children: Sequence[Run]) -> None:
     """Environment, settings, lineage and model of the experiment: those of its first child."""
-    run.write("env.json", read_json(children[0].path / "env.json"))
+    run.write("env.json", children[0].read("env.json"))
     record_like(run, children[0])
-    lineage = read_json(children[0].path / "lineage.json")
+    lineage = children[0].read("lineage.json")
     run.write("lineage.json", {**lineage, "parts": [child.path.name for child in children]})
     if run.writes and not run.model.exists():
         os.symlink(Path(children[0].path.name) / "model", run.model)

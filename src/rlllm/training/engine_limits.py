@@ -7,7 +7,7 @@ from typing import Any
 
 from rlllm.core.errors import ConfigError, RunDirectoryError
 from rlllm.core.processes import launched
-from rlllm.core.runs import Run, read_json
+from rlllm.core.runs import Run
 from rlllm.launch.settings import LaunchConfig
 from rlllm.launch.topology import processes_of
 from rlllm.training.plan import Plan, RLPlan
@@ -76,7 +76,7 @@ def check_resumed(run: Run, launch: LaunchConfig) -> None:
     if launched() or not (run.path / "env.json").exists() or run.latest_checkpoint() is None:
         return
     before = LaunchConfig.checked(run.config["settings"].get("launch", "local"))
-    processes = read_json(run.path / "env.json").get("processes", 1)
+    processes = run.read("env.json").get("processes", 1)
     now = processes_of(launch)
     if before.how != launch.how or before.checkpoints != launch.checkpoints:
         alone = ", launch.processes=1 for one process" if before.name == "fsdp" and before.checkpoints == "full" else ""

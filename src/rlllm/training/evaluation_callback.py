@@ -22,7 +22,7 @@ from transformers import Trainer, TrainerCallback
 from rlllm.algorithms.callbacks import AlreadyFinishedError
 from rlllm.core import processes
 from rlllm.core.events import ProgressCallback
-from rlllm.core.runs import Run, append_jsonl, read_json, verify_manifest, write_json
+from rlllm.core.runs import Run, append_jsonl, read_run_file, verify_manifest, write_json
 from rlllm.core.verdict import Diagnostics
 from rlllm.evals.before_after import Measured, difference
 from rlllm.launch import process_group
@@ -85,7 +85,7 @@ class EvaluationCallback(TrainerCallback):
         if self.rewards is not None and self.history:
             self.rewards.restore_counts(self.history[-1].get("reward_counts", {}))
         if earlier["known"]:
-            rows = [Measured(**row) for row in read_json(Path(earlier["known"]))]
+            rows = [Measured(**row) for row in read_run_file(Path(earlier["known"]))]
             self._start = [measured for measured in rows if not measured.from_start]
         else:
             self.progress.phase("evaluating the start")

@@ -17,7 +17,7 @@ from rlllm.core.events import ProgressCallback
 from rlllm.core.outcome import outcome_of
 from rlllm.core.processes import is_main, rank
 from rlllm.core.redaction import secrets_in, without_secrets
-from rlllm.core.runs import Run, RunOptions, append_jsonl, read_json, write_json, write_text
+from rlllm.core.runs import Run, RunOptions, append_jsonl, read_run_file, write_json, write_text
 from rlllm.core.stalled import watched
 from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.core.verdict import Diagnostics, judge
@@ -395,10 +395,7 @@ def _measurements(path: Path) -> list[Measured]:
     """What a file of measurements holds. Raises RunDirectoryError where it is damaged."""
     from rlllm.evals.before_after import Measured
 
-    try:
-        return [Measured(**row) for row in read_json(path)]
-    except TypeError as error:
-        raise RunDirectoryError(f"{path.name} is damaged: it holds no measurements", given=path) from error
+    return [Measured(**row) for row in read_run_file(path)]
 
 
 def _constructed(job: Job[Any], checkpoint: Path | None, stop_after: int) -> tuple[Any, GracefulStop, NonFiniteStop]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rlllm.core.runs import read_object, write_json
+from rlllm.core.runs import read_run_file, write_json
 from rlllm.rewards.composition import Composition
 
 
@@ -20,7 +20,7 @@ def keep_counts(made: Path, rewards: Composition | None) -> None:
 def recall_counts(made: Path, rewards: Composition | None) -> None:
     """Go on from the counts of the start that has written `made`; a checkpoint that is loaded later has later ones."""
     if rewards is not None and _place(made).exists():
-        rewards.restore_counts(read_object(_place(made)))
+        rewards.restore_counts(read_run_file(_place(made)))
 
 
 def _place(made: Path) -> Path:

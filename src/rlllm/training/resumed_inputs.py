@@ -17,7 +17,7 @@ from rlllm.core.code_hash import code_hash
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.records import fingerprint, record_hash
 from rlllm.core.registry import loaded_files
-from rlllm.core.runs import Run, read_object
+from rlllm.core.runs import Run, read_run_file
 from rlllm.training.plan import Plan
 
 CHANGES = ("data", "rewards", "model", "code")
@@ -118,7 +118,7 @@ def _earlier(run: Run) -> tuple[Mapping[str, Any], list[str]]:
         began = (run.path / "checkpoints").is_dir()
         return {}, [f"lineage.json is not there, {lost}"] if began else []
     try:
-        return read_object(path), []
+        return read_run_file(path), []
     except RunDirectoryError as error:
         return {}, [f"{error.what}, {lost}"]
 
@@ -178,7 +178,7 @@ def _rows_of(plan: Plan[Any]) -> dict[str, Any]:
 def _recorded_rows(run: Run) -> Mapping[str, Any]:
     path = run.path / _ROWS
     try:
-        return read_object(path) if path.is_file() else {}
+        return read_run_file(path) if path.is_file() else {}
     except RunDirectoryError:
         return {}
 

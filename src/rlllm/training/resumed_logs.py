@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlllm.core.errors import RunDirectoryError
-from rlllm.core.runs import Run, read_jsonl, read_object, write_jsonl
+from rlllm.core.runs import Run, read_jsonl, read_run_file, write_jsonl
 from rlllm.training.plan import Plan
 
 
@@ -30,7 +30,7 @@ def mend_logs(run: Run, plan: Plan[Any], checkpoint: Path | None) -> list[str]:
 def _metrics_from(run: Run, checkpoint: Path, step: int) -> list[str]:
     """Bring back logged steps that `metrics.jsonl` lacks, from the history in a checkpoint."""
     try:
-        history = read_object(checkpoint / "trainer_state.json").get("log_history") or []
+        history = read_run_file(checkpoint / "trainer_state.json").get("log_history") or []
     except (RunDirectoryError, OSError):
         return []
     known = {row["step"] for row in run.metrics()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rlllm.core.runs import read_json
+from rlllm.core.runs import read_run_file
 from rlllm.launch import process_group
 from rlllm.training.flow import Job
 from rlllm.training.plan import RLPlan
@@ -36,7 +36,8 @@ def _values(job: Job[RLPlan[Any]], loop: Any) -> list[list[float | None]]:
     path, count, tasks = job.run.path / FILE, loop.sampler.start_samples, loop.tasks
     if path.exists():
         recall_counts(path, job.plan.rewards)
-        return read_json(path)["values"]
+        values: list[list[float | None]] = read_run_file(path)["values"]
+        return values
     job.progress.phase(f"measuring {len(tasks)} training rows, {count} completions each")
     rewards = loop.slots.rewards
     reward = rewards.rewards[loop.filter_column]

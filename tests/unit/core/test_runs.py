@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from threading import Thread
@@ -36,7 +37,7 @@ def run(tmp_path: Path) -> Run:
     """A run with settings of digest "d1", as a stage leaves it."""
     made = create(tmp_path / "run", digest="d1")
     run_lock.release(made.path)
-    write_json(made.path / "config.json", {"digest": "d1"})
+    write_json(made.path / "config.json", {"digest": "d1", "stage": "sft", "settings": {}})
     made.set_status("running", stage="sft")
     return made
 
@@ -250,6 +251,39 @@ def test_a_damaged_file_of_an_ended_run_is_named_and_the_others_are_read(
     assert (run.verdict, run.results, run.config["digest"]) == ({}, {}, "d1")
     assert run.state == ("unknown" if name == "status.json" else "killed")
     assert [name in text and why in text for text in run.damages()] == [True]
+
+
+MISFITS = [
+    ("status.json", {"state": 3}, "state is 3, and no text"),
+    ("verdict.json", {"reasons": 3}, "reasons is 3, and no list"),
+    ("verdict.json", {"outcome": "better"}, 'outcome is "better", and no object'),
+    ("verdict.json", {"diagnostics": {"steps_done": [7]}}, "diagnostics.steps_done is [7], and no number"),
+    ("results.json", {"measures": [{"higher_is_better": True}]}, "measures.0.name is missing"),
+    (
+        "results.json",
+        {"measures": [{"name": "pass@1", "after": {"estimate": "1"}}]},
+        'after.estimate is "1", and no number',
+    ),
+    ("measured_after.json", [{"name": "pass@1", "scores": [1.0]}], "0.scores.0 is 1.0, and no list"),
+    ("lineage.json", {"rewards": {"names": {}}}, "rewards.names is {}, and no list"),
+    ("env.json", {"packages": None}, "packages is null, and no object"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "why"), MISFITS)
+def test_json_that_is_not_what_the_file_holds_is_damage(run: Run, name: str, content: Any, why: str) -> None:
+    write_json(run.path / name, content)
+    with pytest.raises(RunDirectoryError, match=re.escape(why)) as caught:
+        run.read(name)
+    assert run.damages() == [caught.value.what]
+    assert run.read_or_empty(name) == {}
+
+
+def test_a_row_that_is_not_what_the_log_holds_is_counted_as_broken(run: Run) -> None:
+    rows = [{"step": 1, "reward": 0.5}, {"step": "two"}, {"step": 3, "reward": None, "unknown": [1]}]
+    append_jsonl(run.path / "metrics.jsonl", rows)
+    assert run.metrics() == [rows[0], rows[2]]
+    assert run.damages() == ["metrics.jsonl is damaged: line 2 cannot be read"]
 
 
 @pytest.mark.parametrize(("content", "why"), DAMAGES)

@@ -342,7 +342,9 @@ def test_a_prompt_with_images_shows_them_small_and_says_which_is_gone(tmp_path: 
     parts = [{"type": "image", "image": str(reference)} for reference in (photo, small, gone)]
     run = make_run(tmp_path / "run")
     shown = [{"role": "user", "content": [*parts, {"type": "text", "text": "Which colour?"}]}]
-    append_jsonl(run.path / "items.jsonl", [{"task": "t", "scores": [1.0], "completions": ["red"], "prompt": shown}])
+    append_jsonl(
+        run.path / "items.jsonl", [{"task": "t", "id": "0", "scores": [1.0], "completions": ["red"], "prompt": shown}]
+    )
     source = render_run(run)
     page = Page(source)
     pictures = [attributes for name, attributes in page.tags if name == "img"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlllm.core.config import model_reference
 from rlllm.core.errors import ConfigError, describe
-from rlllm.core.runs import Run, read_jsonl, read_object
+from rlllm.core.runs import Run, read_jsonl, read_run_file
 
 if TYPE_CHECKING:
     from rlllm.evals.compare import TaskComparison
@@ -52,7 +52,7 @@ def earlier_evaluation(reference: str) -> Run | None:
         return None
     try:
         results = run.path / "results.json"
-        tasks = read_object(results).get("tasks") if results.exists() else None
+        tasks = read_run_file(results).get("tasks") if results.exists() else None
     except (OSError, ValueError, AttributeError) as error:
         raise ConfigError(f"the baseline's results.json cannot be read: {error}", given=reference) from error
     try:  # now, and not when there is something to compare with them, which may be hours later

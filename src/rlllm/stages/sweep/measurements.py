@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from rlllm.core.runs import Run, read_json
+from rlllm.core.runs import Run
 from rlllm.evals.statistics.intervals import score_bounds
 from rlllm.evals.statistics.pass_estimators import pass_at_k
 
@@ -48,14 +48,14 @@ def finished(run: Run) -> bool:
 
 def numbers_of(run: Run) -> RunNumbers:
     """The numbers of a finished run. It has to have been measured before and after."""
-    before, after = (read_json(run.path / f"measured_{when}.json")[0] for when in ("before", "after"))
+    before, after = (run.read(f"measured_{when}.json")[0] for when in ("before", "after"))
     scores, interval = after["scores"], run.results["measures"][0]["after"]
     passed = _pass_at_most(before["scores"], after["scores"])
     measured = ("before", "after") if score_bounds(before["scores"], scores) else ()
     return RunNumbers(
         measure=after["name"],
         higher_is_better=after["higher_is_better"],
-        problems=after["prompts"] or [read_json(run.path / "lineage.json")["data"]["hash"], len(scores)],
+        problems=after["prompts"] or [run.read("lineage.json")["data"]["hash"], len(scores)],
         scores=[fmean(row) if row else None for row in scores],
         low=-math.inf if interval["low"] is None else interval["low"],
         high=math.inf if interval["high"] is None else interval["high"],

@@ -63,8 +63,7 @@ def pack(folder: Path) -> Claim:
     rows: dict[str, ClaimRow] = {}
     for name, arm, run in members:
         _add(run, name, arm, steps, names, rows)
-    config = folder / "config.json"
-    command = read_json(config).get("command") if config.is_file() else None
+    command = Run(folder).read_or_empty("config.json").get("command")
     return Claim(folder.resolve().name, command, [name for name, _, _ in members], list(rows.values()))
 
 
@@ -92,9 +91,11 @@ def _inside(folder: str, name: str) -> str:
 
 def _parts(folder: Path) -> list[str]:
     """Names of the runs of an experiment with controls or seeds; none of another run."""
-    config, lineage = read_json(folder / "config.json"), folder / "lineage.json"
-    several = config["settings"].get("controls") or config["settings"].get("seeds", 1) != 1
-    return read_json(lineage).get("parts", []) if several and lineage.is_file() else []
+    run = Run(folder)
+    settings = run.config["settings"]
+    several = settings.get("controls") or settings.get("seeds", 1) != 1
+    parts: list[str] = run.read_or_empty("lineage.json").get("parts", []) if several else []
+    return parts
 
 
 def _steps(folder: Path) -> list[str]:
@@ -102,8 +103,7 @@ def _steps(folder: Path) -> list[str]:
 
 
 def _seeds_of_sweep(folder: Path) -> Iterator[tuple[str, int, str]]:
-    results = read_json(folder / "results.json") if (folder / "results.json").is_file() else {"arms": {}}
-    for arm, content in results["arms"].items():
+    for arm, content in Run(folder).results.get("arms", {}).items():
         yield from ((arm, row["seed"], row["run"]) for row in content["seeds"] if row["run"])
 
 
@@ -160,7 +160,7 @@ def file_of(text: str) -> Path | None:
 
 
 def _row(run: Run, name: str, arm: str, steps: int, files: dict[str, str], needs: dict[str, str]) -> ClaimRow:
-    config, lineage, verdict = run.config, read_json(run.path / "lineage.json"), run.verdict
+    config, lineage, verdict = run.config, run.read("lineage.json"), run.verdict
     return ClaimRow(
         name=name,
         arm=arm,
@@ -187,7 +187,7 @@ def _row(run: Run, name: str, arm: str, steps: int, files: dict[str, str], needs
 
 def environment_of(run: Run) -> dict[str, Any]:
     """Versions, code and hardware that decide the bits of a run."""
-    environment = read_json(run.path / "env.json")
+    environment = run.read("env.json")
     return {key: environment.get(key) for key in _ENVIRONMENT}
 
 
@@ -198,8 +198,9 @@ def first_steps(run: Run, steps: int) -> list[dict[str, float]]:
 
 def scores_after(run: Run) -> list[float | None]:
     """Of each held-out problem the mean score of the main measure after training; empty where nothing was measured."""
-    path = run.path / "measured_after.json"
-    return [fmean(row) if row else None for row in read_json(path)[0]["scores"]] if path.is_file() else []
+    if not (run.path / "measured_after.json").is_file():
+        return []
+    return [fmean(row) if row else None for row in run.read("measured_after.json")[0]["scores"]]
 
 
 def weights_of(run: Run) -> dict[str, str]:

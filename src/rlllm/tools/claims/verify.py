@@ -13,7 +13,7 @@ from typing import Any
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import NullProgress, ProgressCallback
-from rlllm.core.runs import Run, RunOptions, file_hash, read_json
+from rlllm.core.runs import Run, RunOptions, file_hash
 from rlllm.stages.catalog import plan, resolve_settings, stage_function
 from rlllm.tools.claims.agreement import NOT_REPRODUCED, REPRODUCED, UNDECIDED, agreement, margin_of
 from rlllm.tools.claims.claim_file import Claim, ClaimRow, read_claim
@@ -265,10 +265,9 @@ def _start(measures: Sequence[Mapping[str, Any]]) -> float | None:
 def _measured_before(run: Run) -> float | None:
     from statistics import fmean
 
-    path = run.path / "measured_before.json"
-    if not path.is_file():
+    if not (run.path / "measured_before.json").is_file():
         return None
-    rows = read_json(path)[0]["scores"]
+    rows = run.read("measured_before.json")[0]["scores"]
     return fmean(fmean(row) for row in rows if row)
 
 

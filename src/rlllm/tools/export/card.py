@@ -7,7 +7,7 @@ from typing import Any
 
 from rlllm.core.config import model_reference
 from rlllm.core.interval_text import interval_text
-from rlllm.core.runs import Run, read_json
+from rlllm.core.runs import Run
 from rlllm.core.yaml_io import dump
 from rlllm.policies.model_sources import ModelSource
 from rlllm.tools.export.serve import serve_commands
@@ -101,5 +101,4 @@ def _table(head: tuple[str, ...], rows: Any) -> Iterator[str]:
 
 
 def _json(run: Run, name: str) -> dict[str, Any]:
-    path = run.path / name
-    return read_json(path) if path.is_file() else {}
+    return run.read(name) if (run.path / name).is_file() else {}

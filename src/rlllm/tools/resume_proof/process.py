@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rlllm.core.errors import RlllmError
-from rlllm.core.runs import RunOptions, read_object
+from rlllm.core.runs import RunOptions, read_run_file
 from rlllm.stages.catalog import resolve_settings, stage_function
 
 FAILED = 3
@@ -52,7 +52,7 @@ class _Events:
 def main(words: Sequence[str]) -> int:
     """Run what the words say; returns the exit code."""
     stage, settings, run, events, *rest = words
-    config = resolve_settings(stage, {**read_object(Path(settings)), "output_dir": run})
+    config = resolve_settings(stage, {**read_run_file(Path(settings)), "output_dir": run})
     options = RunOptions(_Events(int(events), Path(run)), resume="--resume" in rest)
     try:
         stage_function(stage)(config, options)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from rlllm.algorithms.tokenized_preview import scored_sequences
 from rlllm.core.records import PreferencePair
-from rlllm.core.runs import Run, RunOptions, read_json
+from rlllm.core.runs import Run, RunOptions
 from rlllm.core.verdict import Diagnostics
 from rlllm.launch import process_group
 from rlllm.training.child_runs import like_first, record_like, train_child
@@ -105,9 +105,9 @@ def _assemble(plan: Plan[EnsembleSettings], run: Run, members: Sequence[Run]) ->
     pairs = (plan.loaded.holdout or plan.loaded.train)[:_CENTRED_ON]
     centres = [_centre(member.model, pairs) for member in members]
     write_ensemble(run.model, [Member(m.model, centre) for m, centre in zip(members, centres, strict=True)])
-    run.write("env.json", read_json(members[0].path / "env.json"))
+    run.write("env.json", members[0].read("env.json"))
     record_like(run, members[0])
-    lineage = read_json(members[0].path / "lineage.json")
+    lineage = members[0].read("lineage.json")
     places = [str(member.path.relative_to(run.path)) for member in members]
     run.write("lineage.json", {**lineage, "members": places})
     return RewardModel(str(run.model))
@@ -136,7 +136,7 @@ def _mean_of(members: Sequence[Run], when: str) -> Measured:
     """Each pair's outcome, averaged over the members: what one of them, drawn at random, is expected to get."""
     from rlllm.evals.before_after import Measured
 
-    measured = [Measured(**read_json(member.path / f"measured_{when}.json")[0]) for member in members]
+    measured = [Measured(**member.read(f"measured_{when}.json")[0]) for member in members]
     items = zip(*(member.scores for member in measured), strict=True)
     return Measured(measured[0].name, [[fmean(score for scores in item for score in scores)] for item in items])
 
