@@ -18,7 +18,7 @@ from rlllm.core.code_hash import package_hash
 from rlllm.core.config import StageConfig
 from rlllm.core.errors import RunDirectoryError, unknown
 from rlllm.core.records import fingerprint
-from rlllm.core.runs import Run, file_hash, read_object, write_json
+from rlllm.core.runs import Run, file_hash, read_run_file, write_json
 from rlllm.stages.catalog import plan
 from rlllm.stages.evaluate.plan import EvalPlan
 from rlllm.stages.pipeline.order import before
@@ -94,7 +94,7 @@ class Steps:
     def __init__(self, folder: Path, pipeline: Pipeline, accepted: Sequence[str] = ()) -> None:
         self.folder, self.pipeline, self.accepted = folder, pipeline, accepted
         path = folder / _RECORD
-        self.recorded: dict[str, Any] = read_object(path) if path.is_file() else {}
+        self.recorded: dict[str, Any] = read_run_file(path) if path.is_file() else {}
 
     def inputs(self, step: PipelineStep, config: StageConfig) -> dict[str, str]:
         """Everything that a step's result follows from: what it is -> its hash. Reads its data.
