@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PANELS: dict[str, dict[str, Callable[..., None] | typer.Typer]] = {
     "Lifecycle": {
+        "pretrain": lifecycle.pretrain,
         "sft": lifecycle.sft,
         "train-rm": lifecycle.train_rm,
         "align": lifecycle.align,

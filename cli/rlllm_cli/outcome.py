@@ -130,7 +130,7 @@ def next_commands(run: Run) -> list[str]:
     """What to type next, given how the run ended: measure the model it made, or look at what happened."""
     config = run.config
     settings, stage = config["settings"], config["stage"]
-    if not run.ok:
+    if not run.ok or stage == "pretrain":  # which goes on with a text, and eval asks a chat model questions
         return [f"rlllm runs show {run.path}"]
     if stage == "eval":
         return [f"rlllm runs show {run.path} --samples worst"]

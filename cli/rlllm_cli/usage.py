@@ -21,6 +21,14 @@ class Usage(NamedTuple):
 
 
 USAGE: Mapping[str, Usage] = {
+    "pretrain": Usage(
+        "a recipe, or a model and a text: a file, a folder, a table with a column of texts, or a Hub id",
+        (
+            "pretrain quickstart",
+            "pretrain --model nano --data text:rlllm --max_steps 60 --learning_rate 2e-4",
+            "pretrain --method plain --model nano --data text:rlllm --max_steps 60 --learning_rate 1e-3",
+        ),
+    ),
     "sft": Usage(
         "a recipe, or a model and data with example completions",
         (

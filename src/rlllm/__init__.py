@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "pretrain": "rlllm.api",
     "sft": "rlllm.api",
     "train_rm": "rlllm.api",
     "align": "rlllm.api",

@@ -22,10 +22,53 @@ if TYPE_CHECKING:
     from rlllm.tools.export.run import Exported
     from rlllm.tools.planning.forecast import Forecast
 
-__all__ = ["align", "compare", "evaluate", "export", "plan", "reason", "run_pipeline", "sft", "sweep", "train_rm"]
+__all__ = [
+    "align",
+    "compare",
+    "evaluate",
+    "export",
+    "plan",
+    "pretrain",
+    "reason",
+    "run_pipeline",
+    "sft",
+    "sweep",
+    "train_rm",
+]
 
 Recipe = str | Mapping[str, Any]
 """A recipe's name (`quickstart`), a YAML file, or the settings as a mapping."""
+
+
+def pretrain(
+    recipe: Recipe | None = None,
+    *,
+    progress: ProgressCallback | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    accept_change: Sequence[str] = (),
+    **settings: Any,
+) -> Run:
+    """Learn from raw text: think, then predict the next tokens (RPT and others), or plainly.
+
+        rlllm.pretrain(model="nano", data="text:rlllm", max_steps=60, learning_rate=2e-4)
+
+    Args:
+        recipe: the recipe to start from; None for the defaults.
+        progress: told what happens; silent by default.
+        resume: continue the run in `output_dir`.
+        overwrite: replace the run in `output_dir`.
+        accept_change: with `resume`: which of `data`, `rewards`, `model` and `code` may have changed since.
+        settings: keys that `rlllm pretrain --help --method METHOD` lists, sections as mappings (`positions={"top_k": 8}`), or
+            fields of the method's TRL config. They win over the recipe.
+
+    Returns:
+        The run. `results` holds next-token accuracy on held-out positions before and after.
+
+    Raises:
+        RlllmError: before the run started: settings, text or model are wrong.
+    """
+    return _run("pretrain", recipe, _options(progress, resume, overwrite, accept_change), settings)
 
 
 def sft(

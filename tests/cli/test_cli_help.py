@@ -16,7 +16,7 @@ from rlllm import __version__
 from rlllm.stages.catalog import STAGES
 
 COMMANDS = {
-    "Lifecycle": ["sft", "train-rm", "align", "reason", "eval"],
+    "Lifecycle": ["pretrain", "sft", "train-rm", "align", "reason", "eval"],
     "Look": ["plan", "compare", "report", "export", "claim", "verify", "chat", "runs", "traces", "doctor", "selftest"],
     "Parts": ["recipes", "methods", "rewards", "data"],
     "Whole": ["demo", "run", "sweep"],

@@ -1,4 +1,4 @@
-"""The lifecycle verbs: sft, train-rm, align, reason, eval. One shape: words become settings, settings become a run."""
+"""The lifecycle verbs, from pretrain to eval. One shape: words become settings, settings become a run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,32 @@ import typer
 from rlllm_cli import console, options, outcome, overrides
 from rlllm_cli.progress import listening
 from rlllm_cli.usage import is_bare, usage_lines
+
+
+def pretrain(
+    ctx: typer.Context,
+    words: options.Words = None,
+    model: options.Model = None,
+    data: options.Data = None,
+    columns: options.Columns = None,
+    method: options.Method = None,
+    reward: options.Reward = None,
+    controls: options.Controls = None,
+    seeds: options.Seeds = None,
+    fail_on: options.FailOn = None,
+    output_dir: options.OutputDir = None,
+    seed: options.Seed = None,
+    config: options.ConfigFile = None,
+    dry_run: options.DryRun = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
+    accept_change: options.AcceptChange = None,
+    json: options.Json = False,
+) -> None:
+    """Learn from raw text: think, then predict the next tokens (RPT and others), or plainly."""
+    where = {"output_dir": output_dir, "seed": seed, "controls": controls, "seeds": seeds, "fail_on": fail_on}
+    flags = {"model": model, "data": data, "columns": columns, "method": method, "reward": reward, **where}
+    launch(ctx, words, config, flags, options.Switches(dry_run, resume, overwrite, json, accept_change))
 
 
 def sft(

@@ -9,6 +9,7 @@ METHODS = Registry(
     "rlllm.methods",
     {
         "sft": Builtin("rlllm.algorithms.methods.sft:METHOD"),
+        "plain": Builtin("rlllm.algorithms.methods.plain:METHOD"),
         "bt": Builtin("rlllm.algorithms.methods.reward_model.bradley_terry:METHOD"),
         "ensemble": Builtin("rlllm.algorithms.methods.reward_model.ensemble:METHOD"),
         "process": Builtin("rlllm.algorithms.methods.reward_model.process_reward_model:METHOD"),
@@ -60,6 +61,7 @@ METHODS = Registry(
         "tracer": Builtin("rlllm.algorithms.methods.rl.tracer:METHOD"),
         "vac-grpo": Builtin("rlllm.algorithms.methods.rl.vac_grpo:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
+        "rpt": Builtin("rlllm.algorithms.methods.rl.rpt:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
         "entropy-min": Builtin("rlllm.algorithms.methods.rl.entropy_min:METHOD"),

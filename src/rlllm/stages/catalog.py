@@ -39,6 +39,7 @@ class StageEntry:
 STAGES = {
     entry.verb: entry
     for entry in (
+        StageEntry("pretrain", "rlllm.stages.pretrain", "rpt"),
         StageEntry("sft", "rlllm.stages.sft", "sft"),
         StageEntry("train-rm", "rlllm.stages.train_rm", "bt", method_keys=("method", "kind")),
         StageEntry("align", "rlllm.stages.align", "dpo"),

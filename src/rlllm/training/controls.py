@@ -1,4 +1,4 @@
-"""Controls and repeated seeds of `rlllm reason`: one run made of whole runs that differ in their reward, or in their seed.
+"""Controls and repeated seeds of `reason` and `pretrain`: one run made of whole runs that differ in reward, or in seed.
 
     RUN/true-0/    the recipe as given           RUN/random-0/   the same with another reward, and so on
     RUN/model      the first true run's model    RUN/results.json   what the true reward added over each control
@@ -30,7 +30,7 @@ from rlllm.training.flow import Job, judged_run
 from rlllm.training.plan import ExperimentPlan, Plan, RLPlan
 from rlllm.training.rl_plan import plan_rl
 from rlllm.training.trainers.base import Trainer
-from rlllm.training.trainers.rl import ReasonSettings
+from rlllm.training.trainers.rl import ControlledSettings
 
 _FAIR = 0.5
 """Hit rate of the random reward where the true one's is not known yet."""
@@ -41,7 +41,7 @@ _OTHER_NUMBERS = 1_000_003
 """From a seed to one that no run of the same experiment has."""
 
 
-def expand(plan: RLPlan[ReasonSettings]) -> RLPlan[ReasonSettings]:
+def expand(plan: RLPlan[ControlledSettings]) -> RLPlan[ControlledSettings]:
     """An experiment's plan where controls or several seeds are asked for, else the plan itself. Each child is planned once.
 
     Raises:
@@ -69,25 +69,25 @@ def expand(plan: RLPlan[ReasonSettings]) -> RLPlan[ReasonSettings]:
     return ExperimentPlan(**vars(plan), runs=runs)
 
 
-def _children_of(config: ReasonSettings) -> list[tuple[int, str]]:
+def _children_of(config: ControlledSettings) -> list[tuple[int, str]]:
     """(seed, name of the control or `true`) of every child run, in the order they are made."""
     seeds = range(config.seed, config.seed + config.seeds)
     return [(seed, name) for seed in seeds for name in (TRUE, *config.controls)]
 
 
-def _folder_of(config: ReasonSettings, name: str, seed: int) -> str:
+def _folder_of(config: ControlledSettings, name: str, seed: int) -> str:
     """Name of a child run's directory."""
     return f"{name if config.controls else 'seed'}-{seed}"
 
 
-def _true_specs(plan: RLPlan[ReasonSettings]) -> Specs:
+def _true_specs(plan: RLPlan[ControlledSettings]) -> Specs:
     """The rewards as given, or those that the plan found where none are."""
     return list(plan.config.rewards) or [RewardSpec(name=name) for name in plan.rewards.names]
 
 
 def child_plan(
-    plan: RLPlan[ReasonSettings], name: str, seed: int, folder: Path, hit_rate: float
-) -> RLPlan[ReasonSettings]:
+    plan: RLPlan[ControlledSettings], name: str, seed: int, folder: Path, hit_rate: float
+) -> RLPlan[ControlledSettings]:
     """The plan of one child run: a control, or the recipe itself (`true`).
 
     Args:
@@ -139,7 +139,7 @@ def hit_rate(run: Run) -> float:
     return round(min(max(rate, _RAREST), 1 - _RAREST), 4)
 
 
-def run(plan: ExperimentPlan[ReasonSettings], options: RunOptions) -> Run:
+def run(plan: ExperimentPlan[ControlledSettings], options: RunOptions) -> Run:
     """Make every child run, one after another, and compare them."""
     from rlllm.training.control_results import compare
 
@@ -157,7 +157,7 @@ def run(plan: ExperimentPlan[ReasonSettings], options: RunOptions) -> Run:
 
 
 def _run_children(
-    plan: ExperimentPlan[ReasonSettings], run: Run, diagnostics: Diagnostics, options: RunOptions
+    plan: ExperimentPlan[ControlledSettings], run: Run, diagnostics: Diagnostics, options: RunOptions
 ) -> dict[tuple[int, str], Run]:
     """The child runs as far as they came; the first that is not carried out is the last."""
     config, rate = plan.config, _FAIR

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rlllm.algorithms.methods.base import Method
     from rlllm.training.environment import PlannedEnvironment
     from rlllm.training.equal_methods import Equality
+    from rlllm.training.text_positions import PositionCounts
 
 _SHOWN = (
     "learning_rate",
@@ -75,6 +76,7 @@ class Plan(Generic[ConfigT]):
         eval_reward: a further reward that only measures; its measurement comes first.
         cards: one line for each reward that trains and has a card, stale ones included.
         changes: what recipe or command line set otherwise than the method does: name -> the method's value and the given one.
+        positions: what became of the positions of a raw text; None where the data is no raw text.
     """
 
     config: ConfigT
@@ -89,6 +91,7 @@ class Plan(Generic[ConfigT]):
     eval_reward: Composition | None = None
     cards: tuple[str, ...] = ()
     changes: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    positions: PositionCounts | None = None
 
     @property
     def measured_on(self) -> list[Any]:
@@ -177,6 +180,7 @@ class Plan(Generic[ConfigT]):
             *precision_lines(self.config, self.source, float(self.setting("learning_rate"))),
         ]
         rows += [("data" if number == 0 else "", line) for number, line in enumerate(check(self.loaded).lines())]
+        rows += self.positions.lines() if self.positions else ()
         if self.rewards:
             weights = zip(self.rewards.names, self.rewards.weights, strict=True)
             rows.append(("rewards", ", ".join(f"{name} x {weight:g}" for name, weight in weights)))
@@ -247,6 +251,7 @@ class Plan(Generic[ConfigT]):
                 "holdout": len(self.loaded.holdout),
                 "hash": self.loaded.hash,
             },
+            **({"positions": self.positions.to_json()} if self.positions else {}),
             "rewards": list(self.rewards.names) if self.rewards else [],
             **({"cards": list(self.cards)} if self.cards else {}),
             **({"during": self.evaluations.to_json(self)} if self.evaluations else {}),

@@ -21,6 +21,10 @@ TRAINERS = Registry(
     "rlllm.trainers",
     {
         "sft": Builtin("rlllm.training.trainers.sft:TRAINER", "cross-entropy on example completions"),
+        "pretrain": Builtin(
+            "rlllm.training.trainers.pretrain:THOUGHT", "thoughts, paid for what they predict of a text"
+        ),
+        "pretrain-plain": Builtin("rlllm.training.trainers.pretrain:PLAIN", "cross-entropy on positions of a text"),
         "dpo": Builtin("rlllm.training.trainers.dpo:TRAINER", "a contrastive loss on preference pairs"),
         "kto": Builtin("rlllm.training.trainers.kto:TRAINER", "single completions, labelled good or bad"),
         "orpo": Builtin(

@@ -118,7 +118,7 @@ def test_a_position_is_a_part_of_one_document(tmp_path: Path) -> None:
         assert whole[place:].startswith(row.answer)
         assert row.meta[BOUNDARIES][-1] == len(row.answer)
         assert len(row.meta[BOUNDARIES]) <= 3
-        assert 8 <= len(row.prompt.split()) <= 32
+        assert 8 <= len(row.prompt.split()) <= 64
 
 
 def test_as_conversations_the_same_positions_are_imitated(tmp_path: Path) -> None:

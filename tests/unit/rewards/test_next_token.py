@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
-from rlllm.rewards.verifiers.next_token import NextToken, hits_first_token
+from rlllm.rewards.verifiers.next_token import NextToken
 
 
 def _sample(completion: str, answer: str | None, ends: list[int] | None = None) -> Sample:
@@ -79,10 +79,14 @@ def test_without_a_reference_there_is_nothing_to_judge() -> None:
     assert NextToken()(_sample(" the", "")).value is None
 
 
-def test_the_first_token_is_hit_by_a_prediction_that_goes_on() -> None:
-    assert hits_first_token(_sample("x</think> the dog", " the cat", [4, 8]))
-    assert not hits_first_token(_sample("x</think> a cat", " the cat", [4, 8]))
-    assert not hits_first_token(_sample("", " the cat", [4, 8]))
+def test_a_completion_without_a_thought_may_be_asked_for_its_first_token_alone() -> None:
+    first = NextToken(unmarked="first")
+    assert first(_sample(" the dog", " the cat", [4, 8])).value == 1.0
+    assert first(_sample(" a cat", " the cat", [4, 8])).value == 0.0
+    assert first(_sample("", " the cat", [4, 8])).value == 0.0
+    assert (
+        first(_sample("x</think> the dog", " the cat", [4, 8])).value == 0.0
+    )  # a thought says where a prediction begins
 
 
 def test_an_empty_marker_is_refused() -> None:

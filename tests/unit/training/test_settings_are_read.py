@@ -27,7 +27,10 @@ SMALL: dict[str, Any] = {
     "lora": {"r": 2},
 }
 SHORT = {"group_size": 2, "max_new_tokens": 4}
+TEXT = {"name": "text:rlllm", "rows": 16, "holdout": 2}
 RUNS: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("pretrain", "rpt"): [{"data": TEXT, "rollout": SHORT, "advantage": "gae"}],
+    ("pretrain", "plain"): [{"data": TEXT, "rollout": {"max_new_tokens": 4}, "max_tokens": 10}],
     ("sft", "sft"): [{}, {"eval_reward": "REWARD", "rollout": {"max_new_tokens": 4}, "max_tokens": 10}],
     ("train-rm", "bt"): [{}],
     ("train-rm", "ensemble"): [{"members": 2}],

@@ -14,7 +14,7 @@ class Method:
 
     Args:
         name: what users type.
-        stages: the verbs that may name it, its own first: `sft`, `train-rm`, `align`, `reason`.
+        stages: the verbs that may name it, its own first: `pretrain`, `sft`, `train-rm`, `align`, `reason`.
         trainer: name in `rlllm.training.registry.TRAINERS`.
         summary: one line, shown in listings, plans and `rlllm methods show`.
         formula: the loss or advantage as plain text, in the notation of the docs page.

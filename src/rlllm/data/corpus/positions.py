@@ -28,9 +28,9 @@ class Window:
         continuation: tokens behind it, at most.
     """
 
-    context: int = 32
-    least_context: int = 8
-    continuation: int = 8
+    context: int
+    least_context: int
+    continuation: int
 
 
 def word_ends(text: str) -> list[int]:
@@ -38,14 +38,20 @@ def word_ends(text: str) -> list[int]:
     return [match.end() for match in _WORD.finditer(text)]
 
 
-def places(ends: Sequence[int], window: Window) -> range:
-    """Numbers of the tokens before which a position may stand.
+def places(text: str, ends: Sequence[int], window: Window) -> list[int]:
+    """Numbers of the tokens before which a position may stand: something follows, and not white space alone.
 
     Args:
-        ends: for each token of the text, the place in characters at which it ends.
+        text: of the document.
+        ends: for each of its tokens, the place in characters at which it ends.
         window: how much a position shows.
     """
-    return range(window.least_context, len(ends))
+    found = []
+    for number in range(window.least_context, len(ends)):
+        last = min(len(ends), number + window.continuation) - 1
+        if text[ends[number - 1] : ends[last]].strip():
+            found.append(number)
+    return found
 
 
 def position(
@@ -71,7 +77,7 @@ def position(
     }
     prefix, continuation = document.text[start:place], document.text[place : ends[last - 1]]
     if kind is Conversation:
-        return Conversation(prefix, continuation, columns)
+        return Conversation(prefix, continuation, {**columns, "answer": continuation})
     return PromptTask(prefix, continuation, columns)
 
 

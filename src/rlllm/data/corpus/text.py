@@ -32,7 +32,7 @@ class TextParams(Section):
     """Split of a Hub corpus, or of a folder that has several."""
     subset: str | None = None
     """Configuration name of a Hub corpus."""
-    context: int = Field(32, ge=1)
+    context: int = Field(64, ge=1)
     """Tokens before a position, at most; words, where no tokenizer cuts."""
     least_context: int = Field(8, ge=1)
     """Tokens before a position, at least."""
@@ -78,7 +78,9 @@ class _Text:
     def _positions(self, params: TextParams, request: DataRequest) -> Iterator[Record]:
         for document in params.documents(request.split):
             ends = word_ends(document.text)
-            for number in drawn(places(ends, params.window), params.per_document, document, request.seed):
+            for number in drawn(
+                places(document.text, ends, params.window), params.per_document, document, request.seed
+            ):
                 yield position(document, ends, number, params.window, {}, request.kind)
 
 

@@ -17,17 +17,20 @@ class NextToken:
     """1 if the prediction is the first tokens of the reference, one or more of them, byte for byte; else 0.
 
     The reward of Reinforcement Pre-Training (Dong et al. 2025, arXiv 2506.08007). The prediction is what stands behind the last
-    `marker`; without one it is the whole completion, a prediction without a thought. Where tokens end is said by the row's
+    `marker`; without one it is the completion, a prediction without a thought. Where tokens end is said by the row's
     column `boundaries`, which `rlllm pretrain` writes; of a row without it every word is a token. A token that ends inside a
     character ends no prediction, since no text does.
 
     Args:
         marker: what ends the thought.
+        unmarked: how a completion without the marker predicts: `whole` compares all of it; `first` asks for the first token
+            alone, whatever follows, for models that continue a text and do not know where a prediction ends.
         blanks: `exact` compares white space as it is; `free` leaves it out at the beginning of both, for models that begin an
             answer with a line break.
     """
 
     marker: str = "</think>"
+    unmarked: Literal["whole", "first"] = "whole"
     blanks: Literal["exact", "free"] = "exact"
     verifies = True
     needs_answer = True
@@ -43,6 +46,8 @@ class NextToken:
             return Score(None, note=NO_REFERENCE)
         prediction = predicted(sample.completion, self.marker)
         truth, ends = sample.answer, token_ends(sample)
+        if self.unmarked == "first" and self.marker not in sample.completion:
+            prediction = prediction[: next(iter(ends), 0)]
         if self.blanks == "free":
             removed = len(truth) - len(truth.lstrip())
             prediction, truth, ends = prediction.lstrip(), truth.lstrip(), [end - removed for end in ends]
@@ -60,10 +65,3 @@ def token_ends(sample: Sample) -> Sequence[int]:
     assert sample.answer is not None
     stated = sample.meta.get(BOUNDARIES)
     return stated if isinstance(stated, list | tuple) else word_ends(sample.answer)
-
-
-def hits_first_token(sample: Sample, marker: str = "</think>") -> bool:
-    """Whether the prediction begins with the first token of the reference, however far it goes on behind it."""
-    if not sample.answer:
-        return False
-    return predicted(sample.completion, marker).startswith(sample.answer[: next(iter(token_ends(sample)), None)])

@@ -61,7 +61,7 @@ class Sweep(Section):
     title: str = "sweep"
     """Heading of the page."""
     stage: str
-    """The verb that trains the arms: `sft`, `train-rm`, `align` or `reason`."""
+    """The verb that trains the arms: `pretrain`, `sft`, `train-rm`, `align` or `reason`."""
     recipe: str | None = None
     """Recipe of that verb to start from."""
     settings: dict[str, Any] = Field(default_factory=dict)

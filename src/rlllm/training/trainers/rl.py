@@ -56,15 +56,11 @@ class AlignRLSettings(RLSettings):
     """How completions are sampled, in training and when the model is measured."""
 
 
-class ReasonSettings(RLSettings):
-    """Settings of `rlllm reason`. Of its rewards the first decides what passes; by default they are the data source's own."""
-
-    stage: ClassVar[str] = "reason"
+class ControlledSettings(RLSettings):
+    """Settings of a verb whose runs are compared with controls, and repeated under several seeds."""
 
     eval: SampledHoldoutConfig = SampledHoldoutConfig()
     """Measurement before and after."""
-    environment: EnvironmentSpec | None = None
-    """Tools that the model may call before it answers: `calculator`, `path/to/file.py:Class`. Default: none."""
     controls: list[str] = Field(default_factory=list)
     """Runs beside this one whose reward makes no sense, to compare with: `random`, `format`, `flipped`, `frozen`."""
     seeds: int = Field(1, ge=1)
@@ -87,6 +83,15 @@ class ReasonSettings(RLSettings):
         return names
 
 
+class ReasonSettings(ControlledSettings):
+    """Settings of `rlllm reason`. Of its rewards the first decides what passes; by default they are the data source's own."""
+
+    stage: ClassVar[str] = "reason"
+
+    environment: EnvironmentSpec | None = None
+    """Tools that the model may call before it answers: `calculator`, `path/to/file.py:Class`. Default: none."""
+
+
 def _plan(config: ReasonSettings | AlignRLSettings, method: Method, trainer: Trainer[Any, Any]) -> RLPlan[Any]:
     if isinstance(config, ReasonSettings):
         return _plan_reason(config, method, trainer)
@@ -98,11 +103,11 @@ def _plan_reason(config: ReasonSettings, method: Method, trainer: Trainer[Any, A
     environment = planned_environment(config.environment)
     rewards = config.rewards or default_rewards(environment, start.loaded)
     plan = environment_runs.within(plan_rl(start, rewards), environment)
-    _check_own_reward(plan)
+    check_own_reward(plan)
     return with_cards(plan, rewards)
 
 
-def _check_own_reward(plan: RLPlan[Any]) -> None:
+def check_own_reward(plan: RLPlan[Any]) -> None:
     """Refuse a method whose own reward is not among those that train: it would be another method under this name."""
     method, weights = plan.method, dict(zip(plan.rewards.names, plan.rewards.weights, strict=True))
     if method.reward and not weights.get(method.reward):
@@ -392,7 +397,7 @@ _ONE_ROW = {
 """Settings under which TRL's GRPOTrainer takes a data set of one row, and loads no reference model."""
 
 
-def _prompt_tokens(job: Job[Any], record: Any) -> list[int]:
+def prompt_tokens(job: Job[Any], record: Any) -> list[int]:
     """`Trainer.prompt_tokens`: the ids that TRL's GRPOTrainer samples from."""
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.tokenized_preview import prompt_ids
@@ -416,7 +421,7 @@ TRAINER = Trainer(
     measure=_measure,
     observe=observe,
     keep=dialogues.keep,
-    prompt_tokens=_prompt_tokens,
+    prompt_tokens=prompt_tokens,
     size_defaults="loop",
     reads_images=True,
 )

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from rlllm.evals.before_after import Measured
 
 
+Turns = Literal["all", "last", "each"]
+
+
 class SFTSettings(TrainingConfig):
     """Settings of `rlllm sft`."""
 
@@ -38,7 +41,7 @@ class SFTSettings(TrainingConfig):
     `rlllm reason` does. Default: none, and nothing is sampled."""
     rollout: CompletionConfig = CompletionConfig(max_new_tokens=256)
     """How completions are sampled for `eval_reward`."""
-    turns: Literal["all", "last", "each"] = "all"
+    turns: Turns = "all"
     """Which turns of the assistant train: `all` in one sequence, but those that the data marks with `weight: 0` or
     `training: false`; the `last`; or `each` in a sequence of its own that ends with it."""
     sandbox: SandboxPlace = "full"
@@ -114,12 +117,23 @@ def _refuse_unread(config: SFTSettings) -> None:
 
 
 def _build(job: Job[Plan[SFTSettings]], callbacks: list[Any]) -> Any:
+    return build_rows(job, callbacks, job.plan.config.turns)
+
+
+def build_rows(job: Job[Plan[Any]], callbacks: list[Any], turns: Turns = "all") -> Any:
+    """The trainer of a plan whose rows are conversations.
+
+    Args:
+        job: with a plan whose settings have `max_tokens`.
+        callbacks: of the run.
+        turns: which of the assistant's turns train.
+    """
     from rlllm.algorithms import to_trl_dataset
     from rlllm.algorithms.callbacks import TokenBudget
     from rlllm.algorithms.sealed_trainers import Supervised
     from rlllm.policies.turn_masks import check_chat, with_turns
 
-    budget, records = job.plan.config.max_tokens, with_turns(job.plan.loaded.train, job.plan.config.turns)
+    budget, records = job.plan.config.max_tokens, with_turns(job.plan.loaded.train, turns)
     arguments = job.arguments()
     whole_turns = arguments.assistant_only_loss
     arguments.assistant_only_loss = False  # the rows have their labels, with any template

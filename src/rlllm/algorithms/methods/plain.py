@@ -1,0 +1,13 @@
+"""Plain next-token training on the same positions of a text (cross-entropy): the control of the methods that think."""
+
+from rlllm.algorithms.methods.base import Method
+
+METHOD = Method(
+    name="plain",
+    stages=("pretrain",),
+    trainer="pretrain-plain",
+    summary="plain next-token training on the same positions of a text (cross-entropy): the control of the methods that think",
+    formula="loss = -mean over the tokens of the continuation of log pi(x_t | x_<t)",
+    page="docs/guides/pretrain.md",
+    paper="Radford et al. 2018, Improving Language Understanding by Generative Pre-Training",
+)
