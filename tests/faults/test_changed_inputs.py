@@ -17,12 +17,30 @@ from rlllm.core.runs import Run
 from rlllm_cli.main import run as command_line
 
 REWARD = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 def vowels(sample):
-    return sum(letter in "aeiou" for letter in sample.completion)
+    from helpers_of_rewards import counted
+    return counted(sample.completion, "aeiou")
+"""
+HELPERS = """
+from tables_of_rewards import WORTH
+
+def counted(text, letters):
+    return WORTH * sum(letter in letters for letter in text)
 """
 MASK = """
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from scales_of_masks import SCALE
+
 def halves(batch):
-    return batch.loss_mask * 1  # all of it
+    return batch.loss_mask * SCALE
 """
 ROWS = [{"prompt": f"{number}+1=", "answer": str(number + 1)} for number in range(12)]
 
@@ -37,7 +55,10 @@ def stopped(tiny_model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stopped")
     write_rows(folder / "rows.jsonl", ROWS)
     (folder / "rewards.py").write_text(REWARD)
+    (folder / "helpers_of_rewards.py").write_text(HELPERS)
+    (folder / "tables_of_rewards.py").write_text("WORTH = 1\n")
     (folder / "masks.py").write_text(MASK)
+    (folder / "scales_of_masks.py").write_text("SCALE = 1\n")
     shutil.copytree(tiny_model, folder / "model")
     assert command_line(words(folder)) == 0
     run = Run(folder / "run")
@@ -73,7 +94,15 @@ def change_reward(folder: Path) -> None:
 
 
 def change_mask(folder: Path) -> None:
-    (folder / "masks.py").write_text(MASK.replace("* 1", "* 1.0"))
+    (folder / "masks.py").write_text(MASK.replace("* SCALE", "* 1.0"))
+
+
+def change_what_a_helper_imports(folder: Path) -> None:
+    (folder / "tables_of_rewards.py").write_text("WORTH = 2\n")
+
+
+def change_what_a_mask_imports(folder: Path) -> None:
+    (folder / "scales_of_masks.py").write_text("SCALE = 1.0\n")
 
 
 def change_model(folder: Path) -> None:
@@ -128,6 +157,20 @@ def assert_recorded(folder: Path, part: str, difference: str, before: dict[str, 
     ("change", "part", "what", "difference"),
     [
         (change_reward, "rewards", "the rewards are not those", "vowels (hash "),
+        pytest.param(
+            change_what_a_helper_imports,
+            "rewards",
+            "the rewards are not those",
+            ": tables_of_rewards.py (hash ",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            change_what_a_mask_imports,
+            "code",
+            "the Python files are not those",
+            "scales_of_masks.py (hash ",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             change_mask, "code", "the Python files are not those", "masks.py:halves (hash ", marks=pytest.mark.slow
         ),

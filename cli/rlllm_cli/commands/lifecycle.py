@@ -225,16 +225,21 @@ def show_plan(config: Any, as_json: bool, words: Sequence[str] = ()) -> None:
     from rlllm.training.launched import launch_of
     from rlllm.training.plan import Plan, starts_processes
     from rlllm.training.row_checks import look_at_templates
+    from rlllm.training.storage import check_planned_room
 
     planned = plan(config)
     cost = cost_of(planned)
-    findings = look_at_templates(planned) if isinstance(planned, Plan) else []
+    findings, room = [], ""
+    if isinstance(planned, Plan):
+        findings, room = look_at_templates(planned), check_planned_room(planned)
     launch = launch_of(planned, words) if isinstance(planned, Plan) and starts_processes(config) else None
     if as_json:
         more = {**({"cost": cost.to_json()} if cost else {}), **({"template": findings} if findings else {})}
+        more |= {"room": room} if room else {}
         more |= {"launch": launch.to_json()} if launch else {}
         console.emit_json({**planned.to_json(), **more})
     else:
-        console.fields([*planned.lines(), *(("warning", text) for text in findings), *(cost.lines() if cost else ())])
+        warnings = [("warning", text) for text in (*findings, room) if text]
+        console.fields([*planned.lines(), *warnings, *(cost.lines() if cost else ())])
         if launch:
             console.fields(launch.lines())

@@ -205,9 +205,14 @@ def _in_brackets(text: str) -> str:
 
 def _plans(pipeline: Pipeline) -> Iterator[tuple[str, StagePlan]]:
     from rlllm.stages.catalog import plan
+    from rlllm.training.plan import Plan
+    from rlllm.training.storage import check_planned_room
 
     for name, config in pipeline.plannable():
-        yield name, plan(config)
+        planned = plan(config)
+        if isinstance(planned, Plan):
+            check_planned_room(planned)
+        yield name, planned
 
 
 def _cost(planned: StagePlan) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of rlllm's own code."""
 _NOT_MEASURED = ("report", "tools")
 """Rooms that look at runs and take no part in one."""
+_INSTALLED = "site-packages"
+"""A project folder may hold its environment; the libraries in it are not the project's code."""
 _WITH_DOCSTRING = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -45,6 +47,39 @@ def code_hash(paths: Iterable[Path], root: Path) -> str:
         SyntaxError: a file is not Python.
     """
     return _digest((str(path.relative_to(root)), _code(path)) for path in _files(paths))
+
+
+def with_imports(path: Path, root: Path) -> dict[str, str]:
+    """File, relative to a folder, to text: of a Python file, and of those in the folder that it imports, directly or not."""
+    texts: dict[Path, str] = {}
+    _collect(path, root, texts)
+    return {str(path.relative_to(root)): text for path, text in texts.items()}
+
+
+def _collect(path: Path, root: Path, texts: dict[Path, str]) -> None:
+    """Add a file and those it imports, anywhere in its text: what is imported by now depends on what ran before."""
+    if path in texts or _INSTALLED in path.relative_to(root).parts:
+        return
+    texts[path] = text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        nodes = list(ast.walk(module_tree(text)))
+    except (SyntaxError, ValueError):  # edited since it was loaded: the text alone tells
+        return
+    for name in dict.fromkeys(name for node in nodes for name in _imported(node, path, root)):
+        place = root.joinpath(*name.split("."))
+        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if file.is_file():
+                _collect(file, root, texts)
+
+
+def _imported(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
+    """Absolute names of modules, and of what may be one, that an import statement of the file at `path` names."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        folders = path.relative_to(root).parts[: -node.level] if node.level else ()
+        base = ".".join([*folders, *([node.module] if node.module else [])])
+        yield from filter(None, (base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)))
 
 
 def _files(paths: Iterable[Path]) -> list[Path]:

@@ -16,8 +16,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from rlllm.core.code_hash import with_imports
 from rlllm.core.errors import ConfigError, PluginError, describe, unknown
 from rlllm.core.plugin_errors import plugin_place
+from rlllm.core.records import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,22 @@ _FILES: dict[str, Path] = {}
 def loaded_files() -> dict[str, Path]:
     """The files of plugins and of the user's own parts that were loaded in this process, by the names they were asked for."""
     return dict(_FILES)
+
+
+def imported_modules(name: str) -> dict[str, str]:
+    """File to hash of the modules that one of the user's own parts imports from beside its file, or from its package.
+
+    Args:
+        name: as it was asked for: `path/to/file.py:name` or `package.module:name`. Installed plugins have none here.
+    """
+    place, colon, _ = name.rpartition(":")
+    path = _FILES.get(name)
+    if path is None or not colon:
+        return {}
+    path = path.resolve()
+    root = path.parents[0 if place.endswith(".py") else place.count(".") + (path.name == "__init__.py")]
+    texts = with_imports(path, root)
+    return {file: fingerprint(text) for file, text in texts.items() if root / file != path}
 
 
 def _with_place(error: BaseException) -> str:

@@ -415,7 +415,9 @@ def _make(path: Path) -> bool:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunDirectoryError(f"cannot make the output directory: {error.strerror}", given=path) from error
+        raise RunDirectoryError(
+            f"cannot make the output directory: {error.strerror}", given=path, hint="choose another --output-dir"
+        ) from error
     return made
 
 

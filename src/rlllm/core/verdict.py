@@ -240,13 +240,13 @@ def _no_measurable_change(outcome: Outcome, *, fatal: bool) -> Reason:
 
 
 def _not_measured(outcome: Outcome, *, fatal: bool) -> Reason:
-    text = f"too few held-out rows for an interval of {outcome.measure}" if outcome.measure else "nothing was held out"
-    return Reason(
-        OUTCOME_REASONS[NOT_MEASURED],
-        f"whether training helped was not measured: {text}",
-        "hold out rows and measure on them: data.holdout=128 eval.rows=128",
-        fatal,
-    )
+    text, hint = "nothing was held out", "hold out rows and measure on them: data.holdout=128 eval.rows=128"
+    if outcome.measure and outcome.after is None:
+        text = f"none of the held-out items could be judged for {outcome.measure}"
+        hint = "see whether the held-out rows have what the reward reads, such as their answers"
+    elif outcome.measure:
+        text = f"too few held-out rows for an interval of {outcome.measure}"
+    return Reason(OUTCOME_REASONS[NOT_MEASURED], f"whether training helped was not measured: {text}", hint, fatal)
 
 
 def _before_after(outcome: Outcome) -> str:

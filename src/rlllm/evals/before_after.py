@@ -42,13 +42,17 @@ class Measured:
 def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict[str, Any]]:
     """Rows for `results.json`: before, after and their paired difference with 95 % intervals over items.
 
-    Items that could not be judged on either side are left out on both, and counted.
+    Items that could not be judged on either side are left out on both, and counted. Without any that was, all three are None.
     """
     if after.from_start:
         distance = mean_interval(after.scores, seed).to_json()
         better = after.higher_is_better
         return [{"name": after.name, "higher_is_better": better, "before": None, "after": distance, "difference": None}]
     judged = [(old, new) for old, new in zip(before.scores, after.scores, strict=True) if old and new]
+    if not judged:
+        nothing = dict.fromkeys(("before", "after", "difference"))
+        better = before.higher_is_better
+        return [{"name": before.name, "higher_is_better": better, **nothing, "unjudged": len(before.scores)}]
     then, now = [old for old, _ in judged], [new for _, new in judged]
     bounds = score_bounds(then, now) if before.higher_is_better else None  # a loss below 1 is bounded by nothing
     change = paired_difference(item_means(then), item_means(now), seed, bounds=bounds)
@@ -66,6 +70,16 @@ def difference(before: Measured, after: Measured, *, seed: int = 0) -> list[dict
         wins = win_rate(now, then, seed).to_json()
         rows.append({"name": before.wins, "higher_is_better": True, "before": None, "after": wins, "difference": None})
     return rows
+
+
+def unmeasured(before: Measured, after: Measured) -> str:
+    """What is to be said where no item was judged both before and after; empty where one was."""
+    if after.from_start or any(old and new for old, new in zip(before.scores, after.scores, strict=True)):
+        return ""
+    return (
+        f"none of the {len(before.scores)} held-out items could be judged for {before.name}, so that nothing can be said of "
+        "what training did to it"
+    )
 
 
 def before_after_rows(before: Measured, after: Measured) -> list[dict[str, Any]]:

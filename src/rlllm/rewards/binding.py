@@ -31,6 +31,7 @@ from rlllm.core.errors import ConfigError, PluginError, RlllmError, closest
 from rlllm.core.plugin_errors import PluginPlace, plugin_boundary, public_attributes
 from rlllm.core.python_source import module_tree
 from rlllm.core.records import Sample, fingerprint
+from rlllm.core.registry import imported_modules
 from rlllm.rewards.bound import BoundReward
 from rlllm.rewards.config import DEADLINE, RewardSpec
 from rlllm.rewards.other_tools import FORMS, Convention, adapted, convention_of
@@ -72,7 +73,7 @@ def bind(spec: RewardSpec, name: str) -> BoundReward:
         score_sample=reward if score_batch is None else None,
         score_batch=score_batch,
         fingerprint=fingerprint(
-            [_source(target, spec.name), spec.params, spec.weight, *(part.fingerprint for part in inner.values())]
+            [_source(target, spec), spec.params, spec.weight, *(part.fingerprint for part in inner.values())]
         ),
         target=reward,
         release=getattr(reward, "release", None),
@@ -261,10 +262,13 @@ def _signature(target: Any) -> inspect.Signature | None:
         return None
 
 
-def _source(target: Any, fallback: str) -> str:
-    """Text of the whole module: a reward's helpers change it as much as its own lines do."""
+def _source(target: Any, spec: RewardSpec) -> Any:
+    """Text of the whole module, since a reward's helpers change it as much as its own lines do; and of what it imports from
+    beside it, where there is any."""
     module = inspect.getmodule(target) or inspect.getmodule(type(target))
     try:
-        return inspect.getsource(module) if module else fallback
+        own = inspect.getsource(module) if module else spec.name
     except (OSError, TypeError):
-        return fallback
+        return spec.name
+    imported = {} if spec.name in REWARDS.builtins else imported_modules(spec.name)
+    return [own, imported] if imported else own

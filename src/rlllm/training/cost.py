@@ -18,7 +18,7 @@ from rlllm.policies.model_sources import weight_shapes
 from rlllm.training.batch_arithmetic import BatchPlan
 from rlllm.training.images import pixel_bytes
 from rlllm.training.memory import BYTES, QUANTISED, adapter_parameters, cache_of_token, is_linear
-from rlllm.training.plan import ExperimentPlan, RLPlan
+from rlllm.training.plan import ExperimentPlan, Plan, RLPlan
 from rlllm.training.precision import planned_dtype
 from rlllm.training.scale_rows import Scale, scale_of
 
@@ -167,6 +167,17 @@ def cost_of(plan: object) -> Cost | None:
         max_tokens=plan.config.max_tokens,
         scale=scale_of(plan, scored, memory.trained if memory and plan.config.lora else None),
     )
+
+
+def steps_of(plan: Plan[Any]) -> int:
+    """Optimizer steps of one run."""
+    cost = cost_of(plan)
+    if cost is not None:
+        return cost.steps
+    if plan.setting("max_steps") > 0:
+        return int(plan.setting("max_steps"))
+    per_epoch = math.ceil(len(plan.loaded.train) / max(plan.rows_of_step, 1))
+    return max(1, math.ceil(per_epoch * float(plan.setting("num_train_epochs"))))
 
 
 def _steps(plan: RLPlan[Any], batches: BatchPlan) -> int | None:

@@ -24,7 +24,7 @@ from rlllm.core import processes
 from rlllm.core.events import ProgressCallback
 from rlllm.core.runs import Run, append_jsonl, read_run_file, verify_manifest, write_json
 from rlllm.core.verdict import Diagnostics
-from rlllm.evals.before_after import Measured, difference
+from rlllm.evals.before_after import Measured, difference, unmeasured
 from rlllm.launch import process_group
 from rlllm.policies.sharded_weights import whole_weights
 from rlllm.rewards.composition import Composition
@@ -92,6 +92,9 @@ class EvaluationCallback(TrainerCallback):
             self._start = self._measured()
         if processes.is_main() and not path.exists():
             write_json(path, [asdict(measured) for measured in self._start])
+        if self._start and (text := unmeasured(self._start[0], self._start[0])):
+            self.progress.note(f"warning: no evaluations are made: {text}")
+            self._start = []
         if self._start and not self.history:
             self._record(0, self._start, 0.0)
 
@@ -123,7 +126,11 @@ class EvaluationCallback(TrainerCallback):
             return {}
         self.progress.phase(f"evaluating step {step}")
         began = time.monotonic()
-        row = self._record(step, self._measured(), time.monotonic() - began)
+        measured = self._measured()
+        if text := unmeasured(self._start[0], measured[0]):
+            self.progress.note(f"warning: step {step}: {text}")
+            return {}
+        row = self._record(step, measured, time.monotonic() - began)
         numbers = logged(row)
         Trainer.log(trainer, dict(numbers))  # TRL's own would add what the loop has gathered for its next log
         trainer.control = trainer.callback_handler.on_evaluate(trainer.args, trainer.state, trainer.control, numbers)

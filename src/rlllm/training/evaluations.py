@@ -277,7 +277,7 @@ def logged(row: Row) -> dict[str, float]:
     numbers: dict[str, float] = {}
     for measure in row["measures"]:
         name = "eval_" + measure["name"].replace(" ", "_").replace(",", "")
-        value = measure["value"]
+        value = measure["value"] or {}
         for key, end in ((name, "estimate"), (f"{name}_low", "low"), (f"{name}_high", "high")):
             if value.get(end) is not None and math.isfinite(value[end]):
                 numbers[key] = float(value[end])

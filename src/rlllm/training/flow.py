@@ -381,11 +381,15 @@ def _measure(job: Job[Any], when: str, shared: Path | None) -> None:
         keep_counts(path, job.plan.rewards)
         write_json(path, kept)
         return
+    from rlllm.evals.before_after import unmeasured
+
     with random_state_kept():
         measured = job.plan.trainer.measure(job, job.model)
     if measured:
         if when == "before":
             keep_counts(path, job.plan.rewards)
+            if text := unmeasured(measured[0], measured[0]):
+                job.progress.note(f"warning: {text}")
         write_json(path, [asdict(result) for result in measured])
         if store and place:
             store.write(place, job.plan, measured)

@@ -16,7 +16,7 @@ from typing import Any
 from rlllm.core.code_hash import code_hash
 from rlllm.core.errors import RunDirectoryError
 from rlllm.core.records import fingerprint, record_hash
-from rlllm.core.registry import loaded_files
+from rlllm.core.registry import imported_modules, loaded_files
 from rlllm.core.runs import Run, read_run_file
 from rlllm.training.plan import Plan
 
@@ -32,6 +32,9 @@ def lineage_of(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
     """What a run stands on, for `lineage.json`."""
     rewards = {reward.name: reward.fingerprint for reward in plan.rewards.rewards} if plan.rewards else {}
     code = {name: _hash_of(path) for name, path in _named_files(plan)}
+    code |= {file: digest for name in list(code) for file, digest in imported_modules(name).items()}
+    specs = [*(getattr(plan.config, "rewards", None) or ()), *filter(None, [getattr(plan.config, "eval_reward", None)])]
+    modules = {file: digest for spec in specs for file, digest in imported_modules(spec.name).items()}
     return {
         "parents": [plan.config.model.reference] if plan.source.kind == "run" else [],
         "model": {
@@ -51,7 +54,12 @@ def lineage_of(plan: Plan[Any], tokenizer: Any) -> dict[str, Any]:
             "skipped_examples": list(plan.loaded.skipped_examples),
             "undecided": plan.loaded.undecided,
         },
-        "rewards": {"names": plan.rewards.names, "hash": plan.rewards.fingerprint(), "each": rewards}
+        "rewards": {
+            "names": plan.rewards.names,
+            "hash": plan.rewards.fingerprint(),
+            "each": rewards,
+            "modules": modules,
+        }
         if plan.rewards
         else None,
         **({"eval_reward": plan.eval_reward.fingerprint()} if plan.eval_reward else {}),
@@ -135,7 +143,9 @@ def _changes(
     if _differ(before, now, "rewards", "hash"):
         each = [(lineage.get("rewards") or {}).get("each") or {} for lineage in (before, now)]
         changed = [name for name in each[1] if each[0].get(name, each[1][name]) != each[1][name]]
-        yield "rewards", "the rewards", _from_to(before, now, "rewards", "hash", ", ".join(changed) or "rewards")
+        modules = _module_difference(before, now)
+        text = _from_to(before, now, "rewards", "hash", ", ".join(changed) or "rewards")
+        yield "rewards", "the rewards", text + (modules and f": {modules}")
     elif "eval_reward" in before and before["eval_reward"] != now.get("eval_reward"):
         yield "rewards", "the rewards", f"eval_reward (hash {before['eval_reward']}, now {now.get('eval_reward')})"
     code = [(lineage.get("code") or {}) for lineage in (before, now)]
@@ -145,6 +155,20 @@ def _changes(
         yield "code", "the Python files", ", ".join(texts)
     if before.get("template") and before["template"] != now["template"]:
         yield "model", "the tokens of prompts", f"chat template (hash {before['template']}, now {now['template']})"
+
+
+def _module_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which modules that rewards import differ, in words; empty where that was not recorded."""
+    earlier, later = ((lineage.get("rewards") or {}).get("modules") or {} for lineage in (before, now))
+    found = []
+    for file in sorted(earlier | later):
+        if file not in later:
+            found.append(f"{file} is not imported any more")
+        elif file not in earlier:
+            found.append(f"{file} is imported now")
+        elif earlier[file] != later[file]:
+            found.append(f"{file} (hash {earlier[file]}, now {later[file]})")
+    return ", ".join(found)
 
 
 def _differ(before: Mapping[str, Any], now: Mapping[str, Any], part: str, key: str) -> bool:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import errno
+import math
+import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from rlllm.core.errors import ConfigError, RunLostError
 from rlllm.core.events import ProgressCallback
 from rlllm.core.run_lock import check_held
 from rlllm.core.runs import Run
+from rlllm.training.cost import steps_of
+from rlllm.training.memory import disk_of
+from rlllm.training.plan import ExperimentPlan, Plan
 
 _FAULTS = {
     errno.ENOSPC: "the disk is full",
@@ -83,6 +90,85 @@ def _is_inside(name: Any, run: Run) -> bool:
     return isinstance(name, str) and Path(name).absolute().is_relative_to(run.path.absolute())
 
 
+@dataclass(frozen=True)
+class Room:
+    """What a run's model and checkpoints take of the disk, and what is free.
+
+    Args:
+        place: the run directory, which need not exist yet.
+        model, checkpoint: bytes of each.
+        kept: checkpoints that lie on the disk together.
+        free: bytes; what an earlier run in the directory takes counts as free.
+    """
+
+    place: Path
+    model: float
+    checkpoint: float
+    kept: int
+    free: float
+
+    @property
+    def needed(self) -> float:
+        return self.model + self.kept * self.checkpoint
+
+    def to_json(self) -> dict[str, Any]:
+        parts = {"model": self.model, "checkpoint": self.checkpoint}
+        return {"needed": self.needed, "free": self.free, "parts": parts}
+
+    def check(self) -> str:
+        """What is to be said of a disk that will be full; empty where it has room.
+
+        Raises:
+            ConfigError: there is less room than one checkpoint and the model take.
+        """
+        first = self.model + (self.checkpoint if self.kept else 0)
+        if self.free < first:
+            what = "the model with one checkpoint" if self.kept else "the model"
+            hint = "; save_strategy=no keeps no checkpoints" if self.kept else ""
+            raise ConfigError(
+                f"the disk has {_bytes(self.free)} left, and {what} takes {_bytes(first)}",
+                given=str(self.place),
+                hint=f"make room, or choose an --output-dir on another disk{hint}",
+            )
+        if self.free >= self.needed:
+            return ""
+        fewer = max(1, int((self.free - self.model) // self.checkpoint) - 1)
+        return (
+            f"{self.kept} checkpoints of {_bytes(self.checkpoint)} and the model take {_bytes(self.needed)}, "
+            f"and the disk has {_bytes(self.free)} left: save_total_limit={fewer} keeps fewer"
+        )
+
+
+def planned_room(plan: Plan[Any]) -> Room | None:
+    """The room of a run that has not begun; None for a model whose sizes are not known before it is loaded."""
+    sizes = disk_of(plan)
+    if sizes is None:
+        return None
+    names = ("save_strategy", "save_steps", "save_total_limit", "num_train_epochs")
+    args = SimpleNamespace(**{name: plan.setting(name) for name in names}, max_steps=steps_of(plan))
+    runs = len(plan.runs) if isinstance(plan, ExperimentPlan) else getattr(plan.config, "members", 1)
+    place = plan.config.directory().expanduser()
+    above = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+    earlier = sum(file.stat().st_size for file in place.rglob("*") if file.is_file()) if place.is_dir() else 0
+    free = shutil.disk_usage(above).free + earlier
+    return Room(place, sizes["model"] * runs, sizes["checkpoint"], _checkpoints(args) * runs, free)
+
+
+def check_planned_room(plan: Plan[Any]) -> str:
+    """As `Room.check`, for a run that has not begun.
+
+    Raises:
+        ConfigError: there is too little room, or the run directory cannot be written to.
+    """
+    place = plan.config.directory().expanduser().absolute()
+    above = next(folder for folder in (place, *place.parents) if folder.exists())
+    if not os.access(above, os.W_OK):
+        why = _FAULTS[errno.EROFS if os.statvfs(above).f_flag & os.ST_RDONLY else errno.EACCES]
+        raise ConfigError(f"{why}: {above} cannot be written to", given=str(place), hint="choose another --output-dir")
+    room = planned_room(plan)
+    return room.check() if room else ""
+
+
 def check_space(run: Run, trainer: Any, progress: ProgressCallback) -> None:
     """Refuse a run whose first checkpoint and model cannot fit, and warn of one that will fill the disk.
 
@@ -90,19 +176,9 @@ def check_space(run: Run, trainer: Any, progress: ProgressCallback) -> None:
         ConfigError: there is less room than one checkpoint and the model take.
     """
     weights, checkpoint = _sizes(trainer)
-    count = _checkpoints(trainer.args)
     free = shutil.disk_usage(run.path).free
-    if free < weights + (checkpoint if count else 0):
-        raise ConfigError(
-            f"the disk has {_bytes(free)} left, and the model with one checkpoint takes {_bytes(weights + checkpoint)}",
-            given=str(run.path),
-            hint="make room, or choose an --output-dir on another disk; save_strategy=no keeps no checkpoints",
-        )
-    if free < weights + count * checkpoint:
-        progress.note(
-            f"warning: {count} checkpoints of {_bytes(checkpoint)} and the model take {_bytes(weights + count * checkpoint)}, "
-            f"and the disk has {_bytes(free)} left: save_total_limit={max(1, (free - weights) // checkpoint - 1)} keeps fewer"
-        )
+    if text := Room(run.path, weights, checkpoint, _checkpoints(trainer.args), free).check():
+        progress.note(f"warning: {text}")
 
 
 def _sizes(trainer: Any) -> tuple[int, int]:
@@ -116,10 +192,14 @@ def _sizes(trainer: Any) -> tuple[int, int]:
 
 def _checkpoints(args: Any) -> int:
     """How many checkpoints lie on the disk at once, as far as the settings tell; one more is there while it is written."""
-    if str(getattr(args.save_strategy, "value", args.save_strategy)) == "no":
+    strategy = str(getattr(args.save_strategy, "value", args.save_strategy))
+    if strategy == "no":
         return 0
-    every = args.save_steps if args.save_steps >= 1 else max(1, int(args.save_steps * max(args.max_steps, 1)))
-    made = max(1, args.max_steps // int(every)) if args.max_steps > 0 else 1
+    steps = max(args.max_steps, 1)
+    if strategy == "steps":
+        made = max(1, steps // int(args.save_steps if args.save_steps >= 1 else max(1, args.save_steps * steps)))
+    else:
+        made = max(1, math.ceil(args.num_train_epochs)) if strategy == "epoch" else 1
     return min(made, args.save_total_limit + 1) if args.save_total_limit else made
 
 

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 import rlllm
+from rlllm.core.events import NullProgress
+from rlllm.core.outcome import NOT_MEASURED
+from rlllm.core.records import PromptTask
 from rlllm.core.runs import Run, read_json
+from rlllm.data.config import DataConfig
+from rlllm.data.load import load
 
 VERBS: dict[str, Callable[..., Run]] = {
     "sft": rlllm.sft,
@@ -20,12 +25,18 @@ VERBS: dict[str, Callable[..., Run]] = {
     "reason": rlllm.reason,
 }
 REWARDS = """
+import json
+from pathlib import Path
+
 def vowels(sample):
     return float(sum(letter in "aeiou" for letter in sample.completion)) + 0.01 * len(sample.completion)
 def constant(sample): return 1.0
 def by_prompt(sample): return float(len(str(sample.prompt)))
 def nan(sample): return float("nan")
 def none(sample): return None
+def only_of_training_rows(sample):
+    held = json.loads(Path(__file__).with_name("held.json").read_text())
+    return None if str(sample.prompt) in held else vowels(sample)
 def raises(sample): return sample.answer.no_such_field
 calls = []
 def fails_once(sample):
@@ -296,3 +307,39 @@ def test_the_model_of_a_run_is_the_start_of_the_next(train: Callable[..., Run], 
     assert second.ok
     assert read_json(second.path / "lineage.json")["parents"] == [str(first.path)]
     assert second.results["measures"][0]["name"]
+
+
+def test_a_run_whose_held_out_rows_cannot_be_judged_says_so_at_its_start_and_keeps_its_model(
+    train: Callable[..., Run], tmp_path: Path
+) -> None:
+    data = {"name": "arithmetic", "rows": 16, "holdout": 4}
+    held = load(DataConfig(**data), PromptTask).holdout
+    (tmp_path / "held.json").write_text(json.dumps([str(task.prompt) for task in held]))
+    notes: list[str] = []
+
+    class Heard(NullProgress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    keys = {"rewards": "only_of_training_rows", "eval.every": 2, "eval.keep": "best", "eval.rows": 2, "eval.samples": 2}
+    run = train("reason", Heard(), data=data, **keys)
+    assert (run.ok, run.outcome.state, run.outcome.measure) == (True, NOT_MEASURED, "pass@1")
+    assert (run.model / "model.safetensors").exists()
+    said = "none of the 2 held-out items could be judged for pass@1"
+    assert [
+        note.startswith((f"warning: {said}", f"warning: no evaluations are made: {said}")) for note in notes[:2]
+    ] == [
+        True,
+        True,
+    ], notes
+    reason = next(reason for reason in run.verdict["reasons"] if reason["code"] == "not_measured")
+    assert "none of the held-out items could be judged for pass@1" in reason["text"]
+    assert run.results["measures"][0] == {
+        "name": "pass@1",
+        "higher_is_better": True,
+        "before": None,
+        "after": None,
+        "difference": None,
+        "unjudged": 2,
+    }
+    assert run.evaluations() == []

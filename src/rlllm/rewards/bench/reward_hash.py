@@ -6,22 +6,17 @@ same file). The weight does not count: it scales the score and does not change i
 
 from __future__ import annotations
 
-import ast
 import inspect
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rlllm.core.python_source import module_tree
+from rlllm.core.code_hash import with_imports
 from rlllm.core.records import fingerprint
 from rlllm.rewards.binding import inner_reward_specs
 from rlllm.rewards.config import RewardSpec
 from rlllm.rewards.registry import REWARDS
-
-_INSTALLED = "site-packages"
-"""A project folder may hold its environment; the libraries in it are not the reward's code."""
 
 
 def code_key(spec: RewardSpec) -> str:
@@ -50,35 +45,7 @@ def code_of(target: Any) -> dict[str, str]:
     if module is None or path is None:
         return {"target": repr(type(target))}
     root = path.parents[module.__name__.count(".") + (path.name == "__init__.py")]
-    texts: dict[Path, str] = {}
-    _collect(path, root, texts)
-    return {str(path.relative_to(root)): text for path, text in texts.items()}
-
-
-def _collect(path: Path, root: Path, texts: dict[Path, str]) -> None:
-    """Add a file and those it imports, anywhere in its text: what is imported by now depends on what ran before."""
-    if path in texts or _INSTALLED in path.relative_to(root).parts:
-        return
-    texts[path] = text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        nodes = list(ast.walk(module_tree(text)))
-    except (SyntaxError, ValueError):  # edited since it was loaded: the text alone tells
-        return
-    for name in dict.fromkeys(name for node in nodes for name in _imported(node, path, root)):
-        place = root.joinpath(*name.split("."))
-        for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
-            if file.is_file():
-                _collect(file, root, texts)
-
-
-def _imported(node: ast.AST, path: Path, root: Path) -> Iterator[str]:
-    """Absolute names of modules, and of what may be one, that an import statement of the file at `path` names."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        folders = path.relative_to(root).parts[: -node.level] if node.level else ()
-        base = ".".join([*folders, *([node.module] if node.module else [])])
-        yield from filter(None, (base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)))
+    return with_imports(path, root)
 
 
 def _path(module: ModuleType | None) -> Path | None:

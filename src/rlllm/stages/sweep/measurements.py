@@ -43,6 +43,8 @@ class RunNumbers:
 
 def finished(run: Run) -> bool:
     """Whether a run trained to its end and was measured; what its verdict says is a result and not a failure."""
+    if any(row["after"] is None for row in run.results.get("measures", ())[:1]):  # no held-out item could be judged
+        return False
     return run.status.get("state") in ("done", "failed") and (run.path / "measured_after.json").exists()
 
 

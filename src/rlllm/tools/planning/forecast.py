@@ -20,11 +20,12 @@ from rlllm.launch import memory_use
 from rlllm.launch.topology import processes_of
 from rlllm.stages.catalog import plan as plan_of
 from rlllm.tools.planning.learning import Learning, advice_of, learning_of, verdict_of
-from rlllm.training.cost import Cost, cost_of
-from rlllm.training.memory import disk_of, memory_of
+from rlllm.training.cost import Cost, cost_of, steps_of
+from rlllm.training.memory import memory_of
 from rlllm.training.plan import ExperimentPlan, Plan, RLPlan
 from rlllm.training.probe import Probe, probe
 from rlllm.training.row_checks import look_at_templates
+from rlllm.training.storage import Room, planned_room
 
 SECONDS = 20.0
 """How long the steps of a probe may take, about."""
@@ -69,7 +70,7 @@ class Forecast:
         plan: what `--dry-run` shows.
         cost: counts of a run that samples.
         parts: name -> bytes, by arithmetic.
-        disk: name -> bytes of the model and of a checkpoint, by arithmetic.
+        room: what model and checkpoints take of the disk, by arithmetic.
         probe: the first steps; None where they were not tried.
         unprobed: why not.
         duration: time; None without a probe.
@@ -81,7 +82,7 @@ class Forecast:
     plan: Plan[Any]
     cost: Cost | None
     parts: Mapping[str, float] | None
-    disk: Mapping[str, float] | None
+    room: Room | None
     probe: Probe | None
     unprobed: str
     duration: Duration | None
@@ -115,29 +116,8 @@ class Forecast:
         )
 
     @property
-    def _checkpoints(self) -> int:
-        """Checkpoints that lie on disk together."""
-        if self.plan.setting("save_strategy") == "no":
-            return 0
-        every, steps = float(self.plan.setting("save_steps")), steps_of(self.plan)
-        number = math.ceil(steps / max(every, 1)) if self.plan.setting("save_strategy") == "steps" else 1
-        limit = self.plan.setting("save_total_limit")
-        return min(number, limit) if limit else number
-
-    @property
-    def _disk_needed(self) -> float:
-        return self.disk["model"] + self._checkpoints * self.disk["checkpoint"] if self.disk else 0.0
-
-    @property
-    def _disk_free(self) -> int:
-        place = self.plan.config.directory().absolute()
-        while not place.exists():
-            place = place.parent
-        return shutil.disk_usage(place).free
-
-    @property
     def _disk_is_short(self) -> bool:
-        return self._disk_needed > self._disk_free
+        return self.room is not None and self.room.needed > self.room.free
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Label and value rows for a person."""
@@ -179,13 +159,13 @@ class Forecast:
             passing = {name: size for name, size in (self.parts or {}).items() if name in _PASSING}
             estimated = f"; by arithmetic, at the greatest length: {_sizes(passing)}" if passing else ""
             yield "", f"comes and goes: {bytes_text(self.probe.passing)}{estimated}"
-        if self.disk:
-            kept = f"{self._checkpoints} {'checkpoint' if self._checkpoints == 1 else 'checkpoints'}"
-            needed = (
-                f"{bytes_text(self._disk_needed)} for the model and {kept} of {bytes_text(self.disk['checkpoint'])}"
+        if (room := self.room) is not None:
+            kept = f"{room.kept} {'checkpoint' if room.kept == 1 else 'checkpoints'}"
+            needed = f"{bytes_text(room.needed)} for the model and {kept} of {bytes_text(room.checkpoint)}"
+            yield (
+                "disk is full" if self._disk_is_short else "disk",
+                f"{needed}; free: {bytes_text(room.free)}",
             )
-            label = "disk is full" if self._disk_is_short else "disk"
-            yield label, f"{needed}; free: {bytes_text(self._disk_free)}"
 
     def _time_lines(self) -> Iterator[tuple[str, str]]:
         time = self.duration
@@ -239,9 +219,7 @@ class Forecast:
                 "free": tried.free if tried else None,
                 "fits": self.fits,
             },
-            "disk": {"needed": self._disk_needed, "free": self._disk_free, "parts": dict(self.disk)}
-            if self.disk
-            else None,
+            "disk": self.room.to_json() if self.room else None,
             "time": {**asdict(time), "total": time.total.to_json()} if time else None,
             "learning": self._learning_json(),
             "smallest_gain": dict(self.smallest_gain),
@@ -285,7 +263,7 @@ def forecast(config: StageConfig, progress: ProgressCallback | None = None, seco
         plan=plan,
         cost=cost,
         parts=parts,
-        disk=disk_of(plan),
+        room=planned_room(plan),
         probe=tried,
         unprobed=unprobed,
         duration=_duration(plan, tried) if tried else None,
@@ -312,17 +290,6 @@ def _why_not(plan: Plan[Any]) -> str:
 
 def _has_gpu() -> bool:
     return shutil.which("nvidia-smi") is not None
-
-
-def steps_of(plan: Plan[Any]) -> int:
-    """Optimizer steps of one run."""
-    cost = cost_of(plan)
-    if cost is not None:
-        return cost.steps
-    if plan.setting("max_steps") > 0:
-        return int(plan.setting("max_steps"))
-    per_epoch = math.ceil(len(plan.loaded.train) / max(plan.rows_of_step, 1))
-    return max(1, math.ceil(per_epoch * float(plan.setting("num_train_epochs"))))
 
 
 def _duration(plan: Plan[Any], tried: Probe) -> Duration:
