@@ -27,6 +27,7 @@ _PUBLIC = {
     "sweep": "rlllm.api",
     "show_data": "rlllm.tools.data.show",
     "export_data": "rlllm.tools.data.export",
+    "data_from_run": "rlllm.tools.data.from_run",
     "import_config": "rlllm.tools.import_config.recipe",
     "Trace": "rlllm.core.traces",
     "read_traces": "rlllm.core.traces",

@@ -173,7 +173,7 @@ def test_a_pipeline_is_planned_step_by_step(rlllm: Rlllm) -> None:
     said = rlllm("run duo --dry-run")
     assert (said.code, said.err) == (0, "")
     _, step, heading, *plan = said.out.splitlines()
-    assert (step.split()[:3], heading) == (["one", "reason", "short"], "one")
+    assert (step.split()[:4], heading) == (["one", "reason", "run", "short"], "one")
     assert {"model", "data", "cost", "memory"} <= {line.split()[0] for line in plan}
     document = rlllm("run duo --dry-run --json --seed 3").json
     assert document["seed"] == 3

@@ -12,6 +12,7 @@ from rlllm_cli.commands import (
     data_build,
     data_check,
     data_export,
+    data_from_run,
     data_show,
     label_prefs,
     label_steps,
@@ -35,6 +36,7 @@ data.command("build")(data_build.build)
 data.command("mix")(data_build.mix)
 data.command("decontaminate")(data_build.decontaminate)
 data.command("export")(data_export.export)
+data.command("from-run")(data_from_run.from_run)
 data.command("label-prefs")(label_prefs.label_prefs)
 data.command("label-steps")(label_steps.label_steps)
 

@@ -55,6 +55,9 @@ DATASETS = Registry(
             "rlllm.data.corpus.text:text",
             "any text as positions, a prefix and its continuation, as text:FILE, text:FOLDER or text:HUB-ID",
         ),
+        "from-run": Builtin(
+            "rlllm.data.from_run:from_run", "right completions that a run sampled, to imitate, as from-run:RUN"
+        ),
         "humaneval": Builtin(
             "rlllm.data.humaneval:humaneval", "164 Python functions to complete; a test set, for eval"
         ),

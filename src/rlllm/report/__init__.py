@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rlllm.report.comparison import render_comparison
 from rlllm.report.page import render_pipeline, render_run
+from rlllm.report.pipeline_graph import GateRow, StepCard
 from rlllm.report.series import MAX_RUNS, short_names
 from rlllm.report.summary import SummaryRow
 from rlllm.report.sweep import render_sweep
@@ -15,6 +16,8 @@ from rlllm.report.sweep_tables import sweep_rows, sweep_tables
 
 __all__ = [
     "MAX_RUNS",
+    "GateRow",
+    "StepCard",
     "SummaryRow",
     "render_comparison",
     "render_pipeline",

@@ -17,6 +17,7 @@ from rlllm.report.gain_decomposition import gain_table
 from rlllm.report.layout import Part, page, reproduce, section
 from rlllm.report.markup import Html, join, tag
 from rlllm.report.overlay import pass_curves
+from rlllm.report.pipeline_graph import StepCard, steps_part
 from rlllm.report.problems import MAP_NOTE, problem_map
 from rlllm.report.provenance import command_block, command_of, facts, folded, settings_table
 from rlllm.report.results import further_table, results_tables
@@ -61,6 +62,7 @@ def render_pipeline(
     runs: Sequence[Run],
     commands: Sequence[str] = (),
     notes: Sequence[str] = (),
+    steps: Sequence[StepCard] = (),
 ) -> str:
     """The report of several runs: a summary table, the commands, then every run.
 
@@ -70,17 +72,21 @@ def render_pipeline(
         runs: the runs, in the order they ran.
         commands: what to type to get the same again; by default each run's own command.
         notes: paragraphs below the table.
+        steps: of the graph; none are drawn without.
     """
-    ok = all(row.ok for row in rows) and all(run.ok for run in runs)
+    closed = next((card.name for card in steps if card.closed), None)
+    ok = all(row.ok for row in rows) and all(run.ok for run in runs) and closed is None
     header = tag(
         "header",
         tag("p", "rlllm pipeline", class_="eyebrow"),
         tag("h1", title),
-        verdict_of_rows(ok, rows, runs),
+        verdict_of_rows(ok, rows, runs, closed),
         class_="page",
     )
     lines = list(commands) or [line for run in runs if (line := command_of(run.read_or_empty("config.json")))]
     parts: list[Part] = []
+    if drawn := steps_part(steps):
+        parts.append(("steps", "Steps", drawn))
     if rows:
         parts.append(
             ("summary", "Before and after", [summary_table(rows), [tag("p", note, class_="note") for note in notes]])

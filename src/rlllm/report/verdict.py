@@ -25,8 +25,8 @@ def verdict_block(verdict: Mapping[str, Any], state: str) -> Html:
     )
 
 
-def verdict_of_rows(ok: bool, rows: Sequence[SummaryRow], runs: Sequence[Run]) -> Html:
-    """What became of each run of a whole pipeline, or which stages failed."""
+def verdict_of_rows(ok: bool, rows: Sequence[SummaryRow], runs: Sequence[Run], closed: str | None = None) -> Html:
+    """What became of each run of a whole pipeline, or which stages failed; `closed` is the step whose gate did not hold."""
     seconds = total_seconds(rows)
     worse = {run.path.name for run in runs if run.carried_out and not run.ok}
     stopped = [*(row.stage for row in rows if not row.ok), *(run.path.name for run in runs if not run.ok)]
@@ -38,6 +38,9 @@ def verdict_of_rows(ok: bool, rows: Sequence[SummaryRow], runs: Sequence[Run]) -
         *([carried_out] if outcomes and not failed else []),
         *([f"{duration(seconds)} in total"] if seconds else []),
     ]
+    if closed is not None and not failed:
+        said = f"Stopped by the gate behind {closed}"
+        facts = [outcomes, *facts] if outcomes else facts
     below = tag("ul", [tag("li", fact) for fact in facts], class_="checked") if facts else None
     return tag("div", _mark(_GOOD if ok else _BAD, f"{said}."), below, class_="verdict")
 

@@ -83,4 +83,8 @@ def test_code_that_changed_is_a_reason_unless_it_is_accepted(recipe: dict[str, A
     (out / "steps.json").write_text(json.dumps({"a": {**record["a"], "the code of rlllm": "earlier"}}))
     pipeline = load_pipeline(recipe)
     assert forecast(pipeline, out, resume)["a"].why == "changed: the code of rlllm"
-    assert forecast(pipeline, out, RunOptions(resume=True, accept_change=("code",)))["a"].what == "taken"
+    accepted = forecast(pipeline, out, RunOptions(resume=True, accept_change=("code",)))["a"]
+    assert (accepted.what, accepted.why) == (
+        "taken",
+        "though the code of rlllm changed, as --accept-change allows",
+    )

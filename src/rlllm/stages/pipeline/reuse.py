@@ -122,7 +122,13 @@ class Steps:
             changed[changed.index(_SETTINGS)] = ", ".join(_settings_changed(run, config)) or _SETTINGS
         if changed:
             return Decision(AGAIN, f"changed: {'; '.join(changed)}")
-        return Decision(TAKEN, "nothing that it depends on has changed") if run.carried_out else Decision(CONTINUED)
+        if not run.carried_out:
+            return Decision(CONTINUED)
+        earlier = self.recorded.get(step.name)
+        known = [name for name in inputs if earlier is not None and inputs[name] != earlier.get(name)]
+        if known:
+            return Decision(TAKEN, f"though {', '.join(known)} changed, as --accept-change allows")
+        return Decision(TAKEN, "nothing that it depends on has changed")
 
     def _changed(self, step: PipelineStep, run: Run, config: StageConfig, inputs: Mapping[str, str]) -> list[str]:
         """What differs from the inputs that the step began with; without a record, whether its settings do."""

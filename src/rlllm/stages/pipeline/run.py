@@ -17,6 +17,7 @@ from rlllm.core.runs import Run, RunOptions, held, is_filled, write_json, write_
 from rlllm.core.stop_signals import like_ctrl_c
 from rlllm.report import SummaryRow, render_pipeline
 from rlllm.stages.catalog import stage_function
+from rlllm.stages.pipeline.cards import step_cards
 from rlllm.stages.pipeline.gates import GateResult
 from rlllm.stages.pipeline.measurable import numbers_of, spelled
 from rlllm.stages.pipeline.reuse import AGAIN, CONTINUED, EVERYTHING, LEFT_OUT, NEW, TAKEN, Decision, Selection, Steps
@@ -103,7 +104,9 @@ def _run_steps(pipeline: Pipeline, output_dir: Path, options: RunOptions, select
     commands = [without_secrets(options.command or "rlllm run")] + [
         str(run.config["command"]) for run in outcome.runs.values()
     ]
-    page = render_pipeline(pipeline.title, outcome.rows, list(outcome.runs.values()), commands, sentences(beside))
+    runs = list(outcome.runs.values())
+    cards = list(step_cards(pipeline, outcome.runs, outcome.decisions, outcome.gates))
+    page = render_pipeline(pipeline.title, outcome.rows, runs, commands, sentences(beside), cards)
     write_text(output_dir / "report.html", page)
     return outcome
 
