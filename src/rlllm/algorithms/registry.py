@@ -61,6 +61,7 @@ METHODS = Registry(
         "tracer": Builtin("rlllm.algorithms.methods.rl.tracer:METHOD"),
         "vac-grpo": Builtin("rlllm.algorithms.methods.rl.vac_grpo:METHOD"),
         "adaptive-entropy": Builtin("rlllm.algorithms.methods.rl.adaptive_entropy:METHOD"),
+        "rlp": Builtin("rlllm.algorithms.methods.rl.rlp:METHOD"),
         "rpt": Builtin("rlllm.algorithms.methods.rl.rpt:METHOD"),
         "ttrl": Builtin("rlllm.algorithms.methods.rl.ttrl:METHOD"),
         "intuitor": Builtin("rlllm.algorithms.methods.rl.intuitor:METHOD"),
@@ -192,6 +193,10 @@ SLOTS = Registry(
             "rlllm.algorithms.advantages.self_distillation:RLRT",
             "group, larger where a good completion departs from the policy with the solution (RLRT)",
         ),
+        "advantage.information-gain": Builtin(
+            "rlllm.algorithms.advantages.information_gain:InformationGain",
+            "how much more likely the thought makes what follows, in its group; needs no reward (RLP)",
+        ),
         "advantage.lagrange": Builtin(
             "rlllm.algorithms.advantages.lagrange:Lagrange", "reward minus a cost whose weight holds it under a bound"
         ),
@@ -273,6 +278,7 @@ SIGNALS = Registry(
         "sibling_divergence": Builtin("rlllm.algorithms.signals.sibling_distributions:SiblingDivergence"),
         "attention_shares": Builtin("rlllm.algorithms.signals.attention_shares:AttentionShares"),
         "answer_logps": Builtin("rlllm.algorithms.signals.answer_logps:AnswerLogps"),
+        "thought_gain": Builtin("rlllm.algorithms.signals.thought_gain:ThoughtGain"),
         "teacher_logps": Builtin("rlllm.algorithms.signals.teacher_logps:TeacherLogps"),
     },
     "rlllm methods ls --signals",

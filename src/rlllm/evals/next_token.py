@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rlllm.core.records import PromptTask, Sample
+from rlllm.core.records import PromptTask, Sample, prompt_text
 from rlllm.core.watchdog import sign
+from rlllm.data.corpus.positions import PREFIX
 from rlllm.evals.before_after import Measured, passed
 from rlllm.evals.sampling import sample
 from rlllm.evals.teacher_forcing import LOGITS, batch
@@ -15,6 +16,7 @@ from rlllm.rewards.composition import Composition
 from rlllm.rewards.verifiers.next_token import NextToken
 from rlllm.rollouts.config import SamplingConfig
 
+_OPENED = "<think>"
 ACCURACY = "next-token accuracy"
 """Share of the positions at which the most likely token, behind the model's own thought, is the true one."""
 WITHOUT = f"{ACCURACY}, no thought"
@@ -35,15 +37,21 @@ def measure_next_token(
 ) -> list[Measured]:
     """The three accuracies, and pass@1: the share of sampled completions that the first reward gives at least 1.
 
-    A completion without the marker has no thought, so that all three accuracies are one at it.
+    A completion without the marker has no thought, so that all three accuracies are one at it; unless the prompt ends with
+    `<think>`: then the completion is a thought, and is ended where it was cut.
     """
     marker = marker_of(rewards)
     completions = sample(model, tokenizer, tasks, sampling, samples=samples, seed=seed)
-    own = [[thought(row.completion, marker) for row in rows] for rows in completions]
+    own = [[thought(row, marker) for row in rows] for rows in completions]
     others = [own[(place + 1) % len(own)] for place in range(len(own))]
     shown = {ACCURACY: own, WITHOUT: [[""] for _ in tasks], ANOTHERS: others}
+    bare = [PromptTask(task.meta.get(PREFIX, task.prompt), task.answer, task.meta) for task in tasks]
     measured = [
-        Measured(name, hits(model, tokenizer, tasks, thoughts), **(_texts(completions) if thoughts is own else {}))
+        Measured(
+            name,
+            hits(model, tokenizer, bare if name == WITHOUT else tasks, thoughts),
+            **(_texts(completions) if thoughts is own else {}),
+        )
         for name, thoughts in shown.items()
     ]
     return [*measured, passed("pass@1", completions, rewards)]
@@ -55,9 +63,12 @@ def marker_of(rewards: Composition) -> str:
     return next(found, NextToken().marker)
 
 
-def thought(completion: str, marker: str) -> str:
-    """A completion up to the end of its last marker; empty where it has none."""
-    before, found, _ = completion.rpartition(marker)
+def thought(sample: Sample, marker: str) -> str:
+    """A completion up to the end of its last marker. Without one it is empty, or all of it with a marker behind it where the
+    prompt has opened a thought."""
+    before, found, _ = sample.completion.rpartition(marker)
+    if not found and prompt_text(sample.prompt).endswith(_OPENED):
+        return sample.completion + marker
     return before + found
 
 

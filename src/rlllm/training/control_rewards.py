@@ -19,6 +19,7 @@ class Control:
         phrase: what is compared with, as it ends the sentence "the true reward adds ... over".
         rewards: true rewards, hit rate, seed -> the rewards of the control.
         trainer: TRL settings it overrides.
+        advantage: fields of the advantage that it sets, for an advantage that has all of them.
         sampled_afresh: measure the end with other random numbers than the start; the same would show unmoved weights
             without the noise of sampling, which every other run has.
     """
@@ -26,6 +27,7 @@ class Control:
     phrase: str
     rewards: Callable[[Specs, float, int], Specs]
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    advantage: Mapping[str, Any] = field(default_factory=dict)
     sampled_afresh: bool = False
 
 
@@ -64,6 +66,7 @@ CONTROLS = {
     "format": Control("the format reward alone", _format_reward),
     "flipped": Control("flipped rewards", _flipped_reward),
     "frozen": Control("frozen weights", _true_rewards, {"learning_rate": 0.0}, sampled_afresh=True),
+    "random-thought": Control("thoughts of other positions", _true_rewards, advantage={"thoughts": "others"}),
 }
 """Name to control, as `--controls` takes them."""
 TRUE = "true"

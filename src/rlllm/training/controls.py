@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rlllm.algorithms.components import SlotSpec
+from rlllm.algorithms.components import SlotSpec, takes
 from rlllm.core.errors import ConfigError
 from rlllm.core.runs import Run, RunOptions
 from rlllm.core.verdict import Diagnostics
@@ -105,6 +105,8 @@ def child_plan(
         changed["trainer"] = {**config.trainer, **control.trainer}
         if specs != _true_specs(plan):
             changed["sampler"] = _without_reward(config.sampler)
+        if control.advantage:
+            changed["advantage"] = _with_fields(plan.slots["advantage"], name, control)
         changed["stop_when_flat"] = 0  # a control that stopped early would have had fewer completions
         changed["allow"] = [ALL]
         settings |= control.trainer
@@ -120,6 +122,18 @@ def child_plan(
         given=plan.given,
     )
     return replace(plan_rl(start, specs), environment=plan.environment, cards=plan.cards)
+
+
+def _with_fields(spec: SlotSpec, name: str, control: Control) -> SlotSpec:
+    """The advantage of a control. Raises ConfigError for an advantage that lacks what the control sets."""
+    missing = [field for field in control.advantage if not takes("advantage", spec, field)]
+    if missing:
+        raise ConfigError(
+            f"the control {name} compares with {control.phrase}, and this advantage reads no thoughts",
+            given=f"advantage={spec.name}",
+            hint="it is a control of: rlllm pretrain --method rlp",
+        )
+    return spec.model_copy(update={"params": {**spec.params, **control.advantage}})
 
 
 def _without_reward(sampler: SlotSpec | None) -> SlotSpec | None:

@@ -22,13 +22,13 @@ from rlllm.core.user_cache import cache_root
 from rlllm.core.watchdog import sign
 from rlllm.data.config import DataConfig, held_out_rows
 from rlllm.data.corpus.documents import Document
-from rlllm.data.corpus.positions import ENTROPY, drawn, places, position
+from rlllm.data.corpus.positions import ENTROPY, PREFIX, drawn, places, position
 from rlllm.data.corpus.text import TextParams, text_params
 from rlllm.data.load import PROCEDURAL_HOLDOUT, Loaded, split_key
 from rlllm.data.request import Split
 from rlllm.policies.model_sources import ModelSource, source_of
 
-PREFIX = "{prefix}"
+_PLACE = "{prefix}"
 _ROWS = 1000
 _LONGEST = 512
 """Tokens that the proxy reads at once; half of them are context alone, but for the first of a document."""
@@ -45,7 +45,7 @@ class PositionsConfig(Section):
     """Entropy of the proxy's next token, in nats, from which a position is taken; 0 takes all of them, and asks no proxy."""
     top_k: int = Field(16, ge=2)
     """The entropy is that of so many most likely tokens, as if there were no others."""
-    template: str = PREFIX
+    template: str = _PLACE
     """The prompt of a position, with `{prefix}` for the text before it."""
     chat: bool = False
     """Whether the prompt is a user's turn of the chat template, and the prediction the assistant's. Default: the model goes on
@@ -54,11 +54,11 @@ class PositionsConfig(Section):
     @field_validator("template")
     @classmethod
     def _has_prefix(cls, template: str) -> str:
-        if PREFIX not in template:
+        if _PLACE not in template:
             raise ConfigError(
                 "the prompt of a position shows what stands before it",
                 given=f"positions.template={template}",
-                hint=f"put {PREFIX} where the text is to stand",
+                hint=f"put {_PLACE} where the text is to stand",
             )
         return template
 
@@ -228,7 +228,12 @@ class _Reader:
         return self.proxy is None or (entropy is not None and entropy >= self.positions.min_entropy)
 
     def _shown(self, row: Any) -> Any:
-        return replace(row, prompt=self.positions.template.replace(PREFIX, str(row.prompt)))
+        template = self.positions.template
+        if template == _PLACE:
+            return row
+        return replace(
+            row, prompt=template.replace(_PLACE, str(row.prompt)), meta={**row.meta, PREFIX: str(row.prompt)}
+        )
 
     def counts(self, proxy: _Proxy | None, positions: PositionsConfig, rows: Sequence[Any]) -> PositionCounts:
         entropies = [row.meta[ENTROPY] for row in rows if ENTROPY in row.meta]

@@ -10,7 +10,7 @@ import pytest
 import rlllm
 from rlllm.core.config import ModelConfig
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import PromptTask
+from rlllm.core.records import PromptTask, Sample
 from rlllm.evals.next_token import hits, thought
 from rlllm.policies.loading import load_policy, load_tokenizer
 from rlllm.policies.model_sources import source_of
@@ -68,8 +68,9 @@ def test_data_that_is_no_text_is_refused() -> None:
 
 
 def test_a_thought_ends_with_its_last_marker() -> None:
-    assert thought("a</think>b</think> c", "</think>") == "a</think>b</think>"
-    assert thought("no thought", "</think>") == ""
+    assert thought(Sample("x", "a</think>b</think> c"), "</think>") == "a</think>b</think>"
+    assert thought(Sample("x", "no thought"), "</think>") == ""
+    assert thought(Sample("x<think>", "cut"), "</think>") == "cut</think>"
 
 
 def test_the_most_likely_token_is_compared_with_the_first_of_the_answer() -> None:
@@ -96,9 +97,9 @@ def test_the_most_likely_token_is_compared_with_the_first_of_the_answer() -> Non
     assert [row[0] for row in expected] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("method", ["rpt", "plain"])
+@pytest.mark.parametrize("method", ["rpt", "rlp", "plain"])
 def test_two_steps_measure_accuracy_and_keep_the_chat_template(method: str, corpus: Path, tmp_path: Path) -> None:
-    more = {"rollout": {"max_new_tokens": 3}} if method == "rpt" else {}
+    more = {"rollout": {"max_new_tokens": 3}} if method != "plain" else {}
     run = rlllm.pretrain(
         model="nano",
         data={"name": str(corpus), "rows": 32, "holdout": 8},

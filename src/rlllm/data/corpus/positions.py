@@ -15,6 +15,8 @@ BOUNDARIES = "boundaries"
 """Column of a position: the lengths in characters of the beginnings of its continuation that end where a token ends."""
 ENTROPY = "entropy"
 """Column of a position: how uncertain the proxy model is of the token that follows, in nats."""
+PREFIX = "prefix"
+"""Column of a position whose prompt has words around the text: the text alone."""
 _WORD = re.compile(r"\s*\S+")
 
 

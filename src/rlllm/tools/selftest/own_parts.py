@@ -18,6 +18,7 @@ from rlllm.algorithms.advantages.confidence import LowEntropy, SelfCertainty
 from rlllm.algorithms.advantages.consistency import GroupConsistency
 from rlllm.algorithms.advantages.gae import gae
 from rlllm.algorithms.advantages.group import leave_one_out
+from rlllm.algorithms.advantages.information_gain import InformationGain
 from rlllm.algorithms.advantages.lagrange import constrained
 from rlllm.algorithms.advantages.pairwise import pairwise
 from rlllm.algorithms.advantages.reinforce_plus_plus import LitePPO, ReinforcePlusPlus, ReinforcePlusPlusBaseline
@@ -327,6 +328,7 @@ def _advantages() -> list[Check]:
         check("starpo", _starpo),
         check("e3rl", _segment_shares),
         check("vac-group", _group_consistency),
+        check("information-gain", _information_gain),
     ]
 
 
@@ -337,6 +339,14 @@ def _group_consistency(batch: Batch) -> float:
     rollout = replace(rollout_of(batch), names=["judged"], signals={"answer_logps": torch.tensor(logps.reshape(-1))})
     part = GroupConsistency(weight=0.3, correct="judged")
     return difference(part(rollout), expected.reshape(-1))
+
+
+def _information_gain(batch: Batch) -> float:
+    """Gains are the batch's rewards, and every token is of the thought."""
+    gains = batch.rewards.reshape(-1, 1)
+    signal = torch.tensor(np.broadcast_to(gains, batch.mask.shape).copy())
+    found = InformationGain()(replace(rollout_of(batch), signals={"thought_gain": signal}))
+    return difference(found, formulas.leave_one_out(batch.rewards).reshape(-1, 1) * batch.mask)
 
 
 def _confidence(batch: Batch, advantage: Advantage, signals: Mapping[str, Tensor], values: Array) -> float:

@@ -15,11 +15,12 @@ from rlllm.policies.model_sources import source_of
 from rlllm.rewards.config import RewardSpec
 from rlllm.rollouts.config import CompletionConfig
 from rlllm.training.flow import Job, train
-from rlllm.training.plan import Plan, RLPlan, plan_of
+from rlllm.training.plan import Plan, RLPlan, plan_of, with_defaults
 from rlllm.training.reward_cards import with_cards
 from rlllm.training.reward_specs import resolve_rewards
 from rlllm.training.rl_plan import plan_rl
 from rlllm.training.settings import SAMPLING_ALIASES, SampledHoldoutConfig, TrainingConfig
+from rlllm.training.size_defaults import SizeDefaults
 from rlllm.training.text_positions import PositionsConfig, as_task, load_positions
 from rlllm.training.trainers import rl, sft
 from rlllm.training.trainers.base import Trainer
@@ -99,7 +100,8 @@ def _plan_plain(config: PlainSettings, method: Method, trainer: Trainer[Any, Any
 
 def _start(config: Any, method: Method, trainer: Trainer[Any, Any]) -> Plan[Any]:
     source = source_of(config.model)
-    text = load_positions(config.data, config.positions, source, config.model, trainer.record)
+    positions = with_defaults(config, method, SizeDefaults()).positions
+    text = load_positions(config.data, positions, source, config.model, trainer.record)
     return replace(plan_of(config, method, trainer, source, text.loaded), positions=text.counts)
 
 

@@ -62,7 +62,8 @@ class ControlledSettings(RLSettings):
     eval: SampledHoldoutConfig = SampledHoldoutConfig()
     """Measurement before and after."""
     controls: list[str] = Field(default_factory=list)
-    """Runs beside this one whose reward makes no sense, to compare with: `random`, `format`, `flipped`, `frozen`."""
+    """Runs beside this one whose reward makes no sense, to compare with: `random`, `format`, `flipped`, `frozen`; of the
+    method `rlp` also `random-thought`, which learns from the gain of another position's thought."""
     seeds: int = Field(1, ge=1)
     """Seeds to train under, one after another, from `seed` on."""
 
