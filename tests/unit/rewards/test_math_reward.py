@@ -99,7 +99,7 @@ MATH = [
     ("<think>\\boxed{4}</think> \\boxed{3}", "4", 0.0),
     ("<think>\\boxed{4}</think>", "4", 1.0),
 ]
-FOR_EVER = "\\boxed{\\binom{1000000000}{500000000}}"
+FOR_EVER = "\\boxed{\\sum_{n=1}^{\\infty} \\frac{\\sin(n)}{n^3}}"
 
 
 @pytest.mark.parametrize(("completion", "reference", "value"), MATH)
@@ -220,7 +220,7 @@ reward.score_batch([Sample("q", "#### x + 1", "1 + x")] * 2)
 threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 start = time.monotonic()
 try:
-    reward.score_batch([Sample("q", "\\\\boxed{\\\\binom{1000000000}{500000000}}", "7")] * 40)
+    reward.score_batch([Sample("q", "\\\\boxed{\\\\sum_{n=1}^{\\\\infty} \\\\frac{\\\\sin(n)}{n^3}}", "7")] * 40)
 except KeyboardInterrupt:
     print("interrupted", time.monotonic() - start < 2.5, flush=True)
 """

@@ -129,7 +129,7 @@ class Math:
         return Score(float(reply["equal"]), parsed=answer)
 
 
-_TOO_LARGE = "a number too large to be compared"
+_TOO_LARGE = "too large to be compared"
 _BARS = re.compile(r"\||vert")
 _BASES = re.compile(r"\bbases?\b|\b(?:binary|octal|hexadecimal|decimal)\b", re.IGNORECASE)
 
