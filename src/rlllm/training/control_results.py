@@ -77,7 +77,7 @@ def _label(measure: str, name: str, kinds: int) -> str:
 
 def _measure(label: str, runs: Sequence[Run]) -> dict[str, Any]:
     """A row of `measures`: the run's own, or with several seeds the mean over them."""
-    rows = [run.results["measures"][0] for run in runs]
+    rows = [run.read("results.json")["measures"][0] for run in runs]
     if len(rows) == 1:
         return {**rows[0], "name": label}
     means = {"difference": over_seeds([row["difference"]["estimate"] for row in rows])}
@@ -126,7 +126,7 @@ def _answer(added: Interval, gain: float) -> str:
 
 def _summary(name: str, runs: Sequence[Run], seeds: Sequence[int]) -> dict[str, Any]:
     """Gain of every run of one kind, by seed."""
-    gains = [run.results["measures"][0]["difference"]["estimate"] for run in runs]
+    gains = [run.read("results.json")["measures"][0]["difference"]["estimate"] for run in runs]
     return {
         "name": name,
         "seeds": list(seeds),

@@ -51,7 +51,7 @@ def finished(run: Run) -> bool:
 def numbers_of(run: Run) -> RunNumbers:
     """The numbers of a finished run. It has to have been measured before and after."""
     before, after = (run.read(f"measured_{when}.json")[0] for when in ("before", "after"))
-    scores, interval = after["scores"], run.results["measures"][0]["after"]
+    scores, interval = after["scores"], run.read("results.json")["measures"][0]["after"]
     passed = _pass_at_most(before["scores"], after["scores"])
     measured = ("before", "after") if score_bounds(before["scores"], scores) else ()
     return RunNumbers(
@@ -62,7 +62,7 @@ def numbers_of(run: Run) -> RunNumbers:
         low=-math.inf if interval["low"] is None else interval["low"],
         high=math.inf if interval["high"] is None else interval["high"],
         numbers={
-            **_measured(run.results["measures"]),
+            **_measured(run.read("results.json")["measures"]),
             **passed,
             **_log(run.metrics()),
             "seconds": float(run.status["seconds"]),
