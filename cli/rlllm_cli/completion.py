@@ -56,11 +56,10 @@ def stages(incomplete: str) -> list[str]:
 
 def runs(incomplete: str) -> list[str]:
     """Run directories below `runs`."""
-    from pathlib import Path
 
-    from rlllm.core.runs import list_runs
+    from rlllm.core.runs import RUNS, list_runs
 
-    return [str(run.path) for run in reversed(list_runs(Path("runs")))]
+    return [str(run.path) for run in reversed(list_runs(RUNS))]
 
 
 def controls(incomplete: str) -> list[str]:

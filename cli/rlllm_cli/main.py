@@ -83,14 +83,34 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
-            from rlllm.core.errors import unknown
-
-            raise unknown("command", args[0], self.commands, list_command=f"{ctx.command_path} --help")
+            raise self.unknown_command(args[0], ctx.command_path)
         return super().resolve_command(ctx, args)
+
+    def unknown_command(self, word: str, path: str) -> RlllmError:
+        """The error for a word that is no command of this group."""
+        from rlllm.core.errors import unknown
+
+        return unknown("command", word, self.commands, list_command=f"{path} --help")
 
 
 class Root(Commands):
     """The root group; its panels come in the order of a run's life, also where help is plain text."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first, *rest = args or [""]
+        args = {"version": ["--version"], "help": [*rest, "--help"]}.get(first, args)
+        return super().parse_args(ctx, args)
+
+    def unknown_command(self, word: str, path: str) -> RlllmError:
+        """The error for a word that is no verb; methods and the verbs of other tools are answered with a line to type."""
+        from rlllm.algorithms.registry import METHODS
+        from rlllm.core.errors import ConfigError
+        from rlllm.core.other_names import command_for
+
+        verb = f"{METHODS.load(word).stages[0]} --method {word}" if word in METHODS else command_for(word)
+        if verb is None:
+            return super().unknown_command(word, path)
+        return ConfigError(f"unknown command: {word}", hint=f"type {path} {verb}")
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [name for panel in PANELS.values() for name in panel]
@@ -136,7 +156,8 @@ def _print_version(wanted: bool) -> None:
 
 def root(
     _version: Annotated[
-        bool, typer.Option("--version", metavar="", help="Print the version.", is_eager=True, callback=_print_version)
+        bool,
+        typer.Option("--version", "-V", metavar="", help="Print the version.", is_eager=True, callback=_print_version),
     ] = False,
     _traceback: Annotated[
         bool, typer.Option("--traceback", metavar="", help="Anywhere on the line: show Python's traceback of an error.")

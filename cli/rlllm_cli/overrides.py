@@ -360,11 +360,12 @@ def _check_known(settings: type[StageConfig], key: str, takes_value: Mapping[str
 
 def _no_such_option(settings: type[StageConfig], key: str, names: Sequence[str]) -> ConfigError:
     from rlllm.core.errors import ConfigError, closest
+    from rlllm.core.other_names import setting_for
 
     verb, positive = settings.stage, re.sub(r"^no[-_]", "", key)
     if positive != key and "bool" in _kinds(settings, positive):
         hint = f"type --{positive}=false"
-    elif near := _initials(key, names) or closest(key, names):
+    elif near := _initials(key, names) or setting_for(key, names) or closest(key, names):
         hint = f"did you mean --{near}?"
     else:
         hint = f"list them with: rlllm {verb} --help"
@@ -379,6 +380,7 @@ def _initials(key: str, names: Sequence[str]) -> str | None:
 
 def _meant(verb: str, word: str, following: Sequence[str]) -> str | None:
     """What a bare word that is no recipe was probably meant to be, as something to type."""
+    from rlllm.algorithms.registry import METHODS
     from rlllm.core.config import known_keys
     from rlllm.data.registry import DATASETS
     from rlllm.rewards.registry import REWARDS
@@ -391,4 +393,7 @@ def _meant(verb: str, word: str, following: Sequence[str]) -> str | None:
         return f"did you mean --data {word}?"
     if word in REWARDS:
         return f"did you mean --reward {word}?"
+    if word in METHODS:
+        stages = METHODS.load(word).stages
+        return f"did you mean {'' if verb in stages else f'rlllm {stages[0]} '}--method {word}?"
     return None

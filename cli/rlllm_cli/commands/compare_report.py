@@ -116,10 +116,9 @@ def _single(folder: Path) -> str:
     from rlllm.core.runs import open_run
     from rlllm.report import render_run, render_sweep
 
-    if (folder / "sweep.json").exists():
-        return render_sweep(open_run(folder))
     if not (folder / "pipeline.json").exists():
-        return render_run(open_run(folder))
+        run = open_run(folder)
+        return render_sweep(run) if "arms" in run.results or (folder / "sweep.json").exists() else render_run(run)
     try:
         return (folder / "report.html").read_text(encoding="utf-8")
     except OSError as error:

@@ -104,7 +104,7 @@ def launch(
 ) -> None:
     """Resolve every step first, then run them. Raises RlllmError before the first step, typer.Exit after the last."""
     from rlllm.core.recipes import PIPELINES, find_recipe, read_recipe
-    from rlllm.core.runs import RunOptions
+    from rlllm.core.runs import RUNS, RunOptions
     from rlllm.stages.pipeline.run import run_pipeline
     from rlllm.stages.pipeline.settings import load_pipeline, with_settings
 
@@ -114,7 +114,7 @@ def launch(
     selection = _selection(start, only, output_dir, switches)
     resume = switches.resume or bool(start or only)
     pipeline = load_pipeline(with_settings(read_recipe(entry.path), settings))
-    folder = Path(output_dir) if output_dir else Path("runs") / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(output_dir) if output_dir else RUNS / f"{entry.path.stem}-{time.strftime('%Y%m%d-%H%M%S')}"
     accepted = tuple(switches.accept_change or ())
     if switches.dry_run:
         there = RunOptions(resume=resume, overwrite=switches.overwrite, accept_change=accepted)

@@ -18,8 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serial
 from rlllm.core import trl_fields
 from rlllm.core.addresses import refuse_keys_in_addresses
 from rlllm.core.errors import ConfigError, UnknownNameError, closest, unknown
+from rlllm.core.other_names import setting_for
 from rlllm.core.records import fingerprint
 from rlllm.core.redaction import secrets_in, without_secrets
+from rlllm.core.runs import RUNS
 
 
 class Section(BaseModel):
@@ -216,7 +218,7 @@ class StageConfig(Section):
 
     def directory(self) -> Path:
         """The run directory: the one that was named, or `runs/STAGE-TIME`."""
-        return self.output_dir or Path("runs") / f"{self.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
+        return self.output_dir or RUNS / f"{self.stage}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 _LONGEST_NAME = 255
@@ -460,6 +462,8 @@ def _explain_unknown_key(cls: type[StageConfig], key: str) -> ConfigError:
     for name, section in _sections(cls).items():
         if leaf in section.model_fields and f"{name}.{leaf}" != key:
             return ConfigError(f"unknown key for {cls.stage}: {key}", hint=f"did you mean {name}.{leaf}?")
+    if meant := setting_for(key, known_keys(cls)):
+        return ConfigError(f"unknown key for {cls.stage}: {key}", hint=f"did you mean {meant}?")
     return unknown(
         f"key for {cls.stage}", key, known_keys(cls) if closest(key, known_keys(cls)) else list(cls.model_fields)
     )

@@ -37,6 +37,8 @@ from rlllm.core.redaction import without_keys, without_own_secrets
 from rlllm.core.run_shapes import misfit
 from rlllm.core.watchdog import heard
 
+RUNS = Path("runs")
+"""Where run directories are made that nobody names, in the working directory."""
 MANIFEST = "manifest.json"
 _BEFORE_THE_RUN = ("launch", "logs", "config.json.partial")
 """What is in a run's directory before its processes have started, beside the lock; a kill leaves the last."""
@@ -471,11 +473,12 @@ def _check_resumable(path: Path, filled: bool, digest: str) -> None:
 
 
 def open_run(path: Path | str) -> Run:
-    """An existing run, for reading. Raises RunDirectoryError if there is none."""
-    run = Run(Path(path).expanduser())
-    if not (run.path / "status.json").exists():
-        raise RunDirectoryError("no run in this directory", given=path, hint="list runs with: rlllm runs ls")
-    return run
+    """An existing run, for reading; a name alone may be that of a run in `runs/`. Raises RunDirectoryError if there is none."""
+    place = Path(path).expanduser()
+    for folder in (place, RUNS / place):
+        if (folder / "status.json").exists():
+            return Run(folder)
+    raise RunDirectoryError("no run in this directory", given=path, hint="list runs with: rlllm runs ls")
 
 
 def list_runs(root: Path) -> list[Run]:

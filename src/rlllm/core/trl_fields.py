@@ -134,6 +134,8 @@ def check(configs: tuple[str, ...], name: str, value: Any) -> Any:
     kinds = fields[name]["kinds"]
     if value is False and "str" in kinds and "bool" not in kinds:
         value = "no"  # what YAML makes of an unquoted no, as in save_strategy=no
+    if not _fits(value, kinds) and "list" in kinds and isinstance(value, str):
+        value = [value]  # `--loss_type ipo`, as TRL's own parser takes it
     if not _fits(value, kinds):
         raise ConfigError(
             f"{name} takes {' or '.join(kinds)}",

@@ -18,7 +18,7 @@ from rlllm.report.wording import count, fixed, p_value
 
 def render_sweep(run: Run) -> str:
     """The page of a sweep, as the text of an HTML file; made from the files of its directory."""
-    results, config = run.results, run.read_or_empty("config.json")
+    results, config = run.read("results.json"), run.read_or_empty("config.json")
     command = command_of(config)
     parts: list[Part] = [
         ("table", "Table", _whole_table(results)),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlllm.core.errors import ConfigError
 from rlllm.core.events import ProgressCallback
-from rlllm.core.runs import read_json, write_json
+from rlllm.core.runs import RUNS, read_json, write_json
 from rlllm.rewards.bench.reward_hash import code_key, identity
 from rlllm.rewards.config import RewardSpec
 from rlllm.training.plan import Plan, RLPlan
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rlllm.training.reward_findings import Card
 
 RLConfigT = TypeVar("RLConfigT", bound=RLSettings)
-FOLDER = Path("runs") / "reward-cards"
+FOLDER = RUNS / "reward-cards"
 
 
 def save(card: Card, spec: RewardSpec) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlllm.core.errors import ConfigError, unknown
+from rlllm.core.errors import ConfigError, UnknownNameError, unknown
 from rlllm.core.records import Record, fingerprint, has_images, images_of, record_hash, task_of
 from rlllm.data.config import DataConfig
 from rlllm.data.load import Loaded, load
@@ -297,7 +297,13 @@ def _load_rows(data: DataConfig, kind: type[Record], rows: int) -> Loaded:
     if data.holdout is None and data.name.partition(":")[0] in DATASETS:
         wanted = rows if data.rows is None else min(rows, data.rows)
         data = data.model_copy(update={"rows": 1, "holdout": wanted})
-    return load(data, kind)
+    try:
+        return load(data, kind)
+    except UnknownNameError as error:
+        if error.hint and not error.exists:  # a near name was found
+            raise
+        hint = f"a task of lm-evaluation-harness is written lm-eval:{data.name}"
+        raise UnknownNameError(error.what, exists=error.exists, hint=hint) from error
 
 
 def _check_settings(config: EvalSettings, metrics: list[Metric], baseline: ModelSource | None) -> None:
