@@ -21,7 +21,6 @@ from rlllm.core.errors import ConfigError
 from rlllm.core.records import Sample
 from rlllm.rewards.bench.cases import read_cases
 from rlllm.rewards.code.reward import Code
-from rlllm.sandbox.layers import SandboxError
 
 CASES = Path(__file__).parents[2] / "cases" / "code.jsonl"
 ADD = "def add(a, b): return a + b"
@@ -40,6 +39,8 @@ STACK_TEST = (
 )
 RAISES = """import pytest
 from solution import f
+
+pytestmark = pytest.mark.usefixtures("isolation")
 
 def test_f():
     with pytest.raises(ValueError, match='odd'):
@@ -71,14 +72,6 @@ class TestCases(unittest.TestCase):
     def test_f(self):
         self.assertEqual(f(self.n), 9)
 """
-
-
-@pytest.fixture(autouse=True, scope="module")
-def isolation() -> None:
-    try:
-        Code().score_batch([])
-    except SandboxError as error:
-        pytest.skip(str(error))
 
 
 def score(completion: str, meta: dict[str, Any], **settings: Any) -> Any:

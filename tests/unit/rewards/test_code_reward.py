@@ -21,7 +21,8 @@ from rlllm.rewards.composition import build
 from rlllm.rewards.config import RewardSpec
 from rlllm.sandbox import open_sandbox, shared_sandbox
 from rlllm.sandbox.jobs import Limits, Outcome, Program
-from rlllm.sandbox.layers import SandboxError
+
+pytestmark = pytest.mark.usefixtures("isolation")
 
 ADD = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
 CALLS = {
@@ -33,14 +34,6 @@ CALLS = {
 SUM = {"tests": [{"stdin": "2 3\n", "stdout": "5\n"}, {"stdin": "-1 1", "stdout": "0"}]}
 PROMPT = 'from typing import List\n\n\ndef largest(xs: List[int]) -> int:\n    """The largest of xs."""\n'
 LARGEST = {"entry_point": "largest", "test": "def check(candidate):\n    assert candidate([1, 3, 2]) == 3\n"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def isolation() -> None:
-    try:
-        Code().score_batch([])
-    except SandboxError as error:
-        pytest.skip(str(error))
 
 
 def score(code: str, meta: dict[str, Any], prompt: str = "p", **settings: Any) -> Score:

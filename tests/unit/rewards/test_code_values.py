@@ -11,15 +11,8 @@ import pytest
 
 from rlllm.core.records import Sample, Score
 from rlllm.rewards.code.reward import Code
-from rlllm.sandbox.layers import SandboxError
 
-
-@pytest.fixture(autouse=True, scope="module")
-def isolation() -> None:
-    try:
-        Code().score_batch([])
-    except SandboxError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("isolation")
 
 
 def score(code: str, meta: dict[str, Any]) -> Score:

@@ -12,9 +12,11 @@ import pytest
 
 import rlllm
 from rlllm.core.errors import ConfigError, DataError
-from rlllm.core.records import Conversation, Sample
+from rlllm.core.records import Conversation, PromptTask, Sample
 from rlllm.core.runs import Run, file_hash, read_json, read_jsonl
 from rlllm.core.verdict import Diagnostics, judge
+from rlllm.data.config import DataConfig
+from rlllm.data.load import load
 from rlllm.training.trainers.iterative import records_of, steps_per_iteration
 from rlllm.training.trainers.iterative_dpo import extremes
 from rlllm.training.trainers.spin import data_against_samples
@@ -112,6 +114,30 @@ def test_a_reward_that_breaks_ends_the_run_with_its_words(tiny_model: str, tmp_p
     run = align(tiny_model, tmp_path / "run", rewards=[f"{tmp_path / 'reward.py'}:broken"], eval={"rows": 0})
     assert codes(run)[0] == "error"
     assert "the reward broken raised AttributeError" in run.verdict["reasons"][0]["text"]
+
+
+FAILS_ONCE = """
+def characters(sample):
+    if sample.prompt == {prompt!r}:
+        raise KeyError("nothing to see")
+    return float(len(sample.completion.encode()))
+"""
+
+
+def test_what_a_reward_failed_on_in_a_finished_iteration_counts_after_a_resume(tiny_model: str, tmp_path: Path) -> None:
+    data = {"name": "arithmetic", "level": 1, "rows": 64, "holdout": 0}
+    prompt = load(DataConfig(**data), PromptTask).train[0].prompt
+    (tmp_path / "once.py").write_text(FAILS_ONCE.format(prompt=prompt))
+    settings = {"rewards": [f"{tmp_path / 'once.py'}:characters"], "data": data, "per_device_train_batch_size": 32}
+    whole = align(tiny_model, tmp_path / "run", eval={"rows": 0}, **settings)
+    before = whole.verdict["diagnostics"]["reward_faults"]
+    assert [(fault["failed"], fault["seen"]) for fault in before] == [(4, 256)], whole.verdict["reasons"]
+    shutil.rmtree(whole.path / "iterations" / "2")
+    for name in ("2-pairs.jsonl", "2-pairs_counts.json"):
+        (whole.path / "iterations" / name).unlink()
+    shutil.rmtree(whole.model)
+    resumed = align(tiny_model, whole.path, eval={"rows": 0}, resume=True, **settings)
+    assert resumed.verdict["diagnostics"]["reward_faults"] == before
 
 
 def length(folder: Path) -> str:

@@ -120,6 +120,7 @@ def run(plan: PlanT, options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run:
         flow.measure(job, "before", options.measurements)
         job.model = None
         last = _iterate(job, options, make_pairs)
+        _note_faults(job)
         if last is None:
             return run
         job.progress.phase("saving")
@@ -127,7 +128,13 @@ def run(plan: PlanT, options: RunOptions, make_pairs: _MakePairs[PlanT]) -> Run:
         job.model = _policy(job, str(run.model))
         flow.measure(job, "after")
         flow.compare(job)
+        _note_faults(job)
     return run
+
+
+def _note_faults(job: Job[Any]) -> None:
+    if job.plan.rewards is not None:
+        job.diagnostics.reward_faults = job.plan.rewards.faults()
 
 
 def _try_settings(job: Job[Any]) -> None:
