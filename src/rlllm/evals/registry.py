@@ -14,6 +14,7 @@ METRICS = Registry(
         "lm-eval": Builtin("rlllm.evals.harness.run:METRIC"),
         "pass": Builtin("rlllm.evals.metrics.pass_at_k:METRIC"),
         "prm-steps": Builtin("rlllm.evals.metrics.prm_steps:METRIC"),
+        "readiness": Builtin("rlllm.evals.metrics.readiness:METRIC"),
         "reward-win-rate": Builtin("rlllm.evals.metrics.reward_win_rate:METRIC"),
         "rm": Builtin("rlllm.evals.metrics.rm_accuracy:METRIC"),
         "safety": Builtin("rlllm.evals.metrics.safety:METRIC"),

@@ -78,7 +78,9 @@ class PositionCounts:
     mean_entropy: float = 0.0
     """Of the rows that are taken."""
     contamination: tuple[str, ...] = ()
-    """What of the evaluation sets stands in the training rows, a line each."""
+    """What of the evaluation sets stands in the documents of the training rows, a line each."""
+    contaminated: int = 0
+    """How many of these documents hold an evaluation prompt."""
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Label and value rows for a person."""
@@ -112,7 +114,7 @@ class PositionCounts:
             "uncertain": self.uncertain,
             "mean_entropy": round(self.mean_entropy, 4),
             "tokens": {name: getattr(self.params, name) for name in ("least_context", "context", "continuation")},
-            "contamination": list(self.contamination),
+            "contamination": {"documents": self.contaminated, "lines": list(self.contamination)},
         }
 
 

@@ -17,9 +17,9 @@ from rlllm.data.config import DataConfig
 from rlllm.data.load import load
 from rlllm.data.prepare.folder import content_hash
 from rlllm.data.prepare.settings import Preparation
+from rlllm.stages.evaluate.items import evaluation_items, evaluation_sets
 from rlllm.tools.data.build import Prepared, prepare
 from rlllm.tools.data.check import DataCheck, check_data
-from rlllm.tools.data.evaluation_items import evaluation_items, evaluation_sets
 from rlllm.tools.data.record_types import record_kind
 from rlllm.tools.data.show import show_data
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,22 @@ def test_rpt_without_its_reward_is_refused(corpus: Path) -> None:
 def test_data_that_is_no_text_is_refused() -> None:
     with pytest.raises(DataError, match="no such data file"):
         _plan("arithmetic")
+
+
+def test_prompts_of_evaluation_sets_are_found_in_the_text(corpus: Path, tmp_path: Path) -> None:
+    question = "Which of the seven rivers of the old province runs past the mill with the red wheel?"
+    held = tmp_path / "questions.jsonl"
+    held.write_text(json.dumps({"prompt": question, "answer": "the third"}) + "\n", encoding="utf-8")
+    assert "contamination" not in dict(_plan(corpus, against=[]).lines())
+    clean = _plan(corpus, against=[str(held)])
+    assert dict(clean.lines())["contamination"].startswith("none of")
+    assert "holds a prompt of eval/quickstart" in dict(_plan(corpus).lines())["contamination"]
+    for path in corpus.iterdir():
+        path.write_text(f"{path.read_text(encoding='utf-8')} And then: {question} It was the third.", encoding="utf-8")
+    found = _plan(corpus, against=[str(held)])
+    counts = found.to_json()["positions"]["contamination"]
+    assert counts["documents"] == found.positions.contaminated > 0
+    assert "1 of 1 prompts of" in counts["lines"][1]
 
 
 def test_a_thought_ends_with_its_last_marker() -> None:

@@ -200,6 +200,7 @@ def _remarks(plan: EvalPlan, task: PlannedTask, result: Evaluation) -> list[str]
             "model ends its turns"
         )
     remarks += [sentence(row) for row in result.extra.get("turns", ())]
+    remarks += result.extra.get("findings", ())
     if task.by is not None and (spread := result.extra.get(f"spread over {task.by}")) is not None:
         remarks.append(f"the values by {task.by} have a standard deviation of {spread:.3f}")
     problems = [prompt_key(record.prompt) for record in task.records]

@@ -66,7 +66,7 @@ def prepare(config: Preparation, *, listener: ProgressCallback | None = None, co
         ConfigError: settings that do not fit the sources, or a folder that is in the way.
         DataError: a source that cannot be read or mixed as asked.
     """
-    from rlllm.tools.data.evaluation_items import evaluation_sets
+    from rlllm.stages.evaluate.items import evaluation_sets
 
     listener = listener or NullProgress()
     before = _in_the_way(config)
@@ -168,7 +168,7 @@ def _contamination(config: Preparation, listener: ProgressCallback) -> Any:
     if not config.contamination.against:
         return None
     from rlllm.data.prepare.contamination import Contamination
-    from rlllm.tools.data.evaluation_items import evaluation_items
+    from rlllm.stages.evaluate.items import evaluation_items
 
     listener.phase("reading evaluation sets")
     return Contamination(evaluation_items(config.contamination.against), config.contamination)

@@ -82,7 +82,7 @@ def _check(config: DataCheck, source: DataConfig, listener: ProgressCallback) ->
     from rlllm.data.prepare.assembly import chunks
     from rlllm.data.prepare.contamination import Contamination, RowText
     from rlllm.data.prepare.near_duplicates import DuplicateFinder
-    from rlllm.tools.data.evaluation_items import evaluation_items
+    from rlllm.stages.evaluate.items import evaluation_items
 
     kind, bad, measures = record_kind(source, config.kind), BadRows(source.on_bad_row), RecordCounts()
     finder = DuplicateFinder(config.near_duplicates)

@@ -19,7 +19,7 @@ from rlllm.training.plan import Plan, RLPlan, plan_of, with_defaults
 from rlllm.training.reward_cards import with_cards
 from rlllm.training.reward_specs import resolve_rewards
 from rlllm.training.rl_plan import plan_rl
-from rlllm.training.settings import SAMPLING_ALIASES, SampledHoldoutConfig, TrainingConfig
+from rlllm.training.settings import SAMPLING_ALIASES, Names, SampledHoldoutConfig, TrainingConfig
 from rlllm.training.size_defaults import SizeDefaults
 from rlllm.training.text_positions import PositionsConfig, as_task, load_positions
 from rlllm.training.trainers import rl, sft
@@ -53,6 +53,9 @@ class PretrainSettings(ControlledSettings):
     """The text: a file, a folder, a table, a Hub id (each with or without `text:` in front), or `text:rlllm`."""
     positions: PositionsConfig = PositionsConfig()
     """Which positions of the text are learned, and how they are shown."""
+    against: Names = Field(default_factory=lambda: ["eval/quickstart"])
+    """Evaluation sets, as data sets or recipes of `eval`, whose prompts are looked for in the documents that are learned from;
+    [] looks for none."""
 
     @field_validator("data")
     @classmethod
@@ -71,6 +74,9 @@ class PlainSettings(TrainingConfig):
     """The text: a file, a folder, a table, a Hub id (each with or without `text:` in front), or `text:rlllm`."""
     positions: PositionsConfig = PositionsConfig()
     """Which positions of the text are learned, and how they are shown."""
+    against: Names = Field(default_factory=lambda: ["eval/quickstart"])
+    """Evaluation sets, as data sets or recipes of `eval`, whose prompts are looked for in the documents that are learned from;
+    [] looks for none."""
     eval: SampledHoldoutConfig = SampledHoldoutConfig()
     """Measurement before and after."""
     rollout: CompletionConfig = CompletionConfig(max_new_tokens=64)
