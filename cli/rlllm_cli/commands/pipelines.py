@@ -17,6 +17,7 @@ from rlllm_cli.progress import clock, listening
 if TYPE_CHECKING:
     from rlllm.core.runs import RunOptions
     from rlllm.stages.catalog import StagePlan
+    from rlllm.stages.pipeline.gates import GateResult
     from rlllm.stages.pipeline.reuse import Selection
     from rlllm.stages.pipeline.run import PipelineRun
     from rlllm.stages.pipeline.settings import Pipeline
@@ -264,11 +265,12 @@ def conclude(done: PipelineRun, ctx: typer.Context, as_json: bool) -> None:
 
 def show_gates(done: PipelineRun) -> None:
     """The gates, each with its numbers."""
-    for gate in done.gates:
-        numbers = ", ".join(
-            f"{name} = {'not measured' if n is None else f'{n:.4g}'}" for name, n in gate.numbers.items()
-        )
-        console.fields([(f"gate of {gate.step}", f"{'holds' if gate.holds else 'CLOSED'}: {gate.gate} ({numbers})")])
+    console.fields((f"gate of {gate.step}", _gate_text(gate)) for gate in done.gates)
+
+
+def _gate_text(gate: GateResult) -> str:
+    numbers = ", ".join(f"{name} = {'not measured' if n is None else f'{n:.4g}'}" for name, n in gate.numbers.items())
+    return f"{'holds' if gate.holds else 'CLOSED'}: {gate.gate} ({numbers})"
 
 
 def show_published(done: PipelineRun) -> None:

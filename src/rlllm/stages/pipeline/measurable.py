@@ -15,6 +15,12 @@ from rlllm.stages.evaluate.settings import EvalSettings
 from rlllm.training.trainers.sft import SFTSettings
 
 _BY_STAGE: Mapping[str, tuple[str, ...]] = {
+    "pretrain": (
+        "next-token accuracy",
+        "next-token accuracy, no thought",
+        "next-token accuracy, another's thought",
+        "pass@1",
+    ),
     "sft": ("held-out loss",),
     "train-rm": (
         "pair accuracy",
