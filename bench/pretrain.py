@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, help="seeds, from 0 on")
     parser.add_argument("--warm-steps", type=int, default=600, help="steps of plain training before the comparison")
-    parser.add_argument("--tokens", type=int, default=1_000_000, help="tokens of prompts and completions of each run")
+    parser.add_argument("--tokens", type=int, default=600_000, help="tokens of prompts and completions of each run")
     parser.add_argument("--rows", type=int, default=4000, help="training positions")
     parser.add_argument("--holdout", type=int, default=512, help="held-out positions")
     parser.add_argument("--runs", type=Path, help="where the run directories go; default: a folder that is removed")
