@@ -6,7 +6,6 @@ seldom solved. Problems that were only measured are left out, since they are hel
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from rlllm.data.request import DataRequest
 Choice = Literal["best", "short", "hard"]
 SAMPLES = "samples.jsonl"
 _HELD_OUT = 10
-"""One prompt of so many is held out, chosen by its hash."""
+"""One prompt of so many is held out: those with the smallest hashes."""
 _NOT_META = frozenset({"prompt", "completion", "answer", "row", "rewards", "advantage", "truncated", "transcript"})
 
 
@@ -155,13 +154,16 @@ class _FromRun:
         if request.kind not in (PromptTask, Conversation):
             raise DataError(f"from-run cannot make {request.kind.__name__} rows", exists=["Conversation", "PromptTask"])
         found = rows_of_run(parse_params(FromRunParams, request.params))
+        held_out = _held_out(found.chosen)
         wanted = request.split == "holdout"
-        own = [item for item in found.chosen if _held_out(item.row["prompt"]) is wanted]
+        own = [item for item in found.chosen if (prompt_key(item.row["prompt"]) in held_out) is wanted]
         return [_record(item, found.run, request.kind) for item in own[: request.rows]]
 
 
-def _held_out(prompt: Any) -> bool:
-    return int(hashlib.sha256(prompt_key(prompt).encode()).hexdigest()[:8], 16) % _HELD_OUT == 0
+def _held_out(chosen: Sequence[Chosen]) -> set[str]:
+    """Keys of the prompts that are held out; one at least, where there are two."""
+    keys = sorted({prompt_key(item.row["prompt"]) for item in chosen}, key=fingerprint)
+    return set(keys[: max(1, len(keys) // _HELD_OUT)]) if len(keys) > 1 else set()
 
 
 def lineage(item: Chosen, run: str) -> dict[str, Any]:

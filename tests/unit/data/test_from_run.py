@@ -87,11 +87,16 @@ def test_a_run_is_a_data_set_whose_prompts_are_in_one_split_only(tmp_path: Path)
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     loaded = load(DataConfig(name=f"from-run:{tmp_path}", rows=500, holdout=500), Conversation)
     assert len(loaded.train) + len(loaded.holdout) == 200
-    assert 10 <= len(loaded.holdout) <= 30
+    assert len(loaded.holdout) == 20
     assert not {row.prompt for row in loaded.train} & {row.prompt for row in loaded.holdout}
     assert loaded.train[0].meta["level"] == 2
     (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[1:]))
     assert load(DataConfig(name=f"from-run:{tmp_path}", rows=500), Conversation).hash != loaded.hash
+
+
+def test_of_two_prompts_one_is_held_out(run: Path) -> None:
+    loaded = load(DataConfig(name=f"from-run:{run}", holdout=8), Conversation)
+    assert (len(loaded.train), len(loaded.holdout)) == (1, 1)
 
 
 def test_what_has_nothing_to_imitate_is_refused(run: Path, tmp_path: Path) -> None:
