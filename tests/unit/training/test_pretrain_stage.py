@@ -66,6 +66,8 @@ def test_rpt_without_its_reward_is_refused(corpus: Path) -> None:
 def test_data_that_is_no_text_is_refused() -> None:
     with pytest.raises(DataError, match="no such data file"):
         _plan("arithmetic")
+    with pytest.raises(ConfigError, match="pretrain reads one text"):
+        _plan("a.txt,b.txt")
 
 
 def test_prompts_of_evaluation_sets_are_found_in_the_text(corpus: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from rlllm.core.errors import ConfigError
 from rlllm.core.records import Conversation, PromptTask
 from rlllm.data.config import DataConfig
 from rlllm.policies.model_sources import source_of
@@ -37,7 +38,11 @@ _REWARD = RewardSpec(name="next-token", params={"unmarked": "first"})
 
 def _as_text(data: DataConfig) -> DataConfig:
     """The data as a source of raw text: `docs` becomes `text:docs`."""
-    if data.mix or data.name.startswith(_SOURCE):
+    if data.mix:
+        raise ConfigError(
+            "pretrain reads one text", given=data.name, hint="put the files into one folder, and name that"
+        )
+    if data.name.startswith(_SOURCE):
         return data
     named = "rlllm" if data == DataConfig() else data.name
     return data.model_copy(update={"name": f"{_SOURCE}{named}"})
