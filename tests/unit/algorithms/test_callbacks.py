@@ -35,7 +35,7 @@ class Ears(NullProgress):
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    write_json(tmp_path / "config.json", {"stage": "reason"})
+    write_json(tmp_path / "config.json", {"stage": "reason", "settings": {}})
     return Run(tmp_path)
 
 

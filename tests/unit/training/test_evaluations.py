@@ -171,7 +171,7 @@ def test_the_time_of_an_evaluation_is_no_time_of_training(tmp_path: Path, monkey
 
     clock = iter([0.0, 0.0, 10.0, 10.0, 45.0, 55.0, 55.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    write_json(tmp_path / "config.json", {"stage": "reason"})
+    write_json(tmp_path / "config.json", {"stage": "reason", "settings": {}})
     run, state, control = Run(tmp_path), TrainerState(max_steps=2), TrainerControl()
     recorder = Recorder(run, Diagnostics(), NullProgress())
     recorder.on_train_begin(None, state, control)

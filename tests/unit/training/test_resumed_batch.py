@@ -22,7 +22,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, verb: str, processes: int, **settin
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    write_json(tmp_path / "config.json", {})
+    write_json(tmp_path / "config.json", {"stage": "sft", "settings": {}})
     return Run(tmp_path)
 
 
