@@ -46,6 +46,7 @@ RECORDINGS: dict[str, tuple[str, ...]] = {
     "physics-controls": ("physics-controls",),
     "abstention": ("abstention",),
     "shapes-controls": ("shapes-controls",),
+    "pretrain-controls": ("pretrain-controls",),
 }
 """Name of the results file -> words of `rlllm sweep`, the recipe first. What each is about stands in its recipe; `papers-sums`
 and `papers-lists` are one recipe on an easy task and on one where GRPO stops to improve."""
