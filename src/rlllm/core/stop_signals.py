@@ -68,10 +68,8 @@ class Deadline:
     def _send(self) -> None:
         self.passed = True
         main = threading.main_thread().ident
-        if main is not None:
-            signal.pthread_kill(
-                main, self._number
-            )  # one that is sent to this thread would not end a sleep of the other
+        if main is not None:  # to that thread: a signal that this one gets would not end the other's sleep
+            signal.pthread_kill(main, self._number)
 
     def call_off(self) -> None:
         """Send it no more. Where it is being sent, it has arrived afterwards."""

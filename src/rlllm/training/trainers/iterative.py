@@ -213,6 +213,7 @@ def _iteration_plan(job: Job[Any], number: int, start: str, pairs: Path) -> Plan
             "trainer": {**plan.settings, **({} if steps is None else {"max_steps": steps})},
             "lora": config.lora,
             "seed": _seed(config, number),
+            "grace_period": config.grace_period,
             "hardware": {"threads": job.hardware.threads, "matmul": job.hardware.matmul},
             "output_dir": pairs.parent / str(number),
         }
