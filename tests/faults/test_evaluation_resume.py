@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import rlllm
-from rlllm.core.runs import Run
+from rlllm.core.runs import Run, write_json
 
 EVALUATE = """
 import json, os, signal, sys
@@ -61,3 +62,13 @@ def test_a_killed_evaluation_resumes_to_the_same_results(uninterrupted: Run, tmp
         assert (folder / name).read_bytes() == (uninterrupted.path / name).read_bytes()
     assert (folder / "completions.jsonl").read_bytes().startswith(kept)
     assert len((folder / "completions.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_resume_that_draws_nothing_keeps_what_the_run_computed_on(uninterrupted: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(uninterrupted.path, tmp_path / "run")
+    (folder / "results.json").unlink()  # as a kill after the last completion leaves it
+    write_json(folder / "status.json", {"state": "running", "stage": "eval"})
+    run = rlllm.evaluate(output_dir=folder, resume=True, **SETTINGS)
+    for name in ("env.json", "results.json"):
+        assert (run.path / name).read_bytes() == (uninterrupted.path / name).read_bytes()
+    assert run.config["hardware"] == uninterrupted.config["hardware"]

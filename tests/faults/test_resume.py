@@ -14,7 +14,7 @@ import pytest
 from run_files import VERBS, differing_weights, learned_metrics, loop_state, optimizer_differs, write_rewards
 
 from rlllm.core.errors import ExitCode, RunDirectoryError
-from rlllm.core.runs import Run
+from rlllm.core.runs import Run, verify_manifest
 
 Train = Callable[..., Run]
 
@@ -302,6 +302,17 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(train: Train, wh
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
     assert_same_run(train("reason", "stopped", resume=True), whole("reason"))
+
+
+def test_what_a_kill_inside_of_a_save_leaves_is_not_sealed_with_the_next_save(train: Train) -> None:
+    run = train("sft", "stopped", progress=Stopper(4))
+    left = run.checkpoints / "checkpoint-6" / ".tmpB7k0q2"
+    left.parent.mkdir()
+    left.touch()
+    resumed = train("sft", "stopped", resume=True)
+    assert verify_manifest(left.parent) is None
+    assert not left.exists()
+    assert resumed.ok
 
 
 def test_without_a_sound_checkpoint_a_resume_starts_over(train: Train, whole: Train) -> None:

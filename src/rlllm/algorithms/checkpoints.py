@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from rlllm.core.run_lock import check_held
-from rlllm.core.runs import write_manifest
+from rlllm.core.runs import verify_manifest, write_manifest
 from rlllm.policies.model_sources import weight_shapes
 from rlllm.policies.sharded_weights import load_parameters, save_parameters
 
@@ -38,9 +39,14 @@ class SealedCheckpoints:
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         check_held(Path(self.args.output_dir).parent)  # else a directory that is gone would be made anew
+        folder, writes = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.args.should_save
+        if (
+            writes and folder.exists() and verify_manifest(folder)
+        ):  # what a kill left of this one would be sealed with it
+            shutil.rmtree(folder, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)  # type: ignore[misc]
         self.accelerator.wait_for_everyone()  # every process writes the state of its own random generators
-        folder, writes = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}", self.args.should_save
         self.save_state(folder, writes=writes)
         if writes:
             write_manifest(folder)

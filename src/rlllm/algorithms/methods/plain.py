@@ -9,5 +9,5 @@ METHOD = Method(
     summary="plain next-token training on the same positions of a text (cross-entropy): the control of the methods that think",
     formula="loss = -mean over the tokens of the continuation of log pi(x_t | x_<t)",
     page="docs/guides/pretrain.md",
-    paper="Radford et al. 2018, Improving Language Understanding by Generative Pre-Training",
+    paper="Brown et al. 2020, arXiv 2005.14165",
 )

@@ -71,7 +71,10 @@ def _evaluate(plan: EvalPlan, run: Run, options: RunOptions) -> dict[str, Any]:
 
     hardware = local.prepare()
     earlier = choice.recorded(run) if options.resume else choice.usable(options.environment, hardware)
-    write_json(run.path / "env.json", local.environment(hardware))
+    if not (
+        options.resume and run.config.get("hardware")
+    ):  # a resume that finds all completions drawn computes nothing
+        write_json(run.path / "env.json", local.environment(hardware))
 
     def choose(model: Any) -> Hardware:
         chosen = choice.choose(model, hardware, plan.config.hardware, earlier)
