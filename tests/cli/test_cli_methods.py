@@ -19,6 +19,8 @@ REWARD = (
 SMALL = "data.rows=16 data.holdout=0 learning_rate=1e-3 max_steps=2 defaults=trl"
 FOR_TRAINER = {
     "rl": "max_new_tokens=6",
+    "pretrain": "max_new_tokens=6 rewards=[next-token,rewards.py:vowels]",
+    "pretrain-plain": "max_new_tokens=6",
     "generative": "max_new_tokens=6 rewards=rewards.py:vowels",
     "ensemble": "members=2",
     "iterative-dpo": "max_new_tokens=6 iterations=2",
@@ -52,6 +54,8 @@ def test_a_method_runs_two_steps_in_every_stage_that_has_it(
     trainer = trainer_of(method(name)).name
     if trainer == "rl" and ("--reward" not in words or name == "ttrl"):  # no two answers of a random model agree
         words += ["--reward", "rewards.py:vowels"]
+    if stage == "pretrain":
+        words += ["--data", "text:rlllm"]
     small = f"{SMALL} {FOR_TRAINER.get(trainer, '')}".split()
     said = rlllm(stage, *words, *small, "--model", tiny_model, "--output-dir", "run")
     assert said.code == 0, said.err

@@ -124,20 +124,25 @@ def characters(sample):
 """
 
 
-def test_what_a_reward_failed_on_in_a_finished_iteration_counts_after_a_resume(tiny_model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", [["2-pairs.jsonl", "2-pairs_counts.json", "2-pairs_facts.json"], []])
+def test_what_was_seen_of_rewards_in_a_finished_iteration_counts_after_a_resume(
+    tiny_model: str, tmp_path: Path, lost: list[str]
+) -> None:
     data = {"name": "arithmetic", "level": 1, "rows": 64, "holdout": 0}
     prompt = load(DataConfig(**data), PromptTask).train[0].prompt
     (tmp_path / "once.py").write_text(FAILS_ONCE.format(prompt=prompt))
     settings = {"rewards": [f"{tmp_path / 'once.py'}:characters"], "data": data, "per_device_train_batch_size": 32}
     whole = align(tiny_model, tmp_path / "run", eval={"rows": 0}, **settings)
-    before = whole.verdict["diagnostics"]["reward_faults"]
-    assert [(fault["failed"], fault["seen"]) for fault in before] == [(4, 256)], whole.verdict["reasons"]
+    before = whole.verdict
+    faults = before["diagnostics"]["reward_faults"]
+    assert [(fault["failed"], fault["seen"]) for fault in faults] == [(4, 256)], before["reasons"]
+    assert before["diagnostics"]["reward_rows"] == 256
     shutil.rmtree(whole.path / "iterations" / "2")
-    for name in ("2-pairs.jsonl", "2-pairs_counts.json"):
+    for name in lost:
         (whole.path / "iterations" / name).unlink()
     shutil.rmtree(whole.model)
     resumed = align(tiny_model, whole.path, eval={"rows": 0}, resume=True, **settings)
-    assert resumed.verdict["diagnostics"]["reward_faults"] == before
+    assert resumed.verdict == before
 
 
 def length(folder: Path) -> str:

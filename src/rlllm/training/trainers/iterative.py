@@ -23,7 +23,7 @@ from rlllm.core import trl_fields
 from rlllm.core.errors import ConfigError, DataError, RewardError
 from rlllm.core.events import NullProgress
 from rlllm.core.records import Sample, task_of
-from rlllm.core.runs import Run, RunOptions, write_jsonl
+from rlllm.core.runs import Run, RunOptions, read_run_file, write_json, write_jsonl
 from rlllm.core.verdict import Diagnostics
 from rlllm.policies.chat import encode_prompts
 from rlllm.policies.model_sources import source_of
@@ -55,6 +55,8 @@ class IterativeSettings(PreferenceSettings):
 PlanT = TypeVar("PlanT", bound=Plan[IterativeSettings])
 _MakePairs = Callable[[Job[PlanT], Sequence[Any], list[list[Sample]]], list[Row]]
 """Job, records and the samples of each -> rows of prompt, chosen and rejected; the diagnostics say why there are none."""
+_FACTS = ("reward_rows", "reward_undefined", "reward_spread", "pairs", "identical_pairs")
+"""Fields of the diagnostics that making pairs fills in."""
 
 
 def check(plan: Plan[IterativeSettings]) -> None:
@@ -162,6 +164,7 @@ def _iterate(job: Job[PlanT], options: RunOptions, make_pairs: _MakePairs[PlanT]
         pairs = job.run.path / "iterations" / f"{number}-pairs.jsonl"
         if pairs.exists():
             recall_counts(pairs, job.plan.rewards)
+            _recall_facts(job, pairs)
         elif not _write_pairs(job, number, start, pairs, make_pairs):
             return None
         child = train_child(_iteration_plan(job, number, start, pairs), label, job.diagnostics, options)
@@ -196,8 +199,21 @@ def _write_pairs(job: Job[PlanT], number: int, start: str, path: Path, make_pair
         return False
     if rows:
         keep_counts(path, plan.rewards)
+        write_json(_facts_beside(path), {name: getattr(job.diagnostics, name) for name in _FACTS})
         write_jsonl(path, rows)  # whole or not at all: a file that is there is not sampled again
     return bool(rows)
+
+
+def _recall_facts(job: Job[Any], pairs: Path) -> None:
+    """Give the diagnostics what they knew when an earlier start had made these pairs."""
+    facts = read_run_file(_facts_beside(pairs)) if _facts_beside(pairs).exists() else {}
+    for name in _FACTS:
+        if name in facts:
+            setattr(job.diagnostics, name, facts[name])
+
+
+def _facts_beside(pairs: Path) -> Path:
+    return pairs.with_name(f"{pairs.stem}_facts.json")
 
 
 def _iteration_plan(job: Job[Any], number: int, start: str, pairs: Path) -> Plan[dpo.DPOSettings]:

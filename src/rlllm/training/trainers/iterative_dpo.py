@@ -47,9 +47,12 @@ def _best_against_worst(job: Job[IterativeDPOPlan], records: Sequence[Any], grou
     scored = [[(sample, next(totals)) for sample in group] for group in groups]
     rows = [pair for group in scored if (pair := extremes(group)) is not None]
     scores = [score for group in scored for _, score in group]
-    job.diagnostics.reward_rows = len(scores)
-    job.diagnostics.reward_undefined = scores.count(None)
-    job.diagnostics.reward_spread = max((pair["chosen_score"] - pair["rejected_score"] for pair in rows), default=0.0)
+    seen = job.diagnostics
+    seen.reward_rows = (seen.reward_rows or 0) + len(scores)
+    seen.reward_undefined += scores.count(None)
+    seen.reward_spread = max(
+        [seen.reward_spread or 0.0, *(pair["chosen_score"] - pair["rejected_score"] for pair in rows)]
+    )
     return rows
 
 

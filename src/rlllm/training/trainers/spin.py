@@ -29,7 +29,8 @@ def data_against_samples(
         for sample in group
     ]
     different = [pair for pair in rows if pair["chosen"] != pair["rejected"]]
-    job.diagnostics.pairs, job.diagnostics.identical_pairs = len(rows), len(rows) - len(different)
+    job.diagnostics.pairs = (job.diagnostics.pairs or 0) + len(rows)
+    job.diagnostics.identical_pairs += len(rows) - len(different)
     return different
 
 
