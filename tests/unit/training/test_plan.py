@@ -220,7 +220,7 @@ REFUSED: list[tuple[str, dict[str, Any], type[RlllmError], str]] = [
         "reason",
         {"advantage": "all"},
         ConfigError,
-        "unknown advantage: all\nexists: best-of, dasd, e3rl, gae, group, lagrange,",
+        "unknown advantage: all\nexists: best-of, dasd, e3rl, gae, group, information-gain,",
     ),
     ("reason", {"rollout.engine": "vlm"}, UnknownNameError, "unknown engine: vlm"),
     ("reason", {"min_p": 0.1}, ConfigError, "the engine native does not read min_p"),
