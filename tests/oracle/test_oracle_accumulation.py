@@ -115,11 +115,15 @@ LOSSES: dict[str, Sequence[str]] = {
     "tpo": TPOLossSettings.losses,
 }
 """Trainer -> what it takes as `loss_type`; a method of the trainer's name is trained with it."""
+_TEXT: dict[str, Any] = {"positions": {"min_entropy": 0}, "against": []}
+"""All positions of a text are alike, and looked for nowhere."""
 NEEDED: dict[str, dict[str, Any]] = {
     "constrained": {
         "rewards": ["CODE:worth", {"name": "CODE:length", "weight": 0}],
         "advantage": {"name": "lagrange", "cost": "length", "bound": 0.5},
     },
+    **{name: {**_TEXT, "rewards": ["next-token", "CODE:worth"]} for name in ("rpt", "rlp")},
+    "plain": _TEXT,
 }
 """Settings without which a method cannot run."""
 DEPENDS = {
@@ -191,9 +195,14 @@ def gradients(case: Case, model: str, folder: Path, size: int, accumulated: int)
     code.write_text(ENGINE)
     method = METHODS.load(case.method)
     trainer, stage = trainer_of(method), method.stages[0]
-    data = folder / "rows.jsonl"
-    data.write_text("".join(json.dumps(_row(trainer.record, index)) + "\n" for index in range(ROWS)))
-    given: dict[str, Any] = {"method": case.method, "model": model, "data": {"name": str(data), "holdout": 0}}
+    given: dict[str, Any] = {"method": case.method, "model": model}
+    if stage == "pretrain":
+        (folder / "text.txt").write_text(" ".join(_words(index) for index in range(300)))
+        given["data"] = {"name": f"text:{folder / 'text.txt'}", "rows": ROWS, "holdout": 0}
+    else:
+        rows = "".join(json.dumps(_row(trainer.record, index)) + "\n" for index in range(ROWS))
+        (folder / "rows.jsonl").write_text(rows)
+        given["data"] = {"name": str(folder / "rows.jsonl"), "holdout": 0}
     needed = json.loads(json.dumps(NEEDED.get(case.method, {})).replace("CODE:", f"{code}:"))
     given |= {"output_dir": str(folder / "run"), **needed, **case.settings}
     steps = {"max_steps": 2, "per_device_train_batch_size": size, "gradient_accumulation_steps": accumulated}
