@@ -87,8 +87,12 @@ def test_a_run_that_is_another_in_every_process_is_not_and_the_first_difference_
 
 def test_what_cannot_be_repeated_is_refused_before_anything_starts(tmp_path: Path) -> None:
     for name, config, what in (
-        ("sweep", {"stage": "sweep", "given": {"seeds": 2}}, "a sweep is made of runs"),
-        ("many", {"stage": "sft", "given": {"launch": "ddp", "model": "nano"}}, "several processes are not tried"),
+        ("sweep", {"stage": "sweep", "given": {"seeds": 2}, "settings": {}}, "a sweep is made of runs"),
+        (
+            "many",
+            {"stage": "sft", "given": {"launch": "ddp", "model": "nano"}, "settings": {}},
+            "several processes are not tried",
+        ),
     ):
         write_json(tmp_path / name / "config.json", config)
         write_json(tmp_path / name / "status.json", {"state": "done"})
@@ -96,7 +100,8 @@ def test_what_cannot_be_repeated_is_refused_before_anything_starts(tmp_path: Pat
             prove_resume(tmp_path / name)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
-    write_json(tmp_path / "sft" / "config.json", {"stage": "sft", "given": {"model": "nano", "data": "arithmetic"}})
+    given = {"model": "nano", "data": "arithmetic"}
+    write_json(tmp_path / "sft" / "config.json", {"stage": "sft", "given": given, "settings": given})
     write_json(tmp_path / "sft" / "status.json", {"state": "done"})
     with pytest.raises(RunDirectoryError, match="not empty"):
         prove_resume(tmp_path / "sft", output_dir=tmp_path / "full")

@@ -121,7 +121,7 @@ def _probe(plan: Plan[Any], run: Run, progress: ProgressCallback, seconds: float
     from rlllm.launch import local
 
     device = local.prepare().device
-    write_json(run.path / "config.json", {"stage": plan.config.stage})
+    write_json(run.path / "config.json", {"stage": plan.config.stage, "settings": plan.config.model_dump(mode="json")})
     free, empty, started = memory_use.free(device), memory_use.begin(device), time.perf_counter()
     job = flow.prepare(plan, run, Diagnostics(), RunOptions(progress))
     clock = _clock(_enough(plan, run, seconds))
