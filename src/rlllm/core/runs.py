@@ -120,13 +120,13 @@ def read_jsonl(path: Path, broken: list[int] | None = None) -> Iterator[dict[str
                 return
             try:
                 row = json.loads(line.decode("utf-8"))
+                why = (found := misfit(path.name, row)) and f"in line {number} {found}"
             except (ValueError, RecursionError):
-                row = None
-            why = misfit(path.name, row)
+                row, why = None, f"line {number} is no JSON"
             if why is None:
                 yield row
             elif broken is None:
-                raise _damaged(path, f"in line {number} {why}")
+                raise _damaged(path, why)
             else:
                 broken.append(number)
 

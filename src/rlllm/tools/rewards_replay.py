@@ -273,7 +273,7 @@ def _stored(run: Run) -> list[_Row]:
             else "runs of reason, and of align with a method that samples, store them",
         )
     for number, row in enumerate(rows, start=1):
-        missing = [name for name in _NEEDED if not isinstance(row, dict) or name not in row]
+        missing = [name for name in _NEEDED if name not in row]
         if missing:
             raise DataError(
                 f"line {number} of samples.jsonl has no {', '.join(missing)}",

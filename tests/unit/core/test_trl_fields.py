@@ -52,7 +52,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("GRPOConfig", "bf16", 1, "bf16 takes"),
     ("GRPOConfig", "loss_type", ["dapo"], "loss_type takes str"),
     ("GRPOConfig", "generation_kwargs", [1], "generation_kwargs takes"),
-    ("DPOConfig", "loss_type", "sigmoid", "hint: the default is ['sigmoid']"),
+    ("DPOConfig", "loss_type", 3, "hint: the default is ['sigmoid']"),
     ("GRPOConfig", "learning_rat", 1e-4, "did you mean learning_rate?"),
     ("DPOConfig", "num_generations", 8, "unknown DPOConfig field: num_generations"),
     ("GRPOConfig", "seed", 1, "set seed (or --seed)"),

@@ -175,9 +175,9 @@ def wrong(name: str, tmp_path: Path, rewards: str) -> list[Any]:
 
 WRONG: list[tuple[str, type[RlllmError], str]] = [
     ("no samples", RunDirectoryError, "stored no completions"),
-    ("a line is no JSON", DataError, "cannot be read"),
+    ("a line is no JSON", DataError, "line 1 is no JSON"),
     ("a line lacks the completion", DataError, "line 25 of samples.jsonl has no completion"),
-    ("a line is a list", DataError, "line 1 is no JSON object"),
+    ("a line is a list", DataError, "in line 1 it is \\[\\], and no object"),
     ("nothing is whole", RunDirectoryError, "one whole group"),
     ("unknown reward", ConfigError, "unknown reward: exactt"),
     ("none named", ConfigError, "no reward to replay"),
