@@ -28,7 +28,10 @@ def made(tmp_path: Path) -> Any:
                     write_json(run.path / f"measured_{when}.json", [{"name": "pass@1", "scores": rows}])
                 mean = float(np.mean([rate for rate in rates if rate is not None]))
                 values = {"before": 0.0, "after": mean, "difference": mean}
-                row = {part: {"estimate": value, "n": len(rates)} for part, value in values.items()}
+                row = {
+                    part: {"estimate": value, "low": None, "high": None, "n": len(rates)}
+                    for part, value in values.items()
+                }
                 write_json(run.path / "results.json", {"measures": [{"name": "pass@1", **row}]})
                 runs[seed, name] = run
         return runs
