@@ -243,28 +243,28 @@ class _Item(TypedDict, total=False):
     group: str | None
 
 
-def _fields(dataclass: type, **other: Any) -> Any:
+def _as_written(dataclass: type, **other: Any) -> Any:
     """The shape of a dataclass as it is written, of which a run of an older version may have fewer fields.
 
     Args:
         dataclass: the class.
         other: types of fields that JSON has in another form.
     """
-    return _object(dataclass.__name__, **{**get_type_hints(dataclass), **other})
+    return _typed_dict(dataclass.__name__, **{**get_type_hints(dataclass), **other})
 
 
-def _object(name: str, **keys: Any) -> Any:
+def _typed_dict(name: str, **keys: Any) -> Any:
     return TypedDict(name, keys, total=False)  # type: ignore[operator]
 
 
 _ENDS = dict.fromkeys(("difference", "before", "after"), _Interval | None)
-_VERDICT = _object(
+_VERDICT = _typed_dict(
     "Verdict",
     ok=bool,
     carried_out=bool,
-    reasons=list[_fields(Reason)],  # type: ignore[misc]
-    outcome=_fields(Outcome, **_ENDS) | None,
-    diagnostics=_fields(Diagnostics, mean_rewards=list[float] | None),
+    reasons=list[_as_written(Reason)],  # type: ignore[misc]
+    outcome=_as_written(Outcome, **_ENDS) | None,
+    diagnostics=_as_written(Diagnostics, mean_rewards=list[float] | None),
 )
 
 _SHAPES: Mapping[str, Any] = {
